@@ -1,0 +1,58 @@
+"""tinyrnn: recurrent networks on a small tape-based autograd core.
+
+``import tinyrnn as tr`` gives differentiable NumPy (``tr.tensor``, ``tr.tanh``, ``tr.grad`` ...), cells and layers
+(``tr.Cell``, ``tr.RNN`` ...), optimisers (``tr.optim``) and trained models (``tr.load``).
+"""
+
+__version__ = "0.1.0"
+
+from . import nn, optim, plugins
+from .autograd import *  # noqa: F403
+from .autograd import __all__ as _autograd_names
+from .compiler import scan
+from .errors import (
+    ChangedInPlaceError,
+    Diverged,
+    GradientError,
+    InputError,
+    ShapeError,
+    TapeFreedError,
+    TinyrnnError,
+)
+from .nn import RNN, Cell, Dropout, Embedding, LayerNorm, Linear, Module
+from .optim import clip_grad_norm
+from .tasks import load
+
+
+def __getattr__(name):
+    if name == "Generator":  # lives beside its compiled kernels: imported on first use
+        from .kernels.random import Generator
+
+        return Generator
+    raise AttributeError(f"module 'tinyrnn' has no attribute {name!r}")
+
+
+__all__ = [
+    *_autograd_names,
+    "RNN",
+    "Cell",
+    "ChangedInPlaceError",
+    "Diverged",
+    "Dropout",
+    "Embedding",
+    "Generator",
+    "GradientError",
+    "InputError",
+    "LayerNorm",
+    "Linear",
+    "Module",
+    "ShapeError",
+    "TapeFreedError",
+    "TinyrnnError",
+    "clip_grad_norm",
+    "load",
+    "nn",
+    "optim",
+    "plugins",
+    "scan",
+]

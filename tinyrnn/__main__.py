@@ -1,0 +1,5 @@
+"""``python -m tinyrnn``."""
+
+from .cli import main
+
+main()

@@ -1,0 +1,91 @@
+"""Floor 1: differentiable arrays. Knows nothing of cells, compilers or files."""
+
+from .check import check_grad
+from .linalg import matmul
+from .neural import (
+    binary_cross_entropy_with_logits,
+    cross_entropy,
+    dropout,
+    embedding,
+    linear,
+    mse_loss,
+)
+from .pointwise import (
+    abs,
+    add,
+    ceil,
+    clip,
+    cos,
+    divide,
+    elu,
+    equal,
+    exp,
+    expm1,
+    floor,
+    gelu,
+    greater,
+    greater_equal,
+    hardsigmoid,
+    hardtanh,
+    leaky_relu,
+    less,
+    less_equal,
+    log,
+    log1p,
+    logical_and,
+    logical_not,
+    logical_or,
+    maximum,
+    minimum,
+    multiply,
+    negative,
+    not_equal,
+    power,
+    reciprocal,
+    relu,
+    round,
+    sigmoid,
+    sign,
+    silu,
+    sin,
+    softplus,
+    sqrt,
+    square,
+    subtract,
+    tanh,
+    where,
+)
+from .reductions import (
+    argmax,
+    argmin,
+    cumsum,
+    log_softmax,
+    logsumexp,
+    max,
+    mean,
+    min,
+    softmax,
+    std,
+    sum,
+    var,
+)
+from .shaping import (
+    astype,
+    broadcast_to,
+    concat,
+    expand_dims,
+    flip,
+    matrix_transpose,
+    permute_dims,
+    reshape,
+    split,
+    squeeze,
+    stack,
+    swapaxes,
+    unstack,
+)
+from .tape import Tensor, no_grad
+from .tensor import tensor
+from .transforms import grad, value_and_grad
+
+__all__ = [name for name, value in dict(globals()).items() if callable(value) and not name.startswith("_")]

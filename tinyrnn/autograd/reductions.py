@@ -1,0 +1,199 @@
+"""Reductions. ``axis`` is None (all axes), an int or a tuple of ints; ``keepdims`` keeps reduced axes with size 1."""
+
+import math
+
+import numpy as np
+
+from .pointwise import equal, exp, operand, sqrt, square
+from .shaping import broadcast_to, expand_dims, flip, permute_dims, reshape, swapaxes
+from .tape import Op, Tensor, apply
+
+
+def _spread(g, shape, axis, keepdims):
+    """Broadcast the gradient of a reduction back over the axes that were reduced."""
+    if not keepdims:
+        g = reshape(g, _kept(shape, axis))
+    return broadcast_to(g, shape)
+
+
+def _kept(shape, axis):
+    return tuple(1 if axis is None or i in axis else n for i, n in enumerate(shape))
+
+
+def _axes(x, axis):
+    """``axis`` as None or a tuple of non-negative ints."""
+    if axis is None:
+        return None
+    axes = axis if isinstance(axis, tuple) else (axis,)
+    ndim = x.data.ndim
+    for a in axes:
+        if not -ndim <= a < ndim:
+            raise IndexError(f"axis {a} is out of range for a tensor of {ndim} dimensions: use {-ndim} to {ndim - 1}")
+    return tuple(a % ndim for a in axes)
+
+
+def _count(shape, axis):
+    return math.prod(n for i, n in enumerate(shape) if axis is None or i in axis)
+
+
+def _share(g, x, y, axis, keepdims):
+    """Gradient of max and min: the elements equal to the result share it evenly."""
+    shape = x.shape
+    hit = equal(x, y if keepdims else reshape(y, _kept(shape, axis))).astype(g.dtype)
+    return _spread(g, shape, axis, keepdims) * hit / sum(hit, axis=axis, keepdims=True)
+
+
+_sum = Op(
+    "sum",
+    lambda x, *, axis, keepdims: np.sum(x, axis=axis, keepdims=keepdims),
+    {"x": lambda g, shape, axis, keepdims: _spread(g, shape, axis, keepdims)},
+)
+_mean = Op(
+    "mean",
+    lambda x, *, axis, keepdims: np.mean(x, axis=axis, keepdims=keepdims),
+    {"x": lambda g, shape, axis, keepdims: _spread(g / _count(shape, axis), shape, axis, keepdims)},
+)
+_max = Op("max", lambda x, *, axis, keepdims: np.max(x, axis=axis, keepdims=keepdims), {"x": _share})
+_min = Op("min", lambda x, *, axis, keepdims: np.min(x, axis=axis, keepdims=keepdims), {"x": _share})
+_cumsum = Op(
+    "cumsum",
+    lambda x, *, axis: np.cumsum(x, axis=axis),
+    {"x": lambda g, axis: flip(cumsum(flip(g, axis=axis), axis=axis), axis=axis)},
+)
+_argmax = Op("argmax", lambda x, *, axis, keepdims: np.argmax(x, axis=axis, keepdims=keepdims))
+_argmin = Op("argmin", lambda x, *, axis, keepdims: np.argmin(x, axis=axis, keepdims=keepdims))
+
+
+def sum(x, /, *, axis=None, keepdims=False):
+    """Sum over ``axis``. The sum over no element is 0."""
+    x = _tensor(x)
+    return apply(_sum, x, axis=_axes(x, axis), keepdims=keepdims)
+
+
+def mean(x, /, *, axis=None, keepdims=False):
+    """Arithmetic mean over ``axis``."""
+    x = _tensor(x)
+    return apply(_mean, x, axis=_axes(x, axis), keepdims=keepdims)
+
+
+def max(x, /, *, axis=None, keepdims=False):
+    """Largest element over ``axis``; at a tie the gradient is shared evenly."""
+    x = _tensor(x)
+    return apply(_max, x, axis=_axes(x, axis), keepdims=keepdims)
+
+
+def min(x, /, *, axis=None, keepdims=False):
+    """Smallest element over ``axis``; at a tie the gradient is shared evenly."""
+    x = _tensor(x)
+    return apply(_min, x, axis=_axes(x, axis), keepdims=keepdims)
+
+
+def var(x, /, *, axis=None, correction=0.0, keepdims=False):
+    """Variance over ``axis``: squared deviations summed and divided by ``n - correction``."""
+    x = _tensor(x)
+    n = _count(x.shape, _axes(x, axis))
+    return sum(square(x - mean(x, axis=axis, keepdims=True)), axis=axis, keepdims=keepdims) / (n - correction)
+
+
+def std(x, /, *, axis=None, correction=0.0, keepdims=False):
+    """Standard deviation over ``axis``: the root of ``var``."""
+    return sqrt(var(x, axis=axis, correction=correction, keepdims=keepdims))
+
+
+def cumsum(x, /, *, axis=-1):
+    """Cumulative sum along ``axis``."""
+    x = _tensor(x)
+    return apply(_cumsum, x, axis=_axes(x, axis)[0])
+
+
+def argmax(x, /, *, axis=None, keepdims=False):
+    """Index of the first largest element (no gradient)."""
+    return apply(_argmax, _tensor(x), axis=axis, keepdims=keepdims)
+
+
+def argmin(x, /, *, axis=None, keepdims=False):
+    """Index of the first smallest element (no gradient)."""
+    return apply(_argmin, _tensor(x), axis=axis, keepdims=keepdims)
+
+
+def _tensor(x):
+    x = operand(x)
+    return x if isinstance(x, Tensor) else Tensor(np.asarray(x))
+
+
+# ------------------------------------------------------------------ softmax and its kin, along the last axis
+
+
+def _last(kernel, reference):
+    """Forward along the last axis: the Numba row kernel on NumPy float32 / float64, else the plain formula."""
+
+    def forward(x):
+        if type(x) is np.ndarray and x.dtype.char in "fd" and x.size:
+            from .. import kernels
+
+            return getattr(kernels.rows, kernel)(x)
+        return reference(x)
+
+    return forward
+
+
+def softmax_reference(x):
+    e = np.exp(x - x.max(axis=-1, keepdims=True))
+    return e / e.sum(axis=-1, keepdims=True)
+
+
+def log_softmax_reference(x):
+    return x - logsumexp_reference(x)[..., None]
+
+
+def logsumexp_reference(x):
+    top = x.max(axis=-1, keepdims=True)
+    top = np.where(np.isfinite(top), top, 0)
+    return np.log(np.exp(x - top).sum(axis=-1)) + top[..., 0]
+
+
+_softmax = Op(
+    "softmax",
+    _last("softmax", softmax_reference),
+    {"x": lambda g, y: y * (g - sum(g * y, axis=-1, keepdims=True))},
+    inputs=("x",),
+)
+_log_softmax = Op(
+    "log_softmax",
+    _last("log_softmax", log_softmax_reference),
+    {"x": lambda g, y: g - exp(y) * sum(g, axis=-1, keepdims=True)},
+    inputs=("x",),
+)
+_logsumexp = Op(
+    "logsumexp",
+    _last("logsumexp", logsumexp_reference),
+    {"x": lambda g, x: reshape(g, (*g.shape, 1)) * softmax(x)},
+    inputs=("x",),
+)
+
+
+def _along(op, x, axis):
+    x = _tensor(x)
+    if axis in (-1, x.data.ndim - 1):
+        return apply(op, x)
+    return swapaxes(apply(op, swapaxes(x, axis, -1)), axis, -1)
+
+
+def softmax(x, /, *, axis=-1):
+    """``exp(x) / sum(exp(x))`` along ``axis``, shifted so that it cannot overflow."""
+    return _along(_softmax, x, axis)
+
+
+def log_softmax(x, /, *, axis=-1):
+    """``log(softmax(x))`` along ``axis`` without forming the softmax."""
+    return _along(_log_softmax, x, axis)
+
+
+def logsumexp(x, /, *, axis=-1, keepdims=False):
+    """``log(sum(exp(x)))`` over one ``axis``, shifted so that it cannot overflow."""
+    x = _tensor(x)
+    (axis,) = _axes(x, axis)
+    if axis != x.data.ndim - 1:
+        x = permute_dims(x, (*[i for i in range(x.data.ndim) if i != axis], axis))
+    y = apply(_logsumexp, x)
+    return expand_dims(y, axis=axis) if keepdims else y

@@ -1,0 +1,182 @@
+"""Shape, dtype, indexing, joining and taking apart. Where NumPy gives a view, so do these."""
+
+import math
+
+import numpy as np
+
+from ..errors import ShapeError
+from ..kernels.arrays import array_module, to_device
+from .pointwise import operand
+from .tape import Op, Tensor, apply
+
+_reshape = Op("reshape", lambda x, *, newshape: x.reshape(newshape), {"x": lambda g, shape: reshape(g, shape)}, view=True)
+_permute = Op(
+    "permute_dims",
+    lambda x, *, axes: x.transpose(axes),
+    {"x": lambda g, axes: permute_dims(g, tuple(np.argsort(axes).tolist()))},
+    view=True,
+)
+_broadcast = Op(
+    "broadcast_to",
+    lambda x, *, to: np.broadcast_to(x, to),
+    {"x": lambda g: g},  # the tape sums what was broadcast, here as everywhere
+    view=True,
+)
+_flip = Op("flip", lambda x, *, axis: np.flip(x, axis), {"x": lambda g, axis: flip(g, axis=axis)}, view=True)
+_astype = Op("astype", lambda x, *, dtype: x.astype(dtype), {"x": lambda g: g})  # and casts what was promoted
+_to = Op("to", lambda x, *, device: to_device(x, device), {"x": lambda g, device: _other_device(g, device)}, view=True)
+
+
+def _other_device(g, device):
+    return apply(_to, g, device="cpu" if device == "cuda" else "cuda")
+
+
+def _place(g, *, key, into):
+    """An array of shape ``into`` that holds ``g`` at ``key``, summed where ``key`` names an element twice, else 0."""
+    xp = array_module(g)
+    out = xp.zeros(into, g.dtype)
+    if is_basic(key):
+        out[key] = g
+    else:
+        (np.add.at if xp is np else xp.add.at)(out, key, g)
+    return out
+
+
+_getitem = Op(
+    "getitem", lambda x, *, key: x[key], {"x": lambda g, shape, key: apply(_place_op, g, key=key, into=shape)}, view=True
+)
+_place_op = Op("place", _place, {"g": lambda ct, key: apply(_getitem, ct, key=key)}, inputs=("g",))
+
+
+def is_basic(key) -> bool:
+    """True where indexing with ``key`` gives a view: ints, slices, None and Ellipsis."""
+    return all(k is None or k is Ellipsis or isinstance(k, int | slice) for k in (key if type(key) is tuple else (key,)))
+
+
+def _piece(g, axis, i, shapes):
+    start = sum(s[axis] for s in shapes[:i])
+    return getitem(g, (slice(None),) * axis + (slice(start, start + shapes[i][axis]),))
+
+
+_concat = Op(
+    "concat",
+    lambda *xs, axis, shapes: np.concatenate(xs, axis=axis),
+    {"*": lambda g, axis, i, shapes: _piece(g, axis, i, shapes)},
+    inputs=(),
+)
+_stack = Op(
+    "stack",
+    lambda *xs, axis: np.stack(xs, axis=axis),
+    {"*": lambda g, axis, i: getitem(g, (slice(None),) * axis + (i,))},
+    inputs=(),
+)
+
+
+def _split_forward(x, *, axis, points):
+    return tuple(np.split(x, points, axis=axis))
+
+
+_split = Op("split", _split_forward, {"x": lambda gs, axis: concat(gs, axis=axis)}, view=True)
+_unstack = Op(
+    "unstack", lambda x, *, axis: tuple(np.moveaxis(x, axis, 0)), {"x": lambda gs, axis: stack(gs, axis=axis)}, view=True
+)
+
+
+def reshape(x, /, shape):
+    """``x`` in another shape of the same size; one size may be -1 ("the rest")."""
+    x = operand(x)
+    shape = (shape,) if isinstance(shape, int) else tuple(shape)
+    if math.prod(shape) != x.data.size and (shape.count(-1) != 1):
+        raise ShapeError(f"reshape: {list(x.shape)} has {x.data.size} elements, {list(shape)} does not hold as many")
+    return apply(_reshape, x, newshape=shape)
+
+
+def permute_dims(x, /, axes):
+    """Axes in a new order: axis ``i`` of the result is axis ``axes[i]`` of ``x``."""
+    return apply(_permute, operand(x), axes=tuple(a % x.ndim for a in axes))
+
+
+def swapaxes(x, /, axis1, axis2):
+    """``x`` with two axes exchanged."""
+    axes = list(range(x.ndim))
+    axes[axis1], axes[axis2] = axes[axis2], axes[axis1]
+    return permute_dims(x, axes)
+
+
+def matrix_transpose(x, /):
+    """The last two axes exchanged."""
+    return swapaxes(x, -1, -2)
+
+
+def expand_dims(x, /, *, axis=0):
+    """A new axis of size 1 at position ``axis`` of the result."""
+    axis %= x.ndim + 1
+    return reshape(x, (*x.shape[:axis], 1, *x.shape[axis:]))
+
+
+def squeeze(x, /, axis):
+    """``x`` without the size-1 axis (or axes) ``axis``."""
+    axes = {a % x.ndim for a in (axis if isinstance(axis, tuple) else (axis,))}
+    if any(x.shape[a] != 1 for a in axes):
+        raise ShapeError(f"squeeze: axis {axis} of {list(x.shape)} is not of size 1: leave it, or index it")
+    return reshape(x, tuple(n for i, n in enumerate(x.shape) if i not in axes))
+
+
+def broadcast_to(x, /, shape):
+    """``x`` repeated to ``shape`` without a copy (read-only memory)."""
+    return apply(_broadcast, operand(x), to=tuple(shape))
+
+
+def flip(x, /, *, axis=None):
+    """Elements in reverse order along ``axis`` (None: all axes)."""
+    return apply(_flip, operand(x), axis=axis)
+
+
+def astype(x, dtype, /):
+    """``x`` as another dtype; gradients flow between floating dtypes."""
+    return apply(_astype, operand(x), dtype=np.dtype(dtype))
+
+
+def to(x, device, /):
+    """``x`` on ``"cpu"`` or ``"cuda"``; the gradient travels back."""
+    return apply(_to, operand(x), device=device)
+
+
+def getitem(x, key, /):
+    """``x[key]`` with NumPy's basic and advanced indexing; repeated indices add their gradients."""
+    plain = tuple(k.data if isinstance(k, Tensor) else k for k in (key if type(key) is tuple else (key,)))
+    return apply(_getitem, x, key=plain if type(key) is tuple else plain[0])
+
+
+def concat(xs, /, *, axis=0):
+    """Join tensors along an existing axis."""
+    xs = [operand(x) for x in xs]
+    return apply(_concat, *xs, axis=axis % xs[0].ndim, shapes=[x.shape for x in xs])
+
+
+def stack(xs, /, *, axis=0):
+    """Join tensors of one shape along a new axis."""
+    xs = [operand(x) for x in xs]
+    return apply(_stack, *xs, axis=axis % (xs[0].ndim + 1))
+
+
+def split(x, indices_or_sections, /, *, axis=-1):
+    """Take apart along ``axis`` into equal parts (an int) or at the given positions, as views.
+
+    NumPy's ``split`` with the last axis as default: the one along which gates lie.
+    """
+    axis %= x.ndim
+    n = x.shape[axis]
+    if isinstance(indices_or_sections, int):
+        k = indices_or_sections
+        if k < 1 or n % k:
+            raise ShapeError(f"split: axis {axis} of {list(x.shape)} cannot be cut into {k} equal parts")
+        points = tuple(range(n // k, n, n // k))[: k - 1]
+    else:
+        points = tuple(indices_or_sections)
+    return apply(_split, x, axis=axis, points=points)
+
+
+def unstack(x, /, *, axis=0):
+    """The slices along ``axis``, as views without it."""
+    return apply(_unstack, x, axis=axis % x.ndim)

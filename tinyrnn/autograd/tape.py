@@ -1,0 +1,368 @@
+"""The tape: ops, the record of their use, and the walk back over it.
+
+An `Op` is a forward function on arrays and one VJP (vector-Jacobian product) for each input. Applying it to tensors makes a
+`Node` that points at the nodes of its inputs: all nodes together are the tape. VJPs are written in tensor ops, so walking
+back is itself recorded when asked (``create_graph``), which gives derivatives of any order.
+
+Nodes are numbered as they are made, and an op's inputs exist before its output. The walk back therefore takes the highest
+number first from a heap: no recursion, no search for an order, and every node is final when it is taken.
+"""
+
+import heapq
+import inspect
+import itertools
+import threading
+from contextlib import contextmanager
+
+import numpy as np
+
+from ..errors import ChangedInPlaceError, GradientError, ShapeError, TapeFreedError, TinyrnnError
+from ..kernels.arrays import array_module, device_of
+
+TABLE: dict[str, "Op"] = {}  # every op by name: the gradient check, the documentation and the compiler read it
+
+_numbers = itertools.count()
+
+
+class _State(threading.local):
+    recording = True
+
+
+_state = _State()
+
+
+@contextmanager
+def _set_recording(value: bool):
+    previous = _state.recording
+    _state.recording = value
+    try:
+        yield
+    finally:
+        _state.recording = previous
+
+
+def no_grad():
+    """Context (or decorator) in which nothing is recorded: for inference and for changing parameters in place."""
+    return _set_recording(False)
+
+
+def is_recording() -> bool:
+    """False inside ``no_grad()`` of this thread."""
+    return _state.recording
+
+
+class Op:
+    """One entry of the op table.
+
+    Args:
+        name: NumPy's or the field's name.
+        forward: function of arrays (and keyword parameters) to an array, or to a tuple of arrays.
+        vjps: for each differentiable input, by name, its VJP. A VJP names what it needs as arguments, and the tape keeps just
+            that: ``g`` the gradient of the output (a list for several outputs), ``y`` the output, an input by its name,
+            ``shape`` the shape of the input differentiated, ``i`` its position, any keyword parameter by its name. With
+            variadic inputs the one entry ``"*"`` serves them all.
+        inputs: names of the inputs; default: the positional arguments of ``forward``.
+        rule: for pointwise ops the scalar expression that code generators use (Python and C alike).
+        view: the output may share memory with the first input.
+    """
+
+    __slots__ = ("name", "forward", "inputs", "rule", "view", "vjps", "keeps", "keeps_output", "keeps_shapes")
+
+    def __init__(self, name, forward, vjps=None, *, inputs=None, rule=None, view=False):
+        self.name, self.forward, self.rule, self.view = name, forward, rule, view
+        vjps = vjps or {}
+        if inputs is None:
+            inputs = tuple(n for n, p in inspect.signature(forward).parameters.items() if p.kind != p.KEYWORD_ONLY)
+        self.inputs = inputs
+        needed = {n: tuple(inspect.signature(f).parameters)[1:] for n, f in vjps.items()}
+        used = set().union(*needed.values())
+        self.keeps = tuple(i for i, n in enumerate(inputs) if n in used)
+        self.keeps_output, self.keeps_shapes = "y" in used, "shape" in used
+        self.vjps = {n: _bind(f, needed[n], inputs) for n, f in vjps.items()}
+        if name in TABLE:
+            raise TinyrnnError(f"op {name!r} is in the table already: choose another name")
+        TABLE[name] = self
+
+    def vjp(self, position: int):
+        """The VJP of the input at ``position`` as a function ``(g, node, i)``, or None."""
+        return self.vjps.get("*") or self.vjps.get(self.inputs[position])
+
+    def __repr__(self):
+        return f"<op {self.name}>"
+
+
+def _bind(function, needed, inputs):
+    """Turn a VJP with named needs into a function of (gradient, node, position of the input)."""
+
+    def getter(name):
+        if name == "y":
+            return lambda node, i: node.restore_output()
+        if name == "shape":
+            return lambda node, i: node.shapes[i]
+        if name == "i":
+            return lambda node, i: i
+        if name in inputs:
+            position = inputs.index(name)
+            return lambda node, i: node.saved[position]
+        return lambda node, i: node.params[name]
+
+    getters = [getter(name) for name in needed]
+    return lambda g, node, i: function(g, *[get(node, i) for get in getters])
+
+
+class Node:
+    """One application of an op, or a leaf (``op`` is None). Holds what the VJPs need, never the output tensor itself."""
+
+    __slots__ = ("op", "parents", "params", "shape", "dtype", "number", "grad")  # what it is
+    __slots__ += ("saved", "versions", "output", "shapes", "__weakref__")  # what its VJPs need
+
+    def __init__(self, op, parents, params, shape, dtype):
+        self.op, self.parents, self.params, self.shape, self.dtype = op, parents, params, shape, dtype
+        self.number = next(_numbers)
+        self.grad = self.saved = self.output = None
+
+    def save(self, inputs, y):
+        """Keep the inputs and the output that some VJP of the op names, with their version numbers."""
+        op = self.op
+        if op.keeps:
+            self.saved = inputs if len(op.keeps) == len(inputs) else {i: inputs[i] for i in op.keeps}
+            self.versions = [inputs[i].version[0] if isinstance(inputs[i], Tensor) else 0 for i in op.keeps]
+        if op.keeps_output:
+            self.output = (y.data, y.version, y.version[0])
+        if op.keeps_shapes:
+            self.shapes = [x.data.shape if isinstance(x, Tensor) else () for x in inputs]
+
+    def restore_output(self):
+        data, version, _ = self.output
+        return Tensor(data, self, version)
+
+    def check_versions(self):
+        fresh = self.output is None or self.output[1][0] == self.output[2]
+        if self.saved is not None:
+            kept = [self.saved[i] for i in self.op.keeps]
+            fresh &= all(not isinstance(x, Tensor) or x.version[0] == then for x, then in zip(kept, self.versions, strict=True))
+        if not fresh:
+            raise ChangedInPlaceError(
+                f"{self.op.name}: a value its gradient needs was changed in place after it was computed: "
+                "use the functional form (x = x + y), or change it after backward()"
+            )
+
+    def free(self):
+        self.op, self.saved, self.output, self.parents = FREED, None, None, ()
+
+
+# Stand-ins in Node.op: a tape already walked, and "output i of an op with several outputs".
+FREED = Op("freed", lambda: None)
+ITEM = Op("item", lambda: None)
+
+
+class Tensor:
+    """An array that remembers how it was computed.
+
+    Args:
+        data: the array (NumPy or CuPy); it is not copied. Use ``tensor`` to make one from anything else.
+
+    ``data`` is the array, ``node`` its place on the tape (None: no gradient flows to it), ``version`` a counter shared by all
+    tensors over the same memory, raised by every change in place.
+    """
+
+    __slots__ = ("data", "node", "version", "__weakref__")
+    __array_ufunc__ = None  # so that ``array + tensor`` asks the tensor
+
+    def __init__(self, data, node=None, version=None):
+        self.data = data
+        self.node = node
+        self.version = [0] if version is None else version
+
+    @property
+    def requires_grad(self) -> bool:
+        return self.node is not None
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool):
+        if not self.is_leaf:
+            raise GradientError("requires_grad can be set on leaf tensors only: call detach() first")
+        if value and self.node is None:
+            if self.data.dtype.kind != "f":
+                raise GradientError(f"a tensor of {self.data.dtype} has no gradient: make it a floating dtype first")
+            self.node = Node(None, (), None, self.data.shape, self.data.dtype)
+        elif not value:
+            self.node = None
+
+    @property
+    def is_leaf(self) -> bool:
+        """True when no recorded op made this tensor."""
+        return self.node is None or self.node.op is None
+
+    @property
+    def grad(self):
+        """The accumulated gradient of a leaf, a Tensor of its shape and dtype, or None."""
+        return None if self.node is None else self.node.grad
+
+    @grad.setter
+    def grad(self, value):
+        if self.node is None:
+            raise GradientError("this tensor does not require grad: set requires_grad = True first")
+        self.node.grad = value
+
+
+def apply(op: Op, *inputs, **params):
+    """Run ``op`` on tensors (and bare Python numbers) and record it if any input requires a gradient."""
+    try:
+        out = op.forward(*[x.data if isinstance(x, Tensor) else x for x in inputs], **params)
+    except TinyrnnError:
+        raise
+    except (ValueError, TypeError, IndexError) as error:
+        raise _explain(op, inputs, error) from error
+    parents = None
+    if op.vjps and _state.recording:
+        for x in inputs:
+            if isinstance(x, Tensor) and x.node is not None:
+                parents = tuple([x.node if isinstance(x, Tensor) else None for x in inputs])
+                break
+    if type(out) is tuple:
+        return _apply_many(op, inputs, params, out, parents)
+    if not isinstance(out, np.ndarray) and (isinstance(out, np.generic) or not hasattr(out, "shape")):
+        out = np.asarray(out)
+    y = Tensor(out, None, inputs[0].version if op.view else None)
+    if parents is not None and out.dtype.kind == "f":
+        y.node = node = Node(op, parents, params, out.shape, out.dtype)
+        node.save(inputs, y)
+    return y
+
+
+def _apply_many(op, inputs, params, outs, parents):
+    ys = [Tensor(out, None, inputs[0].version if op.view else None) for out in outs]
+    if parents:
+        node = Node(op, parents, params, [out.shape for out in outs], outs[0].dtype)
+        node.save(inputs, None)
+        for i, y in enumerate(ys):
+            y.node = Node(ITEM, (node,), {"i": i}, y.data.shape, y.data.dtype)
+    return tuple(ys)
+
+
+def _explain(op, inputs, error):
+    shapes = [list(getattr(x, "shape", ())) for x in inputs]
+    devices = {device_of(x.data) for x in inputs if isinstance(x, Tensor)}
+    if len(devices) > 1:
+        return TinyrnnError(f"{op.name}: operands on cpu and cuda: move them to one device with .to(device)")
+    listed = " and ".join(map(str, shapes[:4]))
+    if "broadcast" in str(error):
+        return ShapeError(f"{op.name}: shapes {listed} do not broadcast: sizes must be equal or 1, counted from the right")
+    return ShapeError(f"{op.name}: {error} (shapes {listed})")
+
+
+def fit(g: Tensor, shape, dtype) -> Tensor:
+    """Undo broadcasting and promotion: sum ``g`` to ``shape`` and cast it to ``dtype``. The one place for both."""
+    if g.data.shape != shape:
+        extra = g.data.ndim - len(shape)
+        axes = tuple(range(extra)) + tuple(i + extra for i, n in enumerate(shape) if n == 1 and g.data.shape[i + extra] != 1)
+        if axes:
+            g = apply(TABLE["sum"], g, axis=axes, keepdims=False)
+        if g.data.shape != shape:
+            g = apply(TABLE["reshape"], g, newshape=shape)
+    return g if g.data.dtype == dtype else apply(TABLE["astype"], g, dtype=dtype)
+
+
+class _Sums:
+    """Gradients under way, by node. A sum that owns its array grows in place."""
+
+    def __init__(self, create_graph):
+        self.create_graph = create_graph
+        self.sums, self.owned, self.heap = {}, set(), []
+
+    def add(self, node, g, fresh=False):
+        """Add ``g`` to the gradient of ``node``; ``fresh`` says that nobody else holds its array."""
+        held = self.sums.get(node)
+        if held is None:
+            self.sums[node] = g
+            heapq.heappush(self.heap, (-node.number, node))
+        elif node in self.owned:
+            np.add(held.data, g.data, out=held.data)
+            return
+        else:
+            self.sums[node] = apply(TABLE["add"], held, g)
+            fresh = True
+        if fresh and not self.create_graph:
+            self.owned.add(node)
+
+    def add_item(self, node, i, g):
+        """Set the gradient of output ``i`` of a node with several outputs."""
+        if node not in self.sums:
+            self.sums[node] = [None] * len(node.shape)
+            heapq.heappush(self.heap, (-node.number, node))
+        self.sums[node][i] = g
+
+    def pop(self):
+        _, node = heapq.heappop(self.heap)
+        g = self.sums.pop(node)
+        if type(g) is list:  # outputs that nothing used
+            xp = array_module(next(gi.data for gi in g if gi is not None))
+            g = [Tensor(xp.zeros(node.shape[i], node.dtype)) if gi is None else gi for i, gi in enumerate(g)]
+        return node, g
+
+    def final(self, node, g):
+        """``g`` as it is handed out: not sharing memory with another gradient (``a + b`` gives both the same)."""
+        return g if self.create_graph or node in self.owned else Tensor(g.data.copy())
+
+
+def backpropagate(roots, *, create_graph=False, retain_graph=False, targets=None) -> dict:
+    """Walk the tape back from ``roots``, pairs (node, gradient), and return the gradients of ``targets`` by node.
+
+    ``targets`` None means every leaf; else only paths that end in a target are walked. Unless ``retain_graph`` or
+    ``create_graph``, each node is freed as soon as it has been passed.
+
+    Raises:
+        TapeFreedError: part of the tape was freed by an earlier walk.
+        ChangedInPlaceError: a saved value was changed in place.
+    """
+    useful = None if targets is None else leading_to(targets, [node for node, _ in roots])
+    found, sums = {}, _Sums(create_graph)
+    for node, g in roots:
+        if useful is None or node in useful:
+            sums.add(node, g)
+    with _set_recording(create_graph):
+        while sums.heap:
+            node, g = sums.pop()
+            if node.op is None or (targets is not None and node in targets):
+                found[node] = sums.final(node, g)
+            if node.op is FREED:
+                raise TapeFreedError(
+                    "backward ran over this part of the tape before and freed it: "
+                    "pass retain_graph=True to the first backward()"
+                )
+            if node.op is ITEM:
+                sums.add_item(node.parents[0], node.params["i"], g)
+            elif node.op is not None:
+                node.check_versions()
+                for i, parent in enumerate(node.parents):
+                    if parent is not None and (useful is None or parent in useful):
+                        vjp = node.op.vjp(i)
+                        if vjp is not None:
+                            gi = fit(vjp(g, node, i), parent.shape, parent.dtype)
+                            sums.add(parent, gi, fresh=gi is not g and gi.data.base is None)
+                if not (retain_graph or create_graph):
+                    node.free()
+    return found
+
+
+def leading_to(targets, roots) -> set:
+    """The nodes between ``roots`` and ``targets``: those from which a target is reached."""
+    oldest = min((t.number for t in targets), default=0)
+    reached = walk(roots, oldest)
+    useful = set()
+    for node in sorted(reached, key=lambda n: n.number):
+        if node in targets or any(p in useful for p in node.parents if p is not None):
+            useful.add(node)
+    return useful
+
+
+def walk(roots, oldest=0) -> set:
+    """All nodes that ``roots`` depend on, themselves included, not older than number ``oldest``."""
+    reached, todo = set(), [n for n in roots if n is not None]
+    while todo:
+        node = todo.pop()
+        if node not in reached and node.number >= oldest:
+            reached.add(node)
+            todo.extend(p for p in node.parents if p is not None)
+    return reached

@@ -1,0 +1,188 @@
+"""Making tensors, and the methods and operators of `Tensor`: the functions of the op files under NumPy's method names."""
+
+import numpy as np
+
+from ..errors import ChangedInPlaceError, GradientError, InputError
+from ..kernels.arrays import device_of, to_device
+from . import linalg, pointwise, reductions, shaping
+from .pointwise import operand
+from .tape import Tensor, apply, backpropagate, is_recording
+
+
+def tensor(data, dtype=None, *, requires_grad=False, device=None) -> Tensor:
+    """A new leaf tensor holding a copy of ``data`` (an array, a number, nested lists, or a tensor).
+
+    Args:
+        dtype: NumPy dtype or its name; default: NumPy's choice for ``data``.
+        requires_grad: gradients are to flow to it; its dtype must be floating.
+        device: ``"cpu"`` or ``"cuda"``; default: where ``data`` is.
+    """
+    source = data.data if isinstance(data, Tensor) else data
+    if not hasattr(source, "ndim") or isinstance(source, np.generic):
+        source = np.asarray(source)
+    if source.dtype.kind not in "fiub":
+        raise InputError(f"a tensor cannot hold dtype {source.dtype}: use floats, integers or bools")
+    t = Tensor(to_device(source.astype(dtype or source.dtype.newbyteorder("="), copy=True), device or device_of(source)))
+    if requires_grad:
+        t.requires_grad = True
+    return t
+
+
+def backward(self, gradient=None, *, retain_graph=False, create_graph=False):
+    """Add to ``grad`` of every leaf the derivative of this tensor (times ``gradient``, needed unless it has one element).
+
+    Raises:
+        GradientError: nothing here requires a gradient, or ``gradient`` is missing or of another shape.
+        TapeFreedError: backward ran over this tape before, without ``retain_graph``.
+        ChangedInPlaceError: a value that a derivative needs was changed in place.
+    """
+    if self.node is None:
+        raise GradientError("backward: nothing that led to this tensor requires a gradient: set requires_grad on a leaf")
+    if gradient is None:
+        if self.data.size != 1:
+            raise GradientError(
+                f"backward: a tensor of shape {list(self.shape)} needs gradient=..., or reduce it with sum() or mean()"
+            )
+        g = Tensor(np.ones_like(self.data))
+    else:
+        g = operand(gradient)
+        if getattr(g, "shape", None) != self.shape:
+            raise GradientError(
+                f"backward: gradient {list(np.shape(gradient))} must have this tensor's shape {list(self.shape)}"
+            )
+    found = backpropagate([(self.node, g)], create_graph=create_graph, retain_graph=retain_graph)
+    for node, g in found.items():
+        node.grad = g if node.grad is None else node.grad + g
+
+
+def detach(self) -> Tensor:
+    """The same values (and memory) with no past: no gradient flows through."""
+    return Tensor(self.data, None, self.version)
+
+
+def assign_(self, value):
+    """Overwrite the values in place, outside the tape: for optimisers and state that is carried along."""
+    value = value.data if isinstance(value, Tensor) else value
+    if np.shape(value) not in (self.shape, ()):
+        raise InputError(f"assign_: {list(np.shape(value))} does not fit a tensor of shape {list(self.shape)}")
+    self.data[...] = value
+    return mark_changed(self)
+
+
+def mark_changed(self):
+    """Say that ``data`` was changed in place: derivatives recorded before will refuse to use it."""
+    self.version[0] += 1
+    return self
+
+
+def _in_place(function, symbol):
+    def operator(self, other):
+        if self.node is not None and is_recording():
+            raise ChangedInPlaceError(
+                f"{symbol} changes a tensor that requires grad in place: write a = a {symbol[0]} b, "
+                "or wrap an update of parameters in no_grad()"
+            )
+        function(self.data, other.data if isinstance(other, Tensor) else other, out=self.data, casting="same_kind")
+        return mark_changed(self)
+
+    return operator
+
+
+def _setitem(self, key, value):
+    raise ChangedInPlaceError(
+        "assigning to a part of a tensor would break recorded derivatives: build the result with where(), concat() or "
+        "stack(), or change tensor.data and call mark_changed()"
+    )
+
+
+def item(self):
+    """The one element as a Python number."""
+    return self.data.item()
+
+
+def numpy(self):
+    """The values as a NumPy array: the tensor's own memory on the CPU, a copy from a GPU."""
+    return to_device(self.data, "cpu")
+
+
+def _array(self, dtype=None, copy=None):
+    return np.array(self.numpy(), dtype=dtype, copy=copy)
+
+
+def _repr(self):
+    body = np.array2string(self.numpy(), separator=", ", prefix="tensor(")
+    notes = "" if self.data.dtype in (np.float64, np.int64, np.bool_) else f", dtype={self.data.dtype}"
+    notes += ", device='cuda'" if self.device == "cuda" else ""
+    return f"tensor({body}{notes}{', requires_grad=True' if self.requires_grad else ''})"
+
+
+def _len(self):
+    if not self.data.ndim:
+        raise TypeError("a 0-d tensor has no length: use item()")
+    return len(self.data)
+
+
+def _truth(self):
+    return bool(self.data)
+
+
+def _shape_of(axes_or_shape):
+    only = axes_or_shape[0] if len(axes_or_shape) == 1 else axes_or_shape
+    return (only,) if isinstance(only, int) else tuple(only)
+
+
+def _reflected(function):
+    return lambda self, other: function(other, self)
+
+
+for _name in ("shape", "dtype", "ndim", "size"):
+    setattr(Tensor, _name, property(lambda self, n=_name: getattr(self.data, n), doc=f"NumPy's ``{_name}``."))
+Tensor.device = property(lambda self: device_of(self.data), doc="``'cpu'`` or ``'cuda'``.")
+Tensor.T = property(lambda self: shaping.permute_dims(self, range(self.ndim)[::-1]), doc="Axes reversed.")
+Tensor.mT = property(shaping.matrix_transpose, doc="The last two axes exchanged.")
+
+for _function in (backward, detach, assign_, mark_changed, item, numpy, shaping.astype, shaping.to, shaping.squeeze):
+    setattr(Tensor, _function.__name__, _function)
+for _name in ("sum", "mean", "max", "min", "var", "std", "cumsum", "argmax", "argmin"):
+    _reduction = getattr(reductions, _name)
+    setattr(Tensor, _name, lambda self, axis=None, f=_reduction, **kwargs: f(self, axis=axis, **kwargs))
+for _name in ("swapaxes", "clip"):
+    setattr(Tensor, _name, getattr(shaping if _name == "swapaxes" else pointwise, _name))
+Tensor.reshape = lambda self, *shape: shaping.reshape(self, _shape_of(shape))
+Tensor.permute_dims = Tensor.transpose = lambda self, *axes: shaping.permute_dims(self, _shape_of(axes))
+
+for _name, _function in {
+    "add": pointwise.add,
+    "sub": pointwise.subtract,
+    "mul": pointwise.multiply,
+    "truediv": pointwise.divide,
+    "pow": pointwise.power,
+    "matmul": linalg.matmul,
+}.items():
+    setattr(Tensor, f"__{_name}__", lambda self, other, f=_function: f(self, other))
+    setattr(Tensor, f"__r{_name}__", _reflected(_function))
+for _name, _function, _symbol in (("add", np.add, "+="), ("sub", np.subtract, "-="), ("mul", np.multiply, "*=")):
+    setattr(Tensor, f"__i{_name}__", _in_place(_function, _symbol))
+Tensor.__itruediv__ = _in_place(np.divide, "/=")
+for _name, _function in {
+    "eq": pointwise.equal,
+    "ne": pointwise.not_equal,
+    "lt": pointwise.less,
+    "le": pointwise.less_equal,
+    "gt": pointwise.greater,
+    "ge": pointwise.greater_equal,
+    "and": pointwise.logical_and,
+    "or": pointwise.logical_or,
+}.items():
+    setattr(Tensor, f"__{_name}__", lambda self, other, f=_function: f(self, other))
+Tensor.__hash__ = object.__hash__
+Tensor.__neg__ = lambda self: pointwise.negative(self)
+Tensor.__abs__ = lambda self: pointwise.abs(self)
+Tensor.__invert__ = lambda self: pointwise.logical_not(self)
+Tensor.__getitem__ = lambda self, key: shaping.getitem(self, key)
+Tensor.__iter__ = lambda self: iter(shaping.unstack(self))
+Tensor.__setitem__ = _setitem
+Tensor.__repr__, Tensor.__len__, Tensor.__bool__ = _repr, _len, _truth
+Tensor.__float__ = lambda self: float(self.data)
+Tensor.__int__ = lambda self: int(self.data)
+Tensor.__array__ = _array

@@ -1,0 +1,1 @@
+"""Built-in cells. They are registered as entry points, like any plugin's."""

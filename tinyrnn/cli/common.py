@@ -1,0 +1,96 @@
+"""What all commands share: grouped help, errors as one sentence, exit codes."""
+
+import sys
+
+import click
+
+from ..errors import Diverged, TinyrnnError
+
+EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED = 1, 2, 130
+
+
+class GroupedHelp:
+    """Shows options under the headings given by ``option(..., group=...)``."""
+
+    def format_options(self, context, formatter):
+        groups = {}
+        for parameter in self.get_params(context):
+            record = parameter.get_help_record(context)
+            if record is not None and isinstance(parameter, click.Option):
+                groups.setdefault(getattr(parameter, "group", "Options"), []).append(record)
+        for heading in sorted(groups, key=lambda h: h == "Options"):
+            with formatter.section(heading):
+                formatter.write_dl(groups[heading])
+        if isinstance(self, click.Group):
+            self.format_commands(context, formatter)
+
+
+class Command(GroupedHelp, click.Command):
+    """A command whose deliberate errors end in one sentence and an exit code; ``--debug`` shows the traceback."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.params.append(
+            click.Option(["--debug"], is_flag=True, expose_value=False, callback=_debug, help="Show tracebacks.")
+        )
+
+    def invoke(self, context):
+        try:
+            return super().invoke(context)
+        except TinyrnnError as error:
+            if context.meta.get("tinyrnn.debug"):
+                raise
+            click.echo(f"Error: {error}", err=True)
+            context.exit(EXIT_FAILED if isinstance(error, Diverged) else EXIT_INPUT)
+        except MemoryError:
+            if context.meta.get("tinyrnn.debug"):
+                raise
+            click.echo("Error: not enough memory: use a smaller --batch-size, --hidden or --seq-len", err=True)
+            context.exit(EXIT_INPUT)
+        except KeyboardInterrupt:
+            click.echo("interrupted", err=True)
+            context.exit(EXIT_INTERRUPTED)
+
+
+def _debug(context, parameter, value):
+    context.meta["tinyrnn.debug"] = value
+
+
+class _Option(click.Option):
+    def __init__(self, *args, group="Options", **kwargs):
+        super().__init__(*args, **kwargs)
+        self.group = group
+
+
+def option(*names, **kwargs):
+    """``click.option`` with a ``group`` for the help page."""
+    return click.option(*names, cls=_Option, **kwargs)
+
+
+def run_argument():
+    """The argument RUN: a run folder or a checkpoint file."""
+    return click.argument("run", type=click.Path())
+
+
+def note(text):
+    """A remark for people, kept out of what a program reads from standard output."""
+    click.echo(text, err=True)
+
+
+def utf8_output():
+    """Write UTF-8 also where the terminal's code page cannot: a model may generate any character."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+
+
+def data_options(function):
+    """How text is read: shared by train and evaluate."""
+    return option("--encoding", default="utf-8", show_default=True, group="Data", help="Encoding of the text files.")(function)
+
+
+def complete_cell(context, parameter, incomplete):
+    """Names of registered cells, for shell completion."""
+    from ..plugins import registered
+
+    return [name for name in registered() if name.startswith(incomplete)]

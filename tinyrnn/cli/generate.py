@@ -1,0 +1,81 @@
+"""``tinyrnn generate``: text from a trained model."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from .common import Command, note, option, run_argument, utf8_output
+
+
+@click.command("generate", cls=Command)
+@run_argument()
+@option("--prompt", metavar="TEXT", group="Text", help="Text to continue. Default: start anywhere.")
+@option("--length", default=500, show_default=True, group="Text", help="How many symbols to generate.")
+@option("--num", default=1, show_default=True, type=click.IntRange(min=1), group="Text", help="How many samples.")
+@option("--stop", metavar="TEXT", group="Text", help="End a sample before this text.")
+@option(
+    "--temperature", default=0.8, show_default=True, group="Choice", help="Below 1 bolder likely symbols; 0 the most likely."
+)
+@option("--top-k", type=int, group="Choice", help="Choose among the K most likely symbols.")
+@option("--top-p", type=float, group="Choice", help="Choose among the likely symbols that reach this probability.")
+@option("--seed", type=int, group="Choice", help="The same seed gives the same text. Default: a new one each time.")
+@option("--interactive", is_flag=True, help="Ask for prompts until an empty line or the end of input.")
+@option("--out", type=click.Path(dir_okay=False), help="Write to this file instead of the terminal.")
+def command(run, prompt, length, num, stop, temperature, top_k, top_p, seed, interactive, out):
+    """Write text with the model of RUN, a run folder or checkpoint.
+
+    Streams as it samples. Example: tinyrnn generate runs/text-lstm --prompt "The " --temperature 0.7
+    """
+    from .. import sampling
+    from ..errors import InputError
+    from ..tasks import load
+
+    utf8_output()
+    sampling.check_options(length=length, temperature=temperature, top_k=top_k, top_p=top_p)
+    model = load(run)
+    settings = dict(length=length, temperature=temperature, top_k=top_k, top_p=top_p, stop=stop)
+
+    def sample(prompt, index, write):
+        for symbol in sampling.encode_prompt(model.vocabulary, prompt)[1]:
+            what = "read as unknown" if model.vocabulary.unknown is not None else "left out"
+            note(f"prompt: {symbol!r} is not in this model's vocabulary: {what}")
+        for piece in sampling.generate(model, prompt, seed=None if seed is None else seed + index, **settings):
+            write(piece)
+        write("\n")
+
+    if interactive:
+        _converse(lambda text, i: sample(text, i, _to_terminal))
+        return
+    texts = []
+    for i in range(num):
+        if num > 1:
+            (texts.append if out else _to_terminal)(f"--- {i + 1} ---\n")
+        sample(prompt, i, texts.append if out else _to_terminal)
+    if out:
+        try:
+            Path(out).write_text("".join(texts), encoding="utf-8")
+        except OSError as error:
+            raise InputError(f"{out} cannot be written ({error.strerror}): choose another --out") from None
+
+
+def _to_terminal(text):
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def _converse(answer):
+    from ..errors import InputError
+
+    i = 0
+    while True:
+        note("prompt (empty line ends):")
+        line = sys.stdin.readline()
+        text = line.rstrip("\n")
+        if not text:
+            return
+        try:
+            answer(text, i)
+        except InputError as error:  # a bad prompt must not end the conversation
+            note(f"Error: {error}")
+        i += 1

@@ -1,0 +1,366 @@
+"""``tinyrnn train``: from text to a run folder."""
+
+import json
+import sys
+import tomllib
+from pathlib import Path
+
+import click
+from click.core import ParameterSource
+
+from .common import EXIT_INTERRUPTED, Command, complete_cell, data_options, note, option
+
+_POSITIVE = click.IntRange(min=1)
+_PART = click.FloatRange(0, 1, max_open=True)
+
+# Options that a resumed run may change; all others would make it another run.
+CHANGEABLE = {"steps", "epochs", "minutes", "lr", "schedule", "warmup", "clip", "eval_every", "patience"}
+# Options that say where and how to run, not what: they are not part of the run's configuration.
+OUTSIDE = {"texts", "out", "resume", "config", "as_json", "quiet", "threads", "device"}
+
+
+def _read_config(context, parameter, path):
+    """Make a TOML file's entries the defaults of the options they name."""
+    if path is None:
+        return None
+    try:
+        entries = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise click.BadParameter(f"{path}: {error}") from None
+    entries = entries.get("train", entries)
+    known = {p.name: p for p in context.command.params} | {"json": None}
+    for key in list(entries):
+        name = key.replace("-", "_")
+        if name not in known:
+            raise click.BadParameter(f"{path}: there is no option {key!r}: see tinyrnn train --help")
+        entries[{"json": "as_json", "text": "texts"}.get(name, name)] = entries.pop(key)
+    if isinstance(entries.get("cell_opt"), dict):
+        entries["cell_opt"] = [f"{k}={v}" for k, v in entries["cell_opt"].items()]
+    context.default_map = {**(context.default_map or {}), **entries}
+    return path
+
+
+@click.command("train", cls=Command)
+@click.argument("texts", nargs=-1, metavar="[TEXT]...", type=click.Path())
+@option("--task", default="lm", show_default=True, type=click.Choice(["lm"]), group="Model", help="lm: a language model.")
+@option(
+    "--cell",
+    default="lstm",
+    show_default=True,
+    group="Model",
+    shell_complete=complete_cell,
+    help="Recurrent cell; see tinyrnn cells.",
+)
+@option("--cell-opt", multiple=True, metavar="NAME=VALUE", group="Model", help="Option of the cell; may be repeated.")
+@option("--hidden", default=512, show_default=True, type=_POSITIVE, group="Model", help="Width of each recurrent layer.")
+@option("--layers", default=1, show_default=True, type=_POSITIVE, group="Model", help="Recurrent layers.")
+@option("--embed", default=128, show_default=True, type=_POSITIVE, group="Model", help="Width of the embedding.")
+@option(
+    "--dropout", default=0.2, show_default=True, type=_PART, group="Model", help="Dropped part of embedding and layer outputs."
+)
+@option("--tie", is_flag=True, group="Model", help="Output layer shares the embedding's weights (needs --embed = --hidden).")
+@option(
+    "--dtype", default="float32", show_default=True, type=click.Choice(["float32", "float64"]), group="Model", help="Precision."
+)
+@option(
+    "--level",
+    default="char",
+    show_default=True,
+    type=click.Choice(["char", "byte", "word"]),
+    group="Data",
+    help="What one symbol is.",
+)
+@option(
+    "--vocab-size",
+    type=click.IntRange(min=2),
+    group="Data",
+    help="Keep the most frequent symbols only. Default: all; words 20,000.",
+)
+@data_options
+@option("--val", type=click.Path(), group="Data", help="Text to validate on. Default: the end of TEXT.")
+@option("--val-fraction", default=0.1, show_default=True, type=_PART, group="Data", help="Part of TEXT kept for validation.")
+@option(
+    "--seq-len", default=100, show_default=True, type=_POSITIVE, group="Data", help="Steps that gradients flow back (window)."
+)
+@option("--batch-size", default=64, show_default=True, type=_POSITIVE, group="Data", help="Streams read side by side.")
+@option("--steps", type=_POSITIVE, group="Length", help="Length in steps. Default: 4000, if no other length is given.")
+@option("--epochs", type=click.FloatRange(0, min_open=True), group="Length", help="Length in passes over the text.")
+@option(
+    "--minutes", type=click.FloatRange(0, min_open=True), group="Length", help="Length in time (not repeatable to the bit)."
+)
+@option("--patience", type=_POSITIVE, group="Length", help="Stop after so many evaluations without a better one.")
+@option(
+    "--eval-every",
+    default=250,
+    show_default=True,
+    type=_POSITIVE,
+    group="Length",
+    help="Steps between evaluations and checkpoints.",
+)
+@option("--optimizer", default="adamw", show_default=True, group="Optimisation", help="sgd, rmsprop, adagrad, adam or adamw.")
+@option(
+    "--lr",
+    default=2e-3,
+    show_default=True,
+    type=click.FloatRange(0, min_open=True),
+    group="Optimisation",
+    help="Peak learning rate.",
+)
+@option(
+    "--schedule", default="wsd", show_default=True, group="Optimisation", help="constant, linear, cosine, wsd, step or plateau."
+)
+@option(
+    "--warmup",
+    default=100,
+    show_default=True,
+    type=click.IntRange(min=0),
+    group="Optimisation",
+    help="Steps of rising rate at first.",
+)
+@option(
+    "--clip",
+    default=1.0,
+    show_default=True,
+    type=click.FloatRange(0),
+    group="Optimisation",
+    help="Largest gradient norm; 0 is off.",
+)
+@option(
+    "--weight-decay",
+    default=0.0,
+    show_default=True,
+    type=click.FloatRange(0),
+    group="Optimisation",
+    help="Pull of weights to 0.",
+)
+@option("--seed", default=0, show_default=True, type=click.IntRange(min=0), group="Run", help="Same seed, same run.")
+@option("--threads", type=_POSITIVE, group="Run", help="Threads of the matrix products. Default: all cores.")
+@option("--device", default="cpu", show_default=True, type=click.Choice(["cpu", "cuda"]), group="Run", help="Where to compute.")
+@option("--out", type=click.Path(), group="Run", help="Folder of the run. Default: runs/TEXT-CELL, numbered if it exists.")
+@option("--resume", is_flag=False, flag_value="", metavar="[RUN]", group="Run", help="Go on with RUN (or with --out), exactly.")
+@option("--config", type=click.Path(), is_eager=True, expose_value=True, callback=_read_config, group="Run", metavar="FILE.toml",
+        help="Take options from a file, for example: hidden = 256")  # fmt: skip
+@option("--json", "as_json", is_flag=True, group="Run", help="Print the log's JSON objects as lines, nothing else.")
+@option("--quiet", is_flag=True, group="Run", help="Print the run's path only.")
+@click.pass_context
+def command(context, **options):
+    """Train a model on TEXT: files, folders, or - for standard input.
+
+    Without TEXT it learns the documentation that ships inside Python. Ctrl-C saves and stops; --resume goes on.
+    """
+    from ..kernels import threads
+    from ..training import Interrupted
+
+    options["config"] = None
+    texts, options = _resume_or_text(options)
+    if options["threads"] and not threads.set_blas_threads(options["threads"]):
+        note("--threads has no effect on this NumPy's BLAS")
+    report = _report(options)
+    trainer = (_resumed if options["resume"] is not None else _fresh)(context, texts, options, report)
+    path = trainer.run.path
+    try:
+        trainer.fit()
+    except Interrupted:
+        note(f"interrupted at step {trainer.step}, saved; go on with: tinyrnn train --resume {path}")
+        context.exit(EXIT_INTERRUPTED)
+    _draw_curve(trainer.run)
+    if options["as_json"]:
+        return
+    click.echo(path)
+    if not options["quiet"]:
+        click.echo(f"next: tinyrnn generate {path}")
+
+
+def _resume_or_text(options):
+    """``--resume`` takes an optional RUN; what follows it may also be the first TEXT."""
+    texts, resume = list(options["texts"]), options["resume"]
+    if resume and options["out"]:
+        texts, resume = [resume, *texts], options["out"]
+    elif resume == "":
+        if not options["out"]:
+            raise click.UsageError("--resume needs to know the run: --resume RUN, or --out RUN --resume")
+        resume = options["out"]
+    return texts, {**options, "resume": resume}
+
+
+def _configuration(options):
+    """The options that belong to the run, as stored in its config.json."""
+    return {k: v for k, v in options.items() if k not in OUTSIDE}
+
+
+def _fresh(context, texts, options, report):
+    from ..data import sources as text_sources
+    from ..runs import free_name
+    from ..tasks.language_model import build
+    from ..training import Trainer
+
+    if options["out"] and Path(options["out"]).exists():
+        from ..errors import InputError
+
+        raise InputError(
+            f"{options['out']} exists and is never overwritten: choose another --out, or --resume {options['out']}"
+        )
+    configuration = _configuration(options)
+    if all(configuration[k] is None for k in ("steps", "epochs", "minutes")):
+        configuration["steps"] = 4000
+    sources = text_sources.resolve(texts)
+    configuration["texts"] = [s if s == "-" else str(Path(s).resolve()) for s in texts] or [text_sources.BUILTIN]
+    task, corpus = build(configuration, sources)
+    _to_device(task.model, options["device"])
+    trainer = Trainer(task, _plan(configuration), report)
+    stem = Path(sources[0].name).stem.replace(" ", "-") if texts != ["-"] else "stdin"
+    if len(texts) == 1 and Path(texts[0]).is_dir():
+        stem = Path(texts[0]).resolve().name
+    path = Path(options["out"] or free_name(Path("runs") / f"{stem}-{Path(options['cell']).stem}"))
+    trainer.start(path, {"task": "lm", "options": configuration, "fingerprint": corpus.fingerprint})
+    report.introduce(trainer, corpus, options["device"])
+    return trainer
+
+
+def _resumed(context, texts, options, report):
+    from ..data import sources as text_sources
+    from ..errors import InputError
+    from ..runs import Run
+    from ..tasks.language_model import build
+    from ..training import Trainer
+
+    run = Run(options["resume"])
+    stored = run.config
+    configuration = dict(stored["options"])
+    given = {k: v for k, v in _configuration(options).items() if context.get_parameter_source(k) != ParameterSource.DEFAULT}
+    for name, value in given.items():
+        value = list(value) if isinstance(value, tuple) else value
+        if value != configuration.get(name) and name not in CHANGEABLE:
+            option_name = "--" + name.replace("_", "-")
+            raise InputError(
+                f"{run.path} was trained with {option_name} {configuration.get(name)}, not {value}: "
+                f"leave {option_name} out, or start a new run"
+            )
+    if given.keys() & {"steps", "epochs", "minutes"}:
+        configuration |= dict.fromkeys(("steps", "epochs", "minutes"))
+    configuration |= {k: v for k, v in given.items() if k in CHANGEABLE}
+    texts = texts or configuration["texts"]
+    task, corpus = build(configuration, text_sources.resolve(texts))
+    if corpus.fingerprint != stored["fingerprint"]:
+        raise InputError(
+            f"{run.path} was trained on another text ({stored['fingerprint']}, now {corpus.fingerprint}; "
+            "level-vocabulary-tokens-digest): give the same text"
+        )
+    _to_device(task.model, options["device"])
+    trainer = Trainer(task, _plan(configuration), report)
+    trainer.resume(run)
+    run.update_config(options=configuration)
+    report.introduce(trainer, corpus, options["device"])
+    return trainer
+
+
+def _plan(configuration):
+    from dataclasses import fields
+
+    from ..training import Plan
+
+    return Plan(**{f.name: configuration[f.name] for f in fields(Plan)})
+
+
+def _to_device(model, device):
+    if device != "cpu":
+        from ..kernels.arrays import require_cupy
+
+        require_cupy(device)
+        model.to(device)
+
+
+def _draw_curve(run):
+    """curve.png, where matplotlib is installed and there is something to draw."""
+    import importlib.util
+
+    if importlib.util.find_spec("matplotlib") and run.read_log():
+        from ..plotting import curves
+
+        curves([run], run.path / "curve.png")
+
+
+# ------------------------------------------------------------------ what is shown while training
+
+
+def _report(options):
+    from ..training import Reporter
+
+    class Quiet(Reporter):
+        def introduce(self, trainer, corpus, device):
+            """What is about to be trained, on what."""
+
+    class Json(Quiet):
+        def evaluated(self, record):
+            click.echo(json.dumps(record))
+
+        def message(self, text):
+            note(text)
+
+    class Plain(Quiet):
+        """Lines, for people and log files."""
+
+        def introduce(self, trainer, corpus, device):
+            task, model = trainer.task, trainer.model
+            size = sum(p.size for p in model.parameters())
+            settings = model.settings
+            step = f", from step {trainer.step}" if trainer.step else ""
+            length = f"{trainer.total:,} steps" if trainer.total else f"{trainer.plan.minutes:g} minutes"
+            click.echo(
+                f"model       {settings['cell']}, {settings['layers']} x {settings['hidden']}, {size:,} parameters, "
+                f"{settings['dtype']} on {device}"
+            )
+            click.echo(
+                f"text        {len(corpus.tokens):,} tokens, vocabulary {len(corpus.vocabulary):,} ({corpus.vocabulary.level}); "
+                f"{len(task.val_tokens):,} tokens for validation"
+            )
+            click.echo(
+                f"training    {length}{step}; {task.windows.batch_size} streams x {task.seq_len} steps; run {trainer.run.path}"
+            )
+
+        def compiled(self, seconds):
+            click.echo(f"first step  {seconds:.1f} s, loading or compiling kernels included")
+
+        def evaluated(self, record):
+            train = "      " if record["train_loss"] is None else f"{record['train_loss']:.4f}"
+            click.echo(
+                f"step {record['step']:>6,}  train {train}  validation {record['val_loss']:.4f} ({record['bits']:.3f} bits)  "
+                f"{record['tokens_per_s']:,.0f} tokens/s  {record['seconds']:,.0f} s"
+            )
+
+        def message(self, text):
+            click.echo(text)
+
+    class Live(Plain):
+        """Plain lines above a live bar."""
+
+        def started(self, trainer):
+            from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+            columns = (
+                TextColumn("{task.fields[text]}"),
+                BarColumn(),
+                TextColumn("{task.percentage:>3.0f}%"),
+                TimeRemainingColumn(),
+            )
+            self.progress = Progress(*columns, transient=True, refresh_per_second=4)
+            self.bar = self.progress.add_task("", total=1.0, completed=trainer.progress(), text="")
+            self.smooth = None
+            self.progress.start()
+
+        def stepped(self, trainer, loss):
+            self.smooth = loss if self.smooth is None else 0.95 * self.smooth + 0.05 * loss
+            of = f"/{trainer.total:,}" if trainer.total else ""
+            text = f"step {trainer.step:,}{of}  loss {self.smooth:.3f}  {self.smooth / 0.6931471805599453:.3f} bits/token  "
+            self.progress.update(
+                self.bar, completed=trainer.progress(), text=text + f"{trainer.tokens_per_second():,.0f} tokens/s"
+            )
+
+        def finished(self):
+            self.progress.stop()
+
+    if options["as_json"]:
+        return Json()
+    if options["quiet"]:
+        return Quiet()
+    return (Live if sys.stdout.isatty() else Plain)()

@@ -1,0 +1,1 @@
+"""From the user's files to windows of token ids."""

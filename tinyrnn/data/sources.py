@@ -1,0 +1,134 @@
+"""Where text comes from: files, folders, standard input, or the documentation that ships inside Python."""
+
+import codecs
+import hashlib
+import os
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import InputError
+from ..kernels.jit import cache_folder
+
+BUILTIN = "python-docs"  # stands for the default corpus where a source's name is stored
+CHUNK = 1 << 22
+
+
+@dataclass(frozen=True)
+class Source:
+    """One text: a file, and the name it is shown by."""
+
+    name: str
+    path: Path
+
+    def stamp(self) -> list:
+        """What changes when the file's content does."""
+        info = self.path.stat()
+        return [str(self.path.resolve()), info.st_size, info.st_mtime_ns, info.st_ctime_ns]
+
+    def blocks(self, encoding: str):
+        """The text in blocks of bounded size; every kind of line end becomes ``\\n``.
+
+        Raises:
+            InputError: the file is not text in ``encoding``.
+        """
+        plain_utf8 = codecs.lookup(encoding).name == "utf-8"
+        decoder = codecs.getincrementaldecoder("utf-8-sig" if plain_utf8 else encoding)()  # drops a byte-order mark
+        position, held = 0, ""
+        with self.path.open("rb") as file:
+            while True:
+                raw = file.read(CHUNK)
+                try:
+                    text = held + decoder.decode(raw, final=not raw)
+                except UnicodeError as error:
+                    raise InputError(
+                        f"{self.name} is not {encoding} text (near byte {position + getattr(error, 'start', 0)}): "
+                        "name its --encoding, or use --level byte"
+                    ) from None
+                position += len(raw)
+                if "\0" in text:
+                    raise InputError(f"{self.name} is a binary file (it holds a NUL character): use --level byte")
+                # "\r\n" may be cut by the block's end
+                held = "\r" if raw and text.endswith("\r") else ""
+                text = text[: len(text) - len(held)].replace("\r\n", "\n").replace("\r", "\n")
+                if text:
+                    yield text
+                if not raw:
+                    return
+
+    def raw_blocks(self):
+        """The bytes in blocks of bounded size."""
+        with self.path.open("rb") as file:
+            while raw := file.read(CHUNK):
+                yield raw
+
+
+def resolve(texts) -> list[Source]:
+    """The sources behind TEXT arguments: nothing is the default corpus, ``-`` is standard input, folders are searched.
+
+    Raises:
+        InputError: a path does not exist or cannot be read, or a folder holds no text file.
+    """
+    if not texts or list(texts) == [BUILTIN]:
+        return [Source(BUILTIN, _stored(_python_docs().encode()))]
+    sources = []
+    for text in map(str, texts):
+        path = Path(text)
+        if text == "-":
+            sources.append(Source("standard input", _stored(sys.stdin.buffer.read())))
+        elif path.is_dir():
+            sources += _folder(path)
+        elif not path.exists():
+            raise InputError(f"{text} does not exist: give a text file, a folder, or - for standard input")
+        elif not os.access(path, os.R_OK):
+            raise InputError(f"{text} cannot be read: check its permissions")
+        else:
+            sources.append(Source(text, path))
+    return sources
+
+
+def _folder(folder: Path) -> list[Source]:
+    def refuse(error):
+        raise InputError(f"folder {error.filename} cannot be read: {error.strerror}")
+
+    found = []
+    for parent, folders, files in os.walk(folder, onerror=refuse):
+        folders[:] = sorted(f for f in folders if not f.startswith("."))
+        found += [Path(parent) / f for f in sorted(files) if not f.startswith(".")]
+    texts = [Source(str(p), p) for p in found if p.is_file() and not _looks_binary(p)]
+    if not texts:
+        raise InputError(f"folder {folder} holds no text file: give a folder with readable text files")
+    return texts
+
+
+def _looks_binary(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return b"\0" in file.read(8192)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def _stored(data: bytes) -> Path:
+    """``data`` as a file of the cache, named by its content; without a usable cache, in the temporary folder."""
+    name = hashlib.sha256(data).hexdigest()[:24] + ".txt"
+    for folder in (cache_folder() / "texts", Path(tempfile.gettempdir()) / "tinyrnn-texts"):
+        path = folder / name
+        try:
+            if not path.exists() or path.stat().st_size != len(data):
+                folder.mkdir(parents=True, exist_ok=True)
+                with tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
+                    file.write(data)
+                os.replace(file.name, path)
+            return path
+        except OSError:
+            continue  # the next folder
+    raise InputError("neither the cache nor the temporary folder can be written: set TINYRNN_CACHE to a folder that can")
+
+
+def _python_docs() -> str:
+    """The English language reference that every CPython carries for its ``help()``."""
+    from pydoc_data.topics import topics
+
+    return "\n\n".join(topics[key].strip() for key in sorted(topics)) + "\n"

@@ -1,0 +1,147 @@
+"""Vocabularies: from text to ids and back, at the level of characters, bytes or words."""
+
+import codecs
+import re
+from collections import Counter
+
+import numpy as np
+
+from ..errors import InputError
+
+UNKNOWN = "\N{REPLACEMENT CHARACTER}"
+
+
+class Vocabulary:
+    """Base: ``symbols`` is the list of strings by id; ``unknown`` the id that stands for all others, or None."""
+
+    level = ""
+
+    def __init__(self, symbols, unknown=None):
+        self.symbols, self.unknown = list(symbols), unknown
+        self.ids = {s: i for i, s in enumerate(self.symbols)}
+
+    def __len__(self):
+        return len(self.symbols)
+
+    def encode(self, text: str) -> np.ndarray:
+        """Ids of ``text``; symbols outside the vocabulary become ``unknown`` or, without one, are left out."""
+        found = (self.ids.get(s, self.unknown) for s in self.pieces(text))
+        return np.fromiter((i for i in found if i is not None), np.int64)
+
+    def decode(self, ids) -> str:
+        """The text of ``ids``."""
+        return "".join(self.symbols[i] for i in ids)
+
+    def decoder(self):
+        """A function from one id to the text that it completes, for streaming."""
+        return lambda i: self.symbols[i]
+
+    def missing(self, text: str) -> list[str]:
+        """The distinct symbols of ``text`` that are outside the vocabulary, in order."""
+        return [s for s in dict.fromkeys(self.pieces(text)) if s not in self.ids]
+
+    def characters(self, ids) -> int:
+        """Number of characters in the text of ``ids``."""
+        counts = np.bincount(ids, minlength=len(self))
+        return int(counts @ np.array([len(s) for s in self.symbols]))
+
+    def to_json(self) -> dict:
+        """Everything needed to make it again."""
+        return {"level": self.level, "symbols": self.symbols, "unknown": self.unknown}
+
+
+class Characters(Vocabulary):
+    """One symbol a character, in the order of their code points."""
+
+    level = "char"
+
+    def pieces(self, text):
+        return text
+
+    @classmethod
+    def build(cls, blocks, size):
+        counts = Counter()
+        for block in blocks:
+            codes, n = np.unique(_codes(block), return_counts=True)
+            counts.update(dict(zip(codes.tolist(), n.tolist(), strict=True)))
+        if size is None or len(counts) <= size:
+            return cls(map(chr, sorted(counts)))
+        kept = sorted(code for code, _ in counts.most_common(size - 1) if chr(code) != UNKNOWN)
+        return cls([UNKNOWN, *map(chr, kept)], unknown=0)
+
+    def encode(self, text):
+        if not hasattr(self, "_table"):
+            self._table = np.full(0x110000, -1 if self.unknown is None else self.unknown, np.int32)
+            self._table[[ord(s) for s in self.symbols]] = np.arange(len(self))
+        ids = self._table[_codes(text)].astype(np.int64)
+        return ids[ids >= 0]
+
+
+class Bytes(Vocabulary):
+    """The 256 bytes: no text is outside the vocabulary."""
+
+    level = "byte"
+
+    def __init__(self, symbols=None, unknown=None):
+        super().__init__(map(chr, range(256)))
+
+    @classmethod
+    def build(cls, blocks, size):
+        return cls()
+
+    def encode(self, text):
+        data = text if isinstance(text, bytes) else text.encode()
+        return np.frombuffer(data, np.uint8).astype(np.int64)
+
+    def decode(self, ids):
+        return bytes(int(i) for i in ids).decode(errors="replace")
+
+    def decoder(self):
+        incremental = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        return lambda i: incremental.decode(bytes([int(i)]))
+
+    def missing(self, text):
+        return []
+
+    def characters(self, ids):
+        ids = np.asarray(ids)
+        return int(np.count_nonzero((ids & 0xC0) != 0x80))  # every byte but UTF-8's continuation bytes
+
+    def to_json(self):
+        return {"level": self.level}
+
+
+class Words(Vocabulary):
+    """Words with the space before them, punctuation and line ends: joined again they are the text.
+
+    The most frequent ``size - 1`` (default 20,000 in all) are symbols, the rest is ``<unk>``.
+    """
+
+    level = "word"
+    PIECES = re.compile(r"\n| ?\w+(?:['’]\w+)*| ?[^\w\s]|\s")
+    SIZE = 20_000
+
+    def pieces(self, text):
+        return self.PIECES.findall(text)
+
+    @classmethod
+    def build(cls, blocks, size):
+        counts = Counter()
+        for block in blocks:
+            counts.update(cls.PIECES.findall(block))
+        kept = [word for word, _ in counts.most_common((size or cls.SIZE) - 1)]
+        return cls(["<unk>", *sorted(kept)], unknown=0)
+
+
+LEVELS = {c.level: c for c in (Characters, Bytes, Words)}
+
+
+def from_json(stored: dict) -> Vocabulary:
+    """The vocabulary that ``to_json`` described."""
+    if stored["level"] not in LEVELS:
+        raise InputError(f"this model's text level {stored['level']!r} is unknown to this version of tinyrnn: upgrade it")
+    return LEVELS[stored["level"]](stored.get("symbols"), stored.get("unknown"))
+
+
+def _codes(text):
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)

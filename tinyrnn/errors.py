@@ -1,0 +1,29 @@
+"""The errors that tinyrnn raises by name; each message is one sentence that ends with what to do."""
+
+
+class TinyrnnError(Exception):
+    """Base of every error that tinyrnn raises on purpose."""
+
+
+class InputError(TinyrnnError, ValueError):
+    """Something that the user gave cannot be used; the command line exits with code 2."""
+
+
+class Diverged(TinyrnnError, ArithmeticError):
+    """Training was stopped because its loss left the finite or the sensible; exit code 1."""
+
+
+class ShapeError(TinyrnnError, ValueError):
+    """Operands whose shapes an op cannot combine."""
+
+
+class GradientError(TinyrnnError, RuntimeError):
+    """A derivative was asked for that the tape cannot give."""
+
+
+class TapeFreedError(GradientError):
+    """The tape behind a tensor was freed by an earlier backward pass."""
+
+
+class ChangedInPlaceError(GradientError):
+    """A value that a derivative needs was changed in place after it was recorded."""

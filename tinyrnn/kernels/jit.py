@@ -1,0 +1,127 @@
+"""How a Python function becomes a compiled kernel: Numba options, the cache on disk, and generated source.
+
+Compiled code and generated source live in one folder of the user's cache (``TINYRNN_CACHE`` overrides it). A cache that
+cannot be written or read costs compile time and one warning, never a run.
+"""
+
+import functools
+import hashlib
+import importlib.util
+import os
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+
+import numba
+from numba.core import caching
+
+# No "nnan" and "ninf": a NaN loss has to stay visible. "reassoc" lets LLVM vectorise sums. error_model="numpy" takes the
+# zero check out of divisions, which else keeps a loop from vectorising.
+FAST = {"contract", "reassoc", "arcp", "nsz"}
+
+
+def cache_folder() -> Path:
+    """Where tinyrnn keeps what it can make again: kernels and token files."""
+    if "TINYRNN_CACHE" in os.environ:
+        return Path(os.environ["TINYRNN_CACHE"])
+    if sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"))
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches"
+    else:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return base / "tinyrnn"
+
+
+@functools.cache
+def source_stamp() -> str:
+    """Digest of every kernel source: Numba's cache does not notice an edited helper in another module, this does."""
+    digest = hashlib.sha256(numba.__version__.encode())
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+@functools.cache
+def _warn_once(problem: str):
+    warnings.warn(f"kernel cache {cache_folder()}: {problem}; kernels are compiled anew", RuntimeWarning, stacklevel=4)
+
+
+class _Locator(caching._CacheLocator):
+    """Puts Numba's index and object files into the tinyrnn cache, under the digest of the kernel sources."""
+
+    def __init__(self, function, file):
+        self._folder = cache_folder() / "kernels" / source_stamp()
+        self._where = hashlib.sha256(f"{file}:{function.__qualname__}".encode()).hexdigest()[:10]
+
+    def get_cache_path(self):
+        return str(self._folder)
+
+    def get_source_stamp(self):
+        return source_stamp()
+
+    def get_disambiguator(self):
+        return self._where
+
+    @classmethod
+    def from_function(cls, function, file):
+        return cls(function, file)
+
+
+class _Implementation(caching.CompileResultCacheImpl):
+    _locator_classes = [_Locator]
+
+
+class _Cache(caching.FunctionCache):
+    """Numba's function cache, made to survive a folder that is unwritable, full, damaged or written by two at once."""
+
+    _impl_class = _Implementation
+
+    def load_overload(self, signature, context):
+        try:
+            return super().load_overload(signature, context)
+        except Exception as error:  # a damaged pickle may raise nearly anything
+            _warn_once(f"unreadable ({type(error).__name__})")
+            return None
+
+    def save_overload(self, signature, result):
+        try:
+            super().save_overload(signature, result)
+        except OSError as error:
+            _warn_once(f"not writable ({error.strerror or error})")
+
+
+def jit(function):
+    """Compile ``function`` on first call, without the GIL, cached on disk."""
+    dispatcher = numba.njit(nogil=True, error_model="numpy", fastmath=FAST)(function)
+    try:
+        dispatcher._cache = _Cache(function)
+    except (OSError, RuntimeError) as error:  # no locator could make its folder
+        _warn_once(f"not usable ({error})")
+    return dispatcher
+
+
+def load_source(name: str, source: str):
+    """Import ``source`` as a module from a file of the cache, so that Numba can cache what it defines.
+
+    The file's name carries the digest of its content: files are only ever added, never changed.
+    """
+    digest = hashlib.sha256((source + source_stamp()).encode()).hexdigest()[:16]
+    folder = cache_folder() / "generated"
+    path = folder / f"{name}_{digest}.py"
+    try:
+        if not path.exists() or path.read_text(encoding="utf-8") != source:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile("w", dir=folder, suffix=".tmp", delete=False, encoding="utf-8") as file:
+                file.write(source)
+            os.replace(file.name, path)
+    except OSError as error:
+        _warn_once(f"not writable ({error.strerror or error})")
+        path = Path(tempfile.mkdtemp(prefix="tinyrnn-")) / path.name
+        path.write_text(source, encoding="utf-8")
+    spec = importlib.util.spec_from_file_location(f"tinyrnn_generated_{path.stem}", path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # what Numba loads from its cache names the module
+    spec.loader.exec_module(module)
+    return module

@@ -1,0 +1,84 @@
+"""From the scalar rule of a pointwise op to one compiled loop over its operands."""
+
+import functools
+import re
+
+import numpy as np
+
+from . import jit, scalar_math
+from .arrays import array_module
+
+_NUMBER = re.compile(r"(?<![\w.])(\d+\.?\d*(?:e-?\d+)?)")
+
+_SOURCE = """\
+import numpy as np
+from tinyrnn.kernels import scalar_math
+from tinyrnn.kernels.jit import jit
+
+F = np.{dtype}
+{functions} = ({values},)
+
+@jit
+def loop({arguments}, out):
+    for i in range(out.size):
+{loads}
+        out[i] = {rule}
+"""
+
+
+def typed(rule: str, literal) -> str:
+    """``rule`` with every number written by ``literal``: a bare ``1`` would make a float32 loop a float64 one."""
+    return _NUMBER.sub(lambda match: literal(match[1]), rule)
+
+
+@functools.cache
+def _kernel(name: str, arguments: tuple, rule: str, dtype: str):
+    source = _SOURCE.format(
+        dtype=dtype,
+        functions=", ".join(scalar_math.FUNCTIONS),
+        values=", ".join(f"scalar_math.{dtype}.{f}" for f in scalar_math.FUNCTIONS),
+        arguments=", ".join(arguments),
+        loads="\n".join(f"        {a}_ = {a}[i]" for a in arguments),
+        rule=re.sub(r"\b(" + "|".join(arguments) + r")\b", r"\1_", typed(rule, "F({})".format)),
+    )
+    return jit.load_source(name, source).loop
+
+
+@functools.cache
+def _cuda_kernel(cupy, name: str, arguments: tuple, rule: str):
+    prelude = """
+    template<typename T> __device__ T sigmoid(T x) { return T(1) / (T(1) + exp(-x)); }
+    template<typename T> __device__ T maximum(T a, T b) { return (a > b || a != a) ? a : b; }
+    template<typename T> __device__ T minimum(T a, T b) { return (a < b || a != a) ? a : b; }
+    template<typename T> __device__ T where(bool c, T a, T b) { return c ? a : b; }
+    template<typename T> __device__ T softplus(T x) { return maximum(x, T(0)) + log1p(exp(-fabs(x))); }
+    template<typename T> __device__ T normal_cdf(T x) { return T(0.5) * (T(1) + erf(x * T(0.7071067811865476))); }
+    """
+    inputs = ", ".join(f"T {a}" for a in arguments)
+    body = "out = " + typed(rule, "T({})".format)
+    return cupy.ElementwiseKernel(inputs, "T out", body, f"tinyrnn_{name}", preamble=prelude)
+
+
+def run(name: str, arguments: tuple, rule: str, *operands):
+    """Evaluate ``rule`` over broadcast ``operands``; the result has their common floating dtype.
+
+    float32 and float64 are computed as they are, float16 through float32, integers through NumPy's rule for true division.
+    """
+    xp = array_module(next((x for x in operands if hasattr(x, "shape")), None))
+    dtype = np.result_type(*operands)
+    if dtype.kind != "f":
+        dtype = np.result_type(dtype, np.float16) if dtype.itemsize < 4 and dtype.kind != "b" else np.dtype(np.float64)
+    if xp is not np:
+        return _cuda_kernel(xp, name, arguments, rule)(*[xp.asarray(x, dtype) for x in operands])
+    work = dtype if dtype.itemsize > 2 else np.dtype(np.float32)
+    first = operands[0]
+    shape = getattr(first, "shape", ())
+    for x in operands:
+        if type(x) is not np.ndarray or x.shape != shape or x.dtype != work or not x.flags.c_contiguous:
+            broadcast = np.broadcast_arrays(*operands)
+            shape = broadcast[0].shape
+            operands = [np.ascontiguousarray(b, work) for b in broadcast]
+            break
+    out = np.empty(shape, work)
+    _kernel(name, arguments, rule, work.name)(*[x.reshape(-1) for x in operands], out.reshape(-1))
+    return out if work is dtype else out.astype(dtype, copy=False)

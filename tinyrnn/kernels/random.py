@@ -1,0 +1,98 @@
+"""Counter-based random numbers: element ``i`` of the stream with key ``k`` is a hash of ``(k, i)``.
+
+The hash is SplitMix64 (Steele, Lea & Flood 2014, fig. 13), whose state is the counter itself. A stream can therefore be made
+again from its key, in any order and by any number of threads, and a generator's whole state is two integers.
+"""
+
+import math
+
+import numpy as np
+
+from .arrays import array_module
+from .jit import jit
+
+_GOLDEN = 0x9E3779B97F4A7C15
+_MASK = 0xFFFFFFFFFFFFFFFF
+
+
+def mix(z: int) -> int:
+    """The SplitMix64 finaliser on a Python integer."""
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _MASK
+    return z ^ (z >> 31)
+
+
+@jit
+def _bits(key, i):
+    z = key + (np.uint64(i) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
+
+
+@jit
+def _uniform(key, out):
+    for i in range(out.size):
+        out[i] = np.float64(_bits(key, i) >> np.uint64(11)) * 1.1102230246251565e-16
+
+
+@jit
+def _dropout(x, key, threshold, scale, out):
+    zero = x.dtype.type(0)
+    for i in range(x.size):
+        out[i] = x[i] * scale if (_bits(key, i) >> np.uint64(32)) >= threshold else zero
+
+
+def uniform(key: int, n: int):
+    """``n`` numbers in ``[0, 1)``, float64 with 53 random bits."""
+    out = np.empty(n, np.float64)
+    _uniform(np.uint64(key), out)
+    return out
+
+
+def dropout(x, p: float, key: int):
+    """``x`` with each element zeroed with probability ``p`` and the rest divided by ``1 - p``, by the stream of ``key``."""
+    xp = array_module(x)
+    if xp is np and x.dtype.char in "fd":
+        out = np.empty(x.shape, x.dtype)
+        scale = x.dtype.type(1 / (1 - p))
+        _dropout(np.ascontiguousarray(x).reshape(-1), np.uint64(key), np.uint64(int(p * 2**32)), scale, out.reshape(-1))
+        return out
+    keep = uniform(key, x.size).reshape(x.shape) >= p
+    return x * xp.asarray(keep, x.dtype) / (1 - p)
+
+
+class Generator:
+    """A source of random streams. ``state`` is ``(seed, counter)``: setting it continues where it was read.
+
+    Args:
+        seed: any non-negative integer; None takes one from the operating system.
+    """
+
+    def __init__(self, seed=None):
+        self.seed = np.random.SeedSequence().entropy & _MASK if seed is None else int(seed)
+        self.counter = 0
+
+    @property
+    def state(self):
+        return self.seed, self.counter
+
+    @state.setter
+    def state(self, value):
+        self.seed, self.counter = map(int, value)
+
+    def key(self) -> int:
+        """The key of the next stream."""
+        self.counter += 1
+        return mix((mix(self.seed & _MASK) + self.counter * _GOLDEN) & _MASK)
+
+    def uniform(self, low, high, shape):
+        """Array of ``shape``, float64, evenly in ``[low, high)``."""
+        return low + (high - low) * uniform(self.key(), math.prod(shape)).reshape(shape)
+
+    def normal(self, mean, std, shape):
+        """Array of ``shape``, float64, normally distributed (Box & Muller 1958)."""
+        n = math.prod(shape)
+        u = uniform(self.key(), 2 * n)
+        radius = np.sqrt(-2 * np.log1p(-u[:n]))
+        return (mean + std * radius * np.cos(2 * np.pi * u[n:])).reshape(shape)

@@ -1,0 +1,120 @@
+"""Kernels along the last axis, and softmax cross-entropy, for NumPy arrays of float32 or float64.
+
+Their plain references stand with the ops (``autograd/reductions.py``, ``autograd/neural.py``). Sums run in the arrays' own
+precision, in an order that depends on the width alone.
+"""
+
+import numpy as np
+
+from .jit import jit
+from .scalar_math import exp
+
+
+@jit
+def _top(row):
+    """What to subtract so that exp cannot overflow: the largest element, or 0 if that is infinite; NaN stays NaN."""
+    top = row[0]
+    for j in range(1, row.size):
+        top = row[j] if row[j] > top else top
+    return row.dtype.type(0) if abs(top) == np.inf else top
+
+
+@jit
+def _softmax(x, out):
+    for r in range(x.shape[0]):
+        row, o = x[r], out[r]
+        top, total = _top(row), row.dtype.type(0)
+        for j in range(row.size):
+            e = exp(row[j] - top)
+            o[j] = e
+            total += e
+        scale = row.dtype.type(1) / total
+        for j in range(row.size):
+            o[j] *= scale
+
+
+@jit
+def _logsumexp(x, out):
+    for r in range(x.shape[0]):
+        row = x[r]
+        top, total = _top(row), row.dtype.type(0)
+        for j in range(row.size):
+            total += exp(row[j] - top)
+        out[r] = np.log(total) + top
+
+
+@jit
+def _log_softmax(x, out):
+    for r in range(x.shape[0]):
+        row, o = x[r], out[r]
+        top, total = _top(row), row.dtype.type(0)
+        for j in range(row.size):
+            total += exp(row[j] - top)
+        shift = row.dtype.type(np.log(total)) + top
+        for j in range(row.size):
+            o[j] = row[j] - shift
+
+
+@jit
+def _cross_entropy(logits, ids, out):
+    for r in range(logits.shape[0]):
+        row = logits[r]
+        top, total = _top(row), row.dtype.type(0)
+        for j in range(row.size):
+            total += exp(row[j] - top)
+        out[r] = np.log(total) + (top - row[ids[r]])
+
+
+@jit
+def _cross_entropy_grad(g, logits, ids, out):
+    for r in range(logits.shape[0]):
+        row, o = logits[r], out[r]
+        top, total = _top(row), row.dtype.type(0)
+        for j in range(row.size):
+            e = exp(row[j] - top)
+            o[j] = e
+            total += e
+        scale = g[r] / total
+        for j in range(row.size):
+            o[j] *= scale
+        o[ids[r]] -= g[r]
+
+
+def _rows_of(x):
+    return np.ascontiguousarray(x).reshape(-1, x.shape[-1])
+
+
+def softmax(x):
+    """``[..., w] -> [..., w]``."""
+    out = np.empty(x.shape, x.dtype)
+    _softmax(_rows_of(x), _rows_of(out))
+    return out
+
+
+def log_softmax(x):
+    """``[..., w] -> [..., w]``."""
+    out = np.empty(x.shape, x.dtype)
+    _log_softmax(_rows_of(x), _rows_of(out))
+    return out
+
+
+def logsumexp(x):
+    """``[..., w] -> [...]``."""
+    out = np.empty(x.shape[:-1], x.dtype)
+    _logsumexp(_rows_of(x), out.reshape(-1))
+    return out
+
+
+def cross_entropy(logits, ids):
+    """Losses ``[n]`` of logits ``[n, w]`` and ids ``[n]``."""
+    out = np.empty(len(logits), logits.dtype)
+    _cross_entropy(np.ascontiguousarray(logits), np.ascontiguousarray(ids, np.int64), out)
+    return out
+
+
+def cross_entropy_grad(g, logits, ids):
+    """``g [n]`` times softmax minus one-hot: ``[n, w]``, softmax and derivative in one pass."""
+    out = np.empty(logits.shape, logits.dtype)
+    g = np.ascontiguousarray(g, logits.dtype)
+    _cross_entropy_grad(g, np.ascontiguousarray(logits), np.ascontiguousarray(ids, np.int64), out)
+    return out

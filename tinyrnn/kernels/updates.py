@@ -1,0 +1,77 @@
+"""One step of each optimiser over flat arrays: one pass, in place. The equations stand in ``tinyrnn/optim.py``.
+
+All numbers come in the arrays' own precision (``rest`` is 1 - beta): a bare 1 would make a float32 loop a float64 one.
+Each kernel has its plain reference, which also serves CuPy arrays.
+"""
+
+import numpy as np
+
+from .jit import jit
+
+
+@jit
+def sgd(p, g, m, lr, momentum, nesterov, decay, scale):
+    for i in range(p.size):
+        gi = g[i] * scale + decay * p[i]
+        m[i] = momentum * m[i] + gi
+        p[i] -= lr * (gi + momentum * m[i] if nesterov else m[i])
+
+
+@jit
+def rmsprop(p, g, v, m, lr, alpha, rest, eps, momentum, decay, scale):
+    for i in range(p.size):
+        gi = g[i] * scale + decay * p[i]
+        v[i] = alpha * v[i] + rest * gi * gi
+        m[i] = momentum * m[i] + gi / (np.sqrt(v[i]) + eps)
+        p[i] -= lr * m[i]
+
+
+@jit
+def adagrad(p, g, v, lr, eps, decay, scale):
+    for i in range(p.size):
+        gi = g[i] * scale + decay * p[i]
+        v[i] += gi * gi
+        p[i] -= lr * gi / (np.sqrt(v[i]) + eps)
+
+
+@jit
+def adam(p, g, m, v, lr, beta1, rest1, beta2, rest2, eps, decay, decoupled, correction1, correction2, scale):
+    for i in range(p.size):
+        gi = g[i] * scale
+        if decoupled:
+            p[i] -= lr * decay * p[i]
+        else:
+            gi += decay * p[i]
+        m[i] = beta1 * m[i] + rest1 * gi
+        v[i] = beta2 * v[i] + rest2 * gi * gi
+        p[i] -= lr * (m[i] / correction1) / (np.sqrt(v[i] / correction2) + eps)
+
+
+def sgd_reference(p, g, m, lr, momentum, nesterov, decay, scale):
+    g = g * scale + decay * p
+    m[...] = momentum * m + g
+    p -= lr * (g + momentum * m if nesterov else m)
+
+
+def rmsprop_reference(p, g, v, m, lr, alpha, rest, eps, momentum, decay, scale):
+    g = g * scale + decay * p
+    v[...] = alpha * v + rest * g * g
+    m[...] = momentum * m + g / (np.sqrt(v) + eps)
+    p -= lr * m
+
+
+def adagrad_reference(p, g, v, lr, eps, decay, scale):
+    g = g * scale + decay * p
+    v += g * g
+    p -= lr * g / (np.sqrt(v) + eps)
+
+
+def adam_reference(p, g, m, v, lr, beta1, rest1, beta2, rest2, eps, decay, decoupled, correction1, correction2, scale):
+    g = g * scale
+    if decoupled:
+        p -= lr * decay * p
+    else:
+        g = g + decay * p
+    m[...] = beta1 * m + rest1 * g
+    v[...] = beta2 * v + rest2 * g * g
+    p -= lr * (m / correction1) / (np.sqrt(v / correction2) + eps)

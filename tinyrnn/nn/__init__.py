@@ -1,0 +1,8 @@
+"""Floor 3: networks."""
+
+from .cell import Cell
+from .layers import Dropout, Embedding, LayerNorm, Linear
+from .module import Module
+from .rnn import RNN
+
+__all__ = ["RNN", "Cell", "Dropout", "Embedding", "LayerNorm", "Linear", "Module"]

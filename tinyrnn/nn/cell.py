@@ -1,0 +1,87 @@
+"""`Cell`: one step of a recurrent network. A new cell is a subclass with `build` and `step`."""
+
+import numpy as np
+
+from ..autograd import Tensor, tensor
+from ..kernels import arrays
+from . import init as inits
+from .module import Module
+
+
+class Cell(Module):
+    """Base of recurrent cells.
+
+    A subclass names its states (the first is the output), makes its parameters in ``build`` with ``weight``, ``bias`` and
+    ``affine``, and writes one step as plain equations::
+
+        class Elman(Cell):
+            states = ("h",)
+
+            def build(self, input_size, hidden_size):
+                self.W, self.U, self.b = self.affine(input_size, hidden_size)
+
+            def step(self, x, h):                 # x [B, input_size], h [B, hidden_size]
+                return tanh(x @ self.W + h @ self.U + self.b)
+
+    Keyword-only arguments of ``build`` with annotations and defaults are the cell's options.
+
+    Args:
+        input_size: width of ``x``.
+        hidden_size: width of every state, unless ``build`` sets ``self.state_sizes`` to a dict name -> width.
+        dtype: of the parameters.
+        generator: `Generator` that the initial values are drawn from.
+        options: the cell's options.
+    """
+
+    states = ("h",)
+
+    def __init__(self, input_size, hidden_size, *, dtype="float32", generator=None, **options):
+        from ..kernels.random import Generator
+
+        self.input_size, self.hidden_size = input_size, hidden_size
+        self.dtype = np.dtype(dtype)
+        self.state_sizes = dict.fromkeys(self.states, hidden_size)
+        self._generator = generator or Generator()
+        self.build(input_size, hidden_size, **options)
+        del self._generator
+
+    @property
+    def output_size(self) -> int:
+        """Width of the output, the first state."""
+        return self.state_sizes[self.states[0]]
+
+    def build(self, input_size, hidden_size):
+        """Make the parameters."""
+        raise NotImplementedError(f"{type(self).__name__} must define build(self, input_size, hidden_size)")
+
+    def step(self, x, *states):
+        """One step: ``x [B, input_size]`` and the states ``[B, size]`` to the next states (one Tensor or a tuple)."""
+        raise NotImplementedError(f"{type(self).__name__} must define step(self, x, ...states)")
+
+    def initial_state(self, batch_size) -> tuple:
+        """The states before the first step: zeros ``[B, size]`` of the parameters' dtype and device."""
+        device = next((p.device for p in self.parameters()), "cpu")
+        return tuple(
+            Tensor(arrays.to_device(np.zeros((batch_size, self.state_sizes[s]), self.dtype), device)) for s in self.states
+        )
+
+    def weight(self, n_in, n_out, *, gates=1, init="glorot_uniform") -> Tensor:
+        """A parameter ``[n_in, gates * n_out]``; ``init`` is a name of ``nn/init.py`` or a function (generator, n_in, n_out)."""
+        return self._parameter(inits.fill(init, self._generator, n_in, n_out, gates))
+
+    def bias(self, n, *, gates=1, init="zeros") -> Tensor:
+        """A parameter ``[gates * n]``; ``init`` may also be a number."""
+        if isinstance(init, int | float):
+            return self._parameter(np.full(gates * n, float(init)))
+        return self._parameter(inits.fill(init, self._generator, 1, n, gates)[0])
+
+    def affine(self, n_in, n_hidden, *, gates=1, init="glorot_uniform", recurrent_init="orthogonal", bias_init="zeros"):
+        """``W [n_in, gates * n_hidden]``, ``U [n_hidden, gates * n_hidden]``, ``b [gates * n_hidden]``: x @ W + h @ U + b."""
+        return (
+            self.weight(n_in, n_hidden, gates=gates, init=init),
+            self.weight(n_hidden, n_hidden, gates=gates, init=recurrent_init),
+            self.bias(n_hidden, gates=gates, init=bias_init),
+        )
+
+    def _parameter(self, values):
+        return tensor(values, self.dtype, requires_grad=True)

@@ -1,0 +1,53 @@
+"""Initial values of weights. Each function fills an array ``[n_in, n_out]`` from a `Generator`.
+
+Glorot & Bengio 2010 (eq. 16) for weights of the input, orthogonal matrices (Saxe et al. 2014) for recurrent weights: their
+singular values are 1, so a linear recurrence neither shrinks nor blows up the state. Weights that hold several gates side by
+side are filled gate by gate, since each gate is a product of its own.
+"""
+
+import numpy as np
+
+from ..errors import InputError
+
+
+def glorot_uniform(generator, n_in, n_out):
+    """Uniform in ``+-sqrt(6 / (n_in + n_out))``."""
+    limit = np.sqrt(6 / (n_in + n_out))
+    return generator.uniform(-limit, limit, (n_in, n_out))
+
+
+def orthogonal(generator, n_in, n_out):
+    """A matrix with orthonormal rows or columns, whichever are fewer: Q of the QR decomposition of a normal matrix."""
+    tall = generator.normal(0.0, 1.0, (max(n_in, n_out), min(n_in, n_out)))
+    q, r = np.linalg.qr(tall)
+    q = q * np.sign(np.diag(r))  # makes the distribution uniform (Mezzadri 2007)
+    return q if n_in >= n_out else q.T
+
+
+def normal(generator, n_in, n_out, std=0.02):
+    """Normal with standard deviation ``std``."""
+    return generator.normal(0.0, std, (n_in, n_out))
+
+
+def zeros(generator, n_in, n_out):
+    """All 0."""
+    return np.zeros((n_in, n_out))
+
+
+def identity(generator, n_in, n_out):
+    """The identity (Le, Jaitly & Hinton 2015)."""
+    return np.eye(n_in, n_out)
+
+
+INITS = {f.__name__: f for f in (glorot_uniform, orthogonal, normal, zeros, identity)}
+
+
+def fill(init, generator, n_in, n_out, gates=1):
+    """``[n_in, gates * n_out]`` from an initialiser (a function, or its name), applied to each gate's block."""
+    if isinstance(init, str):
+        if init not in INITS:
+            raise InputError(
+                f"unknown initialiser {init!r}: use one of {', '.join(INITS)}, or a function (generator, n_in, n_out)"
+            )
+        init = INITS[init]
+    return np.concatenate([init(generator, n_in, n_out) for _ in range(gates)], axis=1)

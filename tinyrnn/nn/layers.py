@@ -1,0 +1,68 @@
+"""Layers without time: linear, embedding, dropout, layer normalisation."""
+
+import numpy as np
+
+from ..autograd import dropout, embedding, linear, mean, sqrt, square, tensor
+from . import init as inits
+from .module import Module
+
+
+def _generator(given):
+    from ..kernels.random import Generator
+
+    return given or Generator()
+
+
+class Linear(Module):
+    """``y = x @ weight + bias``, weight ``[in_features, out_features]`` (Glorot uniform), bias zeros.
+
+    ``weight`` may be given, to share it with another layer.
+    """
+
+    def __init__(self, in_features, out_features, *, bias=True, weight=None, dtype="float32", generator=None):
+        if weight is None:
+            values = inits.glorot_uniform(_generator(generator), in_features, out_features)
+            weight = tensor(values, dtype, requires_grad=True)
+        self.weight = weight
+        self.bias = tensor(np.zeros(out_features), dtype, requires_grad=True) if bias else None
+
+    def forward(self, x):
+        """``[..., in_features] -> [..., out_features]``."""
+        return linear(x, self.weight, self.bias)
+
+
+class Embedding(Module):
+    """Rows of ``weight [num_embeddings, embedding_dim]``, normal with standard deviation 1 / sqrt(embedding_dim)."""
+
+    def __init__(self, num_embeddings, embedding_dim, *, dtype="float32", generator=None):
+        values = inits.normal(_generator(generator), num_embeddings, embedding_dim, std=embedding_dim**-0.5)
+        self.weight = tensor(values, dtype, requires_grad=True)
+
+    def forward(self, ids):
+        """Integer ids ``[...] -> [..., embedding_dim]``."""
+        return embedding(ids, self.weight)
+
+
+class Dropout(Module):
+    """Dropout with probability ``p`` while training, the identity otherwise."""
+
+    def __init__(self, p=0.5, *, generator=None):
+        self.p, self.generator = p, _generator(generator)
+
+    def forward(self, x):
+        """Any shape."""
+        return dropout(x, self.p, generator=self.generator) if self.training and self.p else x
+
+
+class LayerNorm(Module):
+    """Each row to mean 0 and variance 1, then scaled and shifted (Ba, Kiros & Hinton 2016, eq. 4)."""
+
+    def __init__(self, size, *, eps=1e-5, dtype="float32"):
+        self.eps = eps
+        self.weight = tensor(np.ones(size), dtype, requires_grad=True)
+        self.bias = tensor(np.zeros(size), dtype, requires_grad=True)
+
+    def forward(self, x):
+        """``[..., size] -> [..., size]``."""
+        d = x - mean(x, axis=-1, keepdims=True)
+        return d / sqrt(mean(square(d), axis=-1, keepdims=True) + self.eps) * self.weight + self.bias

@@ -1,0 +1,96 @@
+"""`RNN`: a cell over time, in layers and directions."""
+
+from ..autograd import concat
+from ..compiler import scan
+from ..errors import InputError, ShapeError
+from .layers import Dropout
+from .module import Module
+
+
+class RNN(Module):
+    """A stack of recurrent layers.
+
+    Args:
+        cell: a registered name (``"gru"``) or a `Cell` subclass.
+        input_size: width of the inputs.
+        hidden_size: width of each layer's states in one direction.
+        num_layers: each layer reads the outputs of the one below.
+        bidirectional: each layer runs forward and backward in time and joins both outputs, width ``2 * hidden_size``
+            (Schuster & Paliwal 1997).
+        dropout: probability of dropping an output between layers while training (Zaremba et al. 2014).
+        dtype: ``"float32"`` or ``"float64"``.
+        seed: of the initial weights and of dropout; None takes a new one.
+        generator: a `Generator` in place of ``seed``.
+        compile: run the time loop compiled where that is possible. This version has the eager loop only.
+        cell_options: the cell's options, for example ``{"forget_bias": 0.0}``.
+
+    ``cells`` holds one cell a layer and direction, in the order layer 0 forward, layer 0 backward, layer 1 forward, ...
+    """
+
+    def __init__(
+        self,
+        cell,
+        input_size,
+        hidden_size,
+        *,
+        num_layers=1,
+        bidirectional=False,
+        dropout=0.0,
+        dtype="float32",
+        seed=None,
+        generator=None,
+        compile=True,
+        cell_options=None,
+    ):
+        from .. import plugins
+        from ..kernels.random import Generator
+
+        for name, value in (("input_size", input_size), ("hidden_size", hidden_size), ("num_layers", num_layers)):
+            if not isinstance(value, int) or value < 1:
+                raise InputError(f"{name} is {value!r}: it must be an integer of at least 1")
+        generator = generator or Generator(seed)
+        cell_class = plugins.get_cell(cell) if isinstance(cell, str) else cell
+        options = plugins.check_options(cell_class, cell_options or {})
+        self.num_layers, self.directions, self.hidden_size = num_layers, 2 if bidirectional else 1, hidden_size
+        self.cells = []
+        for layer in range(num_layers):
+            size = input_size if layer == 0 else self.cells[-1].output_size * self.directions
+            for _ in range(self.directions):
+                self.cells.append(cell_class(size, hidden_size, dtype=dtype, generator=generator, **options))
+        self.output_size = self.cells[-1].output_size * self.directions
+        self.dropout = Dropout(dropout, generator=generator)
+        self.compile = compile
+
+    def initial_state(self, batch_size) -> list:
+        """The states before the first step, a tuple of ``[B, size]`` for each of ``cells``."""
+        return [cell.initial_state(batch_size) for cell in self.cells]
+
+    def forward(self, xs, init=None, mask=None, resets=None):
+        """Run over time.
+
+        Args:
+            xs: ``[T, B, input_size]``.
+            init: as returned in ``final_states``; default: each cell's initial state.
+            mask: ``[T, B]``, 0 where a sequence has ended: its states are carried on unchanged.
+            resets: ``[T, B]``, 1 where a new document begins: the states return to ``init``.
+
+        Returns:
+            ``(ys, final_states)``: ys ``[T, B, directions * hidden_size]``, final_states a list like ``initial_state``'s.
+        """
+        if xs.ndim != 3 or xs.shape[2] != self.cells[0].input_size:
+            raise ShapeError(f"RNN: inputs are {list(xs.shape)}: they must be [T, B, {self.cells[0].input_size}]")
+        init = self.initial_state(xs.shape[1]) if init is None else init
+        if len(init) != len(self.cells):
+            raise ShapeError(f"RNN: init holds states of {len(init)} layers and directions, this network has {len(self.cells)}")
+        final = []
+        for layer in range(self.num_layers):
+            if layer:
+                xs = self.dropout(xs)
+            ys = []
+            for direction in range(self.directions):
+                i = layer * self.directions + direction
+                y, states = scan(self.cells[i].step, xs, init[i], mask=mask, resets=resets, reverse=direction == 1)
+                ys.append(y)
+                final.append(states)
+            xs = ys[0] if self.directions == 1 else concat(ys, axis=-1)
+        return xs, final

@@ -1,0 +1,197 @@
+"""The run folder: `config.json`, checkpoints, `log.jsonl`. Every file is replaced whole or not at all."""
+
+import json
+import os
+import tempfile
+import zlib
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from . import __version__
+from .errors import InputError
+
+FORMAT = 1  # of checkpoints and config.json; a reader accepts its own and older ones
+
+CONFIG, LOG = "config.json", "log.jsonl"
+BEST, LAST, TRAINER, STABLE = "best.safetensors", "last.safetensors", "trainer.safetensors", "stable.safetensors"
+
+
+# ------------------------------------------------------------------ files
+
+
+@contextmanager
+def _write_errors(path):
+    """Failures to write (disk full, no permission) as one sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"{path} could not be written ({error.strerror or error}): what was saved before is unharmed; "
+            "make room or choose another --out"
+        ) from error
+
+
+def write_atomically(path: Path, data: bytes):
+    """Replace ``path`` by ``data``: a reader, also after a crash, sees the old content or the new."""
+    with _write_errors(path):
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(temporary, 0o666 & ~_umask())  # mkstemp's files are readable by their owner alone
+            os.replace(temporary, path)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+
+
+def save_tensors(path: Path, tensors: dict, meta: dict):
+    """Write arrays and JSON-able ``meta`` as safetensors, with a checksum over the arrays."""
+    from safetensors.numpy import save
+
+    tensors = {name: np.ascontiguousarray(a) for name, a in tensors.items()}
+    header = {
+        "format": str(FORMAT),
+        "tinyrnn": __version__,
+        "crc32": str(_checksum(tensors)),
+        **{k: json.dumps(v) for k, v in meta.items()},
+    }
+    write_atomically(path, save(tensors, header))
+
+
+def load_tensors(path: Path) -> tuple[dict, dict]:
+    """Arrays and meta of a file that ``save_tensors`` wrote.
+
+    Raises:
+        InputError: no such file, truncated or damaged, not written by tinyrnn, or by a newer version.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            header = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist: give a run folder or a checkpoint file") from None
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path} is damaged or not a checkpoint ({error}): use another checkpoint of the run") from None
+    if "format" not in header:
+        raise InputError(f"{path} was not written by tinyrnn: give a run folder or one of its checkpoints")
+    if int(header["format"]) > FORMAT:
+        raise InputError(f"{path} was written by tinyrnn {header['tinyrnn']}, this is {__version__}: upgrade tinyrnn")
+    if int(header["crc32"]) != _checksum(tensors):
+        raise InputError(f"{path} is damaged (its checksum differs): use another checkpoint of the run")
+    meta = {k: json.loads(v) for k, v in header.items() if k not in ("format", "tinyrnn", "crc32")}
+    return tensors, meta
+
+
+def _checksum(tensors):
+    value = 0
+    for name in sorted(tensors):
+        value = zlib.crc32(tensors[name].tobytes(), zlib.crc32(name.encode(), value))
+    return value
+
+
+# ------------------------------------------------------------------ the folder
+
+
+class Run:
+    """An existing run folder."""
+
+    def __init__(self, path):
+        self.path = Path(path)
+        if not (self.path / CONFIG).is_file():
+            raise InputError(f"{self.path} is not a run folder (it has no {CONFIG}): give the path that train printed")
+
+    @classmethod
+    def create(cls, path: Path, config: dict, fill):
+        """Make a run folder that is complete from the moment it appears: ``fill(folder)`` writes its first checkpoints.
+
+        Raises:
+            InputError: ``path`` exists, or cannot be made.
+        """
+        path = Path(path)
+        if path.exists():
+            raise InputError(f"{path} exists and is never overwritten: choose another --out, or --resume {path}")
+        with _write_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            work = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+            os.chmod(work, 0o777 & ~_umask())
+        write_atomically(work / CONFIG, _pretty({"format": FORMAT, "tinyrnn": __version__, **config}))
+        (work / LOG).touch()
+        fill(work)
+        with _write_errors(path):
+            os.rename(work, path)
+        return cls(path)
+
+    @property
+    def config(self) -> dict:
+        try:
+            config = json.loads((self.path / CONFIG).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise InputError(f"{self.path / CONFIG} cannot be read ({error}): restore it from a copy") from None
+        if config.get("format", 0) > FORMAT:
+            raise InputError(f"{self.path} was written by tinyrnn {config['tinyrnn']}, this is {__version__}: upgrade tinyrnn")
+        return config
+
+    def update_config(self, **changes):
+        """Store what a resumed run changed."""
+        write_atomically(self.path / CONFIG, _pretty({**self.config, **changes}))
+
+    def append_log(self, record: dict):
+        """Add one line to the log."""
+        with _write_errors(self.path / LOG), (self.path / LOG).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+
+    def read_log(self) -> list[dict]:
+        """The log's records; a last line that a crash cut short is left out."""
+        records = []
+        for line in (self.path / LOG).read_text(encoding="utf-8").splitlines():
+            try:
+                records.append(json.loads(line))
+            except ValueError:
+                break
+        return records
+
+    def rewind_log(self, keep):
+        """Drop the records that a resumed run will write again: those for which ``keep(record)`` is false."""
+        lines = [json.dumps(r) + "\n" for r in self.read_log() if keep(r)]
+        write_atomically(self.path / LOG, "".join(lines).encode())
+
+    def clean(self):
+        """Remove temporary files that a killed process left."""
+        for name in (CONFIG, LOG, BEST, LAST, TRAINER, STABLE):
+            for leftover in self.path.glob(f".{name}.*"):
+                leftover.unlink()
+
+
+def free_name(path: Path) -> Path:
+    """``path``, or the first of ``path-2``, ``path-3`` ... that does not exist."""
+    candidate, n = path, 1
+    while candidate.exists():
+        n += 1
+        candidate = path.with_name(f"{path.name}-{n}")
+    return candidate
+
+
+def weights_file(path) -> Path:
+    """The checkpoint to use of a run folder (best, else last), or ``path`` itself if it is a file."""
+    path = Path(path)
+    if path.is_dir():
+        Run(path)
+        return next((path / name for name in (BEST, LAST) if (path / name).exists()), path / LAST)
+    return path
+
+
+def _pretty(config):
+    return (json.dumps(config, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def _umask():
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,23 @@
+"""What can be trained: each task builds a model, feeds it and measures it. ``TASKS`` maps ``--task`` names to them."""
+
+from .. import runs
+from ..errors import InputError
+from .language_model import LanguageModeling
+
+TASKS = {LanguageModeling.name: LanguageModeling}
+
+
+def load(run):
+    """The trained model of a run folder or checkpoint file, ready to use.
+
+    A language model has ``generate(prompt, length=..., temperature=...)``.
+
+    Raises:
+        InputError: not a run, a damaged or newer checkpoint, or its cell's package is not installed (it says which).
+    """
+    tensors, meta = runs.load_tensors(runs.weights_file(run))
+    if "task" not in meta:
+        raise InputError(f"{run} holds the trainer's state, not a model: give the run folder")
+    model = TASKS[meta["task"]].rebuild(meta)
+    model.load_state_dict(tensors)
+    return model.eval()

@@ -1,0 +1,223 @@
+"""Language models over characters, bytes or words."""
+
+import math
+
+from .. import plugins
+from ..autograd import cross_entropy, linear, matrix_transpose, no_grad, reshape
+from ..data import corpus as corpora
+from ..data import sources as text_sources
+from ..data import windows
+from ..data.vocabulary import from_json
+from ..errors import InputError
+from ..nn import RNN, Dropout, Embedding, Linear, Module
+from ..sampling import generate
+
+
+class LanguageModel(Module):
+    """Embedding, recurrent layers, and a softmax over the vocabulary.
+
+    Args:
+        vocabulary: a `Vocabulary`.
+        cell, cell_options, hidden, layers, dropout: of the `RNN`; dropout also falls on the embedding and the last output.
+        embed: width of the embedding.
+        tie: the output layer uses the embedding's weights (Press & Wolf 2017); then ``embed`` must equal ``hidden``.
+    """
+
+    def __init__(
+        self,
+        vocabulary,
+        *,
+        cell="lstm",
+        cell_options=None,
+        hidden,
+        layers=1,
+        embed,
+        dropout=0.0,
+        tie=False,
+        dtype="float32",
+        seed=0,
+    ):
+        from ..kernels.random import Generator
+
+        if tie and embed != hidden:
+            raise InputError(f"--tie shares the embedding with the output: --embed {embed} must equal --hidden {hidden}")
+        self.vocabulary = vocabulary
+        self.settings = dict(
+            cell=cell,
+            cell_options=cell_options or {},
+            hidden=hidden,
+            layers=layers,
+            embed=embed,
+            dropout=dropout,
+            tie=tie,
+            dtype=dtype,
+        )
+        self.generator = Generator(seed)
+        shared = {"dtype": dtype, "generator": self.generator}
+        self.embedding = Embedding(len(vocabulary), embed, **shared)
+        self.rnn = RNN(cell, embed, hidden, num_layers=layers, dropout=dropout, cell_options=cell_options, **shared)
+        self.output = Linear(self.rnn.output_size, len(vocabulary), weight=self.embedding.weight if tie else None, **shared)
+        self.dropout = Dropout(dropout, generator=self.generator)
+        self.tie = tie
+
+    def forward(self, ids, states=None):
+        """Ids ``[T, B]`` and the states of the window before: ``(logits [T, B, vocabulary], states)``."""
+        ys, states = self.rnn(self.dropout(self.embedding(ids)), states)
+        ys = self.dropout(ys)
+        if self.tie:
+            return linear(ys, matrix_transpose(self.embedding.weight), self.output.bias), states
+        return self.output(ys), states
+
+    def step(self, ids, states):
+        """One step for generation: ids ``[B]`` and states to ``(logits [B, vocabulary] as an array, states)``."""
+        with no_grad():
+            logits, states = self.forward(ids[None, :], states)
+            return reshape(logits, logits.shape[1:]).numpy(), states
+
+    def generate(self, prompt=None, *, length=200, **options) -> str:
+        """Continue ``prompt``; see `tinyrnn.sampling.generate` for the options. Returns prompt and continuation."""
+        return "".join(generate(self, prompt, length=length, **options))
+
+    def describe(self) -> dict:
+        """Everything that ``LanguageModeling.rebuild`` needs besides the weights."""
+        entry = plugins.get_entry(self.settings["cell"])
+        return {
+            "task": LanguageModeling.name,
+            "model": self.settings,
+            "package": {"name": entry.package, "version": entry.version},
+            "vocabulary": self.vocabulary.to_json(),
+        }
+
+
+class LanguageModeling:
+    """The task ``lm``: predict the next token, with truncated back-propagation and carried state."""
+
+    name = "lm"
+
+    def __init__(self, model, train_tokens, val_tokens, *, batch_size, seq_len, seed):
+        self.model, self.val_tokens, self.seq_len = model, val_tokens, seq_len
+        self.windows = windows.Windows(train_tokens, batch_size, seq_len, seed)
+        self.states = None
+
+    @staticmethod
+    def rebuild(meta) -> LanguageModel:
+        """The model that a checkpoint's metadata describes, with fresh weights."""
+        package = meta["package"]
+        if meta["model"]["cell"] not in plugins.registered():
+            raise InputError(
+                f"this model's cell {meta['model']['cell']!r} comes from the package {package['name']} "
+                f"{package['version']}: pip install {package['name']}"
+            )
+        return LanguageModel(from_json(meta["vocabulary"]), **meta["model"])
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return self.windows.per_epoch
+
+    @property
+    def tokens_per_step(self) -> int:
+        return self.windows.batch_size * self.seq_len
+
+    def loss(self, step: int):
+        """The training loss of window ``step``, a Tensor in nats a token. Carries the state on, cut off from its past."""
+        inputs, targets, starts_epoch = self.windows[step]
+        logits, states = self.model(inputs, None if starts_epoch else self.states)
+        self.states = [tuple(s.detach() for s in layer) for layer in states]
+        return cross_entropy(logits, targets)
+
+    def evaluate(self, stop=lambda: False) -> dict | None:
+        """Validation figures, or None if ``stop()`` became true on the way."""
+        figures = evaluate(self.model, self.val_tokens, batch_size=self.windows.batch_size, seq_len=self.seq_len, stop=stop)
+        return figures and {"val_loss": figures["loss"], "bits": figures["loss"] / math.log(2)}
+
+    def state_arrays(self) -> dict:
+        """The carried state as arrays by name."""
+        return {f"{i}.{j}": state.numpy() for i, layer in enumerate(self.states or []) for j, state in enumerate(layer)}
+
+    def load_state_arrays(self, arrays: dict):
+        """Continue from what ``state_arrays`` returned."""
+        from ..autograd import tensor
+
+        layers = {}
+        for name in sorted(arrays, key=lambda n: tuple(map(int, n.split(".")))):
+            layers.setdefault(int(name.split(".")[0]), []).append(tensor(arrays[name]))
+        self.states = [tuple(layer) for layer in layers.values()] or None
+
+
+def evaluate(model: LanguageModel, tokens, *, batch_size=64, seq_len=100, stop=lambda: False) -> dict | None:
+    """``loss`` (nats a token), ``perplexity``, ``bits_per_char`` and ``tokens`` over every token but the first.
+
+    Returns None if ``stop()`` became true on the way.
+    """
+    if len(tokens) < 2:
+        raise InputError("the text to evaluate on has fewer than two tokens: give a longer one")
+    was_training = model.training
+    model.eval()
+    total, states = 0.0, None
+    with no_grad():
+        for inputs, targets, stream in windows.evaluation_windows(tokens, batch_size, seq_len):
+            if stop():
+                model.train(was_training)
+                return None
+            if stream == "last":
+                states = [tuple(s[-1:] for s in layer) for layer in states]
+            logits, states = model(inputs, states)
+            total += cross_entropy(logits, targets, reduction="sum").item()
+    model.train(was_training)
+    count = len(tokens) - 1
+    loss = total / count
+    characters = model.vocabulary.characters(tokens[1:])
+    return {
+        "loss": loss,
+        "perplexity": math.exp(min(loss, 700.0)),
+        "bits_per_char": total / math.log(2) / max(characters, 1),
+        "tokens": count,
+    }
+
+
+def build(options: dict, sources) -> tuple[LanguageModeling, corpora.Corpus]:
+    """The task that the options of ``tinyrnn train`` describe, on ``sources``, and its corpus.
+
+    Raises:
+        InputError: unknown cell or cell option, or a text that cannot be used.
+    """
+    pairs = [pair.partition("=") for pair in options["cell_opt"]]
+    if bad := [name for name, equals, _ in pairs if not equals]:
+        raise InputError(f"--cell-opt {bad[0]}: write it as NAME=VALUE")
+    cell_options = plugins.check_options(plugins.get_cell(options["cell"]), {name: value for name, _, value in pairs})
+    corpus = corpora.load(sources, options["level"], encoding=options["encoding"], vocab_size=options["vocab_size"])
+    if len(corpus.vocabulary) < 2:
+        raise InputError(f"the text has one distinct symbol, {corpus.vocabulary.symbols[0]!r}: there is nothing to learn in it")
+    train, val = _parts(corpus, options)
+    sizes = {k: options[k] for k in ("cell", "hidden", "layers", "embed", "dropout", "tie", "dtype", "seed")}
+    model = LanguageModel(corpus.vocabulary, cell_options=cell_options, **sizes)
+    shape = {k: options[k] for k in ("batch_size", "seq_len", "seed")}
+    return LanguageModeling(model, train, val, **shape), corpus
+
+
+def _parts(corpus, options):
+    if options["val"]:
+        train, val = corpus.tokens, _encoded(options["val"], options, corpus.vocabulary)
+    else:
+        train, val = corpus.split(options["val_fraction"])
+    if len(val) < 2:
+        raise InputError("fewer than two tokens are left for validation: raise --val-fraction, or name a --val text")
+    return train, val
+
+
+def _encoded(text, options, vocabulary):
+    source = text_sources.resolve([text])
+    return corpora.load(source, options["level"], encoding=options["encoding"], vocabulary=vocabulary).tokens
+
+
+def validation_tokens(config: dict, vocabulary):
+    """The validation part of the text that a run was trained with, by the run's ``config.json``."""
+    options = config["options"]
+    if options["val"]:
+        return _encoded(options["val"], options, vocabulary)
+    if "-" in options["texts"]:
+        raise InputError("this run was trained on standard input, which is not kept: name a TEXT to evaluate on")
+    corpus = corpora.load(
+        text_sources.resolve(options["texts"]), options["level"], encoding=options["encoding"], vocabulary=vocabulary
+    )
+    return corpus.split(options["val_fraction"])[1]

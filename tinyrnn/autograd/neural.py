@@ -14,7 +14,7 @@ from .tape import Op, Tensor, apply
 
 
 def _rows(table, *, ids):
-    if ids.size and not (0 <= ids.min() and ids.max() < len(table)):
+    if ids.size and not (ids.min() >= 0 and ids.max() < len(table)):
         raise InputError(f"embedding: ids run from {ids.min()} to {ids.max()}, the table has rows 0 to {len(table) - 1}")
     return table.take(ids, axis=0)
 
@@ -141,7 +141,7 @@ def cross_entropy(input, target, /, *, reduction="mean"):
             f"cross_entropy: logits {list(logits.shape)} need class ids {list(logits.shape[:-1])}, got {list(ids.shape)}"
         )
     classes = logits.shape[-1]
-    if ids.size and not (0 <= ids.min() and ids.max() < classes):
+    if ids.size and not (ids.min() >= 0 and ids.max() < classes):
         raise InputError(f"cross_entropy: class ids run from {ids.min()} to {ids.max()}, there are {classes} classes")
     losses = apply(_cross_entropy, reshape(logits, (-1, classes)), ids=ids.reshape(-1))
     return _reduced(reshape(losses, ids.shape), reduction)

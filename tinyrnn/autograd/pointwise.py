@@ -53,8 +53,8 @@ def pointwise(name, rule, loop=None, doc=None, **vjps):
 
 
 # Inputs that have no derivative of their own cannot be read off the VJPs.
-_INPUTS = {name: ("a", "b") for name in ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal")}
-_INPUTS |= {name: ("a", "b") for name in ("logical_and", "logical_or")}
+_INPUTS = dict.fromkeys(("equal", "not_equal", "less", "less_equal", "greater", "greater_equal"), ("a", "b"))
+_INPUTS |= dict.fromkeys(("logical_and", "logical_or"), ("a", "b"))
 _INPUTS |= {"where": ("c", "a", "b"), "larger_share": ("g", "a", "b"), "relu_grad": ("g", "s")}
 _INPUTS |= {"clip": ("x", "low", "high"), "clip_grad": ("g", "x", "low", "high")}
 

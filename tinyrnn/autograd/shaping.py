@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from ..errors import ShapeError
-from ..kernels.arrays import array_module, to_device
+from ..kernels.arrays import array_module, device_of, to_device
 from .pointwise import operand
 from .tape import Op, Tensor, apply
 
@@ -24,11 +24,12 @@ _broadcast = Op(
 )
 _flip = Op("flip", lambda x, *, axis: np.flip(x, axis), {"x": lambda g, axis: flip(g, axis=axis)}, view=True)
 _astype = Op("astype", lambda x, *, dtype: x.astype(dtype), {"x": lambda g: g})  # and casts what was promoted
-_to = Op("to", lambda x, *, device: to_device(x, device), {"x": lambda g, device: _other_device(g, device)}, view=True)
-
-
-def _other_device(g, device):
-    return apply(_to, g, device="cpu" if device == "cuda" else "cuda")
+_to = Op(
+    "to",
+    lambda x, *, device, source: to_device(x, device),
+    {"x": lambda g, device, source: apply(_to, g, device=source, source=device)},
+    view=True,
+)
 
 
 def _place(g, *, key, into):
@@ -139,7 +140,8 @@ def astype(x, dtype, /):
 
 def to(x, device, /):
     """``x`` on ``"cpu"`` or ``"cuda"``; the gradient travels back."""
-    return apply(_to, operand(x), device=device)
+    x = operand(x)
+    return apply(_to, x, device=device, source=device_of(x.data))
 
 
 def getitem(x, key, /):

@@ -6,7 +6,7 @@ from ..errors import ChangedInPlaceError, GradientError, InputError
 from ..kernels.arrays import device_of, to_device
 from . import linalg, pointwise, reductions, shaping
 from .pointwise import operand
-from .tape import Tensor, apply, backpropagate, is_recording
+from .tape import Tensor, backpropagate, is_recording
 
 
 def tensor(data, dtype=None, *, requires_grad=False, device=None) -> Tensor:

@@ -43,9 +43,13 @@ def source_stamp() -> str:
     return digest.hexdigest()[:16]
 
 
-@functools.cache
+_warned = []
+
+
 def _warn_once(problem: str):
-    warnings.warn(f"kernel cache {cache_folder()}: {problem}; kernels are compiled anew", RuntimeWarning, stacklevel=4)
+    if not _warned:
+        _warned.append(problem)
+        warnings.warn(f"kernel cache {cache_folder()}: {problem}; kernels are compiled anew", RuntimeWarning, stacklevel=4)
 
 
 class _Locator(caching._CacheLocator):
@@ -83,11 +87,16 @@ class _Cache(caching.FunctionCache):
             return super().load_overload(signature, context)
         except Exception as error:  # a damaged pickle may raise nearly anything
             _warn_once(f"unreadable ({type(error).__name__})")
+            self._attempt(self.flush)
             return None
 
     def save_overload(self, signature, result):
+        self._attempt(super().save_overload, signature, result)
+
+    @staticmethod
+    def _attempt(write, *arguments):
         try:
-            super().save_overload(signature, result)
+            write(*arguments)
         except OSError as error:
             _warn_once(f"not writable ({error.strerror or error})")
 

@@ -1,0 +1,28 @@
+"""Kernels compiled by the tests are kept between runs, outside the user's own cache."""
+
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("TINYRNN_CACHE", str(Path(tempfile.gettempdir()) / "tinyrnn-test-cache"))
+
+TEXT = "the quick brown fox jumps over the lazy dog. how now, brown cow?\n" * 40
+
+
+@pytest.fixture
+def text_file(tmp_path):
+    """A small text that every model learns quickly."""
+    path = tmp_path / "text.txt"
+    path.write_text(TEXT, encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def corpora():
+    """The folder of real corpora, for tests marked ``shared``."""
+    folder = Path(__file__).parents[2] / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip("needs the corpora in ../shared/data")
+    return folder

@@ -1,0 +1,90 @@
+"""Inputs for every op of the table: name -> list of (inputs, parameters). An op without samples fails the suite."""
+
+import numpy as np
+
+_rng = np.random.default_rng(7)
+N = _rng.standard_normal
+
+
+def away_from_zero(*shape):
+    """Values with |x| in [0.3, 1.3]: no kink or pole is near."""
+    x = N(shape)
+    return np.asarray(np.sign(x) * (0.3 + np.abs(x) / (1 + np.abs(x))))
+
+
+def positive(*shape):
+    return np.asarray(0.3 + np.abs(N(shape)))
+
+
+SHAPES = [((3, 4),), ((),), ((2, 1, 3),), ((0, 3),)]
+PAIRS = [((3, 4), (3, 4)), ((3, 4), (4,)), ((4,), (3, 4)), ((3, 1), (1, 4)), ((), (3,)), ((0, 3), (3,)), ((2, 3, 4), (3, 1))]
+
+
+def unary(make):
+    return [((make(*s[0]),), {}) for s in SHAPES]
+
+
+def binary(make_a, make_b):
+    return [((make_a(*a), make_b(*b)), {}) for a, b in PAIRS]
+
+
+def any_value(*shape):
+    return np.asarray(N(shape))
+
+
+def reduced(x=None):
+    axes = [None, (0,), (1,), (0, 1)]
+    return [((N((3, 4)) if x is None else x,), {"axis": a, "keepdims": k}) for a in axes for k in (False, True)]
+
+
+IDS = np.array([1, 0, 3, 3, 2])
+SAMPLES = {name: binary(any_value, any_value) for name in ("add", "subtract", "multiply")}
+SAMPLES |= {name: binary(away_from_zero, away_from_zero) for name in ("maximum", "minimum")}
+COMPARISONS = ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal")
+SAMPLES |= {name: [((N((3, 4)), N(4)), {})] for name in COMPARISONS}
+SAMPLES |= {name: [((N((3, 4)) > 0, N(4) > 0), {})] for name in ("logical_and", "logical_or")}
+SAMPLES["logical_not"] = [((N((3, 4)) > 0,), {})]
+SAMPLES["divide"] = binary(any_value, away_from_zero)
+SAMPLES["power"] = [*binary(positive, any_value), ((N((3, 4)), 3), {}), ((N((3, 4)), 0), {}), ((2.0, N((3, 4))), {})]
+for _name in ["negative", "square", "exp", "expm1", "sin", "cos", "tanh", "sigmoid", "softplus", "normal_cdf"]:
+    SAMPLES[_name] = unary(any_value)
+for _name in ["reciprocal", "relu", "abs", "sign", "floor", "ceil", "round"]:
+    SAMPLES[_name] = unary(away_from_zero)
+for _name in ["sqrt", "log", "log1p"]:
+    SAMPLES[_name] = unary(positive)
+SAMPLES["where"] = [((np.asarray(N(a) > 0), any_value(*a), any_value(*b)), {}) for a, b in PAIRS] + [
+    ((N((3, 4)) > 0, N((3, 4)), 2.0), {})
+]
+SAMPLES["clip"] = [((away_from_zero(3, 4), -0.9, 0.7), {}), ((N(5), -np.inf, np.inf), {})]
+SAMPLES["clip_grad"] = [((N((3, 4)), away_from_zero(3, 4), -0.9, 0.7), {})]
+SAMPLES |= {name: binary(any_value, away_from_zero) for name in ("tanh_grad", "sigmoid_grad", "relu_grad")}
+SAMPLES["larger_share"] = [((N((3, 4)), away_from_zero(3, 4), 2 * away_from_zero(3, 4)), {})]
+SAMPLES |= {name: reduced() for name in ("sum", "mean", "max", "min")}
+SAMPLES["cumsum"] = [((N((3, 4)),), {"axis": a}) for a in (0, 1)]
+SAMPLES |= {name: [((N((3, 4)),), {"axis": 1, "keepdims": False})] for name in ("argmax", "argmin")}
+SAMPLES |= {
+    name: [((N((3, 4)),), {}), ((N((2, 3, 5)),), {}), ((N((3, 1)),), {})] for name in ("softmax", "log_softmax", "logsumexp")
+}
+SAMPLES["reshape"] = [((N((3, 4)),), {"newshape": (2, 6)}), ((N((3, 4)).T,), {"newshape": (12,)})]
+SAMPLES["permute_dims"] = [((N((2, 3, 4)),), {"axes": (2, 0, 1)})]
+SAMPLES["broadcast_to"] = [((N((3, 1)),), {"to": (2, 3, 4)}), ((any_value(),), {"to": (2,)})]
+SAMPLES["flip"] = [((N((3, 4)),), {"axis": a}) for a in (None, 0, (0, 1))]
+SAMPLES["astype"] = [((N((3, 4)),), {"dtype": np.dtype(np.float64)})]
+SAMPLES["to"] = [((N((3, 4)),), {"device": "cpu", "source": "cpu"})]
+_KEYS = [1, (slice(None), 2), (slice(0, 3, 2), None), (Ellipsis, -1), np.array([0, 2, 2]), (np.array([0, 1]), np.array([3, 3]))]
+SAMPLES["getitem"] = [((N((3, 4)),), {"key": k}) for k in [*_KEYS, N((3, 4)) > 0]]
+SAMPLES["place"] = [((N((3, 4))[k],), {"key": k, "into": (3, 4)}) for k in _KEYS]
+SAMPLES["concat"] = [((N((2, 3)), N((2, 1))), {"axis": 1, "shapes": [(2, 3), (2, 1)]})]
+SAMPLES["stack"] = [((N((2, 3)), N((2, 3))), {"axis": a}) for a in (0, 2)]
+SAMPLES["split"] = [((N((2, 6)),), {"axis": 1, "points": (1, 4)})]
+SAMPLES["unstack"] = [((N((2, 3)),), {"axis": a}) for a in (0, 1)]
+SAMPLES["matmul"] = [
+    ((N((3, 4)), N((4, 2))), {}),
+    ((N((2, 3, 4)), N((2, 4, 5))), {}),
+    ((N((2, 1, 3, 4)), N((5, 4, 2))), {}),
+]
+SAMPLES["embedding"] = [((N((4, 3)),), {"ids": np.array([[0, 2], [2, 3]])})]
+SAMPLES["scatter_rows"] = [((N((5, 3)),), {"ids": IDS, "rows": 4})]
+SAMPLES["dropout"] = [((N((3, 4)),), {"p": 0.4, "key": 11})]
+SAMPLES["cross_entropy"] = [((N((5, 4)),), {"ids": IDS})]
+SAMPLES["cross_entropy_grad"] = [((N(5), N((5, 4))), {"ids": IDS})]

@@ -1,0 +1,98 @@
+"""Optimisers against PyTorch, clipping, schedules."""
+
+import numpy as np
+import pytest
+
+import tinyrnn as tr
+from tinyrnn import optim
+
+SETTINGS = [
+    ("SGD", {"lr": 0.1}),
+    ("SGD", {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.01}),
+    ("SGD", {"lr": 0.1, "momentum": 0.9, "nesterov": True}),
+    ("RMSprop", {"lr": 0.01, "alpha": 0.9, "momentum": 0.5, "weight_decay": 0.01}),
+    ("Adagrad", {"lr": 0.1}),
+    ("Adam", {"lr": 0.05, "betas": (0.8, 0.99), "weight_decay": 0.01}),
+    ("AdamW", {"lr": 0.05}),
+]
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize(("name", "options"), SETTINGS)
+def test_steps_equal_pytorch(name, options):
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    start, target = rng.standard_normal((4, 3)), rng.standard_normal((4, 3))
+    p, q = tr.tensor(start, requires_grad=True), torch.tensor(start, requires_grad=True)
+    ours, theirs = getattr(optim, name)([p], **options), getattr(torch.optim, name)([q], **options)
+    for _ in range(20):
+        ours.zero_grad()
+        theirs.zero_grad()
+        ((p - target) ** 2).sum().backward()
+        ((q - torch.tensor(target)) ** 2).sum().backward()
+        ours.step()
+        theirs.step()
+    np.testing.assert_allclose(p.numpy(), q.detach().numpy(), rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize(("name", "options"), SETTINGS)
+def test_state_dict_continues_bit_for_bit(name, options):
+    def make():
+        p = tr.tensor(np.arange(1.0, 5.0), "float32", requires_grad=True)
+        return p, getattr(optim, name)([p], **options)
+
+    def steps(p, o, n):
+        for _ in range(n):
+            o.zero_grad()
+            (p**2).sum().backward()
+            o.step()
+
+    p, o = make()
+    steps(p, o, 10)
+    q, r = make()
+    steps(q, r, 5)
+    again, s = make()
+    again.assign_(q)
+    s.load_state_dict(r.state_dict())
+    steps(again, s, 5)
+    np.testing.assert_array_equal(p.numpy(), again.numpy())
+    with pytest.raises(tr.InputError):
+        s.load_state_dict({"steps": 1})
+
+
+def test_clipping_scales_to_the_norm():
+    a, b = tr.tensor([3.0], requires_grad=True), tr.tensor([4.0], requires_grad=True)
+    ((a * a + b * b) / 2).sum().backward()
+    assert tr.clip_grad_norm([a, b], 1.0) == pytest.approx(5)
+    assert a.grad.item() == pytest.approx(0.6) and b.grad.item() == pytest.approx(0.8)
+    assert tr.clip_grad_norm([a, b], 2.0) == pytest.approx(1) and a.grad.item() == pytest.approx(0.6)
+
+
+@pytest.mark.parametrize("name", sorted(optim.SCHEDULES))
+def test_schedules_warm_up_and_stay_in_range(name):
+    schedule = optim.Schedule(name, warmup=10, total=100)
+    factors = [schedule.at(t, t / 100) for t in range(101)]
+    np.testing.assert_allclose(factors[:10], np.arange(1, 11) / 10)
+    assert all(0 <= f <= 1 for f in factors)
+    assert factors[-1] == (1.0 if name in ("constant", "plateau") else 0.5**11 if name == "step" else 0.0)
+    until = min(schedule.stable_until, 100)
+    longer = optim.Schedule(name, warmup=10, total=1000)
+    assert [longer.at(t, t / 1000) for t in range(until)] == factors[:until]
+
+
+def test_plateau_halves_after_evaluations_without_improvement():
+    schedule = optim.Schedule("plateau")
+    for loss in (3.0, 2.0, 2.5, 2.4):
+        schedule.observe(loss)
+    assert schedule.at(0, 0.5) == 1
+    schedule.observe(2.3)
+    assert schedule.at(0, 0.5) == 0.5
+
+
+def test_unknown_names_and_empty_parameters():
+    with pytest.raises(tr.InputError, match="use one of"):
+        optim.Schedule("cosin")
+    with pytest.raises(tr.InputError, match="no parameters"):
+        optim.Adam([])
+    with pytest.raises(tr.InputError, match="negative"):
+        optim.Adam([tr.tensor(1.0, requires_grad=True)], lr=-1)

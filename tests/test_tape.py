@@ -1,0 +1,248 @@
+"""The tape: accumulation, order, freeing, versions, derivatives of derivatives."""
+
+import gc
+import threading
+import weakref
+
+import numpy as np
+import pytest
+
+import tinyrnn as tr
+
+
+def leaf(*values):
+    return tr.tensor(np.array(values), requires_grad=True)
+
+
+def test_a_tensor_used_many_times_sums_its_gradients():
+    x = leaf(2.0, 3.0)
+    y = x * x + x * 3 + x
+    (y + y).sum().backward()
+    np.testing.assert_array_equal(x.grad, 2 * (2 * x.numpy() + 4))
+
+
+def test_backward_accumulates_into_grad():
+    x = leaf(1.0)
+    for _ in range(3):
+        (x * 2).sum().backward()
+    assert x.grad.numpy() == [6]
+
+
+def test_gradients_do_not_share_memory():
+    a, b = leaf(1.0), leaf(2.0)
+    (a + b).sum().backward()
+    a.grad.data[0] = 99
+    assert b.grad.numpy() == [1]
+
+
+def test_long_unroll_without_recursion():
+    x = leaf(0.5)
+    y = x
+    for _ in range(100_000):
+        y = y * 0.9999 + 0.1
+    y.sum().backward()
+    np.testing.assert_allclose(x.grad.numpy(), 0.9999**100_000)
+    del y  # nor when it is freed
+
+
+def test_a_long_chain_can_be_dropped_without_backward():
+    y = leaf(0.5)
+    for _ in range(200_000):
+        y = y + 1
+    del y
+
+
+def test_graphs_die_without_the_garbage_collector():
+    gc.disable()
+    try:
+        x = leaf(1.0, 2.0)
+        y = tr.tanh(tr.sigmoid(x * 2))
+        parts = tr.split(y, 2)
+        loss = (parts[0] * parts[1]).sum()
+        watched = [weakref.ref(t.node) for t in (y, parts[0], loss)]
+        loss.backward()
+        del y, parts, loss
+        assert [w() for w in watched] == [None] * 3
+    finally:
+        gc.enable()
+
+
+def test_memory_is_freed_while_backward_runs():
+    x = leaf(*np.zeros(1000))
+    kept = []
+    y = x
+    for _ in range(5):
+        y = tr.sigmoid(y)
+        kept.append(weakref.ref(y.node))
+    nodes = [k() for k in kept]
+    y.sum().backward()
+    assert all(n.saved is None and n.output is None for n in nodes)
+
+
+def test_second_backward_needs_retain_graph():
+    x = leaf(2.0)
+    y = (x * x).sum()
+    y.backward(retain_graph=True)
+    y.backward()
+    assert x.grad.numpy() == [8]
+    with pytest.raises(tr.TapeFreedError, match="retain_graph"):
+        y.backward()
+
+
+def test_changing_a_saved_value_in_place_is_an_error():
+    x, w = tr.tensor([1.0, 2.0]), leaf(3.0, 4.0)
+    y = (x * w).sum()
+    x += 1
+    with pytest.raises(tr.ChangedInPlaceError, match="multiply"):
+        y.backward()
+
+
+def test_changing_a_view_or_an_output_in_place_is_noticed():
+    w = leaf(3.0, 4.0)
+    y = tr.exp(w)
+    with tr.no_grad():
+        part = y.detach().reshape(2, 1)
+        part *= 2
+    with pytest.raises(tr.ChangedInPlaceError, match="exp"):
+        y.sum().backward()
+
+
+def test_values_that_no_gradient_needs_may_change():
+    x, w = tr.tensor([1.0, 2.0]), leaf(3.0, 4.0)
+    y = (x + w).sum()
+    x += 1
+    y.backward()
+    np.testing.assert_array_equal(w.grad, [1, 1])
+
+
+def test_in_place_update_of_parameters_under_no_grad():
+    w = leaf(3.0)
+    with pytest.raises(tr.ChangedInPlaceError, match="no_grad"):
+        w -= 1
+    with tr.no_grad():
+        w -= 1
+    assert w.numpy() == [2] and w.requires_grad
+    with pytest.raises(tr.ChangedInPlaceError, match="where"):
+        w[0] = 1
+
+
+def test_no_grad_is_per_thread():
+    seen = {}
+
+    def other():
+        seen["requires"] = (leaf(1.0) * 2).requires_grad
+
+    with tr.no_grad():
+        thread = threading.Thread(target=other)
+        thread.start()
+        thread.join()
+        assert not (leaf(1.0) * 2).requires_grad
+    assert seen["requires"]
+
+
+def test_two_threads_differentiate_independently():
+    results = {}
+
+    def work(k):
+        x = leaf(float(k))
+        for _ in range(200):
+            (tr.tanh(x) * k).sum().backward()
+        results[k] = x.grad.item()
+
+    threads = [threading.Thread(target=work, args=(k,)) for k in (1, 2, 3)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    for k in (1, 2, 3):
+        assert results[k] == pytest.approx(200 * k * (1 - np.tanh(k) ** 2))
+
+
+def test_higher_orders():
+    def f(x):
+        return (x**4).sum()
+
+    d = f
+    for order, expected in enumerate((32.0, 48.0, 48.0, 24.0)):
+        d = tr.grad(d)
+        assert d(np.array([2.0])).numpy() == [expected], order
+        inner = d
+        d = lambda x, inner=inner: inner(x).sum()  # noqa: E731
+
+
+def test_create_graph():
+    x = leaf(2.0)
+    (x**3).sum().backward(create_graph=True)
+    g = x.grad
+    x.grad = None
+    g.sum().backward()
+    assert x.grad.numpy() == [12]
+
+
+def test_grad_of_containers_and_value():
+    value, g = tr.value_and_grad(lambda p: (p["a"] * p["b"][0]).sum())({"a": np.ones(2), "b": [np.full(2, 3.0)]})
+    assert value.item() == 6
+    np.testing.assert_array_equal(g["a"], [3, 3])
+    np.testing.assert_array_equal(g["b"][0], [1, 1])
+
+
+def test_grad_leaves_other_leaves_alone():
+    w = leaf(2.0)
+    g = tr.grad(lambda x: (x * x * w).sum())(np.array([3.0]))
+    assert w.grad is None
+    g.sum().backward()  # the gradient depends on w, and can be differentiated by it
+    assert w.grad.numpy() == [6]
+
+
+def test_argnums():
+    g = tr.grad(lambda a, b: (a * b).sum(), argnums=(0, 1))(np.array([2.0]), np.array([5.0]))
+    assert [x.numpy().tolist() for x in g] == [[5], [2]]
+
+
+def test_unused_outputs_of_split_get_zero_gradient():
+    x = leaf(*range(6), 0.0)[:6]
+    tr.split(x, 3)[1].sum().backward()
+    x = tr.tensor(np.arange(6.0), requires_grad=True)
+    tr.split(x, 3)[1].sum().backward()
+    np.testing.assert_array_equal(x.grad, [0, 0, 1, 1, 0, 0])
+
+
+ERRORS = [
+    (lambda: tr.tensor(np.ones((3, 4))) @ np.ones((5, 2)), tr.ShapeError, r"matmul: \[3, 4\] @ \[5, 2\]: inner sizes 4 and 5"),
+    (lambda: tr.tensor(np.ones((3, 4))) + np.ones(3), tr.ShapeError, r"add: shapes \[3, 4\] and \[3\] do not broadcast"),
+    (lambda: tr.tensor(np.ones((3, 4))).reshape(5, 2), tr.ShapeError, "12 elements"),
+    (lambda: tr.split(tr.tensor(np.ones(4)), 3), tr.ShapeError, "3 equal parts"),
+    (lambda: leaf(1.0, 2.0).backward(), tr.GradientError, "gradient="),
+    (lambda: tr.tensor(1.0).backward(), tr.GradientError, "requires_grad"),
+    (lambda: tr.tensor([1, 2], requires_grad=True), tr.GradientError, "floating"),
+    (lambda: tr.tensor("abc"), tr.InputError, "dtype"),
+    (lambda: tr.embedding(np.array([5]), np.ones((4, 2))), tr.InputError, "rows 0 to 3"),
+    (lambda: tr.embedding(np.array([0.5]), np.ones((4, 2))), tr.InputError, "integers"),
+    (lambda: tr.cross_entropy(np.ones((2, 3)), np.array([0, 3])), tr.InputError, "3 classes"),
+    (lambda: tr.cross_entropy(np.ones((2, 3)), np.array([0])), tr.ShapeError, "class ids"),
+    (lambda: tr.mse_loss(np.ones(2), np.ones(3)), tr.ShapeError, "differ"),
+    (lambda: tr.dropout(np.ones(2), 1.5, generator=tr.Generator(0)), tr.InputError, "below 1"),
+    (lambda: tr.grad(lambda x: x)(np.ones(2)), tr.GradientError, "one element"),
+    (lambda: leaf(1.0).sum(axis=3), IndexError, "out of range"),
+    (lambda: tr.tensor(1.0).to("cuda"), tr.InputError, "CuPy"),
+    (lambda: tr.tensor(1.0).to("tpu"), tr.InputError, "unknown device"),
+    (lambda: len(tr.tensor(1.0)), TypeError, "0-d"),
+]
+
+
+@pytest.mark.parametrize("case", range(len(ERRORS)))
+def test_errors_name_the_op_and_the_mend(case):
+    f, kind, said = ERRORS[case]
+    with pytest.raises(kind, match=said):
+        f()
+
+
+def test_numpy_neighbours():
+    t = tr.tensor([[1.0, 2.0], [3.0, 4.0]])
+    assert isinstance(np.asarray(t), np.ndarray)
+    assert isinstance(np.ones(2) + t, tr.Tensor)
+    np.testing.assert_array_equal(np.ones(2, "f") * t, t.numpy())
+    assert [row.numpy().tolist() for row in t] == [[1, 2], [3, 4]]
+    assert repr(tr.tensor([1.5], "float32", requires_grad=True)) == "tensor([1.5], dtype=float32, requires_grad=True)"
+    assert tr.tensor(np.array([1, 2], ">f8")).dtype == np.float64
+    assert bool(tr.tensor(1.0) > 0) and float(tr.tensor(2.5)) == 2.5

@@ -7,7 +7,7 @@
 __version__ = "0.1.0"
 
 from . import nn, optim, plugins
-from .autograd import *  # noqa: F403
+from .autograd import *
 from .autograd import __all__ as _autograd_names
 from .compiler import scan
 from .errors import (
@@ -19,18 +19,10 @@ from .errors import (
     TapeFreedError,
     TinyrnnError,
 )
+from .kernels.generator import Generator
 from .nn import RNN, Cell, Dropout, Embedding, LayerNorm, Linear, Module
 from .optim import clip_grad_norm
 from .tasks import load
-
-
-def __getattr__(name):
-    if name == "Generator":  # lives beside its compiled kernels: imported on first use
-        from .kernels.random import Generator
-
-        return Generator
-    raise AttributeError(f"module 'tinyrnn' has no attribute {name!r}")
-
 
 __all__ = [
     *_autograd_names,

@@ -166,9 +166,9 @@ class Schedule:
     """The learning rate as a factor in ``[0, 1]`` of its peak.
 
     Args:
-        name: one of ``SCHEDULES``. ``constant``; ``linear`` and ``cosine`` fall to 0 over the whole run; ``wsd`` (warm-up, stable,
-            decay; Hu et al. 2024) stays constant and falls linearly to 0 over the last part only; ``step`` halves at each
-            tenth of the second half; ``plateau`` halves after two evaluations without improvement.
+        name: one of ``SCHEDULES``. ``constant``; ``linear`` and ``cosine`` fall to 0 over the whole run; ``wsd`` (warm-up,
+            stable, decay; Hu et al. 2024) stays constant, then falls linearly to 0 over the last part; ``step`` halves at
+            each tenth of the second half; ``plateau`` halves after two evaluations without improvement.
         warmup: steps over which the rate first rises linearly.
         total: steps of the whole run; None where time bounds the run (see ``at``).
     """

@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from .errors import InputError
+from .kernels.generator import Generator
 
 
 def choose(logits, *, temperature=1.0, top_k=None, top_p=None, u=0.0) -> int:
@@ -55,8 +56,6 @@ def generate(model, prompt=None, *, length=200, temperature=0.8, top_k=None, top
         InputError: an option out of range, or a prompt of which nothing is in the vocabulary.
     """
     check_options(length=length, temperature=temperature, top_k=top_k, top_p=top_p)
-    from .kernels.random import Generator
-
     ids, _ = encode_prompt(model.vocabulary, prompt)
     return _stopped(_stream(model, prompt, ids, length, temperature, top_k, top_p, Generator(seed)), stop)
 

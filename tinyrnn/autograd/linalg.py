@@ -7,6 +7,12 @@ from .pointwise import operand
 from .shaping import expand_dims, matrix_transpose, reshape, squeeze
 from .tape import Op, apply
 
+# fmt: off
+__all__ = [
+    "matmul",
+]
+# fmt: on
+
 _matmul = Op(
     "matmul",
     np.matmul,

@@ -10,6 +10,12 @@ from .reductions import mean, softmax, sum
 from .shaping import reshape
 from .tape import Op, Tensor, apply
 
+# fmt: off
+__all__ = [
+    "binary_cross_entropy_with_logits", "cross_entropy", "dropout", "embedding", "linear", "mse_loss",
+]
+# fmt: on
+
 # ------------------------------------------------------------------ embedding
 
 
@@ -58,7 +64,8 @@ _dropout = Op(
 def dropout(x, p=0.5, *, generator):
     """Zero each element with probability ``p`` and scale the rest by ``1 / (1 - p)`` (Srivastava et al. 2014).
 
-    The mask is a function of the generator's key and the element's position, so it is never stored: the gradient makes it again.
+    The mask is a function of the generator's key and the element's position, so it is never stored:
+    the gradient makes it again.
     """
     if not 0 <= p < 1:
         raise InputError(f"dropout: p is {p}: it must be at least 0 and below 1")

@@ -10,6 +10,15 @@ import numpy as np
 from .. import kernels
 from .tape import Op, Tensor, apply
 
+# fmt: off
+__all__ = [
+    "abs", "add", "ceil", "clip", "cos", "divide", "elu", "equal", "exp", "expm1", "floor", "gelu", "greater",
+    "greater_equal", "hardsigmoid", "hardtanh", "leaky_relu", "less", "less_equal", "log", "log1p", "logical_and",
+    "logical_not", "logical_or", "maximum", "minimum", "multiply", "negative", "not_equal", "power", "reciprocal", "relu",
+    "round", "sigmoid", "sign", "silu", "sin", "softplus", "sqrt", "square", "subtract", "tanh", "where",
+]
+# fmt: on
+
 _PLAIN = (float, int, bool, Tensor)
 
 

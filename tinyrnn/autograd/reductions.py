@@ -8,6 +8,12 @@ from .pointwise import equal, exp, operand, sqrt, square
 from .shaping import broadcast_to, expand_dims, flip, permute_dims, reshape, swapaxes
 from .tape import Op, Tensor, apply
 
+# fmt: off
+__all__ = [
+    "argmax", "argmin", "cumsum", "log_softmax", "logsumexp", "max", "mean", "min", "softmax", "std", "sum", "var",
+]
+# fmt: on
+
 
 def _spread(g, shape, axis, keepdims):
     """Broadcast the gradient of a reduction back over the axes that were reduced."""

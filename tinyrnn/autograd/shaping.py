@@ -9,6 +9,13 @@ from ..kernels.arrays import array_module, device_of, to_device
 from .pointwise import operand
 from .tape import Op, Tensor, apply
 
+# fmt: off
+__all__ = [
+    "astype", "broadcast_to", "concat", "expand_dims", "flip", "matrix_transpose", "permute_dims", "reshape", "split",
+    "squeeze", "stack", "swapaxes", "unstack",
+]
+# fmt: on
+
 _reshape = Op("reshape", lambda x, *, newshape: x.reshape(newshape), {"x": lambda g, shape: reshape(g, shape)}, view=True)
 _permute = Op(
     "permute_dims",

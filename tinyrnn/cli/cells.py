@@ -58,7 +58,10 @@ def _facts(entry) -> dict:
         "states": list(cell.states),
         "parameters": sum(p.size for p in cell(128, 128).parameters()),
         "options": {
-            o.name: {"type": plugins.describe_type(o.annotation), "default": o.default}
+            o.name: {
+                "type": plugins.describe_type(o.annotation),
+                "default": str(o.default).lower() if isinstance(o.default, bool) else o.default,
+            }
             for o in plugins.options_of(cell).values()
         },
         "path": "eager",

@@ -17,7 +17,7 @@ def command(clear_cache):
 
     from .. import __version__, plugins
     from ..kernels import arrays, threads
-    from ..kernels.jit import cache_folder
+    from ..kernels.cache import cache_folder
 
     if clear_cache:
         shutil.rmtree(cache_folder(), ignore_errors=True)

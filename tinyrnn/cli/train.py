@@ -138,7 +138,7 @@ def _read_config(context, parameter, path):
 @option("--device", default="cpu", show_default=True, type=click.Choice(["cpu", "cuda"]), group="Run", help="Where to compute.")
 @option("--out", type=click.Path(), group="Run", help="Folder of the run. Default: runs/TEXT-CELL, numbered if it exists.")
 @option("--resume", is_flag=False, flag_value="", metavar="[RUN]", group="Run", help="Go on with RUN (or with --out), exactly.")
-@option("--config", type=click.Path(), is_eager=True, expose_value=True, callback=_read_config, group="Run", metavar="FILE.toml",
+@option("--config", type=click.Path(), is_eager=True, callback=_read_config, group="Run", metavar="FILE.toml",
         help="Take options from a file, for example: hidden = 256")  # fmt: skip
 @option("--json", "as_json", is_flag=True, group="Run", help="Print the log's JSON objects as lines, nothing else.")
 @option("--quiet", is_flag=True, group="Run", help="Print the run's path only.")
@@ -310,8 +310,9 @@ def _report(options):
                 f"model       {settings['cell']}, {settings['layers']} x {settings['hidden']}, {size:,} parameters, "
                 f"{settings['dtype']} on {device}"
             )
+            vocabulary = corpus.vocabulary
             click.echo(
-                f"text        {len(corpus.tokens):,} tokens, vocabulary {len(corpus.vocabulary):,} ({corpus.vocabulary.level}); "
+                f"text        {len(corpus.tokens):,} tokens, vocabulary {len(vocabulary):,} ({vocabulary.level}); "
                 f"{len(task.val_tokens):,} tokens for validation"
             )
             click.echo(

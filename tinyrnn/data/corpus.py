@@ -11,7 +11,7 @@ import numpy as np
 
 from .. import __version__
 from ..errors import InputError
-from ..kernels.jit import cache_folder
+from ..kernels.cache import cache_folder
 from . import vocabulary as vocabularies
 from .sources import Source
 
@@ -51,9 +51,8 @@ def load(sources: list[Source], level="char", *, encoding="utf-8", vocab_size=No
     folder = cache_folder() / "tokens"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if (folder / f"{key}.json").exists():
-            if (cached := _open(folder, key)) is not None:
-                return cached
+        if (cached := _open(folder, key)) is not None:
+            return cached
         with tempfile.TemporaryDirectory(dir=folder) as work:
             meta = _tokenise(sources, level, encoding, vocab_size, vocabulary, Path(work) / "tokens")
             os.replace(Path(work) / "tokens", folder / f"{key}.bin")

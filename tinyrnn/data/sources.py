@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import InputError
-from ..kernels.jit import cache_folder
+from ..kernels.cache import cache_folder
 
 BUILTIN = "python-docs"  # stands for the default corpus where a source's name is stored
 CHUNK = 1 << 22

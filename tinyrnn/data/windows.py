@@ -7,7 +7,7 @@ The tokens are cut into ``batch_size`` streams of equal length that are read sid
 import numpy as np
 
 from ..errors import InputError
-from ..kernels.random import mix
+from ..kernels.generator import mix
 
 
 class Windows:

@@ -1,7 +1,7 @@
 """How a Python function becomes a compiled kernel: Numba options, the cache on disk, and generated source.
 
-Compiled code and generated source live in one folder of the user's cache (``TINYRNN_CACHE`` overrides it). A cache that
-cannot be written or read costs compile time and one warning, never a run.
+Compiled code and generated source live in the user's cache folder (``kernels/cache.py``). A cache that cannot be written or
+read costs compile time and one warning, never a run.
 """
 
 import functools
@@ -16,22 +16,11 @@ from pathlib import Path
 import numba
 from numba.core import caching
 
+from .cache import cache_folder
+
 # No "nnan" and "ninf": a NaN loss has to stay visible. "reassoc" lets LLVM vectorise sums. error_model="numpy" takes the
 # zero check out of divisions, which else keeps a loop from vectorising.
 FAST = {"contract", "reassoc", "arcp", "nsz"}
-
-
-def cache_folder() -> Path:
-    """Where tinyrnn keeps what it can make again: kernels and token files."""
-    if "TINYRNN_CACHE" in os.environ:
-        return Path(os.environ["TINYRNN_CACHE"])
-    if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"))
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return base / "tinyrnn"
 
 
 @functools.cache
@@ -74,7 +63,7 @@ class _Locator(caching._CacheLocator):
 
 
 class _Implementation(caching.CompileResultCacheImpl):
-    _locator_classes = [_Locator]
+    _locator_classes = (_Locator,)
 
 
 class _Cache(caching.FunctionCache):

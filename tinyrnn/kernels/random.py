@@ -1,25 +1,13 @@
 """Counter-based random numbers: element ``i`` of the stream with key ``k`` is a hash of ``(k, i)``.
 
 The hash is SplitMix64 (Steele, Lea & Flood 2014, fig. 13), whose state is the counter itself. A stream can therefore be made
-again from its key, in any order and by any number of threads, and a generator's whole state is two integers.
+again from its key, in any order and by any number of threads. Keys come from a `Generator` (``kernels/generator.py``).
 """
-
-import math
 
 import numpy as np
 
 from .arrays import array_module
 from .jit import jit
-
-_GOLDEN = 0x9E3779B97F4A7C15
-_MASK = 0xFFFFFFFFFFFFFFFF
-
-
-def mix(z: int) -> int:
-    """The SplitMix64 finaliser on a Python integer."""
-    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
-    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _MASK
-    return z ^ (z >> 31)
 
 
 @jit
@@ -60,39 +48,3 @@ def dropout(x, p: float, key: int):
         return out
     keep = uniform(key, x.size).reshape(x.shape) >= p
     return x * xp.asarray(keep, x.dtype) / (1 - p)
-
-
-class Generator:
-    """A source of random streams. ``state`` is ``(seed, counter)``: setting it continues where it was read.
-
-    Args:
-        seed: any non-negative integer; None takes one from the operating system.
-    """
-
-    def __init__(self, seed=None):
-        self.seed = np.random.SeedSequence().entropy & _MASK if seed is None else int(seed)
-        self.counter = 0
-
-    @property
-    def state(self):
-        return self.seed, self.counter
-
-    @state.setter
-    def state(self, value):
-        self.seed, self.counter = map(int, value)
-
-    def key(self) -> int:
-        """The key of the next stream."""
-        self.counter += 1
-        return mix((mix(self.seed & _MASK) + self.counter * _GOLDEN) & _MASK)
-
-    def uniform(self, low, high, shape):
-        """Array of ``shape``, float64, evenly in ``[low, high)``."""
-        return low + (high - low) * uniform(self.key(), math.prod(shape)).reshape(shape)
-
-    def normal(self, mean, std, shape):
-        """Array of ``shape``, float64, normally distributed (Box & Muller 1958)."""
-        n = math.prod(shape)
-        u = uniform(self.key(), 2 * n)
-        radius = np.sqrt(-2 * np.log1p(-u[:n]))
-        return (mean + std * radius * np.cos(2 * np.pi * u[n:])).reshape(shape)

@@ -1,8 +1,8 @@
 """Scalar functions that the rules of pointwise ops are written in, for float32 and float64.
 
 ``exp`` and ``tanh`` are branch-free polynomials because the calls to libm that LLVM would make are scalar: these
-vectorise. Errors are below 2 (exp) and 5 (tanh) units in the last place. They are compiled without "reassoc", which would cancel the
-rounding trick in ``exp``; NaN passes through, overflow gives inf.
+vectorise. Errors are below 2 (exp) and 5 (tanh) units in the last place. They are compiled without "reassoc",
+which would cancel the rounding trick in ``exp``; NaN passes through, overflow gives inf.
 """
 
 import math

@@ -4,6 +4,7 @@ import numpy as np
 
 from ..autograd import Tensor, tensor
 from ..kernels import arrays
+from ..kernels.generator import Generator
 from . import init as inits
 from .module import Module
 
@@ -36,8 +37,6 @@ class Cell(Module):
     states = ("h",)
 
     def __init__(self, input_size, hidden_size, *, dtype="float32", generator=None, **options):
-        from ..kernels.random import Generator
-
         self.input_size, self.hidden_size = input_size, hidden_size
         self.dtype = np.dtype(dtype)
         self.state_sizes = dict.fromkeys(self.states, hidden_size)
@@ -66,7 +65,7 @@ class Cell(Module):
         )
 
     def weight(self, n_in, n_out, *, gates=1, init="glorot_uniform") -> Tensor:
-        """A parameter ``[n_in, gates * n_out]``; ``init`` is a name of ``nn/init.py`` or a function (generator, n_in, n_out)."""
+        """A parameter ``[n_in, gates * n_out]``; ``init`` names a function of ``nn/init.py``, or is one."""
         return self._parameter(inits.fill(init, self._generator, n_in, n_out, gates))
 
     def bias(self, n, *, gates=1, init="zeros") -> Tensor:

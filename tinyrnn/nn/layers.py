@@ -3,14 +3,9 @@
 import numpy as np
 
 from ..autograd import dropout, embedding, linear, mean, sqrt, square, tensor
+from ..kernels.generator import Generator
 from . import init as inits
 from .module import Module
-
-
-def _generator(given):
-    from ..kernels.random import Generator
-
-    return given or Generator()
 
 
 class Linear(Module):
@@ -21,7 +16,7 @@ class Linear(Module):
 
     def __init__(self, in_features, out_features, *, bias=True, weight=None, dtype="float32", generator=None):
         if weight is None:
-            values = inits.glorot_uniform(_generator(generator), in_features, out_features)
+            values = inits.glorot_uniform(generator or Generator(), in_features, out_features)
             weight = tensor(values, dtype, requires_grad=True)
         self.weight = weight
         self.bias = tensor(np.zeros(out_features), dtype, requires_grad=True) if bias else None
@@ -35,7 +30,7 @@ class Embedding(Module):
     """Rows of ``weight [num_embeddings, embedding_dim]``, normal with standard deviation 1 / sqrt(embedding_dim)."""
 
     def __init__(self, num_embeddings, embedding_dim, *, dtype="float32", generator=None):
-        values = inits.normal(_generator(generator), num_embeddings, embedding_dim, std=embedding_dim**-0.5)
+        values = inits.normal(generator or Generator(), num_embeddings, embedding_dim, std=embedding_dim**-0.5)
         self.weight = tensor(values, dtype, requires_grad=True)
 
     def forward(self, ids):
@@ -47,7 +42,7 @@ class Dropout(Module):
     """Dropout with probability ``p`` while training, the identity otherwise."""
 
     def __init__(self, p=0.5, *, generator=None):
-        self.p, self.generator = p, _generator(generator)
+        self.p, self.generator = p, generator or Generator()
 
     def forward(self, x):
         """Any shape."""

@@ -3,6 +3,7 @@
 from ..autograd import concat
 from ..compiler import scan
 from ..errors import InputError, ShapeError
+from ..kernels.generator import Generator
 from .layers import Dropout
 from .module import Module
 
@@ -43,7 +44,6 @@ class RNN(Module):
         cell_options=None,
     ):
         from .. import plugins
-        from ..kernels.random import Generator
 
         for name, value in (("input_size", input_size), ("hidden_size", hidden_size), ("num_layers", num_layers)):
             if not isinstance(value, int) or value < 1:

@@ -9,6 +9,7 @@ from ..data import sources as text_sources
 from ..data import windows
 from ..data.vocabulary import from_json
 from ..errors import InputError
+from ..kernels.generator import Generator
 from ..nn import RNN, Dropout, Embedding, Linear, Module
 from ..sampling import generate
 
@@ -37,8 +38,6 @@ class LanguageModel(Module):
         dtype="float32",
         seed=0,
     ):
-        from ..kernels.random import Generator
-
         if tie and embed != hidden:
             raise InputError(f"--tie shares the embedding with the output: --embed {embed} must equal --hidden {hidden}")
         self.vocabulary = vocabulary
@@ -97,6 +96,8 @@ class LanguageModeling:
     def __init__(self, model, train_tokens, val_tokens, *, batch_size, seq_len, seed):
         self.model, self.val_tokens, self.seq_len = model, val_tokens, seq_len
         self.windows = windows.Windows(train_tokens, batch_size, seq_len, seed)
+        if len(val_tokens) < 2:
+            raise InputError("fewer than two tokens are left for validation: raise --val-fraction, or name a --val text")
         self.states = None
 
     @staticmethod
@@ -200,8 +201,6 @@ def _parts(corpus, options):
         train, val = corpus.tokens, _encoded(options["val"], options, corpus.vocabulary)
     else:
         train, val = corpus.split(options["val_fraction"])
-    if len(val) < 2:
-        raise InputError("fewer than two tokens are left for validation: raise --val-fraction, or name a --val text")
     return train, val
 
 

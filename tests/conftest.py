@@ -1,4 +1,7 @@
-"""Kernels compiled by the tests are kept between runs, outside the user's own cache."""
+"""Kernels compiled by the tests are kept between runs, outside the user's own cache; BLAS runs on one thread.
+
+The matrices of the tests are small, and several test processes whose BLAS threads wait for each other are slow.
+"""
 
 import os
 import tempfile
@@ -6,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("TINYRNN_CACHE", str(Path(tempfile.gettempdir()) / "tinyrnn-test-cache"))
 
 TEXT = "the quick brown fox jumps over the lazy dog. how now, brown cow?\n" * 40

@@ -4,6 +4,7 @@ import numpy as np
 
 from .. import kernels
 from ..errors import InputError, ShapeError
+from ..kernels.arrays import array_module
 from .linalg import matmul
 from .pointwise import abs, maximum, operand, softplus, square
 from .reductions import mean, softmax, sum
@@ -22,7 +23,7 @@ __all__ = [
 def _rows(table, *, ids):
     if ids.size and not (ids.min() >= 0 and ids.max() < len(table)):
         raise InputError(f"embedding: ids run from {ids.min()} to {ids.max()}, the table has rows 0 to {len(table) - 1}")
-    return table.take(ids, axis=0)
+    return table.take(array_module(table).asarray(ids), axis=0)
 
 
 def _add_rows(g, *, ids, rows):
@@ -87,14 +88,15 @@ def _reduced(losses, reduction):
 
 def cross_entropy_reference(logits, *, ids):
     """The plain form of the fused kernel: loss ``[n]`` of logits ``[n, classes]`` and ids ``[n]``."""
-    top = logits.max(axis=-1)
-    return np.log(np.exp(logits - top[:, None]).sum(axis=-1)) + top - logits[np.arange(len(ids)), ids]
+    xp, top = array_module(logits), logits.max(axis=-1)
+    return xp.log(xp.exp(logits - top[:, None]).sum(axis=-1)) + top - logits[xp.arange(len(ids)), xp.asarray(ids)]
 
 
 def cross_entropy_grad_reference(g, logits, *, ids):
-    e = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    xp = array_module(logits)
+    e = xp.exp(logits - logits.max(axis=-1, keepdims=True))
     e /= e.sum(axis=-1, keepdims=True)
-    e[np.arange(len(ids)), ids] -= 1
+    e[xp.arange(len(ids)), xp.asarray(ids)] -= 1
     return e * g[:, None]
 
 

@@ -5,7 +5,9 @@ from ..nn import Cell
 
 
 class GRU(Cell):
-    """Gated recurrent unit (Cho et al. 2014, eqs. 5 to 8).
+    """Gated recurrent unit.
+
+    Cho et al. 2014, equations 5 to 8.
 
     r = sigmoid(x W_r + h U_r + b_r)
     z = sigmoid(x W_z + h U_z + b_z)

@@ -5,7 +5,9 @@ from ..nn import Cell
 
 
 class LSTM(Cell):
-    """Long short-term memory (Hochreiter & Schmidhuber 1997) with forget gate (Gers, Schmidhuber & Cummins 2000).
+    """Long short-term memory.
+
+    Hochreiter & Schmidhuber 1997, with the forget gate of Gers, Schmidhuber & Cummins 2000.
 
     i = sigmoid(x W_i + h U_i + b_i)
     f = sigmoid(x W_f + h U_f + b_f)

@@ -9,7 +9,9 @@ _ACTIVATIONS = {"tanh": tanh, "relu": relu, "sigmoid": sigmoid}
 
 
 class RNN(Cell):
-    """Simple recurrent cell (Elman 1990).
+    """Simple recurrent cell.
+
+    Elman 1990.
 
     h' = f(x W + h U + b)
     """

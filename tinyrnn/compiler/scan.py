@@ -3,6 +3,7 @@
 from ..autograd import Tensor, stack, unstack, where
 from ..autograd.pointwise import operand
 from ..errors import ShapeError
+from ..kernels.arrays import to_device
 
 
 def scan(step, xs, init, *, mask=None, resets=None, reverse=False, return_states=False):
@@ -54,6 +55,7 @@ def _columns(name, values, xs):
     data = operand(values).data
     if data.shape != xs.shape[:2]:
         raise ShapeError(f"scan: {name} {list(data.shape)} must be [T, B] = {list(xs.shape[:2])}")
+    data = to_device(data, xs.device)
     return [Tensor(column[:, None] != 0) for column in data]
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..errors import InputError
 
+_CODE_POINTS = 0x110000  # of Unicode
 UNKNOWN = "\N{REPLACEMENT CHARACTER}"
 
 
@@ -19,6 +20,7 @@ class Vocabulary:
     def __init__(self, symbols, unknown=None):
         self.symbols, self.unknown = list(symbols), unknown
         self.ids = {s: i for i, s in enumerate(self.symbols)}
+        self._lengths = self._table = None  # made when first needed
 
     def __len__(self):
         return len(self.symbols)
@@ -42,8 +44,9 @@ class Vocabulary:
 
     def characters(self, ids) -> int:
         """Number of characters in the text of ``ids``."""
-        counts = np.bincount(ids, minlength=len(self))
-        return int(counts @ np.array([len(s) for s in self.symbols]))
+        if self._lengths is None:
+            self._lengths = np.array([len(s) for s in self.symbols])
+        return int(self._lengths[ids].sum())
 
     def to_json(self) -> dict:
         """Everything needed to make it again."""
@@ -60,18 +63,19 @@ class Characters(Vocabulary):
 
     @classmethod
     def build(cls, blocks, size):
-        counts = Counter()
+        counts = np.zeros(_CODE_POINTS, np.int64)
         for block in blocks:
-            codes, n = np.unique(_codes(block), return_counts=True)
-            counts.update(dict(zip(codes.tolist(), n.tolist(), strict=True)))
-        if size is None or len(counts) <= size:
-            return cls(map(chr, sorted(counts)))
-        kept = sorted(code for code, _ in counts.most_common(size - 1) if chr(code) != UNKNOWN)
+            counts += np.bincount(_codes(block), minlength=_CODE_POINTS)
+        found = np.flatnonzero(counts)
+        if size is None or len(found) <= size:
+            return cls(map(chr, found))
+        counts[ord(UNKNOWN)] = 0
+        kept = np.sort(np.argsort(-counts, kind="stable")[: size - 1])
         return cls([UNKNOWN, *map(chr, kept)], unknown=0)
 
     def encode(self, text):
-        if not hasattr(self, "_table"):
-            self._table = np.full(0x110000, -1 if self.unknown is None else self.unknown, np.int32)
+        if self._table is None:
+            self._table = np.full(_CODE_POINTS, -1 if self.unknown is None else self.unknown, np.int32)
             self._table[[ord(s) for s in self.symbols]] = np.arange(len(self))
         ids = self._table[_codes(text)].astype(np.int64)
         return ids[ids >= 0]

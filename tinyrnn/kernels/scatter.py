@@ -19,7 +19,7 @@ def add_rows(g, ids, rows):
     xp = array_module(g)
     out = xp.zeros((rows, g.shape[1]), g.dtype)
     if xp is not np:
-        xp.add.at(out, ids, g)  # CuPy adds atomically: the order, and with it the last bit, varies
+        xp.add.at(out, xp.asarray(ids), g)  # CuPy adds atomically: the order, and with it the last bit, varies
     elif ids.size:
         _add_rows(np.ascontiguousarray(g), np.ascontiguousarray(ids, np.int64), out)
     return out

@@ -3,7 +3,7 @@
 import math
 
 from .. import plugins
-from ..autograd import cross_entropy, linear, matrix_transpose, no_grad, reshape
+from ..autograd import cross_entropy, linear, matrix_transpose, no_grad, reshape, tensor
 from ..data import corpus as corpora
 from ..data import sources as text_sources
 from ..data import windows
@@ -12,6 +12,8 @@ from ..errors import InputError
 from ..kernels.generator import Generator
 from ..nn import RNN, Dropout, Embedding, Linear, Module
 from ..sampling import generate
+
+EVALUATION_TOKENS = 500_000  # so much of a long validation text is read at each evaluation while training
 
 
 class LanguageModel(Module):
@@ -128,7 +130,7 @@ class LanguageModeling:
 
     def evaluate(self, stop=lambda: False) -> dict | None:
         """Validation figures, or None if ``stop()`` became true on the way."""
-        figures = evaluate(self.model, self.val_tokens, batch_size=self.windows.batch_size, seq_len=self.seq_len, stop=stop)
+        figures = evaluate(self.model, self.val_tokens[:EVALUATION_TOKENS], stop=stop)
         return figures and {"val_loss": figures["loss"], "bits": figures["loss"] / math.log(2)}
 
     def state_arrays(self) -> dict:
@@ -137,11 +139,9 @@ class LanguageModeling:
 
     def load_state_arrays(self, arrays: dict):
         """Continue from what ``state_arrays`` returned."""
-        from ..autograd import tensor
-
-        layers = {}
+        layers, device = {}, self.model.embedding.weight.device
         for name in sorted(arrays, key=lambda n: tuple(map(int, n.split(".")))):
-            layers.setdefault(int(name.split(".")[0]), []).append(tensor(arrays[name]))
+            layers.setdefault(int(name.split(".")[0]), []).append(tensor(arrays[name], device=device))
         self.states = [tuple(layer) for layer in layers.values()] or None
 
 
@@ -154,7 +154,7 @@ def evaluate(model: LanguageModel, tokens, *, batch_size=64, seq_len=100, stop=l
         raise InputError("the text to evaluate on has fewer than two tokens: give a longer one")
     was_training = model.training
     model.eval()
-    total, states = 0.0, None
+    total, characters, states = 0.0, 0, None
     with no_grad():
         for inputs, targets, stream in windows.evaluation_windows(tokens, batch_size, seq_len):
             if stop():
@@ -164,10 +164,10 @@ def evaluate(model: LanguageModel, tokens, *, batch_size=64, seq_len=100, stop=l
                 states = [tuple(s[-1:] for s in layer) for layer in states]
             logits, states = model(inputs, states)
             total += cross_entropy(logits, targets, reduction="sum").item()
+            characters += model.vocabulary.characters(targets.ravel())
     model.train(was_training)
     count = len(tokens) - 1
     loss = total / count
-    characters = model.vocabulary.characters(tokens[1:])
     return {
         "loss": loss,
         "perplexity": math.exp(min(loss, 700.0)),

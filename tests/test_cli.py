@@ -42,7 +42,7 @@ def run(tmp_path_factory):
 def test_train_prints_what_it_does_and_what_comes_next(tmp_path, text_file):
     result = invoke("train", text_file, *TINY[:-1], "--out", tmp_path / "run")
     lines = result.stdout.splitlines()
-    assert lines[0].startswith("model       lstm, 1 x 8, ")
+    assert lines[0].startswith("model       gru, 2 x 8, ")
     assert "parameters, float32 on cpu" in lines[0]
     assert lines[1].startswith(f"text        2,600 tokens, vocabulary {len(set(text_file.read_text()))} (char)")
     assert "first step" in result.stdout
@@ -67,7 +67,7 @@ def test_train_on_folders_standard_input_and_nothing(tmp_path, text_file, monkey
     assert invoke("train", tmp_path, *TINY).exit_code == 0
     assert invoke("train", "-", *TINY, "--out", "piped", input=text_file.read_text()).exit_code == 0
     assert invoke("train", "--resume", "piped", "-", "--steps", 5, "--quiet", input=text_file.read_text()).exit_code == 0
-    assert invoke("train", *TINY, "--batch-size", 1).stdout.strip() == "runs/python-docs-lstm"
+    assert invoke("train", *TINY, "--batch-size", 1).stdout.strip() == "runs/python-docs-gru"
 
 
 def test_json_prints_the_log_and_nothing_else(tmp_path, text_file):
@@ -302,7 +302,7 @@ OTHER = [
     (["plot", "nowhere"], "not a run folder"),
     (["plot", "RUN", "--out", "no/such/folder/p.png"], "cannot be written"),
     (["train", "--resume", "RUN", "--hidden", "32"], "was trained with --hidden 16, not 32"),
-    (["train", "--resume", "RUN", "--cell", "gru"], "was trained with --cell lstm, not gru"),
+    (["train", "--resume", "RUN", "--cell", "lstm"], "was trained with --cell gru, not lstm"),
     (["train", "--resume", "RUN", "OTHER"], "another text"),
     (["train", "--resume", "RUN", "--schedule", "never"], "use one of"),
 ]
@@ -316,6 +316,12 @@ def test_bad_input_to_other_commands(run, tmp_path, monkeypatch, case):
     before = {p.name: p.read_bytes() for p in run.iterdir()}
     check_refusal(invoke(*[a.replace("RUN", str(run)).replace("OTHER", "other.txt") for a in args]), said)
     assert {p.name: p.read_bytes() for p in run.iterdir()} == before
+
+
+def test_a_mistyped_command_gets_a_hint():
+    result = invoke("trian")
+    assert result.exit_code == 2
+    assert "did you mean train?" in result.stderr
 
 
 def test_debug_shows_the_traceback(tmp_path):

@@ -9,7 +9,7 @@ import typing
 from dataclasses import dataclass
 
 from .errors import InputError
-from .nn import Cell
+from .nn.cell import Cell
 
 GROUP = "tinyrnn.cells"
 

@@ -26,7 +26,7 @@ class Plan:
     steps: int | None = None
     epochs: float | None = None
     minutes: float | None = None
-    lr: float = 2e-3
+    lr: float = 5e-3
     optimizer: str = "adamw"
     schedule: str = "wsd"
     warmup: int = 100

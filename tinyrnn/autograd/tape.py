@@ -212,7 +212,7 @@ def apply(op: Op, *inputs, **params):
         out = op.forward(*[x.data if isinstance(x, Tensor) else x for x in inputs], **params)
     except TinyrnnError:
         raise
-    except (ValueError, TypeError, IndexError) as error:
+    except (ValueError, TypeError) as error:
         raise _explain(op, inputs, error) from error
     parents = None
     if op.vjps and _state.recording:
@@ -242,6 +242,7 @@ def _apply_many(op, inputs, params, outs, parents):
 
 
 def _explain(op, inputs, error):
+    """The error to raise for what NumPy or CuPy raised in the forward of ``op``."""
     shapes = [list(getattr(x, "shape", ())) for x in inputs]
     devices = {device_of(x.data) for x in inputs if isinstance(x, Tensor)}
     if len(devices) > 1:
@@ -249,7 +250,7 @@ def _explain(op, inputs, error):
     listed = " and ".join(map(str, shapes[:4]))
     if "broadcast" in str(error):
         return ShapeError(f"{op.name}: shapes {listed} do not broadcast: sizes must be equal or 1, counted from the right")
-    return ShapeError(f"{op.name}: {error} (shapes {listed})")
+    return ShapeError(f"{op.name}: {error} (shapes {listed})") if isinstance(error, ValueError) else error
 
 
 def fit(g: Tensor, shape, dtype) -> Tensor:

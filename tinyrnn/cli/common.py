@@ -63,8 +63,8 @@ class _Option(click.Option):
 
 
 def option(*names, **kwargs):
-    """``click.option`` with a ``group`` for the help page."""
-    return click.option(*names, cls=_Option, **kwargs)
+    """``click.option`` with a ``group`` for the help page, where its default is shown too."""
+    return click.option(*names, cls=_Option, show_default=True, **kwargs)
 
 
 def run_argument():
@@ -86,7 +86,7 @@ def utf8_output():
 
 def data_options(function):
     """How text is read: shared by train and evaluate."""
-    return option("--encoding", default="utf-8", show_default=True, group="Data", help="Encoding of the text files.")(function)
+    return option("--encoding", default="utf-8", group="Data", help="Encoding of the text files.")(function)
 
 
 def complete_cell(context, parameter, incomplete):

@@ -11,12 +11,10 @@ from .common import Command, note, option, run_argument, utf8_output
 @click.command("generate", cls=Command)
 @run_argument()
 @option("--prompt", metavar="TEXT", group="Text", help="Text to continue. Default: start anywhere.")
-@option("--length", default=500, show_default=True, group="Text", help="How many symbols to generate.")
-@option("--num", default=1, show_default=True, type=click.IntRange(min=1), group="Text", help="How many samples.")
+@option("--length", default=500, group="Text", help="How many symbols to generate.")
+@option("--num", default=1, type=click.IntRange(min=1), group="Text", help="How many samples.")
 @option("--stop", metavar="TEXT", group="Text", help="End a sample before this text.")
-@option(
-    "--temperature", default=0.8, show_default=True, group="Choice", help="Below 1 bolder likely symbols; 0 the most likely."
-)
+@option("--temperature", default=0.8, group="Choice", help="Below 1 bolder likely symbols; 0 the most likely.")
 @option("--top-k", type=int, group="Choice", help="Choose among the K most likely symbols.")
 @option("--top-p", type=float, group="Choice", help="Choose among the likely symbols that reach this probability.")
 @option("--seed", type=int, group="Choice", help="The same seed gives the same text. Default: a new one each time.")
@@ -25,7 +23,7 @@ from .common import Command, note, option, run_argument, utf8_output
 def command(run, prompt, length, num, stop, temperature, top_k, top_p, seed, interactive, out):
     """Write text with the model of RUN, a run folder or checkpoint.
 
-    Streams as it samples. Example: tinyrnn generate runs/text-lstm --prompt "The " --temperature 0.7
+    Streams as it samples. Example: tinyrnn generate runs/text-gru --prompt "The " --temperature 0.7
     """
     from .. import sampling
     from ..errors import InputError

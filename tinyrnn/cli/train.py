@@ -11,10 +11,13 @@ from click.core import ParameterSource
 from .common import EXIT_INTERRUPTED, Command, complete_cell, data_options, note, option
 
 _POSITIVE = click.IntRange(min=1)
+_ABOVE_0, _FROM_0 = click.FloatRange(0, min_open=True), click.IntRange(min=0)
 _PART = click.FloatRange(0, 1, max_open=True)
 
 # Options that a resumed run may change; all others would make it another run.
 CHANGEABLE = {"steps", "epochs", "minutes", "lr", "schedule", "warmup", "clip", "eval_every", "patience"}
+# Chosen, as the other defaults, in docs/defaults.md: about ten minutes on two cores.
+DEFAULT_STEPS = 2000
 # Options that say where and how to run, not what: they are not part of the run's configuration.
 OUTSIDE = {"texts", "out", "resume", "config", "as_json", "quiet", "threads", "device"}
 
@@ -42,104 +45,47 @@ def _read_config(context, parameter, path):
 
 @click.command("train", cls=Command)
 @click.argument("texts", nargs=-1, metavar="[TEXT]...", type=click.Path())
-@option("--task", default="lm", show_default=True, type=click.Choice(["lm"]), group="Model", help="lm: a language model.")
-@option(
-    "--cell",
-    default="lstm",
-    show_default=True,
-    group="Model",
-    shell_complete=complete_cell,
-    help="Recurrent cell; see tinyrnn cells.",
-)
+@option("--task", default="lm", type=click.Choice(["lm"]), group="Model", help="lm: a language model.")
+@option("--cell", default="gru", group="Model", shell_complete=complete_cell, help="Recurrent cell; see tinyrnn cells.")
 @option("--cell-opt", multiple=True, metavar="NAME=VALUE", group="Model", help="Option of the cell; may be repeated.")
-@option("--hidden", default=512, show_default=True, type=_POSITIVE, group="Model", help="Width of each recurrent layer.")
-@option("--layers", default=1, show_default=True, type=_POSITIVE, group="Model", help="Recurrent layers.")
-@option("--embed", default=128, show_default=True, type=_POSITIVE, group="Model", help="Width of the embedding.")
-@option(
-    "--dropout", default=0.2, show_default=True, type=_PART, group="Model", help="Dropped part of embedding and layer outputs."
-)
+@option("--hidden", default=256, type=_POSITIVE, group="Model", help="Width of each recurrent layer.")
+@option("--layers", default=2, type=_POSITIVE, group="Model", help="Recurrent layers.")
+@option("--embed", default=64, type=_POSITIVE, group="Model", help="Width of the embedding.")
+@option("--dropout", default=0.2, type=_PART, group="Model", help="Dropped part of embedding and layer outputs.")
 @option("--tie", is_flag=True, group="Model", help="Output layer shares the embedding's weights (needs --embed = --hidden).")
-@option(
-    "--dtype", default="float32", show_default=True, type=click.Choice(["float32", "float64"]), group="Model", help="Precision."
-)
-@option(
-    "--level",
-    default="char",
-    show_default=True,
-    type=click.Choice(["char", "byte", "word"]),
-    group="Data",
-    help="What one symbol is.",
-)
-@option(
-    "--vocab-size",
-    type=click.IntRange(min=2),
-    group="Data",
-    help="Keep the most frequent symbols only. Default: all; words 20,000.",
-)
+@option("--dtype", default="float32", type=click.Choice(["float32", "float64"]), group="Model", help="Precision.")
+@option("--level", default="char", type=click.Choice(["char", "byte", "word"]), group="Data", help="What one symbol is.")
+@option("--vocab-size", type=click.IntRange(min=2), group="Data", help="Most frequent symbols. Default: all; words 20,000.")
 @data_options
 @option("--val", type=click.Path(), group="Data", help="Text to validate on. Default: the end of TEXT.")
-@option("--val-fraction", default=0.1, show_default=True, type=_PART, group="Data", help="Part of TEXT kept for validation.")
-@option(
-    "--seq-len", default=100, show_default=True, type=_POSITIVE, group="Data", help="Steps that gradients flow back (window)."
-)
-@option("--batch-size", default=64, show_default=True, type=_POSITIVE, group="Data", help="Streams read side by side.")
-@option("--steps", type=_POSITIVE, group="Length", help="Length in steps. Default: 4000, if no other length is given.")
-@option("--epochs", type=click.FloatRange(0, min_open=True), group="Length", help="Length in passes over the text.")
-@option(
-    "--minutes", type=click.FloatRange(0, min_open=True), group="Length", help="Length in time (not repeatable to the bit)."
-)
+@option("--val-fraction", default=0.1, type=_PART, group="Data", help="Part of TEXT kept for validation.")
+@option("--seq-len", default=100, type=_POSITIVE, group="Data", help="Steps that gradients flow back (window).")
+@option("--batch-size", default=64, type=_POSITIVE, group="Data", help="Streams read side by side.")
+@option("--steps", type=_POSITIVE, group="Length", help=f"Length in steps. Default: {DEFAULT_STEPS}, if no length is given.")
+@option("--epochs", type=_ABOVE_0, group="Length", help="Length in passes over the text.")
+@option("--minutes", type=_ABOVE_0, group="Length", help="Length in time (not repeatable to the bit).")
 @option("--patience", type=_POSITIVE, group="Length", help="Stop after so many evaluations without a better one.")
-@option(
-    "--eval-every",
-    default=250,
-    show_default=True,
-    type=_POSITIVE,
-    group="Length",
-    help="Steps between evaluations and checkpoints.",
-)
-@option("--optimizer", default="adamw", show_default=True, group="Optimisation", help="sgd, rmsprop, adagrad, adam or adamw.")
-@option(
-    "--lr",
-    default=2e-3,
-    show_default=True,
-    type=click.FloatRange(0, min_open=True),
-    group="Optimisation",
-    help="Peak learning rate.",
-)
-@option(
-    "--schedule", default="wsd", show_default=True, group="Optimisation", help="constant, linear, cosine, wsd, step or plateau."
-)
-@option(
-    "--warmup",
-    default=100,
-    show_default=True,
-    type=click.IntRange(min=0),
-    group="Optimisation",
-    help="Steps of rising rate at first.",
-)
-@option(
-    "--clip",
-    default=1.0,
-    show_default=True,
-    type=click.FloatRange(0),
-    group="Optimisation",
-    help="Largest gradient norm; 0 is off.",
-)
-@option(
-    "--weight-decay",
-    default=0.0,
-    show_default=True,
-    type=click.FloatRange(0),
-    group="Optimisation",
-    help="Pull of weights to 0.",
-)
-@option("--seed", default=0, show_default=True, type=click.IntRange(min=0), group="Run", help="Same seed, same run.")
+@option("--eval-every", default=250, type=_POSITIVE, group="Length", help="Steps between evaluations and checkpoints.")
+@option("--optimizer", default="adamw", group="Optimisation", help="sgd, rmsprop, adagrad, adam or adamw.")
+@option("--lr", default=5e-3, type=_ABOVE_0, group="Optimisation", help="Peak learning rate.")
+@option("--schedule", default="wsd", group="Optimisation", help="constant, linear, cosine, wsd, step or plateau.")
+@option("--warmup", default=100, type=_FROM_0, group="Optimisation", help="Steps over which the rate rises at first.")
+@option("--clip", default=1.0, type=click.FloatRange(0), group="Optimisation", help="Largest gradient norm; 0 is off.")
+@option("--weight-decay", default=0.0, type=click.FloatRange(0), group="Optimisation", help="Pull of the weights towards 0.")
+@option("--seed", default=0, type=_FROM_0, group="Run", help="Same seed, same run.")
 @option("--threads", type=_POSITIVE, group="Run", help="Threads of the matrix products. Default: all cores.")
-@option("--device", default="cpu", show_default=True, type=click.Choice(["cpu", "cuda"]), group="Run", help="Where to compute.")
+@option("--device", default="cpu", type=click.Choice(["cpu", "cuda"]), group="Run", help="Where to compute.")
 @option("--out", type=click.Path(), group="Run", help="Folder of the run. Default: runs/TEXT-CELL, numbered if it exists.")
 @option("--resume", is_flag=False, flag_value="", metavar="[RUN]", group="Run", help="Go on with RUN (or with --out), exactly.")
-@option("--config", type=click.Path(), is_eager=True, callback=_read_config, group="Run", metavar="FILE.toml",
-        help="Take options from a file, for example: hidden = 256")  # fmt: skip
+@option(
+    "--config",
+    type=click.Path(),
+    metavar="FILE.toml",
+    is_eager=True,
+    callback=_read_config,
+    group="Run",
+    help="Take options from a file that holds lines like: hidden = 256",
+)
 @option("--json", "as_json", is_flag=True, group="Run", help="Print the log's JSON objects as lines, nothing else.")
 @option("--quiet", is_flag=True, group="Run", help="Print the run's path only.")
 @click.pass_context
@@ -202,7 +148,7 @@ def _fresh(context, texts, options, report):
         )
     configuration = _configuration(options)
     if all(configuration[k] is None for k in ("steps", "epochs", "minutes")):
-        configuration["steps"] = 4000
+        configuration["steps"] = DEFAULT_STEPS
     sources = text_sources.resolve(texts)
     configuration["texts"] = [s if s == "-" else str(Path(s).resolve()) for s in texts] or [text_sources.BUILTIN]
     task, corpus = build(configuration, sources)

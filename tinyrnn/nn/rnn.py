@@ -4,6 +4,7 @@ from ..autograd import concat
 from ..compiler import scan
 from ..errors import InputError, ShapeError
 from ..kernels.generator import Generator
+from ..plugins import check_options, get_cell
 from .layers import Dropout
 from .module import Module
 
@@ -43,14 +44,12 @@ class RNN(Module):
         compile=True,
         cell_options=None,
     ):
-        from .. import plugins
-
         for name, value in (("input_size", input_size), ("hidden_size", hidden_size), ("num_layers", num_layers)):
             if not isinstance(value, int) or value < 1:
                 raise InputError(f"{name} is {value!r}: it must be an integer of at least 1")
         generator = generator or Generator(seed)
-        cell_class = plugins.get_cell(cell) if isinstance(cell, str) else cell
-        options = plugins.check_options(cell_class, cell_options or {})
+        cell_class = get_cell(cell) if isinstance(cell, str) else cell
+        options = check_options(cell_class, cell_options or {})
         self.num_layers, self.directions, self.hidden_size = num_layers, 2 if bidirectional else 1, hidden_size
         self.cells = []
         for layer in range(num_layers):

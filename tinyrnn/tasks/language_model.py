@@ -30,7 +30,7 @@ class LanguageModel(Module):
         self,
         vocabulary,
         *,
-        cell="lstm",
+        cell="gru",
         cell_options=None,
         hidden,
         layers=1,

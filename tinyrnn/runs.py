@@ -162,6 +162,13 @@ class Run:
         lines = [json.dumps(r) + "\n" for r in self.read_log() if keep(r)]
         write_atomically(self.path / LOG, "".join(lines).encode())
 
+    def keep_best(self, step: int) -> str:
+        """Keep the best checkpoint of a run of ``step`` steps under a name of its own, which is returned."""
+        name = f"best-{step}.safetensors"
+        if (self.path / BEST).exists():
+            write_atomically(self.path / name, (self.path / BEST).read_bytes())
+        return name
+
     def clean(self):
         """Remove temporary files that a killed process left."""
         for name in (CONFIG, LOG, BEST, LAST, TRAINER, STABLE):

@@ -203,6 +203,8 @@ class Trainer:
             self._checkpoint()
             raise Interrupted
         self.seconds += time.perf_counter() - began
+        if not math.isfinite(figures["val_loss"]):
+            raise Diverged(self._advice(f"the validation loss became {figures['val_loss']}"))
         record = {
             "step": self.step,
             "epoch": round(self.step / self.task.steps_per_epoch, 4),
@@ -279,16 +281,17 @@ class Trainer:
             step = meta["position"]["step"]
             if step > common and before == common and (run.path / runs.STABLE).exists():
                 tensors, meta = runs.load_tensors(run.path / runs.STABLE)
+                kept = run.keep_best(step)
                 self.report.message(
-                    f"taking up the run at step {meta['position']['step']} of {step}, before its learning rate began to fall"
+                    f"taking up the run at step {meta['position']['step']} of {step}, before its learning rate began to fall; "
+                    f"its best model so far stays as {kept}"
                 )
             elif step > common:
                 self.report.message(
                     f"the learning rate was planned for {meta['total']} steps up to here, from now on for {self.total}"
                 )
         self._restore(tensors, meta)
-        grid = self.plan.eval_every
-        run.rewind_log(lambda r: r["step"] <= self.evaluated_at and r["step"] % grid == 0)
+        run.rewind_log(lambda r: r["step"] <= self.evaluated_at)
         run.update_config(plan=asdict(self.plan), total_steps=self.total)
 
     def _restore(self, tensors, meta):

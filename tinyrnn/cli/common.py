@@ -77,8 +77,8 @@ def note(text):
     click.echo(text, err=True)
 
 
-def utf8_output():
-    """Write UTF-8 also where the terminal's code page cannot: a model may generate any character."""
+def any_symbol_output():
+    """Show a mark in the place of a symbol that the terminal's encoding lacks: a model may generate any character."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from .common import Command, note, option, run_argument, utf8_output
+from .common import Command, any_symbol_output, note, option, run_argument
 
 
 @click.command("generate", cls=Command)
@@ -29,7 +29,7 @@ def command(run, prompt, length, num, stop, temperature, top_k, top_p, seed, int
     from ..errors import InputError
     from ..tasks import load
 
-    utf8_output()
+    any_symbol_output()
     sampling.check_options(length=length, temperature=temperature, top_k=top_k, top_p=top_p)
     model = load(run)
     settings = dict(length=length, temperature=temperature, top_k=top_k, top_p=top_p, stop=stop)

@@ -42,12 +42,12 @@ def require_cupy(device: str):
         raise InputError(f"unknown device {device!r}: use 'cpu' or 'cuda'")
     try:
         import cupy
-
-        if not cupy.cuda.is_available():
-            raise InputError("device 'cuda': CuPy is installed but finds no CUDA GPU: use --device cpu")
-        cupy.zeros(1).sum()
     except ImportError as error:
         raise InputError("device 'cuda' needs CuPy: pip install 'tinyrnn[cuda12]' or 'tinyrnn[cuda13]'") from error
+    try:
+        cupy.zeros(1).sum()
+    except Exception as error:  # CuPy raises its own classes for a missing GPU, driver, toolkit or header
+        raise InputError(f"device 'cuda': CuPy {cupy.__version__} cannot use a GPU ({error}): use the cpu") from error
     return cupy
 
 

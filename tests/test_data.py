@@ -87,6 +87,7 @@ def test_the_cache_notices_a_changed_file(tmp_path):
     second = load(path)
     assert second.vocabulary.decode(second.tokens) == "abcabd"
     assert second.fingerprint != first.fingerprint
+    assert len(list((tmp_path / "cache" / "tokens").glob("*.bin"))) == 1
 
 
 def test_a_damaged_token_file_is_made_again(tmp_path):

@@ -110,6 +110,8 @@ class Trainer:
             InputError: a file could not be written.
         """
         with self._signals():
+            if self.step and self.progress() >= 1:
+                self.report.message(f"the run is complete at step {self.step}: give a larger --steps to go on")
             self.report.started(self)
             try:
                 self._loop()

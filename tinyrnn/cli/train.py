@@ -269,10 +269,11 @@ def _report(options):
             click.echo(f"first step  {seconds:.1f} s, loading or compiling kernels included")
 
         def evaluated(self, record):
+            speed = f"{record['tokens_per_s']:,.0f} tokens/s  " if record["tokens_per_s"] else ""
             train = "      " if record["train_loss"] is None else f"{record['train_loss']:.4f}"
             click.echo(
                 f"step {record['step']:>6,}  train {train}  validation {record['val_loss']:.4f} ({record['bits']:.3f} bits)  "
-                f"{record['tokens_per_s']:,.0f} tokens/s  {record['seconds']:,.0f} s"
+                f"{speed}{record['seconds']:,.0f} s"
             )
 
         def message(self, text):

@@ -46,37 +46,39 @@ def load(sources: list[Source], level="char", *, encoding="utf-8", vocab_size=No
     except LookupError:
         raise InputError(f"unknown encoding {encoding!r}: use for example utf-8, latin-1 or cp1252") from None
     given = vocabulary.to_json() if vocabulary else None
-    settings = [__version__, level, encoding, vocab_size, given, [s.stamp() for s in sources]]
+    # The name is that of the sources and settings, so that a changed source replaces its old tokens; the stamps tell.
+    settings = [__version__, level, encoding, vocab_size, given, [str(s.path.resolve()) for s in sources]]
     key = hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:24]
+    stamps = [s.stamp() for s in sources]
     folder = cache_folder() / "tokens"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if (cached := _open(folder, key)) is not None:
+        if (cached := _open(folder, key, stamps)) is not None:
             return cached
         with tempfile.TemporaryDirectory(dir=folder) as work:
-            meta = _tokenise(sources, level, encoding, vocab_size, vocabulary, Path(work) / "tokens")
+            meta = _tokenise(sources, level, encoding, vocab_size, vocabulary, Path(work) / "tokens") | {"stamps": stamps}
             os.replace(Path(work) / "tokens", folder / f"{key}.bin")
             (Path(work) / "meta").write_text(json.dumps(meta), encoding="utf-8")
             os.replace(Path(work) / "meta", folder / f"{key}.json")
-        return _open(folder, key)
+        return _open(folder, key, stamps)
     except OSError as error:  # a cache that cannot be written: keep the tokens beside the temporary files
         folder = Path(tempfile.mkdtemp(prefix="tinyrnn-"))
-        meta = _tokenise(sources, level, encoding, vocab_size, vocabulary, folder / f"{key}.bin")
+        meta = _tokenise(sources, level, encoding, vocab_size, vocabulary, folder / f"{key}.bin") | {"stamps": stamps}
         (folder / f"{key}.json").write_text(json.dumps(meta), encoding="utf-8")
-        corpus = _open(folder, key)
+        corpus = _open(folder, key, stamps)
         if corpus is None:
             raise InputError(f"the token file could not be written: {error}") from error
         return corpus
 
 
-def _open(folder: Path, key: str) -> Corpus | None:
+def _open(folder: Path, key: str, stamps: list) -> Corpus | None:
     """The cached corpus, or None if its files do not belong together."""
     try:
         meta = json.loads((folder / f"{key}.json").read_text(encoding="utf-8"))
         tokens = np.memmap(folder / f"{key}.bin", np.dtype(meta["dtype"]), mode="r")
     except (OSError, ValueError, KeyError):
         return None
-    if len(tokens) != meta["tokens"]:
+    if len(tokens) != meta["tokens"] or meta["stamps"] != stamps:
         return None
     return Corpus(tokens, vocabularies.from_json(meta["vocabulary"]), meta["fingerprint"])
 

@@ -25,7 +25,7 @@ class Source:
     def stamp(self) -> list:
         """What changes when the file's content does."""
         info = self.path.stat()
-        return [str(self.path.resolve()), info.st_size, info.st_mtime_ns, info.st_ctime_ns]
+        return [info.st_size, info.st_mtime_ns, info.st_ctime_ns]
 
     def blocks(self, encoding: str):
         """The text in blocks of bounded size; every kind of line end becomes ``\\n``.

@@ -44,12 +44,12 @@ def pointwise(name, rule, loop=None, doc=None, **vjps):
     if len(inputs) == 1:
 
         def function(x, /):
-            return apply(op, operand(x))
+            return apply(op, x if type(x) is Tensor else operand(x))
 
     elif len(inputs) == 2:
 
         def function(x1, x2, /):
-            return apply(op, operand(x1), operand(x2))
+            return apply(op, x1 if type(x1) is Tensor else operand(x1), x2 if type(x2) is Tensor else operand(x2))
 
     else:
 

@@ -79,13 +79,15 @@ class Op:
         self.keeps = tuple(i for i, n in enumerate(inputs) if n in used)
         self.keeps_output, self.keeps_shapes = "y" in used, "shape" in used
         self.vjps = {n: _bind(f, needed[n], inputs) for n, f in vjps.items()}
+        if "*" not in vjps:  # by position, for speed
+            self.vjps = tuple(self.vjps.get(n) for n in inputs) if vjps else ()
         if name in TABLE:
             raise TinyrnnError(f"op {name!r} is in the table already: choose another name")
         TABLE[name] = self
 
     def vjp(self, position: int):
-        """The VJP of the input at ``position`` as a function ``(g, node, i)``, or None."""
-        return self.vjps.get("*") or self.vjps.get(self.inputs[position])
+        """The VJP of the input at ``position`` as a function ``(g, node, position)``, or None."""
+        return self.vjps[position] if type(self.vjps) is tuple else self.vjps["*"]
 
     def __repr__(self):
         return f"<op {self.name}>"
@@ -107,6 +109,11 @@ def _bind(function, needed, inputs):
         return lambda node, i: node.params[name]
 
     getters = [getter(name) for name in needed]
+    if not getters:
+        return lambda g, node, i: function(g)
+    if len(getters) == 1:
+        (get,) = getters
+        return lambda g, node, i: function(g, get(node, i))
     return lambda g, node, i: function(g, *[get(node, i) for get in getters])
 
 
@@ -114,34 +121,31 @@ class Node:
     """One application of an op, or a leaf (``op`` is None). Holds what the VJPs need, never the output tensor itself."""
 
     __slots__ = ("op", "parents", "params", "shape", "dtype", "number", "grad")  # what it is
-    __slots__ += ("saved", "versions", "output", "shapes", "__weakref__")  # what its VJPs need
+    __slots__ += ("saved", "output", "shapes", "__weakref__")  # what its VJPs need
 
-    def __init__(self, op, parents, params, shape, dtype):
-        self.op, self.parents, self.params, self.shape, self.dtype = op, parents, params, shape, dtype
+    def __init__(self, op, parents, params, data, inputs=()):
+        self.op, self.parents, self.params, self.shape, self.dtype = op, parents, params, data.shape, data.dtype
         self.number = next(_numbers)
         self.grad = self.saved = self.output = None
-
-    def save(self, inputs, y):
-        """Keep the inputs and the output that some VJP of the op names, with their version numbers."""
-        op = self.op
-        if op.keeps:
-            self.saved = inputs if len(op.keeps) == len(inputs) else {i: inputs[i] for i in op.keeps}
-            self.versions = [inputs[i].version[0] if isinstance(inputs[i], Tensor) else 0 for i in op.keeps]
-        if op.keeps_output:
-            self.output = (y.data, y.version, y.version[0])
-        if op.keeps_shapes:
-            self.shapes = [x.data.shape if isinstance(x, Tensor) else () for x in inputs]
+        if inputs:
+            if op.keeps:
+                self.saved = inputs if len(op.keeps) == len(inputs) else {i: inputs[i] for i in op.keeps}
+            if op.keeps_shapes:
+                self.shapes = [x.data.shape if isinstance(x, Tensor) else () for x in inputs]
 
     def restore_output(self):
-        data, version, _ = self.output
+        data, version = self.output
         return Tensor(data, self, version)
 
     def check_versions(self):
-        fresh = self.output is None or self.output[1][0] == self.output[2]
+        """Raise if a saved value was changed in place: versions and nodes are numbered by one counter."""
+        then = self.number
+        stale = self.output is not None and self.output[1][0] > then
         if self.saved is not None:
-            kept = [self.saved[i] for i in self.op.keeps]
-            fresh &= all(not isinstance(x, Tensor) or x.version[0] == then for x, then in zip(kept, self.versions, strict=True))
-        if not fresh:
+            for i in self.op.keeps:
+                x = self.saved[i]
+                stale |= isinstance(x, Tensor) and x.version[0] > then
+        if stale:
             raise ChangedInPlaceError(
                 f"{self.op.name}: a value its gradient needs was changed in place after it was computed: "
                 "use the functional form (x = x + y), or change it after backward()"
@@ -162,8 +166,8 @@ class Tensor:
     Args:
         data: the array (NumPy or CuPy); it is not copied. Use ``tensor`` to make one from anything else.
 
-    ``data`` is the array, ``node`` its place on the tape (None: no gradient flows to it), ``version`` a counter shared by all
-    tensors over the same memory, raised by every change in place.
+    ``data`` is the array, ``node`` its place on the tape (None: no gradient flows to it), ``version`` a cell shared by all
+    tensors over the same memory: the number, in the order in which nodes are made, of the last change in place.
     """
 
     __slots__ = ("data", "node", "version", "__weakref__")
@@ -185,7 +189,7 @@ class Tensor:
         if value and self.node is None:
             if self.data.dtype.kind != "f":
                 raise GradientError(f"a tensor of {self.data.dtype} has no gradient: make it a floating dtype first")
-            self.node = Node(None, (), None, self.data.shape, self.data.dtype)
+            self.node = Node(None, (), None, self.data)
         elif not value:
             self.node = None
 
@@ -204,6 +208,11 @@ class Tensor:
         if self.node is None:
             raise GradientError("this tensor does not require grad: set requires_grad = True first")
         self.node.grad = value
+
+    def mark_changed(self):
+        """Say that ``data`` was changed in place: derivatives recorded before will refuse to use it. Returns the tensor."""
+        self.version[0] = next(_numbers)
+        return self
 
 
 def apply(op: Op, *inputs, **params):
@@ -226,18 +235,19 @@ def apply(op: Op, *inputs, **params):
         out = np.asarray(out)
     y = Tensor(out, None, inputs[0].version if op.view else None)
     if parents is not None and out.dtype.kind == "f":
-        y.node = node = Node(op, parents, params, out.shape, out.dtype)
-        node.save(inputs, y)
+        y.node = Node(op, parents, params, out, inputs)
+        if op.keeps_output:
+            y.node.output = out, y.version
     return y
 
 
 def _apply_many(op, inputs, params, outs, parents):
     ys = [Tensor(out, None, inputs[0].version if op.view else None) for out in outs]
     if parents:
-        node = Node(op, parents, params, [out.shape for out in outs], outs[0].dtype)
-        node.save(inputs, None)
+        node = Node(op, parents, params, outs[0], inputs)
+        node.shape = [out.shape for out in outs]
         for i, y in enumerate(ys):
-            y.node = Node(ITEM, (node,), {"i": i}, y.data.shape, y.data.dtype)
+            y.node = Node(ITEM, (node,), {"i": i}, y.data)
     return tuple(ys)
 
 

@@ -66,13 +66,7 @@ def assign_(self, value):
     if np.shape(value) not in (self.shape, ()):
         raise InputError(f"assign_: {list(np.shape(value))} does not fit a tensor of shape {list(self.shape)}")
     self.data[...] = value
-    return mark_changed(self)
-
-
-def mark_changed(self):
-    """Say that ``data`` was changed in place: derivatives recorded before will refuse to use it."""
-    self.version[0] += 1
-    return self
+    return self.mark_changed()
 
 
 def _in_place(function, symbol):
@@ -83,7 +77,7 @@ def _in_place(function, symbol):
                 "or wrap an update of parameters in no_grad()"
             )
         function(self.data, other.data if isinstance(other, Tensor) else other, out=self.data, casting="same_kind")
-        return mark_changed(self)
+        return self.mark_changed()
 
     return operator
 
@@ -141,7 +135,7 @@ Tensor.device = property(lambda self: device_of(self.data), doc="``'cpu'`` or ``
 Tensor.T = property(lambda self: shaping.permute_dims(self, range(self.ndim)[::-1]), doc="Axes reversed.")
 Tensor.mT = property(shaping.matrix_transpose, doc="The last two axes exchanged.")
 
-for _function in (backward, detach, assign_, mark_changed, item, numpy, shaping.astype, shaping.to, shaping.squeeze):
+for _function in (backward, detach, assign_, item, numpy, shaping.astype, shaping.to, shaping.squeeze):
     setattr(Tensor, _function.__name__, _function)
 for _name in ("sum", "mean", "max", "min", "var", "std", "cumsum", "argmax", "argmin"):
     _reduction = getattr(reductions, _name)
@@ -159,7 +153,7 @@ for _name, _function in {
     "pow": pointwise.power,
     "matmul": linalg.matmul,
 }.items():
-    setattr(Tensor, f"__{_name}__", lambda self, other, f=_function: f(self, other))
+    setattr(Tensor, f"__{_name}__", _function)
     setattr(Tensor, f"__r{_name}__", _reflected(_function))
 for _name, _function, _symbol in (("add", np.add, "+="), ("sub", np.subtract, "-="), ("mul", np.multiply, "*=")):
     setattr(Tensor, f"__i{_name}__", _in_place(_function, _symbol))
@@ -174,12 +168,12 @@ for _name, _function in {
     "and": pointwise.logical_and,
     "or": pointwise.logical_or,
 }.items():
-    setattr(Tensor, f"__{_name}__", lambda self, other, f=_function: f(self, other))
+    setattr(Tensor, f"__{_name}__", _function)
 Tensor.__hash__ = object.__hash__
-Tensor.__neg__ = lambda self: pointwise.negative(self)
-Tensor.__abs__ = lambda self: pointwise.abs(self)
-Tensor.__invert__ = lambda self: pointwise.logical_not(self)
-Tensor.__getitem__ = lambda self, key: shaping.getitem(self, key)
+Tensor.__neg__ = pointwise.negative
+Tensor.__abs__ = pointwise.abs
+Tensor.__invert__ = pointwise.logical_not
+Tensor.__getitem__ = shaping.getitem
 Tensor.__iter__ = lambda self: iter(shaping.unstack(self))
 Tensor.__setitem__ = _setitem
 Tensor.__repr__, Tensor.__len__, Tensor.__bool__ = _repr, _len, _truth

@@ -232,7 +232,7 @@ TRAIN = [
     (["good.txt", "--lr", "-1"], "--lr"),
     (["good.txt", "--dropout", "1"], "--dropout"),
     (["good.txt", "--val-fraction", "0"], "--val-fraction"),
-    (["good.txt", "--val", "missing.txt"], "does not exist"),
+    (["good.txt", "--val", "missing.txt"], "missing.txt does not exist"),
     (["good.txt", "--optimizer", "adamm"], "use one of"),
     (["good.txt", "--schedule", "cosin"], "use one of"),
     (["good.txt", "--tie", "--embed", "8", "--hidden", "16"], "--embed 8 must equal"),

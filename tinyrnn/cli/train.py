@@ -1,6 +1,5 @@
 """``tinyrnn train``: from text to a run folder."""
 
-import json
 import sys
 import tomllib
 from pathlib import Path
@@ -96,13 +95,15 @@ def command(context, **options):
     """
     from ..kernels import threads
     from ..training import Interrupted
+    from . import report
 
     options["config"] = None
     texts, options = _resume_or_text(options)
     if options["threads"] and not threads.set_blas_threads(options["threads"]):
         note("--threads has no effect on this NumPy's BLAS")
-    report = _report(options)
-    trainer = (_resumed if options["resume"] is not None else _fresh)(context, texts, options, report)
+    shown = report.Live if sys.stdout.isatty() else report.Plain
+    shown = report.Json if options["as_json"] else report.Quiet if options["quiet"] else shown
+    trainer = (_resumed if options["resume"] is not None else _fresh)(context, texts, options, shown())
     path = trainer.run.path
     try:
         trainer.fit()
@@ -131,7 +132,8 @@ def _resume_or_text(options):
 
 def _configuration(options):
     """The options that belong to the run, as stored in its config.json."""
-    return {k: v for k, v in options.items() if k not in OUTSIDE}
+    stored = {k: list(v) if isinstance(v, tuple) else v for k, v in options.items() if k not in OUTSIDE}
+    return {**stored, "val": options["val"] and str(Path(options["val"]).resolve())}
 
 
 def _fresh(context, texts, options, report):
@@ -175,7 +177,6 @@ def _resumed(context, texts, options, report):
     configuration = dict(stored["options"])
     given = {k: v for k, v in _configuration(options).items() if context.get_parameter_source(k) != ParameterSource.DEFAULT}
     for name, value in given.items():
-        value = list(value) if isinstance(value, tuple) else value
         if value != configuration.get(name) and name not in CHANGEABLE:
             option_name = "--" + name.replace("_", "-")
             raise InputError(
@@ -224,91 +225,3 @@ def _draw_curve(run):
         from ..plotting import curves
 
         curves([run], run.path / "curve.png")
-
-
-# ------------------------------------------------------------------ what is shown while training
-
-
-def _report(options):
-    from ..training import Reporter
-
-    class Quiet(Reporter):
-        def introduce(self, trainer, corpus, device):
-            """What is about to be trained, on what."""
-
-    class Json(Quiet):
-        def evaluated(self, record):
-            click.echo(json.dumps(record))
-
-        def message(self, text):
-            note(text)
-
-    class Plain(Quiet):
-        """Lines, for people and log files."""
-
-        def introduce(self, trainer, corpus, device):
-            task, model = trainer.task, trainer.model
-            size = sum(p.size for p in model.parameters())
-            settings = model.settings
-            step = f", from step {trainer.step}" if trainer.step else ""
-            length = f"{trainer.total:,} steps" if trainer.total else f"{trainer.plan.minutes:g} minutes"
-            click.echo(
-                f"model       {settings['cell']}, {settings['layers']} x {settings['hidden']}, {size:,} parameters, "
-                f"{settings['dtype']} on {device}"
-            )
-            vocabulary = corpus.vocabulary
-            click.echo(
-                f"text        {len(corpus.tokens):,} tokens, vocabulary {len(vocabulary):,} ({vocabulary.level}); "
-                f"{len(task.val_tokens):,} tokens for validation"
-            )
-            click.echo(
-                f"training    {length}{step}; {task.windows.batch_size} streams x {task.seq_len} steps; run {trainer.run.path}"
-            )
-
-        def compiled(self, seconds):
-            click.echo(f"first step  {seconds:.1f} s, loading or compiling kernels included")
-
-        def evaluated(self, record):
-            speed = f"{record['tokens_per_s']:,.0f} tokens/s  " if record["tokens_per_s"] else ""
-            train = "      " if record["train_loss"] is None else f"{record['train_loss']:.4f}"
-            click.echo(
-                f"step {record['step']:>6,}  train {train}  validation {record['val_loss']:.4f} ({record['bits']:.3f} bits)  "
-                f"{speed}{record['seconds']:,.0f} s"
-            )
-
-        def message(self, text):
-            click.echo(text)
-
-    class Live(Plain):
-        """Plain lines above a live bar."""
-
-        def started(self, trainer):
-            from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-            columns = (
-                TextColumn("{task.fields[text]}"),
-                BarColumn(),
-                TextColumn("{task.percentage:>3.0f}%"),
-                TimeRemainingColumn(),
-            )
-            self.progress = Progress(*columns, transient=True, refresh_per_second=4)
-            self.bar = self.progress.add_task("", total=1.0, completed=trainer.progress(), text="")
-            self.smooth = None
-            self.progress.start()
-
-        def stepped(self, trainer, loss):
-            self.smooth = loss if self.smooth is None else 0.95 * self.smooth + 0.05 * loss
-            of = f"/{trainer.total:,}" if trainer.total else ""
-            text = f"step {trainer.step:,}{of}  loss {self.smooth:.3f}  {self.smooth / 0.6931471805599453:.3f} bits/token  "
-            self.progress.update(
-                self.bar, completed=trainer.progress(), text=text + f"{trainer.tokens_per_second():,.0f} tokens/s"
-            )
-
-        def finished(self):
-            self.progress.stop()
-
-    if options["as_json"]:
-        return Json()
-    if options["quiet"]:
-        return Quiet()
-    return (Live if sys.stdout.isatty() else Plain)()

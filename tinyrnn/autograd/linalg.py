@@ -3,7 +3,7 @@
 import numpy as np
 
 from ..errors import ShapeError
-from .pointwise import operand
+from .pointwise import as_tensor
 from .shaping import expand_dims, matrix_transpose, reshape, squeeze
 from .tape import Op, apply
 
@@ -27,8 +27,8 @@ def matmul(x1, x2, /):
     Raises:
         ShapeError: the inner sizes differ.
     """
-    a, b = operand(x1), operand(x2)
-    if not (getattr(a, "ndim", 0) and getattr(b, "ndim", 0)):
+    a, b = as_tensor(x1), as_tensor(x2)
+    if not (a.ndim and b.ndim):
         raise ShapeError("matmul: operands need at least one axis: use * to scale by a number")
     inner = b.shape[-2] if b.ndim > 1 else b.shape[0]
     if a.shape[-1] != inner:

@@ -6,7 +6,7 @@ from .. import kernels
 from ..errors import InputError, ShapeError
 from ..kernels.arrays import array_module
 from .linalg import matmul
-from .pointwise import abs, maximum, operand, softplus, square
+from .pointwise import abs, as_tensor, maximum, softplus, square
 from .reductions import mean, softmax, sum
 from .shaping import reshape
 from .tape import Op, Tensor, apply
@@ -44,7 +44,7 @@ def embedding(ids, weight, /):
     ids = ids.data if isinstance(ids, Tensor) else np.asarray(ids)
     if ids.dtype.kind not in "iu":
         raise InputError(f"embedding: ids are {ids.dtype}: they must be integers")
-    return apply(_embedding, operand(weight), ids=ids)
+    return apply(_embedding, as_tensor(weight), ids=ids)
 
 
 def linear(x, weight, bias=None, /):
@@ -70,7 +70,7 @@ def dropout(x, p=0.5, *, generator):
     """
     if not 0 <= p < 1:
         raise InputError(f"dropout: p is {p}: it must be at least 0 and below 1")
-    return apply(_dropout, operand(x), p=p, key=generator.key()) if p else operand(x)
+    return apply(_dropout, as_tensor(x), p=p, key=generator.key()) if p else as_tensor(x)
 
 
 # ------------------------------------------------------------------ losses
@@ -100,15 +100,6 @@ def cross_entropy_grad_reference(g, logits, *, ids):
     return e * g[:, None]
 
 
-def _fused(kernel, reference):
-    def forward(*arrays, ids):
-        if all(type(a) is np.ndarray for a in arrays) and arrays[-1].dtype.char in "fd":
-            return getattr(kernels.rows, kernel)(*arrays, ids)
-        return reference(*arrays, ids=ids)
-
-    return forward
-
-
 def _grad_vjp_logits(ct, g, logits):
     """d/dlogits of sum(ct * (softmax - onehot) * g): the softmax's own VJP."""
     p = softmax(logits)
@@ -117,13 +108,13 @@ def _grad_vjp_logits(ct, g, logits):
 
 _cross_entropy = Op(
     "cross_entropy",
-    _fused("cross_entropy", cross_entropy_reference),
+    kernels.row_kernel("cross_entropy", cross_entropy_reference),
     {"logits": lambda g, logits, ids: apply(_cross_entropy_grad, g, logits, ids=ids)},
     inputs=("logits",),
 )
 _cross_entropy_grad = Op(
     "cross_entropy_grad",
-    _fused("cross_entropy_grad", cross_entropy_grad_reference),
+    kernels.row_kernel("cross_entropy_grad", cross_entropy_grad_reference),
     {
         "g": lambda ct, logits, ids: sum(ct * apply(_cross_entropy_grad, Tensor(_ones(logits)), logits, ids=ids), axis=-1),
         "logits": _grad_vjp_logits,
@@ -143,7 +134,7 @@ def cross_entropy(input, target, /, *, reduction="mean"):
         ShapeError: the shapes do not fit.
         InputError: an id outside ``[0, classes)``.
     """
-    logits = operand(input)
+    logits = as_tensor(input)
     ids = target.data if isinstance(target, Tensor) else np.asarray(target)
     if logits.shape[:-1] != ids.shape:
         raise ShapeError(
@@ -158,13 +149,13 @@ def cross_entropy(input, target, /, *, reduction="mean"):
 
 def binary_cross_entropy_with_logits(input, target, /, *, reduction="mean"):
     """``-t log s(x) - (1 - t) log(1 - s(x))`` with ``s`` the sigmoid, as ``max(x, 0) - x t + log(1 + exp(-|x|))``."""
-    x, t = operand(input), operand(target)
+    x, t = as_tensor(input), as_tensor(target)
     return _reduced(maximum(x, 0) - x * t + softplus(-abs(x)), reduction)
 
 
 def mse_loss(input, target, /, *, reduction="mean"):
     """Squared error ``(input - target)**2``."""
-    x, t = operand(input), operand(target)
+    x, t = as_tensor(input), as_tensor(target)
     if x.shape != t.shape:
         raise ShapeError(f"mse_loss: input {list(x.shape)} and target {list(t.shape)} differ: reshape one of them")
     return _reduced(square(x - t), reduction)

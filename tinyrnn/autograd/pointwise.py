@@ -29,6 +29,12 @@ def operand(x):
     return Tensor(x if hasattr(x, "dtype") and hasattr(x, "ndim") and not isinstance(x, np.generic) else np.asarray(x))
 
 
+def as_tensor(x) -> Tensor:
+    """``x`` as a Tensor: for functions that look at shapes, where a bare number will not do."""
+    x = operand(x)
+    return x if isinstance(x, Tensor) else Tensor(np.asarray(x))
+
+
 def pointwise(name, rule, loop=None, doc=None, **vjps):
     """Enter a pointwise op into the table and return its public function.
 
@@ -158,7 +164,7 @@ greater = pointwise("greater", "a > b", np.greater)
 greater_equal = pointwise("greater_equal", "a >= b", np.greater_equal)
 logical_and = pointwise("logical_and", "a & b", np.logical_and)
 logical_or = pointwise("logical_or", "a | b", np.logical_or)
-logical_not = pointwise("logical_not", "!x", np.logical_not)
+logical_not = pointwise("logical_not", "x == 0", np.logical_not)
 
 
 def clip(x, min=None, max=None):

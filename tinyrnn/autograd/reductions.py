@@ -4,9 +4,10 @@ import math
 
 import numpy as np
 
-from .pointwise import equal, exp, operand, sqrt, square
+from ..kernels import row_kernel
+from .pointwise import as_tensor, equal, exp, sqrt, square
 from .shaping import broadcast_to, expand_dims, flip, permute_dims, reshape, swapaxes
-from .tape import Op, Tensor, apply
+from .tape import Op, apply
 
 # fmt: off
 __all__ = [
@@ -72,31 +73,31 @@ _argmin = Op("argmin", lambda x, *, axis, keepdims: np.argmin(x, axis=axis, keep
 
 def sum(x, /, *, axis=None, keepdims=False):
     """Sum over ``axis``. The sum over no element is 0."""
-    x = _tensor(x)
+    x = as_tensor(x)
     return apply(_sum, x, axis=_axes(x, axis), keepdims=keepdims)
 
 
 def mean(x, /, *, axis=None, keepdims=False):
     """Arithmetic mean over ``axis``."""
-    x = _tensor(x)
+    x = as_tensor(x)
     return apply(_mean, x, axis=_axes(x, axis), keepdims=keepdims)
 
 
 def max(x, /, *, axis=None, keepdims=False):
     """Largest element over ``axis``; at a tie the gradient is shared evenly."""
-    x = _tensor(x)
+    x = as_tensor(x)
     return apply(_max, x, axis=_axes(x, axis), keepdims=keepdims)
 
 
 def min(x, /, *, axis=None, keepdims=False):
     """Smallest element over ``axis``; at a tie the gradient is shared evenly."""
-    x = _tensor(x)
+    x = as_tensor(x)
     return apply(_min, x, axis=_axes(x, axis), keepdims=keepdims)
 
 
 def var(x, /, *, axis=None, correction=0.0, keepdims=False):
     """Variance over ``axis``: squared deviations summed and divided by ``n - correction``."""
-    x = _tensor(x)
+    x = as_tensor(x)
     n = _count(x.shape, _axes(x, axis))
     return sum(square(x - mean(x, axis=axis, keepdims=True)), axis=axis, keepdims=keepdims) / (n - correction)
 
@@ -108,39 +109,21 @@ def std(x, /, *, axis=None, correction=0.0, keepdims=False):
 
 def cumsum(x, /, *, axis=-1):
     """Cumulative sum along ``axis``."""
-    x = _tensor(x)
+    x = as_tensor(x)
     return apply(_cumsum, x, axis=_axes(x, axis)[0])
 
 
 def argmax(x, /, *, axis=None, keepdims=False):
     """Index of the first largest element (no gradient)."""
-    return apply(_argmax, _tensor(x), axis=axis, keepdims=keepdims)
+    return apply(_argmax, as_tensor(x), axis=axis, keepdims=keepdims)
 
 
 def argmin(x, /, *, axis=None, keepdims=False):
     """Index of the first smallest element (no gradient)."""
-    return apply(_argmin, _tensor(x), axis=axis, keepdims=keepdims)
-
-
-def _tensor(x):
-    x = operand(x)
-    return x if isinstance(x, Tensor) else Tensor(np.asarray(x))
+    return apply(_argmin, as_tensor(x), axis=axis, keepdims=keepdims)
 
 
 # ------------------------------------------------------------------ softmax and its kin, along the last axis
-
-
-def _last(kernel, reference):
-    """Forward along the last axis: the Numba row kernel on NumPy float32 / float64, else the plain formula."""
-
-    def forward(x):
-        if type(x) is np.ndarray and x.dtype.char in "fd" and x.size:
-            from .. import kernels
-
-            return getattr(kernels.rows, kernel)(x)
-        return reference(x)
-
-    return forward
 
 
 def softmax_reference(x):
@@ -160,26 +143,26 @@ def logsumexp_reference(x):
 
 _softmax = Op(
     "softmax",
-    _last("softmax", softmax_reference),
+    row_kernel("softmax", softmax_reference),
     {"x": lambda g, y: y * (g - sum(g * y, axis=-1, keepdims=True))},
     inputs=("x",),
 )
 _log_softmax = Op(
     "log_softmax",
-    _last("log_softmax", log_softmax_reference),
+    row_kernel("log_softmax", log_softmax_reference),
     {"x": lambda g, y: g - exp(y) * sum(g, axis=-1, keepdims=True)},
     inputs=("x",),
 )
 _logsumexp = Op(
     "logsumexp",
-    _last("logsumexp", logsumexp_reference),
+    row_kernel("logsumexp", logsumexp_reference),
     {"x": lambda g, x: reshape(g, (*g.shape, 1)) * softmax(x)},
     inputs=("x",),
 )
 
 
 def _along(op, x, axis):
-    x = _tensor(x)
+    x = as_tensor(x)
     if axis in (-1, x.data.ndim - 1):
         return apply(op, x)
     return swapaxes(apply(op, swapaxes(x, axis, -1)), axis, -1)
@@ -197,7 +180,7 @@ def log_softmax(x, /, *, axis=-1):
 
 def logsumexp(x, /, *, axis=-1, keepdims=False):
     """``log(sum(exp(x)))`` over one ``axis``, shifted so that it cannot overflow."""
-    x = _tensor(x)
+    x = as_tensor(x)
     (axis,) = _axes(x, axis)
     if axis != x.data.ndim - 1:
         x = permute_dims(x, (*[i for i in range(x.data.ndim) if i != axis], axis))

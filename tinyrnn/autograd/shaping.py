@@ -6,7 +6,7 @@ import numpy as np
 
 from ..errors import ShapeError
 from ..kernels.arrays import array_module, device_of, to_device
-from .pointwise import operand
+from .pointwise import as_tensor
 from .tape import Op, Tensor, apply
 
 # fmt: off
@@ -92,7 +92,7 @@ _unstack = Op(
 
 def reshape(x, /, shape):
     """``x`` in another shape of the same size; one size may be -1 ("the rest")."""
-    x = operand(x)
+    x = as_tensor(x)
     shape = (shape,) if isinstance(shape, int) else tuple(shape)
     if math.prod(shape) != x.data.size and (shape.count(-1) != 1):
         raise ShapeError(f"reshape: {list(x.shape)} has {x.data.size} elements, {list(shape)} does not hold as many")
@@ -101,11 +101,13 @@ def reshape(x, /, shape):
 
 def permute_dims(x, /, axes):
     """Axes in a new order: axis ``i`` of the result is axis ``axes[i]`` of ``x``."""
-    return apply(_permute, operand(x), axes=tuple(a % x.ndim for a in axes))
+    x = as_tensor(x)
+    return apply(_permute, x, axes=tuple(a % x.ndim for a in axes))
 
 
 def swapaxes(x, /, axis1, axis2):
     """``x`` with two axes exchanged."""
+    x = as_tensor(x)
     axes = list(range(x.ndim))
     axes[axis1], axes[axis2] = axes[axis2], axes[axis1]
     return permute_dims(x, axes)
@@ -118,12 +120,14 @@ def matrix_transpose(x, /):
 
 def expand_dims(x, /, *, axis=0):
     """A new axis of size 1 at position ``axis`` of the result."""
+    x = as_tensor(x)
     axis %= x.ndim + 1
     return reshape(x, (*x.shape[:axis], 1, *x.shape[axis:]))
 
 
 def squeeze(x, /, axis):
     """``x`` without the size-1 axis (or axes) ``axis``."""
+    x = as_tensor(x)
     axes = {a % x.ndim for a in (axis if isinstance(axis, tuple) else (axis,))}
     if any(x.shape[a] != 1 for a in axes):
         raise ShapeError(f"squeeze: axis {axis} of {list(x.shape)} is not of size 1: leave it, or index it")
@@ -132,40 +136,40 @@ def squeeze(x, /, axis):
 
 def broadcast_to(x, /, shape):
     """``x`` repeated to ``shape`` without a copy (read-only memory)."""
-    return apply(_broadcast, operand(x), to=tuple(shape))
+    return apply(_broadcast, as_tensor(x), to=tuple(shape))
 
 
 def flip(x, /, *, axis=None):
     """Elements in reverse order along ``axis`` (None: all axes)."""
-    return apply(_flip, operand(x), axis=axis)
+    return apply(_flip, as_tensor(x), axis=axis)
 
 
 def astype(x, dtype, /):
     """``x`` as another dtype; gradients flow between floating dtypes."""
-    return apply(_astype, operand(x), dtype=np.dtype(dtype))
+    return apply(_astype, as_tensor(x), dtype=np.dtype(dtype))
 
 
 def to(x, device, /):
     """``x`` on ``"cpu"`` or ``"cuda"``; the gradient travels back."""
-    x = operand(x)
+    x = as_tensor(x)
     return apply(_to, x, device=device, source=device_of(x.data))
 
 
 def getitem(x, key, /):
     """``x[key]`` with NumPy's basic and advanced indexing; repeated indices add their gradients."""
     plain = tuple(k.data if isinstance(k, Tensor) else k for k in (key if type(key) is tuple else (key,)))
-    return apply(_getitem, x, key=plain if type(key) is tuple else plain[0])
+    return apply(_getitem, as_tensor(x), key=plain if type(key) is tuple else plain[0])
 
 
 def concat(xs, /, *, axis=0):
     """Join tensors along an existing axis."""
-    xs = [operand(x) for x in xs]
+    xs = [as_tensor(x) for x in xs]
     return apply(_concat, *xs, axis=axis % xs[0].ndim, shapes=[x.shape for x in xs])
 
 
 def stack(xs, /, *, axis=0):
     """Join tensors of one shape along a new axis."""
-    xs = [operand(x) for x in xs]
+    xs = [as_tensor(x) for x in xs]
     return apply(_stack, *xs, axis=axis % (xs[0].ndim + 1))
 
 
@@ -174,6 +178,7 @@ def split(x, indices_or_sections, /, *, axis=-1):
 
     NumPy's ``split`` with the last axis as default: the one along which gates lie.
     """
+    x = as_tensor(x)
     axis %= x.ndim
     n = x.shape[axis]
     if isinstance(indices_or_sections, int):
@@ -188,4 +193,5 @@ def split(x, indices_or_sections, /, *, axis=-1):
 
 def unstack(x, /, *, axis=0):
     """The slices along ``axis``, as views without it."""
+    x = as_tensor(x)
     return apply(_unstack, x, axis=axis % x.ndim)

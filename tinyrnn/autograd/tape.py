@@ -156,8 +156,7 @@ class Node:
 
 
 # Stand-ins in Node.op: a tape already walked, and "output i of an op with several outputs".
-FREED = Op("freed", lambda: None)
-ITEM = Op("item", lambda: None)
+FREED, ITEM = "freed", "item"
 
 
 class Tensor:

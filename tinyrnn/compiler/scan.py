@@ -1,7 +1,7 @@
 """The time loop: the one place where a step function is run over time."""
 
 from ..autograd import Tensor, stack, unstack, where
-from ..autograd.pointwise import operand
+from ..autograd.pointwise import as_tensor
 from ..errors import ShapeError
 from ..kernels.arrays import to_device
 
@@ -25,7 +25,7 @@ def scan(step, xs, init, *, mask=None, resets=None, reverse=False, return_states
     Raises:
         ShapeError: ``step`` returned another number of states, or a state changed shape; mask or resets do not fit.
     """
-    xs, single = operand(xs), isinstance(init, Tensor)
+    xs, single = as_tensor(xs), isinstance(init, Tensor)
     init = (init,) if single else tuple(init)
     T = xs.shape[0]
     if T == 0:
@@ -52,7 +52,7 @@ def _columns(name, values, xs):
     """``[T, B]`` as T bool columns ``[B, 1]``, or None."""
     if values is None:
         return None
-    data = operand(values).data
+    data = as_tensor(values).data
     if data.shape != xs.shape[:2]:
         raise ShapeError(f"scan: {name} {list(data.shape)} must be [T, B] = {list(xs.shape[:2])}")
     data = to_device(data, xs.device)

@@ -6,7 +6,20 @@ package (``kernels.rows.softmax``): the first use imports the module, ``import t
 
 import importlib
 
+import numpy as np
+
 _LAZY = frozenset({"pointwise", "random", "rows", "scalar_math", "scatter", "updates"})
+
+
+def row_kernel(name, reference):
+    """The forward of an op along the last axis: ``rows.NAME`` on NumPy float32 / float64, else ``reference``."""
+
+    def forward(*arrays, **params):
+        if all(type(a) is np.ndarray and a.dtype.char in "fd" and a.size for a in arrays):
+            return getattr(importlib.import_module(f"{__name__}.rows"), name)(*arrays, **params)
+        return reference(*arrays, **params)
+
+    return forward
 
 
 def __getattr__(name):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import tempfile
 import zlib
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ import numpy as np
 
 from . import __version__
 from .errors import InputError
+from .kernels.files import replace_file, umask
 
 FORMAT = 1  # of checkpoints and config.json; a reader accepts its own and older ones
 
@@ -34,26 +36,16 @@ def _write_errors(path):
 
 
 def write_atomically(path: Path, data: bytes):
-    """Replace ``path`` by ``data``: a reader, also after a crash, sees the old content or the new."""
+    """``replace_file`` with its errors as one sentence."""
     with _write_errors(path):
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.chmod(temporary, 0o666 & ~_umask())  # mkstemp's files are readable by their owner alone
-            os.replace(temporary, path)
-        except BaseException:
-            os.unlink(temporary)
-            raise
+        replace_file(path, data)
 
 
 def save_tensors(path: Path, tensors: dict, meta: dict):
     """Write arrays and JSON-able ``meta`` as safetensors, with a checksum over the arrays."""
     from safetensors.numpy import save
 
-    tensors = {name: np.ascontiguousarray(a) for name, a in tensors.items()}
+    tensors = {name: np.asarray(a, order="C") for name, a in tensors.items()}  # keeps 0-d, unlike ascontiguousarray
     header = {
         "format": str(FORMAT),
         "tinyrnn": __version__,
@@ -107,6 +99,12 @@ class Run:
         if not (self.path / CONFIG).is_file():
             raise InputError(f"{self.path} is not a run folder (it has no {CONFIG}): give the path that train printed")
 
+    @staticmethod
+    def refuse_existing(path: Path):
+        """InputError if there is something at ``path``: runs are never overwritten."""
+        if path.exists():
+            raise InputError(f"{path} exists and is never overwritten: choose another --out, or --resume {path}")
+
     @classmethod
     def create(cls, path: Path, config: dict, fill):
         """Make a run folder that is complete from the moment it appears: ``fill(folder)`` writes its first checkpoints.
@@ -114,18 +112,19 @@ class Run:
         Raises:
             InputError: ``path`` exists, or cannot be made.
         """
-        path = Path(path)
-        if path.exists():
-            raise InputError(f"{path} exists and is never overwritten: choose another --out, or --resume {path}")
+        cls.refuse_existing(path)
         with _write_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             work = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
-            os.chmod(work, 0o777 & ~_umask())
-        write_atomically(work / CONFIG, _pretty({"format": FORMAT, "tinyrnn": __version__, **config}))
-        (work / LOG).touch()
-        fill(work)
-        with _write_errors(path):
-            os.rename(work, path)
+            try:
+                os.chmod(work, 0o777 & ~umask())
+                write_atomically(work / CONFIG, _pretty({"format": FORMAT, "tinyrnn": __version__, **config}))
+                (work / LOG).touch()
+                fill(work)
+                os.rename(work, path)
+            except BaseException:  # also on Ctrl-C: no unfinished folder may stay
+                shutil.rmtree(work, ignore_errors=True)
+                raise
         return cls(path)
 
     @property
@@ -196,9 +195,3 @@ def weights_file(path) -> Path:
 
 def _pretty(config):
     return (json.dumps(config, indent=2, ensure_ascii=False) + "\n").encode()
-
-
-def _umask():
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

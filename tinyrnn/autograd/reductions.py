@@ -50,18 +50,29 @@ def _share(g, x, y, axis, keepdims):
     return _spread(g, shape, axis, keepdims) * hit / sum(hit, axis=axis, keepdims=True)
 
 
-_sum = Op(
-    "sum",
-    lambda x, *, axis, keepdims: np.sum(x, axis=axis, keepdims=keepdims),
-    {"x": lambda g, shape, axis, keepdims: _spread(g, shape, axis, keepdims)},
+def reduction(loop, vjp, doc):
+    """Enter a reduction under the name of NumPy's ``loop`` into the table and return its public function."""
+    name = loop.__name__
+    op = Op(name, lambda x, *, axis, keepdims: loop(x, axis=axis, keepdims=keepdims), {"x": vjp})
+
+    def function(x, /, *, axis=None, keepdims=False):
+        x = as_tensor(x)
+        return apply(op, x, axis=_axes(x, axis), keepdims=keepdims)
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = doc
+    return function
+
+
+sum = reduction(np.sum, _spread, "Sum over ``axis``. The sum over no element is 0.")
+mean = reduction(
+    np.mean,
+    lambda g, shape, axis, keepdims: _spread(g / _count(shape, axis), shape, axis, keepdims),
+    "Arithmetic mean over ``axis``.",
 )
-_mean = Op(
-    "mean",
-    lambda x, *, axis, keepdims: np.mean(x, axis=axis, keepdims=keepdims),
-    {"x": lambda g, shape, axis, keepdims: _spread(g / _count(shape, axis), shape, axis, keepdims)},
-)
-_max = Op("max", lambda x, *, axis, keepdims: np.max(x, axis=axis, keepdims=keepdims), {"x": _share})
-_min = Op("min", lambda x, *, axis, keepdims: np.min(x, axis=axis, keepdims=keepdims), {"x": _share})
+max = reduction(np.max, _share, "Largest element over ``axis``; at a tie the gradient is shared evenly.")
+min = reduction(np.min, _share, "Smallest element over ``axis``; at a tie the gradient is shared evenly.")
+
 _cumsum = Op(
     "cumsum",
     lambda x, *, axis: np.cumsum(x, axis=axis),
@@ -69,30 +80,6 @@ _cumsum = Op(
 )
 _argmax = Op("argmax", lambda x, *, axis, keepdims: np.argmax(x, axis=axis, keepdims=keepdims))
 _argmin = Op("argmin", lambda x, *, axis, keepdims: np.argmin(x, axis=axis, keepdims=keepdims))
-
-
-def sum(x, /, *, axis=None, keepdims=False):
-    """Sum over ``axis``. The sum over no element is 0."""
-    x = as_tensor(x)
-    return apply(_sum, x, axis=_axes(x, axis), keepdims=keepdims)
-
-
-def mean(x, /, *, axis=None, keepdims=False):
-    """Arithmetic mean over ``axis``."""
-    x = as_tensor(x)
-    return apply(_mean, x, axis=_axes(x, axis), keepdims=keepdims)
-
-
-def max(x, /, *, axis=None, keepdims=False):
-    """Largest element over ``axis``; at a tie the gradient is shared evenly."""
-    x = as_tensor(x)
-    return apply(_max, x, axis=_axes(x, axis), keepdims=keepdims)
-
-
-def min(x, /, *, axis=None, keepdims=False):
-    """Smallest element over ``axis``; at a tie the gradient is shared evenly."""
-    x = as_tensor(x)
-    return apply(_min, x, axis=_axes(x, axis), keepdims=keepdims)
 
 
 def var(x, /, *, axis=None, correction=0.0, keepdims=False):

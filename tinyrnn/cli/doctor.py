@@ -16,18 +16,21 @@ def command(clear_cache):
     import shutil
 
     from .. import __version__, plugins
+    from ..errors import InputError
     from ..kernels import arrays, threads
-    from ..kernels.cache import cache_folder
+    from ..kernels.files import cache_folder
 
     if clear_cache:
         shutil.rmtree(cache_folder(), ignore_errors=True)
+        if cache_folder().exists():
+            raise InputError(f"{cache_folder()} could not be deleted: check its permissions")
         click.echo(f"deleted {cache_folder()}")
         return
     broken = []
     for entry in plugins.registered().values():
         try:
             entry.load()
-        except ValueError as error:
+        except InputError as error:
             broken.append(str(error))
     versions = " ".join(f"{p} {_version(p)}" for p in ("numpy", "numba", "llvmlite", "safetensors", "click", "rich"))
     blas = threads.blas_threads()

@@ -11,7 +11,7 @@ import numpy as np
 
 from .. import __version__
 from ..errors import InputError
-from ..kernels.cache import cache_folder
+from ..kernels.files import cache_folder, replace_file, temporary_folder
 from . import vocabulary as vocabularies
 from .sources import Source
 
@@ -50,25 +50,25 @@ def load(sources: list[Source], level="char", *, encoding="utf-8", vocab_size=No
     settings = [__version__, level, encoding, vocab_size, given, [str(s.path.resolve()) for s in sources]]
     key = hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:24]
     stamps = [s.stamp() for s in sources]
-    folder = cache_folder() / "tokens"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
+
+    def tokenised(folder):
         if (cached := _open(folder, key, stamps)) is not None:
             return cached
         with tempfile.TemporaryDirectory(dir=folder) as work:
             meta = _tokenise(sources, level, encoding, vocab_size, vocabulary, Path(work) / "tokens") | {"stamps": stamps}
             os.replace(Path(work) / "tokens", folder / f"{key}.bin")
-            (Path(work) / "meta").write_text(json.dumps(meta), encoding="utf-8")
-            os.replace(Path(work) / "meta", folder / f"{key}.json")
+            replace_file(folder / f"{key}.json", json.dumps(meta).encode())
         return _open(folder, key, stamps)
-    except OSError as error:  # a cache that cannot be written: keep the tokens beside the temporary files
-        folder = Path(tempfile.mkdtemp(prefix="tinyrnn-"))
-        meta = _tokenise(sources, level, encoding, vocab_size, vocabulary, folder / f"{key}.bin") | {"stamps": stamps}
-        (folder / f"{key}.json").write_text(json.dumps(meta), encoding="utf-8")
-        corpus = _open(folder, key, stamps)
-        if corpus is None:
-            raise InputError(f"the token file could not be written: {error}") from error
-        return corpus
+
+    folder = cache_folder() / "tokens"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        corpus = tokenised(folder)
+    except OSError:  # a cache that cannot be written
+        corpus = tokenised(temporary_folder())
+    if corpus is None:
+        raise InputError("the text changed while it was read: try again when nothing writes to it")
+    return corpus
 
 
 def _open(folder: Path, key: str, stamps: list) -> Corpus | None:

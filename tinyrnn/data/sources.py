@@ -4,12 +4,11 @@ import codecs
 import hashlib
 import os
 import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import InputError
-from ..kernels.cache import cache_folder
+from ..kernels.files import cache_folder, replace_file, temporary_folder
 
 BUILTIN = "python-docs"  # stands for the default corpus where a source's name is stored
 CHUNK = 1 << 22
@@ -111,20 +110,17 @@ def _looks_binary(path: Path) -> bool:
 
 
 def _stored(data: bytes) -> Path:
-    """``data`` as a file of the cache, named by its content; without a usable cache, in the temporary folder."""
+    """``data`` as a file of the cache, named by its content."""
     name = hashlib.sha256(data).hexdigest()[:24] + ".txt"
-    for folder in (cache_folder() / "texts", Path(tempfile.gettempdir()) / "tinyrnn-texts"):
-        path = folder / name
-        try:
-            if not path.exists() or path.stat().st_size != len(data):
-                folder.mkdir(parents=True, exist_ok=True)
-                with tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
-                    file.write(data)
-                os.replace(file.name, path)
-            return path
-        except OSError:
-            continue  # the next folder
-    raise InputError("neither the cache nor the temporary folder can be written: set TINYRNN_CACHE to a folder that can")
+    path = cache_folder() / "texts" / name
+    try:
+        if not path.exists() or path.stat().st_size != len(data):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            replace_file(path, data)
+    except OSError:  # a cache that cannot be written
+        path = temporary_folder() / name
+        path.write_bytes(data)
+    return path
 
 
 def _python_docs() -> str:

@@ -1,22 +1,20 @@
 """How a Python function becomes a compiled kernel: Numba options, the cache on disk, and generated source.
 
-Compiled code and generated source live in the user's cache folder (``kernels/cache.py``). A cache that cannot be written or
+Compiled code and generated source live in the user's cache folder (``kernels/files.py``). A cache that cannot be written or
 read costs compile time and one warning, never a run.
 """
 
 import functools
 import hashlib
 import importlib.util
-import os
 import sys
-import tempfile
 import warnings
 from pathlib import Path
 
 import numba
 from numba.core import caching
 
-from .cache import cache_folder
+from .files import cache_folder, replace_file, temporary_folder
 
 # No "nnan" and "ninf": a NaN loss has to stay visible. "reassoc" lets LLVM vectorise sums. error_model="numpy" takes the
 # zero check out of divisions, which else keeps a loop from vectorising.
@@ -111,12 +109,10 @@ def load_source(name: str, source: str):
     try:
         if not path.exists() or path.read_text(encoding="utf-8") != source:
             folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile("w", dir=folder, suffix=".tmp", delete=False, encoding="utf-8") as file:
-                file.write(source)
-            os.replace(file.name, path)
+            replace_file(path, source.encode())
     except OSError as error:
         _warn_once(f"not writable ({error.strerror or error})")
-        path = Path(tempfile.mkdtemp(prefix="tinyrnn-")) / path.name
+        path = temporary_folder() / path.name
         path.write_text(source, encoding="utf-8")
     spec = importlib.util.spec_from_file_location(f"tinyrnn_generated_{path.stem}", path)
     module = importlib.util.module_from_spec(spec)

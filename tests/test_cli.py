@@ -151,6 +151,13 @@ def test_evaluate(run, text_file):
     assert "perplexity" in invoke("evaluate", run, text_file).stdout
 
 
+def test_evaluate_notices_that_the_text_has_changed(tmp_path, text_file):
+    assert invoke("train", text_file, *TINY, "--out", tmp_path / "run").exit_code == 0
+    text_file.write_text(text_file.read_text().replace("fox", "cat"))
+    check_refusal(invoke("evaluate", tmp_path / "run"), "has changed since it was trained")
+    assert invoke("evaluate", tmp_path / "run", text_file).exit_code == 0
+
+
 def test_cells():
     listed = invoke("cells").stdout
     assert all(name in listed for name in ("gru", "lstm", "rnn"))

@@ -82,11 +82,28 @@ def test_schedules_warm_up_and_stay_in_range(name):
 
 def test_plateau_halves_after_evaluations_without_improvement():
     schedule = optim.Schedule("plateau")
-    for loss in (3.0, 2.0, 2.5, 2.4):
-        schedule.observe(loss)
+    for bad_evaluations in (0, 0, 1, 2):
+        schedule.observe(bad_evaluations)
     assert schedule.at(0, 0.5) == 1
-    schedule.observe(2.3)
+    schedule.observe(3)
     assert schedule.at(0, 0.5) == 0.5
+    for bad_evaluations in (4, 5):
+        schedule.observe(bad_evaluations)
+    assert schedule.at(0, 0.5) == 0.5
+    schedule.observe(6)
+    assert schedule.at(0, 0.5) == 0.25
+
+
+def test_scalar_and_transposed_parameters_keep_their_shape():
+    scalar = tr.tensor(2.0, requires_grad=True)
+    turned = tr.Tensor(np.arange(6.0).reshape(2, 3).T)
+    turned.requires_grad = True
+    optimizer = optim.Adam([scalar, turned], lr=0.1)
+    (scalar * turned.sum()).backward()
+    optimizer.step()
+    assert scalar.shape == ()
+    assert scalar.item() == pytest.approx(1.9)
+    np.testing.assert_allclose(turned.numpy(), np.arange(6.0).reshape(2, 3).T - 0.1)
 
 
 def test_unknown_names_and_empty_parameters():

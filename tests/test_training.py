@@ -190,6 +190,28 @@ def test_checkpoints_describe_themselves(tmp_path, text_file):
     assert not list((tmp_path / "r").glob("*.pkl"))
 
 
+def test_scalars_survive_a_checkpoint(tmp_path):
+    runs.save_tensors(tmp_path / "a", {"x": np.array(2.0), "y": np.ones((2, 3)).T}, {"n": 1})
+    tensors, meta = runs.load_tensors(tmp_path / "a")
+    assert (tensors["x"].shape, tensors["y"].shape, meta) == ((), (3, 2), {"n": 1})
+
+
+def test_a_run_folder_that_cannot_be_finished_leaves_nothing(tmp_path, text_file, monkeypatch):
+    tinyrnn("train", text_file, *SMALL, "--steps", 1, "--out", tmp_path / "first", "--quiet")
+    monkeypatch.setattr(os, "fsync", no_room)
+    result = tinyrnn("train", text_file, *SMALL, "--steps", 1, "--out", tmp_path / "new" / "r", code=2)
+    assert "No space left" in result.output
+    assert not list((tmp_path / "new").iterdir())
+
+
+def test_no_room_for_the_tokens_is_one_sentence(tmp_path, text_file, monkeypatch):
+    monkeypatch.setenv("TINYRNN_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(os, "fsync", no_room)
+    result = tinyrnn("train", text_file, *SMALL, "--steps", 1, "--out", tmp_path / "r", code=2)
+    assert "No space left" in result.stderr
+    assert "Traceback" not in result.output
+
+
 def test_tied_weights_are_stored_once(tmp_path, text_file):
     tinyrnn(
         "train",
@@ -210,14 +232,16 @@ def test_tied_weights_are_stored_once(tmp_path, text_file):
     assert "output.weight" not in tr.load(tmp_path / "r").state_dict()
 
 
+def no_room(descriptor):
+    """Stands in for ``os.fsync`` on a full disk."""
+    raise OSError(28, "No space left on device")
+
+
 def test_disk_full_while_saving_keeps_the_last_good_checkpoint(tmp_path, text_file, monkeypatch):
     tinyrnn("train", text_file, *SMALL, "--steps", 10, "--out", tmp_path / "r", "--quiet")
     before = (tmp_path / "r" / runs.TRAINER).read_bytes()
 
-    def full(descriptor):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", no_room)
     result = tinyrnn("train", "--resume", tmp_path / "r", "--steps", 30, "--quiet", code=2)
     assert "No space left on device" in result.output
     assert (tmp_path / "r" / runs.TRAINER).read_bytes() == before

@@ -21,7 +21,8 @@ class Optimizer:
     def __init__(self, params, lr, weight_decay=0.0):
         self.params = list(params)
         for p in self.params:
-            p.data = np.ascontiguousarray(p.data)
+            if not p.data.flags.c_contiguous:
+                p.data = p.data.copy(order="C")
         if not self.params:
             raise InputError("the optimiser was given no parameters: pass module.parameters()")
         if lr < 0 or weight_decay < 0:
@@ -168,19 +169,19 @@ class Schedule:
     Args:
         name: one of ``SCHEDULES``. ``constant``; ``linear`` and ``cosine`` fall to 0 over the whole run; ``wsd`` (warm-up,
             stable, decay; Hu et al. 2024) stays constant, then falls linearly to 0 over the last part; ``step`` halves at
-            each tenth of the second half; ``plateau`` halves after two evaluations without improvement.
+            each tenth of the second half; ``plateau`` halves after every third evaluation in a row without improvement.
         warmup: steps over which the rate first rises linearly.
         total: steps of the whole run; None where time bounds the run (see ``at``).
     """
 
     DECAY = 0.6  # part of the run over which wsd falls: chosen in docs/defaults.md
-    PATIENCE = 2
+    PATIENCE = 3  # evaluations without improvement after which plateau halves
 
     def __init__(self, name, *, warmup=0, total=None):
         if name not in SCHEDULES:
             raise InputError(f"unknown schedule {name!r}: use one of {', '.join(SCHEDULES)}")
         self.name, self.warmup, self.total = name, warmup, total
-        self.factor, self.best, self.bad = 1.0, math.inf, 0  # of plateau
+        self.factor = 1.0  # of plateau
 
     @property
     def stable_until(self) -> int:
@@ -195,14 +196,10 @@ class Schedule:
             return (step + 1) / self.warmup
         return max(0.0, SCHEDULES[self.name](self, min(progress, 1.0)))
 
-    def observe(self, loss: float):
-        """Tell ``plateau`` an evaluation's loss."""
-        if loss < self.best:
-            self.best, self.bad = loss, 0
-        else:
-            self.bad += 1
-            if self.bad > self.PATIENCE and self.name == "plateau":
-                self.factor, self.bad = self.factor / 2, 0
+    def observe(self, bad_evaluations: int):
+        """Tell ``plateau`` how many evaluations in a row, this one included, were no improvement."""
+        if self.name == "plateau" and bad_evaluations and bad_evaluations % self.PATIENCE == 0:
+            self.factor /= 2
 
 
 SCHEDULES = {

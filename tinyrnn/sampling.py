@@ -85,14 +85,15 @@ def _stream(model, prompt, ids, length, temperature, top_k, top_p, generator):
     with_unknown = model.vocabulary.unknown
     for i in ids:
         logits, states = model.step(np.array([i]), states)
-    for _ in range(length):
+    for n in range(length):
+        if n:
+            logits, states = model.step(np.array([i]), states)
         row = logits[0]
         if with_unknown is not None:  # a placeholder is no text
             row = row.copy()
             row[with_unknown] = -np.inf
         i = choose(row, temperature=temperature, top_k=top_k, top_p=top_p, u=float(generator.uniform(0, 1, (1,))[0]))
         yield decode(i)
-        logits, states = model.step(np.array([i]), states)
 
 
 def _stopped(pieces, stop):

@@ -5,7 +5,7 @@ import signal
 import threading
 import time
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from . import runs
@@ -86,7 +86,7 @@ class Trainer:
         self.first_loss = None
         self.loss_sum, self.loss_count = 0.0, 0  # since the last evaluation on the grid
         self.evaluated_at = 0
-        self.best, self.bad_evaluations = math.inf, 0
+        self.best, self.bad_evaluations = None, 0
         self._stop = threading.Event()
         self._timed_steps, self._timed_seconds = -1, 0.0  # since the last evaluation; the very first step compiles
 
@@ -99,7 +99,7 @@ class Trainer:
             self.save(folder)
             runs.save_tensors(folder / runs.LAST, *self._weights())
 
-        self.run = runs.Run.create(path, {**config, "plan": asdict(self.plan), "total_steps": self.total}, fill)
+        self.run = runs.Run.create(path, config, fill)
 
     def fit(self):
         """Train until the plan is fulfilled.
@@ -129,8 +129,7 @@ class Trainer:
                 return self._finish()
             self._train_step()
             if self._stop.is_set():
-                self._checkpoint()
-                raise Interrupted
+                self._interrupt()
             if self.step == self.schedule.stable_until:
                 self.save(self.run.path, runs.STABLE)
             if time.monotonic() - last_save > CHECKPOINT_SECONDS:
@@ -202,8 +201,7 @@ class Trainer:
         began = time.perf_counter()
         figures = self.task.evaluate(self._stop.is_set)
         if figures is None:
-            self._checkpoint()
-            raise Interrupted
+            self._interrupt()
         self.seconds += time.perf_counter() - began
         if not math.isfinite(figures["val_loss"]):
             raise Diverged(self._advice(f"the validation loss became {figures['val_loss']}"))
@@ -216,7 +214,7 @@ class Trainer:
             "seconds": round(self.seconds, 3),
             "lr": self.learning_rate(),
         }
-        if figures["val_loss"] < self.best:
+        if self.best is None or figures["val_loss"] < self.best:
             runs.save_tensors(self.run.path / runs.BEST, *self._weights(val_loss=figures["val_loss"]))
         self.run.append_log(record)
         self.report.evaluated(record)
@@ -226,9 +224,9 @@ class Trainer:
     def _evaluate_on_grid(self):
         """An evaluation at a multiple of ``eval_every``: it counts for patience and schedule, and is checkpointed."""
         loss = self._evaluate()
-        self.schedule.observe(loss)
-        self.bad_evaluations = 0 if loss < self.best else self.bad_evaluations + 1
-        self.best = min(self.best, loss)
+        better = self.best is None or loss < self.best
+        self.best, self.bad_evaluations = (loss, 0) if better else (self.best, self.bad_evaluations + 1)
+        self.schedule.observe(self.bad_evaluations)
         self.loss_sum, self.loss_count, self.evaluated_at = 0.0, 0, self.step
         self._checkpoint()
 
@@ -237,6 +235,10 @@ class Trainer:
         self._checkpoint()
         if self.evaluated_at < self.step or not self.step:
             self._evaluate()
+
+    def _interrupt(self):
+        self._checkpoint()
+        raise Interrupted
 
     def _checkpoint(self):
         self.save(self.run.path)
@@ -251,17 +253,11 @@ class Trainer:
         tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
         tensors |= {f"state.{k}": v for k, v in self.task.state_arrays().items()}
         tensors |= {f"optimizer.{k}": v for k, v in optimizer.items() if k != "steps"}
-        position = {k: getattr(self, k) for k in _POSITION}
-        position["best"] = None if math.isinf(self.best) else self.best
         meta = {
-            "position": position,
+            "position": {k: getattr(self, k) for k in _POSITION},
             "optimizer_steps": optimizer["steps"],
             "generator": [str(v) for v in self.model.generator.state],
-            "schedule": [
-                self.schedule.factor,
-                None if math.isinf(self.schedule.best) else self.schedule.best,
-                self.schedule.bad,
-            ],
+            "schedule_factor": self.schedule.factor,
             "total": self.total,
         }
         runs.save_tensors(folder / name, tensors, meta)
@@ -294,7 +290,6 @@ class Trainer:
                 )
         self._restore(tensors, meta)
         run.rewind_log(lambda r: r["step"] <= self.evaluated_at)
-        run.update_config(plan=asdict(self.plan), total_steps=self.total)
 
     def _restore(self, tensors, meta):
         part = {kind: {} for kind in ("model", "state", "optimizer")}
@@ -307,9 +302,7 @@ class Trainer:
         self.model.generator.state = meta["generator"]
         for k, v in meta["position"].items():
             setattr(self, k, v)
-        self.best = math.inf if self.best is None else self.best
-        factor, best, bad = meta["schedule"]
-        self.schedule.factor, self.schedule.best, self.schedule.bad = factor, math.inf if best is None else best, bad
+        self.schedule.factor = meta["schedule_factor"]
 
     @contextmanager
     def _signals(self):

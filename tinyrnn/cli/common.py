@@ -1,5 +1,6 @@
 """What all commands share: grouped help, errors as one sentence, exit codes."""
 
+import errno
 import sys
 
 import click
@@ -42,6 +43,11 @@ class Command(GroupedHelp, click.Command):
                 raise
             click.echo(f"Error: {error}", err=True)
             context.exit(EXIT_FAILED if isinstance(error, Diverged) else EXIT_INPUT)
+        except OSError as error:  # of a file that no command gave a sentence of its own
+            if context.meta.get("tinyrnn.debug") or error.errno == errno.EPIPE:
+                raise
+            click.echo(f"Error: {error}: check the file, its permissions and the space left on the disk", err=True)
+            context.exit(EXIT_INPUT)
         except MemoryError:
             if context.meta.get("tinyrnn.debug"):
                 raise

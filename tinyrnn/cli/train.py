@@ -138,16 +138,12 @@ def _configuration(options):
 
 def _fresh(context, texts, options, report):
     from ..data import sources as text_sources
-    from ..runs import free_name
+    from ..runs import Run, free_name
     from ..tasks.language_model import build
     from ..training import Trainer
 
-    if options["out"] and Path(options["out"]).exists():
-        from ..errors import InputError
-
-        raise InputError(
-            f"{options['out']} exists and is never overwritten: choose another --out, or --resume {options['out']}"
-        )
+    if options["out"]:  # before the text is read, which may take long
+        Run.refuse_existing(Path(options["out"]))
     configuration = _configuration(options)
     if all(configuration[k] is None for k in ("steps", "epochs", "minutes")):
         configuration["steps"] = DEFAULT_STEPS

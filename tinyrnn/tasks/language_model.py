@@ -186,37 +186,40 @@ def build(options: dict, sources) -> tuple[LanguageModeling, corpora.Corpus]:
     if bad := [name for name, equals, _ in pairs if not equals]:
         raise InputError(f"--cell-opt {bad[0]}: write it as NAME=VALUE")
     cell_options = plugins.check_options(plugins.get_cell(options["cell"]), {name: value for name, _, value in pairs})
-    corpus = corpora.load(sources, options["level"], encoding=options["encoding"], vocab_size=options["vocab_size"])
+    corpus = _corpus(options, sources)
     if len(corpus.vocabulary) < 2:
         raise InputError(f"the text has one distinct symbol, {corpus.vocabulary.symbols[0]!r}: there is nothing to learn in it")
-    train, val = _parts(corpus, options)
+    if options["val"]:
+        train, val = corpus.tokens, _validation_file(options, corpus.vocabulary)
+    else:
+        train, val = corpus.split(options["val_fraction"])
     sizes = {k: options[k] for k in ("cell", "hidden", "layers", "embed", "dropout", "tie", "dtype", "seed")}
     model = LanguageModel(corpus.vocabulary, cell_options=cell_options, **sizes)
     shape = {k: options[k] for k in ("batch_size", "seq_len", "seed")}
     return LanguageModeling(model, train, val, **shape), corpus
 
 
-def _parts(corpus, options):
-    if options["val"]:
-        train, val = corpus.tokens, _encoded(options["val"], options, corpus.vocabulary)
-    else:
-        train, val = corpus.split(options["val_fraction"])
-    return train, val
+def _corpus(options, sources):
+    return corpora.load(sources, options["level"], encoding=options["encoding"], vocab_size=options["vocab_size"])
 
 
-def _encoded(text, options, vocabulary):
-    source = text_sources.resolve([text])
+def _validation_file(options, vocabulary):
+    source = text_sources.resolve([options["val"]])
     return corpora.load(source, options["level"], encoding=options["encoding"], vocabulary=vocabulary).tokens
 
 
 def validation_tokens(config: dict, vocabulary):
-    """The validation part of the text that a run was trained with, by the run's ``config.json``."""
+    """The validation part of the text that a run was trained with, by the run's ``config.json``.
+
+    Raises:
+        InputError: that text was standard input, is gone, or has changed since.
+    """
     options = config["options"]
     if options["val"]:
-        return _encoded(options["val"], options, vocabulary)
+        return _validation_file(options, vocabulary)
     if "-" in options["texts"]:
         raise InputError("this run was trained on standard input, which is not kept: name a TEXT to evaluate on")
-    corpus = corpora.load(
-        text_sources.resolve(options["texts"]), options["level"], encoding=options["encoding"], vocabulary=vocabulary
-    )
+    corpus = _corpus(options, text_sources.resolve(options["texts"]))
+    if corpus.fingerprint != config["fingerprint"]:
+        raise InputError("the text of this run has changed since it was trained: name a TEXT to evaluate on")
     return corpus.split(options["val_fraction"])[1]

@@ -12,13 +12,17 @@ from .autograd import __all__ as _autograd_names
 from .compiler import scan
 from .errors import (
     ChangedInPlaceError,
+    DeviceError,
     Diverged,
+    DtypeError,
     GradientError,
     InputError,
     ShapeError,
     TapeFreedError,
     TinyrnnError,
 )
+from .functional import *
+from .functional import __all__ as _functional_names
 from .kernels.generator import Generator
 from .nn import RNN, Cell, Dropout, Embedding, LayerNorm, Linear, Module
 from .optim import clip_grad_norm
@@ -26,11 +30,14 @@ from .tasks import load
 
 __all__ = [
     *_autograd_names,
+    *_functional_names,
     "RNN",
     "Cell",
     "ChangedInPlaceError",
+    "DeviceError",
     "Diverged",
     "Dropout",
+    "DtypeError",
     "Embedding",
     "Generator",
     "GradientError",

@@ -17,6 +17,14 @@ class ShapeError(TinyrnnError, ValueError):
     """Operands whose shapes an op cannot combine."""
 
 
+class DeviceError(TinyrnnError, ValueError):
+    """Operands that live on different devices."""
+
+
+class DtypeError(TinyrnnError, TypeError):
+    """Operands of a dtype that an op cannot take, or of dtypes that do not promote to one."""
+
+
 class GradientError(TinyrnnError, RuntimeError):
     """A derivative was asked for that the tape cannot give."""
 

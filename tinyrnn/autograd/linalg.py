@@ -1,24 +1,42 @@
 """Matrix products."""
 
+import math
+
 import numpy as np
 
 from ..errors import ShapeError
 from .pointwise import as_tensor
-from .shaping import expand_dims, matrix_transpose, reshape, squeeze
+from .shaping import expand_dims, matrix_transpose, reshape
 from .tape import Op, apply
 
 # fmt: off
 __all__ = [
-    "matmul",
-]
+    "matmul", ]
 # fmt: on
 
-_matmul = Op(
-    "matmul",
-    np.matmul,
-    {"a": lambda g, b: matmul(g, matrix_transpose(b)), "b": lambda g, a: matmul(matrix_transpose(a), g)},
-    inputs=("a", "b"),
-)
+
+def _matmul_a(g, b, shape):
+    if b.ndim == 1:  # every row of a was multiplied by this one vector
+        return expand_dims(g, axis=-1) * b
+    if len(shape) == 1:
+        return reshape(matmul(b, expand_dims(g, axis=-1)), b.shape[:-1])
+    return matmul(g, matrix_transpose(b))
+
+
+def _rows(x):
+    """``[..., k]`` as a matrix ``[n, k]``."""
+    return reshape(x, (math.prod(x.shape[:-1]), x.shape[-1]))
+
+
+def _matmul_b(g, a, shape):
+    if len(shape) == 1:
+        return matmul(reshape(g, -1), _rows(a))
+    if a.ndim == 1:
+        return expand_dims(a, axis=-1) * expand_dims(g, axis=-2)
+    return matmul(matrix_transpose(a), g)
+
+
+_matmul = Op("matmul", np.matmul, {"a": _matmul_a, "b": _matmul_b}, inputs=("a", "b"))
 
 
 def matmul(x1, x2, /):
@@ -36,10 +54,6 @@ def matmul(x1, x2, /):
             f"matmul: {list(a.shape)} @ {list(b.shape)}: inner sizes {a.shape[-1]} and {inner} differ: "
             "transpose or reshape one of them"
         )
-    if a.ndim == 1:
-        return squeeze(matmul(expand_dims(a, axis=0), b), axis=-2 if b.ndim > 1 else 0)
-    if b.ndim == 1:
-        return squeeze(matmul(a, expand_dims(b, axis=1)), axis=-1)
     if a.ndim > 2 and b.ndim == 2:  # one large product instead of a batch of small ones, forward and backward
-        return reshape(apply(_matmul, reshape(a, (-1, a.shape[-1])), b), (*a.shape[:-1], b.shape[-1]))
+        return reshape(apply(_matmul, _rows(a), b), (*a.shape[:-1], b.shape[-1]))
     return apply(_matmul, a, b)

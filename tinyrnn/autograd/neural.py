@@ -1,19 +1,19 @@
-"""Ops of the field: embedding, dropout, linear, losses."""
+"""Ops of the field that have kernels of their own: embedding, dropout, softmax cross-entropy."""
 
 import numpy as np
 
 from .. import kernels
-from ..errors import InputError, ShapeError
+from ..errors import InputError
 from ..kernels.arrays import array_module
 from .linalg import matmul
-from .pointwise import abs, as_tensor, maximum, softplus, square
-from .reductions import mean, softmax, sum
+from .pointwise import as_tensor
+from .reductions import softmax, sum
 from .shaping import reshape
 from .tape import Op, Tensor, apply
 
 # fmt: off
 __all__ = [
-    "binary_cross_entropy_with_logits", "cross_entropy", "dropout", "embedding", "linear", "mse_loss",
+    "dropout", "embedding", "linear",
 ]
 # fmt: on
 
@@ -73,31 +73,7 @@ def dropout(x, p=0.5, *, generator):
     return apply(_dropout, as_tensor(x), p=p, key=generator.key()) if p else as_tensor(x)
 
 
-# ------------------------------------------------------------------ losses
-
-
-def _reduced(losses, reduction):
-    if reduction == "mean":
-        return mean(losses)
-    if reduction == "sum":
-        return sum(losses)
-    if reduction == "none":
-        return losses
-    raise InputError(f"reduction {reduction!r}: use 'mean', 'sum' or 'none'")
-
-
-def cross_entropy_reference(logits, *, ids):
-    """The plain form of the fused kernel: loss ``[n]`` of logits ``[n, classes]`` and ids ``[n]``."""
-    xp, top = array_module(logits), logits.max(axis=-1)
-    return xp.log(xp.exp(logits - top[:, None]).sum(axis=-1)) + top - logits[xp.arange(len(ids)), xp.asarray(ids)]
-
-
-def cross_entropy_grad_reference(g, logits, *, ids):
-    xp = array_module(logits)
-    e = xp.exp(logits - logits.max(axis=-1, keepdims=True))
-    e /= e.sum(axis=-1, keepdims=True)
-    e[xp.arange(len(ids)), xp.asarray(ids)] -= 1
-    return e * g[:, None]
+# ------------------------------------------------------------------ softmax cross-entropy
 
 
 def _grad_vjp_logits(ct, g, logits):
@@ -108,13 +84,13 @@ def _grad_vjp_logits(ct, g, logits):
 
 _cross_entropy = Op(
     "cross_entropy",
-    kernels.row_kernel("cross_entropy", cross_entropy_reference),
+    kernels.row_kernel("cross_entropy"),
     {"logits": lambda g, logits, ids: apply(_cross_entropy_grad, g, logits, ids=ids)},
     inputs=("logits",),
 )
 _cross_entropy_grad = Op(
     "cross_entropy_grad",
-    kernels.row_kernel("cross_entropy_grad", cross_entropy_grad_reference),
+    kernels.row_kernel("cross_entropy_grad"),
     {
         "g": lambda ct, logits, ids: sum(ct * apply(_cross_entropy_grad, Tensor(_ones(logits)), logits, ids=ids), axis=-1),
         "logits": _grad_vjp_logits,
@@ -127,35 +103,13 @@ def _ones(logits):
     return np.ones_like(logits.data[:, 0])
 
 
-def cross_entropy(input, target, /, *, reduction="mean"):
-    """Softmax cross-entropy, in nats, of logits ``[..., classes]`` against integer class ids ``[...]``.
+def softmax_cross_entropy(logits, ids):
+    """Losses ``[n]`` in nats of logits ``[n, classes]`` against class ids ``[n]``: one pass forward, one pass back.
 
     Raises:
-        ShapeError: the shapes do not fit.
         InputError: an id outside ``[0, classes)``.
     """
-    logits = as_tensor(input)
-    ids = target.data if isinstance(target, Tensor) else np.asarray(target)
-    if logits.shape[:-1] != ids.shape:
-        raise ShapeError(
-            f"cross_entropy: logits {list(logits.shape)} need class ids {list(logits.shape[:-1])}, got {list(ids.shape)}"
-        )
     classes = logits.shape[-1]
     if ids.size and not (ids.min() >= 0 and ids.max() < classes):
         raise InputError(f"cross_entropy: class ids run from {ids.min()} to {ids.max()}, there are {classes} classes")
-    losses = apply(_cross_entropy, reshape(logits, (-1, classes)), ids=ids.reshape(-1))
-    return _reduced(reshape(losses, ids.shape), reduction)
-
-
-def binary_cross_entropy_with_logits(input, target, /, *, reduction="mean"):
-    """``-t log s(x) - (1 - t) log(1 - s(x))`` with ``s`` the sigmoid, as ``max(x, 0) - x t + log(1 + exp(-|x|))``."""
-    x, t = as_tensor(input), as_tensor(target)
-    return _reduced(maximum(x, 0) - x * t + softplus(-abs(x)), reduction)
-
-
-def mse_loss(input, target, /, *, reduction="mean"):
-    """Squared error ``(input - target)**2``."""
-    x, t = as_tensor(input), as_tensor(target)
-    if x.shape != t.shape:
-        raise ShapeError(f"mse_loss: input {list(x.shape)} and target {list(t.shape)} differ: reshape one of them")
-    return _reduced(square(x - t), reduction)
+    return apply(_cross_entropy, logits, ids=ids)

@@ -4,14 +4,16 @@ import math
 
 import numpy as np
 
+from ..errors import ShapeError
 from ..kernels import row_kernel
-from .pointwise import as_tensor, equal, exp, sqrt, square
+from .pointwise import as_tensor, equal, exp, where
 from .shaping import broadcast_to, expand_dims, flip, permute_dims, reshape, swapaxes
 from .tape import Op, apply
 
 # fmt: off
 __all__ = [
-    "argmax", "argmin", "cumsum", "log_softmax", "logsumexp", "max", "mean", "min", "softmax", "std", "sum", "var",
+    "all", "any", "argmax", "argmin", "count_nonzero", "cumsum", "log_softmax", "logsumexp", "max", "mean", "min", "prod",
+    "softmax", "sum",
 ]
 # fmt: on
 
@@ -27,7 +29,7 @@ def _kept(shape, axis):
     return tuple(1 if axis is None or i in axis else n for i, n in enumerate(shape))
 
 
-def _axes(x, axis):
+def axes_of(x, axis):
     """``axis`` as None or a tuple of non-negative ints."""
     if axis is None:
         return None
@@ -36,11 +38,21 @@ def _axes(x, axis):
     for a in axes:
         if not -ndim <= a < ndim:
             raise IndexError(f"axis {a} is out of range for a tensor of {ndim} dimensions: use {-ndim} to {ndim - 1}")
-    return tuple(a % ndim for a in axes)
+    axes = tuple(a % ndim for a in axes)
+    if len(set(axes)) < len(axes):
+        raise ShapeError(f"axis {axis} names an axis twice: name each once")
+    return axes
 
 
-def _count(shape, axis):
+def size_along(shape, axis):
     return math.prod(n for i, n in enumerate(shape) if axis is None or i in axis)
+
+
+def _joined(x, axis):
+    """``x`` with the axes of ``axis`` (None: all) moved to the end and made one."""
+    axes = tuple(range(x.ndim)) if axis is None else axis
+    rest = tuple(i for i in range(x.ndim) if i not in axes)
+    return reshape(permute_dims(x, rest + axes), (*[x.shape[i] for i in rest], size_along(x.shape, axis)))
 
 
 def _share(g, x, y, axis, keepdims):
@@ -50,14 +62,27 @@ def _share(g, x, y, axis, keepdims):
     return _spread(g, shape, axis, keepdims) * hit / sum(hit, axis=axis, keepdims=True)
 
 
-def reduction(loop, vjp, doc):
+def _prod_vjp(g, x, y, axis, keepdims):
+    """Each element gets the product of the others; where one is zero that cannot be had by division."""
+    if x.data.all():
+        return _spread(g * y, x.shape, axis, keepdims) / x
+    rows = _joined(x, axis)
+    own = np.eye(rows.shape[-1], dtype=bool)
+    others = prod(where(own, 1, expand_dims(rows, axis=-2)), axis=-1)
+    axes = tuple(range(x.ndim)) if axis is None else axis
+    order = (*[i for i in range(x.ndim) if i not in axes], *axes)
+    others = permute_dims(reshape(others, tuple(x.shape[i] for i in order)), np.argsort(order).tolist())
+    return _spread(g, x.shape, axis, keepdims) * others
+
+
+def reduction(loop, vjp=None, doc=""):
     """Enter a reduction under the name of NumPy's ``loop`` into the table and return its public function."""
     name = loop.__name__
-    op = Op(name, lambda x, *, axis, keepdims: loop(x, axis=axis, keepdims=keepdims), {"x": vjp})
+    op = Op(name, lambda x, *, axis, keepdims: loop(x, axis=axis, keepdims=keepdims), {"x": vjp} if vjp else None)
 
-    def function(x, /, *, axis=None, keepdims=False):
+    def function(x, /, axis=None, keepdims=False):
         x = as_tensor(x)
-        return apply(op, x, axis=_axes(x, axis), keepdims=keepdims)
+        return apply(op, x, axis=axes_of(x, axis), keepdims=keepdims)
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = doc
@@ -67,11 +92,15 @@ def reduction(loop, vjp, doc):
 sum = reduction(np.sum, _spread, "Sum over ``axis``. The sum over no element is 0.")
 mean = reduction(
     np.mean,
-    lambda g, shape, axis, keepdims: _spread(g / _count(shape, axis), shape, axis, keepdims),
+    lambda g, shape, axis, keepdims: _spread(g / size_along(shape, axis), shape, axis, keepdims),
     "Arithmetic mean over ``axis``.",
 )
+prod = reduction(np.prod, _prod_vjp, "Product over ``axis``. The product of no element is 1.")
 max = reduction(np.max, _share, "Largest element over ``axis``; at a tie the gradient is shared evenly.")
 min = reduction(np.min, _share, "Smallest element over ``axis``; at a tie the gradient is shared evenly.")
+all = reduction(np.all, None, "True where every element over ``axis`` is true (no gradient).")
+any = reduction(np.any, None, "True where an element over ``axis`` is true (no gradient).")
+count_nonzero = reduction(np.count_nonzero, None, "How many elements over ``axis`` are not zero (no gradient).")
 
 _cumsum = Op(
     "cumsum",
@@ -82,30 +111,20 @@ _argmax = Op("argmax", lambda x, *, axis, keepdims: np.argmax(x, axis=axis, keep
 _argmin = Op("argmin", lambda x, *, axis, keepdims: np.argmin(x, axis=axis, keepdims=keepdims))
 
 
-def var(x, /, *, axis=None, correction=0.0, keepdims=False):
-    """Variance over ``axis``: squared deviations summed and divided by ``n - correction``."""
+def cumsum(x, /, axis=None):
+    """Cumulative sum along ``axis`` (None: of the elements in one row)."""
     x = as_tensor(x)
-    n = _count(x.shape, _axes(x, axis))
-    return sum(square(x - mean(x, axis=axis, keepdims=True)), axis=axis, keepdims=keepdims) / (n - correction)
+    if axis is None:
+        x, axis = reshape(x, -1), 0
+    return apply(_cumsum, x, axis=axes_of(x, axis)[0])
 
 
-def std(x, /, *, axis=None, correction=0.0, keepdims=False):
-    """Standard deviation over ``axis``: the root of ``var``."""
-    return sqrt(var(x, axis=axis, correction=correction, keepdims=keepdims))
-
-
-def cumsum(x, /, *, axis=-1):
-    """Cumulative sum along ``axis``."""
-    x = as_tensor(x)
-    return apply(_cumsum, x, axis=_axes(x, axis)[0])
-
-
-def argmax(x, /, *, axis=None, keepdims=False):
+def argmax(x, /, axis=None, keepdims=False):
     """Index of the first largest element (no gradient)."""
     return apply(_argmax, as_tensor(x), axis=axis, keepdims=keepdims)
 
 
-def argmin(x, /, *, axis=None, keepdims=False):
+def argmin(x, /, axis=None, keepdims=False):
     """Index of the first smallest element (no gradient)."""
     return apply(_argmin, as_tensor(x), axis=axis, keepdims=keepdims)
 
@@ -113,63 +132,48 @@ def argmin(x, /, *, axis=None, keepdims=False):
 # ------------------------------------------------------------------ softmax and its kin, along the last axis
 
 
-def softmax_reference(x):
-    e = np.exp(x - x.max(axis=-1, keepdims=True))
-    return e / e.sum(axis=-1, keepdims=True)
-
-
-def log_softmax_reference(x):
-    return x - logsumexp_reference(x)[..., None]
-
-
-def logsumexp_reference(x):
-    top = x.max(axis=-1, keepdims=True)
-    top = np.where(np.isfinite(top), top, 0)
-    return np.log(np.exp(x - top).sum(axis=-1)) + top[..., 0]
-
-
 _softmax = Op(
     "softmax",
-    row_kernel("softmax", softmax_reference),
+    row_kernel("softmax"),
     {"x": lambda g, y: y * (g - sum(g * y, axis=-1, keepdims=True))},
     inputs=("x",),
 )
 _log_softmax = Op(
     "log_softmax",
-    row_kernel("log_softmax", log_softmax_reference),
+    row_kernel("log_softmax"),
     {"x": lambda g, y: g - exp(y) * sum(g, axis=-1, keepdims=True)},
     inputs=("x",),
 )
 _logsumexp = Op(
     "logsumexp",
-    row_kernel("logsumexp", logsumexp_reference),
-    {"x": lambda g, x: reshape(g, (*g.shape, 1)) * softmax(x)},
+    row_kernel("logsumexp"),
+    {"x": lambda g, x: expand_dims(g, axis=-1) * softmax(x)},
     inputs=("x",),
 )
 
 
 def _along(op, x, axis):
     x = as_tensor(x)
-    if axis in (-1, x.data.ndim - 1):
+    (axis,) = axes_of(x, axis)
+    x = x if x.dtype.kind == "f" else x.astype(np.float64)
+    if axis == x.data.ndim - 1:
         return apply(op, x)
     return swapaxes(apply(op, swapaxes(x, axis, -1)), axis, -1)
 
 
-def softmax(x, /, *, axis=-1):
+def softmax(x, /, axis=-1):
     """``exp(x) / sum(exp(x))`` along ``axis``, shifted so that it cannot overflow."""
     return _along(_softmax, x, axis)
 
 
-def log_softmax(x, /, *, axis=-1):
+def log_softmax(x, /, axis=-1):
     """``log(softmax(x))`` along ``axis`` without forming the softmax."""
     return _along(_log_softmax, x, axis)
 
 
-def logsumexp(x, /, *, axis=-1, keepdims=False):
-    """``log(sum(exp(x)))`` over one ``axis``, shifted so that it cannot overflow."""
+def logsumexp(x, /, axis=None, keepdims=False):
+    """``log(sum(exp(x)))`` over ``axis``, shifted so that it cannot overflow; over no element it is -inf."""
     x = as_tensor(x)
-    (axis,) = _axes(x, axis)
-    if axis != x.data.ndim - 1:
-        x = permute_dims(x, (*[i for i in range(x.data.ndim) if i != axis], axis))
-    y = apply(_logsumexp, x)
-    return expand_dims(y, axis=axis) if keepdims else y
+    axes = axes_of(x, axis)
+    y = apply(_logsumexp, _joined(x if x.dtype.kind == "f" else x.astype(np.float64), axes))
+    return reshape(y, _kept(x.shape, axes)) if keepdims else y

@@ -11,8 +11,8 @@ from .tape import Op, Tensor, apply
 
 # fmt: off
 __all__ = [
-    "astype", "broadcast_to", "concat", "expand_dims", "flip", "matrix_transpose", "permute_dims", "reshape", "split",
-    "squeeze", "stack", "swapaxes", "unstack",
+    "astype", "broadcast_to", "concat", "expand_dims", "flip", "matrix_transpose", "pad", "permute_dims", "reshape", "roll",
+    "split", "squeeze", "stack", "swapaxes", "unstack",
 ]
 # fmt: on
 
@@ -30,6 +30,16 @@ _broadcast = Op(
     view=True,
 )
 _flip = Op("flip", lambda x, *, axis: np.flip(x, axis), {"x": lambda g, axis: flip(g, axis=axis)}, view=True)
+_roll = Op(
+    "roll",
+    lambda x, *, shift, axis: np.roll(x, shift, axis),
+    {"x": lambda g, shift, axis: roll(g, tuple(-s for s in shift) if isinstance(shift, tuple) else -shift, axis=axis)},
+)
+_pad = Op(
+    "pad",
+    lambda x, *, widths, value: np.pad(x, widths, constant_values=value),
+    {"x": lambda g, shape, widths: getitem(g, tuple(slice(w, w + n) for (w, _), n in zip(widths, shape, strict=True)))},
+)
 _astype = Op("astype", lambda x, *, dtype: x.astype(dtype), {"x": lambda g: g})  # and casts what was promoted
 _to = Op(
     "to",
@@ -50,9 +60,7 @@ def _place(g, *, key, into):
     return out
 
 
-_getitem = Op(
-    "getitem", lambda x, *, key: x[key], {"x": lambda g, shape, key: apply(_place_op, g, key=key, into=shape)}, view=True
-)
+_getitem = Op("getitem", lambda x, *, key: x[key], {"x": lambda g, shape, key: place(g, key, shape)}, view=True)
 _place_op = Op("place", _place, {"g": lambda ct, key: apply(_getitem, ct, key=key)}, inputs=("g",))
 
 
@@ -94,7 +102,7 @@ def reshape(x, /, shape):
     """``x`` in another shape of the same size; one size may be -1 ("the rest")."""
     x = as_tensor(x)
     shape = (shape,) if isinstance(shape, int) else tuple(shape)
-    if math.prod(shape) != x.data.size and (shape.count(-1) != 1):
+    if math.prod(shape) != x.data.size and (shape.count(-1) != 1 or x.data.size % (math.prod(shape) or 1)):
         raise ShapeError(f"reshape: {list(x.shape)} has {x.data.size} elements, {list(shape)} does not hold as many")
     return apply(_reshape, x, newshape=shape)
 
@@ -102,6 +110,8 @@ def reshape(x, /, shape):
 def permute_dims(x, /, axes):
     """Axes in a new order: axis ``i`` of the result is axis ``axes[i]`` of ``x``."""
     x = as_tensor(x)
+    if sorted(a % x.ndim for a in axes) != list(range(x.ndim)):
+        raise ShapeError(f"permute_dims: axes {list(axes)} must name each of the {x.ndim} axes of {list(x.shape)} once")
     return apply(_permute, x, axes=tuple(a % x.ndim for a in axes))
 
 
@@ -118,16 +128,20 @@ def matrix_transpose(x, /):
     return swapaxes(x, -1, -2)
 
 
-def expand_dims(x, /, *, axis=0):
+def expand_dims(x, /, axis=0):
     """A new axis of size 1 at position ``axis`` of the result."""
     x = as_tensor(x)
+    if not -x.ndim - 1 <= axis <= x.ndim:
+        raise IndexError(f"expand_dims: axis {axis} is out of range for a result of {x.ndim + 1} dimensions")
     axis %= x.ndim + 1
     return reshape(x, (*x.shape[:axis], 1, *x.shape[axis:]))
 
 
-def squeeze(x, /, axis):
-    """``x`` without the size-1 axis (or axes) ``axis``."""
+def squeeze(x, /, axis=None):
+    """``x`` without the size-1 axis (or axes) ``axis``; None: without any axis of size 1."""
     x = as_tensor(x)
+    if axis is None:
+        axis = tuple(i for i, n in enumerate(x.shape) if n == 1)
     axes = {a % x.ndim for a in (axis if isinstance(axis, tuple) else (axis,))}
     if any(x.shape[a] != 1 for a in axes):
         raise ShapeError(f"squeeze: axis {axis} of {list(x.shape)} is not of size 1: leave it, or index it")
@@ -139,7 +153,7 @@ def broadcast_to(x, /, shape):
     return apply(_broadcast, as_tensor(x), to=tuple(shape))
 
 
-def flip(x, /, *, axis=None):
+def flip(x, /, axis=None):
     """Elements in reverse order along ``axis`` (None: all axes)."""
     return apply(_flip, as_tensor(x), axis=axis)
 
@@ -161,19 +175,26 @@ def getitem(x, key, /):
     return apply(_getitem, as_tensor(x), key=plain if type(key) is tuple else plain[0])
 
 
-def concat(xs, /, *, axis=0):
-    """Join tensors along an existing axis."""
+def place(g, key, into, /):
+    """Zeros of shape ``into`` with ``g`` at ``key``, summed where ``key`` names an element twice: the transpose of indexing."""
+    return apply(_place_op, as_tensor(g), key=key, into=into)
+
+
+def concat(xs, /, axis=0):
+    """Join tensors along an existing axis (None: their elements in one row)."""
     xs = [as_tensor(x) for x in xs]
+    if axis is None:
+        xs, axis = [reshape(x, -1) for x in xs], 0
     return apply(_concat, *xs, axis=axis % xs[0].ndim, shapes=[x.shape for x in xs])
 
 
-def stack(xs, /, *, axis=0):
+def stack(xs, /, axis=0):
     """Join tensors of one shape along a new axis."""
     xs = [as_tensor(x) for x in xs]
     return apply(_stack, *xs, axis=axis % (xs[0].ndim + 1))
 
 
-def split(x, indices_or_sections, /, *, axis=-1):
+def split(x, indices_or_sections, /, axis=-1):
     """Take apart along ``axis`` into equal parts (an int) or at the given positions, as views.
 
     NumPy's ``split`` with the last axis as default: the one along which gates lie.
@@ -191,7 +212,19 @@ def split(x, indices_or_sections, /, *, axis=-1):
     return apply(_split, x, axis=axis, points=points)
 
 
-def unstack(x, /, *, axis=0):
+def unstack(x, /, axis=0):
     """The slices along ``axis``, as views without it."""
     x = as_tensor(x)
     return apply(_unstack, x, axis=axis % x.ndim)
+
+
+def roll(x, /, shift, axis=None):
+    """Elements shifted along ``axis`` (None: as one row), those that leave at one end coming in at the other."""
+    return apply(_roll, as_tensor(x), shift=shift, axis=axis)
+
+
+def pad(x, /, pad_width, *, constant_values=0):
+    """``x`` with ``pad_width`` elements of ``constant_values`` around it: a number, a pair, or a pair an axis."""
+    x = as_tensor(x)
+    widths = np.broadcast_to(np.asarray(pad_width), (x.ndim, 2)).tolist()
+    return apply(_pad, x, widths=[tuple(w) for w in widths], value=constant_values)

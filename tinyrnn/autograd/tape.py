@@ -16,10 +16,11 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from ..errors import ChangedInPlaceError, GradientError, ShapeError, TapeFreedError, TinyrnnError
+from ..errors import ChangedInPlaceError, DeviceError, DtypeError, GradientError, ShapeError, TapeFreedError, TinyrnnError
 from ..kernels.arrays import array_module, device_of
 
 TABLE: dict[str, "Op"] = {}  # every op by name: the gradient check, the documentation and the compiler read it
+ALL = range(2**31)  # in Op.keeps: every input, however many
 
 _numbers = itertools.count()
 
@@ -46,6 +47,16 @@ def no_grad():
     return _set_recording(False)
 
 
+def recording():
+    """Context in which operations are recorded, also inside ``no_grad()``."""
+    return _set_recording(True)
+
+
+def mark() -> int:
+    """A number between those of the nodes made so far and those to come."""
+    return next(_numbers)
+
+
 def is_recording() -> bool:
     """False inside ``no_grad()`` of this thread."""
     return _state.recording
@@ -59,31 +70,33 @@ class Op:
         forward: function of arrays (and keyword parameters) to an array, or to a tuple of arrays.
         vjps: for each differentiable input, by name, its VJP. A VJP names what it needs as arguments, and the tape keeps just
             that: ``g`` the gradient of the output (a list for several outputs), ``y`` the output, an input by its name,
-            ``shape`` the shape of the input differentiated, ``i`` its position, any keyword parameter by its name. With
-            variadic inputs the one entry ``"*"`` serves them all.
+            ``inputs`` all of them, ``shape`` the shape of the input differentiated, ``i`` its position, any keyword parameter
+            by its name. With variadic inputs the one entry ``"*"`` serves them all. A function instead of a dict returns the
+            gradients of all inputs at once (None: no gradient).
         inputs: names of the inputs; default: the positional arguments of ``forward``.
         rule: for pointwise ops the scalar expression that code generators use (Python and C alike).
         view: the output may share memory with the first input.
+        listed: enter it into ``TABLE``; False for what is no function of arrays alone.
     """
 
-    __slots__ = ("name", "forward", "inputs", "rule", "view", "vjps", "keeps", "keeps_output", "keeps_shapes")
+    __slots__ = ("name", "forward", "inputs", "rule", "view", "vjps", "joint", "keeps", "keeps_output", "keeps_shapes")
 
-    def __init__(self, name, forward, vjps=None, *, inputs=None, rule=None, view=False):
+    def __init__(self, name, forward, vjps=None, *, inputs=None, rule=None, view=False, listed=True):
         self.name, self.forward, self.rule, self.view = name, forward, rule, view
-        vjps = vjps or {}
+        self.joint = callable(vjps)
+        vjps = {"*": vjps} if self.joint else vjps or {}
         if inputs is None:
             inputs = tuple(n for n, p in inspect.signature(forward).parameters.items() if p.kind != p.KEYWORD_ONLY)
         self.inputs = inputs
         needed = {n: tuple(inspect.signature(f).parameters)[1:] for n, f in vjps.items()}
         used = set().union(*needed.values())
-        self.keeps = tuple(i for i, n in enumerate(inputs) if n in used)
+        self.keeps = ALL if "inputs" in used else tuple(i for i, n in enumerate(inputs) if n in used)
         self.keeps_output, self.keeps_shapes = "y" in used, "shape" in used
         self.vjps = {n: _bind(f, needed[n], inputs) for n, f in vjps.items()}
         if "*" not in vjps:  # by position, for speed
             self.vjps = tuple(self.vjps.get(n) for n in inputs) if vjps else ()
-        if name in TABLE:
+        if listed and TABLE.setdefault(name, self) is not self:
             raise TinyrnnError(f"op {name!r} is in the table already: choose another name")
-        TABLE[name] = self
 
     def vjp(self, position: int):
         """The VJP of the input at ``position`` as a function ``(g, node, position)``, or None."""
@@ -103,6 +116,8 @@ def _bind(function, needed, inputs):
             return lambda node, i: node.shapes[i]
         if name == "i":
             return lambda node, i: i
+        if name == "inputs":
+            return lambda node, i: node.saved
         if name in inputs:
             position = inputs.index(name)
             return lambda node, i: node.saved[position]
@@ -120,18 +135,18 @@ def _bind(function, needed, inputs):
 class Node:
     """One application of an op, or a leaf (``op`` is None). Holds what the VJPs need, never the output tensor itself."""
 
-    __slots__ = ("op", "parents", "params", "shape", "dtype", "number", "grad")  # what it is
+    __slots__ = ("op", "parents", "params", "shape", "dtype", "number", "grad", "hooks")  # what it is
     __slots__ += ("saved", "output", "shapes", "__weakref__")  # what its VJPs need
 
     def __init__(self, op, parents, params, data, inputs=()):
         self.op, self.parents, self.params, self.shape, self.dtype = op, parents, params, data.shape, data.dtype
         self.number = next(_numbers)
-        self.grad = self.saved = self.output = None
+        self.grad = self.saved = self.output = self.hooks = None
         if inputs:
             if op.keeps:
-                self.saved = inputs if len(op.keeps) == len(inputs) else {i: inputs[i] for i in op.keeps}
+                self.saved = inputs if len(op.keeps) >= len(inputs) else {i: inputs[i] for i in op.keeps}
             if op.keeps_shapes:
-                self.shapes = [x.data.shape if isinstance(x, Tensor) else () for x in inputs]
+                self.shapes = [x.data.shape if type(x) is Tensor else () for x in inputs]
 
     def restore_output(self):
         data, version = self.output
@@ -139,24 +154,23 @@ class Node:
 
     def check_versions(self):
         """Raise if a saved value was changed in place: versions and nodes are numbered by one counter."""
-        then = self.number
-        stale = self.output is not None and self.output[1][0] > then
-        if self.saved is not None:
-            for i in self.op.keeps:
-                x = self.saved[i]
-                stale |= isinstance(x, Tensor) and x.version[0] > then
-        if stale:
+        saved = self.saved.values() if type(self.saved) is dict else self.saved or ()
+        versions = [x.version for x in saved if type(x) is Tensor]
+        if self.output is not None:
+            versions.append(self.output[1])
+        if any(v is not None and v[0] > self.number for v in versions):
             raise ChangedInPlaceError(
                 f"{self.op.name}: a value its gradient needs was changed in place after it was computed: "
                 "use the functional form (x = x + y), or change it after backward()"
             )
 
     def free(self):
-        self.op, self.saved, self.output, self.parents = FREED, None, None, ()
+        self.op, self.saved, self.output, self.params, self.parents = FREED, None, None, None, ()
 
 
 # Stand-ins in Node.op: a tape already walked, and "output i of an op with several outputs".
 FREED, ITEM = "freed", "item"
+NONE: dict = {}  # the parameters of an op that has none
 
 
 class Tensor:
@@ -166,7 +180,8 @@ class Tensor:
         data: the array (NumPy or CuPy); it is not copied. Use ``tensor`` to make one from anything else.
 
     ``data`` is the array, ``node`` its place on the tape (None: no gradient flows to it), ``version`` a cell shared by all
-    tensors over the same memory: the number, in the order in which nodes are made, of the last change in place.
+    tensors over the same memory, made when there is a second one: the number, in the order in which nodes are made, of the
+    last change in place.
     """
 
     __slots__ = ("data", "node", "version", "__weakref__")
@@ -175,7 +190,13 @@ class Tensor:
     def __init__(self, data, node=None, version=None):
         self.data = data
         self.node = node
-        self.version = [0] if version is None else version
+        self.version = version
+
+    def shared_version(self) -> list:
+        """The version cell, for another tensor over the same memory."""
+        if self.version is None:
+            self.version = [0]
+        return self.version
 
     @property
     def requires_grad(self) -> bool:
@@ -210,56 +231,68 @@ class Tensor:
 
     def mark_changed(self):
         """Say that ``data`` was changed in place: derivatives recorded before will refuse to use it. Returns the tensor."""
-        self.version[0] = next(_numbers)
+        self.shared_version()[0] = next(_numbers)
         return self
 
 
 def apply(op: Op, *inputs, **params):
     """Run ``op`` on tensors (and bare Python numbers) and record it if any input requires a gradient."""
     try:
-        out = op.forward(*[x.data if isinstance(x, Tensor) else x for x in inputs], **params)
-    except TinyrnnError:
-        raise
-    except (ValueError, TypeError) as error:
-        raise _explain(op, inputs, error) from error
-    parents = None
-    if op.vjps and _state.recording:
-        for x in inputs:
-            if isinstance(x, Tensor) and x.node is not None:
-                parents = tuple([x.node if isinstance(x, Tensor) else None for x in inputs])
-                break
+        out = op.forward(*[x.data if type(x) is Tensor else x for x in inputs], **params)
+    except Exception as error:
+        raise explained(op, inputs, error) from error
+    return record(op, inputs, params, out)
+
+
+def record(op, inputs, params, out):
+    """``out``, computed by ``op`` from ``inputs``, as a tensor (or a tuple of them) with its place on the tape."""
+    if len(inputs) == 2:  # spelled out: this is most of what a small op costs
+        a, b = inputs
+        parents = (a.node if type(a) is Tensor else None, b.node if type(b) is Tensor else None)
+        recorded = parents[0] is not None or parents[1] is not None
+    else:
+        parents = tuple([x.node if type(x) is Tensor else None for x in inputs])
+        recorded = any(parents)
+    recorded = recorded and _state.recording and op.vjps
     if type(out) is tuple:
-        return _apply_many(op, inputs, params, out, parents)
-    if not isinstance(out, np.ndarray) and (isinstance(out, np.generic) or not hasattr(out, "shape")):
+        return _record_many(op, inputs, params, out, parents if recorded else None)
+    if type(out) is not np.ndarray and (isinstance(out, np.generic) or not hasattr(out, "shape")):
         out = np.asarray(out)
-    y = Tensor(out, None, inputs[0].version if op.view else None)
-    if parents is not None and out.dtype.kind == "f":
-        y.node = Node(op, parents, params, out, inputs)
-        if op.keeps_output:
-            y.node.output = out, y.version
+    version = inputs[0].shared_version() if op.view else None
+    if not recorded or out.dtype.kind != "f":
+        return Tensor(out, None, version)
+    y = Tensor(out, Node(op, parents, params, out, inputs), version)
+    if op.keeps_output:
+        y.node.output = out, y.shared_version()
     return y
 
 
-def _apply_many(op, inputs, params, outs, parents):
-    ys = [Tensor(out, None, inputs[0].version if op.view else None) for out in outs]
+def _record_many(op, inputs, params, outs, parents):
+    ys = tuple(Tensor(out, None, inputs[0].shared_version() if op.view else None) for out in outs)
     if parents:
         node = Node(op, parents, params, outs[0], inputs)
-        node.shape = [out.shape for out in outs]
+        node.shape, node.dtype = [out.shape for out in outs], [out.dtype for out in outs]
         for i, y in enumerate(ys):
-            y.node = Node(ITEM, (node,), {"i": i}, y.data)
-    return tuple(ys)
+            if y.data.dtype.kind == "f":
+                y.node = Node(ITEM, (node,), {"i": i}, y.data)
+    return ys
 
 
-def _explain(op, inputs, error):
-    """The error to raise for what NumPy or CuPy raised in the forward of ``op``."""
-    shapes = [list(getattr(x, "shape", ())) for x in inputs]
-    devices = {device_of(x.data) for x in inputs if isinstance(x, Tensor)}
-    if len(devices) > 1:
-        return TinyrnnError(f"{op.name}: operands on cpu and cuda: move them to one device with .to(device)")
-    listed = " and ".join(map(str, shapes[:4]))
+def explained(op, inputs, error):
+    """The error to raise for what NumPy or CuPy raised in the forward of ``op``: named, with the shapes and the mend."""
+    if isinstance(error, TinyrnnError) or not isinstance(error, ValueError | TypeError | IndexError):
+        return error
+    listed = " and ".join(str(list(getattr(x, "shape", ()))) for x in inputs[:4])
+    if len({device_of(x.data) for x in inputs if isinstance(x, Tensor)}) > 1:
+        return DeviceError(f"{op.name}: operands on cpu and cuda: move them to one device with .to(device)")
     if "broadcast" in str(error):
         return ShapeError(f"{op.name}: shapes {listed} do not broadcast: sizes must be equal or 1, counted from the right")
-    return ShapeError(f"{op.name}: {error} (shapes {listed})") if isinstance(error, ValueError) else error
+    if isinstance(error, ValueError):
+        return ShapeError(f"{op.name}: {error} (shapes {listed})")
+    dtypes = " and ".join(str(getattr(x, "dtype", type(x).__name__)) for x in inputs[:4])
+    return (
+        DtypeError(f"{op.name} does not take {dtypes}: convert with .astype(dtype)") if isinstance(error, TypeError) else error
+    )
 
 
 def fit(g: Tensor, shape, dtype) -> Tensor:
@@ -308,7 +341,7 @@ class _Sums:
         g = self.sums.pop(node)
         if type(g) is list:  # outputs that nothing used
             xp = array_module(next(gi.data for gi in g if gi is not None))
-            g = [Tensor(xp.zeros(node.shape[i], node.dtype)) if gi is None else gi for i, gi in enumerate(g)]
+            g = [Tensor(xp.zeros(node.shape[i], node.dtype[i])) if gi is None else gi for i, gi in enumerate(g)]
         return node, g
 
     def final(self, node, g):
@@ -319,8 +352,8 @@ class _Sums:
 def backpropagate(roots, *, create_graph=False, retain_graph=False, targets=None) -> dict:
     """Walk the tape back from ``roots``, pairs (node, gradient), and return the gradients of ``targets`` by node.
 
-    ``targets`` None means every leaf; else only paths that end in a target are walked. Unless ``retain_graph`` or
-    ``create_graph``, each node is freed as soon as it has been passed.
+    ``targets`` None means every leaf; else only paths that end in a target are walked, and none goes past one. Unless
+    ``retain_graph`` or ``create_graph``, each node is freed as soon as it has been passed.
 
     Raises:
         TapeFreedError: part of the tape was freed by an earlier walk.
@@ -334,8 +367,11 @@ def backpropagate(roots, *, create_graph=False, retain_graph=False, targets=None
     with _set_recording(create_graph):
         while sums.heap:
             node, g = sums.pop()
+            if node.hooks:
+                g = _hooked(node, g)
             if node.op is None or (targets is not None and node in targets):
                 found[node] = sums.final(node, g)
+                continue
             if node.op is FREED:
                 raise TapeFreedError(
                     "backward ran over this part of the tape before and freed it: "
@@ -345,15 +381,39 @@ def backpropagate(roots, *, create_graph=False, retain_graph=False, targets=None
                 sums.add_item(node.parents[0], node.params["i"], g)
             elif node.op is not None:
                 node.check_versions()
-                for i, parent in enumerate(node.parents):
-                    if parent is not None and (useful is None or parent in useful):
-                        vjp = node.op.vjp(i)
-                        if vjp is not None:
-                            gi = fit(vjp(g, node, i), parent.shape, parent.dtype)
-                            sums.add(parent, gi, fresh=gi is not g and gi.data.base is None)
+                for parent, gi in _gradients(node, g, useful):
+                    gi = fit(gi, parent.shape, parent.dtype)
+                    sums.add(parent, gi, fresh=gi is not g and gi.data.base is None)
                 if not (retain_graph or create_graph):
                     node.free()
     return found
+
+
+def _hooked(node, g):
+    for hook in node.hooks:
+        replaced = hook(g)
+        if replaced is not None:
+            if getattr(replaced, "shape", None) != g.shape:
+                raise GradientError(
+                    f"a hook replaced a gradient {list(g.shape)} by another shape: return {list(g.shape)} or None"
+                )
+            g = replaced if isinstance(replaced, Tensor) else Tensor(replaced)
+    return g
+
+
+def _gradients(node, g, useful):
+    """Pairs (parent, gradient) for the parents of ``node`` that are to be walked."""
+    if node.op.joint:
+        all_at_once = node.op.vjps["*"](g, node, None)
+        pairs = zip(node.parents, all_at_once, strict=True)
+        return [(p, gi) for p, gi in pairs if p is not None and gi is not None and (useful is None or p in useful)]
+    pairs = []
+    for i, parent in enumerate(node.parents):
+        if parent is not None and (useful is None or parent in useful):
+            vjp = node.op.vjp(i)
+            if vjp is not None:
+                pairs.append((parent, vjp(g, node, i)))
+    return pairs
 
 
 def leading_to(targets, roots) -> set:
@@ -362,7 +422,7 @@ def leading_to(targets, roots) -> set:
     reached = walk(roots, oldest)
     useful = set()
     for node in sorted(reached, key=lambda n: n.number):
-        if node in targets or any(p in useful for p in node.parents if p is not None):
+        if node in targets or any(p in useful for p in node.parents):
             useful.add(node)
     return useful
 

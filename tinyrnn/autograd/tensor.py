@@ -1,11 +1,13 @@
 """Making tensors, and the methods and operators of `Tensor`: the functions of the op files under NumPy's method names."""
 
+import weakref
+
 import numpy as np
 
 from ..errors import ChangedInPlaceError, GradientError, InputError
 from ..kernels.arrays import device_of, to_device
 from . import linalg, pointwise, reductions, shaping
-from .pointwise import operand
+from .pointwise import as_tensor, operand
 from .tape import Tensor, backpropagate, is_recording
 
 
@@ -17,14 +19,14 @@ def tensor(data, dtype=None, *, requires_grad=False, device=None) -> Tensor:
         requires_grad: gradients are to flow to it; its dtype must be floating.
         device: ``"cpu"`` or ``"cuda"``; default: where ``data`` is.
     """
-    source = data.data if isinstance(data, Tensor) else data
-    if not hasattr(source, "ndim") or isinstance(source, np.generic):
-        source = np.asarray(source)
-    if source.dtype.kind not in "fiub":
-        raise InputError(f"a tensor cannot hold dtype {source.dtype}: use floats, integers or bools")
-    t = Tensor(to_device(source.astype(dtype or source.dtype.newbyteorder("="), copy=True), device or device_of(source)))
-    if requires_grad:
-        t.requires_grad = True
+    source = as_tensor(data).data
+    return new(source.astype(dtype or source.dtype, copy=True), device or device_of(source), requires_grad)
+
+
+def new(data, device="cpu", requires_grad=False) -> Tensor:
+    """A leaf over ``data``, moved to ``device`` if it is not there."""
+    t = Tensor(to_device(data, device))
+    t.requires_grad = requires_grad
     return t
 
 
@@ -37,7 +39,10 @@ def backward(self, gradient=None, *, retain_graph=False, create_graph=False):
         ChangedInPlaceError: a value that a derivative needs was changed in place.
     """
     if self.node is None:
-        raise GradientError("backward: nothing that led to this tensor requires a gradient: set requires_grad on a leaf")
+        raise GradientError(
+            "backward: no operation that led to this tensor was recorded: set requires_grad on a leaf, and compute outside of "
+            "no_grad() (also that of another thread) and without detach()"
+        )
     if gradient is None:
         if self.data.size != 1:
             raise GradientError(
@@ -57,7 +62,44 @@ def backward(self, gradient=None, *, retain_graph=False, create_graph=False):
 
 def detach(self) -> Tensor:
     """The same values (and memory) with no past: no gradient flows through."""
-    return Tensor(self.data, None, self.version)
+    return Tensor(self.data, None, self.shared_version())
+
+
+class _Hook:
+    """What ``register_hook`` returns."""
+
+    def __init__(self, node, function):
+        self.node, self.function = node, function
+        node.hooks = [*(node.hooks or ()), function]
+
+    def remove(self):
+        """Do not call the function any more."""
+        self.node.hooks = [h for h in self.node.hooks if h is not self.function]
+
+
+def register_hook(self, hook):
+    """Call ``hook(gradient)`` whenever backward has the whole gradient of this tensor; a Tensor it returns replaces it.
+
+    Returns an object whose ``remove()`` ends that.
+    """
+    if self.node is None:
+        raise GradientError(
+            "register_hook: no gradient flows to this tensor: set requires_grad, or compute it from one that does"
+        )
+    return _Hook(self.node, hook)
+
+
+def retain_grad(self):
+    """Keep the gradient of this intermediate tensor in ``grad``, too (leaves do so anyway)."""
+    if self.is_leaf:
+        return
+    node = weakref.ref(self.node)  # a hook that held its node would be a reference cycle
+
+    def keep(g):
+        g = Tensor(g.data.copy(), g.node)
+        node().grad = g if node().grad is None else node().grad + g
+
+    register_hook(self, keep)
 
 
 def assign_(self, value):
@@ -103,6 +145,14 @@ def _array(self, dtype=None, copy=None):
     return np.array(self.numpy(), dtype=dtype, copy=copy)
 
 
+def _dlpack(self, **options):
+    return self.data.__dlpack__(**options)
+
+
+def _reduce(self):
+    return new, (self.data, self.device, self.requires_grad)
+
+
 def _repr(self):
     body = np.array2string(self.numpy(), separator=", ", prefix="tensor(")
     notes = "" if self.data.dtype in (np.float64, np.int64, np.bool_) else f", dtype={self.data.dtype}"
@@ -131,19 +181,30 @@ def _reflected(function):
 
 for _name in ("shape", "dtype", "ndim", "size"):
     setattr(Tensor, _name, property(lambda self, n=_name: getattr(self.data, n), doc=f"NumPy's ``{_name}``."))
+Tensor.nbytes = property(lambda self: self.data.nbytes, doc="Size in bytes.")
 Tensor.device = property(lambda self: device_of(self.data), doc="``'cpu'`` or ``'cuda'``.")
 Tensor.T = property(lambda self: shaping.permute_dims(self, range(self.ndim)[::-1]), doc="Axes reversed.")
 Tensor.mT = property(shaping.matrix_transpose, doc="The last two axes exchanged.")
 
-for _function in (backward, detach, assign_, item, numpy, shaping.astype, shaping.to, shaping.squeeze):
+for _function in (backward, detach, register_hook, retain_grad, assign_, item, numpy, shaping.astype, shaping.to):
     setattr(Tensor, _function.__name__, _function)
-for _name in ("sum", "mean", "max", "min", "var", "std", "cumsum", "argmax", "argmin"):
-    _reduction = getattr(reductions, _name)
-    setattr(Tensor, _name, lambda self, axis=None, f=_reduction, **kwargs: f(self, axis=axis, **kwargs))
-for _name in ("swapaxes", "clip"):
-    setattr(Tensor, _name, getattr(shaping if _name == "swapaxes" else pointwise, _name))
+_METHODS = {
+    pointwise: "abs ceil clip cos erf exp expm1 floor isfinite isinf isnan log log1p maximum minimum reciprocal relu round "
+    "sigmoid sign sin softplus sqrt square tanh",
+    reductions: " ".join(reductions.__all__),
+    shaping: "expand_dims flip pad roll split squeeze swapaxes unstack",
+}
+for _module, _names in _METHODS.items():
+    for _name in _names.split():
+        setattr(Tensor, _name, getattr(_module, _name))
+Tensor.where = lambda self, condition, other: pointwise.where(condition, self, other)
 Tensor.reshape = lambda self, *shape: shaping.reshape(self, _shape_of(shape))
-Tensor.permute_dims = Tensor.transpose = lambda self, *axes: shaping.permute_dims(self, _shape_of(axes))
+Tensor.flatten = Tensor.ravel = lambda self: shaping.reshape(self, -1)
+Tensor.broadcast_to = lambda self, *shape: shaping.broadcast_to(self, _shape_of(shape))
+Tensor.permute_dims = lambda self, *axes: shaping.permute_dims(self, _shape_of(axes))
+Tensor.transpose = lambda self, *axes: self.permute_dims(*axes) if axes else self.T
+Tensor.tolist = lambda self: self.numpy().tolist()
+Tensor.copy = lambda self: shaping.astype(self, self.dtype)
 
 for _name, _function in {
     "add": pointwise.add,
@@ -167,6 +228,7 @@ for _name, _function in {
     "ge": pointwise.greater_equal,
     "and": pointwise.logical_and,
     "or": pointwise.logical_or,
+    "xor": pointwise.logical_xor,
 }.items():
     setattr(Tensor, f"__{_name}__", _function)
 Tensor.__hash__ = object.__hash__
@@ -180,3 +242,6 @@ Tensor.__repr__, Tensor.__len__, Tensor.__bool__ = _repr, _len, _truth
 Tensor.__float__ = lambda self: float(self.data.item())
 Tensor.__int__ = lambda self: int(self.data.item())
 Tensor.__array__ = _array
+Tensor.__dlpack__, Tensor.__dlpack_device__ = _dlpack, lambda self: self.data.__dlpack_device__()
+Tensor.__reduce__ = _reduce
+Tensor.__copy__ = lambda self: Tensor(self.data, self.node, self.shared_version())

@@ -8,11 +8,14 @@ import importlib
 
 import numpy as np
 
-_LAZY = frozenset({"pointwise", "random", "rows", "scalar_math", "scatter", "updates"})
+from . import references
+
+_LAZY = frozenset({"ctc", "pointwise", "random", "rows", "scalar_math", "scatter", "updates"})
 
 
-def row_kernel(name, reference):
-    """The forward of an op along the last axis: ``rows.NAME`` on NumPy float32 / float64, else ``reference``."""
+def row_kernel(name):
+    """The forward of an op along the last axis: ``rows.NAME`` on NumPy float32 / float64, else ``references.NAME``."""
+    reference = getattr(references, name)
 
     def forward(*arrays, **params):
         if all(type(a) is np.ndarray and a.dtype.char in "fd" and a.size for a in arrays):

@@ -1,6 +1,8 @@
 """`Generator`: where the keys of random streams come from. Its whole state is two integers."""
 
 import math
+import threading
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -38,6 +40,8 @@ class Generator:
 
     def key(self) -> int:
         """The key of the next stream."""
+        if _watch.drawn is not None:
+            _watch.drawn.setdefault(self, self.state)
         self.counter += 1
         return mix((mix(self.seed & _MASK) + self.counter * _GOLDEN) & _MASK)
 
@@ -51,3 +55,35 @@ class Generator:
         u = kernels.random.uniform(self.key(), 2 * n)
         radius = np.sqrt(-2 * np.log1p(-u[:n]))
         return (mean + std * radius * np.cos(2 * np.pi * u[n:])).reshape(shape)
+
+
+class _Watch(threading.local):
+    drawn = None
+
+
+_watch = _Watch()
+
+
+@contextmanager
+def draws():
+    """Gives a dict that collects the generators drawn from in this block, each with its state before."""
+    outer, _watch.drawn = _watch.drawn, {}
+    try:
+        yield _watch.drawn
+    finally:
+        inner, _watch.drawn = _watch.drawn, outer
+        for generator, state in inner.items() if outer is not None else ():
+            outer.setdefault(generator, state)
+
+
+@contextmanager
+def drawn_again(states):
+    """In this block the generators of ``states`` (from `draws`) are where they were then; afterwards, where they are now."""
+    now = {generator: generator.state for generator in states}
+    try:
+        for generator, state in states.items():
+            generator.state = state
+        yield
+    finally:
+        for generator, state in now.items():
+            generator.state = state

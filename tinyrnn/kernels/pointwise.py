@@ -47,12 +47,15 @@ def _kernel(name: str, arguments: tuple, rule: str, dtype: str):
 @functools.cache
 def _cuda_kernel(cupy, name: str, arguments: tuple, rule: str):
     prelude = """
+    #define round rint
     template<typename T> __device__ T sigmoid(T x) { return T(1) / (T(1) + exp(-x)); }
     template<typename T> __device__ T maximum(T a, T b) { return (a > b || a != a) ? a : b; }
     template<typename T> __device__ T minimum(T a, T b) { return (a < b || a != a) ? a : b; }
     template<typename T> __device__ T where(bool c, T a, T b) { return c ? a : b; }
     template<typename T> __device__ T softplus(T x) { return maximum(x, T(0)) + log1p(exp(-fabs(x))); }
-    template<typename T> __device__ T normal_cdf(T x) { return T(0.5) * (T(1) + erf(x * T(0.7071067811865476))); }
+    template<typename T> __device__ T logaddexp(T a, T b) {
+        return a != b ? maximum(a, b) + log1p(exp(-fabs(a - b))) : a + T(0.6931471805599453);
+    }
     """
     inputs = ", ".join(f"T {a}" for a in arguments)
     body = "out = " + typed(rule, "T({})".format)

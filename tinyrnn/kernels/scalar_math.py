@@ -110,7 +110,7 @@ def _float64_functions():
 
 def _library(F, functions):
     exp, tanh = functions()
-    one, zero, half, root = F(1), F(0), F(0.5), F(math.sqrt(0.5))
+    one, zero = F(1), F(0)
 
     @scalar
     def sigmoid(x):
@@ -133,12 +133,53 @@ def _library(F, functions):
         return maximum(x, zero) + F(math.log1p(exp(-abs(x))))
 
     @scalar
-    def normal_cdf(x):
-        return half * (one + F(math.erf(x * root)))
+    def logaddexp(a, b):
+        # the sum of two equal infinities has no difference to take
+        return maximum(a, b) + F(math.log1p(exp(-abs(a - b)))) if a != b else a + F(math.log(2.0))
+
+    @scalar
+    def pow(a, b):
+        return F(a**b)
+
+    @scalar
+    def erf(x):
+        return F(math.erf(x))
 
     @scalar
     def log(x):
         return F(math.log(x))
+
+    @scalar
+    def log1p(x):
+        return F(math.log1p(x))
+
+    @scalar
+    def expm1(x):
+        return F(math.expm1(x))
+
+    @scalar
+    def sqrt(x):
+        return F(math.sqrt(x))
+
+    @scalar
+    def sin(x):
+        return F(math.sin(x))
+
+    @scalar
+    def cos(x):
+        return F(math.cos(x))
+
+    @scalar
+    def floor(x):
+        return F(np.floor(x))
+
+    @scalar
+    def ceil(x):
+        return F(np.ceil(x))
+
+    @scalar
+    def round(x):
+        return F(np.rint(x))
 
     return SimpleNamespace(**{k: v for k, v in locals().items() if hasattr(v, "py_func")})
 

@@ -1,0 +1,122 @@
+"""Array functions under NumPy's names that are composed of ops."""
+
+import math
+
+import numpy as np
+
+from ..autograd import (
+    Tensor,
+    abs,
+    broadcast_to,
+    equal,
+    max,
+    mean,
+    min,
+    not_equal,
+    reshape,
+    sqrt,
+    square,
+    sum,
+    where,
+)
+from ..autograd.pointwise import as_tensor
+from ..autograd.reductions import axes_of, size_along
+from ..autograd.shaping import getitem, place
+from ..errors import DtypeError, ShapeError
+
+__all__ = ["diag", "norm", "repeat", "std", "take", "take_along_axis", "tile", "tril", "triu", "var"]
+
+
+def var(x, /, axis=None, *, correction=0.0, keepdims=False):
+    """Variance over ``axis``: squared deviations summed and divided by ``n - correction``."""
+    x = as_tensor(x)
+    n = size_along(x.shape, axes_of(x, axis))
+    return sum(square(x - mean(x, axis=axis, keepdims=True)), axis=axis, keepdims=keepdims) / (n - correction)
+
+
+def std(x, /, axis=None, *, correction=0.0, keepdims=False):
+    """Standard deviation over ``axis``: the root of ``var``."""
+    return sqrt(var(x, axis=axis, correction=correction, keepdims=keepdims))
+
+
+def norm(x, /, axis=None, ord=2, *, keepdims=False):
+    """Vector norm over ``axis`` (the array API's ``vector_norm``): ``ord`` a number or +-inf; gradient 0 at the origin."""
+    size = abs(as_tensor(x))
+    if ord in (math.inf, -math.inf):
+        return (max if ord > 0 else min)(size, axis=axis, keepdims=keepdims)
+    if ord == 0:
+        return sum(not_equal(size, 0).astype(size.dtype), axis=axis, keepdims=keepdims)
+    if ord == 1:
+        return sum(size, axis=axis, keepdims=keepdims)
+    total = sum(square(size) if ord == 2 else size**ord, axis=axis, keepdims=keepdims)
+    origin = equal(total, 0)
+    safe = where(origin, 1, total)  # so that no infinite slope is multiplied by zero
+    return where(origin, 0, sqrt(safe) if ord == 2 else safe ** (1 / ord))
+
+
+def tile(x, /, reps):
+    """``x`` repeated as a whole, ``reps`` times along each axis."""
+    x = as_tensor(x)
+    reps = (reps,) if isinstance(reps, int) else tuple(reps)
+    ndim = max(len(reps), x.ndim)
+    shape = (1,) * (ndim - x.ndim) + x.shape
+    reps = (1,) * (ndim - len(reps)) + reps
+    x = reshape(x, tuple(m for n in shape for m in (1, n)))
+    x = broadcast_to(x, tuple(m for pair in zip(reps, shape, strict=True) for m in pair))
+    return reshape(x, tuple(r * n for r, n in zip(reps, shape, strict=True)))
+
+
+def repeat(x, /, repeats, axis=None):
+    """Each element along ``axis`` (None: of the elements in one row) ``repeats`` times: a number, or one for each."""
+    x = as_tensor(x)
+    if axis is None:
+        x, axis = reshape(x, -1), 0
+    return take(x, np.repeat(np.arange(x.shape[axis]), repeats), axis=axis)
+
+
+def take(x, indices, /, axis=None):
+    """Elements along ``axis`` (None: of the elements in one row) at integer ``indices [...]``; repeats add their gradients."""
+    x = as_tensor(x)
+    if axis is None:
+        x, axis = reshape(x, -1), 0
+    return getitem(x, (slice(None),) * (axis % x.ndim) + (_integers("take", indices),))
+
+
+def take_along_axis(x, indices, /, axis=-1):
+    """``x[..., indices[..., j, ...], ...]``: along ``axis`` by ``indices`` of as many dimensions as ``x``."""
+    x, indices = as_tensor(x), _integers("take_along_axis", indices)
+    if indices.ndim != x.ndim:
+        raise ShapeError(f"take_along_axis: indices {list(indices.shape)} need the {x.ndim} dimensions of {list(x.shape)}")
+    axis %= x.ndim
+    grid = np.ogrid[tuple(slice(n) for n in x.shape)]
+    return getitem(x, tuple(indices if i == axis else grid[i] for i in range(x.ndim)))
+
+
+def _integers(name, indices):
+    indices = indices.data if isinstance(indices, Tensor) else np.asarray(indices)
+    if indices.dtype.kind not in "iu" and indices.size:
+        raise DtypeError(f"{name}: indices are {indices.dtype}: they must be integers")
+    return indices.astype(np.intp) if not indices.size else indices
+
+
+def _triangle(x, k, keep):
+    x = as_tensor(x)
+    return where(keep(np.ones(x.shape[-2:], bool), k), x, 0)
+
+
+def triu(x, /, k=0):
+    """The last two axes on and above diagonal ``k``, zero below."""
+    return _triangle(x, k, np.triu)
+
+
+def tril(x, /, k=0):
+    """The last two axes on and below diagonal ``k``, zero above."""
+    return _triangle(x, k, np.tril)
+
+
+def diag(x, /, k=0):
+    """Diagonal ``k`` of a matrix, or the matrix that has ``x [n]`` there and is zero elsewhere."""
+    x = as_tensor(x)
+    n = x.shape[0] + abs(k) if x.ndim == 1 else None
+    rows, columns = np.nonzero(np.eye(*((n, n) if n else x.shape), k=k))
+    return place(x, (rows, columns), (n, n)) if x.ndim == 1 else getitem(x, (rows, columns))

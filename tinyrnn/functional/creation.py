@@ -1,0 +1,94 @@
+"""New tensors. ``dtype`` is NumPy's default where it is None; ``device`` is ``"cpu"`` or ``"cuda"``."""
+
+import numpy as np
+
+from ..autograd.pointwise import as_tensor
+from ..autograd.tensor import new
+from ..kernels.arrays import array_module, device_of, require_cupy
+
+# fmt: off
+__all__ = [
+    "arange", "asarray", "eye", "from_dlpack", "full", "full_like", "linspace", "ones", "ones_like", "rand", "randint", "randn",
+    "zeros", "zeros_like",
+]
+# fmt: on
+
+
+def _shape(shape):
+    return (shape,) if isinstance(shape, int) else tuple(shape)
+
+
+def asarray(obj, /, dtype=None, *, device=None):
+    """``obj`` as a tensor that shares its memory where dtype and device allow it (``tr.tensor`` copies)."""
+    t = as_tensor(obj)
+    t = t if dtype is None or t.dtype == dtype else t.astype(dtype)
+    return t if device is None else t.to(device)
+
+
+def from_dlpack(x, /):
+    """A tensor over the memory of ``x`` (a PyTorch, CuPy, NumPy ... array that speaks DLPack), without a copy."""
+    if x.__dlpack_device__()[0] in (1, 3):  # kDLCPU and kDLCUDAHost
+        return as_tensor(np.from_dlpack(x))
+    return as_tensor(require_cupy("cuda").from_dlpack(x))
+
+
+def zeros(shape, *, dtype=None, device="cpu", requires_grad=False):
+    """All 0."""
+    return full(shape, 0.0, dtype=dtype, device=device, requires_grad=requires_grad)
+
+
+def ones(shape, *, dtype=None, device="cpu", requires_grad=False):
+    """All 1."""
+    return full(shape, 1.0, dtype=dtype, device=device, requires_grad=requires_grad)
+
+
+def full(shape, fill_value, *, dtype=None, device="cpu", requires_grad=False):
+    """All ``fill_value``."""
+    return new(np.full(_shape(shape), fill_value, dtype), device, requires_grad)
+
+
+def arange(start, /, stop=None, step=1, *, dtype=None, device="cpu", requires_grad=False):
+    """``start``, ``start + step`` ... below ``stop``; with one argument from 0 to there."""
+    return new(np.arange(*((0, start) if stop is None else (start, stop)), step, dtype=dtype), device, requires_grad)
+
+
+def linspace(start, stop, /, num=50, *, endpoint=True, dtype=None, device="cpu", requires_grad=False):
+    """``num`` evenly spaced numbers from ``start`` to ``stop``."""
+    return new(np.linspace(start, stop, num, endpoint=endpoint, dtype=dtype), device, requires_grad)
+
+
+def eye(n_rows, n_cols=None, /, *, k=0, dtype=None, device="cpu", requires_grad=False):
+    """1 on diagonal ``k``, else 0."""
+    return new(np.eye(n_rows, n_cols, k, dtype or np.float64), device, requires_grad)
+
+
+def zeros_like(x, /, *, dtype=None, requires_grad=False):
+    """All 0, in the shape, dtype and place of ``x``."""
+    return full_like(x, 0, dtype=dtype, requires_grad=requires_grad)
+
+
+def ones_like(x, /, *, dtype=None, requires_grad=False):
+    """All 1, in the shape, dtype and place of ``x``."""
+    return full_like(x, 1, dtype=dtype, requires_grad=requires_grad)
+
+
+def full_like(x, /, fill_value, *, dtype=None, requires_grad=False):
+    """All ``fill_value``, in the shape, dtype and place of ``x``."""
+    data = as_tensor(x).data
+    return new(array_module(data).full(data.shape, fill_value, dtype or data.dtype), device_of(data), requires_grad)
+
+
+def rand(shape, *, generator, low=0.0, high=1.0, dtype=None, device="cpu", requires_grad=False):
+    """Evenly distributed in ``[low, high)``, from a `Generator`."""
+    return new(generator.uniform(low, high, _shape(shape)).astype(dtype or np.float64), device, requires_grad)
+
+
+def randn(shape, *, generator, mean=0.0, std=1.0, dtype=None, device="cpu", requires_grad=False):
+    """Normally distributed, from a `Generator`."""
+    return new(generator.normal(mean, std, _shape(shape)).astype(dtype or np.float64), device, requires_grad)
+
+
+def randint(low, high, shape, *, generator, dtype=None, device="cpu"):
+    """Integers in ``[low, high)``, evenly distributed, from a `Generator`."""
+    values = np.floor(generator.uniform(low, high, _shape(shape)))
+    return new(values.astype(dtype or np.int64), device)

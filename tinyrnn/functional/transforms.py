@@ -1,0 +1,197 @@
+"""More derivatives of functions (the gradient is in ``autograd/transforms.py``), and functions with one of their own.
+
+"A structure" is a Tensor or array, or a list, tuple or dict of structures, or a Module.
+"""
+
+import functools
+
+import numpy as np
+
+from ..autograd import Tensor, grad, reshape, stack, sum
+from ..autograd.pointwise import as_tensor
+from ..autograd.tape import Op, backpropagate, is_recording, mark, record, recording, walk
+from ..autograd.transforms import Recorded, found_or_zero, fresh, positions_of, tree_leaves, tree_map
+from ..errors import GradientError, ShapeError
+from ..kernels.generator import drawn_again, draws
+from .creation import zeros_like
+
+__all__ = ["checkpoint", "custom_vjp", "hessian", "hvp", "jacobian", "jvp", "vjp"]
+
+
+def vjp(f, *primals):
+    """``(f(*primals), pullback)``: ``pullback(g)`` is the tuple of ``g``'s products with the Jacobians, one a primal.
+
+    ``g`` has the structure of ``f``'s value. The pullback may be called many times.
+    """
+    run = Recorded(f, primals, range(len(primals)), {})
+
+    def pullback(g):
+        return run.shaped(run.pull(_like("vjp", g, run.outputs), keep=True))
+
+    return run.value, pullback
+
+
+def jvp(f, primals, tangents):
+    """``(f(*primals), tangents_out)``: the derivative of ``f`` in the direction ``tangents``, in the structure of its value.
+
+    ``primals`` and ``tangents`` are tuples of structures, or one structure for a function of one argument. The product with
+    the Jacobian is the derivative of a VJP by its cotangent, in which it is linear: two walks back make one forward.
+    """
+    primals, tangents = (x if isinstance(x, tuple) else (x,) for x in (primals, tangents))
+    run = Recorded(f, primals, range(len(primals)), {})
+    directions = _like("jvp", tangents, run.leaves)
+    u = [zeros_like(y, requires_grad=True) for y in run.outputs]
+    nested, run.nested = run.nested, True
+    back = [(g.node, t) for g, t in zip(run.pull(u), directions, strict=True) if g.node is not None]
+    found = backpropagate(back, create_graph=nested, targets={x.node for x in u})
+    out = iter([found_or_zero(found, x) for x in u])
+    return tree_map(lambda y: y if nested else as_tensor(y).detach(), run.value), tree_map(lambda _: next(out), run.value)
+
+
+def _like(name, tree, values) -> list:
+    """The leaves of ``tree`` as tensors, one for each of ``values`` and of its shape."""
+    leaves = [as_tensor(x) for x in tree_leaves(tree)]
+    shapes = [list(x.shape) for x in values]
+    if [list(x.shape) for x in leaves] != shapes:
+        raise ShapeError(f"{name}: shapes {[list(x.shape) for x in leaves]} were given, {shapes} are needed")
+    return leaves
+
+
+def jacobian(f, argnums=0):
+    """A function that returns all derivatives of ``f``'s value ``[*out]`` by an argument ``[*in]``: ``[*out, *in]``.
+
+    For structures: in the structure of the value, each leaf in the structure of the argument; for a tuple ``argnums`` a tuple.
+    """
+
+    @functools.wraps(f)
+    def wrapped(*args, **kwargs):
+        run = Recorded(f, args, positions_of(argnums), kwargs)
+        position = iter(range(len(run.outputs)))
+
+        def derivatives(_):
+            k = next(position)
+            y, rows = run.outputs[k], []
+            for one in np.eye(y.data.size, dtype=y.dtype):
+                cotangents = [None] * len(run.outputs)
+                cotangents[k] = as_tensor(one.reshape(y.shape)).to(y.device)
+                rows.append(run.pull(cotangents, keep=True))
+            shaped = run.shaped(
+                reshape(stack([row[i] for row in rows]), y.shape + x.shape)
+                if rows
+                else Tensor(np.zeros(y.shape + x.shape, y.dtype))
+                for i, x in enumerate(run.leaves)
+            )
+            return shaped if isinstance(argnums, tuple) else shaped[0]
+
+        return tree_map(derivatives, run.value)
+
+    return wrapped
+
+
+def hessian(f, argnums=0):
+    """A function that returns the second derivatives of a function of one value: the Jacobian of its gradient."""
+    return jacobian(grad(f, argnums), argnums)
+
+
+def hvp(f, primals, tangents):
+    """The Hessian of ``f`` at ``primals`` times ``tangents``, without forming it: in the structure of ``primals``.
+
+    ``primals`` and ``tangents`` are tuples of structures, or one structure for a function of one argument.
+    """
+    single = not isinstance(primals, tuple)
+    primals = (primals,) if single else primals
+    argnums = tuple(range(len(primals)))
+
+    def slope(*xs):
+        gradients = tree_leaves(grad(f, argnums)(*xs))
+        directions = _like("hvp", tangents, gradients)
+        return functools.reduce(lambda a, b: a + b, [sum(g * t) for g, t in zip(gradients, directions, strict=True)])
+
+    found = grad(slope, argnums)(*primals)
+    return found[0] if single else found
+
+
+class custom_vjp:
+    """Decorator for a function whose derivative is given by hand, as in JAX::
+
+        @tr.custom_vjp
+        def log1pexp(x):
+            return tr.log(1 + tr.exp(x))
+
+
+        log1pexp.defvjp(lambda x: (log1pexp(x), x), lambda x, g: (g * tr.sigmoid(x),))
+
+    ``forward(*args)`` returns the value (a Tensor) and what ``backward`` needs; ``backward(needed, g)`` returns one gradient
+    for each argument, None for what has none. Both are written in tensor ops, so higher orders work.
+    """
+
+    def __init__(self, f):
+        functools.update_wrapper(self, f)
+        self._f, self._op = f, None
+
+    def defvjp(self, forward, backward):
+        """Give the derivative."""
+
+        def vjp(g, needed, positions, count):
+            found = backward(needed, g)
+            found = found if isinstance(found, tuple | list) else (found,)
+            if len(found) != count:
+                raise GradientError(f"{self.__name__}: backward returned {len(found)} gradients for {count} arguments")
+            return [None if found[i] is None else as_tensor(found[i]) for i in positions]
+
+        self._op = Op(self.__name__, forward, vjp, inputs=(), listed=False)
+
+    def __call__(self, *args):
+        positions = [i for i, x in enumerate(args) if isinstance(x, Tensor)]
+        if not (is_recording() and any(args[i].requires_grad for i in positions)):
+            return self._f(*args)
+        if self._op is None:
+            raise GradientError(f"{self.__name__} has no derivative yet: call {self.__name__}.defvjp(forward, backward)")
+        # Inside, the arguments are inputs of their own, so that `needed` depends on them and not on what made them.
+        y, needed = self._op.forward(*[fresh(x) if isinstance(x, Tensor) and x.requires_grad else x for x in args])
+        params = {"needed": needed, "positions": positions, "count": len(args)}
+        return record(self._op, tuple(args[i] for i in positions), params, as_tensor(y).data)
+
+
+def checkpoint(f):
+    """``f``, forgetting its intermediate values and computing them again in backward: less memory for more time.
+
+    ``f`` takes and returns Tensors (or a tuple of them). It may close over tensors that require gradients (which must not
+    change before backward), and draw from `Generator`s: it draws the same again (Chen et al. 2016, "Training deep nets with
+    sublinear memory cost").
+    """
+
+    @functools.wraps(f)
+    def wrapped(*args):
+        if not is_recording():
+            return f(*args)
+        inputs = [as_tensor(x) for x in args]
+        start = mark()
+        attached = [x if x.node is None else fresh(x) for x in inputs]
+        with draws() as drawn:
+            value = f(*attached)
+        outs = value if isinstance(value, tuple) else (value,)
+        tape = walk([y.node for y in outs], start) - {x.node for x in attached}
+        # What f closed over: older nodes that its own tape ends in. They are inputs of the op like the arguments.
+        closed = {p for node in tape for p in node.parents if p is not None and p.number < start}
+        inputs += [Tensor(outs[0].data, node) for node in closed]
+        arrays = tuple(y.data for y in outs)
+        params = {"f": f, "drawn": drawn, "count": len(args)}
+        return record(_checkpoint, tuple(inputs), params, arrays if isinstance(value, tuple) else arrays[0])
+
+    return wrapped
+
+
+def _run_again(g, inputs, f, drawn, count):
+    create_graph = is_recording()
+    with recording(), drawn_again(drawn):
+        again = [x if x.node is None else fresh(x) for x in inputs[:count]]
+        value = f(*again)
+    outs, gs = (value, g) if isinstance(value, tuple) else ((value,), [g])
+    nodes = [x.node for x in again] + [x.node for x in inputs[count:]]
+    roots = [(y.node, gi) for y, gi in zip(outs, gs, strict=True) if y.node is not None]
+    found = backpropagate(roots, create_graph=create_graph, targets={n for n in nodes if n is not None})
+    return [found.get(node) for node in nodes]
+
+
+_checkpoint = Op("checkpoint", None, _run_again, inputs=(), listed=False)

@@ -1,0 +1,35 @@
+"""The plain NumPy form of the row kernels: what they must agree with, and what serves dtypes and devices they do not take."""
+
+import numpy as np
+
+from .arrays import array_module
+
+
+def softmax(x):
+    e = np.exp(x - x.max(axis=-1, keepdims=True))
+    return e / e.sum(axis=-1, keepdims=True)
+
+
+def log_softmax(x):
+    return x - logsumexp(x)[..., None]
+
+
+def logsumexp(x):
+    top = x.max(axis=-1, keepdims=True, initial=-np.inf)
+    top = np.where(np.isfinite(top), top, 0)
+    with np.errstate(divide="ignore"):  # the sum over nothing
+        return np.log(np.exp(x - top).sum(axis=-1)) + top[..., 0]
+
+
+def cross_entropy(logits, *, ids):
+    """The plain form of the fused kernel: loss ``[n]`` of logits ``[n, classes]`` and ids ``[n]``."""
+    xp, top = array_module(logits), logits.max(axis=-1)
+    return xp.log(xp.exp(logits - top[:, None]).sum(axis=-1)) + top - logits[xp.arange(len(ids)), xp.asarray(ids)]
+
+
+def cross_entropy_grad(g, logits, *, ids):
+    xp = array_module(logits)
+    e = xp.exp(logits - logits.max(axis=-1, keepdims=True))
+    e /= e.sum(axis=-1, keepdims=True)
+    e[xp.arange(len(ids)), xp.asarray(ids)] -= 1
+    return e * g[:, None]

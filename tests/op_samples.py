@@ -38,11 +38,11 @@ def reduced(x=None):
 
 
 IDS = np.array([1, 0, 3, 3, 2])
-SAMPLES = {name: binary(any_value, any_value) for name in ("add", "subtract", "multiply")}
+SAMPLES = {name: binary(any_value, any_value) for name in ("add", "subtract", "multiply", "logaddexp")}
 SAMPLES |= {name: binary(away_from_zero, away_from_zero) for name in ("maximum", "minimum")}
 COMPARISONS = ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal")
 SAMPLES |= {name: [((N((3, 4)), N(4)), {})] for name in COMPARISONS}
-SAMPLES |= {name: [((N((3, 4)) > 0, N(4) > 0), {})] for name in ("logical_and", "logical_or")}
+SAMPLES |= {name: [((N((3, 4)) > 0, N(4) > 0), {})] for name in ("logical_and", "logical_or", "logical_xor")}
 SAMPLES["logical_not"] = [((N((3, 4)) > 0,), {})]
 SAMPLES["divide"] = binary(any_value, away_from_zero)
 SAMPLES["power"] = [*binary(positive, any_value), ((N((3, 4)), 3), {}), ((N((3, 4)), 0), {}), ((2.0, N((3, 4))), {})]
@@ -55,11 +55,18 @@ for _name in ["sqrt", "log", "log1p"]:
 SAMPLES["where"] = [((np.asarray(N(a) > 0), any_value(*a), any_value(*b)), {}) for a, b in PAIRS] + [
     ((N((3, 4)) > 0, N((3, 4)), 2.0), {})
 ]
-SAMPLES["clip"] = [((away_from_zero(3, 4), -0.9, 0.7), {}), ((N(5), -np.inf, np.inf), {})]
+SAMPLES["clip"] = [
+    ((away_from_zero(3, 4), -0.9, 0.7), {}),
+    ((N(5), -np.inf, np.inf), {}),
+    ((away_from_zero(3, 4), np.full(4, -0.2), np.full((3, 1), 0.8)), {}),
+    ((away_from_zero(3, 4), np.full(4, 0.9), np.full(4, -0.9)), {}),
+]
 SAMPLES["clip_grad"] = [((N((3, 4)), away_from_zero(3, 4), -0.9, 0.7), {})]
 SAMPLES |= {name: binary(any_value, away_from_zero) for name in ("tanh_grad", "sigmoid_grad", "relu_grad")}
 SAMPLES["larger_share"] = [((N((3, 4)), away_from_zero(3, 4), 2 * away_from_zero(3, 4)), {})]
-SAMPLES |= {name: reduced() for name in ("sum", "mean", "max", "min")}
+SAMPLES |= {name: reduced() for name in ("sum", "mean", "max", "min", "prod", "all", "any", "count_nonzero")}
+SAMPLES["prod"] += reduced(np.array([[1.5, 0.0, 2.0], [0.0, 0.0, 3.0]]))
+SAMPLES |= {name: [((np.array([1.0, np.nan, np.inf, -np.inf]),), {})] for name in ("isnan", "isinf", "isfinite")}
 SAMPLES["cumsum"] = [((N((3, 4)),), {"axis": a}) for a in (0, 1)]
 SAMPLES |= {name: [((N((3, 4)),), {"axis": 1, "keepdims": False})] for name in ("argmax", "argmin")}
 SAMPLES |= {
@@ -69,6 +76,9 @@ SAMPLES["reshape"] = [((N((3, 4)),), {"newshape": (2, 6)}), ((N((3, 4)).T,), {"n
 SAMPLES["permute_dims"] = [((N((2, 3, 4)),), {"axes": (2, 0, 1)})]
 SAMPLES["broadcast_to"] = [((N((3, 1)),), {"to": (2, 3, 4)}), ((any_value(),), {"to": (2,)})]
 SAMPLES["flip"] = [((N((3, 4)),), {"axis": a}) for a in (None, 0, (0, 1))]
+SAMPLES["roll"] = [((N((3, 4)),), {"shift": 2, "axis": a}) for a in (None, 0)]
+SAMPLES["roll"] += [((N((3, 4)),), {"shift": (1, -1), "axis": (0, 1)})]
+SAMPLES["pad"] = [((N((3, 4)),), {"widths": [(1, 0), (0, 2)], "value": 3.0})]
 SAMPLES["astype"] = [((N((3, 4)),), {"dtype": np.dtype(np.float64)})]
 SAMPLES["to"] = [((N((3, 4)),), {"device": "cpu", "source": "cpu"})]
 _KEYS = [1, (slice(None), 2), (slice(0, 3, 2), None), (Ellipsis, -1), np.array([0, 2, 2]), (np.array([0, 1]), np.array([3, 3]))]
@@ -88,3 +98,8 @@ SAMPLES["scatter_rows"] = [((N((5, 3)),), {"ids": IDS, "rows": 4})]
 SAMPLES["dropout"] = [((N((3, 4)),), {"p": 0.4, "key": 11})]
 SAMPLES["cross_entropy"] = [((N((5, 4)),), {"ids": IDS})]
 SAMPLES["cross_entropy_grad"] = [((N(5), N((5, 4))), {"ids": IDS})]
+SAMPLES["einsum"] = [((N((3, 4)), N((4, 2))), {"terms": ("ij", "jk"), "output": "ik"})]
+SAMPLES["einsum"] += [((N((2, 3)), N((2, 3)), N(2)), {"terms": ("ij", "ik", "i"), "output": "k"})]
+_LOGP = np.log(_rng.dirichlet(np.ones(3), (4, 3)))
+_CTC = {"targets": np.array([[1, 2], [2, 2], [1, 0]]), "steps": np.array([4, 3, 2]), "lengths": np.array([2, 2, 0])}
+SAMPLES["ctc"] = [((_LOGP,), {**_CTC, "blank": 0})]

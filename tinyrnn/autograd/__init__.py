@@ -1,16 +1,13 @@
 """Floor 1: differentiable arrays. Knows nothing of cells, compilers or files."""
 
-from . import linalg, neural, pointwise, reductions, shaping, transforms
+from . import linalg, pointwise, reductions, shaping
 from .check import check_grad
 from .linalg import *
-from .neural import *
 from .pointwise import *
 from .reductions import *
 from .shaping import *
 from .tape import Tensor, no_grad
 from .tensor import tensor
-from .transforms import *
 
 __all__ = ["Tensor", "check_grad", "no_grad", "tensor"]
-__all__ += linalg.__all__ + neural.__all__ + pointwise.__all__ + reductions.__all__ + shaping.__all__
-__all__ += transforms.__all__
+__all__ += linalg.__all__ + pointwise.__all__ + reductions.__all__ + shaping.__all__

@@ -46,14 +46,14 @@ def matmul(x1, x2, /):
         ShapeError: the inner sizes differ.
     """
     a, b = as_tensor(x1), as_tensor(x2)
-    if not (a.ndim and b.ndim):
+    left, right = a.data.shape, b.data.shape
+    if not (left and right):
         raise ShapeError("matmul: operands need at least one axis: use * to scale by a number")
-    inner = b.shape[-2] if b.ndim > 1 else b.shape[0]
-    if a.shape[-1] != inner:
+    inner = right[-2] if len(right) > 1 else right[0]
+    if left[-1] != inner:
         raise ShapeError(
-            f"matmul: {list(a.shape)} @ {list(b.shape)}: inner sizes {a.shape[-1]} and {inner} differ: "
-            "transpose or reshape one of them"
+            f"matmul: {list(left)} @ {list(right)}: inner sizes {left[-1]} and {inner} differ: transpose or reshape one of them"
         )
-    if a.ndim > 2 and b.ndim == 2:  # one large product instead of a batch of small ones, forward and backward
-        return reshape(apply(_matmul, _rows(a), b), (*a.shape[:-1], b.shape[-1]))
+    if len(left) > 2 and len(right) == 2:  # one large product instead of a batch of small ones, forward and backward
+        return reshape(apply(_matmul, _rows(a), b), (*left[:-1], right[-1]))
     return apply(_matmul, a, b)

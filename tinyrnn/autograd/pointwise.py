@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import kernels
 from ..errors import DtypeError
-from .tape import NONE, Op, Tensor, apply, explained, record
+from .tape import NONE, Node, Op, Tensor, apply, explained, record, state
 
 # fmt: off
 __all__ = [
@@ -39,8 +39,18 @@ def operand(x):
 
 def as_tensor(x) -> Tensor:
     """``x`` as a Tensor: for functions that look at shapes, where a bare number will not do."""
+    if type(x) is Tensor:
+        return x
     x = operand(x)
     return x if isinstance(x, Tensor) else Tensor(np.asarray(x))
+
+
+def _plain(x):
+    """``x`` as an operand, what the loop gets for it, and its node: none."""
+    if type(x) is float or type(x) is int:
+        return x, x, None
+    x = operand(x)
+    return x, x.data if type(x) is Tensor else x, None
 
 
 def pointwise(name, rule, loop=None, doc=None, **vjps):
@@ -56,23 +66,45 @@ def pointwise(name, rule, loop=None, doc=None, **vjps):
 
     op = Op(name, loop, vjps, inputs=inputs, rule=rule)
 
-    # One function for each number of inputs, with no list and no loop: small arrays pay for every Python instruction.
+    keeps, keeps_output, differentiable = op.keeps, op.keeps_output, bool(vjps)
+
+    # `apply` written out for one and two inputs: small arrays pay for every Python instruction.
     def unary(x, /):
-        x = x if type(x) is Tensor else operand(x)
+        x = x if type(x) is Tensor else as_tensor(x)
         try:
-            out = loop(x.data if type(x) is Tensor else x)
+            out = loop(x.data)
         except Exception as error:
             raise explained(op, (x,), error) from error
-        return record(op, (x,), NONE, out)
+        if type(out) is not np.ndarray:
+            return record(op, (x,), NONE, out)
+        if x.node is None or not differentiable or not state.recording:
+            return Tensor(out)
+        y = Tensor(out, Node(op, (x.node,), NONE, out, (x,) if keeps[0] else None))
+        if keeps_output:
+            y.node.output = out, y.shared_version()
+        return y
 
     def binary(x1, x2, /):
-        x1 = x1 if type(x1) is Tensor else operand(x1)
-        x2 = x2 if type(x2) is Tensor else operand(x2)
+        if type(x1) is Tensor:
+            a, n1 = x1.data, x1.node
+        else:
+            x1, a, n1 = _plain(x1)
+        if type(x2) is Tensor:
+            b, n2 = x2.data, x2.node
+        else:
+            x2, b, n2 = _plain(x2)
         try:
-            out = loop(x1.data if type(x1) is Tensor else x1, x2.data if type(x2) is Tensor else x2)
+            out = loop(a, b)
         except Exception as error:
             raise explained(op, (x1, x2), error) from error
-        return record(op, (x1, x2), NONE, out)
+        if type(out) is not np.ndarray:
+            return record(op, (x1, x2), NONE, out)
+        if (n1 is None and n2 is None) or not differentiable or not state.recording:
+            return Tensor(out)
+        y = Tensor(out, Node(op, (n1, n2), NONE, out, (x1 if keeps[0] else None, x2 if keeps[1] else None)))
+        if keeps_output:
+            y.node.output = out, y.shared_version()
+        return y
 
     def ternary(x1, x2, x3, /):
         return apply(op, operand(x1), operand(x2), operand(x3))
@@ -117,7 +149,7 @@ sigmoid = pointwise("sigmoid", "sigmoid(x)", None, "Logistic sigmoid 1 / (1 + ex
 softplus = pointwise("softplus", "softplus(x)", None, "log(1 + exp(x)) without overflow", x=lambda g, x: g * sigmoid(x))
 erf = pointwise("erf", "erf(x)", None, "Error function", x=lambda g, x: g * exp(-square(x)) * 1.1283791670955126)
 relu = pointwise("relu", "maximum(x, 0)", lambda x: np.maximum(x, 0), "Rectifier", x=lambda g, y: relu_grad(g, y))
-sign = pointwise("sign", "where(x == x, (x > 0) - (x < 0), x)", np.sign, "Sign, of zero 0", x=_flat)
+sign = pointwise("sign", "where(x > 0, 1, where(x < 0, -1, x))", np.sign, "Sign, of zero 0", x=_flat)
 floor = pointwise("floor", "floor(x)", np.floor, "Next integer below", x=_flat)
 ceil = pointwise("ceil", "ceil(x)", np.ceil, "Next integer above", x=_flat)
 round = pointwise("round", "round(x)", np.round, "Nearest integer, of two the even one", x=_flat)

@@ -8,7 +8,7 @@ from ..errors import ShapeError
 from ..kernels import row_kernel
 from .pointwise import as_tensor, equal, exp, where
 from .shaping import broadcast_to, expand_dims, flip, permute_dims, reshape, swapaxes
-from .tape import Op, apply
+from .tape import Op, Tensor, apply
 
 # fmt: off
 __all__ = [
@@ -33,8 +33,10 @@ def axes_of(x, axis):
     """``axis`` as None or a tuple of non-negative ints."""
     if axis is None:
         return None
-    axes = axis if isinstance(axis, tuple) else (axis,)
     ndim = x.data.ndim
+    if type(axis) is int and 0 <= axis < ndim:
+        return (axis,)
+    axes = axis if isinstance(axis, tuple) else (axis,)
     for a in axes:
         if not -ndim <= a < ndim:
             raise IndexError(f"axis {a} is out of range for a tensor of {ndim} dimensions: use {-ndim} to {ndim - 1}")
@@ -78,10 +80,16 @@ def _prod_vjp(g, x, y, axis, keepdims):
 def reduction(loop, vjp=None, doc=""):
     """Enter a reduction under the name of NumPy's ``loop`` into the table and return its public function."""
     name = loop.__name__
-    op = Op(name, lambda x, *, axis, keepdims: loop(x, axis=axis, keepdims=keepdims), {"x": vjp} if vjp else None)
+
+    def forward(x, *, axis, keepdims):
+        return getattr(x, name)(axis, keepdims=keepdims)  # the method is the function without its dispatch
+
+    if not hasattr(np.ndarray, name):
+        forward = lambda x, *, axis, keepdims: loop(x, axis=axis, keepdims=keepdims)  # noqa: E731
+    op = Op(name, forward, {"x": vjp} if vjp else None)
 
     def function(x, /, axis=None, keepdims=False):
-        x = as_tensor(x)
+        x = x if type(x) is Tensor else as_tensor(x)
         return apply(op, x, axis=axes_of(x, axis), keepdims=keepdims)
 
     function.__name__ = function.__qualname__ = name

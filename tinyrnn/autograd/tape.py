@@ -20,7 +20,6 @@ from ..errors import ChangedInPlaceError, DeviceError, DtypeError, GradientError
 from ..kernels.arrays import array_module, device_of
 
 TABLE: dict[str, "Op"] = {}  # every op by name: the gradient check, the documentation and the compiler read it
-ALL = range(2**31)  # in Op.keeps: every input, however many
 
 _numbers = itertools.count()
 
@@ -29,17 +28,17 @@ class _State(threading.local):
     recording = True
 
 
-_state = _State()
+state = _State()
 
 
 @contextmanager
 def _set_recording(value: bool):
-    previous = _state.recording
-    _state.recording = value
+    previous = state.recording
+    state.recording = value
     try:
         yield
     finally:
-        _state.recording = previous
+        state.recording = previous
 
 
 def no_grad():
@@ -59,7 +58,7 @@ def mark() -> int:
 
 def is_recording() -> bool:
     """False inside ``no_grad()`` of this thread."""
-    return _state.recording
+    return state.recording
 
 
 class Op:
@@ -79,7 +78,19 @@ class Op:
         listed: enter it into ``TABLE``; False for what is no function of arrays alone.
     """
 
-    __slots__ = ("name", "forward", "inputs", "rule", "view", "vjps", "joint", "keeps", "keeps_output", "keeps_shapes")
+    __slots__ = (
+        "name",
+        "forward",
+        "inputs",
+        "rule",
+        "view",
+        "vjps",
+        "joint",
+        "keeps",
+        "keeps_inputs",
+        "keeps_output",
+        "keeps_shapes",
+    )
 
     def __init__(self, name, forward, vjps=None, *, inputs=None, rule=None, view=False, listed=True):
         self.name, self.forward, self.rule, self.view = name, forward, rule, view
@@ -90,7 +101,8 @@ class Op:
         self.inputs = inputs
         needed = {n: tuple(inspect.signature(f).parameters)[1:] for n, f in vjps.items()}
         used = set().union(*needed.values())
-        self.keeps = ALL if "inputs" in used else tuple(i for i, n in enumerate(inputs) if n in used)
+        self.keeps = "inputs" in used or tuple(n in used for n in inputs)
+        self.keeps_inputs = self.keeps is True or any(self.keeps)
         self.keeps_output, self.keeps_shapes = "y" in used, "shape" in used
         self.vjps = {n: _bind(f, needed[n], inputs) for n, f in vjps.items()}
         if "*" not in vjps:  # by position, for speed
@@ -138,15 +150,11 @@ class Node:
     __slots__ = ("op", "parents", "params", "shape", "dtype", "number", "grad", "hooks")  # what it is
     __slots__ += ("saved", "output", "shapes", "__weakref__")  # what its VJPs need
 
-    def __init__(self, op, parents, params, data, inputs=()):
+    def __init__(self, op, parents, params, data, saved=None):
         self.op, self.parents, self.params, self.shape, self.dtype = op, parents, params, data.shape, data.dtype
+        self.saved = saved
         self.number = next(_numbers)
-        self.grad = self.saved = self.output = self.hooks = None
-        if inputs:
-            if op.keeps:
-                self.saved = inputs if len(op.keeps) >= len(inputs) else {i: inputs[i] for i in op.keeps}
-            if op.keeps_shapes:
-                self.shapes = [x.data.shape if type(x) is Tensor else () for x in inputs]
+        self.grad = self.output = self.hooks = None
 
     def restore_output(self):
         data, version = self.output
@@ -154,8 +162,7 @@ class Node:
 
     def check_versions(self):
         """Raise if a saved value was changed in place: versions and nodes are numbered by one counter."""
-        saved = self.saved.values() if type(self.saved) is dict else self.saved or ()
-        versions = [x.version for x in saved if type(x) is Tensor]
+        versions = [x.version for x in self.saved or () if type(x) is Tensor]
         if self.output is not None:
             versions.append(self.output[1])
         if any(v is not None and v[0] > self.number for v in versions):
@@ -246,36 +253,43 @@ def apply(op: Op, *inputs, **params):
 
 def record(op, inputs, params, out):
     """``out``, computed by ``op`` from ``inputs``, as a tensor (or a tuple of them) with its place on the tape."""
-    if len(inputs) == 2:  # spelled out: this is most of what a small op costs
-        a, b = inputs
-        parents = (a.node if type(a) is Tensor else None, b.node if type(b) is Tensor else None)
-        recorded = parents[0] is not None or parents[1] is not None
-    else:
-        parents = tuple([x.node if type(x) is Tensor else None for x in inputs])
-        recorded = any(parents)
-    recorded = recorded and _state.recording and op.vjps
     if type(out) is tuple:
-        return _record_many(op, inputs, params, out, parents if recorded else None)
+        return _record_many(op, inputs, params, out)
     if type(out) is not np.ndarray and (isinstance(out, np.generic) or not hasattr(out, "shape")):
-        out = np.asarray(out)
-    version = inputs[0].shared_version() if op.view else None
-    if not recorded or out.dtype.kind != "f":
-        return Tensor(out, None, version)
-    y = Tensor(out, Node(op, parents, params, out, inputs), version)
-    if op.keeps_output:
-        y.node.output = out, y.shared_version()
+        out = np.asarray(out)  # a scalar stands for a 0-d array
+    y = Tensor(out, None, inputs[0].shared_version() if op.view else None)
+    if out.dtype.kind == "f":
+        y.node = _node(op, inputs, params, out)
+        if op.keeps_output and y.node is not None:
+            y.node.output = out, y.shared_version()
     return y
 
 
-def _record_many(op, inputs, params, outs, parents):
-    ys = tuple(Tensor(out, None, inputs[0].shared_version() if op.view else None) for out in outs)
-    if parents:
-        node = Node(op, parents, params, outs[0], inputs)
+def _record_many(op, inputs, params, outs):
+    ys = tuple([Tensor(out, None, inputs[0].shared_version() if op.view else None) for out in outs])
+    node = _node(op, inputs, params, outs[0])
+    if node is not None:
         node.shape, node.dtype = [out.shape for out in outs], [out.dtype for out in outs]
         for i, y in enumerate(ys):
             if y.data.dtype.kind == "f":
                 y.node = Node(ITEM, (node,), {"i": i}, y.data)
     return ys
+
+
+def _node(op, inputs, params, out):
+    """The node of this application, or None where nothing is to be recorded."""
+    parents = tuple([x.node if type(x) is Tensor else None for x in inputs])
+    if not (op.vjps and state.recording and any(parents)):
+        return None
+    saved = None
+    if op.keeps is True:
+        saved = inputs
+    elif op.keeps_inputs:
+        saved = [x if k else None for x, k in zip(inputs, op.keeps, strict=True)]
+    node = Node(op, parents, params, out, saved)
+    if op.keeps_shapes:
+        node.shapes = [x.data.shape if type(x) is Tensor else () for x in inputs]
+    return node
 
 
 def explained(op, inputs, error):
@@ -383,7 +397,8 @@ def backpropagate(roots, *, create_graph=False, retain_graph=False, targets=None
                 node.check_versions()
                 for parent, gi in _gradients(node, g, useful):
                     gi = fit(gi, parent.shape, parent.dtype)
-                    sums.add(parent, gi, fresh=gi is not g and gi.data.base is None)
+                    # A joint VJP may give one array to two inputs, or an array that someone else holds.
+                    sums.add(parent, gi, fresh=gi is not g and gi.data.base is None and not node.op.joint)
                 if not (retain_graph or create_graph):
                     node.free()
     return found

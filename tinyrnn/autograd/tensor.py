@@ -1,5 +1,6 @@
 """Making tensors, and the methods and operators of `Tensor`: the functions of the op files under NumPy's method names."""
 
+import operator
 import weakref
 
 import numpy as np
@@ -179,9 +180,8 @@ def _reflected(function):
     return lambda self, other: function(other, self)
 
 
-for _name in ("shape", "dtype", "ndim", "size"):
-    setattr(Tensor, _name, property(lambda self, n=_name: getattr(self.data, n), doc=f"NumPy's ``{_name}``."))
-Tensor.nbytes = property(lambda self: self.data.nbytes, doc="Size in bytes.")
+for _name in ("shape", "dtype", "ndim", "size", "nbytes"):
+    setattr(Tensor, _name, property(operator.attrgetter(f"data.{_name}"), doc=f"NumPy's ``{_name}``."))
 Tensor.device = property(lambda self: device_of(self.data), doc="``'cpu'`` or ``'cuda'``.")
 Tensor.T = property(lambda self: shaping.permute_dims(self, range(self.ndim)[::-1]), doc="Axes reversed.")
 Tensor.mT = property(shaping.matrix_transpose, doc="The last two axes exchanged.")

@@ -58,9 +58,8 @@ def tile(x, /, reps):
     """``x`` repeated as a whole, ``reps`` times along each axis."""
     x = as_tensor(x)
     reps = (reps,) if isinstance(reps, int) else tuple(reps)
-    ndim = max(len(reps), x.ndim)
-    shape = (1,) * (ndim - x.ndim) + x.shape
-    reps = (1,) * (ndim - len(reps)) + reps
+    shape = (1,) * (len(reps) - x.ndim) + x.shape
+    reps = (1,) * (x.ndim - len(reps)) + reps
     x = reshape(x, tuple(m for n in shape for m in (1, n)))
     x = broadcast_to(x, tuple(m for pair in zip(reps, shape, strict=True) for m in pair))
     return reshape(x, tuple(r * n for r, n in zip(reps, shape, strict=True)))
@@ -117,6 +116,7 @@ def tril(x, /, k=0):
 def diag(x, /, k=0):
     """Diagonal ``k`` of a matrix, or the matrix that has ``x [n]`` there and is zero elsewhere."""
     x = as_tensor(x)
-    n = x.shape[0] + abs(k) if x.ndim == 1 else None
-    rows, columns = np.nonzero(np.eye(*((n, n) if n else x.shape), k=k))
-    return place(x, (rows, columns), (n, n)) if x.ndim == 1 else getitem(x, (rows, columns))
+    if x.ndim == 1:
+        n = len(x) + int(np.abs(k))
+        return place(x, np.nonzero(np.eye(n, k=k)), (n, n))
+    return getitem(x, np.nonzero(np.eye(*x.shape, k=k)))

@@ -1,11 +1,12 @@
-"""Functions of the field written in tensor ops alone: normalisation, attention, convolution over time."""
+"""Functions that layers are made of: embedding, linear, dropout, normalisation, attention, convolution over time."""
 
 import math
 
 import numpy as np
 
+from .. import kernels
 from ..autograd import (
-    dropout,
+    Tensor,
     matmul,
     matrix_transpose,
     mean,
@@ -17,10 +18,70 @@ from ..autograd import (
     where,
 )
 from ..autograd.pointwise import as_tensor
-from ..errors import ShapeError
+from ..autograd.tape import Op, apply
+from ..errors import InputError, ShapeError
+from ..kernels.arrays import array_module
 from .arrays import tril
 
-__all__ = ["batch_norm", "conv1d", "layer_norm", "scaled_dot_product_attention"]
+__all__ = ["batch_norm", "conv1d", "dropout", "embedding", "layer_norm", "linear", "scaled_dot_product_attention"]
+
+# ------------------------------------------------------------------ embedding
+
+
+def _rows(table, *, ids):
+    if ids.size and not (ids.min() >= 0 and ids.max() < len(table)):
+        raise InputError(f"embedding: ids run from {ids.min()} to {ids.max()}, the table has rows 0 to {len(table) - 1}")
+    return table.take(array_module(table).asarray(ids), axis=0)
+
+
+def _add_rows(g, *, ids, rows):
+    """[rows, width]: the rows of ``g`` summed by id, in the order of ``ids``: the same on every run."""
+    return kernels.scatter.add_rows(g.reshape(-1, g.shape[-1]), ids.reshape(-1), rows)
+
+
+_embedding = Op("embedding", _rows, {"table": lambda g, shape, ids: apply(_scatter, g, ids=ids, rows=shape[0])})
+_scatter = Op("scatter_rows", _add_rows, {"g": lambda ct, ids: apply(_embedding, ct, ids=ids)})
+
+
+def embedding(ids, weight, /):
+    """Rows of ``weight [n, width]`` by integer ``ids [...]``: ``[..., width]``. The gradient is a deterministic sum.
+
+    Raises:
+        InputError: an id outside ``[0, n)``.
+    """
+    ids = ids.data if isinstance(ids, Tensor) else np.asarray(ids)
+    if ids.dtype.kind not in "iu":
+        raise InputError(f"embedding: ids are {ids.dtype}: they must be integers")
+    return apply(_embedding, as_tensor(weight), ids=ids)
+
+
+def linear(x, weight, bias=None, /):
+    """``x @ weight + bias`` with ``weight [n_in, n_out]``."""
+    y = matmul(x, weight)
+    return y if bias is None else y + bias
+
+
+# ------------------------------------------------------------------ dropout
+
+_dropout = Op(
+    "dropout",
+    lambda x, *, p, key: kernels.random.dropout(x, p, key),
+    {"x": lambda g, p, key: apply(_dropout, g, p=p, key=key)},
+)
+
+
+def dropout(x, p=0.5, *, generator):
+    """Zero each element with probability ``p`` and scale the rest by ``1 / (1 - p)`` (Srivastava et al. 2014).
+
+    The mask is a function of the generator's key and the element's position, so it is never stored:
+    the gradient makes it again.
+    """
+    if not 0 <= p < 1:
+        raise InputError(f"dropout: p is {p}: it must be at least 0 and below 1")
+    return apply(_dropout, as_tensor(x), p=p, key=generator.key()) if p else as_tensor(x)
+
+
+# ------------------------------------------------------------------ normalisation
 
 
 def _affine(x, weight, bias):
@@ -71,6 +132,9 @@ def batch_norm(x, /, running_mean, running_var, weight=None, bias=None, *, train
         d, v = x - reshape(running_mean, channels), reshape(running_var, channels)
     weight, bias = (p if p is None else reshape(p, channels) for p in (weight, bias))
     return _affine(d / sqrt(v + eps), weight, bias)
+
+
+# ------------------------------------------------------------------ attention and convolution
 
 
 def scaled_dot_product_attention(

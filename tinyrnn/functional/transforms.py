@@ -1,21 +1,133 @@
-"""More derivatives of functions (the gradient is in ``autograd/transforms.py``), and functions with one of their own.
+"""Derivatives of functions, as functions; and functions with a derivative of their own.
 
-"A structure" is a Tensor or array, or a list, tuple or dict of structures, or a Module.
+"A structure" is a Tensor or array, a list, tuple or dict of structures, or a Module; the gradient of a Module is a dict by
+parameter name.
 """
 
 import functools
+import threading
 
 import numpy as np
 
-from ..autograd import Tensor, grad, reshape, stack, sum
+from ..autograd import Tensor, reshape, stack, sum
 from ..autograd.pointwise import as_tensor
 from ..autograd.tape import Op, backpropagate, is_recording, mark, record, recording, walk
-from ..autograd.transforms import Recorded, found_or_zero, fresh, positions_of, tree_leaves, tree_map
+from ..autograd.trees import tree_leaves, tree_map
 from ..errors import GradientError, ShapeError
 from ..kernels.generator import drawn_again, draws
-from .creation import zeros_like
+from .creation import ones_like, zeros_like
 
-__all__ = ["checkpoint", "custom_vjp", "hessian", "hvp", "jacobian", "jvp", "vjp"]
+__all__ = ["checkpoint", "custom_vjp", "grad", "hessian", "hvp", "jacobian", "jvp", "value_and_grad", "vjp"]
+
+
+class _Surrounding(threading.local):
+    nodes = frozenset()  # what the surrounding calls of this thread differentiate by
+
+
+_surrounding = _Surrounding()
+
+
+class _Recorded:
+    """``f`` run once on fresh inputs at ``positions``, ready to be walked back.
+
+    ``nested`` says that the outputs depend on something else that is being differentiated: then the walk back is recorded,
+    so that derivatives of any order are right; else it is not, and first-order use pays nothing.
+    """
+
+    def __init__(self, f, args, positions, kwargs):
+        if not is_recording():
+            raise GradientError("a derivative was asked for inside no_grad(): leave the no_grad block first")
+        args = list(args)
+        for i in positions:
+            args[i] = tree_map(_fresh, args[i], modules=None)
+        self.inputs = tuple(args[i] for i in positions)
+        self.leaves = [x for tree in self.inputs for x in tree_leaves(tree)]
+        self.targets = {x.node for x in self.leaves}
+        outer, _surrounding.nodes = _surrounding.nodes, _surrounding.nodes | self.targets
+        try:
+            self.value = f(*args, **kwargs)
+        finally:
+            _surrounding.nodes = outer
+        self.outputs = [as_tensor(y) for y in tree_leaves(self.value)]
+        tape = walk([y.node for y in self.outputs])
+        self.nested = any(n in outer or (n.op is None and n not in self.targets) for n in tape)
+
+    def pull(self, cotangents, keep=False) -> list:
+        """The gradients of ``leaves`` for one gradient (or None) an output; ``keep`` the tape for another pull."""
+        roots = [(y.node, g) for y, g in zip(self.outputs, cotangents, strict=True) if y.node is not None and g is not None]
+        found = backpropagate(roots, create_graph=self.nested, retain_graph=keep, targets=self.targets)
+        return [_found_or_zero(found, x) for x in self.leaves]
+
+    def shaped(self, values) -> tuple:
+        """``values``, one a leaf, in the structure of the inputs."""
+        values = iter(values)
+        return tuple(tree_map(lambda _: next(values), tree) for tree in self.inputs)
+
+
+def _fresh(x):
+    """``x`` as an input of its own: a gradient with respect to it does not flow on, one taken later does."""
+    x = as_tensor(x)
+    if x.node is not None:
+        return reshape(x, x.shape)
+    leaf = Tensor(x.data)
+    leaf.requires_grad = True
+    return leaf
+
+
+def _found_or_zero(found, x):
+    """The gradient of ``x`` among those of ``backpropagate``, zeros if nothing reached it."""
+    return found[x.node] if x.node in found else zeros_like(x)
+
+
+def _positions_of(argnums) -> tuple:
+    """``argnums`` as a tuple."""
+    return argnums if isinstance(argnums, tuple) else (argnums,)
+
+
+def value_and_grad(f, argnums=0, *, has_aux=False):
+    """A function that returns ``f``'s value and its gradient with respect to the arguments at ``argnums``.
+
+    Args:
+        f: returns a Tensor of one element.
+        argnums: an int (the gradient is one structure like that argument) or a tuple of ints (a tuple of them).
+        has_aux: ``f`` returns ``(value, anything)``; the first result is then that pair.
+
+    The gradient is itself differentiable whenever ``f``'s value depends on anything else that requires a gradient.
+    """
+
+    @functools.wraps(f)
+    def wrapped(*args, **kwargs):
+        aux = []
+
+        def value(*args, **kwargs):
+            y, *more = f(*args, **kwargs) if has_aux else (f(*args, **kwargs),)
+            aux.extend(more)
+            return y
+
+        run = _Recorded(value, args, _positions_of(argnums), kwargs)
+        y = run.value
+        if not isinstance(y, Tensor) or y.data.size != 1:
+            raise GradientError("grad needs a function that returns a Tensor of one element: add .sum() or .mean()")
+        gradients = run.shaped(run.pull([ones_like(y)]))
+        y = y if run.nested else y.detach()
+        return (y, *aux) if has_aux else y, gradients if isinstance(argnums, tuple) else gradients[0]
+
+    return wrapped
+
+
+def grad(f, argnums=0, *, has_aux=False):
+    """The gradient of ``f`` as a function: `value_and_grad` without the value. ``grad(grad(f))`` is the second derivative.
+
+    With ``has_aux`` (``f`` returns ``(value, anything)``) it returns ``(gradient, anything)``.
+    """
+    with_value = value_and_grad(f, argnums, has_aux=has_aux)
+
+    @functools.wraps(f)
+    def wrapped(*args, **kwargs):
+        y, gradients = with_value(*args, **kwargs)
+        return (gradients, y[1]) if has_aux else gradients
+
+    return wrapped
 
 
 def vjp(f, *primals):
@@ -23,7 +135,7 @@ def vjp(f, *primals):
 
     ``g`` has the structure of ``f``'s value. The pullback may be called many times.
     """
-    run = Recorded(f, primals, range(len(primals)), {})
+    run = _Recorded(f, primals, range(len(primals)), {})
 
     def pullback(g):
         return run.shaped(run.pull(_like("vjp", g, run.outputs), keep=True))
@@ -38,13 +150,13 @@ def jvp(f, primals, tangents):
     the Jacobian is the derivative of a VJP by its cotangent, in which it is linear: two walks back make one forward.
     """
     primals, tangents = (x if isinstance(x, tuple) else (x,) for x in (primals, tangents))
-    run = Recorded(f, primals, range(len(primals)), {})
+    run = _Recorded(f, primals, range(len(primals)), {})
     directions = _like("jvp", tangents, run.leaves)
     u = [zeros_like(y, requires_grad=True) for y in run.outputs]
     nested, run.nested = run.nested, True
     back = [(g.node, t) for g, t in zip(run.pull(u), directions, strict=True) if g.node is not None]
     found = backpropagate(back, create_graph=nested, targets={x.node for x in u})
-    out = iter([found_or_zero(found, x) for x in u])
+    out = iter([_found_or_zero(found, x) for x in u])
     return tree_map(lambda y: y if nested else as_tensor(y).detach(), run.value), tree_map(lambda _: next(out), run.value)
 
 
@@ -65,7 +177,7 @@ def jacobian(f, argnums=0):
 
     @functools.wraps(f)
     def wrapped(*args, **kwargs):
-        run = Recorded(f, args, positions_of(argnums), kwargs)
+        run = _Recorded(f, args, _positions_of(argnums), kwargs)
         position = iter(range(len(run.outputs)))
 
         def derivatives(_):
@@ -148,7 +260,7 @@ class custom_vjp:
         if self._op is None:
             raise GradientError(f"{self.__name__} has no derivative yet: call {self.__name__}.defvjp(forward, backward)")
         # Inside, the arguments are inputs of their own, so that `needed` depends on them and not on what made them.
-        y, needed = self._op.forward(*[fresh(x) if isinstance(x, Tensor) and x.requires_grad else x for x in args])
+        y, needed = self._op.forward(*[_fresh(x) if isinstance(x, Tensor) and x.requires_grad else x for x in args])
         params = {"needed": needed, "positions": positions, "count": len(args)}
         return record(self._op, tuple(args[i] for i in positions), params, as_tensor(y).data)
 
@@ -167,7 +279,7 @@ def checkpoint(f):
             return f(*args)
         inputs = [as_tensor(x) for x in args]
         start = mark()
-        attached = [x if x.node is None else fresh(x) for x in inputs]
+        attached = [x if x.node is None else _fresh(x) for x in inputs]
         with draws() as drawn:
             value = f(*attached)
         outs = value if isinstance(value, tuple) else (value,)
@@ -185,7 +297,7 @@ def checkpoint(f):
 def _run_again(g, inputs, f, drawn, count):
     create_graph = is_recording()
     with recording(), drawn_again(drawn):
-        again = [x if x.node is None else fresh(x) for x in inputs[:count]]
+        again = [x if x.node is None else _fresh(x) for x in inputs[:count]]
         value = f(*again)
     outs, gs = (value, g) if isinstance(value, tuple) else ((value,), [g])
     nodes = [x.node for x in again] + [x.node for x in inputs[count:]]

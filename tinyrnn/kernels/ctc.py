@@ -75,13 +75,13 @@ def _batch(lp, targets, T, S, blank, losses, grad):
             _backward(row, targets[n], T[n], S[n], blank, alpha, loss, beta, grad[:, n])
 
 
-def ctc(lp, targets, inputs, lengths, blank, with_grad):
+def ctc(lp, targets, steps, lengths, blank, with_grad):
     """Losses ``[N]`` of ``lp [T, N, C]`` and, asked for, their derivatives ``[T, N, C]`` by ``lp``; sums run in float64.
 
     A target that has no alignment costs inf; its derivative is 0.
     """
     losses = np.empty(lp.shape[1], np.float64)
     grad = np.zeros(lp.shape if with_grad else (0, 0, 0), np.float64)
-    integers = [np.ascontiguousarray(a, np.int64) for a in (targets, inputs, lengths)]
+    integers = [np.ascontiguousarray(a, np.int64) for a in (targets, steps, lengths)]
     _batch(np.ascontiguousarray(lp), *integers, np.int64(blank), losses, grad)
     return losses.astype(lp.dtype), grad.astype(lp.dtype)

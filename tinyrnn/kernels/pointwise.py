@@ -26,6 +26,19 @@ def loop({arguments}, out):
 """
 
 
+CUDA_PRELUDE = """\
+#define round rint
+template<typename T> __device__ T sigmoid(T x) { return T(1) / (T(1) + exp(-x)); }
+template<typename T> __device__ T maximum(T a, T b) { return (a > b || a != a) ? a : b; }
+template<typename T> __device__ T minimum(T a, T b) { return (a < b || a != a) ? a : b; }
+template<typename T> __device__ T where(bool c, T a, T b) { return c ? a : b; }
+template<typename T> __device__ T softplus(T x) { return maximum(x, T(0)) + log1p(exp(-fabs(x))); }
+template<typename T> __device__ T logaddexp(T a, T b) {
+    return a != b ? maximum(a, b) + log1p(exp(-fabs(a - b))) : a + T(0.6931471805599453);
+}
+"""
+
+
 def typed(rule: str, literal) -> str:
     """``rule`` with every number written by ``literal``: a bare ``1`` would make a float32 loop a float64 one."""
     return _NUMBER.sub(lambda match: literal(match[1]), rule)
@@ -44,22 +57,15 @@ def _kernel(name: str, arguments: tuple, rule: str, dtype: str):
     return jit.load_source(name, source).loop
 
 
+def cuda_rule(rule: str) -> str:
+    """``rule`` as a CUDA C++ expression over operands of type ``T``."""
+    return typed(rule, "T({})".format)
+
+
 @functools.cache
 def _cuda_kernel(cupy, name: str, arguments: tuple, rule: str):
-    prelude = """
-    #define round rint
-    template<typename T> __device__ T sigmoid(T x) { return T(1) / (T(1) + exp(-x)); }
-    template<typename T> __device__ T maximum(T a, T b) { return (a > b || a != a) ? a : b; }
-    template<typename T> __device__ T minimum(T a, T b) { return (a < b || a != a) ? a : b; }
-    template<typename T> __device__ T where(bool c, T a, T b) { return c ? a : b; }
-    template<typename T> __device__ T softplus(T x) { return maximum(x, T(0)) + log1p(exp(-fabs(x))); }
-    template<typename T> __device__ T logaddexp(T a, T b) {
-        return a != b ? maximum(a, b) + log1p(exp(-fabs(a - b))) : a + T(0.6931471805599453);
-    }
-    """
     inputs = ", ".join(f"T {a}" for a in arguments)
-    body = "out = " + typed(rule, "T({})".format)
-    return cupy.ElementwiseKernel(inputs, "T out", body, f"tinyrnn_{name}", preamble=prelude)
+    return cupy.ElementwiseKernel(inputs, "T out", f"out = {cuda_rule(rule)}", f"tinyrnn_{name}", preamble=CUDA_PRELUDE)
 
 
 def run(name: str, arguments: tuple, rule: str, *operands):

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from ..autograd import dropout, embedding, linear, tensor
-from ..functional import layer_norm
+from ..autograd import tensor
+from ..functional import dropout, embedding, layer_norm, linear
 from ..kernels.generator import Generator
 from . import init as inits
 from .module import Module

@@ -3,13 +3,13 @@
 import math
 
 from .. import plugins
-from ..autograd import linear, matrix_transpose, no_grad, reshape, tensor
+from ..autograd import matrix_transpose, no_grad, reshape, tensor
 from ..data import corpus as corpora
 from ..data import sources as text_sources
 from ..data import windows
 from ..data.vocabulary import from_json
 from ..errors import InputError
-from ..functional import cross_entropy
+from ..functional import cross_entropy, linear
 from ..kernels.generator import Generator
 from ..nn import RNN, Dropout, Embedding, Linear, Module
 from ..sampling import generate

@@ -1,6 +1,8 @@
-"""The tape: accumulation, order, freeing, versions, derivatives of derivatives."""
+"""The tape: accumulation, order, freeing, versions, derivatives of derivatives, neighbours."""
 
+import copy
 import gc
+import pickle
 import threading
 import weakref
 
@@ -227,6 +229,37 @@ ERRORS = [
     (lambda: leaf(1.0)[3], IndexError, "out of bounds"),
     (lambda: tr.concat([np.ones((2, 3)), np.ones((2, 4))]), tr.ShapeError, "concat"),
     (lambda: tr.tanh("no"), tr.DtypeError, "dtype <U2"),
+    (lambda: tr.tensor([1.0]) + np.array(["a"]), tr.DtypeError, "dtype <U1"),
+    (lambda: tr.tensor([1j]), tr.DtypeError, "complex"),
+    (lambda: tr.tensor([True]) - np.array([True]), tr.DtypeError, "subtract does not take bool and bool"),
+    (lambda: tr.asarray(np.zeros(2, object)), tr.DtypeError, "object"),
+    (lambda: tr.asarray(np.zeros(2, np.longdouble)), tr.DtypeError, "longdouble|float128"),
+    (lambda: tr.einsum("ij,jk", np.ones((2, 3))), tr.ShapeError, "names 2 operands, 1"),
+    (lambda: tr.einsum("ijk", np.ones((2, 3))), tr.ShapeError, "3 labels"),
+    (lambda: tr.einsum("ij,jk", np.ones((2, 3)), np.ones((2, 3))), tr.ShapeError, "einsum"),
+    (lambda: tr.tensordot(np.ones((2, 3)), np.ones((2, 3)), axes=1), tr.ShapeError, "differ in size"),
+    (lambda: tr.take(np.ones(3), [0.5]), tr.DtypeError, "integers"),
+    (lambda: tr.take(np.ones(3), [3]), IndexError, "out of bounds"),
+    (lambda: tr.take_along_axis(np.ones((2, 3)), np.array([0])), tr.ShapeError, "2 dimensions"),
+    (lambda: tr.permute_dims(np.ones((2, 3)), (0, 0)), tr.ShapeError, "each of the 2 axes"),
+    (lambda: tr.squeeze(np.ones((2, 3)), 0), tr.ShapeError, "size 1"),
+    (lambda: tr.sum(np.ones((2, 3)), axis=(0, -2)), tr.ShapeError, "twice"),
+    (lambda: tr.max(np.ones((0, 3))), tr.ShapeError, "max"),
+    (lambda: tr.layer_norm(np.ones((2, 3)), 4), tr.ShapeError, "normalized_shape"),
+    (lambda: tr.batch_norm(np.ones((1, 3)), tr.zeros(3), tr.ones(3), training=True), tr.ShapeError, "at least 2"),
+    (lambda: tr.conv1d(np.ones((1, 3, 5)), np.ones((2, 2, 3))), tr.ShapeError, "input channels"),
+    (lambda: tr.conv1d(np.ones((1, 2, 2)), np.ones((2, 2, 3))), tr.ShapeError, "longer"),
+    (lambda: tr.mse_loss(np.ones(2), np.ones(2), reduction="avg"), tr.InputError, "'mean', 'sum' or 'none'"),
+    (lambda: tr.cross_entropy(np.ones((2, 3)), np.ones((2, 2))), tr.ShapeError, "probabilities of that shape"),
+    (lambda: tr.cross_entropy(np.ones((2, 3)), np.array([0, 1]), label_smoothing=2), tr.InputError, "label_smoothing"),
+    (lambda: tr.ctc_loss(np.ones((4, 1, 3)), [[0, 1]], [4], [2]), tr.InputError, "not the blank"),
+    (lambda: tr.ctc_loss(np.ones((4, 1, 3)), [[1, 2]], [5], [2]), tr.InputError, "from 1 to 4"),
+    (lambda: tr.ctc_loss(np.ones((4, 1, 3)), [1, 2, 1], [4], [2]), tr.ShapeError, "add up to 2"),
+    (lambda: tr.ctc_loss(np.ones((4, 2, 3)), [[1], [2]], [4], [1, 1]), tr.ShapeError, "2 sequences"),
+    (lambda: tr.hvp(lambda x: x.sum(), np.ones(2), np.ones(3)), tr.ShapeError, "hvp"),
+    (lambda: tr.jvp(tr.tanh, np.ones(2), np.ones(3)), tr.ShapeError, "jvp"),
+    (lambda: setattr(leaf(1.0) * 2, "requires_grad", False), tr.GradientError, "detach"),
+    (lambda: leaf(1.0, 2.0).sum().backward(np.ones(2)), tr.GradientError, "must have this tensor's shape"),
     (lambda: tr.tensor(1.0).to("cuda"), tr.InputError, "CuPy"),
     (lambda: tr.tensor(1.0).to("tpu"), tr.InputError, "unknown device"),
     (lambda: len(tr.tensor(1.0)), TypeError, "0-d"),
@@ -240,12 +273,128 @@ def test_errors_name_the_op_and_the_mend(case):
         f()
 
 
+# ------------------------------------------------------------------ neighbours
+
+
 def test_numpy_neighbours():
     t = tr.tensor([[1.0, 2.0], [3.0, 4.0]])
-    assert isinstance(np.asarray(t), np.ndarray)
+    assert isinstance(np.asarray(t), np.ndarray) and np.shares_memory(np.asarray(t), t.data)
+    assert np.array(t, dtype="float32").dtype == np.float32
     assert isinstance(np.ones(2) + t, tr.Tensor)
     np.testing.assert_array_equal(np.ones(2, "f") * t, t.numpy())
     assert [row.numpy().tolist() for row in t] == [[1, 2], [3, 4]]
     assert repr(tr.tensor([1.5], "float32", requires_grad=True)) == "tensor([1.5], dtype=float32, requires_grad=True)"
-    assert tr.tensor(np.array([1, 2], ">f8")).dtype == np.float64
-    assert bool(tr.tensor(1.0) > 0) and float(tr.tensor(2.5)) == 2.5
+    assert bool(tr.tensor(1.0) > 0) and float(tr.tensor(2.5)) == 2.5 and int(tr.tensor(3)) == 3
+
+
+def test_numpys_ufuncs_are_the_ops():
+    x = np.array([0.3, -0.4])
+    tr.check_grad(lambda t: np.exp(np.sin(t)) * np.abs(t) + np.maximum(x[::-1], t) @ t, x)
+    assert isinstance(np.tanh(tr.tensor(x)), tr.Tensor)
+    np.testing.assert_array_equal(np.arctan(tr.tensor(x)), np.arctan(x))  # the values, where there is no derivative to lose
+    with pytest.raises(tr.GradientError, match="numpy.arctan"):
+        np.arctan(leaf(1.0))
+    with pytest.raises(TypeError):
+        x += leaf(1.0)
+
+
+def test_dlpack_shares_memory_both_ways():
+    t = tr.tensor([1.0, 2.0])
+    view = np.from_dlpack(t)
+    view[0] = 5
+    assert t.numpy()[0] == 5 and t.__dlpack_device__() == (1, 0)
+    source = np.arange(3.0)
+    shared = tr.from_dlpack(source)
+    source[0] = 7
+    assert shared.numpy()[0] == 7 and isinstance(shared, tr.Tensor)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda t: pickle.loads(pickle.dumps(t))], ids=["deepcopy", "pickle"])
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int64", "bool"])
+def test_pickling_and_copying(copied, dtype):
+    t = tr.tensor([[1, 0], [1, 1]], dtype, requires_grad=dtype.startswith("f"))
+    made = copied(t)
+    np.testing.assert_array_equal(made, t)
+    assert made.dtype == t.dtype and made.requires_grad == t.requires_grad and not np.shares_memory(made.data, t.data)
+    tied = copied({"a": t, "b": t})
+    assert tied["a"] is tied["b"]
+    if dtype == "float64":
+        past = copied(t * 2)
+        assert past.requires_grad and past.is_leaf  # values travel, the tape does not
+        module = copied(tr.Linear(2, 2))
+        assert [n for n, _ in module.named_parameters()] == ["weight", "bias"]
+    assert np.shares_memory(copy.copy(t).data, t.data)
+
+
+def test_a_shallow_copy_shares_the_version():
+    w = leaf(1.0, 2.0)
+    x = tr.tensor([1.0, 2.0])
+    y = (w * x).sum()
+    other = copy.copy(x)
+    other += 1
+    with pytest.raises(tr.ChangedInPlaceError):
+        y.backward()
+
+
+@pytest.mark.parametrize("make", [
+    lambda x: np.asfortranarray(x), lambda x: np.repeat(x, 2, 1)[:, ::2], lambda x: x[::-1][::-1], lambda x: x.astype(">f8"),
+    lambda x: np.broadcast_to(x[:, :1], x.shape), lambda x: x.astype(">f4"), lambda x: x.astype("f2"), lambda x: np.float64(2.0),
+    lambda x: np.zeros((0, 3)), lambda x: np.array(2.0), lambda x: x.astype("i4"), lambda x: x > 0, lambda x: x.tolist(),
+], ids="fortran strided reversed big-endian broadcast big-endian-single half scalar empty 0-d int bool list".split())  # fmt: skip
+def test_inputs_of_any_layout_and_kind(make):
+    """Kernels of every kind, forward and backward, on what NumPy may hand over; read-only too."""
+    x = make(np.random.default_rng(0).standard_normal((3, 4)))
+    if isinstance(x, np.ndarray):
+        x.flags.writeable = False
+    w = leaf(2.0)
+    native = np.asarray(x, np.asarray(x).dtype.newbyteorder("="))
+    for f, reference in [
+        (tr.add, np.add),
+        (lambda x, w: tr.sigmoid(x * w), lambda x, w: 1 / (1 + np.exp(-(x * w)))),
+        (lambda x, w: tr.sum(x * w), lambda x, w: np.sum(x * w)),
+    ]:
+        y = f(x, w)
+        expected = reference(native, np.array([2.0]))
+        assert y.dtype == expected.dtype and y.dtype.isnative
+        np.testing.assert_allclose(y, expected, rtol=1e-6)
+        y.sum().backward()
+    if np.ndim(x):
+        y = tr.softmax(x)
+        assert y.shape == np.shape(x) and y.dtype.isnative
+    assert np.isfinite(w.grad).all() and w.grad.dtype == np.float64
+
+
+def test_empty_tensors_have_gradients():
+    w = tr.tensor(np.zeros((0, 3)), requires_grad=True)
+    (tr.softmax(tr.tanh(w)) @ np.ones((3, 2))).sum().backward()
+    assert w.grad.shape == (0, 3)
+
+
+def test_half_precision_is_stored_as_such():
+    w = tr.tensor([0.5, 1.0], "float16", requires_grad=True)
+    y = tr.sigmoid(w) * tr.softmax(w)
+    y.sum().backward()
+    assert y.dtype == w.grad.dtype == np.float16
+
+
+def test_a_tensor_of_another_threads_no_grad():
+    made = []
+
+    def other(w):
+        with tr.no_grad():
+            made.append((w * 2).sum())
+
+    thread = threading.Thread(target=other, args=(leaf(1.0),))
+    thread.start()
+    thread.join()
+    with pytest.raises(tr.GradientError, match="no_grad.*another thread"):
+        made[0].backward()
+
+
+def test_devices_do_not_mix(monkeypatch):
+    """A stand-in for CuPy: there is no GPU here, the error is the same."""
+    from tinyrnn.autograd import tape
+
+    monkeypatch.setattr(tape, "device_of", lambda a: "cuda" if a.size == 3 else "cpu")
+    with pytest.raises(tr.DeviceError, match=r"\.to\(device\)"):
+        tr.tensor([1.0, 2.0, 3.0]) + tr.tensor([1.0, 2.0])

@@ -1,9 +1,11 @@
-"""Pointwise ops: each is one entry of name, scalar rule, NumPy's loop where it has one, and VJPs.
+"""Pointwise ops: each is one entry of name, scalar rule, NumPy's loop where it has one, and a rule for each derivative.
 
-The rule is an expression that is valid in Python and in C; code generators use it, and ops without a NumPy loop are compiled
-from it. Derivatives that would take several passes over memory are ops of their own (``sigmoid_grad``), so that they are one
-fused loop too.
+A rule is an expression that is valid in Python, for numbers and for tensors, and in C. Ops without a NumPy loop, and
+derivatives that would take NumPy several passes over memory, are compiled from their rules; code generators use them too.
 """
+
+import inspect
+import re
 
 import numpy as np
 
@@ -53,12 +55,42 @@ def _plain(x):
     return x, x.data if type(x) is Tensor else x, None
 
 
+# Functions whose compiled scalar form is as fast as NumPy's loop: LLVM vectorises them, others call libm for each element.
+_VECTORISED = frozenset({"abs", "exp", "maximum", "minimum", "sigmoid", "sign", "softplus", "sqrt", "tanh", "where"})
+
+
+def rule_vjp(name, rule, inputs):
+    """The VJP that ``rule`` states in ``g``, the inputs and the output ``y``.
+
+    A rule is an expression of tensors and of scalars alike. Where nothing is recorded it runs as one compiled loop; where the
+    derivative is to be differentiated, or where one pass of NumPy does the same, it is evaluated with the ops of this file.
+    """
+    words = set(re.findall(r"[a-z]\w*", rule))
+    used = [n for n in (*inputs, "y") if n in words]
+    code = compile(rule, f"<gradient of {name}>", "eval")
+    operations = len(re.findall(r"[-+*/<>=&]+|\w+\(", rule))
+    fuses = operations > 1 and words - {"g", *used} <= _VECTORISED
+
+    def vjp(g, *values):
+        if fuses and not state.recording:
+            arrays = [v.data if type(v) is Tensor else v for v in (g, *values)]
+            if all(getattr(a, "shape", ()) in ((), g.data.shape) for a in arrays):
+                return Tensor(kernels.pointwise.run(f"{name}_grad", ("g", *used), rule, *arrays))
+        return eval(code, globals(), dict(zip(used, values, strict=True), g=g))
+
+    vjp.__signature__ = inspect.Signature([inspect.Parameter(n, inspect.Parameter.POSITIONAL_ONLY) for n in ("g", *used)])
+    vjp.rule = rule
+    return vjp
+
+
 def pointwise(name, rule, loop=None, doc=None, **vjps):
     """Enter a pointwise op into the table and return its public function.
 
-    The names of the op's inputs are the names used in ``vjps``, in order, or those of ``_INPUTS``, or ``x``.
+    ``loop`` None: it is compiled from the rule. The VJPs are rules too (`rule_vjp`), or functions. The names of the op's
+    inputs are the names used in ``vjps``, in order, or those of ``_INPUTS``, or ``x``.
     """
     inputs = _INPUTS.get(name) or tuple(vjps) or ("x",)
+    vjps = {n: rule_vjp(name, v, inputs) if isinstance(v, str) else v for n, v in vjps.items()}
     if loop is None:
 
         def loop(*arrays):
@@ -121,107 +153,69 @@ def pointwise(name, rule, loop=None, doc=None, **vjps):
 # Inputs that have no derivative of their own cannot be read off the VJPs.
 _INPUTS = dict.fromkeys(("equal", "not_equal", "less", "less_equal", "greater", "greater_equal"), ("a", "b"))
 _INPUTS |= dict.fromkeys(("logical_and", "logical_or", "logical_xor"), ("a", "b"))
-_INPUTS |= {"where": ("c", "a", "b"), "larger_share": ("g", "a", "b"), "relu_grad": ("g", "s")}
-_INPUTS["clip_grad"] = ("g", "x", "low", "high")
+_INPUTS["where"] = ("c", "a", "b")
 
 
-def _flat(g):
-    """The gradient of a step function: zero."""
-    return where(False, g, 0)
+def _where(c, a, b):
+    """NumPy's where, which is slow for large arrays of floats: those go through the rule."""
+    if getattr(c, "size", 1) > 1000 and np.result_type(a, b).kind == "f":
+        return kernels.pointwise.run("where", ("c", "a", "b"), "where(c, a, b)", c, a, b)
+    return np.where(c, a, b)
 
 
-add = pointwise("add", "a + b", np.add, a=lambda g: g, b=lambda g: g)
-subtract = pointwise("subtract", "a - b", np.subtract, a=lambda g: g, b=lambda g: -g)
-multiply = pointwise("multiply", "a * b", np.multiply, a=lambda g, b: g * b, b=lambda g, a: g * a)
-divide = pointwise("divide", "a / b", np.divide, a=lambda g, b: g / b, b=lambda g, y, b: -(g * y / b))
-negative = pointwise("negative", "-x", np.negative, x=lambda g: -g)
-square = pointwise("square", "x * x", np.square, x=lambda g, x: 2 * g * x)
-reciprocal = pointwise("reciprocal", "1 / x", np.reciprocal, x=lambda g, y: -(g * y * y))
-sqrt = pointwise("sqrt", "sqrt(x)", np.sqrt, "Square root", x=lambda g, y: 0.5 * g / y)
-exp = pointwise("exp", "exp(x)", np.exp, "Exponential function", x=lambda g, y: g * y)
-expm1 = pointwise("expm1", "expm1(x)", np.expm1, "exp(x) - 1, exact near 0", x=lambda g, y: g * (y + 1))
-log = pointwise("log", "log(x)", np.log, "Natural logarithm", x=lambda g, x: g / x)
-log1p = pointwise("log1p", "log1p(x)", np.log1p, "log(1 + x), exact near 0", x=lambda g, x: g / (x + 1))
-sin = pointwise("sin", "sin(x)", np.sin, "Sine", x=lambda g, x: g * cos(x))
-cos = pointwise("cos", "cos(x)", np.cos, "Cosine", x=lambda g, x: -(g * sin(x)))
-tanh = pointwise("tanh", "tanh(x)", np.tanh, "Hyperbolic tangent", x=lambda g, y: tanh_grad(g, y))
-sigmoid = pointwise("sigmoid", "sigmoid(x)", None, "Logistic sigmoid 1 / (1 + exp(-x))", x=lambda g, y: sigmoid_grad(g, y))
-softplus = pointwise("softplus", "softplus(x)", None, "log(1 + exp(x)) without overflow", x=lambda g, x: g * sigmoid(x))
-erf = pointwise("erf", "erf(x)", None, "Error function", x=lambda g, x: g * exp(-square(x)) * 1.1283791670955126)
-relu = pointwise("relu", "maximum(x, 0)", lambda x: np.maximum(x, 0), "Rectifier", x=lambda g, y: relu_grad(g, y))
-sign = pointwise("sign", "where(x > 0, 1, where(x < 0, -1, x))", np.sign, "Sign, of zero 0", x=_flat)
-floor = pointwise("floor", "floor(x)", np.floor, "Next integer below", x=_flat)
-ceil = pointwise("ceil", "ceil(x)", np.ceil, "Next integer above", x=_flat)
-round = pointwise("round", "round(x)", np.round, "Nearest integer, of two the even one", x=_flat)
-abs = pointwise("abs", "abs(x)", np.abs, "Absolute value", x=lambda g, x: g * sign(x))
-maximum = pointwise(
-    "maximum", "maximum(a, b)", np.maximum, a=lambda g, a, b: larger_share(g, a, b), b=lambda g, a, b: larger_share(g, b, a)
-)
-minimum = pointwise(
-    "minimum", "minimum(a, b)", np.minimum, a=lambda g, a, b: larger_share(g, b, a), b=lambda g, a, b: larger_share(g, a, b)
-)
+add = pointwise("add", "a + b", np.add, a="g", b="g")
+subtract = pointwise("subtract", "a - b", np.subtract, a="g", b="-g")
+multiply = pointwise("multiply", "a * b", np.multiply, a="g * b", b="g * a")
+divide = pointwise("divide", "a / b", np.divide, a="g / b", b="-g * y / b")
+negative = pointwise("negative", "-x", np.negative, x="-g")
+square = pointwise("square", "x * x", np.square, x="2 * g * x")
+reciprocal = pointwise("reciprocal", "1 / x", np.reciprocal, x="-g * y * y")
+sqrt = pointwise("sqrt", "sqrt(x)", np.sqrt, "Square root", x="0.5 * g / y")
+exp = pointwise("exp", "exp(x)", np.exp, "Exponential function", x="g * y")
+expm1 = pointwise("expm1", "expm1(x)", np.expm1, "exp(x) - 1, exact near 0", x="g * (y + 1)")
+log = pointwise("log", "log(x)", np.log, "Natural logarithm", x="g / x")
+log1p = pointwise("log1p", "log1p(x)", np.log1p, "log(1 + x), exact near 0", x="g / (x + 1)")
+sin = pointwise("sin", "sin(x)", np.sin, "Sine", x="g * cos(x)")
+cos = pointwise("cos", "cos(x)", np.cos, "Cosine", x="-g * sin(x)")
+tanh = pointwise("tanh", "tanh(x)", np.tanh, "Hyperbolic tangent", x="g * (1 - y * y)")
+sigmoid = pointwise("sigmoid", "sigmoid(x)", None, "Logistic sigmoid 1 / (1 + exp(-x))", x="g * y * (1 - y)")
+softplus = pointwise("softplus", "softplus(x)", None, "log(1 + exp(x)) without overflow", x="g * sigmoid(x)")
+erf = pointwise("erf", "erf(x)", None, "Error function", x="g * exp(-x * x) * 1.1283791670955126")
+relu = pointwise("relu", "maximum(x, 0)", lambda x: np.maximum(x, 0), "Rectifier", x="where(y > 0, g, 0)")
+sign = pointwise("sign", "sign(x)", np.sign, "Sign, of zero 0", x="0 * g")
+floor = pointwise("floor", "floor(x)", np.floor, "Next integer below", x="0 * g")
+ceil = pointwise("ceil", "ceil(x)", np.ceil, "Next integer above", x="0 * g")
+round = pointwise("round", "round(x)", np.round, "Nearest integer, of two the even one", x="0 * g")
+abs = pointwise("abs", "abs(x)", np.abs, "Absolute value", x="g * sign(x)")
+_LARGER, _SMALLER = "where(a > b, g, where(a == b, 0.5 * g, 0))", "where(a < b, g, where(a == b, 0.5 * g, 0))"
+maximum = pointwise("maximum", "maximum(a, b)", np.maximum, "Larger, a tie shared", a=_LARGER, b=_SMALLER)
+minimum = pointwise("minimum", "minimum(a, b)", np.minimum, "Smaller, a tie shared", a=_SMALLER, b=_LARGER)
 logaddexp = pointwise(
     "logaddexp",
     "logaddexp(a, b)",
-    np.logaddexp,
+    None,
     "log(exp(a) + exp(b)) without overflow",
-    a=lambda g, a, b: g * sigmoid(a - b),
-    b=lambda g, a, b: g * sigmoid(b - a),
+    a="g * sigmoid(a - b)",
+    b="g * sigmoid(b - a)",
 )
-where = pointwise(
-    "where", "where(c, a, b)", np.where, "a where c, else b", a=lambda g, c: where(c, g, 0), b=lambda g, c: where(c, 0, g)
-)
+where = pointwise("where", "where(c, a, b)", _where, "a where c, else b", a="where(c, g, 0)", b="where(c, 0, g)")
 
 
-def _power_vjp_base(g, a, b):
+def _power_a(g, a, b):
     if not isinstance(b, Tensor):
-        return g * b * a ** (b - 1) if b != 0 else _flat(g)
+        return g * b * a ** (b - 1) if b != 0 else 0 * g
     return g * b * a ** where(equal(b, 0), 1, b - 1)  # the exponent 0 gives 0, also for the base 0
 
 
-power = pointwise(
-    "power",
-    "pow(a, b)",
-    np.power,
-    "a to the power of b",
-    a=_power_vjp_base,
-    b=lambda g, y, a: g * y * log(where(equal(a, 0), 1, a)),  # 0 ** b is 0 for every b > 0: derivative 0
-)
-
-# Fused derivatives: linear in g; s is the saved output.
-tanh_grad = pointwise(
-    "tanh_grad", "g * (1 - s * s)", None, "VJP of tanh", g=lambda ct, s: tanh_grad(ct, s), s=lambda ct, g, s: -2 * ct * g * s
-)
-sigmoid_grad = pointwise(
-    "sigmoid_grad",
-    "g * s * (1 - s)",
-    None,
-    "VJP of sigmoid",
-    g=lambda ct, s: sigmoid_grad(ct, s),
-    s=lambda ct, g, s: ct * g * (1 - 2 * s),
-)
-relu_grad = pointwise("relu_grad", "where(s > 0, g, 0)", None, "VJP of relu", g=lambda ct, s: relu_grad(ct, s))
-larger_share = pointwise(
-    "larger_share",
-    "where(a > b, g, where(a == b, 0.5 * g, 0))",
-    None,
-    "What maximum(a, b) passes on to a: all, half at a tie, nothing",
-    g=lambda ct, a, b: larger_share(ct, a, b),
-)
-clip_grad = pointwise(
-    "clip_grad",
-    "where((x >= low) & (x <= high), g, 0)",
-    None,
-    "VJP of clip",
-    g=lambda ct, x, low, high: clip_grad(ct, x, low, high),
-)
+# 0 ** b is 0 for every b > 0: its derivative is 0, not 0 * log(0).
+power = pointwise("power", "pow(a, b)", np.power, "a to the power of b", a=_power_a, b="g * y * log(where(a == 0, 1, a))")
 _clip = pointwise(
     "clip",
     "minimum(maximum(x, low), high)",
     np.clip,
-    x=lambda g, x, low, high: clip_grad(g, x, low, high),
-    low=lambda g, x, low, high: where(logical_and(less(x, low), less_equal(low, high)), g, 0),
-    high=lambda g, x, low, high: where(greater(maximum(x, low), high), g, 0),
+    x="where((x >= low) & (x <= high), g, 0)",
+    low="where((x < low) & (low <= high), g, 0)",
+    high="where(maximum(x, low) > high, g, 0)",
 )
 
 equal = pointwise("equal", "a == b", np.equal)

@@ -192,7 +192,6 @@ class Tensor:
     """
 
     __slots__ = ("data", "node", "version", "__weakref__")
-    __array_ufunc__ = None  # so that ``array + tensor`` asks the tensor
 
     def __init__(self, data, node=None, version=None):
         self.data = data

@@ -146,6 +146,20 @@ def _array(self, dtype=None, copy=None):
     return np.array(self.numpy(), dtype=dtype, copy=copy)
 
 
+_UFUNCS = {n: getattr(pointwise, n) for n in pointwise.__all__} | {"absolute": pointwise.abs, "matmul": linalg.matmul}
+
+
+def _array_ufunc(self, ufunc, method, *inputs, **kwargs):
+    """``np.exp(tensor)`` and ``array + tensor`` are the ops of those names; other ufuncs see the values."""
+    if method == "__call__" and ufunc.__name__ in _UFUNCS and not kwargs:
+        return _UFUNCS[ufunc.__name__](*inputs)
+    if "out" in kwargs:
+        return NotImplemented
+    if any(isinstance(x, Tensor) and x.requires_grad for x in inputs):
+        raise GradientError(f"numpy.{ufunc.__name__} has no derivative here: use a function of tinyrnn, or detach() the tensor")
+    return getattr(ufunc, method)(*[np.asarray(x) if isinstance(x, Tensor) else x for x in inputs], **kwargs)
+
+
 def _dlpack(self, **options):
     return self.data.__dlpack__(**options)
 
@@ -241,7 +255,7 @@ Tensor.__setitem__ = _setitem
 Tensor.__repr__, Tensor.__len__, Tensor.__bool__ = _repr, _len, _truth
 Tensor.__float__ = lambda self: float(self.data.item())
 Tensor.__int__ = lambda self: int(self.data.item())
-Tensor.__array__ = _array
+Tensor.__array__, Tensor.__array_ufunc__ = _array, _array_ufunc
 Tensor.__dlpack__, Tensor.__dlpack_device__ = _dlpack, lambda self: self.data.__dlpack_device__()
 Tensor.__reduce__ = _reduce
 Tensor.__copy__ = lambda self: Tensor(self.data, self.node, self.shared_version())

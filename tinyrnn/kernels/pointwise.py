@@ -45,13 +45,15 @@ def typed(rule: str, literal) -> str:
 
 
 @functools.cache
-def _kernel(name: str, arguments: tuple, rule: str, dtype: str):
+def _kernel(name: str, arguments: tuple, scalars: tuple, rule: str, dtype: str):
     source = _SOURCE.format(
         dtype=dtype,
         functions=", ".join(scalar_math.FUNCTIONS),
         values=", ".join(f"scalar_math.{dtype}.{f}" for f in scalar_math.FUNCTIONS),
         arguments=", ".join(arguments),
-        loads="\n".join(f"        {a}_ = {a}[i]" for a in arguments),
+        loads="\n".join(
+            f"        {a}_ = {a}" if s else f"        {a}_ = {a}[i]" for a, s in zip(arguments, scalars, strict=True)
+        ),
         rule=re.sub(r"\b(" + "|".join(arguments) + r")\b", r"\1_", typed(rule, "F({})".format)),
     )
     return jit.load_source(name, source).loop
@@ -80,14 +82,18 @@ def run(name: str, arguments: tuple, rule: str, *operands):
     if xp is not np:
         return _cuda_kernel(xp, name, arguments, rule)(*[xp.asarray(x, dtype) for x in operands])
     work = dtype if dtype.itemsize > 2 else np.dtype(np.float32)
-    first = operands[0]
-    shape = getattr(first, "shape", ())
-    for x in operands:
-        if type(x) is not np.ndarray or x.shape != shape or x.dtype != work or not x.flags.c_contiguous:
-            broadcast = np.broadcast_arrays(*operands)
-            shape = broadcast[0].shape
-            operands = [np.ascontiguousarray(b, work) for b in broadcast]
-            break
+    shapes = [getattr(x, "shape", ()) for x in operands]
+    shape = shapes[0] if shapes.count(shapes[0]) == len(shapes) else np.broadcast_shapes(*shapes)
+    scalars = tuple([shape != () and s == () for s in shapes])
+    operands = [work.type(x) if s else _laid_out(x, shape, work) for x, s in zip(operands, scalars, strict=True)]
     out = np.empty(shape, work)
-    _kernel(name, arguments, rule, work.name)(*[x.reshape(-1) for x in operands], out.reshape(-1))
+    _kernel(name, arguments, scalars, rule, work.name)(*operands, out.reshape(-1))
     return out if work is dtype else out.astype(dtype, copy=False)
+
+
+def _laid_out(x, shape, dtype):
+    """``x`` broadcast to ``shape``, in one row of contiguous memory; conditions stay bools."""
+    if type(x) is not np.ndarray or x.shape != shape or not x.flags.c_contiguous or (x.dtype != dtype and x.dtype.kind != "b"):
+        x = np.asarray(x)
+        x = np.ascontiguousarray(np.broadcast_to(x, shape), x.dtype if x.dtype.kind == "b" else dtype)
+    return x.reshape(-1)

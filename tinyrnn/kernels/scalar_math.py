@@ -70,7 +70,24 @@ def _float32_functions():
         q = q * z + F(4.89352518554385e-03)
         return x * p / q
 
-    return exp, tanh
+    @scalar
+    def log1p_unit(u):
+        """log(1 + u) for 0 <= u <= 1: Cephes logf, the argument brought to [1/sqrt(2), sqrt(2))."""
+        upper = u > F(0.41421356)
+        f = (u - F(1)) * F(0.5) if upper else u
+        p = F(7.0376836292e-2)
+        p = p * f - F(1.1514610310e-1)
+        p = p * f + F(1.1676998740e-1)
+        p = p * f - F(1.2420140846e-1)
+        p = p * f + F(1.4249322787e-1)
+        p = p * f - F(1.6668057665e-1)
+        p = p * f + F(2.0000714765e-1)
+        p = p * f - F(2.4999993993e-1)
+        p = p * f + F(3.3333331174e-1)
+        y = f + (p * f - F(0.5)) * (f * f)
+        return y + F(0.6931471805599453) if upper else y
+
+    return exp, tanh, log1p_unit
 
 
 def _float64_functions():
@@ -105,12 +122,31 @@ def _float64_functions():
         q = ((z + 1.12811678491632931402e2) * z + 2.23548839060100448583e3) * z + 4.84406305325125486048e3
         return x + x * z * p / q if abs(x) < 0.625 else 1.0 - 2.0 / (exp(2.0 * x) + 1.0)
 
-    return exp, tanh
+    @scalar
+    def log1p_unit(u):
+        """As for float32, with the rational function of Cephes log."""
+        upper = u > 0.41421356237309503
+        f = (u - 1.0) * 0.5 if upper else u
+        p = 1.01875663804580931796e-4
+        p = p * f + 4.97494994976747001425e-1
+        p = p * f + 4.70579119878881725854
+        p = p * f + 1.44989225341610930846e1
+        p = p * f + 1.79368678507819816313e1
+        p = p * f + 7.70838733755885391666
+        q = f + 1.12873587189167450590e1
+        q = q * f + 4.52279145837532221105e1
+        q = q * f + 8.29875266912776603211e1
+        q = q * f + 7.11544750618563894466e1
+        q = q * f + 2.31251620126765340583e1
+        y = f + (f * p / q - 0.5) * (f * f)
+        return y + 0.6931471805599453 if upper else y
+
+    return exp, tanh, log1p_unit
 
 
 def _library(F, functions):
-    exp, tanh = functions()
-    one, zero = F(1), F(0)
+    exp, tanh, log1p_unit = functions()
+    one, zero, log_2 = F(1), F(0), F(math.log(2))
 
     @scalar
     def sigmoid(x):
@@ -130,12 +166,16 @@ def _library(F, functions):
 
     @scalar
     def softplus(x):
-        return maximum(x, zero) + F(math.log1p(exp(-abs(x))))
+        return maximum(x, zero) + log1p_unit(exp(-abs(x)))
 
     @scalar
     def logaddexp(a, b):
         # the sum of two equal infinities has no difference to take
-        return maximum(a, b) + F(math.log1p(exp(-abs(a - b)))) if a != b else a + F(math.log(2.0))
+        return maximum(a, b) + log1p_unit(exp(-abs(a - b))) if a != b else a + log_2
+
+    @scalar
+    def sign(x):
+        return one if x > zero else (-one if x < zero else x)
 
     @scalar
     def pow(a, b):

@@ -1,0 +1,137 @@
+"""Ops against the NumPy expressions that compute the same: large arrays forward and backward, and the cost of a tiny op.
+
+python benchmarks/kernels.py            # prints the table, writes benchmarks/results/kernels.json
+"""
+
+import os
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # ops run on one thread, so their peer does
+
+import numpy as np
+from timing import interleaved, save, table
+
+import tinyrnn as tr
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def softmax(x):
+    e = np.exp(x - x.max(axis=-1, keepdims=True))
+    return e / e.sum(axis=-1, keepdims=True)
+
+
+def logsumexp(x):
+    top = x.max(axis=-1, keepdims=True)
+    return np.log(np.exp(x - top).sum(axis=-1)) + top[..., 0]
+
+
+def spread(g, x):
+    return np.broadcast_to(g[..., None], x.shape)
+
+
+def cross_entropy(x):
+    return (logsumexp(x) - x[np.arange(len(x)), IDS]).mean()
+
+
+def cross_entropy_grad(g, x, y):
+    p = softmax(x)
+    p[np.arange(len(x)), IDS] -= 1
+    return p * (g / len(x))
+
+
+ROWS, WIDTH = 1000, 1000
+IDS = np.random.default_rng(1).integers(0, WIDTH, ROWS)
+
+# name: tinyrnn's function, NumPy's forward, NumPy's gradient of (g, x, y)
+CASES = {
+    "add": (lambda x: x + 1.5, lambda x: x + 1.5, lambda g, x, y: g),
+    "multiply": (lambda x: x * x, lambda x: x * x, lambda g, x, y: g * x + g * x),
+    "sqrt": (tr.sqrt, np.sqrt, lambda g, x, y: 0.5 * g / y),
+    "exp": (tr.exp, np.exp, lambda g, x, y: g * y),
+    "log": (tr.log, np.log, lambda g, x, y: g / x),
+    "sin": (tr.sin, np.sin, lambda g, x, y: g * np.cos(x)),
+    "tanh": (tr.tanh, np.tanh, lambda g, x, y: g * (1 - y * y)),
+    "sigmoid": (tr.sigmoid, sigmoid, lambda g, x, y: g * y * (1 - y)),
+    "softplus": (tr.softplus, lambda x: np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x))), lambda g, x, y: g * sigmoid(x)),
+    "relu": (tr.relu, lambda x: np.maximum(x, 0), lambda g, x, y: np.where(y > 0, g, 0)),
+    "silu": (tr.silu, lambda x: x * sigmoid(x), lambda g, x, y: g * (sigmoid(x) * (1 + x * (1 - sigmoid(x))))),
+    "clip": (lambda x: tr.clip(x, 0.5, 1.0), lambda x: np.clip(x, 0.5, 1), lambda g, x, y: np.where((x >= 0.5) & (x <= 1), g, 0)),
+    "logaddexp": (lambda x: tr.logaddexp(x, 1.0), lambda x: np.logaddexp(x, 1.0), lambda g, x, y: g * sigmoid(x - 1)),
+    "where": (lambda x: tr.where(x > 1, x, 0), lambda x: np.where(x > 1, x, 0), lambda g, x, y: np.where(x > 1, g, 0)),
+    "sum of rows": (lambda x: x.sum(-1), lambda x: x.sum(-1), lambda g, x, y: spread(g, x)),
+    "mean of rows": (lambda x: x.mean(-1), lambda x: x.mean(-1), lambda g, x, y: spread(g / WIDTH, x)),
+    "max of rows": (lambda x: x.max(-1), lambda x: x.max(-1), lambda g, x, y: spread(g, x) * (x == y[:, None])),
+    "var of rows": (lambda x: x.var(-1), lambda x: x.var(-1), lambda g, x, y: spread(2 / WIDTH * g, x) * (x - x.mean(-1, keepdims=True))),
+    "logsumexp": (lambda x: tr.logsumexp(x, axis=-1), logsumexp, lambda g, x, y: g[:, None] * softmax(x)),
+    "softmax": (tr.softmax, softmax, lambda g, x, y: y * (g - (g * y).sum(-1, keepdims=True))),
+    "log_softmax": (tr.log_softmax, lambda x: x - logsumexp(x)[:, None], lambda g, x, y: g - np.exp(y) * g.sum(-1, keepdims=True)),
+    "cross_entropy": (lambda x: tr.cross_entropy(x, IDS), cross_entropy, cross_entropy_grad),
+}  # fmt: skip
+
+
+def large(dtype):
+    x = (0.1 + np.random.default_rng(0).random((ROWS, WIDTH)) * 2).astype(dtype)
+    plain = tr.asarray(x)
+    for name, (f, forward, gradient) in CASES.items():
+        g = np.ones_like(forward(x))
+        leaf = tr.tensor(x, requires_grad=True)
+
+        def ours_both(f=f, g=g, leaf=leaf):
+            leaf.grad = None
+            f(leaf).backward(tr.asarray(g))
+
+        def numpys_both(forward=forward, gradient=gradient, g=g):
+            return gradient(g, x, forward(x))
+
+        times = interleaved([lambda f=f: f(plain), lambda forward=forward: forward(x), ours_both, numpys_both])
+        a, b, c, d = (1e3 * t for t in times)
+        yield {
+            "op": name,
+            "dtype": dtype,
+            "forward ms": f"{a:.2f}",
+            "NumPy ms": f"{b:.2f}",
+            "forward ratio": f"{b / a:.2f}",
+            "with backward ms": f"{c:.2f}",
+            "NumPy by hand ms": f"{d:.2f}",
+            "ratio": f"{d / c:.2f}",
+        }
+
+
+def tiny():
+    x, m = np.ones(4), np.ones((4, 4))
+    plain, leaf = tr.asarray(x), tr.tensor(x, requires_grad=True)
+    matrix, weight = tr.asarray(m), tr.tensor(m, requires_grad=True)
+    calls = {
+        "add": (lambda: np.add(x, x), lambda: tr.add(plain, plain), lambda: tr.add(leaf, plain)),
+        "multiply": (lambda: np.multiply(x, x), lambda: tr.multiply(plain, plain), lambda: tr.multiply(leaf, plain)),
+        "tanh": (lambda: np.tanh(x), lambda: tr.tanh(plain), lambda: tr.tanh(leaf)),
+        "sum": (lambda: np.sum(x), lambda: tr.sum(plain), lambda: tr.sum(leaf)),
+        "matmul": (lambda: np.matmul(m, m), lambda: tr.matmul(matrix, matrix), lambda: tr.matmul(weight, matrix)),
+    }
+    for name, functions in calls.items():
+        numpys, unrecorded, recorded = (1e6 * t for t in interleaved(functions, rounds=25, at_least=0.01))
+        yield {
+            "op": name,
+            "NumPy us": f"{numpys:.2f}",
+            "unrecorded us": f"{unrecorded:.2f}",
+            "recorded us": f"{recorded:.2f}",
+            "added / NumPy": f"{unrecorded / numpys - 1:.1f}",
+            "added, recorded / NumPy": f"{recorded / numpys - 1:.1f}",
+        }
+
+
+def main():
+    np.seterr(all="ignore")
+    small = list(tiny())
+    print("Four elements (4 x 4 for matmul):\n")
+    print(table(list(small[0]), small))
+    rows = [row for dtype in ("float32", "float64") for row in large(dtype)]
+    print(f"\n{ROWS} x {WIDTH}, ratios above 1: tinyrnn is faster:\n")
+    print(table(list(rows[0]), rows))
+    save("kernels", "python benchmarks/kernels.py", {"large": rows, "tiny": small})
+
+
+if __name__ == "__main__":
+    main()

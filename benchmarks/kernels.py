@@ -31,6 +31,19 @@ def spread(g, x):
     return np.broadcast_to(g[..., None], x.shape)
 
 
+def silu_grad(g, x, y):
+    s = sigmoid(x)
+    return g * (s * (1 + x * (1 - s)))
+
+
+def var_grad(g, x, y):
+    return spread(2 / WIDTH * g, x) * (x - x.mean(-1, keepdims=True))
+
+
+def log_softmax_grad(g, x, y):
+    return g - np.exp(y) * g.sum(-1, keepdims=True)
+
+
 def cross_entropy(x):
     return (logsumexp(x) - x[np.arange(len(x)), IDS]).mean()
 
@@ -56,17 +69,17 @@ CASES = {
     "sigmoid": (tr.sigmoid, sigmoid, lambda g, x, y: g * y * (1 - y)),
     "softplus": (tr.softplus, lambda x: np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x))), lambda g, x, y: g * sigmoid(x)),
     "relu": (tr.relu, lambda x: np.maximum(x, 0), lambda g, x, y: np.where(y > 0, g, 0)),
-    "silu": (tr.silu, lambda x: x * sigmoid(x), lambda g, x, y: g * (sigmoid(x) * (1 + x * (1 - sigmoid(x))))),
+    "silu": (tr.silu, lambda x: x * sigmoid(x), silu_grad),
     "clip": (lambda x: tr.clip(x, 0.5, 1.0), lambda x: np.clip(x, 0.5, 1), lambda g, x, y: np.where((x >= 0.5) & (x <= 1), g, 0)),
     "logaddexp": (lambda x: tr.logaddexp(x, 1.0), lambda x: np.logaddexp(x, 1.0), lambda g, x, y: g * sigmoid(x - 1)),
     "where": (lambda x: tr.where(x > 1, x, 0), lambda x: np.where(x > 1, x, 0), lambda g, x, y: np.where(x > 1, g, 0)),
     "sum of rows": (lambda x: x.sum(-1), lambda x: x.sum(-1), lambda g, x, y: spread(g, x)),
     "mean of rows": (lambda x: x.mean(-1), lambda x: x.mean(-1), lambda g, x, y: spread(g / WIDTH, x)),
     "max of rows": (lambda x: x.max(-1), lambda x: x.max(-1), lambda g, x, y: spread(g, x) * (x == y[:, None])),
-    "var of rows": (lambda x: x.var(-1), lambda x: x.var(-1), lambda g, x, y: spread(2 / WIDTH * g, x) * (x - x.mean(-1, keepdims=True))),
+    "var of rows": (lambda x: x.var(-1), lambda x: x.var(-1), var_grad),
     "logsumexp": (lambda x: tr.logsumexp(x, axis=-1), logsumexp, lambda g, x, y: g[:, None] * softmax(x)),
     "softmax": (tr.softmax, softmax, lambda g, x, y: y * (g - (g * y).sum(-1, keepdims=True))),
-    "log_softmax": (tr.log_softmax, lambda x: x - logsumexp(x)[:, None], lambda g, x, y: g - np.exp(y) * g.sum(-1, keepdims=True)),
+    "log_softmax": (tr.log_softmax, lambda x: x - logsumexp(x)[:, None], log_softmax_grad),
     "cross_entropy": (lambda x: tr.cross_entropy(x, IDS), cross_entropy, cross_entropy_grad),
 }  # fmt: skip
 

@@ -33,22 +33,16 @@ COLUMNS = ["Function", "What it does", "Gradient", "Dtypes", "Devices", "Method"
 
 
 class Readable(ast.NodeTransformer):
-    """A VJP with ops by their names, fused derivatives by their rules, and variables replaced by ``values``."""
+    """A VJP with ops by their names."""
 
-    def __init__(self, ops, values=()):
-        self.ops, self.values = ops, dict(values)
-
-    def visit_Name(self, node):
-        return self.values.get(node.id, node)
+    def __init__(self, ops):
+        self.ops = ops
 
     def visit_Call(self, node):
         self.generic_visit(node)
         name = ast.unparse(node.func)
         if name == "apply":
             return ast.Call(ast.Name(self.ops[ast.unparse(node.args[0])]), node.args[1:], node.keywords)
-        if name in TABLE and TABLE[name].rule and name not in PUBLIC:
-            rule = ast.parse(TABLE[name].rule, mode="eval").body
-            return Readable({}, zip(TABLE[name].inputs, node.args, strict=True)).visit(rule)
         return node
 
 
@@ -71,6 +65,10 @@ def gradients(module) -> dict:
         )
 
     def text(vjp):
+        if isinstance(vjp, ast.Name) and vjp.id not in functions:
+            vjp = ast.Constant(getattr(module, vjp.id))
+        if isinstance(vjp, ast.Constant):
+            return "zero" if vjp.value == "0 * g" else f"`{vjp.value}`"
         if isinstance(vjp, ast.Name):
             vjp = functions[vjp.id]
             if said := ast.get_docstring(vjp):

@@ -217,8 +217,8 @@ FUNCTIONS = {
     ),
     "leaky_relu": (lambda x, negative_slope=0.01: np.where(x > 0, x, negative_slope * x), [*unary(apart), ((apart(5), 0.3), {})]),
     "elu": (lambda x, alpha=1.0: np.where(x > 0, x, alpha * np.expm1(x)), [*unary(apart), ((apart(5), 0.3), {})]),
-    "hardsigmoid": (lambda x: np.clip(x / 6 + 0.5, 0, 1), unary(lambda *s: 4 * apart(*s))),
-    "hardtanh": (lambda x, a=-1.0, b=1.0: np.clip(x, a, b), [*unary(lambda *s: 2 * apart(*s)), ((apart(6), -0.1, 0.2), {})]),
+    "hardsigmoid": (lambda x: np.clip(x / 6 + 0.5, 0, 1), unary(lambda *s: np.asarray(4 * apart(*s)))),
+    "hardtanh": (lambda x, a=-1.0, b=1.0: np.clip(x, a, b), [*unary(lambda *s: np.asarray(2 * apart(*s))), ((apart(6), -0.1, 0.2), {})]),
     # reductions
     **{name: (getattr(np, name), over_axes()) for name in ("sum", "mean", "prod")},
     "max": (np.max, [c for c in over_axes(apart) if c[0][0].size]),

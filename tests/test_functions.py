@@ -110,6 +110,35 @@ def test_arrays_lists_and_numbers_are_taken_as_they_are():
     assert tr.clip(np.arange(5), 1).dtype == np.int64
 
 
+def test_derivatives_at_special_points():
+    np.testing.assert_array_equal(tr.grad(lambda x: tr.elu(x).sum())(np.zeros(2)), [1, 1])
+    np.testing.assert_array_equal(tr.grad(tr.std)(np.full(3, 0.5)), np.zeros(3))
+    np.testing.assert_array_equal(tr.grad(tr.norm)(np.zeros(3)), np.zeros(3))
+    np.testing.assert_allclose(tr.hessian(tr.norm)(np.array([0.0, 3, 4]))[0, 0], 0.2)
+    np.testing.assert_array_equal(tr.grad(lambda x: tr.huber_loss(x, np.zeros(2)))(np.array([np.inf, -np.inf])), [0.5, -0.5])
+    np.testing.assert_array_equal(tr.grad(lambda x: tr.relu(x).sum())(np.array([np.nan, 0, 2])), [1, 0, 1])
+    blind = np.array([[True, False, True], [False, False, False]])
+    x = np.random.default_rng(0).standard_normal((3, 2))
+    attended = lambda q: tr.scaled_dot_product_attention(q, x, x, blind)  # noqa: E731
+    np.testing.assert_array_equal(attended(x[:2])[1], [0, 0])
+    tr.check_grad(attended, x[:2])
+    assert tr.softmax(np.zeros((0, 3)), axis=0).shape == (0, 3)
+    assert tr.grad(lambda x: tr.logsumexp(x, axis=1).sum())(np.zeros((2, 0))).shape == (2, 0)
+
+
+def test_half_precision_through_every_kernel():
+    for name, (_, cases) in FUNCTIONS.items():
+        if name in NO_GRADIENT or name in ("einsum", "astype", "getitem", "to"):
+            continue
+        args, kwargs = cases[0]
+        half = [tr.tensor(a, "float16", requires_grad=True) if getattr(a, "dtype", "") == np.float64 else a for a in args]
+        y = public(name)(half, **kwargs) if isinstance(args, list) else public(name)(*half, **kwargs)
+        y = y if isinstance(y, tr.Tensor) else y[0]
+        assert y.dtype == np.float16, name
+        y.sum().backward()
+        assert all(t.grad is None or t.grad.dtype == np.float16 for t in half if isinstance(t, tr.Tensor)), name
+
+
 # ------------------------------------------------------------------ Hypothesis: any shapes that broadcast, any axes
 
 shapes = hnp.mutually_broadcastable_shapes(num_shapes=3, min_side=0, max_side=4, max_dims=3)
@@ -193,6 +222,7 @@ def test_random_tensors_come_from_the_generator_alone():
         np.testing.assert_array_equal(x, y)
     assert u.shape == (2, 3) and u.min().item() >= 0 and u.max().item() < 1
     assert n.dtype == np.float32 and abs(n.mean().item() - 2) < 0.1 and abs(n.std().item() - 0.5) < 0.05
+    assert tr.rand(10_000, generator=tr.Generator(1), dtype="float16").max().item() < 1
     assert k.dtype == np.int64 and set(k.tolist()) == {3, 4, 5, 6}
 
 

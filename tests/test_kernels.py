@@ -34,7 +34,7 @@ def test_scalar_math_at_the_ends():
 
 
 def test_pointwise_loops_are_vectorised():
-    cached = pointwise._kernel("sigmoid", ("x",), "sigmoid(x)", "float32")
+    cached = pointwise._kernel("sigmoid", ("x",), (False,), "sigmoid(x)", "float32")
     kernel = numba.njit(error_model="numpy", fastmath=jit.FAST)(cached.py_func)  # code from the cache cannot be inspected
     kernel(np.ones(4, np.float32), np.empty(4, np.float32))
     assembly = next(iter(kernel.inspect_asm().values()))

@@ -117,6 +117,12 @@ def test_values_that_no_gradient_needs_may_change():
     np.testing.assert_array_equal(w.grad, [1, 1])
 
 
+def test_in_place_sums_do_not_lose_a_gradient():
+    w, total = leaf(1.0), tr.zeros(1)
+    with pytest.raises(tr.ChangedInPlaceError, match=r"a = a \+ b"):
+        total += w
+
+
 def test_in_place_update_of_parameters_under_no_grad():
     w = leaf(3.0)
     with pytest.raises(tr.ChangedInPlaceError, match="no_grad"):
@@ -225,7 +231,7 @@ ERRORS = [
     (lambda: tr.mse_loss(np.ones(2), np.ones(3)), tr.ShapeError, "differ"),
     (lambda: tr.dropout(np.ones(2), 1.5, generator=tr.Generator(0)), tr.InputError, "below 1"),
     (lambda: tr.grad(lambda x: x)(np.ones(2)), tr.GradientError, "one element"),
-    (lambda: leaf(1.0).sum(axis=3), IndexError, "out of range"),
+    (lambda: leaf(1.0).sum(axis=3), IndexError, "out of bounds"),
     (lambda: leaf(1.0)[3], IndexError, "out of bounds"),
     (lambda: tr.concat([np.ones((2, 3)), np.ones((2, 4))]), tr.ShapeError, "concat"),
     (lambda: tr.tanh("no"), tr.DtypeError, "dtype <U2"),
@@ -241,9 +247,25 @@ ERRORS = [
     (lambda: tr.take(np.ones(3), [0.5]), tr.DtypeError, "integers"),
     (lambda: tr.take(np.ones(3), [3]), IndexError, "out of bounds"),
     (lambda: tr.take_along_axis(np.ones((2, 3)), np.array([0])), tr.ShapeError, "2 dimensions"),
-    (lambda: tr.permute_dims(np.ones((2, 3)), (0, 0)), tr.ShapeError, "each of the 2 axes"),
+    (lambda: tr.permute_dims(np.ones((2, 3)), (0, 0)), tr.ShapeError, "twice"),
+    (lambda: tr.permute_dims(np.ones((2, 3)), (0,)), tr.ShapeError, "each of the 2 axes"),
     (lambda: tr.squeeze(np.ones((2, 3)), 0), tr.ShapeError, "size 1"),
     (lambda: tr.sum(np.ones((2, 3)), axis=(0, -2)), tr.ShapeError, "twice"),
+    (lambda: tr.stack([[1.0, 2.0]], axis=5), IndexError, "out of bounds"),
+    (lambda: tr.cumsum(np.ones((2, 2)), axis=(0, 1)), tr.DtypeError, "one axis"),
+    (lambda: tr.argmax(np.ones((2, 2)), axis=(0, 1)), tr.DtypeError, "one axis"),
+    (lambda: tr.swapaxes(np.ones((2, 2)), 0, 3), IndexError, "out of bounds"),
+    (lambda: tr.concat([]), tr.ShapeError, "nothing to join"),
+    (lambda: leaf(1.0) * [leaf(1.0)[0]], tr.GradientError, "stack"),
+    (lambda: tr.tensor([1.0]) & tr.tensor([True]), tr.DtypeError, "compare floats"),
+    (lambda: tr.zeros(2, dtype=complex), tr.DtypeError, "complex"),
+    (lambda: tr.tensor([1.0]).astype("U3"), tr.DtypeError, "U3"),
+    (lambda: tr.tensor([1, 2]) ** -1, tr.InputError, "negative integer powers"),
+    (lambda: tr.check_grad(lambda x: x, [1, 2]), tr.GradientError, "nothing to vary"),
+    (lambda: tr.grad(lambda x: x.sum(), 2)(np.ones(2)), tr.GradientError, "1 positional"),
+    (lambda: tr.randint(5, 5, 3, generator=tr.Generator(0)), tr.InputError, "less than"),
+    (lambda: tr.Generator(-1), tr.InputError, "negative"),
+    (lambda: tr.dropout(np.ones(2), 0.5, generator=None), tr.InputError, "generator="),
     (lambda: tr.max(np.ones((0, 3))), tr.ShapeError, "max"),
     (lambda: tr.layer_norm(np.ones((2, 3)), 4), tr.ShapeError, "normalized_shape"),
     (lambda: tr.batch_norm(np.ones((1, 3)), tr.zeros(3), tr.ones(3), training=True), tr.ShapeError, "at least 2"),
@@ -284,6 +306,11 @@ def test_numpy_neighbours():
     np.testing.assert_array_equal(np.ones(2, "f") * t, t.numpy())
     assert [row.numpy().tolist() for row in t] == [[1, 2], [3, 4]]
     assert repr(tr.tensor([1.5], "float32", requires_grad=True)) == "tensor([1.5], dtype=float32, requires_grad=True)"
+    assert repr(tr.zeros((2, 0))) == "tensor([], shape=(2, 0))"
+    assert f"{tr.tensor(2.5):.2f} {+tr.tensor(1)}" == "2.50 tensor(1)"
+    np.testing.assert_array_equal(tr.tensor([6]) & tr.tensor([3]), [2])
+    np.testing.assert_array_equal(~tr.tensor([6]), [-7])
+    np.testing.assert_array_equal(~(tr.tensor([1.0, -1.0]) > 0) | np.array([True, False]), [True, True])
     assert bool(tr.tensor(1.0) > 0) and float(tr.tensor(2.5)) == 2.5 and int(tr.tensor(3)) == 3
 
 
@@ -336,11 +363,24 @@ def test_a_shallow_copy_shares_the_version():
         y.backward()
 
 
-@pytest.mark.parametrize("make", [
-    lambda x: np.asfortranarray(x), lambda x: np.repeat(x, 2, 1)[:, ::2], lambda x: x[::-1][::-1], lambda x: x.astype(">f8"),
-    lambda x: np.broadcast_to(x[:, :1], x.shape), lambda x: x.astype(">f4"), lambda x: x.astype("f2"), lambda x: np.float64(2.0),
-    lambda x: np.zeros((0, 3)), lambda x: np.array(2.0), lambda x: x.astype("i4"), lambda x: x > 0, lambda x: x.tolist(),
-], ids="fortran strided reversed big-endian broadcast big-endian-single half scalar empty 0-d int bool list".split())  # fmt: skip
+LAYOUTS = {
+    "fortran": np.asfortranarray,
+    "strided": lambda x: np.repeat(x, 2, 1)[:, ::2],
+    "reversed": lambda x: x[::-1],
+    "broadcast": lambda x: np.broadcast_to(x[:, :1], x.shape),
+    "big-endian": lambda x: x.astype(">f8"),
+    "big-endian single": lambda x: x.astype(">f4"),
+    "half": lambda x: x.astype("f2"),
+    "scalar": lambda x: np.float64(2.0),
+    "0-d": lambda x: np.array(2.0),
+    "empty": lambda x: np.zeros((0, 3)),
+    "int": lambda x: x.astype("i4"),
+    "bool": lambda x: x > 0,
+    "list": lambda x: x.tolist(),
+}
+
+
+@pytest.mark.parametrize("make", LAYOUTS.values(), ids=LAYOUTS)
 def test_inputs_of_any_layout_and_kind(make):
     """Kernels of every kind, forward and backward, on what NumPy may hand over; read-only too."""
     x = make(np.random.default_rng(0).standard_normal((3, 4)))

@@ -60,6 +60,16 @@ def test_transforms_nest():
     np.testing.assert_allclose(third, [[[48.0]]])
 
 
+def test_products_are_differentiable_by_their_vectors():
+    _, pullback = tr.vjp(f, X)
+    tr.check_grad(lambda g: pullback(g)[0], np.array([1.0, 2.0]))
+    tr.check_grad(lambda t: tr.jvp(f, X, t)[1], V)
+    tr.check_grad(lambda t: tr.hvp(scalar, X, t), V, order=1)
+    slope = tr.grad(lambda t: tr.hvp(scalar, X, t).sum())(V)
+    np.testing.assert_allclose(slope, HESSIAN.sum(0), **close)
+    assert not slope.requires_grad
+
+
 def test_several_arguments_and_structures():
     g = lambda p, c: {"s": (p["a"] * c).sum(), "v": [p["b"] ** 2]}  # noqa: E731
     p, c = {"a": np.ones(2), "b": np.array([1.0, 3.0])}, np.array([2.0, 5.0])
@@ -176,6 +186,13 @@ def test_custom_vjp_may_return_what_it_holds():
     np.testing.assert_array_equal(a.grad, [3, 3])
     np.testing.assert_array_equal(b.grad, [3, 3])
     np.testing.assert_array_equal(held, [1, 1])
+
+
+def test_custom_vjp_of_several_values():
+    both = tr.custom_vjp(lambda x: (x * x, x * 3))
+    both.defvjp(lambda x: ((x * x, x * 3), x), lambda x, g: 2 * x * g[0] + 3 * g[1])
+    tr.check_grad(lambda x: both(x)[0] * both(x)[1], X)
+    assert isinstance(both(X), tuple)
 
 
 def test_custom_vjp_errors_name_the_function():
@@ -359,6 +376,28 @@ def test_threads_differentiate_independently_with_every_transform():
     for t in threads:
         t.join()
     assert not errors and results == expected
+
+
+def test_threads_may_add_to_the_gradient_of_one_leaf():
+    import sys
+
+    w, interval = tr.tensor(0.0, requires_grad=True), sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [threading.Thread(target=lambda: [(w * 1.0).backward() for _ in range(300)]) for _ in range(4)]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert w.grad.item() == 1200
+
+
+def test_check_grad_takes_structures():
+    tr.check_grad(lambda p: p["a"] * p["b"][0], {"a": np.ones(2), "b": [np.array([2.0, 3.0])]})
+    with pytest.raises(tr.GradientError, match="argument 1 at index"):
+        tr.check_grad(lambda p: p["a"] * p["b"].detach(), {"a": np.ones(2), "b": np.array([2.0, 3.0])})
 
 
 def test_a_wrong_tie_rule_is_rejected():

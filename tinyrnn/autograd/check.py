@@ -3,10 +3,11 @@
 import numpy as np
 
 from ..errors import GradientError
+from .pointwise import as_tensor
 from .reductions import sum
 from .shaping import reshape
 from .tape import Tensor, backpropagate
-from .trees import tree_leaves
+from .trees import tree_leaves, tree_map
 
 
 def check_grad(f, *args, order=2, eps=1e-6, rtol=1e-6, atol=1e-7, seed=0):
@@ -14,7 +15,8 @@ def check_grad(f, *args, order=2, eps=1e-6, rtol=1e-6, atol=1e-7, seed=0):
 
     Args:
         f: maps tensors to a tensor (or a structure of them).
-        args: tensors or arrays. Floating ones are taken in float64 and varied, others stay as they are.
+        args: tensors, arrays, or structures of them (counted leaf by leaf in messages). Floating ones are taken in float64
+            and varied, others stay as they are.
         order: 1, or 2 to check the gradient's own gradient as well.
         eps: step of the central differences, times ``max(1, |x|)``.
         rtol, atol: the difference allowed is ``atol + rtol * max(1, |derivative|)``.
@@ -26,8 +28,11 @@ def check_grad(f, *args, order=2, eps=1e-6, rtol=1e-6, atol=1e-7, seed=0):
     Raises:
         GradientError: names the order, the argument and the index that differ most, with both values.
     """
-    args = [np.array(a.data if isinstance(a, Tensor) else a) for a in args]
+    structure, f = args, _flattened(f, args)
+    args = [np.array(a.data if isinstance(a, Tensor) else a) for a in tree_leaves(structure)]
     varied = [i for i, a in enumerate(args) if a.dtype.kind == "f"]
+    if not varied:
+        raise GradientError("check_grad: no argument is floating, so there is nothing to vary: give arrays of floats")
     args = [Tensor(a.astype(np.float64) if i in varied else a) for i, a in enumerate(args)]
     directions = np.random.default_rng(seed)
     scalar = _projected(f, args, directions)
@@ -47,11 +52,21 @@ def check_grad(f, *args, order=2, eps=1e-6, rtol=1e-6, atol=1e-7, seed=0):
             scalar = _projected(_gradient(scalar, varied), args, directions)
 
 
+def _flattened(f, structure):
+    """``f`` as a function of the leaves of its arguments."""
+
+    def function(*leaves):
+        leaves = iter(leaves)
+        return f(*tree_map(lambda _: next(leaves), structure))
+
+    return function
+
+
 def _projected(f, args, directions):
     """``f`` followed by a dot product with one fixed random direction."""
 
     def outputs(*xs):
-        return [y for y in tree_leaves(f(*xs)) if y.dtype.kind == "f"]
+        return [y for y in map(as_tensor, tree_leaves(f(*xs))) if y.dtype.kind == "f"]
 
     weights = [directions.standard_normal(y.shape) for y in outputs(*args)]
 

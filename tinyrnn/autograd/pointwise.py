@@ -10,7 +10,8 @@ import re
 import numpy as np
 
 from .. import kernels
-from ..errors import DtypeError
+from ..errors import DtypeError, GradientError
+from ..kernels.arrays import is_cupy
 from .tape import NONE, Node, Op, Tensor, apply, explained, record, state
 
 # fmt: off
@@ -32,11 +33,19 @@ def operand(x):
     """
     if isinstance(x, Tensor | float | int) and not isinstance(x, np.generic):
         return x
-    if not (hasattr(x, "dtype") and hasattr(x, "ndim")) or isinstance(x, np.generic):
-        x = np.asarray(x)
-    if x.dtype.kind not in "fiub" or x.dtype.itemsize > 8:
-        raise DtypeError(f"a tensor cannot hold dtype {x.dtype}: use float16 to float64, integers or bools")
-    return Tensor(x if x.dtype.isnative else x.astype(x.dtype.newbyteorder("=")))
+    if isinstance(x, list | tuple) and any(isinstance(v, Tensor) and v.requires_grad for v in x):
+        raise GradientError("a list of tensors would lose their gradients: join them with stack() or concat()")
+    x = x if isinstance(x, np.ndarray) or is_cupy(x) else np.asarray(x)
+    dtype = checked_dtype(x.dtype)
+    return Tensor(x if x.dtype.isnative else x.astype(dtype))
+
+
+def checked_dtype(dtype) -> np.dtype:
+    """``dtype`` in the byte order of this machine, if a tensor can hold it."""
+    dtype = np.dtype(dtype)
+    if dtype.kind not in "fiub" or dtype.itemsize > 8:
+        raise DtypeError(f"a tensor cannot hold dtype {dtype}: use float16 to float64, integers or bools")
+    return dtype.newbyteorder("=")
 
 
 def as_tensor(x) -> Tensor:
@@ -59,6 +68,9 @@ def _plain(x):
 _VECTORISED = frozenset({"abs", "exp", "maximum", "minimum", "sigmoid", "sign", "softplus", "sqrt", "tanh", "where"})
 
 
+FUSED = {}  # (op, rule of a derivative that is compiled): its arguments
+
+
 def rule_vjp(name, rule, inputs):
     """The VJP that ``rule`` states in ``g``, the inputs and the output ``y``.
 
@@ -70,6 +82,8 @@ def rule_vjp(name, rule, inputs):
     code = compile(rule, f"<gradient of {name}>", "eval")
     operations = len(re.findall(r"[-+*/<>=&]+|\w+\(", rule))
     fuses = operations > 1 and words - {"g", *used} <= _VECTORISED
+    if fuses:
+        FUSED[name, rule] = ("g", *used)
 
     def vjp(g, *values):
         if fuses and not state.recording:
@@ -181,13 +195,13 @@ tanh = pointwise("tanh", "tanh(x)", np.tanh, "Hyperbolic tangent", x="g * (1 - y
 sigmoid = pointwise("sigmoid", "sigmoid(x)", None, "Logistic sigmoid 1 / (1 + exp(-x))", x="g * y * (1 - y)")
 softplus = pointwise("softplus", "softplus(x)", None, "log(1 + exp(x)) without overflow", x="g * sigmoid(x)")
 erf = pointwise("erf", "erf(x)", None, "Error function", x="g * exp(-x * x) * 1.1283791670955126")
-relu = pointwise("relu", "maximum(x, 0)", lambda x: np.maximum(x, 0), "Rectifier", x="where(y > 0, g, 0)")
+relu = pointwise("relu", "maximum(x, 0)", lambda x: np.maximum(x, 0), "Rectifier", x="where(y <= 0, 0, g)")
 sign = pointwise("sign", "sign(x)", np.sign, "Sign, of zero 0", x="0 * g")
 floor = pointwise("floor", "floor(x)", np.floor, "Next integer below", x="0 * g")
 ceil = pointwise("ceil", "ceil(x)", np.ceil, "Next integer above", x="0 * g")
 round = pointwise("round", "round(x)", np.round, "Nearest integer, of two the even one", x="0 * g")
 abs = pointwise("abs", "abs(x)", np.abs, "Absolute value", x="g * sign(x)")
-_LARGER, _SMALLER = "where(a > b, g, where(a == b, 0.5 * g, 0))", "where(a < b, g, where(a == b, 0.5 * g, 0))"
+_LARGER, _SMALLER = "where(a < b, 0, where(a == b, 0.5 * g, g))", "where(a > b, 0, where(a == b, 0.5 * g, g))"
 maximum = pointwise("maximum", "maximum(a, b)", np.maximum, "Larger, a tie shared", a=_LARGER, b=_SMALLER)
 minimum = pointwise("minimum", "minimum(a, b)", np.minimum, "Smaller, a tie shared", a=_SMALLER, b=_LARGER)
 logaddexp = pointwise(

@@ -4,10 +4,9 @@ import math
 
 import numpy as np
 
-from ..errors import ShapeError
 from ..kernels import row_kernel
 from .pointwise import as_tensor, equal, exp, where
-from .shaping import broadcast_to, expand_dims, flip, permute_dims, reshape, swapaxes
+from .shaping import axes_of, axis_of, broadcast_to, expand_dims, flip, permute_dims, reshape, swapaxes
 from .tape import Op, Tensor, apply
 
 # fmt: off
@@ -29,23 +28,6 @@ def _kept(shape, axis):
     return tuple(1 if axis is None or i in axis else n for i, n in enumerate(shape))
 
 
-def axes_of(x, axis):
-    """``axis`` as None or a tuple of non-negative ints."""
-    if axis is None:
-        return None
-    ndim = x.data.ndim
-    if type(axis) is int and 0 <= axis < ndim:
-        return (axis,)
-    axes = axis if isinstance(axis, tuple) else (axis,)
-    for a in axes:
-        if not -ndim <= a < ndim:
-            raise IndexError(f"axis {a} is out of range for a tensor of {ndim} dimensions: use {-ndim} to {ndim - 1}")
-    axes = tuple(a % ndim for a in axes)
-    if len(set(axes)) < len(axes):
-        raise ShapeError(f"axis {axis} names an axis twice: name each once")
-    return axes
-
-
 def size_along(shape, axis):
     return math.prod(n for i, n in enumerate(shape) if axis is None or i in axis)
 
@@ -59,9 +41,9 @@ def _joined(x, axis):
 
 def _share(g, x, y, axis, keepdims):
     """Gradient of max and min: the elements equal to the result share it evenly."""
-    shape = x.shape
-    hit = equal(x, y if keepdims else reshape(y, _kept(shape, axis))).astype(g.dtype)
-    return _spread(g, shape, axis, keepdims) * hit / sum(hit, axis=axis, keepdims=True)
+    hit = equal(x, y if keepdims else reshape(y, _kept(x.shape, axis)))
+    g = g if keepdims else reshape(g, _kept(x.shape, axis))
+    return where(hit, g / sum(hit, axis=axis, keepdims=True).astype(g.dtype), 0)
 
 
 def _prod_vjp(g, x, y, axis, keepdims):
@@ -90,7 +72,7 @@ def reduction(loop, vjp=None, doc=""):
 
     def function(x, /, axis=None, keepdims=False):
         x = x if type(x) is Tensor else as_tensor(x)
-        return apply(op, x, axis=axes_of(x, axis), keepdims=keepdims)
+        return apply(op, x, axis=None if axis is None else axes_of(axis, x.data.ndim), keepdims=keepdims)
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = doc
@@ -124,17 +106,19 @@ def cumsum(x, /, axis=None):
     x = as_tensor(x)
     if axis is None:
         x, axis = reshape(x, -1), 0
-    return apply(_cumsum, x, axis=axes_of(x, axis)[0])
+    return apply(_cumsum, x, axis=axis_of(axis, x.ndim))
 
 
 def argmax(x, /, axis=None, keepdims=False):
     """Index of the first largest element (no gradient)."""
-    return apply(_argmax, as_tensor(x), axis=axis, keepdims=keepdims)
+    x = as_tensor(x)
+    return apply(_argmax, x, axis=None if axis is None else axis_of(axis, x.ndim), keepdims=keepdims)
 
 
 def argmin(x, /, axis=None, keepdims=False):
     """Index of the first smallest element (no gradient)."""
-    return apply(_argmin, as_tensor(x), axis=axis, keepdims=keepdims)
+    x = as_tensor(x)
+    return apply(_argmin, x, axis=None if axis is None else axis_of(axis, x.ndim), keepdims=keepdims)
 
 
 # ------------------------------------------------------------------ softmax and its kin, along the last axis
@@ -162,7 +146,7 @@ _logsumexp = Op(
 
 def _along(op, x, axis):
     x = as_tensor(x)
-    (axis,) = axes_of(x, axis)
+    axis = axis_of(axis, x.ndim)
     x = x if x.dtype.kind == "f" else x.astype(np.float64)
     if axis == x.data.ndim - 1:
         return apply(op, x)
@@ -182,6 +166,6 @@ def log_softmax(x, /, axis=-1):
 def logsumexp(x, /, axis=None, keepdims=False):
     """``log(sum(exp(x)))`` over ``axis``, shifted so that it cannot overflow; over no element it is -inf."""
     x = as_tensor(x)
-    axes = axes_of(x, axis)
+    axes = None if axis is None else axes_of(axis, x.ndim)
     y = apply(_logsumexp, _joined(x if x.dtype.kind == "f" else x.astype(np.float64), axes))
     return reshape(y, _kept(x.shape, axes)) if keepdims else y

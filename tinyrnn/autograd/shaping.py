@@ -3,10 +3,11 @@
 import math
 
 import numpy as np
+from numpy.lib.array_utils import normalize_axis_tuple
 
-from ..errors import ShapeError
+from ..errors import DtypeError, ShapeError
 from ..kernels.arrays import array_module, device_of, to_device
-from .pointwise import as_tensor
+from .pointwise import as_tensor, checked_dtype
 from .tape import Op, Tensor, apply
 
 # fmt: off
@@ -98,6 +99,29 @@ _unstack = Op(
 )
 
 
+def axes_of(axis, ndim) -> tuple:
+    """``axis``, an int or several, as a tuple of different ints from 0 to ``ndim - 1``.
+
+    Raises:
+        IndexError: an axis out of range; ``ShapeError``: an axis named twice.
+    """
+    if type(axis) is int and 0 <= axis < ndim:
+        return (axis,)
+    try:
+        return normalize_axis_tuple(axis, ndim)
+    except IndexError:
+        raise
+    except ValueError as error:
+        raise ShapeError(f"axis {axis} names an axis twice: name each once") from error
+
+
+def axis_of(axis, ndim) -> int:
+    """The same for the one axis of functions that work along one."""
+    if not isinstance(axis, int | np.integer):
+        raise DtypeError(f"axis is {axis!r}: this function works along one axis, give an int")
+    return axes_of(int(axis), ndim)[0]
+
+
 def reshape(x, /, shape):
     """``x`` in another shape of the same size; one size may be -1 ("the rest")."""
     x = as_tensor(x)
@@ -109,17 +133,18 @@ def reshape(x, /, shape):
 
 def permute_dims(x, /, axes):
     """Axes in a new order: axis ``i`` of the result is axis ``axes[i]`` of ``x``."""
-    x = as_tensor(x)
-    if sorted(a % x.ndim for a in axes) != list(range(x.ndim)):
+    x, axes = as_tensor(x), tuple(axes)
+    order = axes_of(axes, x.ndim)
+    if len(order) != x.ndim:
         raise ShapeError(f"permute_dims: axes {list(axes)} must name each of the {x.ndim} axes of {list(x.shape)} once")
-    return apply(_permute, x, axes=tuple(a % x.ndim for a in axes))
+    return apply(_permute, x, axes=order)
 
 
 def swapaxes(x, /, axis1, axis2):
     """``x`` with two axes exchanged."""
     x = as_tensor(x)
-    axes = list(range(x.ndim))
-    axes[axis1], axes[axis2] = axes[axis2], axes[axis1]
+    axes, i, j = list(range(x.ndim)), axis_of(axis1, x.ndim), axis_of(axis2, x.ndim)
+    axes[i], axes[j] = j, i
     return permute_dims(x, axes)
 
 
@@ -131,9 +156,7 @@ def matrix_transpose(x, /):
 def expand_dims(x, /, axis=0):
     """A new axis of size 1 at position ``axis`` of the result."""
     x = as_tensor(x)
-    if not -x.ndim - 1 <= axis <= x.ndim:
-        raise IndexError(f"expand_dims: axis {axis} is out of range for a result of {x.ndim + 1} dimensions")
-    axis %= x.ndim + 1
+    axis = axis_of(axis, x.ndim + 1)
     return reshape(x, (*x.shape[:axis], 1, *x.shape[axis:]))
 
 
@@ -142,7 +165,7 @@ def squeeze(x, /, axis=None):
     x = as_tensor(x)
     if axis is None:
         axis = tuple(i for i, n in enumerate(x.shape) if n == 1)
-    axes = {a % x.ndim for a in (axis if isinstance(axis, tuple) else (axis,))}
+    axes = axes_of(axis, x.ndim)
     if any(x.shape[a] != 1 for a in axes):
         raise ShapeError(f"squeeze: axis {axis} of {list(x.shape)} is not of size 1: leave it, or index it")
     return reshape(x, tuple(n for i, n in enumerate(x.shape) if i not in axes))
@@ -150,7 +173,7 @@ def squeeze(x, /, axis=None):
 
 def broadcast_to(x, /, shape):
     """``x`` repeated to ``shape`` without a copy (read-only memory)."""
-    return apply(_broadcast, as_tensor(x), to=tuple(shape))
+    return apply(_broadcast, as_tensor(x), to=(shape,) if isinstance(shape, int) else tuple(shape))
 
 
 def flip(x, /, axis=None):
@@ -160,7 +183,7 @@ def flip(x, /, axis=None):
 
 def astype(x, dtype, /):
     """``x`` as another dtype; gradients flow between floating dtypes."""
-    return apply(_astype, as_tensor(x), dtype=np.dtype(dtype))
+    return apply(_astype, as_tensor(x), dtype=checked_dtype(dtype))
 
 
 def to(x, device, /):
@@ -182,16 +205,23 @@ def place(g, key, into, /):
 
 def concat(xs, /, axis=0):
     """Join tensors along an existing axis (None: their elements in one row)."""
-    xs = [as_tensor(x) for x in xs]
+    xs = _several("concat", xs)
     if axis is None:
         xs, axis = [reshape(x, -1) for x in xs], 0
-    return apply(_concat, *xs, axis=axis % xs[0].ndim, shapes=[x.shape for x in xs])
+    return apply(_concat, *xs, axis=axis_of(axis, xs[0].ndim), shapes=[x.shape for x in xs])
 
 
 def stack(xs, /, axis=0):
     """Join tensors of one shape along a new axis."""
+    xs = _several("stack", xs)
+    return apply(_stack, *xs, axis=axis_of(axis, xs[0].ndim + 1))
+
+
+def _several(name, xs):
     xs = [as_tensor(x) for x in xs]
-    return apply(_stack, *xs, axis=axis % (xs[0].ndim + 1))
+    if not xs:
+        raise ShapeError(f"{name}: there is nothing to join: give at least one tensor")
+    return xs
 
 
 def split(x, indices_or_sections, /, axis=-1):
@@ -200,7 +230,7 @@ def split(x, indices_or_sections, /, axis=-1):
     NumPy's ``split`` with the last axis as default: the one along which gates lie.
     """
     x = as_tensor(x)
-    axis %= x.ndim
+    axis = axis_of(axis, x.ndim)
     n = x.shape[axis]
     if isinstance(indices_or_sections, int):
         k = indices_or_sections
@@ -215,7 +245,7 @@ def split(x, indices_or_sections, /, axis=-1):
 def unstack(x, /, axis=0):
     """The slices along ``axis``, as views without it."""
     x = as_tensor(x)
-    return apply(_unstack, x, axis=axis % x.ndim)
+    return apply(_unstack, x, axis=axis_of(axis, x.ndim))
 
 
 def roll(x, /, shift, axis=None):

@@ -16,7 +16,16 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from ..errors import ChangedInPlaceError, DeviceError, DtypeError, GradientError, ShapeError, TapeFreedError, TinyrnnError
+from ..errors import (
+    ChangedInPlaceError,
+    DeviceError,
+    DtypeError,
+    GradientError,
+    InputError,
+    ShapeError,
+    TapeFreedError,
+    TinyrnnError,
+)
 from ..kernels.arrays import array_module, device_of
 
 TABLE: dict[str, "Op"] = {}  # every op by name: the gradient check, the documentation and the compiler read it
@@ -78,19 +87,8 @@ class Op:
         listed: enter it into ``TABLE``; False for what is no function of arrays alone.
     """
 
-    __slots__ = (
-        "name",
-        "forward",
-        "inputs",
-        "rule",
-        "view",
-        "vjps",
-        "joint",
-        "keeps",
-        "keeps_inputs",
-        "keeps_output",
-        "keeps_shapes",
-    )
+    __slots__ = ("name", "forward", "inputs", "rule", "view", "vjps", "joint")
+    __slots__ += ("keeps", "keeps_inputs", "keeps_output", "keeps_shapes")  # what a node is to save
 
     def __init__(self, name, forward, vjps=None, *, inputs=None, rule=None, view=False, listed=True):
         self.name, self.forward, self.rule, self.view = name, forward, rule, view
@@ -301,7 +299,8 @@ def explained(op, inputs, error):
     if "broadcast" in str(error):
         return ShapeError(f"{op.name}: shapes {listed} do not broadcast: sizes must be equal or 1, counted from the right")
     if isinstance(error, ValueError):
-        return ShapeError(f"{op.name}: {error} (shapes {listed})")
+        about_shapes = any(word in str(error) for word in ("shape", "dimension", "size", "axis", "axes", "operand"))
+        return (ShapeError if about_shapes else InputError)(f"{op.name}: {error} (shapes {listed})")
     dtypes = " and ".join(str(getattr(x, "dtype", type(x).__name__)) for x in inputs[:4])
     return (
         DtypeError(f"{op.name} does not take {dtypes}: convert with .astype(dtype)") if isinstance(error, TypeError) else error

@@ -1,14 +1,15 @@
 """Making tensors, and the methods and operators of `Tensor`: the functions of the op files under NumPy's method names."""
 
 import operator
+import threading
 import weakref
 
 import numpy as np
 
-from ..errors import ChangedInPlaceError, GradientError, InputError
+from ..errors import ChangedInPlaceError, DtypeError, GradientError, InputError
 from ..kernels.arrays import device_of, to_device
 from . import linalg, pointwise, reductions, shaping
-from .pointwise import as_tensor, operand
+from .pointwise import as_tensor, checked_dtype, operand
 from .tape import Tensor, backpropagate, is_recording
 
 
@@ -21,14 +22,19 @@ def tensor(data, dtype=None, *, requires_grad=False, device=None) -> Tensor:
         device: ``"cpu"`` or ``"cuda"``; default: where ``data`` is.
     """
     source = as_tensor(data).data
-    return new(source.astype(dtype or source.dtype, copy=True), device or device_of(source), requires_grad)
+    dtype = checked_dtype(dtype or source.dtype)
+    return new(source.astype(dtype, copy=True), device or device_of(source), requires_grad)
 
 
 def new(data, device="cpu", requires_grad=False) -> Tensor:
     """A leaf over ``data``, moved to ``device`` if it is not there."""
+    checked_dtype(data.dtype)
     t = Tensor(to_device(data, device))
     t.requires_grad = requires_grad
     return t
+
+
+_accumulating = threading.Lock()  # threads may add to the gradient of one leaf
 
 
 def backward(self, gradient=None, *, retain_graph=False, create_graph=False):
@@ -57,8 +63,9 @@ def backward(self, gradient=None, *, retain_graph=False, create_graph=False):
                 f"backward: gradient {list(np.shape(gradient))} must have this tensor's shape {list(self.shape)}"
             )
     found = backpropagate([(self.node, g)], create_graph=create_graph, retain_graph=retain_graph)
-    for node, g in found.items():
-        node.grad = g if node.grad is None else node.grad + g
+    with _accumulating:
+        for node, g in found.items():
+            node.grad = g if node.grad is None else node.grad + g
 
 
 def detach(self) -> Tensor:
@@ -92,15 +99,15 @@ def register_hook(self, hook):
 
 def retain_grad(self):
     """Keep the gradient of this intermediate tensor in ``grad``, too (leaves do so anyway)."""
-    if self.is_leaf:
+    if self.is_leaf or any(h.__name__ == "keep_gradient" for h in self.node.hooks or ()):
         return
     node = weakref.ref(self.node)  # a hook that held its node would be a reference cycle
 
-    def keep(g):
+    def keep_gradient(g):
         g = Tensor(g.data.copy(), g.node)
         node().grad = g if node().grad is None else node().grad + g
 
-    register_hook(self, keep)
+    register_hook(self, keep_gradient)
 
 
 def assign_(self, value):
@@ -114,9 +121,9 @@ def assign_(self, value):
 
 def _in_place(function, symbol):
     def operator(self, other):
-        if self.node is not None and is_recording():
+        if is_recording() and (self.node is not None or (isinstance(other, Tensor) and other.requires_grad)):
             raise ChangedInPlaceError(
-                f"{symbol} changes a tensor that requires grad in place: write a = a {symbol[0]} b, "
+                f"{symbol} changes a tensor in place, and its gradient would be lost: write a = a {symbol[0]} b, "
                 "or wrap an update of parameters in no_grad()"
             )
         function(self.data, other.data if isinstance(other, Tensor) else other, out=self.data, casting="same_kind")
@@ -170,6 +177,7 @@ def _reduce(self):
 
 def _repr(self):
     body = np.array2string(self.numpy(), separator=", ", prefix="tensor(")
+    body += f", shape={self.shape}" if not self.size and self.shape != (0,) else ""
     notes = "" if self.data.dtype in (np.float64, np.int64, np.bool_) else f", dtype={self.data.dtype}"
     notes += ", device='cuda'" if self.device == "cuda" else ""
     return f"tensor({body}{notes}{', requires_grad=True' if self.requires_grad else ''})"
@@ -188,6 +196,18 @@ def _truth(self):
 def _shape_of(axes_or_shape):
     only = axes_or_shape[0] if len(axes_or_shape) == 1 else axes_or_shape
     return (only,) if isinstance(only, int) else tuple(only)
+
+
+def _bitwise(logical, bitwise):
+    """An operator that is ``logical`` for bools and ``bitwise`` for integers, as in NumPy."""
+
+    def operator(*operands):
+        arrays = [as_tensor(x).data for x in operands]
+        if any(a.dtype.kind == "f" for a in arrays):
+            raise DtypeError(f"{bitwise.__name__} takes bools or integers: compare floats first, as in x > 0")
+        return logical(*operands) if all(a.dtype.kind == "b" for a in arrays) else Tensor(np.asarray(bitwise(*arrays)))
+
+    return operator
 
 
 def _reflected(function):
@@ -240,19 +260,21 @@ for _name, _function in {
     "le": pointwise.less_equal,
     "gt": pointwise.greater,
     "ge": pointwise.greater_equal,
-    "and": pointwise.logical_and,
-    "or": pointwise.logical_or,
-    "xor": pointwise.logical_xor,
+    "and": _bitwise(pointwise.logical_and, np.bitwise_and),
+    "or": _bitwise(pointwise.logical_or, np.bitwise_or),
+    "xor": _bitwise(pointwise.logical_xor, np.bitwise_xor),
 }.items():
     setattr(Tensor, f"__{_name}__", _function)
 Tensor.__hash__ = object.__hash__
 Tensor.__neg__ = pointwise.negative
 Tensor.__abs__ = pointwise.abs
-Tensor.__invert__ = pointwise.logical_not
+Tensor.__invert__ = _bitwise(pointwise.logical_not, np.invert)
 Tensor.__getitem__ = shaping.getitem
 Tensor.__iter__ = lambda self: iter(shaping.unstack(self))
 Tensor.__setitem__ = _setitem
 Tensor.__repr__, Tensor.__len__, Tensor.__bool__ = _repr, _len, _truth
+Tensor.__format__ = lambda self, spec: format(self.item(), spec) if spec else repr(self)
+Tensor.__pos__ = lambda self: self
 Tensor.__float__ = lambda self: float(self.data.item())
 Tensor.__int__ = lambda self: int(self.data.item())
 Tensor.__array__, Tensor.__array_ufunc__ = _array, _array_ufunc

@@ -1,6 +1,7 @@
 """Activation functions composed of ops."""
 
-from ..autograd import clip, erf, expm1, greater, minimum, sigmoid, tanh, where
+from ..autograd import clip, erf, expm1, sigmoid, tanh, where
+from ..autograd.pointwise import as_tensor
 
 __all__ = ["elu", "gelu", "hardsigmoid", "hardtanh", "leaky_relu", "silu"]
 
@@ -12,6 +13,7 @@ def silu(x):
 
 def gelu(x, approximate="none"):
     """``x * Phi(x)``, Phi the normal distribution function, or near it by ``approximate="tanh"`` (Hendrycks & Gimpel 2016)."""
+    x = as_tensor(x)
     if approximate == "tanh":
         return 0.5 * x * (1 + tanh(0.7978845608028654 * (x + 0.044715 * x * x * x)))
     return 0.5 * x * (1 + erf(x * 0.7071067811865476))
@@ -19,17 +21,19 @@ def gelu(x, approximate="none"):
 
 def leaky_relu(x, negative_slope=0.01):
     """``x`` where positive, else ``negative_slope * x`` (Maas et al. 2013)."""
-    return where(greater(x, 0), x, negative_slope * x)
+    x = as_tensor(x)
+    return where(x > 0, x, negative_slope * x)
 
 
 def elu(x, alpha=1.0):
     """``x`` where positive, else ``alpha * (exp(x) - 1)`` (Clevert et al. 2016, eq. 15)."""
-    return where(greater(x, 0), x, alpha * expm1(minimum(x, 0)))
+    x = as_tensor(x)
+    return where(x > 0, x, alpha * expm1(where(x > 0, 0, x)))
 
 
 def hardsigmoid(x):
     """``clip(x / 6 + 1/2, 0, 1)`` (as PyTorch)."""
-    return clip(x / 6 + 0.5, 0.0, 1.0)
+    return clip(as_tensor(x) / 6 + 0.5, 0.0, 1.0)
 
 
 def hardtanh(x, min_val=-1.0, max_val=1.0):

@@ -20,8 +20,8 @@ from ..autograd import (
     where,
 )
 from ..autograd.pointwise import as_tensor
-from ..autograd.reductions import axes_of, size_along
-from ..autograd.shaping import getitem, place
+from ..autograd.reductions import size_along
+from ..autograd.shaping import axes_of, axis_of, getitem, place
 from ..errors import DtypeError, ShapeError
 
 __all__ = ["diag", "norm", "repeat", "std", "take", "take_along_axis", "tile", "tril", "triu", "var"]
@@ -30,13 +30,13 @@ __all__ = ["diag", "norm", "repeat", "std", "take", "take_along_axis", "tile", "
 def var(x, /, axis=None, *, correction=0.0, keepdims=False):
     """Variance over ``axis``: squared deviations summed and divided by ``n - correction``."""
     x = as_tensor(x)
-    n = size_along(x.shape, axes_of(x, axis))
+    n = size_along(x.shape, None if axis is None else axes_of(axis, x.ndim))
     return sum(square(x - mean(x, axis=axis, keepdims=True)), axis=axis, keepdims=keepdims) / (n - correction)
 
 
 def std(x, /, axis=None, *, correction=0.0, keepdims=False):
-    """Standard deviation over ``axis``: the root of ``var``."""
-    return sqrt(var(x, axis=axis, correction=correction, keepdims=keepdims))
+    """Standard deviation over ``axis``: the root of ``var``; gradient 0 where that is 0."""
+    return _root(var(x, axis=axis, correction=correction, keepdims=keepdims), 2)
 
 
 def norm(x, /, axis=None, ord=2, *, keepdims=False):
@@ -48,10 +48,16 @@ def norm(x, /, axis=None, ord=2, *, keepdims=False):
         return sum(not_equal(size, 0).astype(size.dtype), axis=axis, keepdims=keepdims)
     if ord == 1:
         return sum(size, axis=axis, keepdims=keepdims)
-    total = sum(square(size) if ord == 2 else size**ord, axis=axis, keepdims=keepdims)
+    return _root(sum(square(x) if ord == 2 else size**ord, axis=axis, keepdims=keepdims), ord)
+
+
+def _root(total, n):
+    """The n-th root with gradient 0 at 0, where its slope is infinite."""
     origin = equal(total, 0)
+    if not origin.data.any():
+        return sqrt(total) if n == 2 else total ** (1 / n)
     safe = where(origin, 1, total)  # so that no infinite slope is multiplied by zero
-    return where(origin, 0, sqrt(safe) if ord == 2 else safe ** (1 / ord))
+    return where(origin, 0, sqrt(safe) if n == 2 else safe ** (1 / n))
 
 
 def tile(x, /, reps):
@@ -78,7 +84,7 @@ def take(x, indices, /, axis=None):
     x = as_tensor(x)
     if axis is None:
         x, axis = reshape(x, -1), 0
-    return getitem(x, (slice(None),) * (axis % x.ndim) + (_integers("take", indices),))
+    return getitem(x, (slice(None),) * axis_of(axis, x.ndim) + (_integers("take", indices),))
 
 
 def take_along_axis(x, indices, /, axis=-1):
@@ -86,7 +92,7 @@ def take_along_axis(x, indices, /, axis=-1):
     x, indices = as_tensor(x), _integers("take_along_axis", indices)
     if indices.ndim != x.ndim:
         raise ShapeError(f"take_along_axis: indices {list(indices.shape)} need the {x.ndim} dimensions of {list(x.shape)}")
-    axis %= x.ndim
+    axis = axis_of(axis, x.ndim)
     grid = np.ogrid[tuple(slice(n) for n in x.shape)]
     return getitem(x, tuple(indices if i == axis else grid[i] for i in range(x.ndim)))
 
@@ -100,7 +106,7 @@ def _integers(name, indices):
 
 def _triangle(x, k, keep):
     x = as_tensor(x)
-    return where(keep(np.ones(x.shape[-2:], bool), k), x, 0)
+    return where(keep(np.ones(x.shape[-2:], bool), k), x, x.dtype.type(0))
 
 
 def triu(x, /, k=0):

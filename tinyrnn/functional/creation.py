@@ -4,6 +4,7 @@ import numpy as np
 
 from ..autograd.pointwise import as_tensor
 from ..autograd.tensor import new
+from ..errors import InputError
 from ..kernels.arrays import array_module, device_of, require_cupy
 
 # fmt: off
@@ -80,7 +81,9 @@ def full_like(x, /, fill_value, *, dtype=None, requires_grad=False):
 
 def rand(shape, *, generator, low=0.0, high=1.0, dtype=None, device="cpu", requires_grad=False):
     """Evenly distributed in ``[low, high)``, from a `Generator`."""
-    return new(generator.uniform(low, high, _shape(shape)).astype(dtype or np.float64), device, requires_grad)
+    values = generator.uniform(low, high, _shape(shape)).astype(dtype or np.float64)
+    below = np.nextafter(values.dtype.type(high), values.dtype.type(low))  # rounding may have reached `high`
+    return new(np.minimum(values, below), device, requires_grad)
 
 
 def randn(shape, *, generator, mean=0.0, std=1.0, dtype=None, device="cpu", requires_grad=False):
@@ -90,5 +93,7 @@ def randn(shape, *, generator, mean=0.0, std=1.0, dtype=None, device="cpu", requ
 
 def randint(low, high, shape, *, generator, dtype=None, device="cpu"):
     """Integers in ``[low, high)``, evenly distributed, from a `Generator`."""
+    if not low < high:
+        raise InputError(f"randint: no integer is at least {low} and below {high}: low must be less than high")
     values = np.floor(generator.uniform(low, high, _shape(shape)))
     return new(values.astype(dtype or np.int64), device)

@@ -7,8 +7,10 @@ import numpy as np
 from .. import kernels
 from ..autograd import (
     Tensor,
+    equal,
     matmul,
     matrix_transpose,
+    max,
     mean,
     pad,
     reshape,
@@ -76,6 +78,8 @@ def dropout(x, p=0.5, *, generator):
     The mask is a function of the generator's key and the element's position, so it is never stored:
     the gradient makes it again.
     """
+    if p and generator is None:
+        raise InputError("dropout: give generator=tr.Generator(seed), where its random numbers come from")
     if not 0 <= p < 1:
         raise InputError(f"dropout: p is {p}: it must be at least 0 and below 1")
     return apply(_dropout, as_tensor(x), p=p, key=generator.key()) if p else as_tensor(x)
@@ -165,7 +169,8 @@ def scaled_dot_product_attention(
     if attn_mask is not None:
         mask = as_tensor(attn_mask)
         scores = where(mask, scores, -np.inf) if mask.dtype.kind == "b" else scores + mask
-    weights = softmax(scores)
+    blind = equal(max(scores, axis=-1, keepdims=True), -np.inf)  # a query that may attend to nothing gets zeros
+    weights = where(blind, 0, softmax(where(blind, 0, scores))) if blind.data.any() else softmax(scores)
     if dropout_p:
         weights = dropout(weights, dropout_p, generator=generator)
     return matmul(weights, value)

@@ -8,6 +8,7 @@ from ..autograd import (
     abs,
     log_softmax,
     mean,
+    minimum,
     reshape,
     softmax,
     softplus,
@@ -199,4 +200,5 @@ def huber_loss(input, target, /, *, delta=1.0, reduction="mean"):
     """``d**2 / 2`` where ``|d| <= delta``, else ``delta (|d| - delta / 2)``, of ``d = input - target`` (Huber 1964)."""
     x, t = _pair("huber_loss", input, target)
     d = abs(x - t)
-    return reduced(where(d <= delta, 0.5 * square(d), delta * (d - 0.5 * delta)), reduction)
+    near = minimum(d, delta)  # so that the square cannot overflow where it is not used
+    return reduced(0.5 * square(near) + delta * (d - near), reduction)

@@ -25,12 +25,13 @@ class _Surrounding(threading.local):
 
 
 _surrounding = _Surrounding()
+_INPUT = object()  # in Node.params of a leaf: made here, nobody else can ask for its gradient
 
 
 class _Recorded:
     """``f`` run once on fresh inputs at ``positions``, ready to be walked back.
 
-    ``nested`` says that the outputs depend on something else that is being differentiated: then the walk back is recorded,
+    ``nested`` says that the outputs depend on something else that may be differentiated: then the walk back is recorded,
     so that derivatives of any order are right; else it is not, and first-order use pays nothing.
     """
 
@@ -38,6 +39,8 @@ class _Recorded:
         if not is_recording():
             raise GradientError("a derivative was asked for inside no_grad(): leave the no_grad block first")
         args = list(args)
+        if positions and not -len(args) <= min(positions) <= max(positions) < len(args):
+            raise GradientError(f"argnums {list(positions)}: the function was called with {len(args)} positional arguments")
         for i in positions:
             args[i] = tree_map(_fresh, args[i], modules=None)
         self.inputs = tuple(args[i] for i in positions)
@@ -50,12 +53,13 @@ class _Recorded:
             _surrounding.nodes = outer
         self.outputs = [as_tensor(y) for y in tree_leaves(self.value)]
         tape = walk([y.node for y in self.outputs])
-        self.nested = any(n in outer or (n.op is None and n not in self.targets) for n in tape)
+        self.nested = any(n in outer or (n.op is None and n.params is not _INPUT and n not in self.targets) for n in tape)
 
     def pull(self, cotangents, keep=False) -> list:
         """The gradients of ``leaves`` for one gradient (or None) an output; ``keep`` the tape for another pull."""
         roots = [(y.node, g) for y, g in zip(self.outputs, cotangents, strict=True) if y.node is not None and g is not None]
-        found = backpropagate(roots, create_graph=self.nested, retain_graph=keep, targets=self.targets)
+        nested = self.nested or any(g.requires_grad for _, g in roots)
+        found = backpropagate(roots, create_graph=nested, retain_graph=keep, targets=self.targets)
         return [_found_or_zero(found, x) for x in self.leaves]
 
     def shaped(self, values) -> tuple:
@@ -71,6 +75,7 @@ def _fresh(x):
         return reshape(x, x.shape)
     leaf = Tensor(x.data)
     leaf.requires_grad = True
+    leaf.node.params = _INPUT
     return leaf
 
 
@@ -81,7 +86,7 @@ def _found_or_zero(found, x):
 
 def _positions_of(argnums) -> tuple:
     """``argnums`` as a tuple."""
-    return argnums if isinstance(argnums, tuple) else (argnums,)
+    return tuple(argnums) if isinstance(argnums, tuple | list) else (argnums,)
 
 
 def value_and_grad(f, argnums=0, *, has_aux=False):
@@ -110,7 +115,7 @@ def value_and_grad(f, argnums=0, *, has_aux=False):
             raise GradientError("grad needs a function that returns a Tensor of one element: add .sum() or .mean()")
         gradients = run.shaped(run.pull([ones_like(y)]))
         y = y if run.nested else y.detach()
-        return (y, *aux) if has_aux else y, gradients if isinstance(argnums, tuple) else gradients[0]
+        return (y, *aux) if has_aux else y, gradients if isinstance(argnums, tuple | list) else gradients[0]
 
     return wrapped
 
@@ -153,7 +158,7 @@ def jvp(f, primals, tangents):
     run = _Recorded(f, primals, range(len(primals)), {})
     directions = _like("jvp", tangents, run.leaves)
     u = [zeros_like(y, requires_grad=True) for y in run.outputs]
-    nested, run.nested = run.nested, True
+    nested = run.nested or any(t.requires_grad for t in directions)
     back = [(g.node, t) for g, t in zip(run.pull(u), directions, strict=True) if g.node is not None]
     found = backpropagate(back, create_graph=nested, targets={x.node for x in u})
     out = iter([_found_or_zero(found, x) for x in u])
@@ -193,7 +198,7 @@ def jacobian(f, argnums=0):
                 else Tensor(np.zeros(y.shape + x.shape, y.dtype))
                 for i, x in enumerate(run.leaves)
             )
-            return shaped if isinstance(argnums, tuple) else shaped[0]
+            return shaped if isinstance(argnums, tuple | list) else shaped[0]
 
         return tree_map(derivatives, run.value)
 
@@ -233,8 +238,9 @@ class custom_vjp:
 
         log1pexp.defvjp(lambda x: (log1pexp(x), x), lambda x, g: (g * tr.sigmoid(x),))
 
-    ``forward(*args)`` returns the value (a Tensor) and what ``backward`` needs; ``backward(needed, g)`` returns one gradient
-    for each argument, None for what has none. Both are written in tensor ops, so higher orders work.
+    ``forward(*args)`` returns the value (a Tensor, or a tuple of them: then ``g`` is a list) and what ``backward`` needs;
+    ``backward(needed, g)`` returns one gradient for each argument, None for what has none. Both are written in tensor ops, so
+    higher orders work.
     """
 
     def __init__(self, f):
@@ -262,7 +268,8 @@ class custom_vjp:
         # Inside, the arguments are inputs of their own, so that `needed` depends on them and not on what made them.
         y, needed = self._op.forward(*[_fresh(x) if isinstance(x, Tensor) and x.requires_grad else x for x in args])
         params = {"needed": needed, "positions": positions, "count": len(args)}
-        return record(self._op, tuple(args[i] for i in positions), params, as_tensor(y).data)
+        out = tuple(as_tensor(v).data for v in y) if isinstance(y, tuple) else as_tensor(y).data
+        return record(self._op, tuple(args[i] for i in positions), params, out)
 
 
 def checkpoint(f):
@@ -282,14 +289,14 @@ def checkpoint(f):
         attached = [x if x.node is None else _fresh(x) for x in inputs]
         with draws() as drawn:
             value = f(*attached)
-        outs = value if isinstance(value, tuple) else (value,)
+        outs = (value,) if isinstance(value, Tensor) else tuple(value)
         tape = walk([y.node for y in outs], start) - {x.node for x in attached}
         # What f closed over: older nodes that its own tape ends in. They are inputs of the op like the arguments.
         closed = {p for node in tape for p in node.parents if p is not None and p.number < start}
         inputs += [Tensor(outs[0].data, node) for node in closed]
         arrays = tuple(y.data for y in outs)
         params = {"f": f, "drawn": drawn, "count": len(args)}
-        return record(_checkpoint, tuple(inputs), params, arrays if isinstance(value, tuple) else arrays[0])
+        return record(_checkpoint, tuple(inputs), params, arrays[0] if isinstance(value, Tensor) else arrays)
 
     return wrapped
 
@@ -299,7 +306,7 @@ def _run_again(g, inputs, f, drawn, count):
     with recording(), drawn_again(drawn):
         again = [x if x.node is None else _fresh(x) for x in inputs[:count]]
         value = f(*again)
-    outs, gs = (value, g) if isinstance(value, tuple) else ((value,), [g])
+    outs, gs = ((value,), [g]) if isinstance(value, Tensor) else (tuple(value), g)
     nodes = [x.node for x in again] + [x.node for x in inputs[count:]]
     roots = [(y.node, gi) for y, gi in zip(outs, gs, strict=True) if y.node is not None]
     found = backpropagate(roots, create_graph=create_graph, targets={n for n in nodes if n is not None})

@@ -83,5 +83,5 @@ def ctc(lp, targets, steps, lengths, blank, with_grad):
     losses = np.empty(lp.shape[1], np.float64)
     grad = np.zeros(lp.shape if with_grad else (0, 0, 0), np.float64)
     integers = [np.ascontiguousarray(a, np.int64) for a in (targets, steps, lengths)]
-    _batch(np.ascontiguousarray(lp), *integers, np.int64(blank), losses, grad)
+    _batch(np.ascontiguousarray(lp, np.promote_types(lp.dtype, np.float32)), *integers, np.int64(blank), losses, grad)
     return losses.astype(lp.dtype), grad.astype(lp.dtype)

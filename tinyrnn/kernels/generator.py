@@ -7,6 +7,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from .. import kernels
+from ..errors import InputError
 
 _GOLDEN = 0x9E3779B97F4A7C15
 _MASK = 0xFFFFFFFFFFFFFFFF
@@ -27,6 +28,8 @@ class Generator:
     """
 
     def __init__(self, seed=None):
+        if seed is not None and int(seed) < 0:
+            raise InputError(f"seed {seed} is negative: use 0 or more")
         self.seed = np.random.SeedSequence().entropy & _MASK if seed is None else int(seed)
         self.counter = 0
 

@@ -31,6 +31,7 @@ CUDA_PRELUDE = """\
 template<typename T> __device__ T sigmoid(T x) { return T(1) / (T(1) + exp(-x)); }
 template<typename T> __device__ T maximum(T a, T b) { return (a > b || a != a) ? a : b; }
 template<typename T> __device__ T minimum(T a, T b) { return (a < b || a != a) ? a : b; }
+template<typename T> __device__ T sign(T x) { return x > T(0) ? T(1) : x < T(0) ? T(-1) : x; }
 template<typename T> __device__ T where(bool c, T a, T b) { return c ? a : b; }
 template<typename T> __device__ T softplus(T x) { return maximum(x, T(0)) + log1p(exp(-fabs(x))); }
 template<typename T> __device__ T logaddexp(T a, T b) {

@@ -21,5 +21,7 @@ def add_rows(g, ids, rows):
     if xp is not np:
         xp.add.at(out, xp.asarray(ids), g)  # CuPy adds atomically: the order, and with it the last bit, varies
     elif ids.size:
-        _add_rows(np.ascontiguousarray(g), np.ascontiguousarray(ids, np.int64), out)
+        work = out if g.dtype != np.float16 else out.astype(np.float32)
+        _add_rows(np.ascontiguousarray(g, work.dtype), np.ascontiguousarray(ids, np.int64), work)
+        out = work.astype(g.dtype, copy=False)
     return out

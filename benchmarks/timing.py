@@ -11,7 +11,7 @@ from pathlib import Path
 RESULTS = Path(__file__).parent / "results"
 
 
-def interleaved(functions, rounds=15, at_least=0.002):
+def interleaved(functions, rounds=16, at_least=0.002):
     """Median seconds a call of each function, taken in turns so that a noisy moment hits all of them alike."""
     repeats = []
     for f in functions:
@@ -21,8 +21,10 @@ def interleaved(functions, rounds=15, at_least=0.002):
         once = time.perf_counter() - start
         repeats.append(max(1, round(at_least / max(once, 1e-7))))
     times = [[] for _ in functions]
-    for _ in range(rounds):
-        for f, n, taken in zip(functions, repeats, times, strict=True):
+    turns = list(zip(functions, repeats, times, strict=True))
+    for k in range(rounds):
+        for f, n, taken in turns[k % len(turns) :] + turns[: k % len(turns)]:
+            f()  # so that what ran before leaves neither warm nor cold caches
             start = time.perf_counter()
             for _ in range(n):
                 f()

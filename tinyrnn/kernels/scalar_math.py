@@ -146,7 +146,7 @@ def _float64_functions():
 
 def _library(F, functions):
     exp, tanh, log1p_unit = functions()
-    one, zero, log_2 = F(1), F(0), F(math.log(2))
+    one, zero = F(1), F(0)
 
     @scalar
     def sigmoid(x):
@@ -170,8 +170,8 @@ def _library(F, functions):
 
     @scalar
     def logaddexp(a, b):
-        # the sum of two equal infinities has no difference to take
-        return maximum(a, b) + log1p_unit(exp(-abs(a - b))) if a != b else a + log_2
+        apart = zero if a == b else -abs(a - b)  # equal infinities have no difference to take
+        return maximum(a, b) + log1p_unit(exp(apart))
 
     @scalar
     def sign(x):

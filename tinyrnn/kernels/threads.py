@@ -1,13 +1,84 @@
-"""How many threads BLAS uses inside matrix products."""
+"""The one pool of threads that compiled kernels run on, and how many threads BLAS may use beside it.
+
+Two pools that wait for work by spinning slow each other down several times over, so BLAS is held to one thread wherever the
+pool is at work (`alone`).
+"""
 
 import ctypes
 import functools
+import os
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
 _PREFIXES = ("scipy_openblas", "openblas")
 _SUFFIXES = ("64_", "")
+WORTH = 200_000  # operations that a thread must have to be worth waking
+
+
+def _default_count():
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on this system
+        return os.cpu_count() or 1
+
+
+class _Settings:
+    count = _default_count()
+    pool = None
+    pid = None
+
+
+def set_threads(n: int):
+    """Run kernels on ``n`` threads from now on."""
+    _Settings.count, _Settings.pool = n, None
+
+
+def threads() -> int:
+    """How many threads kernels run on."""
+    return _Settings.count
+
+
+def _pool():
+    if _Settings.pool is None or _Settings.pid != os.getpid():  # threads do not survive a fork
+        _Settings.pool, _Settings.pid = ThreadPoolExecutor(max(1, _Settings.count - 1), "tinyrnn"), os.getpid()
+    return _Settings.pool
+
+
+def split(n, function, at_least=WORTH):
+    """Call ``function(first, last)`` so that ``range(n)`` is covered, in as many parts as there are threads.
+
+    ``at_least`` is the work of one of the ``n``, in elementary operations: little work stays on one thread.
+    """
+    parts = max(1, min(_Settings.count, n, n * at_least // WORTH))
+    if parts == 1:
+        function(0, n)
+        return
+    cuts = [n * i // parts for i in range(parts + 1)]
+    waiting = [_pool().submit(function, cuts[i], cuts[i + 1]) for i in range(1, parts)]
+    try:
+        function(0, cuts[1])
+    finally:
+        for future in waiting:
+            future.exception()  # nobody may still be writing when this returns
+    for future in waiting:
+        future.result()
+
+
+@contextmanager
+def alone():
+    """In this block BLAS uses one thread; afterwards as many as before, also when the block raises."""
+    before = blas_threads()
+    if before in (None, 1):
+        yield
+        return
+    set_blas_threads(1)
+    try:
+        yield
+    finally:
+        set_blas_threads(before)
 
 
 @functools.cache

@@ -8,11 +8,18 @@ from pathlib import Path
 
 from tinyrnn import Tensor, autograd, functional
 from tinyrnn.autograd import shaping
+from tinyrnn.autograd.pointwise import FLAT
 from tinyrnn.autograd.tape import TABLE
 
 PAGE = Path(__file__).with_name("operations.md")
 ORDER = "pointwise reductions shaping linalg arrays products activations losses layers creation transforms".split()
-MOVED = {"ctc": "losses", "tensor": "creation", "tape": "transforms", "check": "transforms"}  # modules without a table
+MOVED = {
+    "ctc": "losses",
+    "softmaxes": "reductions",
+    "tensor": "creation",
+    "tape": "transforms",
+    "check": "transforms",
+}  # modules without a table
 PUBLIC = {name: getattr(autograd, name, None) or getattr(functional, name) for name in autograd.__all__ + functional.__all__}
 PUBLIC |= {"getitem": shaping.getitem, "to": shaping.to}  # an operator and a method only
 HEAD = """\
@@ -68,7 +75,7 @@ def gradients(module) -> dict:
         if isinstance(vjp, ast.Name) and vjp.id not in functions:
             vjp = ast.Constant(getattr(module, vjp.id))
         if isinstance(vjp, ast.Constant):
-            return "zero" if vjp.value == "0 * g" else f"`{vjp.value}`"
+            return "zero" if vjp.value == FLAT else f"`{vjp.value}`"
         if isinstance(vjp, ast.Name):
             vjp = functions[vjp.id]
             if said := ast.get_docstring(vjp):
@@ -80,7 +87,8 @@ def gradients(module) -> dict:
         parts = [(f"{'each' if k == '*' else k}: " * (len(op.inputs) != 1), text(v)) for k, v in vjps(call).items()]
         return "; ".join(a + b for a, b in parts)
 
-    return {names[v]: whole(call, TABLE[names[v]]) if TABLE[names[v]].vjps else "none" for v, call in calls.items()}
+    listed = {v: TABLE[name] for v, name in names.items() if name in TABLE}
+    return {op.name: whole(calls[v], op) if op.vjps else "none" for v, op in listed.items()}
 
 
 def dtypes(name, group) -> str:

@@ -238,9 +238,10 @@ FUNCTIONS = {
     # shapes
     "reshape": (np.reshape, each((X, (2, 6)), (X.T, (-1,)), (any_value(), (1, 1)), (any_value(0, 3), (3, 0)))),
     "permute_dims": (np.transpose, each((any_value(2, 3, 4), (2, 0, 1)), (any_value(2, 3, 4), (-1, 0, 1)), (any_value(), ()))),
+    "transpose": (np.transpose, each((any_value(2, 3, 4),), ((any_value(2, 3, 4),), {"axes": (1, 0, 2)}))),
     "swapaxes": (np.swapaxes, each((any_value(2, 3, 4), 0, -1))),
     "matrix_transpose": (np.matrix_transpose, each((any_value(2, 3, 4),))),
-    "expand_dims": (np.expand_dims, [((X,), {"axis": a}) for a in (0, 1, 2, -1, -3)]),
+    "expand_dims": (np.expand_dims, [((X,), {"axis": a}) for a in (0, 1, 2, -1, -3, (0, 2))]),
     "squeeze": (np.squeeze, each((any_value(2, 1, 3),), (any_value(2, 1, 1), 1), (any_value(1, 2, 1), (0, -1)))),
     "broadcast_to": (np.broadcast_to, each((any_value(3, 1), (2, 3, 4)), (any_value(), (2,)), (any_value(1, 0), (3, 0)))),
     "flip": (np.flip, each((X,), ((X,), {"axis": 0}), ((X,), {"axis": (0, -1)}))),

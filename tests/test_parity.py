@@ -406,6 +406,7 @@ SHAPING = {
     "stack": [
         (lambda x, a=a: tr.stack([x, x * x], axis=a), lambda x, a=a: torch.stack([x, x * x], a)) for a in (0, 2, 3, -1, -4)
     ],
+    "transpose": [both(tr.transpose, torch.permute, a) for a in ((1, 0, 2), (2, 1, 0))],
     "swapaxes": [both(tr.swapaxes, torch.swapaxes, *a) for a in ((0, 1), (0, -1), (1, 1))],
     "take": [
         both(tr.take, torch.take, IDS),

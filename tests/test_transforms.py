@@ -195,6 +195,33 @@ def test_custom_vjp_of_several_values():
     assert isinstance(both(X), tuple)
 
 
+def test_structures_are_matched_by_key_and_none_is_no_leaf():
+    def f(p):
+        return (tr.sin(p["a"]) * 2 + p["b"] ** 3).sum()
+
+    p = {"a": np.array([1.0, 2.0]), "b": np.array([3.0, 4.0]), "none": None}
+    first, second = np.array([1.0, 0.0]), np.zeros(2)
+    expected = 2 * np.cos(1.0)
+    for tangent in ({"a": first, "b": second, "none": None}, {"none": None, "b": second, "a": first}):
+        np.testing.assert_allclose(tr.jvp(f, p, tangent)[1], expected)
+        np.testing.assert_allclose(tr.hvp(f, p, tangent)["a"], [-2 * np.sin(1.0), 0])
+    assert tr.grad(f)(p)["none"] is None
+
+
+def test_custom_vjp_gradients_must_fit_and_shared_memory_is_known():
+    same = tr.custom_vjp(lambda x: x)
+    same.defvjp(lambda x: (x, None), lambda _, g: g)
+    x = tr.tensor([1.0, 2.0], requires_grad=True)
+    z, y = (x * x).sum(), same(x)
+    with tr.no_grad():
+        y += 1
+    with pytest.raises(tr.ChangedInPlaceError):
+        z.backward()
+    same.defvjp(lambda x: (x, None), lambda _, g: g.reshape(1, 2))
+    with pytest.raises(tr.GradientError, match=r"returned \[1, 2\] for argument 0, which is \[2\]"):
+        same(x).sum().backward()
+
+
 def test_custom_vjp_errors_name_the_function():
     @tr.custom_vjp
     def halved(x):
@@ -243,6 +270,12 @@ def test_checkpoint_reaches_what_the_function_closes_over():
     ((tr.tanh(layer(x)) * (scale * 3) * scale) ** 2).sum().backward()
     for g, t in zip(got, (x, scale, layer.weight, layer.bias), strict=True):
         np.testing.assert_allclose(g, t.grad, rtol=1e-12)
+
+
+def test_checkpoint_takes_any_arguments():
+    power = tr.checkpoint(lambda x, n, scale=1.0, extra=None: sum((x * scale for _ in range(n)), tr.zeros(3)))
+    tr.check_grad(lambda x: power(x, 3, scale=2.0), X)
+    assert power(X, 2).shape == (3,)
 
 
 def test_checkpoint_draws_the_same_random_numbers_again():
@@ -410,6 +443,15 @@ def test_a_wrong_tie_rule_is_rejected():
     tr.check_grad(tr.maximum, a, b, order=1)
     with pytest.raises(tr.GradientError, match=r"index \(0,\)"):
         tr.check_grad(lambda a, b: apply(op, a, b), a, b, order=1)
+
+
+def test_check_grad_remembers_a_nan_and_works_inside_no_grad():
+    wrong = tr.custom_vjp(tr.square)
+    wrong.defvjp(lambda x: (tr.square(x), x), lambda x, g: 2 * g * x * np.array([np.nan, 1, 1]))
+    with pytest.raises(tr.GradientError, match=r"index \(0,\) is nan"):
+        tr.check_grad(wrong, X, order=1)
+    with tr.no_grad():
+        tr.check_grad(tr.tanh, X)
 
 
 def test_check_grad_of_large_arguments_still_names_the_index():

@@ -17,6 +17,10 @@ class ShapeError(TinyrnnError, ValueError):
     """Operands whose shapes an op cannot combine."""
 
 
+class OutOfRangeError(TinyrnnError, IndexError):
+    """An axis or an index that a tensor does not have."""
+
+
 class DeviceError(TinyrnnError, ValueError):
     """Operands that live on different devices."""
 
@@ -31,6 +35,10 @@ class GradientError(TinyrnnError, RuntimeError):
 
 class TapeFreedError(GradientError):
     """The tape behind a tensor was freed by an earlier backward pass."""
+
+
+class TraceError(TinyrnnError):
+    """A step of a recurrence that cannot be compiled; it runs eagerly instead."""
 
 
 class ChangedInPlaceError(GradientError):

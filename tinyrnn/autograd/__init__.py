@@ -1,7 +1,6 @@
 """Floor 1: differentiable arrays. Knows nothing of cells, compilers or files."""
 
 from . import linalg, pointwise, reductions, shaping
-from .check import check_grad
 from .linalg import *
 from .pointwise import *
 from .reductions import *
@@ -9,5 +8,5 @@ from .shaping import *
 from .tape import Tensor, no_grad
 from .tensor import tensor
 
-__all__ = ["Tensor", "check_grad", "no_grad", "tensor"]
+__all__ = ["Tensor", "no_grad", "tensor"]
 __all__ += linalg.__all__ + pointwise.__all__ + reductions.__all__ + shaping.__all__

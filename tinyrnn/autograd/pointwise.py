@@ -10,9 +10,9 @@ import re
 import numpy as np
 
 from .. import kernels
-from ..errors import DtypeError, GradientError
+from ..errors import DtypeError, GradientError, ShapeError
 from ..kernels.arrays import is_cupy
-from .tape import NONE, Node, Op, Tensor, apply, explained, record, state
+from .tape import NONE, TRACE, Node, Op, Tensor, apply, explained, record, state
 
 # fmt: off
 __all__ = [
@@ -33,16 +33,28 @@ def operand(x):
     """
     if isinstance(x, Tensor | float | int) and not isinstance(x, np.generic):
         return x
-    if isinstance(x, list | tuple) and any(isinstance(v, Tensor) and v.requires_grad for v in x):
+    if isinstance(x, list | tuple) and _loses_gradient(x):
         raise GradientError("a list of tensors would lose their gradients: join them with stack() or concat()")
-    x = x if isinstance(x, np.ndarray) or is_cupy(x) else np.asarray(x)
+    try:
+        x = x if is_cupy(x) else np.asarray(x)
+    except ValueError as error:
+        raise ShapeError(f"no tensor can be made of lists of different lengths ({error}): pad them first") from error
     dtype = checked_dtype(x.dtype)
     return Tensor(x if x.dtype.isnative else x.astype(dtype))
 
 
+def _loses_gradient(x):
+    if isinstance(x, list | tuple):
+        return any(_loses_gradient(v) for v in x)
+    return isinstance(x, Tensor) and x.requires_grad
+
+
 def checked_dtype(dtype) -> np.dtype:
     """``dtype`` in the byte order of this machine, if a tensor can hold it."""
-    dtype = np.dtype(dtype)
+    try:
+        dtype = np.dtype(dtype)
+    except TypeError as error:
+        raise DtypeError(f"{dtype!r} is no dtype: use 'float32', 'float64', 'float16', 'int64' or 'bool'") from error
     if dtype.kind not in "fiub" or dtype.itemsize > 8:
         raise DtypeError(f"a tensor cannot hold dtype {dtype}: use float16 to float64, integers or bools")
     return dtype.newbyteorder("=")
@@ -63,6 +75,9 @@ def _plain(x):
     x = operand(x)
     return x, x.data if type(x) is Tensor else x, None
 
+
+_EXPLAINED = (ValueError, TypeError, IndexError, OverflowError)
+FLAT = "where(g == g, 0, g)"  # the gradient of a step function: 0, also for an infinite g
 
 # Functions whose compiled scalar form is as fast as NumPy's loop: LLVM vectorises them, others call libm for each element.
 _VECTORISED = frozenset({"abs", "exp", "maximum", "minimum", "sigmoid", "sign", "softplus", "sqrt", "tanh", "where"})
@@ -112,21 +127,25 @@ def pointwise(name, rule, loop=None, doc=None, **vjps):
 
     op = Op(name, loop, vjps, inputs=inputs, rule=rule)
 
-    keeps, keeps_output, differentiable = op.keeps, op.keeps_output, bool(vjps)
+    differentiable = bool(vjps)
+    y_for_a, y_for_b = 0 in op.keeps_output, 1 in op.keeps_output
+    (a_for_a, a_for_b), *more_inputs = [(0 in need, 1 in need) for need in op.keeps]
+    b_for_a, b_for_b = more_inputs[0] if more_inputs else (False, False)
 
     # `apply` written out for one and two inputs: small arrays pay for every Python instruction.
     def unary(x, /):
         x = x if type(x) is Tensor else as_tensor(x)
         try:
             out = loop(x.data)
-        except Exception as error:
+        except _EXPLAINED as error:
             raise explained(op, (x,), error) from error
-        if type(out) is not np.ndarray:
+        recording = False if x.node is None else state.recording
+        if type(out) is not np.ndarray or recording is TRACE:
             return record(op, (x,), NONE, out)
-        if x.node is None or not differentiable or not state.recording:
+        if not recording or not differentiable:
             return Tensor(out)
-        y = Tensor(out, Node(op, (x.node,), NONE, out, (x,) if keeps[0] else None))
-        if keeps_output:
+        y = Tensor(out, Node(op, (x.node,), NONE, out, (x,) if a_for_a else None))
+        if y_for_a:
             y.node.output = out, y.shared_version()
         return y
 
@@ -141,24 +160,24 @@ def pointwise(name, rule, loop=None, doc=None, **vjps):
             x2, b, n2 = _plain(x2)
         try:
             out = loop(a, b)
-        except Exception as error:
+        except _EXPLAINED as error:
             raise explained(op, (x1, x2), error) from error
-        if type(out) is not np.ndarray:
+        recording = False if n1 is None and n2 is None else state.recording
+        if type(out) is not np.ndarray or recording is TRACE:
             return record(op, (x1, x2), NONE, out)
-        if (n1 is None and n2 is None) or not differentiable or not state.recording:
+        if not recording or not differentiable:
             return Tensor(out)
-        y = Tensor(out, Node(op, (n1, n2), NONE, out, (x1 if keeps[0] else None, x2 if keeps[1] else None)))
-        if keeps_output:
+        keep_a = (a_for_a and n1 is not None) or (a_for_b and n2 is not None)
+        keep_b = (b_for_a and n1 is not None) or (b_for_b and n2 is not None)
+        y = Tensor(out, Node(op, (n1, n2), NONE, out, (x1 if keep_a else None, x2 if keep_b else None)))
+        if (y_for_a and n1 is not None) or (y_for_b and n2 is not None):
             y.node.output = out, y.shared_version()
         return y
 
     def ternary(x1, x2, x3, /):
         return apply(op, operand(x1), operand(x2), operand(x3))
 
-    def more(*operands):
-        return apply(op, *map(operand, operands))
-
-    function = {1: unary, 2: binary, 3: ternary}.get(len(inputs), more)
+    function = {1: unary, 2: binary, 3: ternary}[len(inputs)]
     function.__name__ = function.__qualname__ = name
     function.__doc__ = f"{doc or name.replace('_', ' ').capitalize()}, pointwise with broadcasting: ``{rule}``."
     return function
@@ -172,8 +191,8 @@ _INPUTS["where"] = ("c", "a", "b")
 
 def _where(c, a, b):
     """NumPy's where, which is slow for large arrays of floats: those go through the rule."""
-    if getattr(c, "size", 1) > 1000 and np.result_type(a, b).kind == "f":
-        return kernels.pointwise.run("where", ("c", "a", "b"), "where(c, a, b)", c, a, b)
+    if type(c) is np.ndarray and c.size > 1000 and np.result_type(a, b).kind == "f":
+        return kernels.pointwise.run("where", ("c", "a", "b"), "where(c, a, b)", c.astype(bool, copy=False), a, b)
     return np.where(c, a, b)
 
 
@@ -196,10 +215,10 @@ sigmoid = pointwise("sigmoid", "sigmoid(x)", None, "Logistic sigmoid 1 / (1 + ex
 softplus = pointwise("softplus", "softplus(x)", None, "log(1 + exp(x)) without overflow", x="g * sigmoid(x)")
 erf = pointwise("erf", "erf(x)", None, "Error function", x="g * exp(-x * x) * 1.1283791670955126")
 relu = pointwise("relu", "maximum(x, 0)", lambda x: np.maximum(x, 0), "Rectifier", x="where(y <= 0, 0, g)")
-sign = pointwise("sign", "sign(x)", np.sign, "Sign, of zero 0", x="0 * g")
-floor = pointwise("floor", "floor(x)", np.floor, "Next integer below", x="0 * g")
-ceil = pointwise("ceil", "ceil(x)", np.ceil, "Next integer above", x="0 * g")
-round = pointwise("round", "round(x)", np.round, "Nearest integer, of two the even one", x="0 * g")
+sign = pointwise("sign", "sign(x)", np.sign, "Sign, of zero 0", x=FLAT)
+floor = pointwise("floor", "floor(x)", np.floor, "Next integer below", x=FLAT)
+ceil = pointwise("ceil", "ceil(x)", np.ceil, "Next integer above", x=FLAT)
+round = pointwise("round", "round(x)", np.round, "Nearest integer, of two the even one", x=FLAT)
 abs = pointwise("abs", "abs(x)", np.abs, "Absolute value", x="g * sign(x)")
 _LARGER, _SMALLER = "where(a < b, 0, where(a == b, 0.5 * g, g))", "where(a > b, 0, where(a == b, 0.5 * g, g))"
 maximum = pointwise("maximum", "maximum(a, b)", np.maximum, "Larger, a tie shared", a=_LARGER, b=_SMALLER)
@@ -217,7 +236,7 @@ where = pointwise("where", "where(c, a, b)", _where, "a where c, else b", a="whe
 
 def _power_a(g, a, b):
     if not isinstance(b, Tensor):
-        return g * b * a ** (b - 1) if b != 0 else 0 * g
+        return g * b * a ** (b - 1) if b != 0 else where(equal(g, g), 0, g)
     return g * b * a ** where(equal(b, 0), 1, b - 1)  # the exponent 0 gives 0, also for the base 0
 
 

@@ -4,15 +4,14 @@ import math
 
 import numpy as np
 
-from ..kernels import row_kernel
-from .pointwise import as_tensor, equal, exp, where
-from .shaping import axes_of, axis_of, broadcast_to, expand_dims, flip, permute_dims, reshape, swapaxes
-from .tape import Op, Tensor, apply
+from .pointwise import as_tensor, equal, isnan, logical_and, logical_or, where
+from .shaping import axes_of, axis_of, broadcast_to, expand_dims, flip, permute_dims, reshape
+from .tape import Op, Tensor, apply, is_tracing
 
 # fmt: off
 __all__ = [
-    "all", "any", "argmax", "argmin", "count_nonzero", "cumsum", "log_softmax", "logsumexp", "max", "mean", "min", "prod",
-    "softmax", "sum",
+    "all", "any", "argmax", "argmin", "count_nonzero", "cumsum", "max", "mean", "min", "prod",
+    "sum",
 ]
 # fmt: on
 
@@ -20,11 +19,11 @@ __all__ = [
 def _spread(g, shape, axis, keepdims):
     """Broadcast the gradient of a reduction back over the axes that were reduced."""
     if not keepdims:
-        g = reshape(g, _kept(shape, axis))
+        g = reshape(g, kept(shape, axis))
     return broadcast_to(g, shape)
 
 
-def _kept(shape, axis):
+def kept(shape, axis):
     return tuple(1 if axis is None or i in axis else n for i, n in enumerate(shape))
 
 
@@ -32,7 +31,7 @@ def size_along(shape, axis):
     return math.prod(n for i, n in enumerate(shape) if axis is None or i in axis)
 
 
-def _joined(x, axis):
+def joined(x, axis):
     """``x`` with the axes of ``axis`` (None: all) moved to the end and made one."""
     axes = tuple(range(x.ndim)) if axis is None else axis
     rest = tuple(i for i in range(x.ndim) if i not in axes)
@@ -41,8 +40,11 @@ def _joined(x, axis):
 
 def _share(g, x, y, axis, keepdims):
     """Gradient of max and min: the elements equal to the result share it evenly."""
-    hit = equal(x, y if keepdims else reshape(y, _kept(x.shape, axis)))
-    g = g if keepdims else reshape(g, _kept(x.shape, axis))
+    shape = kept(x.shape, axis)
+    y, g = reshape(y, shape), reshape(g, shape)
+    hit = equal(x, y)
+    if not is_tracing() and np.isnan(y.data).any():
+        hit = logical_or(hit, logical_and(isnan(x), isnan(y)))
     return where(hit, g / sum(hit, axis=axis, keepdims=True).astype(g.dtype), 0)
 
 
@@ -50,7 +52,7 @@ def _prod_vjp(g, x, y, axis, keepdims):
     """Each element gets the product of the others; where one is zero that cannot be had by division."""
     if x.data.all():
         return _spread(g * y, x.shape, axis, keepdims) / x
-    rows = _joined(x, axis)
+    rows = joined(x, axis)
     own = np.eye(rows.shape[-1], dtype=bool)
     others = prod(where(own, 1, expand_dims(rows, axis=-2)), axis=-1)
     axes = tuple(range(x.ndim)) if axis is None else axis
@@ -63,11 +65,13 @@ def reduction(loop, vjp=None, doc=""):
     """Enter a reduction under the name of NumPy's ``loop`` into the table and return its public function."""
     name = loop.__name__
 
-    def forward(x, *, axis, keepdims):
+    def method(x, *, axis, keepdims):
         return getattr(x, name)(axis, keepdims=keepdims)  # the method is the function without its dispatch
 
-    if not hasattr(np.ndarray, name):
-        forward = lambda x, *, axis, keepdims: loop(x, axis=axis, keepdims=keepdims)  # noqa: E731
+    def function_of_numpy(x, *, axis, keepdims):
+        return loop(x, axis=axis, keepdims=keepdims)
+
+    forward = method if hasattr(np.ndarray, name) else function_of_numpy
     op = Op(name, forward, {"x": vjp} if vjp else None)
 
     def function(x, /, axis=None, keepdims=False):
@@ -119,53 +123,3 @@ def argmin(x, /, axis=None, keepdims=False):
     """Index of the first smallest element (no gradient)."""
     x = as_tensor(x)
     return apply(_argmin, x, axis=None if axis is None else axis_of(axis, x.ndim), keepdims=keepdims)
-
-
-# ------------------------------------------------------------------ softmax and its kin, along the last axis
-
-
-_softmax = Op(
-    "softmax",
-    row_kernel("softmax"),
-    {"x": lambda g, y: y * (g - sum(g * y, axis=-1, keepdims=True))},
-    inputs=("x",),
-)
-_log_softmax = Op(
-    "log_softmax",
-    row_kernel("log_softmax"),
-    {"x": lambda g, y: g - exp(y) * sum(g, axis=-1, keepdims=True)},
-    inputs=("x",),
-)
-_logsumexp = Op(
-    "logsumexp",
-    row_kernel("logsumexp"),
-    {"x": lambda g, x: expand_dims(g, axis=-1) * softmax(x)},
-    inputs=("x",),
-)
-
-
-def _along(op, x, axis):
-    x = as_tensor(x)
-    axis = axis_of(axis, x.ndim)
-    x = x if x.dtype.kind == "f" else x.astype(np.float64)
-    if axis == x.data.ndim - 1:
-        return apply(op, x)
-    return swapaxes(apply(op, swapaxes(x, axis, -1)), axis, -1)
-
-
-def softmax(x, /, axis=-1):
-    """``exp(x) / sum(exp(x))`` along ``axis``, shifted so that it cannot overflow."""
-    return _along(_softmax, x, axis)
-
-
-def log_softmax(x, /, axis=-1):
-    """``log(softmax(x))`` along ``axis`` without forming the softmax."""
-    return _along(_log_softmax, x, axis)
-
-
-def logsumexp(x, /, axis=None, keepdims=False):
-    """``log(sum(exp(x)))`` over ``axis``, shifted so that it cannot overflow; over no element it is -inf."""
-    x = as_tensor(x)
-    axes = None if axis is None else axes_of(axis, x.ndim)
-    y = apply(_logsumexp, _joined(x if x.dtype.kind == "f" else x.astype(np.float64), axes))
-    return reshape(y, _kept(x.shape, axes)) if keepdims else y

@@ -1,11 +1,12 @@
 """Shape, dtype, indexing, joining and taking apart. Where NumPy gives a view, so do these."""
 
 import math
+import operator
 
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
-from ..errors import DtypeError, ShapeError
+from ..errors import DtypeError, GradientError, OutOfRangeError, ShapeError
 from ..kernels.arrays import array_module, device_of, to_device
 from .pointwise import as_tensor, checked_dtype
 from .tape import Op, Tensor, apply
@@ -13,7 +14,7 @@ from .tape import Op, Tensor, apply
 # fmt: off
 __all__ = [
     "astype", "broadcast_to", "concat", "expand_dims", "flip", "matrix_transpose", "pad", "permute_dims", "reshape", "roll",
-    "split", "squeeze", "stack", "swapaxes", "unstack",
+    "split", "squeeze", "stack", "swapaxes", "transpose", "unstack",
 ]
 # fmt: on
 
@@ -57,12 +58,13 @@ def _place(g, *, key, into):
     if is_basic(key):
         out[key] = g
     else:
-        (np.add.at if xp is np else xp.add.at)(out, key, g)
+        xp.add.at(out, key, g)
     return out
 
 
 _getitem = Op("getitem", lambda x, *, key: x[key], {"x": lambda g, shape, key: place(g, key, shape)}, view=True)
-_place_op = Op("place", _place, {"g": lambda ct, key: apply(_getitem, ct, key=key)}, inputs=("g",))
+_gather = Op("gather", lambda x, *, key: x[key], {"x": lambda g, shape, key: place(g, key, shape)})
+_place_op = Op("place", _place, {"g": lambda ct, key: getitem(ct, key)}, inputs=("g",))
 
 
 def is_basic(key) -> bool:
@@ -103,16 +105,34 @@ def axes_of(axis, ndim) -> tuple:
     """``axis``, an int or several, as a tuple of different ints from 0 to ``ndim - 1``.
 
     Raises:
-        IndexError: an axis out of range; ``ShapeError``: an axis named twice.
+        OutOfRangeError: no such axis; ``ShapeError``: an axis named twice.
     """
     if type(axis) is int and 0 <= axis < ndim:
         return (axis,)
     try:
         return normalize_axis_tuple(axis, ndim)
-    except IndexError:
-        raise
+    except IndexError as error:
+        raise OutOfRangeError(f"{error}: use {-ndim} to {ndim - 1}" if ndim else "a 0-d tensor has no axes") from error
     except ValueError as error:
         raise ShapeError(f"axis {axis} names an axis twice: name each once") from error
+    except TypeError as error:
+        raise DtypeError(f"axis is {axis!r}: give an int or a tuple of ints") from error
+
+
+def shape_of(shape) -> tuple:
+    """``shape``, an int or several, as a tuple of Python ints."""
+    try:
+        return (operator.index(shape),) if hasattr(shape, "__index__") else tuple(operator.index(n) for n in shape)
+    except TypeError as error:
+        raise ShapeError(f"a shape is an int or ints, not {shape!r}") from error
+
+
+def indices_of(name, indices):
+    """Integer ``indices`` as an array that nobody else will change."""
+    indices = indices.data.copy() if isinstance(indices, Tensor) else np.asarray(indices)
+    if indices.dtype.kind not in "iu" and indices.size:
+        raise DtypeError(f"{name}: indices are {indices.dtype}: they must be integers")
+    return indices if indices.size else indices.astype(np.intp)
 
 
 def axis_of(axis, ndim) -> int:
@@ -124,8 +144,7 @@ def axis_of(axis, ndim) -> int:
 
 def reshape(x, /, shape):
     """``x`` in another shape of the same size; one size may be -1 ("the rest")."""
-    x = as_tensor(x)
-    shape = (shape,) if isinstance(shape, int) else tuple(shape)
+    x, shape = as_tensor(x), shape_of(shape)
     if math.prod(shape) != x.data.size and (shape.count(-1) != 1 or x.data.size % (math.prod(shape) or 1)):
         raise ShapeError(f"reshape: {list(x.shape)} has {x.data.size} elements, {list(shape)} does not hold as many")
     return apply(_reshape, x, newshape=shape)
@@ -138,6 +157,12 @@ def permute_dims(x, /, axes):
     if len(order) != x.ndim:
         raise ShapeError(f"permute_dims: axes {list(axes)} must name each of the {x.ndim} axes of {list(x.shape)} once")
     return apply(_permute, x, axes=order)
+
+
+def transpose(x, /, axes=None):
+    """NumPy's name of ``permute_dims``; None: all axes in reverse order."""
+    x = as_tensor(x)
+    return permute_dims(x, range(x.ndim)[::-1] if axes is None else axes)
 
 
 def swapaxes(x, /, axis1, axis2):
@@ -154,10 +179,11 @@ def matrix_transpose(x, /):
 
 
 def expand_dims(x, /, axis=0):
-    """A new axis of size 1 at position ``axis`` of the result."""
+    """New axes of size 1 at the positions ``axis`` of the result."""
     x = as_tensor(x)
-    axis = axis_of(axis, x.ndim + 1)
-    return reshape(x, (*x.shape[:axis], 1, *x.shape[axis:]))
+    new = axes_of(axis, x.ndim + (len(axis) if isinstance(axis, tuple | list) else 1))
+    sizes = iter(x.shape)
+    return reshape(x, tuple(1 if i in new else next(sizes) for i in range(x.ndim + len(new))))
 
 
 def squeeze(x, /, axis=None):
@@ -173,12 +199,13 @@ def squeeze(x, /, axis=None):
 
 def broadcast_to(x, /, shape):
     """``x`` repeated to ``shape`` without a copy (read-only memory)."""
-    return apply(_broadcast, as_tensor(x), to=(shape,) if isinstance(shape, int) else tuple(shape))
+    return apply(_broadcast, as_tensor(x), to=shape_of(shape))
 
 
 def flip(x, /, axis=None):
     """Elements in reverse order along ``axis`` (None: all axes)."""
-    return apply(_flip, as_tensor(x), axis=axis)
+    x = as_tensor(x)
+    return apply(_flip, x, axis=None if axis is None else axes_of(axis, x.ndim))
 
 
 def astype(x, dtype, /):
@@ -189,13 +216,17 @@ def astype(x, dtype, /):
 def to(x, device, /):
     """``x`` on ``"cpu"`` or ``"cuda"``; the gradient travels back."""
     x = as_tensor(x)
-    return apply(_to, x, device=device, source=device_of(x.data))
+    source = device_of(x.data)
+    return x if device == source else apply(_to, x, device=device, source=source)
 
 
 def getitem(x, key, /):
     """``x[key]`` with NumPy's basic and advanced indexing; repeated indices add their gradients."""
-    plain = tuple(k.data if isinstance(k, Tensor) else k for k in (key if type(key) is tuple else (key,)))
-    return apply(_getitem, as_tensor(x), key=plain if type(key) is tuple else plain[0])
+    if type(key) is tuple:
+        key = tuple(k.data.copy() if isinstance(k, Tensor) else k for k in key)
+    elif isinstance(key, Tensor):
+        key = key.data.copy()
+    return apply(_getitem if is_basic(key) else _gather, as_tensor(x), key=key)
 
 
 def place(g, key, into, /):
@@ -232,13 +263,15 @@ def split(x, indices_or_sections, /, axis=-1):
     x = as_tensor(x)
     axis = axis_of(axis, x.ndim)
     n = x.shape[axis]
-    if isinstance(indices_or_sections, int):
-        k = indices_or_sections
+    if hasattr(indices_or_sections, "__index__"):
+        k = operator.index(indices_or_sections)
         if k < 1 or n % k:
             raise ShapeError(f"split: axis {axis} of {list(x.shape)} cannot be cut into {k} equal parts")
         points = tuple(range(n // k, n, n // k))[: k - 1]
     else:
-        points = tuple(indices_or_sections)
+        points = shape_of(indices_or_sections)
+        if list(points) != sorted(points) or (points and not 0 <= points[0] <= points[-1] <= n):
+            raise ShapeError(f"split: positions {list(points)} must rise from 0 to at most {n}")
     return apply(_split, x, axis=axis, points=points)
 
 
@@ -250,11 +283,21 @@ def unstack(x, /, axis=0):
 
 def roll(x, /, shift, axis=None):
     """Elements shifted along ``axis`` (None: as one row), those that leave at one end coming in at the other."""
-    return apply(_roll, as_tensor(x), shift=shift, axis=axis)
+    x = as_tensor(x)
+    shift = tuple(shift) if isinstance(shift, list) else shift
+    if axis is not None:
+        axis = tuple(axis_of(a, x.ndim) for a in (axis if isinstance(axis, tuple | list) else (axis,)))
+    return apply(_roll, x, shift=shift, axis=axis)
 
 
 def pad(x, /, pad_width, *, constant_values=0):
     """``x`` with ``pad_width`` elements of ``constant_values`` around it: a number, a pair, or a pair an axis."""
     x = as_tensor(x)
-    widths = np.broadcast_to(np.asarray(pad_width), (x.ndim, 2)).tolist()
-    return apply(_pad, x, widths=[tuple(w) for w in widths], value=constant_values)
+    try:
+        widths = np.broadcast_to(np.asarray(pad_width, int), (x.ndim, 2)).tolist()
+    except (ValueError, TypeError) as error:
+        raise ShapeError(f"pad: pad_width {pad_width!r} is no number, pair, or pair for each of {x.ndim} axes") from error
+    value = as_tensor(constant_values)
+    if value.requires_grad:
+        raise GradientError("pad: constant_values would lose its gradient: use concat()")
+    return apply(_pad, x, widths=[tuple(w) for w in widths], value=value.data)

@@ -22,6 +22,7 @@ from ..errors import (
     DtypeError,
     GradientError,
     InputError,
+    OutOfRangeError,
     ShapeError,
     TapeFreedError,
     TinyrnnError,
@@ -40,10 +41,13 @@ class _State(threading.local):
 state = _State()
 
 
+TRACE = "trace"  # in state.recording: record every op, with all its inputs, also where no gradient flows
+
+
 @contextmanager
-def _set_recording(value: bool):
+def _set_recording(value):
     previous = state.recording
-    state.recording = value
+    state.recording = TRACE if value and previous is TRACE else value
     try:
         yield
     finally:
@@ -60,14 +64,24 @@ def recording():
     return _set_recording(True)
 
 
+def tracing():
+    """Context in which the tape holds the whole program: what a compiler reads."""
+    return _set_recording(TRACE)
+
+
 def mark() -> int:
     """A number between those of the nodes made so far and those to come."""
     return next(_numbers)
 
 
+def is_tracing() -> bool:
+    """True while a program is recorded that must hold for any values."""
+    return state.recording is TRACE
+
+
 def is_recording() -> bool:
     """False inside ``no_grad()`` of this thread."""
-    return state.recording
+    return bool(state.recording)
 
 
 class Op:
@@ -88,7 +102,7 @@ class Op:
     """
 
     __slots__ = ("name", "forward", "inputs", "rule", "view", "vjps", "joint")
-    __slots__ += ("keeps", "keeps_inputs", "keeps_output", "keeps_shapes")  # what a node is to save
+    __slots__ += ("keeps", "keeps_output", "keeps_shapes")  # what a node is to save
 
     def __init__(self, name, forward, vjps=None, *, inputs=None, rule=None, view=False, listed=True):
         self.name, self.forward, self.rule, self.view = name, forward, rule, view
@@ -99,9 +113,11 @@ class Op:
         self.inputs = inputs
         needed = {n: tuple(inspect.signature(f).parameters)[1:] for n, f in vjps.items()}
         used = set().union(*needed.values())
-        self.keeps = "inputs" in used or tuple(n in used for n in inputs)
-        self.keeps_inputs = self.keeps is True or any(self.keeps)
-        self.keeps_output, self.keeps_shapes = "y" in used, "shape" in used
+        # For each input, and for the output: the inputs whose VJPs need it. What no gradient will need is not kept.
+        each = [needed.get("*", needed.get(n, ())) for n in inputs]
+        self.keeps = "inputs" in used or tuple(frozenset(i for i, need in enumerate(each) if n in need) for n in inputs)
+        self.keeps_output = frozenset(i for i, need in enumerate(each) if "y" in need)
+        self.keeps_shapes = "shape" in used
         self.vjps = {n: _bind(f, needed[n], inputs) for n, f in vjps.items()}
         if "*" not in vjps:  # by position, for speed
             self.vjps = tuple(self.vjps.get(n) for n in inputs) if vjps else ()
@@ -170,7 +186,7 @@ class Node:
             )
 
     def free(self):
-        self.op, self.saved, self.output, self.params, self.parents = FREED, None, None, None, ()
+        self.op, self.saved, self.output, self.params, self.shapes, self.parents = FREED, None, None, None, None, ()
 
 
 # Stand-ins in Node.op: a tape already walked, and "output i of an op with several outputs".
@@ -209,7 +225,9 @@ class Tensor:
     @requires_grad.setter
     def requires_grad(self, value: bool):
         if not self.is_leaf:
-            raise GradientError("requires_grad can be set on leaf tensors only: call detach() first")
+            if value:
+                return
+            raise GradientError("requires_grad can be taken from leaf tensors only: call detach()")
         if value and self.node is None:
             if self.data.dtype.kind != "f":
                 raise GradientError(f"a tensor of {self.data.dtype} has no gradient: make it a floating dtype first")
@@ -231,6 +249,8 @@ class Tensor:
     def grad(self, value):
         if self.node is None:
             raise GradientError("this tensor does not require grad: set requires_grad = True first")
+        if value is not None and getattr(value, "shape", None) != self.data.shape:
+            raise GradientError(f"grad must be None or a tensor of shape {list(self.data.shape)}, like its own")
         self.node.grad = value
 
     def mark_changed(self):
@@ -243,7 +263,9 @@ def apply(op: Op, *inputs, **params):
     """Run ``op`` on tensors (and bare Python numbers) and record it if any input requires a gradient."""
     try:
         out = op.forward(*[x.data if type(x) is Tensor else x for x in inputs], **params)
-    except Exception as error:
+    except (ValueError, TypeError, IndexError, OverflowError) as error:
+        if isinstance(error, TinyrnnError):
+            raise
         raise explained(op, inputs, error) from error
     return record(op, inputs, params, out)
 
@@ -255,10 +277,10 @@ def record(op, inputs, params, out):
     if type(out) is not np.ndarray and (isinstance(out, np.generic) or not hasattr(out, "shape")):
         out = np.asarray(out)  # a scalar stands for a 0-d array
     y = Tensor(out, None, inputs[0].shared_version() if op.view else None)
-    if out.dtype.kind == "f":
-        y.node = _node(op, inputs, params, out)
-        if op.keeps_output and y.node is not None:
-            y.node.output = out, y.shared_version()
+    if out.dtype.kind == "f" or state.recording is TRACE:
+        y.node = node = _node(op, inputs, params, out)
+        if node is not None and any(node.parents[i] is not None for i in op.keeps_output):
+            node.output = out, y.shared_version()
     return y
 
 
@@ -276,13 +298,15 @@ def _record_many(op, inputs, params, outs):
 def _node(op, inputs, params, out):
     """The node of this application, or None where nothing is to be recorded."""
     parents = tuple([x.node if type(x) is Tensor else None for x in inputs])
-    if not (op.vjps and state.recording and any(parents)):
+    recording = state.recording
+    if not (recording and any(parents) and (op.vjps or recording is TRACE)):
         return None
     saved = None
-    if op.keeps is True:
+    if op.keeps is True or recording is TRACE:
         saved = inputs
-    elif op.keeps_inputs:
-        saved = [x if k else None for x, k in zip(inputs, op.keeps, strict=True)]
+    elif any(op.keeps):
+        live = {i for i, p in enumerate(parents) if p is not None}
+        saved = [None if live.isdisjoint(need) else x for x, need in zip(inputs, op.keeps, strict=True)]
     node = Node(op, parents, params, out, saved)
     if op.keeps_shapes:
         node.shapes = [x.data.shape if type(x) is Tensor else () for x in inputs]
@@ -290,21 +314,20 @@ def _node(op, inputs, params, out):
 
 
 def explained(op, inputs, error):
-    """The error to raise for what NumPy or CuPy raised in the forward of ``op``: named, with the shapes and the mend."""
-    if isinstance(error, TinyrnnError) or not isinstance(error, ValueError | TypeError | IndexError):
-        return error
-    listed = " and ".join(str(list(getattr(x, "shape", ()))) for x in inputs[:4])
+    """What to raise for an error of NumPy or CuPy in the forward of ``op``: named, with the shapes and the mend."""
+    shapes = " and ".join(str(list(getattr(x, "shape", ()))) for x in inputs[:4])
+    said = str(error)
     if len({device_of(x.data) for x in inputs if isinstance(x, Tensor)}) > 1:
         return DeviceError(f"{op.name}: operands on cpu and cuda: move them to one device with .to(device)")
-    if "broadcast" in str(error):
-        return ShapeError(f"{op.name}: shapes {listed} do not broadcast: sizes must be equal or 1, counted from the right")
-    if isinstance(error, ValueError):
-        about_shapes = any(word in str(error) for word in ("shape", "dimension", "size", "axis", "axes", "operand"))
-        return (ShapeError if about_shapes else InputError)(f"{op.name}: {error} (shapes {listed})")
-    dtypes = " and ".join(str(getattr(x, "dtype", type(x).__name__)) for x in inputs[:4])
-    return (
-        DtypeError(f"{op.name} does not take {dtypes}: convert with .astype(dtype)") if isinstance(error, TypeError) else error
-    )
+    if "could not be broadcast" in said or "remapped" in said:
+        return ShapeError(f"{op.name}: shapes {shapes} do not broadcast: sizes must be equal or 1, counted from the right")
+    if isinstance(error, IndexError):
+        return OutOfRangeError(f"{op.name}: {said} (shapes {shapes})")
+    if isinstance(error, TypeError) and ("ufunc" in said or "boolean" in said or "dtype" in said):
+        dtypes = " and ".join(str(getattr(x, "dtype", type(x).__name__)) for x in inputs[:4])
+        return DtypeError(f"{op.name} does not take {dtypes}: convert with .astype(dtype)")
+    about_shapes = any(word in said for word in ("shape", "dimension", "size", "axis", "axes", "operand"))
+    return (ShapeError if about_shapes else InputError)(f"{op.name}: {said} (shapes {shapes})")
 
 
 def fit(g: Tensor, shape, dtype) -> Tensor:
@@ -381,6 +404,7 @@ def backpropagate(roots, *, create_graph=False, retain_graph=False, targets=None
             node, g = sums.pop()
             if node.hooks:
                 g = _hooked(node, g)
+                sums.owned.discard(node)  # what a hook returned may be somebody's
             if node.op is None or (targets is not None and node in targets):
                 found[node] = sums.final(node, g)
                 continue
@@ -391,26 +415,32 @@ def backpropagate(roots, *, create_graph=False, retain_graph=False, targets=None
                 )
             if node.op is ITEM:
                 sums.add_item(node.parents[0], node.params["i"], g)
-            elif node.op is not None:
-                node.check_versions()
-                for parent, gi in _gradients(node, g, useful):
-                    gi = fit(gi, parent.shape, parent.dtype)
-                    # A joint VJP may give one array to two inputs, or an array that someone else holds.
-                    sums.add(parent, gi, fresh=gi is not g and gi.data.base is None and not node.op.joint)
-                if not (retain_graph or create_graph):
-                    node.free()
+                continue
+            node.check_versions()
+            for parent, gi in _gradients(node, g, useful):
+                gi = fit(gi, parent.shape, parent.dtype)
+                # A joint VJP may give one array to two inputs, or an array that someone else holds.
+                fresh = not node.op.joint and gi.data.base is None and not _same_memory(gi, g)
+                sums.add(parent, gi, fresh=fresh)
+            if not (retain_graph or create_graph):
+                node.free()
     return found
+
+
+def _same_memory(gi, g):
+    return any(gi.data is x.data for x in g) if type(g) is list else gi.data is g.data
 
 
 def _hooked(node, g):
     for hook in node.hooks:
-        replaced = hook(g)
+        replaced = hook.function(Tensor(g.data.copy(), g.node))  # a copy: a hook may change it, or keep it
         if replaced is not None:
-            if getattr(replaced, "shape", None) != g.shape:
+            replaced = replaced if isinstance(replaced, Tensor) else Tensor(np.asarray(replaced))
+            if replaced.data.shape != g.data.shape:
                 raise GradientError(
-                    f"a hook replaced a gradient {list(g.shape)} by another shape: return {list(g.shape)} or None"
+                    f"a hook replaced a gradient {list(g.shape)} by {list(replaced.data.shape)}: return that shape, or None"
                 )
-            g = replaced if isinstance(replaced, Tensor) else Tensor(replaced)
+            g = fit(replaced, g.data.shape, g.data.dtype)
     return g
 
 
@@ -421,7 +451,7 @@ def _gradients(node, g, useful):
         pairs = zip(node.parents, all_at_once, strict=True)
         return [(p, gi) for p, gi in pairs if p is not None and gi is not None and (useful is None or p in useful)]
     pairs = []
-    for i, parent in enumerate(node.parents):
+    for i, parent in enumerate(node.parents if node.op.vjps else ()):
         if parent is not None and (useful is None or parent in useful):
             vjp = node.op.vjp(i)
             if vjp is not None:
@@ -432,7 +462,7 @@ def _gradients(node, g, useful):
 def leading_to(targets, roots) -> set:
     """The nodes between ``roots`` and ``targets``: those from which a target is reached."""
     oldest = min((t.number for t in targets), default=0)
-    reached = walk(roots, oldest)
+    reached = walk(roots, oldest, targets)
     useful = set()
     for node in sorted(reached, key=lambda n: n.number):
         if node in targets or any(p in useful for p in node.parents):
@@ -440,12 +470,13 @@ def leading_to(targets, roots) -> set:
     return useful
 
 
-def walk(roots, oldest=0) -> set:
-    """All nodes that ``roots`` depend on, themselves included, not older than number ``oldest``."""
+def walk(roots, oldest=0, ends=()) -> set:
+    """All nodes that ``roots`` depend on, themselves included, not older than number ``oldest`` nor beyond ``ends``."""
     reached, todo = set(), [n for n in roots if n is not None]
     while todo:
         node = todo.pop()
         if node not in reached and node.number >= oldest:
             reached.add(node)
-            todo.extend(p for p in node.parents if p is not None)
+            if node not in ends:
+                todo.extend(p for p in node.parents if p is not None)
     return reached

@@ -6,11 +6,11 @@ import weakref
 
 import numpy as np
 
-from ..errors import ChangedInPlaceError, DtypeError, GradientError, InputError
+from ..errors import ChangedInPlaceError, DtypeError, GradientError, InputError, TraceError
 from ..kernels.arrays import device_of, to_device
 from . import linalg, pointwise, reductions, shaping
-from .pointwise import as_tensor, checked_dtype, operand
-from .tape import Tensor, backpropagate, is_recording
+from .pointwise import as_tensor, checked_dtype
+from .tape import TRACE, Op, Tensor, apply, backpropagate, is_recording, state
 
 
 def tensor(data, dtype=None, *, requires_grad=False, device=None) -> Tensor:
@@ -28,8 +28,7 @@ def tensor(data, dtype=None, *, requires_grad=False, device=None) -> Tensor:
 
 def new(data, device="cpu", requires_grad=False) -> Tensor:
     """A leaf over ``data``, moved to ``device`` if it is not there."""
-    checked_dtype(data.dtype)
-    t = Tensor(to_device(data, device))
+    t = Tensor(to_device(data.astype(checked_dtype(data.dtype), copy=False), device))
     t.requires_grad = requires_grad
     return t
 
@@ -39,6 +38,9 @@ _accumulating = threading.Lock()  # threads may add to the gradient of one leaf
 
 def backward(self, gradient=None, *, retain_graph=False, create_graph=False):
     """Add to ``grad`` of every leaf the derivative of this tensor (times ``gradient``, needed unless it has one element).
+
+    With ``create_graph`` a leaf's ``grad`` has a past that leads back to the leaf: set it to None when done with it, or use
+    ``tr.grad``, which makes no such cycle.
 
     Raises:
         GradientError: nothing here requires a gradient, or ``gradient`` is missing or of another shape.
@@ -57,11 +59,10 @@ def backward(self, gradient=None, *, retain_graph=False, create_graph=False):
             )
         g = Tensor(np.ones_like(self.data))
     else:
-        g = operand(gradient)
-        if getattr(g, "shape", None) != self.shape:
-            raise GradientError(
-                f"backward: gradient {list(np.shape(gradient))} must have this tensor's shape {list(self.shape)}"
-            )
+        g = as_tensor(gradient)
+        if g.shape != self.shape:
+            raise GradientError(f"backward: gradient {list(g.shape)} must have this tensor's shape {list(self.shape)}")
+        g = g if g.dtype == self.dtype else shaping.astype(g, self.dtype)
     found = backpropagate([(self.node, g)], create_graph=create_graph, retain_graph=retain_graph)
     with _accumulating:
         for node, g in found.items():
@@ -70,19 +71,35 @@ def backward(self, gradient=None, *, retain_graph=False, create_graph=False):
 
 def detach(self) -> Tensor:
     """The same values (and memory) with no past: no gradient flows through."""
+    if state.recording is TRACE:
+        return apply(_detach, self)
     return Tensor(self.data, None, self.shared_version())
+
+
+_detach = Op("detach", lambda x: x, view=True, listed=False)
 
 
 class _Hook:
     """What ``register_hook`` returns."""
 
-    def __init__(self, node, function):
-        self.node, self.function = node, function
-        node.hooks = [*(node.hooks or ()), function]
+    def __init__(self, node, function=None):
+        self.node = weakref.ref(node)  # the node holds its hooks
+        self.function = function or self.function
+        node.hooks = [*(node.hooks or ()), self]
 
     def remove(self):
         """Do not call the function any more."""
-        self.node.hooks = [h for h in self.node.hooks if h is not self.function]
+        node = self.node()
+        if node is not None:
+            node.hooks = [h for h in node.hooks if h is not self]
+
+
+class _Retain(_Hook):
+    """The hook of ``retain_grad``."""
+
+    def function(self, g):
+        node = self.node()
+        node.grad = g if node.grad is None else node.grad + g
 
 
 def register_hook(self, hook):
@@ -99,37 +116,38 @@ def register_hook(self, hook):
 
 def retain_grad(self):
     """Keep the gradient of this intermediate tensor in ``grad``, too (leaves do so anyway)."""
-    if self.is_leaf or any(h.__name__ == "keep_gradient" for h in self.node.hooks or ()):
+    if self.is_leaf or any(type(h) is _Retain for h in self.node.hooks or ()):
         return
-    node = weakref.ref(self.node)  # a hook that held its node would be a reference cycle
-
-    def keep_gradient(g):
-        g = Tensor(g.data.copy(), g.node)
-        node().grad = g if node().grad is None else node().grad + g
-
-    register_hook(self, keep_gradient)
+    _Retain(self.node)
 
 
 def assign_(self, value):
     """Overwrite the values in place, outside the tape: for optimisers and state that is carried along."""
-    value = value.data if isinstance(value, Tensor) else value
-    if np.shape(value) not in (self.shape, ()):
-        raise InputError(f"assign_: {list(np.shape(value))} does not fit a tensor of shape {list(self.shape)}")
-    self.data[...] = value
+    value = as_tensor(value)
+    if value.shape not in (self.shape, ()):
+        raise InputError(f"assign_: {list(value.shape)} does not fit a tensor of shape {list(self.shape)}")
+    return _changed(self, "assign_", lambda: np.copyto(self.data, value.data, casting="unsafe"))
+
+
+def _changed(self, name, change):
+    try:
+        change()
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{name}: {error}: write a new tensor instead") from error
     return self.mark_changed()
 
 
 def _in_place(function, symbol):
-    def operator(self, other):
+    def change(self, other):
         if is_recording() and (self.node is not None or (isinstance(other, Tensor) and other.requires_grad)):
             raise ChangedInPlaceError(
                 f"{symbol} changes a tensor in place, and its gradient would be lost: write a = a {symbol[0]} b, "
                 "or wrap an update of parameters in no_grad()"
             )
-        function(self.data, other.data if isinstance(other, Tensor) else other, out=self.data, casting="same_kind")
-        return self.mark_changed()
+        value = other.data if isinstance(other, Tensor) else other
+        return _changed(self, symbol, lambda: function(self.data, value, out=self.data, casting="same_kind"))
 
-    return operator
+    return change
 
 
 def _setitem(self, key, value):
@@ -141,30 +159,23 @@ def _setitem(self, key, value):
 
 def item(self):
     """The one element as a Python number."""
-    return self.data.item()
+    return _values(self).item()
 
 
 def numpy(self):
     """The values as a NumPy array: the tensor's own memory on the CPU, a copy from a GPU."""
-    return to_device(self.data, "cpu")
+    return to_device(_values(self), "cpu")
+
+
+def _values(self):
+    """``data``, for code that looks at the values, which a program for any values cannot do."""
+    if state.recording is TRACE and self.node is not None:
+        raise TraceError("it looks at the values of a tensor (item(), numpy(), if ...)")
+    return self.data
 
 
 def _array(self, dtype=None, copy=None):
     return np.array(self.numpy(), dtype=dtype, copy=copy)
-
-
-_UFUNCS = {n: getattr(pointwise, n) for n in pointwise.__all__} | {"absolute": pointwise.abs, "matmul": linalg.matmul}
-
-
-def _array_ufunc(self, ufunc, method, *inputs, **kwargs):
-    """``np.exp(tensor)`` and ``array + tensor`` are the ops of those names; other ufuncs see the values."""
-    if method == "__call__" and ufunc.__name__ in _UFUNCS and not kwargs:
-        return _UFUNCS[ufunc.__name__](*inputs)
-    if "out" in kwargs:
-        return NotImplemented
-    if any(isinstance(x, Tensor) and x.requires_grad for x in inputs):
-        raise GradientError(f"numpy.{ufunc.__name__} has no derivative here: use a function of tinyrnn, or detach() the tensor")
-    return getattr(ufunc, method)(*[np.asarray(x) if isinstance(x, Tensor) else x for x in inputs], **kwargs)
 
 
 def _dlpack(self, **options):
@@ -190,24 +201,31 @@ def _len(self):
 
 
 def _truth(self):
-    return bool(self.data)
+    return bool(_values(self))
 
 
-def _shape_of(axes_or_shape):
-    only = axes_or_shape[0] if len(axes_or_shape) == 1 else axes_or_shape
-    return (only,) if isinstance(only, int) else tuple(only)
+def _spread(function, name):
+    """``function`` as a method whose one argument may be given as several: ``x.reshape(2, 3)``, ``x.reshape((2, 3))``."""
+
+    def method(self, *sizes, **keyword):
+        if keyword or not sizes:
+            return function(self, *sizes, **keyword)
+        return function(self, sizes[0] if len(sizes) == 1 else sizes)
+
+    method.__name__, method.__doc__ = function.__name__, f"{function.__doc__} ``{name}`` may be several arguments."
+    return method
 
 
 def _bitwise(logical, bitwise):
     """An operator that is ``logical`` for bools and ``bitwise`` for integers, as in NumPy."""
 
-    def operator(*operands):
+    def function(*operands):
         arrays = [as_tensor(x).data for x in operands]
         if any(a.dtype.kind == "f" for a in arrays):
             raise DtypeError(f"{bitwise.__name__} takes bools or integers: compare floats first, as in x > 0")
         return logical(*operands) if all(a.dtype.kind == "b" for a in arrays) else Tensor(np.asarray(bitwise(*arrays)))
 
-    return operator
+    return function
 
 
 def _reflected(function):
@@ -232,11 +250,11 @@ for _module, _names in _METHODS.items():
     for _name in _names.split():
         setattr(Tensor, _name, getattr(_module, _name))
 Tensor.where = lambda self, condition, other: pointwise.where(condition, self, other)
-Tensor.reshape = lambda self, *shape: shaping.reshape(self, _shape_of(shape))
+Tensor.reshape = _spread(shaping.reshape, "shape")
+Tensor.broadcast_to = _spread(shaping.broadcast_to, "shape")
+Tensor.permute_dims = _spread(shaping.permute_dims, "axes")
+Tensor.transpose = _spread(shaping.transpose, "axes")
 Tensor.flatten = Tensor.ravel = lambda self: shaping.reshape(self, -1)
-Tensor.broadcast_to = lambda self, *shape: shaping.broadcast_to(self, _shape_of(shape))
-Tensor.permute_dims = lambda self, *axes: shaping.permute_dims(self, _shape_of(axes))
-Tensor.transpose = lambda self, *axes: self.permute_dims(*axes) if axes else self.T
 Tensor.tolist = lambda self: self.numpy().tolist()
 Tensor.copy = lambda self: shaping.astype(self, self.dtype)
 
@@ -265,6 +283,8 @@ for _name, _function in {
     "xor": _bitwise(pointwise.logical_xor, np.bitwise_xor),
 }.items():
     setattr(Tensor, f"__{_name}__", _function)
+    if _name in ("and", "or", "xor"):
+        setattr(Tensor, f"__r{_name}__", _function)
 Tensor.__hash__ = object.__hash__
 Tensor.__neg__ = pointwise.negative
 Tensor.__abs__ = pointwise.abs
@@ -275,9 +295,11 @@ Tensor.__setitem__ = _setitem
 Tensor.__repr__, Tensor.__len__, Tensor.__bool__ = _repr, _len, _truth
 Tensor.__format__ = lambda self, spec: format(self.item(), spec) if spec else repr(self)
 Tensor.__pos__ = lambda self: self
-Tensor.__float__ = lambda self: float(self.data.item())
-Tensor.__int__ = lambda self: int(self.data.item())
-Tensor.__array__, Tensor.__array_ufunc__ = _array, _array_ufunc
+Tensor.__float__ = lambda self: float(self.item())
+Tensor.__int__ = lambda self: int(self.item())
+Tensor.__index__ = lambda self: operator.index(self.item())
+Tensor.__round__ = lambda self, digits=0: pointwise.round(self * 10**digits) / 10**digits
+Tensor.__array__ = _array
 Tensor.__dlpack__, Tensor.__dlpack_device__ = _dlpack, lambda self: self.data.__dlpack_device__()
 Tensor.__reduce__ = _reduce
 Tensor.__copy__ = lambda self: Tensor(self.data, self.node, self.shared_version())

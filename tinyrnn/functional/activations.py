@@ -2,6 +2,7 @@
 
 from ..autograd import clip, erf, expm1, sigmoid, tanh, where
 from ..autograd.pointwise import as_tensor
+from ..errors import InputError
 
 __all__ = ["elu", "gelu", "hardsigmoid", "hardtanh", "leaky_relu", "silu"]
 
@@ -14,6 +15,8 @@ def silu(x):
 def gelu(x, approximate="none"):
     """``x * Phi(x)``, Phi the normal distribution function, or near it by ``approximate="tanh"`` (Hendrycks & Gimpel 2016)."""
     x = as_tensor(x)
+    if approximate not in ("none", "tanh"):
+        raise InputError(f"gelu: approximate is {approximate!r}: use 'none' or 'tanh'")
     if approximate == "tanh":
         return 0.5 * x * (1 + tanh(0.7978845608028654 * (x + 0.044715 * x * x * x)))
     return 0.5 * x * (1 + erf(x * 0.7071067811865476))

@@ -5,7 +5,6 @@ import math
 import numpy as np
 
 from ..autograd import (
-    Tensor,
     abs,
     broadcast_to,
     equal,
@@ -21,8 +20,9 @@ from ..autograd import (
 )
 from ..autograd.pointwise import as_tensor
 from ..autograd.reductions import size_along
-from ..autograd.shaping import axes_of, axis_of, getitem, place
-from ..errors import DtypeError, ShapeError
+from ..autograd.shaping import axes_of, axis_of, getitem, indices_of, place, shape_of
+from ..autograd.tape import is_tracing
+from ..errors import ShapeError
 
 __all__ = ["diag", "norm", "repeat", "std", "take", "take_along_axis", "tile", "tril", "triu", "var"]
 
@@ -54,7 +54,7 @@ def norm(x, /, axis=None, ord=2, *, keepdims=False):
 def _root(total, n):
     """The n-th root with gradient 0 at 0, where its slope is infinite."""
     origin = equal(total, 0)
-    if not origin.data.any():
+    if not is_tracing() and not origin.data.any():
         return sqrt(total) if n == 2 else total ** (1 / n)
     safe = where(origin, 1, total)  # so that no infinite slope is multiplied by zero
     return where(origin, 0, sqrt(safe) if n == 2 else safe ** (1 / n))
@@ -63,7 +63,7 @@ def _root(total, n):
 def tile(x, /, reps):
     """``x`` repeated as a whole, ``reps`` times along each axis."""
     x = as_tensor(x)
-    reps = (reps,) if isinstance(reps, int) else tuple(reps)
+    reps = shape_of(reps)
     shape = (1,) * (len(reps) - x.ndim) + x.shape
     reps = (1,) * (x.ndim - len(reps)) + reps
     x = reshape(x, tuple(m for n in shape for m in (1, n)))
@@ -76,7 +76,10 @@ def repeat(x, /, repeats, axis=None):
     x = as_tensor(x)
     if axis is None:
         x, axis = reshape(x, -1), 0
-    return take(x, np.repeat(np.arange(x.shape[axis]), repeats), axis=axis)
+    n = x.shape[axis_of(axis, x.ndim)]
+    if np.ndim(repeats) and len(repeats) not in (1, n):
+        raise ShapeError(f"repeat: {len(repeats)} repeats for {n} elements: give one number, or one for each")
+    return take(x, np.repeat(np.arange(n), repeats), axis=axis)
 
 
 def take(x, indices, /, axis=None):
@@ -84,24 +87,17 @@ def take(x, indices, /, axis=None):
     x = as_tensor(x)
     if axis is None:
         x, axis = reshape(x, -1), 0
-    return getitem(x, (slice(None),) * axis_of(axis, x.ndim) + (_integers("take", indices),))
+    return getitem(x, (slice(None),) * axis_of(axis, x.ndim) + (indices_of("take", indices),))
 
 
 def take_along_axis(x, indices, /, axis=-1):
     """``x[..., indices[..., j, ...], ...]``: along ``axis`` by ``indices`` of as many dimensions as ``x``."""
-    x, indices = as_tensor(x), _integers("take_along_axis", indices)
+    x, indices = as_tensor(x), indices_of("take_along_axis", indices)
     if indices.ndim != x.ndim:
         raise ShapeError(f"take_along_axis: indices {list(indices.shape)} need the {x.ndim} dimensions of {list(x.shape)}")
     axis = axis_of(axis, x.ndim)
     grid = np.ogrid[tuple(slice(n) for n in x.shape)]
     return getitem(x, tuple(indices if i == axis else grid[i] for i in range(x.ndim)))
-
-
-def _integers(name, indices):
-    indices = indices.data if isinstance(indices, Tensor) else np.asarray(indices)
-    if indices.dtype.kind not in "iu" and indices.size:
-        raise DtypeError(f"{name}: indices are {indices.dtype}: they must be integers")
-    return indices.astype(np.intp) if not indices.size else indices
 
 
 def _triangle(x, k, keep):
@@ -122,6 +118,8 @@ def tril(x, /, k=0):
 def diag(x, /, k=0):
     """Diagonal ``k`` of a matrix, or the matrix that has ``x [n]`` there and is zero elsewhere."""
     x = as_tensor(x)
+    if x.ndim not in (1, 2):
+        raise ShapeError(f"diag: {list(x.shape)} is neither a row nor a matrix")
     if x.ndim == 1:
         n = len(x) + int(np.abs(k))
         return place(x, np.nonzero(np.eye(n, k=k)), (n, n))

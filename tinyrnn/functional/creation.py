@@ -2,7 +2,9 @@
 
 import numpy as np
 
-from ..autograd.pointwise import as_tensor
+from ..autograd import Tensor, broadcast_to
+from ..autograd.pointwise import as_tensor, checked_dtype
+from ..autograd.shaping import shape_of
 from ..autograd.tensor import new
 from ..errors import InputError
 from ..kernels.arrays import array_module, device_of, require_cupy
@@ -15,10 +17,6 @@ __all__ = [
 # fmt: on
 
 
-def _shape(shape):
-    return (shape,) if isinstance(shape, int) else tuple(shape)
-
-
 def asarray(obj, /, dtype=None, *, device=None):
     """``obj`` as a tensor that shares its memory where dtype and device allow it (``tr.tensor`` copies)."""
     t = as_tensor(obj)
@@ -28,6 +26,10 @@ def asarray(obj, /, dtype=None, *, device=None):
 
 def from_dlpack(x, /):
     """A tensor over the memory of ``x`` (a PyTorch, CuPy, NumPy ... array that speaks DLPack), without a copy."""
+    if isinstance(x, Tensor):
+        return x.detach()
+    if not hasattr(x, "__dlpack_device__"):
+        raise InputError(f"from_dlpack: a {type(x).__name__} does not speak DLPack: use tr.asarray")
     if x.__dlpack_device__()[0] in (1, 3):  # kDLCPU and kDLCUDAHost
         return as_tensor(np.from_dlpack(x))
     return as_tensor(require_cupy("cuda").from_dlpack(x))
@@ -45,7 +47,9 @@ def ones(shape, *, dtype=None, device="cpu", requires_grad=False):
 
 def full(shape, fill_value, *, dtype=None, device="cpu", requires_grad=False):
     """All ``fill_value``."""
-    return new(np.full(_shape(shape), fill_value, dtype), device, requires_grad)
+    if isinstance(fill_value, Tensor):
+        return broadcast_to(fill_value if dtype is None else fill_value.astype(dtype), shape)
+    return new(np.full(shape_of(shape), fill_value, dtype and checked_dtype(dtype)), device, requires_grad)
 
 
 def arange(start, /, stop=None, step=1, *, dtype=None, device="cpu", requires_grad=False):
@@ -76,24 +80,26 @@ def ones_like(x, /, *, dtype=None, requires_grad=False):
 def full_like(x, /, fill_value, *, dtype=None, requires_grad=False):
     """All ``fill_value``, in the shape, dtype and place of ``x``."""
     data = as_tensor(x).data
+    if isinstance(fill_value, Tensor):
+        return full(data.shape, fill_value, dtype=dtype or data.dtype)
     return new(array_module(data).full(data.shape, fill_value, dtype or data.dtype), device_of(data), requires_grad)
 
 
 def rand(shape, *, generator, low=0.0, high=1.0, dtype=None, device="cpu", requires_grad=False):
     """Evenly distributed in ``[low, high)``, from a `Generator`."""
-    values = generator.uniform(low, high, _shape(shape)).astype(dtype or np.float64)
+    values = generator.uniform(low, high, shape_of(shape)).astype(dtype or np.float64)
     below = np.nextafter(values.dtype.type(high), values.dtype.type(low))  # rounding may have reached `high`
     return new(np.minimum(values, below), device, requires_grad)
 
 
 def randn(shape, *, generator, mean=0.0, std=1.0, dtype=None, device="cpu", requires_grad=False):
     """Normally distributed, from a `Generator`."""
-    return new(generator.normal(mean, std, _shape(shape)).astype(dtype or np.float64), device, requires_grad)
+    return new(generator.normal(mean, std, shape_of(shape)).astype(dtype or np.float64), device, requires_grad)
 
 
 def randint(low, high, shape, *, generator, dtype=None, device="cpu"):
     """Integers in ``[low, high)``, evenly distributed, from a `Generator`."""
     if not low < high:
         raise InputError(f"randint: no integer is at least {low} and below {high}: low must be less than high")
-    values = np.floor(generator.uniform(low, high, _shape(shape)))
+    values = np.floor(generator.uniform(low, high, shape_of(shape)))
     return new(values.astype(dtype or np.int64), device)

@@ -40,7 +40,11 @@ def ctc_loss(
         InputError: lengths or ids out of range; ``ShapeError``: shapes that do not fit.
     """
     lp = as_tensor(log_probs)
+    if lp.ndim != 3:
+        raise ShapeError(f"ctc_loss: log_probs {list(lp.shape)} must be [T, N, C]")
     T, N, C = lp.shape
+    if not 0 <= blank < C:
+        raise InputError(f"ctc_loss: the blank {blank} must be one of the {C} classes, from 0 to {C - 1}")
     long = [np.asarray(to_device(as_tensor(a).data, "cpu"), np.int64) for a in (targets, input_lengths, target_lengths)]
     ids, steps, lengths = _ctc_batch(*long, T, N)
     live = np.arange(ids.shape[1]) < lengths[:, None]

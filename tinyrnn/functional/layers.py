@@ -6,7 +6,6 @@ import numpy as np
 
 from .. import kernels
 from ..autograd import (
-    Tensor,
     equal,
     matmul,
     matrix_transpose,
@@ -14,16 +13,17 @@ from ..autograd import (
     mean,
     pad,
     reshape,
-    softmax,
     sqrt,
     square,
     where,
 )
 from ..autograd.pointwise import as_tensor
+from ..autograd.shaping import indices_of, shape_of
 from ..autograd.tape import Op, apply
 from ..errors import InputError, ShapeError
 from ..kernels.arrays import array_module
 from .arrays import tril
+from .softmaxes import softmax
 
 __all__ = ["batch_norm", "conv1d", "dropout", "embedding", "layer_norm", "linear", "scaled_dot_product_attention"]
 
@@ -38,7 +38,7 @@ def _rows(table, *, ids):
 
 def _add_rows(g, *, ids, rows):
     """[rows, width]: the rows of ``g`` summed by id, in the order of ``ids``: the same on every run."""
-    return kernels.scatter.add_rows(g.reshape(-1, g.shape[-1]), ids.reshape(-1), rows)
+    return kernels.scatter.add_rows(g.reshape(ids.size, g.shape[-1]), ids.reshape(-1), rows)
 
 
 _embedding = Op("embedding", _rows, {"table": lambda g, shape, ids: apply(_scatter, g, ids=ids, rows=shape[0])})
@@ -49,12 +49,12 @@ def embedding(ids, weight, /):
     """Rows of ``weight [n, width]`` by integer ``ids [...]``: ``[..., width]``. The gradient is a deterministic sum.
 
     Raises:
-        InputError: an id outside ``[0, n)``.
+        InputError: an id outside ``[0, n)``; ``DtypeError``: ids that are no integers; ``ShapeError``: weight is no matrix.
     """
-    ids = ids.data if isinstance(ids, Tensor) else np.asarray(ids)
-    if ids.dtype.kind not in "iu":
-        raise InputError(f"embedding: ids are {ids.dtype}: they must be integers")
-    return apply(_embedding, as_tensor(weight), ids=ids)
+    weight = as_tensor(weight)
+    if weight.ndim != 2:
+        raise ShapeError(f"embedding: weight {list(weight.shape)} must be [rows, width]")
+    return apply(_embedding, weight, ids=indices_of("embedding", ids))
 
 
 def linear(x, weight, bias=None, /):
@@ -101,7 +101,7 @@ def layer_norm(x, /, normalized_shape, weight=None, bias=None, eps=1e-5):
         weight, bias: of that shape, or None.
     """
     x = as_tensor(x)
-    sizes = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+    sizes = shape_of(normalized_shape)
     if x.shape[x.ndim - len(sizes) :] != sizes:
         raise ShapeError(f"layer_norm: normalized_shape {list(sizes)} must be the last sizes of {list(x.shape)}")
     axes = tuple(range(-len(sizes), 0))
@@ -183,6 +183,12 @@ def conv1d(x, weight, /, bias=None, *, stride=1, padding=0, dilation=1, groups=1
     convolution pad on the left with ``pad(x, [(0, 0), (0, 0), (dilation * (K - 1), 0)])``.
     """
     x, weight = as_tensor(x), as_tensor(weight)
+    if x.ndim != 3 or weight.ndim != 3:
+        raise ShapeError(
+            f"conv1d: x {list(x.shape)} must be [N, C_in, L], weight {list(weight.shape)} [C_out, C_in / groups, K]"
+        )
+    if not all(isinstance(v, int) and v >= low for v, low in ((stride, 1), (padding, 0), (dilation, 1), (groups, 1))):
+        raise InputError("conv1d: stride, dilation and groups must be ints of at least 1, padding of at least 0")
     n, c_in, _ = x.shape
     c_out, per_group, taps = weight.shape
     if per_group * groups != c_in or c_out % groups:

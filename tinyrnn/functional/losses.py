@@ -6,11 +6,9 @@ from .. import kernels
 from ..autograd import (
     Tensor,
     abs,
-    log_softmax,
     mean,
     minimum,
     reshape,
-    softmax,
     softplus,
     square,
     sum,
@@ -20,6 +18,7 @@ from ..autograd.pointwise import as_tensor, operand
 from ..autograd.tape import Op, apply
 from ..errors import InputError, ShapeError
 from .arrays import take, take_along_axis
+from .softmaxes import log_softmax, softmax
 
 __all__ = [
     "binary_cross_entropy_with_logits",
@@ -74,8 +73,8 @@ def _ones(logits):
 
 def _class_ids(name, scores, target):
     """``target`` as an array of class ids, one for each row of ``scores [..., classes]``."""
-    ids = target.data if isinstance(target, Tensor) else np.asarray(target)
-    if scores.shape[:-1] != ids.shape or ids.dtype.kind not in "iu":
+    ids = target.data.copy() if isinstance(target, Tensor) else np.asarray(target)
+    if not scores.ndim or scores.shape[:-1] != ids.shape or ids.dtype.kind not in "iu":
         raise ShapeError(
             f"{name}: scores {list(scores.shape)} need integer class ids {list(scores.shape[:-1])}, "
             f"got {ids.dtype} {list(ids.shape)}"
@@ -111,6 +110,8 @@ def _targets(name, scores, target, weight, ignore_index):
     classes = scores.shape[-1]
     if ids.size and not (ids.min() >= 0 and ids.max() < classes):
         raise InputError(f"{name}: class ids run from {ids.min()} to {ids.max()}, there are {classes} classes")
+    if weight is not None and as_tensor(weight).shape != (classes,):
+        raise ShapeError(f"{name}: weight {list(as_tensor(weight).shape)} must be [{classes}], one for each class")
     return ids, ignored, None if weight is None else take(weight, ids)
 
 

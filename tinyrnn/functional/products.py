@@ -7,7 +7,7 @@ import numpy as np
 
 from ..autograd import Tensor, broadcast_to, matmul, permute_dims, reshape
 from ..autograd.pointwise import as_tensor
-from ..autograd.shaping import getitem
+from ..autograd.shaping import axes_of, getitem
 from ..autograd.tape import Op, apply
 from ..errors import ShapeError
 
@@ -22,9 +22,9 @@ def outer(x1, x2, /):
 def tensordot(x1, x2, /, axes=2):
     """Sum of products over ``axes``: the last n of ``x1`` with the first n of ``x2``, or two lists of axes."""
     a, b = as_tensor(x1), as_tensor(x2)
-    if isinstance(axes, int):
+    if hasattr(axes, "__index__"):
         axes = range(a.ndim - axes, a.ndim), range(axes)
-    over_a, over_b = ([i % x.ndim for i in ((o,) if isinstance(o, int) else o)] for x, o in zip((a, b), axes, strict=True))
+    over_a, over_b = ([*axes_of(o, x.ndim)] for x, o in zip((a, b), axes, strict=True))
     free_a, free_b = ([i for i in range(x.ndim) if i not in o] for x, o in ((a, over_a), (b, over_b)))
     if [a.shape[i] for i in over_a] != [b.shape[i] for i in over_b]:
         raise ShapeError(f"tensordot: axes {over_a} of {list(a.shape)} and {over_b} of {list(b.shape)} differ in size")

@@ -12,10 +12,10 @@ import numpy as np
 from ..autograd import Tensor, reshape, stack, sum
 from ..autograd.pointwise import as_tensor
 from ..autograd.tape import Op, backpropagate, is_recording, mark, record, recording, walk
-from ..autograd.trees import tree_leaves, tree_map
 from ..errors import GradientError, ShapeError
 from ..kernels.generator import drawn_again, draws
-from .creation import ones_like, zeros_like
+from .creation import ones_like, zeros, zeros_like
+from .trees import tree_leaves, tree_map
 
 __all__ = ["checkpoint", "custom_vjp", "grad", "hessian", "hvp", "jacobian", "jvp", "value_and_grad", "vjp"]
 
@@ -105,9 +105,12 @@ def value_and_grad(f, argnums=0, *, has_aux=False):
         aux = []
 
         def value(*args, **kwargs):
-            y, *more = f(*args, **kwargs) if has_aux else (f(*args, **kwargs),)
-            aux.extend(more)
-            return y
+            y = f(*args, **kwargs)
+            if has_aux:
+                if not isinstance(y, tuple) or len(y) != 2:
+                    raise GradientError("has_aux=True needs a function that returns a pair: the value, and anything")
+                aux.append(y[1])
+            return y[0] if has_aux else y
 
         run = _Recorded(value, args, _positions_of(argnums), kwargs)
         y = run.value
@@ -143,7 +146,7 @@ def vjp(f, *primals):
     run = _Recorded(f, primals, range(len(primals)), {})
 
     def pullback(g):
-        return run.shaped(run.pull(_like("vjp", g, run.outputs), keep=True))
+        return run.shaped(run.pull(_like("vjp", g, run.value), keep=True))
 
     return run.value, pullback
 
@@ -156,7 +159,7 @@ def jvp(f, primals, tangents):
     """
     primals, tangents = (x if isinstance(x, tuple) else (x,) for x in (primals, tangents))
     run = _Recorded(f, primals, range(len(primals)), {})
-    directions = _like("jvp", tangents, run.leaves)
+    directions = _like("jvp", tangents, run.inputs)
     u = [zeros_like(y, requires_grad=True) for y in run.outputs]
     nested = run.nested or any(t.requires_grad for t in directions)
     back = [(g.node, t) for g, t in zip(run.pull(u), directions, strict=True) if g.node is not None]
@@ -165,13 +168,23 @@ def jvp(f, primals, tangents):
     return tree_map(lambda y: y if nested else as_tensor(y).detach(), run.value), tree_map(lambda _: next(out), run.value)
 
 
-def _like(name, tree, values) -> list:
-    """The leaves of ``tree`` as tensors, one for each of ``values`` and of its shape."""
-    leaves = [as_tensor(x) for x in tree_leaves(tree)]
-    shapes = [list(x.shape) for x in values]
-    if [list(x.shape) for x in leaves] != shapes:
-        raise ShapeError(f"{name}: shapes {[list(x.shape) for x in leaves]} were given, {shapes} are needed")
-    return leaves
+def _like(name, tree, like) -> list:
+    """The leaves of ``tree`` as tensors, in the order of those of ``like``, whose structure and shapes it must have."""
+    like = dict(like.named_parameters()) if hasattr(like, "named_parameters") else like
+    if like is None:
+        return []
+    if isinstance(like, dict):
+        if not isinstance(tree, dict) or tree.keys() != like.keys():
+            raise ShapeError(f"{name}: a dict with the keys {sorted(map(str, like))} is needed")
+        return [leaf for k in like for leaf in _like(name, tree[k], like[k])]
+    if isinstance(like, list | tuple):
+        if not isinstance(tree, list | tuple) or len(tree) != len(like):
+            raise ShapeError(f"{name}: a list or tuple of {len(like)} is needed")
+        return [leaf for a, b in zip(tree, like, strict=True) for leaf in _like(name, a, b)]
+    leaf, like = as_tensor(tree), as_tensor(like)
+    if leaf.shape != like.shape:
+        raise ShapeError(f"{name}: shape {list(leaf.shape)} was given, {list(like.shape)} is needed")
+    return [leaf]
 
 
 def jacobian(f, argnums=0):
@@ -216,13 +229,15 @@ def hvp(f, primals, tangents):
     ``primals`` and ``tangents`` are tuples of structures, or one structure for a function of one argument.
     """
     single = not isinstance(primals, tuple)
-    primals = (primals,) if single else primals
+    primals, tangents = ((primals,), (tangents,)) if single else (primals, tangents)
     argnums = tuple(range(len(primals)))
 
     def slope(*xs):
-        gradients = tree_leaves(grad(f, argnums)(*xs))
-        directions = _like("hvp", tangents, gradients)
-        return functools.reduce(lambda a, b: a + b, [sum(g * t) for g, t in zip(gradients, directions, strict=True)])
+        gradients = grad(f, argnums)(*xs)
+        directions = _like("hvp", tangents[0] if single else tangents, gradients[0] if single else gradients)
+        return functools.reduce(
+            lambda a, b: a + b, [sum(g * t) for g, t in zip(tree_leaves(gradients), directions, strict=True)], zeros(())
+        )
 
     found = grad(slope, argnums)(*primals)
     return found[0] if single else found
@@ -236,7 +251,7 @@ class custom_vjp:
             return tr.log(1 + tr.exp(x))
 
 
-        log1pexp.defvjp(lambda x: (log1pexp(x), x), lambda x, g: (g * tr.sigmoid(x),))
+        log1pexp.defvjp(lambda x: (tr.softplus(x), x), lambda x, g: (g * tr.sigmoid(x),))
 
     ``forward(*args)`` returns the value (a Tensor, or a tuple of them: then ``g`` is a list) and what ``backward`` needs;
     ``backward(needed, g)`` returns one gradient for each argument, None for what has none. Both are written in tensor ops, so
@@ -250,12 +265,18 @@ class custom_vjp:
     def defvjp(self, forward, backward):
         """Give the derivative."""
 
-        def vjp(g, needed, positions, count):
+        def vjp(g, inputs, needed, positions, count):
             found = backward(needed, g)
             found = found if isinstance(found, tuple | list) else (found,)
             if len(found) != count:
                 raise GradientError(f"{self.__name__}: backward returned {len(found)} gradients for {count} arguments")
-            return [None if found[i] is None else as_tensor(found[i]) for i in positions]
+            found = [None if found[i] is None else as_tensor(found[i]) for i in positions]
+            for i, gradient, x in zip(positions, found, inputs, strict=True):
+                if gradient is not None and gradient.shape != x.shape:
+                    raise GradientError(
+                        f"{self.__name__}: backward returned {list(gradient.shape)} for argument {i}, which is {list(x.shape)}"
+                    )
+            return found
 
         self._op = Op(self.__name__, forward, vjp, inputs=(), listed=False)
 
@@ -268,35 +289,49 @@ class custom_vjp:
         # Inside, the arguments are inputs of their own, so that `needed` depends on them and not on what made them.
         y, needed = self._op.forward(*[_fresh(x) if isinstance(x, Tensor) and x.requires_grad else x for x in args])
         params = {"needed": needed, "positions": positions, "count": len(args)}
-        out = tuple(as_tensor(v).data for v in y) if isinstance(y, tuple) else as_tensor(y).data
-        return record(self._op, tuple(args[i] for i in positions), params, out)
+        return _recorded(self._op, tuple(args[i] for i in positions), params, y)
+
+
+def _recorded(op, inputs, params, value):
+    """``value``, one tensor or several, as made by ``op`` from ``inputs``; memory that it shares stays known as shared."""
+    values = [as_tensor(y) for y in ((value,) if isinstance(value, Tensor) else value)]
+    arrays = tuple(y.data for y in values)
+    outs = record(op, inputs, params, arrays[0] if isinstance(value, Tensor) else arrays)
+    for out, y in zip((outs,) if isinstance(outs, Tensor) else outs, values, strict=True):
+        out.version = y.shared_version()
+    return outs
 
 
 def checkpoint(f):
     """``f``, forgetting its intermediate values and computing them again in backward: less memory for more time.
 
-    ``f`` takes and returns Tensors (or a tuple of them). It may close over tensors that require gradients (which must not
-    change before backward), and draw from `Generator`s: it draws the same again (Chen et al. 2016, "Training deep nets with
-    sublinear memory cost").
+    ``f`` returns a Tensor or a tuple of them; arguments that are no Tensors are constants. It may close over tensors that
+    require gradients (which must not change before backward), and draw from `Generator`s: it draws the same again (Chen et
+    al. 2016, "Training deep nets with sublinear memory cost").
     """
 
     @functools.wraps(f)
-    def wrapped(*args):
+    def wrapped(*args, **kwargs):
         if not is_recording():
-            return f(*args)
-        inputs = [as_tensor(x) for x in args]
-        start = mark()
+            return f(*args, **kwargs)
+        start, inputs = mark(), [x for x in args if isinstance(x, Tensor)]
         attached = [x if x.node is None else _fresh(x) for x in inputs]
+
+        def again(*tensors):
+            tensors = iter(tensors)
+            return f(*[next(tensors) if isinstance(x, Tensor) else x for x in args], **kwargs)
+
         with draws() as drawn:
-            value = f(*attached)
-        outs = (value,) if isinstance(value, Tensor) else tuple(value)
+            value = again(*attached)
+        outs = (value,) if isinstance(value, Tensor) else value
+        if not isinstance(outs, tuple | list) or not all(isinstance(y, Tensor) for y in outs):
+            raise GradientError("checkpoint: the function must return a Tensor or a tuple of Tensors")
         tape = walk([y.node for y in outs], start) - {x.node for x in attached}
         # What f closed over: older nodes that its own tape ends in. They are inputs of the op like the arguments.
         closed = {p for node in tape for p in node.parents if p is not None and p.number < start}
+        params = {"f": again, "drawn": drawn, "count": len(inputs)}
         inputs += [Tensor(outs[0].data, node) for node in closed]
-        arrays = tuple(y.data for y in outs)
-        params = {"f": f, "drawn": drawn, "count": len(args)}
-        return record(_checkpoint, tuple(inputs), params, arrays[0] if isinstance(value, Tensor) else arrays)
+        return _recorded(_checkpoint, tuple(inputs), params, value)
 
     return wrapped
 

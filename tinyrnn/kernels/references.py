@@ -6,12 +6,15 @@ from .arrays import array_module
 
 
 def softmax(x):
-    e = np.exp(x - x.max(axis=-1, keepdims=True, initial=-np.inf))
-    return e / e.sum(axis=-1, keepdims=True)
+    with np.errstate(invalid="ignore"):  # infinities give NaN
+        e = np.exp(x - x.max(axis=-1, keepdims=True, initial=-np.inf))
+        return e / e.sum(axis=-1, keepdims=True)
 
 
 def log_softmax(x):
-    return x - logsumexp(x)[..., None]
+    with np.errstate(divide="ignore", invalid="ignore"):  # the sum over nothing, infinities
+        x = x - x.max(axis=-1, keepdims=True, initial=-np.inf)
+        return x - np.log(np.exp(x).sum(axis=-1, keepdims=True))
 
 
 def logsumexp(x):

@@ -1,6 +1,6 @@
 """Kernels along the last axis, and softmax cross-entropy, for NumPy arrays of float32 or float64.
 
-Their plain references stand with the ops (``autograd/reductions.py``, ``autograd/neural.py``). Sums run in the arrays' own
+Their plain references are in ``kernels/references.py``. Sums run in the arrays' own
 precision, in an order that depends on the width alone.
 """
 
@@ -11,11 +11,17 @@ from .scalar_math import exp
 
 
 @jit
-def _top(row):
-    """What to subtract so that exp cannot overflow: the largest element, or 0 if that is infinite; NaN stays NaN."""
+def _largest(row):
     top = row[0]
     for j in range(1, row.size):
         top = row[j] if row[j] > top else top
+    return top
+
+
+@jit
+def _top(row):
+    """What to subtract so that exp cannot overflow: the largest element, or 0 if that is infinite; NaN stays NaN."""
+    top = _largest(row)
     return row.dtype.type(0) if abs(top) == np.inf else top
 
 
@@ -23,7 +29,7 @@ def _top(row):
 def _softmax(x, out):
     for r in range(x.shape[0]):
         row, o = x[r], out[r]
-        top, total = _top(row), row.dtype.type(0)
+        top, total = _largest(row), row.dtype.type(0)
         for j in range(row.size):
             e = exp(row[j] - top)
             o[j] = e
@@ -47,7 +53,7 @@ def _logsumexp(x, out):
 def _log_softmax(x, out):
     for r in range(x.shape[0]):
         row, o = x[r], out[r]
-        top, total = _top(row), row.dtype.type(0)
+        top, total = _largest(row), row.dtype.type(0)
         for j in range(row.size):
             total += exp(row[j] - top)
         shift = row.dtype.type(np.log(total)) + top

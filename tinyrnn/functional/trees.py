@@ -1,4 +1,4 @@
-"""Structures of tensors: a Tensor or array, a list, tuple or dict of structures, or an object with ``named_parameters()``
+"""Structures of tensors: a Tensor or array, a list, tuple or dict of structures, None, or an object with ``named_parameters()``
 (a Module), which counts as a dict by parameter name."""
 
 
@@ -13,6 +13,8 @@ def tree_map(f, tree, modules=dict):
     """``f`` of every leaf, in the structure of ``tree``; ``modules`` None leaves modules as they are."""
     if hasattr(tree, "named_parameters"):
         return tree_map(f, modules(tree.named_parameters())) if modules else tree
+    if tree is None:
+        return None
     if isinstance(tree, dict):
         return {k: tree_map(f, v, modules) for k, v in tree.items()}
     if isinstance(tree, list | tuple):

@@ -289,8 +289,8 @@ MISTAKES = [
     (lambda: tr.RNN("lstm", I, H)(tr.tensor(np.ones((0, B, I)))), "no time steps"),
     (lambda: tr.RNN("lstm", I, H)(tr.tensor(np.ones((T, B, I))), mask=np.ones((T, B + 1))), "mask"),
     (lambda: tr.RNN("lstm", I, H)(tr.tensor(np.ones((T, B, I))), []), "init holds states of 0"),
-    (lambda: tr.RNN(WrongCount, I, H)(tr.tensor(np.ones((T, B, I)))), "step returned 2 states, it was given 1"),
-    (lambda: tr.RNN(WrongShape, I, H)(tr.tensor(np.ones((T, B, I)))), "state 0 as \\[3, 8\\]"),
+    (lambda: tr.RNN(WrongCount, I, H)(tr.ones((T, B, I), dtype="float32")), "step returned 2 states, it was given 1"),
+    (lambda: tr.RNN(WrongShape, I, H)(tr.ones((T, B, I), dtype="float32")), "state 0 as \\[3, 8\\]"),
 ]
 
 

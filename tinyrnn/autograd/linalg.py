@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from .. import kernels
 from ..errors import ShapeError
 from .pointwise import as_tensor
 from .shaping import expand_dims, matrix_transpose, reshape
@@ -13,6 +14,9 @@ from .tape import Op, apply
 __all__ = [
     "matmul", ]
 # fmt: on
+
+
+LARGE = 1 << 18  # multiplications: below, BLAS on one thread is as fast
 
 
 def _matmul_a(g, b, shape):
@@ -36,7 +40,20 @@ def _matmul_b(g, a, shape):
     return matmul(matrix_transpose(a), g)
 
 
-_matmul = Op("matmul", np.matmul, {"a": _matmul_a, "b": _matmul_b}, inputs=("a", "b"))
+def _product(a, b):
+    """The packed product for large matrices: it runs on our own threads, beside which BLAS would have to run on one."""
+    if (
+        a.ndim == b.ndim == 2
+        and a.size * b.shape[-1] > LARGE
+        and a.dtype == b.dtype
+        and a.dtype.char in "fd"
+        and type(a) is np.ndarray
+    ):
+        return kernels.gemm.matmul(a, b)
+    return np.matmul(a, b)
+
+
+_matmul = Op("matmul", _product, {"a": _matmul_a, "b": _matmul_b}, inputs=("a", "b"))
 
 
 def matmul(x1, x2, /):

@@ -1,5 +1,5 @@
-"""Floor 2: a step function, run over time."""
+"""Floor 2: from the tape of one step to a fused loop over time."""
 
-from .scan import scan
+from .scan import CompileWarning, scan
 
-__all__ = ["scan"]
+__all__ = ["CompileWarning", "scan"]

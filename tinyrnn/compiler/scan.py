@@ -1,22 +1,36 @@
-"""The time loop: the one place where a step function is run over time."""
+"""The time loop: the one place where a step function is run over time, compiled where that is possible."""
+
+import os
+import warnings
+
+import numpy as np
 
 from ..autograd import Tensor, stack, unstack, where
 from ..autograd.pointwise import as_tensor
-from ..errors import ShapeError
+from ..errors import ShapeError, TraceError
 from ..kernels.arrays import to_device
 
 
-def scan(step, xs, init, *, mask=None, resets=None, reverse=False, return_states=False):
+class CompileWarning(UserWarning):
+    """A step runs eagerly although it was to be compiled; the message says why."""
+
+
+def scan(step, xs, init, *, mask=None, resets=None, reverse=False, return_states=False, compile=None):
     """Run ``step(x_t, *states)`` over the first axis of ``xs``.
 
+    The step is recorded once, and its tape compiled into one loop, forward and backward. A step that cannot be compiled runs
+    eagerly, with a `CompileWarning` that says why. Compiled programs are kept: a step of the same form costs its recording.
+
     Args:
-        step: returns the next states (a Tensor, or a tuple in the order of ``init``); the first is the output.
+        step: returns the next states (a Tensor, or a tuple in the order of ``init``); the first is the output. It may close
+            over tensors, which may require gradients; Python numbers in it are part of the program.
         xs: ``[T, B, F]``, time first.
         init: the first states, a Tensor ``[B, H]`` or a tuple of them.
         mask: ``[T, B]``; where it is 0 the states are carried on unchanged.
         resets: ``[T, B]``; where it is 1 the states return to ``init`` before the step.
         reverse: run from the last step to the first.
         return_states: return every state over time instead of the first alone.
+        compile: False runs eagerly, the reference; default: compiled, unless the environment says ``TINYRNN_COMPILE=0``.
 
     Returns:
         ``(ys, final)``: ys ``[T, B, H]`` (with ``return_states`` a tuple, one for each state), in the order of ``xs`` also when
@@ -26,37 +40,95 @@ def scan(step, xs, init, *, mask=None, resets=None, reverse=False, return_states
         ShapeError: ``step`` returned another number of states, or a state changed shape; mask or resets do not fit.
     """
     xs, single = as_tensor(xs), isinstance(init, Tensor)
-    init = (init,) if single else tuple(init)
-    T = xs.shape[0]
-    if T == 0:
-        raise ShapeError("scan: xs has no time steps: its first axis must be at least 1")
-    live = _columns("mask", mask, xs)
-    fresh = _columns("resets", resets, xs)
-    x_of = unstack(xs)
-    states, over_time = init, [None] * T
-    for t in reversed(range(T)) if reverse else range(T):
-        if fresh is not None:
-            states = tuple(where(fresh[t], s0, s) for s0, s in zip(init, states, strict=True))
-        new = step(x_of[t], *states)
-        new = (new,) if isinstance(new, Tensor) else tuple(new)
-        _check_states(new, states)
-        states = new if live is None else tuple(where(live[t], n, s) for n, s in zip(new, states, strict=True))
-        over_time[t] = states
-    columns = tuple(
-        stack(column) for column in (zip(*over_time, strict=True) if return_states else [[s[0] for s in over_time]])
-    )
-    return columns if return_states else columns[0], states[0] if single else states
+    init = (init,) if single else tuple(as_tensor(s) for s in init)
+    if xs.ndim < 2 or not xs.shape[0]:
+        raise ShapeError(f"scan: xs {list(xs.shape)} has no time steps: it must be [T, B, ...] with T of at least 1")
+    flags = [_flags(name, values, xs) for name, values in (("mask", mask), ("resets", resets))]
+    outputs = tuple(range(len(init))) if return_states else (0,)
+    found = None
+    if os.environ.get("TINYRNN_COMPILE") != "0" if compile is None else compile:
+        try:
+            found = _compiled(step, xs, init, flags, reverse, outputs)
+        except TraceError as error:
+            _warn_once(step, error)
+    columns, final = found or _eager(step, xs, init, flags, reverse, outputs)
+    return tuple(columns) if return_states else columns[0], final[0] if single else tuple(final)
 
 
-def _columns(name, values, xs):
-    """``[T, B]`` as T bool columns ``[B, 1]``, or None."""
+def _flags(name, values, xs):
+    """``[T, B]`` as a float tensor ``[T, B, 1]`` of ones and zeros, or None."""
     if values is None:
         return None
     data = as_tensor(values).data
     if data.shape != xs.shape[:2]:
         raise ShapeError(f"scan: {name} {list(data.shape)} must be [T, B] = {list(xs.shape[:2])}")
-    data = to_device(data, xs.device)
-    return [Tensor(column[:, None] != 0) for column in data]
+    dtype = xs.dtype if xs.dtype.kind == "f" else np.dtype(np.float32)
+    return Tensor(to_device((data != 0).astype(dtype)[:, :, None], xs.device))
+
+
+def with_flags(step, init, masked, reset):
+    """``step`` of ``(x, [live], [fresh])``: states return to ``init`` where fresh, and are carried on where not live."""
+    if not (masked or reset):
+        return step
+
+    def wrapped(xs, *states):
+        x, *flags = xs
+        if reset:
+            states = tuple(where(flags[-1], s0, s) for s0, s in zip(init, states, strict=True))
+        new = step(x, *states)
+        new = (new,) if isinstance(new, Tensor) else tuple(new)
+        _check_states(new, states)
+        return tuple(where(flags[0], n, s) for n, s in zip(new, states, strict=True)) if masked else new
+
+    return wrapped
+
+
+def _eager(step, xs, init, flags, reverse, outputs):
+    """The plain loop: the reference of the compiled one."""
+    step = with_flags(step, init, flags[0] is not None, flags[1] is not None)
+    streams = [unstack(x) for x in (xs, *flags) if x is not None]
+    T, states = xs.shape[0], init
+    over_time = [None] * T
+    for t in reversed(range(T)) if reverse else range(T):
+        new = step(streams[0][t] if len(streams) == 1 else tuple(x[t] for x in streams), *states)
+        new = (new,) if isinstance(new, Tensor) else tuple(new)
+        _check_states(new, states)
+        states = over_time[t] = new
+    return [stack([column[k] for column in over_time]) for k in outputs], states
+
+
+_plans = {}  # what makes two steps the same program: the program
+_warned = set()
+
+
+def _compiled(step, xs, init, flags, reverse, outputs):
+    """The same by compiled loops; raises `TraceError` where that cannot be."""
+    from . import compiled, plan
+
+    streams = [x for x in (xs, *flags) if x is not None]
+    dtype = xs.dtype
+    if dtype.char not in "fd" or any(s.dtype != dtype for s in init):
+        raise TraceError(
+            f"inputs and states are {', '.join(sorted({str(t.dtype) for t in (xs, *init)}))}: one of float32, float64 is needed"
+        )
+    if any(s.ndim != 2 or s.shape[0] != xs.shape[1] for s in init) or xs.ndim != 3 or not xs.size:
+        raise TraceError("inputs are not [T, B, F] or states not [B, H]")
+    if any(t.device != "cpu" for t in (xs, *init)):
+        raise TraceError("the arrays are on a GPU")
+    wrapped = with_flags(step, init, flags[0] is not None, flags[1] is not None)
+    trace = plan.trace(wrapped, [x.data[0] for x in streams], [s.data for s in init])
+    key = plan.signature(trace), outputs, dtype
+    if key not in _plans:
+        _plans[key] = compiled.Compiled(trace, outputs)
+    found = compiled.Runner(_plans[key], trace, streams, init, reverse)()
+    return found[: len(outputs)], found[len(outputs) :]
+
+
+def _warn_once(step, error):
+    key = getattr(step, "__qualname__", repr(step)), str(error)
+    if key not in _warned:
+        _warned.add(key)
+        warnings.warn(f"{key[0]} runs eagerly: {error}", CompileWarning, stacklevel=3)
 
 
 def _check_states(new, old):

@@ -57,135 +57,175 @@ def _at(typing_context, array, offset):
     return types.CPointer(array.dtype)(array, types.intp), codegen
 
 
-def _micro_kernel(rows):
-    """Intrinsic: C[rows, panel] (+)= A[rows, k] @ panel. A may have any strides, C has contiguous rows."""
+@intrinsic
+def _copy_vector(typing_context, target, source):
+    """One vector from ``source`` to ``target``: loops this short are not vectorised by LLVM."""
 
-    @intrinsic
-    def kernel(typing_context, a, row_stride, k_stride, panel, c, c_stride, k, accumulate):
-        signature = types.void(a, types.intp, types.intp, panel, c, types.intp, types.intp, types.boolean)
-        lanes = VECTOR_BYTES * 8 // a.dtype.bitwidth
+    def codegen(context, builder, signature, args):
+        target, source = args
+        vector = ir.VectorType(source.type.pointee, VECTOR_BYTES * 8 // signature.args[1].dtype.bitwidth)
+        size = signature.args[1].dtype.bitwidth // 8
+        value = builder.load(builder.bitcast(source, vector.as_pointer()))
+        value.align = size
+        builder.store(value, builder.bitcast(target, vector.as_pointer())).align = size
+        return context.get_dummy_value()
 
-        def codegen(context, builder, signature, args):
-            a, row_stride, k_stride, panel, c, c_stride, k, accumulate = args
-            scalar = a.type.pointee
-            vector = ir.VectorType(scalar, lanes)
-            intp = ir.IntType(64)
-            suffix = "f32" if isinstance(scalar, ir.FloatType) else "f64"
-            fma = cgutils.get_or_insert_function(
-                builder.module, ir.FunctionType(vector, [vector] * 3), f"llvm.fma.v{lanes}{suffix}"
-            )
-
-            def vector_at(pointer, offset):
-                return builder.bitcast(builder.gep(pointer, [offset]), vector.as_pointer())
-
-            def load(pointer):
-                value = builder.load(pointer)
-                value.align = 4 if suffix == "f32" else 8
-                return value
-
-            def store(value, pointer):
-                builder.store(value, pointer).align = 4 if suffix == "f32" else 8
-
-            a_rows = [builder.gep(a, [builder.mul(row_stride, intp(r))]) for r in range(rows)]
-            c_rows = [builder.gep(c, [builder.mul(c_stride, intp(r))]) for r in range(rows)]
-            tile = [vector_at(c_rows[r], intp(v * lanes)) for r in range(rows) for v in range(VECTORS)]
-
-            entry, function = builder.block, builder.function
-            read, loop, done = (function.append_basic_block(n) for n in ("gemm.read", "gemm.loop", "gemm.done"))
-            builder.cbranch(accumulate, read, loop)
-            builder.position_at_end(read)
-            before = [load(p) for p in tile]
-            builder.branch(loop)
-
-            builder.position_at_end(loop)
-            i, a_offset = builder.phi(intp), builder.phi(intp)
-            for phi in (i, a_offset):
-                phi.add_incoming(intp(0), entry)
-                phi.add_incoming(intp(0), read)
-            sums = [builder.phi(vector) for _ in tile]
-            for phi, value in zip(sums, before, strict=True):
-                phi.add_incoming(ir.Constant(vector, [0.0] * lanes), entry)
-                phi.add_incoming(value, read)
-            panel_row = builder.gep(panel, [builder.mul(i, intp(VECTORS * lanes))])
-            columns = [load(vector_at(panel_row, intp(v * lanes))) for v in range(VECTORS)]
-            new = []
-            for r in range(rows):
-                element = builder.load(builder.gep(a_rows[r], [a_offset]))
-                one = builder.insert_element(ir.Constant(vector, ir.Undefined), element, ir.IntType(32)(0))
-                lane0 = ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes)
-                broadcast = builder.shuffle_vector(one, ir.Constant(vector, ir.Undefined), lane0)
-                for v in range(VECTORS):
-                    new.append(builder.call(fma, [broadcast, columns[v], sums[r * VECTORS + v]]))
-            i_next, a_next = builder.add(i, intp(1)), builder.add(a_offset, k_stride)
-            i.add_incoming(i_next, loop)
-            a_offset.add_incoming(a_next, loop)
-            for phi, value in zip(sums, new, strict=True):
-                phi.add_incoming(value, loop)
-            builder.cbranch(builder.icmp_signed("<", i_next, k), loop, done)
-
-            builder.position_at_end(done)
-            for value, pointer in zip(new, tile, strict=True):
-                store(value, pointer)
-            return context.get_dummy_value()
-
-        return signature, codegen
-
-    return kernel
+    return types.void(target, source), codegen
 
 
-_tile_1, _tile_2, _tile_3, _tile_4, _tile_5, _tile_6 = (_micro_kernel(m) for m in range(1, ROWS + 1))
+@intrinsic
+def _tile(typing_context, rows, narrow, a, row_stride, k_stride, panel, c, c_stride, k, accumulate):
+    """C[rows, panel] (+)= A[rows, k] @ panel, the panel two vectors wide, or one (``narrow``).
+
+    A may have any strides, C has contiguous rows. There is one loop for each number of rows, so that the tile of C is held in
+    registers.
+    """
+    signature = types.void(rows, types.boolean, a, types.intp, types.intp, panel, c, types.intp, types.intp, types.boolean)
+
+    def codegen(context, builder, signature, args):
+        rows, narrow, *rest = args
+        function = builder.function
+        cases = [(r, v) for v in (1, VECTORS) for r in range(1, ROWS + 1)]
+        blocks = [function.append_basic_block(f"gemm.{r}x{v}") for r, v in cases]
+        done = function.append_basic_block("gemm.done")
+        one_vector = builder.select(narrow, ir.IntType(64)(0), ir.IntType(64)(ROWS))
+        switch = builder.switch(builder.add(one_vector, rows), blocks[-1])
+        for i, block in enumerate(blocks):
+            switch.add_case(ir.IntType(64)(i + 1), block)
+        for (r, v), block in zip(cases, blocks, strict=True):
+            builder.position_at_end(block)
+            _emit_tile(builder, r, v, *rest)
+            builder.branch(done)
+        builder.position_at_end(done)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+def _emit_tile(builder, rows, vectors, a, row_stride, k_stride, panel, c, c_stride, k, accumulate):
+    """The loop over k for one size of tile."""
+    scalar, intp = a.type.pointee, ir.IntType(64)
+    single = isinstance(scalar, ir.FloatType)
+    size = 4 if single else 8
+    lanes = VECTOR_BYTES // size
+    vector = ir.VectorType(scalar, lanes)
+    fma_type = ir.FunctionType(vector, [vector] * 3)
+    fma = cgutils.get_or_insert_function(builder.module, fma_type, f"llvm.fma.v{lanes}{'f32' if single else 'f64'}")
+    undefined, lane_0 = ir.Constant(vector, ir.Undefined), ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes)
+
+    def vector_at(pointer, offset):
+        return builder.bitcast(builder.gep(pointer, [offset]), vector.as_pointer())
+
+    def load(pointer):
+        value = builder.load(pointer)
+        value.align = size
+        return value
+
+    a_rows = [builder.gep(a, [builder.mul(row_stride, intp(r))]) for r in range(rows)]
+    c_rows = [builder.gep(c, [builder.mul(c_stride, intp(r))]) for r in range(rows)]
+    tile = [vector_at(c_rows[r], intp(v * lanes)) for r in range(rows) for v in range(vectors)]
+
+    entry = builder.block
+    read, loop, done = (builder.function.append_basic_block(f"gemm.{n}") for n in ("read", "loop", "end"))
+    builder.cbranch(accumulate, read, loop)
+    builder.position_at_end(read)
+    before = [load(p) for p in tile]
+    builder.branch(loop)
+
+    builder.position_at_end(loop)
+    i, a_offset = builder.phi(intp), builder.phi(intp)
+    for phi in (i, a_offset):
+        phi.add_incoming(intp(0), entry)
+        phi.add_incoming(intp(0), read)
+    sums = [builder.phi(vector) for _ in tile]
+    for phi, value in zip(sums, before, strict=True):
+        phi.add_incoming(ir.Constant(vector, [0.0] * lanes), entry)
+        phi.add_incoming(value, read)
+    panel_row = builder.gep(panel, [builder.mul(i, intp(vectors * lanes))])
+    columns = [load(vector_at(panel_row, intp(v * lanes))) for v in range(vectors)]
+    new = []
+    for r in range(rows):
+        element = builder.load(builder.gep(a_rows[r], [a_offset]))
+        broadcast = builder.shuffle_vector(builder.insert_element(undefined, element, ir.IntType(32)(0)), undefined, lane_0)
+        new += [builder.call(fma, [broadcast, columns[v], sums[r * vectors + v]]) for v in range(vectors)]
+    i_next, a_next = builder.add(i, intp(1)), builder.add(a_offset, k_stride)
+    i.add_incoming(i_next, loop)
+    a_offset.add_incoming(a_next, loop)
+    for phi, value in zip(sums, new, strict=True):
+        phi.add_incoming(value, loop)
+    builder.cbranch(builder.icmp_signed("<", i_next, k), loop, done)
+
+    builder.position_at_end(done)
+    for value, pointer in zip(new, tile, strict=True):
+        builder.store(value, pointer).align = size
 
 
 @jit
-def _tile(rows, a, a0, row_stride, k_stride, panel, p0, c, c0, c_stride, k, accumulate):
-    if rows == 6:
-        _tile_6(_at(a, a0), row_stride, k_stride, _at(panel, p0), _at(c, c0), c_stride, k, accumulate)
-    elif rows == 5:
-        _tile_5(_at(a, a0), row_stride, k_stride, _at(panel, p0), _at(c, c0), c_stride, k, accumulate)
-    elif rows == 4:
-        _tile_4(_at(a, a0), row_stride, k_stride, _at(panel, p0), _at(c, c0), c_stride, k, accumulate)
-    elif rows == 3:
-        _tile_3(_at(a, a0), row_stride, k_stride, _at(panel, p0), _at(c, c0), c_stride, k, accumulate)
-    elif rows == 2:
-        _tile_2(_at(a, a0), row_stride, k_stride, _at(panel, p0), _at(c, c0), c_stride, k, accumulate)
-    else:
-        _tile_1(_at(a, a0), row_stride, k_stride, _at(panel, p0), _at(c, c0), c_stride, k, accumulate)
+def _panel_product(a, a0, row_stride, k_stride, tiled, panel, p0, c, c0, c_stride, m, k, columns, accumulate, edge):
+    """C[m, columns] (+)= A[m, k] @ one packed panel.
 
-
-@jit
-def _panel_product(a, a0, row_stride, k_stride, panel, p0, c, c0, c_stride, m, k, columns, accumulate, edge):
-    """C[m, columns] (+)= A[m, k] @ one packed panel; ``edge`` takes tiles that are wider than C."""
+    ``tiled``: A lies in tiles as `_pack_rows` makes them. ``edge`` takes tiles that are wider than C.
+    """
     width = _panel_width(panel)
+    narrow = columns <= width // 2
+    stored = width // 2 if narrow else width
     tiles = (m + 5) // 6
     for i in range(tiles):
         r0, r1 = m * i // tiles, m * (i + 1) // tiles  # tiles of nearly equal height: a low one wastes the pipeline
-        at_a, at_c = a0 + r0 * row_stride, c0 + r0 * c_stride
-        if columns == width:
-            _tile(r1 - r0, a, at_a, row_stride, k_stride, panel, p0, c, at_c, c_stride, k, accumulate)
+        rows, at_c = r1 - r0, c0 + r0 * c_stride
+        rs, ks, at_a = (1, rows, a0 + r0 * k) if tiled else (row_stride, k_stride, a0 + r0 * row_stride)
+        if columns == stored:
+            _tile(rows, narrow, _at(a, at_a), rs, ks, _at(panel, p0), _at(c, at_c), c_stride, k, accumulate)
             continue
         if accumulate:
-            for r in range(r1 - r0):
+            for r in range(rows):
                 for j in range(columns):
-                    edge[r * width + j] = c[at_c + r * c_stride + j]
-                for j in range(columns, width):
-                    edge[r * width + j] = 0
-        _tile(r1 - r0, a, at_a, row_stride, k_stride, panel, p0, edge, 0, width, k, accumulate)
-        for r in range(r1 - r0):
+                    edge[r * stored + j] = c[at_c + r * c_stride + j]
+                for j in range(columns, stored):
+                    edge[r * stored + j] = 0
+        _tile(rows, narrow, _at(a, at_a), rs, ks, _at(panel, p0), _at(edge, 0), stored, k, accumulate)
+        for r in range(rows):
             for j in range(columns):
-                c[at_c + r * c_stride + j] = edge[r * width + j]
+                c[at_c + r * c_stride + j] = edge[r * stored + j]
 
 
 @jit
 def _pack(b, k_stride, n_stride, n, k0, k1, p, out, o0):
-    """Panel ``p`` of rows ``k0`` to ``k1`` of B, at ``out[o0:]``, padded with zeros to its full width."""
+    """Panel ``p`` of rows ``k0`` to ``k1`` of B, at ``out[o0:]``, padded with zeros to one vector or two."""
     width = _panel_width(out)
     columns = min(width, n - p * width)
-    for k in range(k0, k1):
-        at, source = o0 + (k - k0) * width, k * k_stride + p * width * n_stride
+    stored = width // 2 if columns <= width // 2 else width
+    first = p * width * n_stride
+    if k_stride == 1 and n_stride != 1:  # along the memory of B
         for j in range(columns):
-            out[at + j] = b[source + j * n_stride]
-        for j in range(columns, width):
-            out[at + j] = 0
+            for k in range(k0, k1):
+                out[o0 + (k - k0) * stored + j] = b[first + j * n_stride + k]
+    else:
+        for k in range(k0, k1):
+            at, source = o0 + (k - k0) * stored, first + k * k_stride
+            if n_stride == 1 and columns == stored:
+                for j in range(0, stored, width // 2):
+                    _copy_vector(_at(out, at + j), _at(b, source + j))
+            else:
+                for j in range(columns):
+                    out[at + j] = b[source + j * n_stride]
+    for k in range(k1 - k0):
+        for j in range(columns, stored):
+            out[o0 + k * stored + j] = 0
+
+
+@jit
+def _pack_rows(a, a0, row_stride, k_stride, m, k, out):
+    """Rows of A in tiles of up to 6, the rows of a tile side by side for each k."""
+    tiles = (m + 5) // 6
+    for i in range(tiles):
+        r0, r1 = m * i // tiles, m * (i + 1) // tiles
+        at = r0 * k
+        for kk in range(k):
+            source = a0 + r0 * row_stride + kk * k_stride
+            for r in range(r1 - r0):
+                out[at] = a[source + r * row_stride]
+                at += 1
 
 
 @jit
@@ -203,24 +243,33 @@ def multiply_packed(a, a0, a_stride, packed, c, c0, c_stride, m, k, n, accumulat
         kb = min(BLOCK, k - k0)
         add = accumulate or k0 > 0
         for p in range((n + width - 1) // width):
-            at, columns = (p * k + k0) * width, min(width, n - p * width)
-            _panel_product(a, a0 + k0, a_stride, 1, packed, at, c, c0 + p * width, c_stride, m, kb, columns, add, edge)
+            columns = min(width, n - p * width)
+            at = p * k * width + k0 * (width // 2 if columns <= width // 2 else width)
+            _panel_product(a, a0 + k0, a_stride, 1, False, packed, at, c, c0 + p * width, c_stride, m, kb, columns, add, edge)
 
 
 @jit
 def _product(a, a_row, a_k, b, b_k, b_n, c, k, n, m0, m1, p0, p1, accumulate):
     """Rows ``m0`` to ``m1`` and panels ``p0`` to ``p1`` of C (+)= A @ B."""
     width = _panel_width(c)
-    panel, edge = np.empty(BLOCK * width, c.dtype), np.empty(6 * width, c.dtype)
-    for r in range(m0, m1, CHUNK):
-        rows = min(CHUNK, m1 - r)
-        for k0 in range(0, k, BLOCK):
-            kb = min(BLOCK, k - k0)
-            add = accumulate or k0 > 0
+    tiled = a_k != 1
+    panels, edge = np.empty(min(BLOCK, k) * width * (p1 - p0), c.dtype), np.empty(6 * width, c.dtype)
+    tiles = np.empty(min(CHUNK, m1 - m0) * min(BLOCK, k) if tiled else 0, c.dtype)
+    for k0 in range(0, k, BLOCK):
+        kb = min(BLOCK, k - k0)
+        add = accumulate or k0 > 0
+        for p in range(p0, p1):
+            _pack(b, b_k, b_n, n, k0, k0 + kb, p, panels, (p - p0) * kb * width)
+        for r in range(m0, m1, CHUNK):
+            rows, at = min(CHUNK, m1 - r), r * a_row + k0 * a_k
+            if tiled:
+                _pack_rows(a, at, a_row, a_k, rows, kb, tiles)
             for p in range(p0, p1):
-                _pack(b, b_k, b_n, n, k0, k0 + kb, p, panel, 0)
-                at_a, at_c, columns = r * a_row + k0 * a_k, r * n + p * width, min(width, n - p * width)
-                _panel_product(a, at_a, a_row, a_k, panel, 0, c, at_c, n, rows, kb, columns, add, edge)
+                columns, at_c, at_p = min(width, n - p * width), r * n + p * width, (p - p0) * kb * width
+                if tiled:
+                    _panel_product(tiles, 0, 1, 1, True, panels, at_p, c, at_c, n, rows, kb, columns, add, edge)
+                else:
+                    _panel_product(a, at, a_row, 1, False, panels, at_p, c, at_c, n, rows, kb, columns, add, edge)
 
 
 def _flat(x):

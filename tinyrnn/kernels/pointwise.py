@@ -10,21 +10,22 @@ from .arrays import array_module
 
 _NUMBER = re.compile(r"(?<![\w.])(\d+\.?\d*(?:e-?\d+)?)")
 
-_SOURCE = """\
+NUMPY_PRELUDE = """\
 import numpy as np
 from tinyrnn.kernels import scalar_math
 from tinyrnn.kernels.jit import jit
 
 F = np.{dtype}
-{functions} = ({values},)
+""" + "".join(f"{f} = scalar_math.{{dtype}}.{f}\n" for f in scalar_math.FUNCTIONS)
 
+_SOURCE = """\
+{prelude}
 @jit
 def loop({arguments}, out):
     for i in range(out.size):
 {loads}
         out[i] = {rule}
 """
-
 
 CUDA_PRELUDE = """\
 #define round rint
@@ -48,9 +49,7 @@ def typed(rule: str, literal) -> str:
 @functools.cache
 def _kernel(name: str, arguments: tuple, scalars: tuple, rule: str, dtype: str):
     source = _SOURCE.format(
-        dtype=dtype,
-        functions=", ".join(scalar_math.FUNCTIONS),
-        values=", ".join(f"scalar_math.{dtype}.{f}" for f in scalar_math.FUNCTIONS),
+        prelude=NUMPY_PRELUDE.format(dtype=dtype),
         arguments=", ".join(arguments),
         loads="\n".join(
             f"        {a}_ = {a}" if s else f"        {a}_ = {a}[i]" for a, s in zip(arguments, scalars, strict=True)

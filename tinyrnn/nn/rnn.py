@@ -23,7 +23,7 @@ class RNN(Module):
         dtype: ``"float32"`` or ``"float64"``.
         seed: of the initial weights and of dropout; None takes a new one.
         generator: a `Generator` in place of ``seed``.
-        compile: run the time loop compiled where that is possible. This version has the eager loop only.
+        compile: run the time loop compiled where that is possible; False: op by op, the reference.
         cell_options: the cell's options, for example ``{"forget_bias": 0.0}``.
 
     ``cells`` holds one cell a layer and direction, in the order layer 0 forward, layer 0 backward, layer 1 forward, ...
@@ -88,7 +88,8 @@ class RNN(Module):
             ys = []
             for direction in range(self.directions):
                 i = layer * self.directions + direction
-                y, states = scan(self.cells[i].step, xs, init[i], mask=mask, resets=resets, reverse=direction == 1)
+                flags = dict(mask=mask, resets=resets, reverse=direction == 1, compile=None if self.compile else False)
+                y, states = scan(self.cells[i].step, xs, init[i], **flags)
                 ys.append(y)
                 final.append(states)
             xs = ys[0] if self.directions == 1 else concat(ys, axis=-1)

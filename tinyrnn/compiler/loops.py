@@ -1,0 +1,382 @@
+"""From a program to the source of one loop over time.
+
+Between two products of the step everything is done row by row, so that a row stays in the cache: a *stage* is one pass over the
+rows, and ends with the products whose operands are then complete. Within a stage, a *turn* is one pass over the columns: a sum
+over a row, or values laid side by side, must be complete before the next turn can use them. A value is computed in the latest
+turn that serves all its users, and written to memory only where another turn or stage needs it.
+"""
+
+import itertools
+import re
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..autograd.tape import TABLE
+from ..errors import TraceError
+from ..kernels.pointwise import typed
+from .plan import CHEAP
+
+BARRIERS = ("rowsum", "rowmax", "rowmin", "concat")
+UNIT = 16  # rows of the batch whose sums are added up in one place, whatever the number of threads
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a value is in memory: an array of the loop, the kind of its offset, its width; ``add``: it is summed there."""
+
+    array: str
+    kind: str
+    width: int
+    add: bool = False
+
+
+# The first element of row b: {w} is the width, {s} the array's step in time (0 where every step overwrites the last).
+_OFFSETS = {
+    "time": "t * {s} + b * {w}",
+    "old": "(t + back) * B * {w} + b * {w}",
+    "new": "(t + 1 - back) * B * {w} + b * {w}",
+    "batch": "b * {w}",
+    "rows": "(b - b0) * {w}",
+    "unit": "(b // 16) * {w}",
+    "one": "0",
+}
+
+
+class Loop:
+    """The source of one loop.
+
+    Args:
+        name: of the function.
+        sinks: pairs (Value, Place): where values are to be stored.
+        leaves: Value -> Place of what is in memory already.
+        carried: pairs of arrays that are exchanged at the end of a step: what was written is read in the next.
+        backwards: the loop goes against the direction of the recurrence.
+    """
+
+    def __init__(self, name, sinks, leaves, *, carried=(), backwards=False):
+        self.name, self.leaves, self.carried, self.backwards = name, leaves, carried, backwards
+        self.count = itertools.count()
+        self.sinks = {}
+        for value, place in sinks:
+            self.sinks.setdefault(value, []).append(place)
+        self.arrays, self.sizes, self.steps, self.scratch, self.packed = {}, {}, {}, {}, {}
+        self.values = self._needed([v for v, _ in sinks])
+        self._schedule()
+        self.lines = []
+        for stage in range(self.stages):
+            self._stage(stage)
+
+    # ------------------------------------------------------------------ what is computed when
+
+    def _needed(self, roots):
+        """Values above the leaves, inputs first."""
+        seen, out = set(), []
+        todo = [(r, False) for r in reversed(roots)]
+        while todo:
+            v, ready = todo.pop()
+            if ready:
+                out.append(v)
+            elif v not in seen:
+                seen.add(v)
+                todo.append((v, True))
+                if v not in self.leaves:
+                    todo.extend((x, False) for x in v.inputs if x not in seen)
+        return out
+
+    def _source(self, v):
+        """What a slice or copy reads."""
+        while v not in self.leaves and v not in self.copies and v.op in ("slice", "copy"):
+            v = v.inputs[0]
+        return v
+
+    def _passes(self, v):
+        """True for slices and copies: they are read where their source is."""
+        return v.op in ("slice", "copy") and v not in self.copies
+
+    def _schedule(self):
+        """Give each value its position (stage, turn), and find what has to be stored."""
+        self.position, self.users = {}, {}
+        # A product reads its operand from memory, so a column that it needs at full width is written out.
+        operands = [v.inputs[0] for v in self.values if v.op == "matmul" and v not in self.leaves]
+        self.copies = {x for x in operands if x.op == "copy" and x not in self.leaves}
+        for v in self.values:
+            for x in () if v in self.leaves else v.inputs:
+                self.users.setdefault(self._source(x), []).append(v)
+            self.position[v] = self._earliest(v)
+        for v in reversed(self.values):  # later, if all users are later and the inputs can still be read there
+            users = [u for u in self.users.get(v, ()) if not self._passes(u)]
+            if self._movable(v) and users and v not in self.sinks and not any(u.op == "matmul" for u in users):
+                latest = min(self.position[u] for u in users)
+                if latest > self.position[v] and all(self._anywhere(x) for x in v.inputs):
+                    self.position[v] = latest
+        acting = [(v, p[0]) for v, p in self.position.items() if self._acts(v)]
+        self.stages = 1 + max(stage + (v.op == "matmul" and v in self.sinks) for v, stage in acting)
+        self.inline = {v for v in self.values if self._cheap(v, 4)}
+        self.stored = {}
+        for v in self.values:
+            if v in self.leaves or v.op in ("number", "input") or self._passes(v):
+                continue
+            if v.op in ("matmul", "concat") or self._is_read_elsewhere(v):
+                self.stored[v] = self._storage(v)
+
+    def _earliest(self, v):
+        if v in self.leaves or v.op in ("number", "input"):
+            return 0, 0
+        at = (0, 0)
+        for x in v.inputs:
+            source = self._source(x)
+            stage, turn = self.position[source]
+            if source in self.leaves:
+                continue
+            if source.op == "matmul":
+                stage, turn = stage + 1, 0
+            elif source.op in BARRIERS and (not self._passes(v) or v in self.sinks):
+                turn += 1
+            at = max(at, (stage, turn))
+        return at
+
+    def _acts(self, v):
+        """True for what needs a pass of its own: a store, a product, a reduction."""
+        return v in self.sinks or v.op in BARRIERS or v.op == "matmul"
+
+    def _movable(self, v):
+        return v not in self.leaves and v.op in TABLE and TABLE[v.op].rule is not None
+
+    def _anywhere(self, x):
+        """True for what can be read in any later turn without being stored for that."""
+        source = self._source(x)
+        return source in self.leaves or source.op in ("number", "matmul") or not source.rows
+
+    def _cheap(self, v, size):
+        """True where computing ``v`` again costs no more than reading it."""
+        if v in self.leaves or v.op == "number":
+            return True
+        if v.op in ("slice", "copy"):
+            return self._cheap(v.inputs[0], size) or self._source(v).op == "matmul"
+        if not v.rows and self._movable(v):
+            return True
+        return self._movable(v) and v.op in CHEAP and size > 0 and all(
+            self._anywhere(x) and (self._source(x).op == "matmul" or self._cheap(x, size - 1)) for x in v.inputs
+        )  # fmt: skip
+
+    def _is_read_elsewhere(self, v):
+        if any(u.op == "matmul" and self._source(u.inputs[0]) is v for u in self.users.get(v, ())):
+            return True  # a product reads its operand from memory
+        if v in self.inline or not v.rows:
+            return False
+        for u in self._readers(v):
+            if self.position[u] != self.position[v] and not (v.width == 1 and self.position[u][0] == self.position[v][0]):
+                return True
+        return False
+
+    def _readers(self, v):
+        """Users, looking through slices, copies and what is computed again at each use."""
+        out, todo, seen = [], list(self.users.get(v, ())), set()
+        while todo:
+            u = todo.pop()
+            if u in seen:
+                continue
+            seen.add(u)
+            if self._passes(u) or (u in self.inline and u not in self.sinks):
+                todo.extend(self.users.get(u, ()))
+                if u in self.sinks:
+                    out.append(u)
+            else:
+                out.append(u)
+        return out
+
+    def _storage(self, v):
+        """A place for ``v``: where it is to be stored anyhow, or scratch for the rows of a thread, or for one row."""
+        for place in self.sinks.get(v, ()):
+            if not place.add and (v.op != "matmul" or place.kind == "batch"):
+                return place
+        stages = {self.position[u][0] for u in self._readers(v)} | {self.position[v][0]}
+        across = v.op == "matmul" or len(stages) > 1 or any(u.op == "matmul" for u in self._readers(v))
+        name = f"{'Y' if across else 'R'}{len(self.scratch)}"
+        self.scratch[name] = (v.width, across)
+        return Place(name, "rows" if across else "one", v.width)
+
+    # ------------------------------------------------------------------ source
+
+    def size(self, n):
+        """The name of an integer that is an argument: sizes are no part of the source."""
+        if n in (0, 1):
+            return str(n)
+        return self.sizes.setdefault(n, f"n{len(self.sizes)}")
+
+    def scope(self, array):
+        return self.arrays.setdefault(array, len(self.arrays))
+
+    def offset(self, place):
+        """The name of the offset of row b in ``place``, defined once a pass over the rows."""
+        step = self.steps.setdefault(place.array, f"s_{place.array}") if place.kind == "time" else ""
+        text = _OFFSETS[place.kind].format(w=self.size(place.width), s=step)
+        name = f"o_{place.kind}_{step or self.size(place.width)}_{self.size(place.width)}".replace("-", "m")
+        if name not in self.offsets:
+            self.offsets.add(name)
+            self.head.append(f"{name} = {text}")
+        return name
+
+    def index(self, place, column, first):
+        """The text of the index of a column of row b in ``place``."""
+        parts = [self.offset(place) if place.kind != "one" else "", column, self.size(first) if first else ""]
+        return " + ".join(filter(None, parts)) or "0"
+
+    def load(self, place, column, first=0):
+        return f"load{self.scope(place.array)}({place.array}, {self.index(place, column, first)})"
+
+    def store(self, place, column, value, first=0):
+        if place.add:
+            value = f"{self.load(place, column, first)} + {value}"
+        return f"store{self.scope(place.array)}({place.array}, {self.index(place, column, first)}, {value})"
+
+    def _stage(self, stage):
+        self.offsets, self.head = set(), []
+        self.row, self.row_names = [], {}
+        turns = {p[1] for v, p in self.position.items() if p[0] == stage and (self._acts(v) or v in self.stored)}
+        turns |= {0 for v, p in self.position.items() if v.op == "matmul" and v in self.sinks and p[0] + 1 == stage}
+        for turn in sorted(turns):
+            self._turn(stage, turn)
+        if self.row:
+            self.lines += ["for b in range(b0, b1):", *[f" {x}" for x in [*self.head, *self.row]]]
+        for v in self.values:
+            if v.op == "matmul" and v not in self.leaves and self.position[v][0] == stage:
+                self._product(v)
+
+    def _product(self, v):
+        operand, matrix = v.inputs
+        source = self._source(operand)
+        place = self.leaves.get(source) or self.stored.get(source)
+        if place is None:
+            raise TraceError(f"a product of {operand!r} has no compiled form")
+        first = operand.attr[0] if operand.op == "slice" else 0
+        out = self.stored[v]
+        packed = self.packed.setdefault((matrix, v.attr), f"W{len(self.packed)}")
+        self.scope(packed)
+
+        def corner(p):
+            if p.kind == "rows":
+                return "0"
+            step = self.steps.setdefault(p.array, f"s_{p.array}") if p.kind == "time" else ""
+            return _OFFSETS[p.kind].format(w=self.size(p.width), s=step).replace("b *", "b0 *")
+
+        for p in (place, out):
+            self.scope(p.array)
+        k, n = self.size(operand.width), self.size(v.width)
+        first = self.size(first)
+        self.lines.append(
+            f"multiply({place.array}, {corner(place)} + {first}, {self.size(place.width)}, {packed}, "
+            f"{out.array}, {corner(out)}, {self.size(out.width)}, b1 - b0, {k}, {n}, False)"
+        )
+
+    def _turn(self, stage, turn):
+        self.now = stage, turn
+        here = [v for v in self.values if self.position[v] == (stage, turn)]
+        effects = {}  # width -> list of (kind, value, extra)
+        for v in here:
+            if v in self.leaves or v.op in ("number", "input") or self._passes(v):
+                if v in self.sinks:
+                    effects.setdefault(v.width, []).append(("store", v, self.sinks[v]))
+                continue
+            if v.op in ("rowsum", "rowmax", "rowmin"):
+                effects.setdefault(v.inputs[0].width, []).append(("reduce", v, None))
+            elif v.op == "concat":
+                places = dict.fromkeys([self.stored[v], *self.sinks.get(v, ())])
+                at = 0
+                for part in v.inputs:
+                    effects.setdefault(part.width, []).append(("part", part, ([*places], at)))
+                    at += part.width
+            elif v.op == "matmul":
+                continue
+            else:
+                places = dict.fromkeys([*([self.stored[v]] if v in self.stored else []), *self.sinks.get(v, ())])
+                if places:
+                    effects.setdefault(v.width, []).append(("store", v, [*places]))
+        for v in self.values:  # a product that is wanted elsewhere too is copied in the next stage
+            if v.op == "matmul" and v in self.sinks and turn == 0 and self.position[v][0] + 1 == stage:
+                rest = [p for p in self.sinks[v] if p != self.stored[v]]
+                if rest:
+                    effects.setdefault(v.width, []).append(("store", v, rest))
+        for width in sorted(effects):
+            self._columns(width, effects[width])
+
+    def _columns(self, width, effects):
+        """One pass over ``width`` columns."""
+        wide = width > 1
+        self.body, self.names = ([], {}) if wide else (self.row, self.row_names)
+        column = "j" if wide else ""
+        after = []
+        for kind, v, extra in effects:
+            if kind == "reduce":
+                name = f"a{next(self.count)}"
+                F = {"rowsum": "F(0)", "rowmax": "F(-np.inf)", "rowmin": "F(np.inf)"}[v.op]
+                e = self.expression(v.inputs[0])
+                self.row.append(f"{name} = {F}")
+                step = {"rowsum": f"{name} + {e}", "rowmax": f"maximum({name}, {e})", "rowmin": f"minimum({name}, {e})"}[v.op]
+                self.body.append(f"{name} = {step}")
+                after.append((v, name))
+            else:
+                places, first = (extra, 0) if kind == "store" else extra
+                e = self.expression(v)
+                for place in places:
+                    self.body.append(self.store(place, column, e, first))
+        if wide:
+            self.row += [f"for j in range({self.size(width)}):", *[f" {x}" for x in self.body]]
+        for v, name in after:
+            self.row_names[v] = name
+            for place in [*([self.stored[v]] if v in self.stored else []), *self.sinks.get(v, ())]:
+                self.row.append(self.store(place, "", name))
+
+    def expression(self, v):
+        """A name or literal for ``v``; the lines that compute it are emitted where it is needed first."""
+        if v.op == "number":
+            return f"F({v.attr!r})" if np.isfinite(v.attr) else f"F(np.{v.attr!r})".replace("np.-", "-np.")
+        scalar = v.width == 1
+        names, lines, column = (self.row_names, self.row, "") if scalar else (self.names, self.body, "j")
+        if v in names:
+            return names[v]
+        place = self.leaves.get(v)
+        if place is None and v in self.stored and (self.now != self.position[v] or v.op in ("matmul", "concat")):
+            place = self.stored[v]
+        if place is not None:
+            text = self.load(place, column)
+        elif v.op == "slice":
+            source = v.inputs[0]
+            text = self.load(self.leaves.get(source) or self.stored[source], column, v.attr[0])
+        elif v.op == "copy":
+            return self.expression(v.inputs[0])
+        elif v.op in TABLE and TABLE[v.op].rule:
+            inputs = {a: self.expression(x) for a, x in zip(TABLE[v.op].inputs, v.inputs, strict=True)}
+            rule = typed(TABLE[v.op].rule, "F({})".format)
+            text = re.sub(r"\b(" + "|".join(inputs) + r")\b", lambda m: inputs[m[1]], rule)
+        else:
+            raise TraceError(f"{v.op} cannot be read where it is needed")
+        name = f"{'x' if scalar else 'v'}{next(self.count)}"
+        lines.append(f"{name} = {text}")
+        names[v] = name
+        return name
+
+    # ------------------------------------------------------------------ the whole function
+
+    def source(self) -> str:
+        """A function of (T, B, b0, b1, back, n, arrays...): sizes and time steps come in ``n``, as `numbers` lists them."""
+        arrays = self.arguments()
+        upwards = "T - 1 - i if back else i"
+        lines = [f"def {self.name}(T, B, b0, b1, back, n, {', '.join(arrays)}):"]
+        names = [*self.sizes.values(), *self.steps.values()]
+        lines += [f" {name} = n[{k}]" for k, name in enumerate(names)]
+        for name, (width, across) in self.scratch.items():
+            lines.append(f" {name} = np.empty({'(b1 - b0) * ' if across else ''}{self.size(width)}, F)")
+        lines += [" for i in range(T):", f"  t = {'i if back else T - 1 - i' if self.backwards else upwards}"]
+        lines += [f"  {line}" for line in self.lines]
+        lines += [f"  {a}, {b} = {b}, {a}" for a, b in self.carried]
+        return "\n".join(lines)
+
+    def arguments(self) -> list:
+        """Names of the arrays the function takes, in order."""
+        return [a for a in self.arrays if a not in self.scratch]
+
+    def numbers(self, time_steps) -> list:
+        """What ``n`` holds: every size, and the step in time of every array (``time_steps``: by array)."""
+        return [*self.sizes, *[time_steps[a] for a in self.steps]]

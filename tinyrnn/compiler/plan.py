@@ -1,0 +1,196 @@
+"""From a recorded step to a plan: what is computed before the loop, in it, and after it, and what the backward loop needs.
+
+- Products of what depends on x alone are *hoisted*: the loop reads their rows as a stream. What depends on neither x nor states
+  is computed once a call, by ordinary ops. Both happen on the ordinary tape, and so do their gradients.
+- The rest is the forward loop. The backward loop starts from the gradients of the new states and ends at those of the old
+  states, of the streams, and of what the step closes over; sums over time and batch of products are left to one large product
+  after the loop.
+- The forward loop saves what the backward loop cannot make again by cheap pointwise ops of what it has anyway.
+"""
+
+import itertools
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..autograd.tape import Node, Tensor, backpropagate, mark, tracing
+from ..errors import ShapeError, TraceError
+from .program import Reader, Value, order, pointwise
+from .rewrite import simplify
+
+CHEAP = frozenset(
+    "add subtract multiply negative square where maximum minimum abs relu copy equal not_equal less less_equal greater "
+    "greater_equal logical_and logical_or logical_not logical_xor sign clip".split()
+)
+
+
+@dataclass
+class Trace:
+    """One recorded step: what it makes, and what it closes over (``closure``: tensors in the order of their inputs)."""
+
+    news: list  # Values of the new states
+    nodes: list  # their nodes
+    states: list  # leaf nodes of the states
+    xs: list  # leaf nodes of the streams
+    reader: Reader
+    start: int
+    hoisted: list = field(default_factory=list)  # Values (matmul) that become streams
+    streams: list = field(default_factory=list)  # the inputs that stand for them
+    closure: list = field(default_factory=list)  # (Tensor, Value)
+
+
+def trace(step, xs, states) -> Trace:
+    """Run ``step`` once on templates: arrays ``[B, F]`` for x (a list of them) and the states.
+
+    Raises:
+        TraceError: the step cannot be a loop; the message says why.
+    """
+    batch = states[0].shape[0]
+    start = mark()
+    leaves = [Tensor(a) for a in (*xs, *states)]
+    for t in leaves:
+        t.requires_grad = True
+    with tracing():
+        new = step(leaves[0] if len(xs) == 1 else tuple(leaves[: len(xs)]), *leaves[len(xs) :])
+    new = (new,) if isinstance(new, Tensor) else tuple(new)
+    _check(new, leaves[len(xs) :])
+    out = Trace([], [], [t.node for t in leaves[len(xs) :]], [t.node for t in leaves[: len(xs)]], None, start)
+    live = _live([t.node for t in new if t.node is not None], {t.node for t in leaves})
+    by_node = {}
+
+    def closed(tensor, matrix=False):
+        """The input that stands for a tensor which is the same at every step."""
+        key = tensor.node if tensor.node is not None else id(tensor), matrix
+        if key not in by_node:
+            by_node[key] = _closure_value(tensor, 0 if matrix else batch, len(out.closure))
+            out.closure.append((tensor, by_node[key]))
+        return by_node[key]
+
+    reader = out.reader = Reader(batch, closed)
+    reader.is_closed = lambda node: node not in live and node.number < reader.end
+    reader.end = mark()
+    for kind, nodes, arrays in (("x", out.xs, xs), ("s", out.states, states)):
+        for i, (node, a) in enumerate(zip(nodes, arrays, strict=True)):
+            reader.give(node, Value("input", (), a.shape[1], True, (kind, i)))
+    out.nodes = [t.node for t in new]
+    out.news = [reader.read(t) for t in new]
+    if any(v.op in ("total", "outer", "turned") for v in order(out.news)):
+        raise TraceError("the step mixes the sequences of a batch")
+    _hoist(out)
+    return out
+
+
+def _check(new, old):
+    if len(new) != len(old):
+        raise ShapeError(f"step returned {len(new)} states, it was given {len(old)}: return one for each state, in their order")
+    for i, (n, o) in enumerate(zip(new, old, strict=True)):
+        if n.shape != o.shape:
+            raise ShapeError(f"step returned state {i} as {list(n.shape)}, it was given as {list(o.shape)}")
+        if n.dtype != o.dtype:
+            raise TraceError(f"state {i} changes its dtype from {o.dtype} to {n.dtype}")
+
+
+def _live(roots, leaves) -> set:
+    """Nodes that depend on ``leaves``."""
+    reached, todo = set(), list(roots)
+    while todo:
+        n = todo.pop()
+        if n not in reached:
+            reached.add(n)
+            todo.extend(p for p in n.parents if p is not None)
+    live = set(leaves)
+    for n in sorted(reached, key=lambda n: n.number):
+        if any(p in live for p in n.parents):
+            live.add(n)
+    return live
+
+
+def _closure_value(tensor, batch, i):
+    """The input Value of a closed-over tensor: a row [w], a matrix [k, n], or rows of the batch [B, w]."""
+    shape = tensor.shape
+    if len(shape) > 2:
+        raise TraceError(f"the step closes over a tensor of shape {list(shape)}: at most a matrix can be used in a loop")
+    rows = len(shape) == 2 and shape[0] == batch and batch > 1
+    return Value("input", (), shape[-1] if shape else 1, rows, ("c", i))
+
+
+def _hoist(out):
+    """Turn products that depend on x alone into streams."""
+    by_state = set()
+    for v in order(out.news):
+        if (v.op == "input" and v.attr[0] == "s") or any(x in by_state for x in v.inputs):
+            by_state.add(v)
+    for v in order(out.news):
+        if v.op == "matmul" and v not in by_state and not any(_batch_constant(u) for u in order([v])):
+            product = Value(v.op, v.inputs, v.width, True, v.attr)
+            v.op, v.inputs, v.attr = "input", (), ("p", len(out.hoisted))
+            out.hoisted.append(product)
+            out.streams.append(v)
+
+
+def _batch_constant(v):
+    return v.op == "input" and v.attr[0] == "c" and v.rows
+
+
+def signature(out: Trace):
+    """What makes two steps the same program: its values in order, and what it closes over."""
+    names, rows = {}, []
+    for v in order([*out.hoisted, *out.news]):
+        names[v] = len(names)
+        rows.append((v.op, tuple(names[x] for x in v.inputs), v.width, v.rows, v.attr))
+    heads = tuple(names[v] for v in (*out.hoisted, *out.news))
+    closure = tuple((t.requires_grad, t.shape, v.rows) for t, v in out.closure)
+    return tuple(rows), heads, closure, tuple(n.shape[1] for n in out.states)
+
+
+@dataclass
+class Backward:
+    """The backward program: gradients of old states, streams, bare xs, and closure (None where there is none)."""
+
+    states: list
+    streams: list
+    xs: list
+    closure: list
+
+
+def backward(out: Trace, outputs) -> Backward:
+    """Record the backward pass of a traced step and read it.
+
+    The gradient of a new state is what later steps carry back (input ``g``), and for states in ``outputs`` what arrives at the
+    outputs over time (input ``o``).
+    """
+    reader = out.reader
+    reader.in_derivative = True
+    g = [Tensor(np.random.default_rng(k).standard_normal(n.shape).astype(n.dtype)) for k, n in enumerate(out.states)]
+    for k, t in enumerate(g):
+        t.requires_grad = True
+        parts = [Value("input", (), t.shape[1], True, (kind, k)) for kind in ("g", "o")[: 1 + (k in outputs)]]
+        reader.give(t.node, parts[0] if len(parts) == 1 else pointwise("add", *parts))
+    hoisted = [next(n for n, v in reader.values.items() if v is p) for p in out.streams]
+    closed = [t.node if t.requires_grad else None for t, _ in out.closure]
+    targets = [*out.states, *hoisted, *out.xs, *closed]
+    roots = [(n, t) for n, t in zip(out.nodes, g, strict=True) if n is not None]
+    # What needs no gradient gets a place on the tape as well, so that what a VJP makes of it is recorded.
+    plain = [(t, v) for t, v in out.closure if t.node is None]
+    for t, v in plain:
+        t.node = Node(None, (), None, t.data)
+        reader.give(t.node, v)
+    try:
+        with tracing():
+            found = backpropagate(roots, create_graph=True, targets={n for n in targets if n is not None})
+        values = [reader.read(found[n]) if n is not None and n in found else None for n in targets]
+    finally:
+        for t, _ in plain:
+            t.node = None
+    if len(out.closure) != len(closed):
+        raise TraceError("a derivative of the step uses a constant that the step does not have")
+    cuts = list(itertools.accumulate([0, len(out.states), len(hoisted), len(out.xs), len(closed)]))
+    return Backward(*[values[a:b] for a, b in itertools.pairwise(cuts)])
+
+
+def simplified(out: Trace, back: Backward | None):
+    """Both programs rewritten together, so that what they share stays shared."""
+    parts = [out.news] + ([back.states, back.streams, back.xs, back.closure] if back else [])
+    flat = iter(simplify([v for part in parts for v in part if v is not None]))
+    news, *rest = [[None if v is None else next(flat) for v in part] for part in parts]
+    return news, Backward(*rest) if back else None

@@ -371,6 +371,21 @@ def test_one_compilation_serves_all_sizes_and_lengths():
     assert compiled._load.cache_info().misses - loads <= 1
 
 
+@pytest.mark.parametrize("rows", [3, 500])
+def test_rows_of_an_embedding(rows):
+    """A small table is multiplied in place of the inputs; a large one is not."""
+    table, ids = matrix(rows, F), rng.integers(0, 3, (T, B))
+    both = []
+    for c in (True, False):
+        for p in (table, W1, W2, U1, U2, b1, b2):
+            p.grad = None
+        ys, _ = tr.scan(mgu, tr.embedding(ids, table), tr.zeros((B, H)), compile=c)
+        (ys * np.arange(H)).sum().backward()
+        both.append([ys.numpy(), *[p.grad.numpy() for p in (table, W1, W2, U1, U2, b1, b2)]])
+    for x, y in zip(*both, strict=True):
+        np.testing.assert_allclose(x, y, rtol=1e-10, atol=1e-12)
+
+
 def test_values_that_a_step_closes_over_may_change_between_calls():
     loads = compiled._load.cache_info().misses
     for scale in (0.5, 0.25):

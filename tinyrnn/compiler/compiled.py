@@ -28,7 +28,8 @@ from ..autograd import (
 from ..autograd.shaping import getitem
 from ..autograd.tape import TABLE, Op, apply, is_recording, record
 from ..errors import TraceError
-from ..functional import grad, zeros
+from ..kernels.memory import keep_freed_memory
+from ..functional import embedding, grad, zeros
 from ..kernels.pointwise import NUMPY_PRELUDE
 from .loops import UNIT, Loop, Place
 from .plan import CHEAP, backward, simplified
@@ -217,6 +218,16 @@ def _rows_like(x, value, others):
     return broadcast_to(x, (*like.shape[:-1], value.width))
 
 
+def _looked_up(product, trace, xs):
+    """The rows of x @ W where x are rows of an embedding: the table is multiplied, if it is the smaller, and looked up in."""
+    operand, matrix = product.inputs
+    node = next((xs[i].node for i, n in enumerate(trace.xs) if trace.reader.values[n] is operand), None)
+    if node is None or node.op is not TABLE["embedding"] or product.attr or len(node.saved[0]) >= node.params["ids"].size:
+        return None
+    weight = next(t for t, v in trace.closure if v is matrix)
+    return embedding(node.params["ids"].reshape(-1), matmul(node.saved[0], weight))
+
+
 class Runner:
     """One call of a compiled recurrence: the arrays of both loops."""
 
@@ -229,7 +240,8 @@ class Runner:
         env = {trace.reader.values[n]: flat["x", i] for i, n in enumerate(trace.xs)}
         env |= {v: t for t, v in trace.closure}
         for i, product in enumerate(trace.hoisted):  # large products over all steps at once, on the ordinary tape
-            rows = evaluate(product, env)
+            rows = _looked_up(product, trace, xs)
+            rows = evaluate(product, env) if rows is None else rows
             streams["p", i] = reshape(rows, (self.T, self.B, rows.shape[-1]))
             env |= {v: rows for v in trace.streams if v.attr == ("p", i)}
         states = {("s", k): s for k, s in enumerate(init)}
@@ -239,6 +251,7 @@ class Runner:
 
     def __call__(self):
         """``(outputs over time..., final states...)`` as tensors."""
+        keep_freed_memory()
         arrays = [np.ascontiguousarray(x.data, self.plan.dtype) for x in self.inputs]
         keep = is_recording() and any(x.requires_grad for x in self.inputs)
         outs, memory = self._forward(dict(zip(self.slots, arrays, strict=True)), keep)

@@ -41,7 +41,7 @@ def _add_rows(g, *, ids, rows):
     return kernels.scatter.add_rows(g.reshape(ids.size, g.shape[-1]), ids.reshape(-1), rows)
 
 
-_embedding = Op("embedding", _rows, {"table": lambda g, shape, ids: apply(_scatter, g, ids=ids, rows=shape[0])})
+_embedding = Op("embedding", _rows, {"table": lambda g, table, ids: apply(_scatter, g, ids=ids, rows=len(table))})
 _scatter = Op("scatter_rows", _add_rows, {"g": lambda ct, ids: apply(_embedding, ct, ids=ids)})
 
 

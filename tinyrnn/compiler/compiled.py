@@ -28,8 +28,8 @@ from ..autograd import (
 from ..autograd.shaping import getitem
 from ..autograd.tape import TABLE, Op, apply, is_recording, record
 from ..errors import TraceError
-from ..kernels.memory import keep_freed_memory
 from ..functional import embedding, grad, zeros
+from ..kernels.memory import keep_freed_memory
 from ..kernels.pointwise import NUMPY_PRELUDE
 from .loops import UNIT, Loop, Place
 from .plan import CHEAP, backward, simplified

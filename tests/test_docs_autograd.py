@@ -1,4 +1,4 @@
-"""docs/autograd.md prints what it shows, and docs/operations.md is what the code says."""
+"""docs/autograd.md and docs/compile.md print what they show, and docs/operations.md is what the code says."""
 
 import importlib.util
 import io
@@ -37,6 +37,10 @@ def run(page):
 
 def test_the_tutorial_prints_what_it_shows():
     assert run(TUTORIAL) >= 20
+
+
+def test_the_page_on_compiling_prints_what_it_shows():
+    assert run((DOCS / "compile.md").read_text(encoding="utf-8")) == 2
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,9 @@ def trace(step, xs, states) -> Trace:
     with tracing():
         new = step(leaves[0] if len(xs) == 1 else tuple(leaves[: len(xs)]), *leaves[len(xs) :])
     new = (new,) if isinstance(new, Tensor) else tuple(new)
-    _check(new, leaves[len(xs) :])
+    check_states(new, leaves[len(xs) :])
+    if any(n.dtype != o.dtype for n, o in zip(new, leaves[len(xs) :], strict=True)):
+        raise TraceError("a state changes its dtype")
     out = Trace([], [], [t.node for t in leaves[len(xs) :]], [t.node for t in leaves[: len(xs)]], None, start)
     live = _live([t.node for t in new if t.node is not None], {t.node for t in leaves})
     by_node = {}
@@ -80,14 +82,13 @@ def trace(step, xs, states) -> Trace:
     return out
 
 
-def _check(new, old):
+def check_states(new, old):
+    """Raise `ShapeError` unless ``new`` states are as many as the ``old``, and of their shapes."""
     if len(new) != len(old):
         raise ShapeError(f"step returned {len(new)} states, it was given {len(old)}: return one for each state, in their order")
     for i, (n, o) in enumerate(zip(new, old, strict=True)):
         if n.shape != o.shape:
             raise ShapeError(f"step returned state {i} as {list(n.shape)}, it was given as {list(o.shape)}")
-        if n.dtype != o.dtype:
-            raise TraceError(f"state {i} changes its dtype from {o.dtype} to {n.dtype}")
 
 
 def _live(roots, leaves) -> set:

@@ -9,6 +9,8 @@ from ..autograd import Tensor, stack, unstack, where
 from ..autograd.pointwise import as_tensor
 from ..errors import ShapeError, TraceError
 from ..kernels.arrays import to_device
+from . import plan
+from .plan import check_states
 
 
 class CompileWarning(UserWarning):
@@ -77,7 +79,7 @@ def with_flags(step, init, masked, reset):
             states = tuple(where(flags[-1], s0, s) for s0, s in zip(init, states, strict=True))
         new = step(x, *states)
         new = (new,) if isinstance(new, Tensor) else tuple(new)
-        _check_states(new, states)
+        check_states(new, states)
         return tuple(where(flags[0], n, s) for n, s in zip(new, states, strict=True)) if masked else new
 
     return wrapped
@@ -92,7 +94,7 @@ def _eager(step, xs, init, flags, reverse, outputs):
     for t in reversed(range(T)) if reverse else range(T):
         new = step(streams[0][t] if len(streams) == 1 else tuple(x[t] for x in streams), *states)
         new = (new,) if isinstance(new, Tensor) else tuple(new)
-        _check_states(new, states)
+        check_states(new, states)
         states = over_time[t] = new
     return [stack([column[k] for column in over_time]) for k in outputs], states
 
@@ -103,7 +105,7 @@ _warned = set()
 
 def _compiled(step, xs, init, flags, reverse, outputs):
     """The same by compiled loops; raises `TraceError` where that cannot be."""
-    from . import compiled, plan
+    from . import compiled  # and Numba with it
 
     streams = [x for x in (xs, *flags) if x is not None]
     dtype = xs.dtype
@@ -129,11 +131,3 @@ def _warn_once(step, error):
     if key not in _warned:
         _warned.add(key)
         warnings.warn(f"{key[0]} runs eagerly: {error}", CompileWarning, stacklevel=3)
-
-
-def _check_states(new, old):
-    if len(new) != len(old):
-        raise ShapeError(f"step returned {len(new)} states, it was given {len(old)}: return one for each state, in their order")
-    for i, (n, o) in enumerate(zip(new, old, strict=True)):
-        if n.shape != o.shape:
-            raise ShapeError(f"step returned state {i} as {list(n.shape)}, it was given as {list(o.shape)}")

@@ -33,7 +33,7 @@ def operand(x):
     """
     if isinstance(x, Tensor | float | int) and not isinstance(x, np.generic):
         return x
-    if isinstance(x, list | tuple) and _loses_gradient(x):
+    if isinstance(x, list | tuple) and holds_gradient(x):
         raise GradientError("a list of tensors would lose their gradients: join them with stack() or concat()")
     try:
         x = x if is_cupy(x) else np.asarray(x)
@@ -43,9 +43,10 @@ def operand(x):
     return Tensor(x if x.dtype.isnative else x.astype(dtype))
 
 
-def _loses_gradient(x):
+def holds_gradient(x) -> bool:
+    """True for a tensor that requires a gradient, and for lists of such at any depth."""
     if isinstance(x, list | tuple):
-        return any(_loses_gradient(v) for v in x)
+        return any(holds_gradient(v) for v in x)
     return isinstance(x, Tensor) and x.requires_grad
 
 
@@ -108,7 +109,6 @@ def rule_vjp(name, rule, inputs):
         return eval(code, globals(), dict(zip(used, values, strict=True), g=g))
 
     vjp.__signature__ = inspect.Signature([inspect.Parameter(n, inspect.Parameter.POSITIONAL_ONLY) for n in ("g", *used)])
-    vjp.rule = rule
     return vjp
 
 

@@ -61,8 +61,11 @@ def _prod_vjp(g, x, y, axis, keepdims):
     return _spread(g, x.shape, axis, keepdims) * others
 
 
-def reduction(loop, vjp=None, doc=""):
-    """Enter a reduction under the name of NumPy's ``loop`` into the table and return its public function."""
+def reduction(loop, vjp, doc, checked=axes_of):
+    """Enter a reduction under the name of NumPy's ``loop`` into the table and return its public function.
+
+    ``checked`` is ``axis_of`` for what NumPy reduces along one axis only.
+    """
     name = loop.__name__
 
     def method(x, *, axis, keepdims):
@@ -76,7 +79,7 @@ def reduction(loop, vjp=None, doc=""):
 
     def function(x, /, axis=None, keepdims=False):
         x = x if type(x) is Tensor else as_tensor(x)
-        return apply(op, x, axis=None if axis is None else axes_of(axis, x.data.ndim), keepdims=keepdims)
+        return apply(op, x, axis=None if axis is None else checked(axis, x.data.ndim), keepdims=keepdims)
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = doc
@@ -95,14 +98,14 @@ min = reduction(np.min, _share, "Smallest element over ``axis``; at a tie the gr
 all = reduction(np.all, None, "True where every element over ``axis`` is true (no gradient).")
 any = reduction(np.any, None, "True where an element over ``axis`` is true (no gradient).")
 count_nonzero = reduction(np.count_nonzero, None, "How many elements over ``axis`` are not zero (no gradient).")
+argmax = reduction(np.argmax, None, "Index of the first largest element (no gradient).", axis_of)
+argmin = reduction(np.argmin, None, "Index of the first smallest element (no gradient).", axis_of)
 
 _cumsum = Op(
     "cumsum",
     lambda x, *, axis: np.cumsum(x, axis=axis),
     {"x": lambda g, axis: flip(cumsum(flip(g, axis=axis), axis=axis), axis=axis)},
 )
-_argmax = Op("argmax", lambda x, *, axis, keepdims: np.argmax(x, axis=axis, keepdims=keepdims))
-_argmin = Op("argmin", lambda x, *, axis, keepdims: np.argmin(x, axis=axis, keepdims=keepdims))
 
 
 def cumsum(x, /, axis=None):
@@ -111,15 +114,3 @@ def cumsum(x, /, axis=None):
     if axis is None:
         x, axis = reshape(x, -1), 0
     return apply(_cumsum, x, axis=axis_of(axis, x.ndim))
-
-
-def argmax(x, /, axis=None, keepdims=False):
-    """Index of the first largest element (no gradient)."""
-    x = as_tensor(x)
-    return apply(_argmax, x, axis=None if axis is None else axis_of(axis, x.ndim), keepdims=keepdims)
-
-
-def argmin(x, /, axis=None, keepdims=False):
-    """Index of the first smallest element (no gradient)."""
-    x = as_tensor(x)
-    return apply(_argmin, x, axis=None if axis is None else axis_of(axis, x.ndim), keepdims=keepdims)

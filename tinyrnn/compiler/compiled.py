@@ -35,7 +35,10 @@ from .loops import UNIT, Loop, Place
 from .plan import CHEAP, backward, simplified
 from .program import Value, order
 
-SUMS = ("total", "outer")  # what is summed over time and batch
+
+def _is_sum(v):
+    """True for what is summed over time and batch: left to the end."""
+    return v.op in ("total", "outer")
 
 
 class Compiled:
@@ -98,7 +101,7 @@ class Compiled:
                 self.sums[root] = Place(f"A{len(self.sums)}", "batch", root.width, True)
                 roots.append((root, self.sums[root]))
                 continue
-            for v in order([root], SUMS):
+            for v in order([root], _is_sum):
                 if v.op == "total" and v not in self.sums:
                     self.sums[v] = Place(f"A{len(self.sums)}", "unit", v.width, True)
                     roots.append((v.inputs[0], self.sums[v]))
@@ -200,11 +203,8 @@ def evaluate(value, env):
         elif v.op == "concat":
             env[v] = concat([_rows_like(x, p, xs) for x, p in zip(xs, v.inputs, strict=True)], axis=-1)
         elif v.op == "copy":
-            env[v] = (
-                xs[0]
-                if not isinstance(xs[0], Tensor) or v.width == v.inputs[0].width
-                else xs[0] + zeros(v.width, dtype=xs[0].dtype)
-            )
+            spread = isinstance(xs[0], Tensor) and v.width != v.inputs[0].width
+            env[v] = xs[0] + zeros(v.width, dtype=xs[0].dtype) if spread else xs[0]
         elif v.op in ("rowsum", "rowmax", "rowmin"):
             env[v] = {"rowsum": sum, "rowmax": max, "rowmin": min}[v.op](xs[0], axis=-1, keepdims=True)
         else:
@@ -236,14 +236,13 @@ class Runner:
         self.T, self.B = xs[0].shape[:2]
         streams = {("x", i): x for i, x in enumerate(xs)}
         closure = {("c", i): t for i, (t, _) in enumerate(trace.closure)}
-        flat = {("x", i): reshape(x, (-1, x.shape[-1])) for i, x in enumerate(xs)}
-        env = {trace.reader.values[n]: flat["x", i] for i, n in enumerate(trace.xs)}
+        env = {trace.reader.values[n]: reshape(x, (-1, x.shape[-1])) for n, x in zip(trace.xs, xs, strict=True)}
         env |= {v: t for t, v in trace.closure}
-        for i, product in enumerate(trace.hoisted):  # large products over all steps at once, on the ordinary tape
+        # Large products over all steps at once, on the ordinary tape.
+        for product, stream in zip(trace.hoisted, trace.streams, strict=True):
             rows = _looked_up(product, trace, xs)
-            rows = evaluate(product, env) if rows is None else rows
-            streams["p", i] = reshape(rows, (self.T, self.B, rows.shape[-1]))
-            env |= {v: rows for v in trace.streams if v.attr == ("p", i)}
+            env[stream] = rows = evaluate(product, env) if rows is None else rows
+            streams[stream.attr] = reshape(rows, (self.T, self.B, rows.shape[-1]))
         states = {("s", k): s for k, s in enumerate(init)}
         everything = streams | states | closure
         self.slots = [a for a in plan.inputs if a[0] in "pxc"] + [("s", k) for k in range(len(init))]
@@ -282,9 +281,8 @@ class Runner:
         flat = [arrays[a].reshape(-1) for a in loop.arguments()]
         steps = {a: still.get(a, arrays[a][0].size if arrays[a].ndim == 3 else 0) for a in loop.steps}
         n = np.array(loop.numbers(steps), np.int64)
-        work = builtins.sum(v.inputs[0].width * v.width for v in loop.values if v.op == "matmul") + 50 * builtins.sum(
-            plan.widths
-        )
+        products = builtins.sum(v.inputs[0].width * v.width for v in loop.values if v.op == "matmul")
+        work = products + 50 * builtins.sum(plan.widths)
 
         def part(first, last):
             function(T, B, first * UNIT, builtins.min(last * UNIT, B), self.reverse, n, *flat)
@@ -330,7 +328,7 @@ class Runner:
         plan, done = self.plan, {}
         if root.rows:
             return memory[plan.sums[root].array]
-        for v in order([root], SUMS):
+        for v in order([root], _is_sum):
             xs = [done.get(x) for x in v.inputs]
             if v.op == "total":
                 done[v] = memory[plan.sums[v].array].sum(axis=0, keepdims=True)

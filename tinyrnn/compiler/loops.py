@@ -16,6 +16,7 @@ from ..autograd.tape import TABLE
 from ..errors import TraceError
 from ..kernels.pointwise import typed
 from .plan import CHEAP
+from .program import order
 
 BARRIERS = ("rowsum", "rowmax", "rowmin", "concat")
 UNIT = 16  # rows of the batch whose sums are added up in one place, whatever the number of threads
@@ -38,7 +39,7 @@ _OFFSETS = {
     "new": "(t + 1 - back) * B * {w} + b * {w}",
     "batch": "b * {w}",
     "rows": "(b - b0) * {w}",
-    "unit": "(b // 16) * {w}",
+    "unit": f"(b // {UNIT}) * {{w}}",
     "one": "0",
 }
 
@@ -61,28 +62,13 @@ class Loop:
         for value, place in sinks:
             self.sinks.setdefault(value, []).append(place)
         self.arrays, self.sizes, self.steps, self.scratch, self.packed = {}, {}, {}, {}, {}
-        self.values = self._needed([v for v, _ in sinks])
+        self.values = order([v for v, _ in sinks], self.leaves.__contains__)
         self._schedule()
         self.lines = []
         for stage in range(self.stages):
             self._stage(stage)
 
     # ------------------------------------------------------------------ what is computed when
-
-    def _needed(self, roots):
-        """Values above the leaves, inputs first."""
-        seen, out = set(), []
-        todo = [(r, False) for r in reversed(roots)]
-        while todo:
-            v, ready = todo.pop()
-            if ready:
-                out.append(v)
-            elif v not in seen:
-                seen.add(v)
-                todo.append((v, True))
-                if v not in self.leaves:
-                    todo.extend((x, False) for x in v.inputs if x not in seen)
-        return out
 
     def _source(self, v):
         """What a slice or copy reads."""
@@ -197,6 +183,10 @@ class Loop:
         self.scratch[name] = (v.width, across)
         return Place(name, "rows" if across else "one", v.width)
 
+    def _places(self, v):
+        """Everywhere that ``v`` is to be written, each place once."""
+        return [*dict.fromkeys([*([self.stored[v]] if v in self.stored else []), *self.sinks.get(v, ())])]
+
     # ------------------------------------------------------------------ source
 
     def size(self, n):
@@ -210,13 +200,17 @@ class Loop:
 
     def offset(self, place):
         """The name of the offset of row b in ``place``, defined once a pass over the rows."""
-        step = self.steps.setdefault(place.array, f"s_{place.array}") if place.kind == "time" else ""
-        text = _OFFSETS[place.kind].format(w=self.size(place.width), s=step)
-        name = f"o_{place.kind}_{step or self.size(place.width)}_{self.size(place.width)}".replace("-", "m")
+        step, text = self._offset(place)
+        name = f"o_{place.kind}_{step or self.size(place.width)}_{self.size(place.width)}"
         if name not in self.offsets:
             self.offsets.add(name)
             self.head.append(f"{name} = {text}")
         return name
+
+    def _offset(self, place):
+        """The name of the step in time of ``place``, if it has one, and the text of the offset of its row b."""
+        step = self.steps.setdefault(place.array, f"s_{place.array}") if place.kind == "time" else ""
+        return step, _OFFSETS[place.kind].format(w=self.size(place.width), s=step)
 
     def index(self, place, column, first):
         """The text of the index of a column of row b in ``place``."""
@@ -256,10 +250,7 @@ class Loop:
         self.scope(packed)
 
         def corner(p):
-            if p.kind == "rows":
-                return "0"
-            step = self.steps.setdefault(p.array, f"s_{p.array}") if p.kind == "time" else ""
-            return _OFFSETS[p.kind].format(w=self.size(p.width), s=step).replace("b *", "b0 *")
+            return "0" if p.kind == "rows" else self._offset(p)[1].replace("b *", "b0 *")
 
         for p in (place, out):
             self.scope(p.array)
@@ -282,17 +273,12 @@ class Loop:
             if v.op in ("rowsum", "rowmax", "rowmin"):
                 effects.setdefault(v.inputs[0].width, []).append(("reduce", v, None))
             elif v.op == "concat":
-                places = dict.fromkeys([self.stored[v], *self.sinks.get(v, ())])
                 at = 0
                 for part in v.inputs:
-                    effects.setdefault(part.width, []).append(("part", part, ([*places], at)))
+                    effects.setdefault(part.width, []).append(("part", part, (self._places(v), at)))
                     at += part.width
-            elif v.op == "matmul":
-                continue
-            else:
-                places = dict.fromkeys([*([self.stored[v]] if v in self.stored else []), *self.sinks.get(v, ())])
-                if places:
-                    effects.setdefault(v.width, []).append(("store", v, [*places]))
+            elif v.op != "matmul" and self._places(v):
+                effects.setdefault(v.width, []).append(("store", v, self._places(v)))
         for v in self.values:  # a product that is wanted elsewhere too is copied in the next stage
             if v.op == "matmul" and v in self.sinks and turn == 0 and self.position[v][0] + 1 == stage:
                 rest = [p for p in self.sinks[v] if p != self.stored[v]]
@@ -325,7 +311,7 @@ class Loop:
             self.row += [f"for j in range({self.size(width)}):", *[f" {x}" for x in self.body]]
         for v, name in after:
             self.row_names[v] = name
-            for place in [*([self.stored[v]] if v in self.stored else []), *self.sinks.get(v, ())]:
+            for place in self._places(v):
                 self.row.append(self.store(place, "", name))
 
     def expression(self, v):
@@ -361,14 +347,15 @@ class Loop:
 
     def source(self) -> str:
         """A function of (T, B, b0, b1, back, n, arrays...): sizes and time steps come in ``n``, as `numbers` lists them."""
-        arrays = self.arguments()
-        upwards = "T - 1 - i if back else i"
-        lines = [f"def {self.name}(T, B, b0, b1, back, n, {', '.join(arrays)}):"]
+        lines = [f"def {self.name}(T, B, b0, b1, back, n, {', '.join(self.arguments())}):"]
         names = [*self.sizes.values(), *self.steps.values()]
         lines += [f" {name} = n[{k}]" for k, name in enumerate(names)]
         for name, (width, across) in self.scratch.items():
             lines.append(f" {name} = np.empty({'(b1 - b0) * ' if across else ''}{self.size(width)}, F)")
-        lines += [" for i in range(T):", f"  t = {'i if back else T - 1 - i' if self.backwards else upwards}"]
+        lines += [
+            " for i in range(T):",
+            f"  t = {'i if back else T - 1 - i' if self.backwards else 'T - 1 - i if back else i'}",
+        ]
         lines += [f"  {line}" for line in self.lines]
         lines += [f"  {a}, {b} = {b}, {a}" for a, b in self.carried]
         return "\n".join(lines)

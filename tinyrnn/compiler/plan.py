@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..autograd.tape import Node, Tensor, backpropagate, mark, tracing
+from ..autograd.tape import Node, Tensor, backpropagate, leading_to, mark, tracing
 from ..errors import ShapeError, TraceError
 from .program import Reader, Value, order, pointwise
 from .rewrite import simplify
@@ -33,7 +33,6 @@ class Trace:
     states: list  # leaf nodes of the states
     xs: list  # leaf nodes of the streams
     reader: Reader
-    start: int
     hoisted: list = field(default_factory=list)  # Values (matmul) that become streams
     streams: list = field(default_factory=list)  # the inputs that stand for them
     closure: list = field(default_factory=list)  # (Tensor, Value)
@@ -46,18 +45,16 @@ def trace(step, xs, states) -> Trace:
         TraceError: the step cannot be a loop; the message says why.
     """
     batch = states[0].shape[0]
-    start = mark()
     leaves = [Tensor(a) for a in (*xs, *states)]
     for t in leaves:
         t.requires_grad = True
+    x, old = leaves[0] if len(xs) == 1 else tuple(leaves[: len(xs)]), leaves[len(xs) :]
     with tracing():
-        new = step(leaves[0] if len(xs) == 1 else tuple(leaves[: len(xs)]), *leaves[len(xs) :])
-    new = (new,) if isinstance(new, Tensor) else tuple(new)
-    check_states(new, leaves[len(xs) :])
-    if any(n.dtype != o.dtype for n, o in zip(new, leaves[len(xs) :], strict=True)):
+        new = next_states(step, x, old)
+    if any(n.dtype != o.dtype for n, o in zip(new, old, strict=True)):
         raise TraceError("a state changes its dtype")
-    out = Trace([], [], [t.node for t in leaves[len(xs) :]], [t.node for t in leaves[: len(xs)]], None, start)
-    live = _live([t.node for t in new if t.node is not None], {t.node for t in leaves})
+    out = Trace([], [t.node for t in new], [t.node for t in old], [t.node for t in leaves[: len(xs)]], None)
+    live, end = leading_to({t.node for t in leaves}, out.nodes), mark()
     by_node = {}
 
     def closed(tensor, matrix=False):
@@ -68,13 +65,10 @@ def trace(step, xs, states) -> Trace:
             out.closure.append((tensor, by_node[key]))
         return by_node[key]
 
-    reader = out.reader = Reader(batch, closed)
-    reader.is_closed = lambda node: node not in live and node.number < reader.end
-    reader.end = mark()
+    reader = out.reader = Reader(batch, closed, lambda node: node not in live and node.number < end)
     for kind, nodes, arrays in (("x", out.xs, xs), ("s", out.states, states)):
         for i, (node, a) in enumerate(zip(nodes, arrays, strict=True)):
             reader.give(node, Value("input", (), a.shape[1], True, (kind, i)))
-    out.nodes = [t.node for t in new]
     out.news = [reader.read(t) for t in new]
     if any(v.op in ("total", "outer", "turned") for v in order(out.news)):
         raise TraceError("the step mixes the sequences of a batch")
@@ -82,28 +76,20 @@ def trace(step, xs, states) -> Trace:
     return out
 
 
-def check_states(new, old):
-    """Raise `ShapeError` unless ``new`` states are as many as the ``old``, and of their shapes."""
+def next_states(step, x, old) -> tuple:
+    """``step(x, *old)`` as a tuple of as many states as ``old``, of their shapes.
+
+    Raises:
+        ShapeError: they are not.
+    """
+    new = step(x, *old)
+    new = (new,) if isinstance(new, Tensor) else tuple(new)
     if len(new) != len(old):
         raise ShapeError(f"step returned {len(new)} states, it was given {len(old)}: return one for each state, in their order")
     for i, (n, o) in enumerate(zip(new, old, strict=True)):
         if n.shape != o.shape:
             raise ShapeError(f"step returned state {i} as {list(n.shape)}, it was given as {list(o.shape)}")
-
-
-def _live(roots, leaves) -> set:
-    """Nodes that depend on ``leaves``."""
-    reached, todo = set(), list(roots)
-    while todo:
-        n = todo.pop()
-        if n not in reached:
-            reached.add(n)
-            todo.extend(p for p in n.parents if p is not None)
-    live = set(leaves)
-    for n in sorted(reached, key=lambda n: n.number):
-        if any(p in live for p in n.parents):
-            live.add(n)
-    return live
+    return new
 
 
 def _closure_value(tensor, batch, i):
@@ -189,9 +175,9 @@ def backward(out: Trace, outputs) -> Backward:
     return Backward(*[values[a:b] for a, b in itertools.pairwise(cuts)])
 
 
-def simplified(out: Trace, back: Backward | None):
+def simplified(out: Trace, back: Backward):
     """Both programs rewritten together, so that what they share stays shared."""
-    parts = [out.news] + ([back.states, back.streams, back.xs, back.closure] if back else [])
+    parts = [out.news, back.states, back.streams, back.xs, back.closure]
     flat = iter(simplify([v for part in parts for v in part if v is not None]))
     news, *rest = [[None if v is None else next(flat) for v in part] for part in parts]
-    return news, Backward(*rest) if back else None
+    return news, Backward(*rest)

@@ -22,7 +22,7 @@ class Value:
     ``place`` (``attr``: first column; zeros elsewhere), ``copy`` (to a width, or to every row), ``turned`` (transposed).
     """
 
-    __slots__ = ("op", "inputs", "width", "rows", "attr", "uses")
+    __slots__ = ("op", "inputs", "width", "rows", "attr")
 
     def __init__(self, op, inputs=(), width=1, rows=True, attr=None):
         self.op, self.inputs, self.width, self.rows, self.attr = op, tuple(inputs), width, rows, attr
@@ -46,11 +46,16 @@ def number(x):
 
 
 class Reader:
-    """Turns nodes into Values; the same node always into the same Value."""
+    """Turns nodes into Values; the same node always into the same Value.
 
-    def __init__(self, batch, closure):
-        self.batch = batch
-        self.closure = closure  # function(Tensor) -> Value, for tensors that the step closes over or makes of such
+    Args:
+        batch: size of the batch in the recorded step.
+        closure: function(Tensor) -> Value, for tensors that the step closes over or makes of such.
+        is_closed: function(Node) -> bool: True for what depends on nothing that changes over time.
+    """
+
+    def __init__(self, batch, closure, is_closed):
+        self.batch, self.closure, self.is_closed = batch, closure, is_closed
         self.values = {}  # node -> Value; of an op with several outputs: a list
         self.in_derivative = False
 
@@ -91,10 +96,6 @@ class Reader:
             self.values[current] = self.lower(current)
         return self.values[node]
 
-    def is_closed(self, node):
-        """True for what depends on nothing that changes over time."""
-        return False
-
     def operands(self, node):
         """(node, tensor) of the inputs of ``node``."""
         if node.op is ITEM:
@@ -111,6 +112,8 @@ class Reader:
         if node.op.rule:
             self.check_rows(name, inputs, shapes, node.shape)
             return pointwise(name, *inputs)
+        if name in REDUCTIONS:
+            return self.reduce(name, inputs, shapes, params["axis"])
         method = getattr(self, f"_{name}", None)
         if method is None:
             raise TraceError(f"the op {name} has no compiled form")
@@ -142,8 +145,7 @@ class Reader:
     def _astype(self, node, inputs, shapes, params):
         return Value("copy", inputs, inputs[0].width, inputs[0].rows)
 
-    def _detach(self, node, inputs, shapes, params):
-        return Value("copy", inputs, inputs[0].width, inputs[0].rows)
+    _detach = _astype  # what flows back is not the program's: the tape of the derivative does not pass it
 
     def _split(self, node, inputs, shapes, params):
         self.last_axis("split", params["axis"], shapes[0])
@@ -156,23 +158,17 @@ class Reader:
         return Value("concat", inputs, sum(x.width for x in inputs), rows)
 
     def _getitem(self, node, inputs, shapes, params):
-        x, key = inputs[0], params["key"]
-        key = key if isinstance(key, tuple) else (key,)
-        if any(isinstance(k, int) for k in key):
-            key = tuple(slice(k, k + 1 or None) if isinstance(k, int) else k for k in key)
-        bounds = self.columns(key, shapes[0], x)
-        return _slice(x, *bounds)
+        return _slice(inputs[0], *self.columns(params["key"], shapes[0], inputs[0]))
 
     def _place(self, node, inputs, shapes, params):
-        key = params["key"] if isinstance(params["key"], tuple) else (params["key"],)
         into = params["into"]
-        key = tuple(slice(k, k + 1 or None) if isinstance(k, int) else k for k in key)
-        first, _ = self.columns(key, into, inputs[0])
+        first, _ = self.columns(params["key"], into, inputs[0])
         return Value("place", inputs, into[-1] if into else 1, inputs[0].rows, first)
 
     def columns(self, key, shape, x):
         """First and last column that ``key`` picks from ``shape``; only whole rows and plain slices of columns are known."""
-        key = [k for k in key if k is not None]
+        key = [k for k in (key if isinstance(key, tuple) else (key,)) if k is not None]
+        key = [slice(k, k + 1 or None) if isinstance(k, int) else k for k in key]
         if Ellipsis in key:
             i = key.index(Ellipsis)
             key[i : i + 1] = [slice(None)] * (len(shape) - len(key) + 1)
@@ -218,8 +214,9 @@ class Reader:
         """A closed-over tensor as a matrix, also where it has as many rows as the batch."""
         return self.closure(tensor, matrix=True) if x.op == "input" and x.attr[0] == "c" and x.rows else x
 
-    def reduce(self, name, node, inputs, shapes, params):
-        (x,), shape, axis = inputs, shapes[0], params["axis"]
+    def reduce(self, name, inputs, shapes, axis):
+        """A sum, mean, max or min over columns, over the batch, or over both."""
+        (x,), shape = inputs, shapes[0]
         axis = tuple(range(len(shape))) if axis is None else axis
         over_rows = 0 in axis and (len(shape) == 2 or x.rows) and shape[0] == self.batch and x.rows
         over_columns = (len(shape) == 2 and 1 in axis) or (len(shape) == 1 and not x.rows)
@@ -235,18 +232,6 @@ class Reader:
             count *= shape[0]
             x = Value("total", (x,), x.width, False)
         return pointwise("multiply", x, 1 / count) if name == "mean" and count != 1 else x
-
-    def _sum(self, *args):
-        return self.reduce("sum", *args)
-
-    def _mean(self, *args):
-        return self.reduce("mean", *args)
-
-    def _max(self, *args):
-        return self.reduce("max", *args)
-
-    def _min(self, *args):
-        return self.reduce("min", *args)
 
     def exponentials(self, x):
         """exp of ``x`` less its largest element, the sum of that, and the largest element."""
@@ -275,8 +260,8 @@ def _wide(x, width):
     return x if x.width == width else Value("copy", (x,), width, x.rows)
 
 
-def order(roots, ends=()) -> list:
-    """All values that ``roots`` are made of, inputs first; not what values of the ops ``ends`` are made of."""
+def order(roots, ends=lambda value: False) -> list:
+    """All values that ``roots`` are made of, inputs first; not what values for which ``ends`` holds are made of."""
     done, out = set(), []
     for root in roots:
         todo = [(root, False)]
@@ -287,6 +272,6 @@ def order(roots, ends=()) -> list:
             elif v not in done:
                 done.add(v)
                 todo.append((v, True))
-                if v.op not in ends:
+                if not ends(v):
                     todo.extend((x, False) for x in v.inputs if x not in done)
     return out

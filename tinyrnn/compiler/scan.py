@@ -10,7 +10,6 @@ from ..autograd.pointwise import as_tensor
 from ..errors import ShapeError, TraceError
 from ..kernels.arrays import to_device
 from . import plan
-from .plan import check_states
 
 
 class CompileWarning(UserWarning):
@@ -32,7 +31,8 @@ def scan(step, xs, init, *, mask=None, resets=None, reverse=False, return_states
         resets: ``[T, B]``; where it is 1 the states return to ``init`` before the step.
         reverse: run from the last step to the first.
         return_states: return every state over time instead of the first alone.
-        compile: False runs eagerly, the reference; default: compiled, unless the environment says ``TINYRNN_COMPILE=0``.
+        compile: False runs eagerly, the reference; default: compiled, unless there is one step only, or the environment says
+            ``TINYRNN_COMPILE=0``.
 
     Returns:
         ``(ys, final)``: ys ``[T, B, H]`` (with ``return_states`` a tuple, one for each state), in the order of ``xs`` also when
@@ -48,7 +48,9 @@ def scan(step, xs, init, *, mask=None, resets=None, reverse=False, return_states
     flags = [_flags(name, values, xs) for name, values in (("mask", mask), ("resets", resets))]
     outputs = tuple(range(len(init))) if return_states else (0,)
     found = None
-    if os.environ.get("TINYRNN_COMPILE") != "0" if compile is None else compile:
+    if compile is None:  # a single step, as in generation, costs less than its recording
+        compile = xs.shape[0] > 1 and os.environ.get("TINYRNN_COMPILE") != "0"
+    if compile:
         try:
             found = _compiled(step, xs, init, flags, reverse, outputs)
         except TraceError as error:
@@ -77,9 +79,7 @@ def with_flags(step, init, masked, reset):
         x, *flags = xs
         if reset:
             states = tuple(where(flags[-1], s0, s) for s0, s in zip(init, states, strict=True))
-        new = step(x, *states)
-        new = (new,) if isinstance(new, Tensor) else tuple(new)
-        check_states(new, states)
+        new = plan.next_states(step, x, states)
         return tuple(where(flags[0], n, s) for n, s in zip(new, states, strict=True)) if masked else new
 
     return wrapped
@@ -92,10 +92,8 @@ def _eager(step, xs, init, flags, reverse, outputs):
     T, states = xs.shape[0], init
     over_time = [None] * T
     for t in reversed(range(T)) if reverse else range(T):
-        new = step(streams[0][t] if len(streams) == 1 else tuple(x[t] for x in streams), *states)
-        new = (new,) if isinstance(new, Tensor) else tuple(new)
-        check_states(new, states)
-        states = over_time[t] = new
+        x = streams[0][t] if len(streams) == 1 else tuple(x[t] for x in streams)
+        states = over_time[t] = plan.next_states(step, x, states)
     return [stack([column[k] for column in over_time]) for k in outputs], states
 
 

@@ -94,13 +94,13 @@ def nll_loss(input, target, /, weight=None, *, ignore_index=-100, reduction="mea
         InputError: an id that is neither ``ignore_index`` nor in ``[0, classes)``.
     """
     scores = as_tensor(input)
-    ids, ignored, weights = _targets("nll_loss", scores, target, weight, ignore_index)
+    ids, ignored, counts = _targets("nll_loss", scores, target, weight, ignore_index)
     losses = -take_along_axis(scores, ids[..., None])[..., 0]
-    return _counted(losses, ignored, weights, reduction)
+    return _counted(losses, ignored, counts, reduction)
 
 
 def _targets(name, scores, target, weight, ignore_index):
-    """Ids (0 where ignored), the mask of ignored ones or None, and the weights of the targets or None."""
+    """Ids (0 where ignored), the mask of ignored ones or None, and what each target counts, None where that is 1 for all."""
     ids = _class_ids(name, scores, target)
     ignored = ids == ignore_index
     if ignored.any():
@@ -112,19 +112,21 @@ def _targets(name, scores, target, weight, ignore_index):
         raise InputError(f"{name}: class ids run from {ids.min()} to {ids.max()}, there are {classes} classes")
     if weight is not None and as_tensor(weight).shape != (classes,):
         raise ShapeError(f"{name}: weight {list(as_tensor(weight).shape)} must be [{classes}], one for each class")
-    return ids, ignored, None if weight is None else take(weight, ids)
+    counts = None if weight is None else take(weight, ids)
+    if ignored is not None:
+        seen = as_tensor((~ignored).astype(scores.dtype))
+        counts = seen if counts is None else counts * seen
+    return ids, ignored, counts
 
 
-def _counted(losses, ignored, weights, reduction):
-    """Losses weighted, zero where ignored, and reduced."""
+def _counted(losses, ignored, counts, reduction):
+    """Losses weighted by what they count, zero where ignored, and reduced."""
     if ignored is not None:
         losses = where(ignored, 0, losses)
-        counts = as_tensor((~ignored).astype(losses.dtype))
-        weights = counts if weights is None else weights * counts
-    if weights is None:
+    if counts is None:
         return reduced(losses, reduction)
     with np.errstate(invalid="ignore"):  # a mean over nothing is NaN, as in PyTorch
-        return reduced(losses * weights, reduction, weights)
+        return reduced(losses * counts, reduction, counts)
 
 
 def cross_entropy(input, target, /, weight=None, *, ignore_index=-100, label_smoothing=0.0, reduction="mean"):
@@ -152,15 +154,14 @@ def cross_entropy(input, target, /, weight=None, *, ignore_index=-100, label_smo
         goal = goal * (1 - label_smoothing) + label_smoothing / classes
         scores = log_softmax(logits)
         return reduced(-sum(goal * (scores if weight is None else scores * weight), axis=-1), reduction)
-    ids, ignored, weights = _targets("cross_entropy", logits, target, weight, ignore_index)
+    ids, ignored, counts = _targets("cross_entropy", logits, target, weight, ignore_index)
     losses = reshape(apply(_cross_entropy, reshape(logits, (-1, classes)), ids=ids.reshape(-1)), ids.shape)
     if not label_smoothing:
-        return _counted(losses, ignored, weights, reduction)
+        return _counted(losses, ignored, counts, reduction)
     scores = log_softmax(logits)
     spread = -sum(scores if weight is None else scores * weight, axis=-1) / classes
     spread = spread if ignored is None else where(ignored, 0, spread)
-    own = _counted(losses, ignored, weights, "none")
-    counts = weights if ignored is None else (1 if weights is None else weights) * as_tensor((~ignored).astype(losses.dtype))
+    own = _counted(losses, ignored, counts, "none")
     return reduced((1 - label_smoothing) * own + label_smoothing * spread, reduction, counts)
 
 

@@ -3,10 +3,11 @@
 import numpy as np
 
 from ..autograd import Tensor
+from ..autograd.pointwise import holds_gradient
 from ..errors import GradientError
 
 _FUNCTIONS = {}  # NumPy's name: the function here
-_ALIASES = {"absolute": "abs", "concatenate": "concat", "amax": "max", "amin": "min", "vstack": None, "hstack": None}
+_ALIASES = {"absolute": "abs", "concatenate": "concat", "amax": "max", "amin": "min"}
 # What only looks at shapes and values, and has no derivative to lose.
 _LOOKING = set("shape ndim size result_type shares_memory may_share_memory array_equal allclose isclose".split())
 _LOOKING |= set("array_repr array_str array2string copyto save savez".split())
@@ -15,7 +16,7 @@ _LOOKING |= set("array_repr array_str array2string copyto save savez".split())
 def install(functions: dict):
     """Make NumPy's functions of the names in ``functions`` work on tensors."""
     _FUNCTIONS.update(functions)
-    _FUNCTIONS.update({alias: functions[name] for alias, name in _ALIASES.items() if name})
+    _FUNCTIONS.update({alias: functions[name] for alias, name in _ALIASES.items()})
     Tensor.__array_ufunc__, Tensor.__array_function__ = _array_ufunc, _array_function
 
 
@@ -38,12 +39,8 @@ def _array_function(self, function, types, args, kwargs):
 
 
 def _refuse_gradients(name, values):
-    if any(_requires_grad(v) for v in values):
+    if any(holds_gradient(v) for v in values):
         raise GradientError(f"numpy.{name} has no derivative here: use a function of tinyrnn, or detach() the tensor")
-
-
-def _requires_grad(x):
-    return any(map(_requires_grad, x)) if isinstance(x, list | tuple) else isinstance(x, Tensor) and x.requires_grad
 
 
 def _arrays(values):

@@ -89,6 +89,11 @@ def _positions_of(argnums) -> tuple:
     return tuple(argnums) if isinstance(argnums, tuple | list) else (argnums,)
 
 
+def _for(argnums, values):
+    """``values``, one a position: all of them for a tuple ``argnums``, the only one for an int."""
+    return values if isinstance(argnums, tuple | list) else values[0]
+
+
 def value_and_grad(f, argnums=0, *, has_aux=False):
     """A function that returns ``f``'s value and its gradient with respect to the arguments at ``argnums``.
 
@@ -118,7 +123,7 @@ def value_and_grad(f, argnums=0, *, has_aux=False):
             raise GradientError("grad needs a function that returns a Tensor of one element: add .sum() or .mean()")
         gradients = run.shaped(run.pull([ones_like(y)]))
         y = y if run.nested else y.detach()
-        return (y, *aux) if has_aux else y, gradients if isinstance(argnums, tuple | list) else gradients[0]
+        return (y, *aux) if has_aux else y, _for(argnums, gradients)
 
     return wrapped
 
@@ -211,7 +216,7 @@ def jacobian(f, argnums=0):
                 else Tensor(np.zeros(y.shape + x.shape, y.dtype))
                 for i, x in enumerate(run.leaves)
             )
-            return shaped if isinstance(argnums, tuple | list) else shaped[0]
+            return _for(argnums, shaped)
 
         return tree_map(derivatives, run.value)
 

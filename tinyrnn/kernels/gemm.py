@@ -169,7 +169,7 @@ def _panel_product(a, a0, row_stride, k_stride, tiled, panel, p0, c, c0, c_strid
     width = _panel_width(panel)
     narrow = columns <= width // 2
     stored = width // 2 if narrow else width
-    tiles = (m + 5) // 6
+    tiles = (m + ROWS - 1) // ROWS
     for i in range(tiles):
         r0, r1 = m * i // tiles, m * (i + 1) // tiles  # tiles of nearly equal height: a low one wastes the pipeline
         rows, at_c = r1 - r0, c0 + r0 * c_stride
@@ -217,7 +217,7 @@ def _pack(b, k_stride, n_stride, n, k0, k1, p, out, o0):
 @jit
 def _pack_rows(a, a0, row_stride, k_stride, m, k, out):
     """Rows of A in tiles of up to 6, the rows of a tile side by side for each k."""
-    tiles = (m + 5) // 6
+    tiles = (m + ROWS - 1) // ROWS
     for i in range(tiles):
         r0, r1 = m * i // tiles, m * (i + 1) // tiles
         at = r0 * k
@@ -238,7 +238,7 @@ def _pack_panels(b, k_stride, n_stride, k, n, out, first, last):
 def multiply_packed(a, a0, a_stride, packed, c, c0, c_stride, m, k, n, accumulate):
     """C[m, n] (+)= A[m, k] @ B, ``a`` and ``c`` flat, ``packed`` from `packed_matrix`: the product of a recurrent loop."""
     width = _panel_width(packed)
-    edge = np.empty(6 * width, c.dtype)
+    edge = np.empty(ROWS * width, c.dtype)
     for k0 in range(0, k, BLOCK):
         kb = min(BLOCK, k - k0)
         add = accumulate or k0 > 0
@@ -253,7 +253,7 @@ def _product(a, a_row, a_k, b, b_k, b_n, c, k, n, m0, m1, p0, p1, accumulate):
     """Rows ``m0`` to ``m1`` and panels ``p0`` to ``p1`` of C (+)= A @ B."""
     width = _panel_width(c)
     tiled = a_k != 1
-    panels, edge = np.empty(min(BLOCK, k) * width * (p1 - p0), c.dtype), np.empty(6 * width, c.dtype)
+    panels, edge = np.empty(min(BLOCK, k) * width * (p1 - p0), c.dtype), np.empty(ROWS * width, c.dtype)
     tiles = np.empty(min(CHUNK, m1 - m0) * min(BLOCK, k) if tiled else 0, c.dtype)
     for k0 in range(0, k, BLOCK):
         kb = min(BLOCK, k - k0)

@@ -1,9 +1,9 @@
 """A compiled recurrence: a plan made into two Numba functions, and the op that runs them over time.
 
 Arrays of the loops, by the first letter of their names: S states over time (one step more than there are inputs), P streams of
-hoisted products, X bare inputs, C what the step closes over, K what the forward loop saves, Y and R scratch, W packed matrices;
-backward G and M gradients of the states (read and written), O gradients of the outputs, D gradients of streams, E factors of
-products over time and batch, A sums over time.
+hoisted products (or a table whose rows the ids I pick), X bare inputs, C what the step closes over, K what the forward loop
+saves, Y and R scratch, W packed matrices; backward G and M gradients of the states (read and written), O gradients of the
+outputs, D gradients of streams, E factors of products over time and batch, A sums over time.
 """
 
 import builtins
@@ -47,10 +47,11 @@ class Compiled:
     Args:
         trace: the recorded step.
         outputs: which states are returned over time.
+        tables: which streams are rows of a table, looked up in the loop.
     """
 
-    def __init__(self, trace, outputs):
-        self.outputs = outputs
+    def __init__(self, trace, outputs, tables):
+        self.outputs, self.tables = outputs, tables
         back = backward(trace, outputs)
         self.news, back = simplified(trace, back)
         self.dtype = trace.states[0].dtype
@@ -66,11 +67,13 @@ class Compiled:
 
     def _leaves(self):
         """What is in memory while a step runs forward."""
-        kinds = {"s": ("S", "old"), "p": ("P", "time"), "x": ("X", "time")}
+        kinds = {"s": ("S", "old"), "x": ("X", "time")}
         leaves = {}
         for (kind, i), v in self.inputs.items():
             if kind == "c":
                 leaves[v] = Place(f"C{i}", "batch" if v.rows else "one", v.width)
+            elif kind == "p":
+                leaves[v] = Place(f"P{i}", "table" if i in self.tables else "time", v.width)
             elif kind in kinds:
                 leaves[v] = Place(f"{kinds[kind][0]}{i}", kinds[kind][1], v.width)
         return leaves
@@ -102,12 +105,14 @@ class Compiled:
                 roots.append((root, self.sums[root]))
                 continue
             for v in order([root], _is_sum):
-                if v.op == "total" and v not in self.sums:
-                    self.sums[v] = Place(f"A{len(self.sums)}", "unit", v.width, True)
-                    roots.append((v.inputs[0], self.sums[v]))
-                elif v.op == "outer":
-                    for x in v.inputs:
-                        self._factor(x, forward, leaves, new_places, stream_of, roots)
+                for x in v.inputs if v.op == "outer" else ():
+                    self._factor(x, forward, leaves, new_places, stream_of, roots)
+        for v in order([r for r in self.closure.values() if not r.rows], _is_sum):
+            if v.op == "total" and v.inputs[0] in stream_of:  # it is kept for each step anyway
+                self.sums[v] = stream_of[v.inputs[0]]
+            elif v.op == "total":
+                self.sums[v] = Place(f"A{len(self.sums)}", "unit", v.width, True)
+                roots.append((v.inputs[0], self.sums[v]))
         self._save(forward, leaves, new_places, [v for v, _ in roots])
         self.sinks = roots
         self.leaves = leaves | new_places | self.saved
@@ -117,7 +122,7 @@ class Compiled:
         """A place over time for one side of a product over time and batch."""
         if x in self.factors:
             return
-        if x.rows and (x in leaves or x in new_places):
+        if x.rows and (x in leaves or x in new_places) and not (x in leaves and leaves[x].kind == "table"):
             self.factors[x] = leaves.get(x) or new_places[x]
         elif x in stream_of:
             self.factors[x] = stream_of[x]
@@ -218,31 +223,34 @@ def _rows_like(x, value, others):
     return broadcast_to(x, (*like.shape[:-1], value.width))
 
 
-def _looked_up(product, trace, xs):
-    """The rows of x @ W where x are rows of an embedding: the table is multiplied, if it is the smaller, and looked up in."""
-    operand, matrix = product.inputs
-    node = next((xs[i].node for i, n in enumerate(trace.xs) if trace.reader.values[n] is operand), None)
-    if node is None or node.op is not TABLE["embedding"] or product.attr or len(node.saved[0]) >= node.params["ids"].size:
-        return None
-    weight = next(t for t, v in trace.closure if v is matrix)
-    return embedding(node.params["ids"].reshape(-1), matmul(node.saved[0], weight))
+def lookups(trace, xs) -> dict:
+    """Streams x @ W where x are rows of an embedding, whose table is the smaller: stream -> (table, ids [T, B])."""
+    found = {}
+    for i, product in enumerate(trace.hoisted):
+        node = next((x.node for x, n in zip(xs, trace.xs, strict=True) if trace.reader.values[n] is product.inputs[0]), None)
+        if node is not None and node.op is TABLE["embedding"] and len(node.saved[0]) < node.params["ids"].size:
+            found[i] = node.saved[0], node.params["ids"]
+    return found
 
 
 class Runner:
-    """One call of a compiled recurrence: the arrays of both loops."""
+    """One call of a compiled recurrence: the arrays of both loops. ``looked_up`` is from `lookups`."""
 
-    def __init__(self, plan, trace, xs, init, reverse):
+    def __init__(self, plan, trace, xs, init, reverse, looked_up):
         self.plan, self.reverse = plan, bool(reverse)
+        self.ids = {f"I{i}": np.ascontiguousarray(ids, np.int64) for i, (_, ids) in looked_up.items()}
         self.T, self.B = xs[0].shape[:2]
         streams = {("x", i): x for i, x in enumerate(xs)}
         closure = {("c", i): t for i, (t, _) in enumerate(trace.closure)}
         env = {trace.reader.values[n]: reshape(x, (-1, x.shape[-1])) for n, x in zip(trace.xs, xs, strict=True)}
         env |= {v: t for t, v in trace.closure}
-        # Large products over all steps at once, on the ordinary tape.
-        for product, stream in zip(trace.hoisted, trace.streams, strict=True):
-            rows = _looked_up(product, trace, xs)
-            env[stream] = rows = evaluate(product, env) if rows is None else rows
-            streams[stream.attr] = reshape(rows, (self.T, self.B, rows.shape[-1]))
+        # Large products over all steps at once, on the ordinary tape; of a table, its rows are multiplied in their place.
+        for i, (product, stream) in enumerate(zip(trace.hoisted, trace.streams, strict=True)):
+            if i in looked_up:
+                streams[stream.attr] = evaluate(product, {**env, product.inputs[0]: looked_up[i][0]})
+            else:
+                env[stream] = rows = evaluate(product, env)
+                streams[stream.attr] = reshape(rows, (self.T, self.B, rows.shape[-1]))
         states = {("s", k): s for k, s in enumerate(init)}
         everything = streams | states | closure
         self.slots = [a for a in plan.inputs if a[0] in "pxc"] + [("s", k) for k in range(len(init))]
@@ -274,7 +282,7 @@ class Runner:
         """Call one loop in parts of the batch, one a thread."""
         T, B, plan = self.T, self.B, self.plan
         function = plan.functions()[which]
-        arrays = dict(memory)
+        arrays = memory | {name: ids.reshape(-1) for name, ids in self.ids.items()}
         for (matrix, turned), name in loop.packed.items():
             c = memory[f"C{matrix.attr[1]}"]
             arrays[name] = kernels.gemm.packed_matrix(c.T if turned else c)
@@ -307,7 +315,11 @@ class Runner:
                 memory[place.array] = np.zeros((B, place.width), plan.dtype)
         self._run(plan.backward_loop, 1, memory, {})
         found = {("s", k): memory[f"{'G' if T % 2 == 0 else 'M'}{k}"] for k in range(len(plan.widths))}
-        found |= {("p", i): memory[f"D{i}"] for i in plan.streams} | {("x", i): memory[f"DX{i}"] for i in plan.xs}
+        for i in plan.tables.intersection(plan.streams):
+            ids, table = self.ids[f"I{i}"], memory[f"P{i}"]
+            memory[f"T{i}"] = kernels.scatter.add_rows(memory[f"D{i}"].reshape(ids.size, -1), ids.reshape(-1), len(table))
+        found |= {("p", i): memory[f"{'T' if i in plan.tables else 'D'}{i}"] for i in plan.streams}
+        found |= {("x", i): memory[f"DX{i}"] for i in plan.xs}
         for i, root in plan.closure.items():
             found["c", i] = self._finish(root, memory)
         return [
@@ -323,6 +335,11 @@ class Runner:
             a = a[int(first) : int(first) + self.T]
         return a.reshape(-1, place.width)
 
+    def _total(self, place, memory):
+        """The sum over time and batch of what the loop wrote."""
+        table = memory.get(f"T{place.array[1:]}") if place.array.startswith("D") else None
+        return kernels.scatter.sum_rows(memory[place.array].reshape(-1, place.width) if table is None else table)
+
     def _finish(self, root, memory):
         """The gradient of what the step closes over, from the sums and factors that the loop left."""
         plan, done = self.plan, {}
@@ -331,7 +348,7 @@ class Runner:
         for v in order([root], _is_sum):
             xs = [done.get(x) for x in v.inputs]
             if v.op == "total":
-                done[v] = memory[plan.sums[v].array].sum(axis=0, keepdims=True)
+                done[v] = self._total(plan.sums[v], memory)[None]
             elif v.op == "outer":
                 a, g = (self._over_time(x, memory) for x in v.inputs)
                 done[v] = kernels.gemm.matmul(a.T, g)
@@ -356,7 +373,9 @@ class Runner:
         plan, T = self.plan, self.T
         given = dict(zip(self.slots, inputs, strict=True))
         fixed = {v: given[a] for a, v in plan.inputs.items() if a[0] == "c"}
-        over_time = {v: unstack(given[a]) for a, v in plan.inputs.items() if a[0] in "px"}
+        rows = {v: given[a] for a, v in plan.inputs.items() if a[0] in "px"}
+        rows |= {v: embedding(self.ids[f"I{v.attr[1]}"], x) for v, x in rows.items() if x.ndim == 2}
+        over_time = {v: unstack(x) for v, x in rows.items()}
         states = [given["s", k] for k in range(len(plan.widths))]
         columns = [None] * T
         for t in reversed(range(T)) if self.reverse else range(T):

@@ -32,9 +32,11 @@ class Place:
     add: bool = False
 
 
-# The first element of row b: {w} is the width, {s} the array's step in time (0 where every step overwrites the last).
+# The first element of row b: {w} is the width, {s} the array's step in time (0 where every step overwrites the last), {i} the
+# array of the ids by which rows of a table are looked up.
 _OFFSETS = {
     "time": "t * {s} + b * {w}",
+    "table": "{i}[t * B + b] * {w}",
     "old": "(t + back) * B * {w} + b * {w}",
     "new": "(t + 1 - back) * B * {w} + b * {w}",
     "batch": "b * {w}",
@@ -61,7 +63,7 @@ class Loop:
         self.sinks = {}
         for value, place in sinks:
             self.sinks.setdefault(value, []).append(place)
-        self.arrays, self.sizes, self.steps, self.scratch, self.packed = {}, {}, {}, {}, {}
+        self.arrays, self.sizes, self.steps, self.ids, self.scratch, self.packed = {}, {}, {}, {}, {}, {}
         self.values = order([v for v, _ in sinks], self.leaves.__contains__)
         self._schedule()
         self.lines = []
@@ -201,7 +203,7 @@ class Loop:
     def offset(self, place):
         """The name of the offset of row b in ``place``, defined once a pass over the rows."""
         step, text = self._offset(place)
-        name = f"o_{place.kind}_{step or self.size(place.width)}_{self.size(place.width)}"
+        name = f"o_{place.kind}_{step or self.ids.get(place.array) or self.size(place.width)}_{self.size(place.width)}"
         if name not in self.offsets:
             self.offsets.add(name)
             self.head.append(f"{name} = {text}")
@@ -210,7 +212,8 @@ class Loop:
     def _offset(self, place):
         """The name of the step in time of ``place``, if it has one, and the text of the offset of its row b."""
         step = self.steps.setdefault(place.array, f"s_{place.array}") if place.kind == "time" else ""
-        return step, _OFFSETS[place.kind].format(w=self.size(place.width), s=step)
+        ids = self.ids.setdefault(place.array, f"I{place.array[1:]}") if place.kind == "table" else ""
+        return step, _OFFSETS[place.kind].format(w=self.size(place.width), s=step, i=ids)
 
     def index(self, place, column, first):
         """The text of the index of a column of row b in ``place``."""
@@ -362,7 +365,7 @@ class Loop:
 
     def arguments(self) -> list:
         """Names of the arrays the function takes, in order."""
-        return [a for a in self.arrays if a not in self.scratch]
+        return [*[a for a in self.arrays if a not in self.scratch], *self.ids.values()]
 
     def numbers(self, time_steps) -> list:
         """What ``n`` holds: every size, and the step in time of every array (``time_steps``: by array)."""

@@ -117,10 +117,11 @@ def _compiled(step, xs, init, flags, reverse, outputs):
         raise TraceError("the arrays are on a GPU")
     wrapped = with_flags(step, init, flags[0] is not None, flags[1] is not None)
     trace = plan.trace(wrapped, [x.data[0] for x in streams], [s.data for s in init])
-    key = plan.signature(trace), outputs, dtype
+    looked_up = compiled.lookups(trace, streams)
+    key = plan.signature(trace), outputs, dtype, frozenset(looked_up)
     if key not in _plans:
-        _plans[key] = compiled.Compiled(trace, outputs)
-    found = compiled.Runner(_plans[key], trace, streams, init, reverse)()
+        _plans[key] = compiled.Compiled(trace, outputs, frozenset(looked_up))
+    found = compiled.Runner(_plans[key], trace, streams, init, reverse, looked_up)()
     return found[: len(outputs)], found[len(outputs) :]
 
 

@@ -216,16 +216,19 @@ def _pack(b, k_stride, n_stride, n, k0, k1, p, out, o0):
 
 @jit
 def _pack_rows(a, a0, row_stride, k_stride, m, k, out):
-    """Rows of A in tiles of up to 6, the rows of a tile side by side for each k."""
-    tiles = (m + ROWS - 1) // ROWS
+    """Rows of A in tiles of up to 6, the rows of a tile side by side for each k; ``out`` has room for one vector more."""
+    tiles, vector = (m + ROWS - 1) // ROWS, _panel_width(a) // VECTORS
     for i in range(tiles):
         r0, r1 = m * i // tiles, m * (i + 1) // tiles
         at = r0 * k
         for kk in range(k):
             source = a0 + r0 * row_stride + kk * k_stride
-            for r in range(r1 - r0):
-                out[at] = a[source + r * row_stride]
-                at += 1
+            if row_stride == 1 and vector >= ROWS and source + vector <= a.size:  # what is too much is written over next
+                _copy_vector(_at(out, at), _at(a, source))
+            else:
+                for r in range(r1 - r0):
+                    out[at + r] = a[source + r * row_stride]
+            at += r1 - r0
 
 
 @jit
@@ -254,7 +257,7 @@ def _product(a, a_row, a_k, b, b_k, b_n, c, k, n, m0, m1, p0, p1, accumulate):
     width = _panel_width(c)
     tiled = a_k != 1
     panels, edge = np.empty(min(BLOCK, k) * width * (p1 - p0), c.dtype), np.empty(ROWS * width, c.dtype)
-    tiles = np.empty(min(CHUNK, m1 - m0) * min(BLOCK, k) if tiled else 0, c.dtype)
+    tiles = np.empty(min(CHUNK, m1 - m0) * min(BLOCK, k) + width if tiled else 0, c.dtype)
     for k0 in range(0, k, BLOCK):
         kb = min(BLOCK, k - k0)
         add = accumulate or k0 > 0

@@ -315,7 +315,7 @@ def test_module_lists_saves_and_loads():
 
 
 def test_layers():
-    x = tr.tensor(rng.standard_normal((2, 3, I)))
+    x = tr.tensor(np.random.default_rng(1).standard_normal((2, 3, I)))
     assert tr.Linear(I, 2, dtype="float64")(x).shape == (2, 3, 2)
     assert tr.Linear(I, 2, bias=False, dtype="float64")(x).shape == (2, 3, 2)
     y = tr.LayerNorm(I, dtype="float64")(x).numpy()

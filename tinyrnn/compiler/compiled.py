@@ -217,6 +217,11 @@ def evaluate(value, env):
     return env[value]
 
 
+def rows_of(value, env, like):
+    """`evaluate` for every sequence of the batch: in the shape of ``like``."""
+    return broadcast_to(evaluate(value, env), like.shape)
+
+
 def _rows_like(x, value, others):
     """``x`` as wide and as high as a part of a concatenation must be."""
     like = next(o for o in others if isinstance(o, Tensor))
@@ -381,7 +386,7 @@ class Runner:
         for t in reversed(range(T)) if self.reverse else range(T):
             env = fixed | {v: xs[t] for v, xs in over_time.items()}
             env |= {v: states[a[1]] for a, v in plan.inputs.items() if a[0] == "s"}
-            states = [broadcast_to(evaluate(v, env), s.shape) for v, s in zip(plan.news, states, strict=True)]
+            states = [rows_of(v, env, s) for v, s in zip(plan.news, states, strict=True)]
             columns[t] = states
         return [stack([c[k] for c in columns]) for k in plan.outputs] + states
 

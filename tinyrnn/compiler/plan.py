@@ -38,8 +38,8 @@ class Trace:
     closure: list = field(default_factory=list)  # (Tensor, Value)
 
 
-def trace(step, xs, states) -> Trace:
-    """Run ``step`` once on templates: arrays ``[B, F]`` for x (a list of them) and the states.
+def trace(step, xs, states, hoist=True) -> Trace:
+    """Run ``step((x, ...), *states)`` once on templates, arrays ``[B, F]``; ``hoist`` what depends on x alone.
 
     Raises:
         TraceError: the step cannot be a loop; the message says why.
@@ -48,9 +48,9 @@ def trace(step, xs, states) -> Trace:
     leaves = [Tensor(a) for a in (*xs, *states)]
     for t in leaves:
         t.requires_grad = True
-    x, old = leaves[0] if len(xs) == 1 else tuple(leaves[: len(xs)]), leaves[len(xs) :]
+    old = leaves[len(xs) :]
     with tracing():
-        new = next_states(step, x, old)
+        new = next_states(step, tuple(leaves[: len(xs)]), old)
     if any(n.dtype != o.dtype for n, o in zip(new, old, strict=True)):
         raise TraceError("a state changes its dtype")
     out = Trace([], [t.node for t in new], [t.node for t in old], [t.node for t in leaves[: len(xs)]], None)
@@ -72,7 +72,8 @@ def trace(step, xs, states) -> Trace:
     out.news = [reader.read(t) for t in new]
     if any(v.op in ("total", "outer", "turned") for v in order(out.news)):
         raise TraceError("the step mixes the sequences of a batch")
-    _hoist(out)
+    if hoist:
+        _hoist(out)
     return out
 
 
@@ -103,16 +104,22 @@ def _closure_value(tensor, batch, i):
 
 def _hoist(out):
     """Turn products that depend on x alone into streams."""
-    by_state = set()
-    for v in order(out.news):
-        if (v.op == "input" and v.attr[0] == "s") or any(x in by_state for x in v.inputs):
-            by_state.add(v)
+    by_state = depending_on_states(out)
     for v in order(out.news):
         if v.op == "matmul" and v not in by_state and not any(_batch_constant(u) for u in order([v])):
             product = Value(v.op, v.inputs, v.width, True, v.attr)
             v.op, v.inputs, v.attr = "input", (), ("p", len(out.hoisted))
             out.hoisted.append(product)
             out.streams.append(v)
+
+
+def depending_on_states(out: Trace) -> set:
+    """The values of the step that depend on its states."""
+    found = set()
+    for v in order(out.news):
+        if (v.op == "input" and v.attr[0] == "s") or any(x in found for x in v.inputs):
+            found.add(v)
+    return found
 
 
 def _batch_constant(v):

@@ -41,21 +41,27 @@ def scan(step, xs, init, *, mask=None, resets=None, reverse=False, return_states
     Raises:
         ShapeError: ``step`` returned another number of states, or a state changed shape; mask or resets do not fit.
     """
-    xs, single = as_tensor(xs), isinstance(init, Tensor)
+    several, single = isinstance(xs, tuple), isinstance(init, Tensor)
+    given = [as_tensor(x) for x in xs] if several else [as_tensor(xs)]
     init = (init,) if single else tuple(as_tensor(s) for s in init)
-    if xs.ndim < 2 or not xs.shape[0]:
-        raise ShapeError(f"scan: xs {list(xs.shape)} has no time steps: it must be [T, B, ...] with T of at least 1")
-    flags = [_flags(name, values, xs) for name, values in (("mask", mask), ("resets", resets))]
+    shape = given[0].shape
+    if len(shape) < 2 or not shape[0]:
+        raise ShapeError(f"scan: xs {list(shape)} has no time steps: it must be [T, B, ...] with T of at least 1")
+    if any(x.shape[:2] != shape[:2] for x in given):
+        raise ShapeError(f"scan: xs {', '.join(str(list(x.shape)) for x in given)} differ in time or batch, the first two axes")
+    flags = [_flags(name, values, given[0]) for name, values in (("mask", mask), ("resets", resets))]
+    streams = [*given, *[f for f in flags if f is not None]]
+    inner = _inner(step, init, len(given) if several else 0, flags[0] is not None, flags[1] is not None)
     outputs = tuple(range(len(init))) if return_states else (0,)
     found = None
     if compile is None:  # a single step, as in generation, costs less than its recording
-        compile = xs.shape[0] > 1 and os.environ.get("TINYRNN_COMPILE") != "0"
+        compile = shape[0] > 1 and os.environ.get("TINYRNN_COMPILE") != "0"
     if compile:
         try:
-            found = _compiled(step, xs, init, flags, reverse, outputs)
+            found = _compiled(inner, streams, init, reverse, outputs)
         except TraceError as error:
             _warn_once(step, error)
-    columns, final = found or _eager(step, xs, init, flags, reverse, outputs)
+    columns, final = found or _eager(inner, streams, init, reverse, outputs)
     return tuple(columns) if return_states else columns[0], final[0] if single else tuple(final)
 
 
@@ -70,30 +76,28 @@ def _flags(name, values, xs):
     return Tensor(to_device((data != 0).astype(dtype)[:, :, None], xs.device))
 
 
-def with_flags(step, init, masked, reset):
-    """``step`` of ``(x, [live], [fresh])``: states return to ``init`` where fresh, and are carried on where not live."""
-    if not (masked or reset):
-        return step
+def _inner(step, init, several, masked, reset):
+    """``step`` as a function of one tuple ``(x..., [live], [fresh])``, of which the first ``several`` are a tuple for ``step``.
 
-    def wrapped(xs, *states):
-        x, *flags = xs
+    States return to ``init`` where fresh, and are carried on where not live.
+    """
+
+    def inner(xs, *states):
         if reset:
-            states = tuple(where(flags[-1], s0, s) for s0, s in zip(init, states, strict=True))
-        new = plan.next_states(step, x, states)
-        return tuple(where(flags[0], n, s) for n, s in zip(new, states, strict=True)) if masked else new
+            states = tuple(where(xs[-1], s0, s) for s0, s in zip(init, states, strict=True))
+        new = plan.next_states(step, xs[:several] if several else xs[0], states)
+        live = xs[several or 1] if masked else None
+        return tuple(where(live, n, s) for n, s in zip(new, states, strict=True)) if masked else new
 
-    return wrapped
+    return inner
 
 
-def _eager(step, xs, init, flags, reverse, outputs):
+def _eager(step, streams, init, reverse, outputs):
     """The plain loop: the reference of the compiled one."""
-    step = with_flags(step, init, flags[0] is not None, flags[1] is not None)
-    streams = [unstack(x) for x in (xs, *flags) if x is not None]
-    T, states = xs.shape[0], init
-    over_time = [None] * T
-    for t in reversed(range(T)) if reverse else range(T):
-        x = streams[0][t] if len(streams) == 1 else tuple(x[t] for x in streams)
-        states = over_time[t] = plan.next_states(step, x, states)
+    steps, states = list(zip(*map(unstack, streams), strict=True)), init
+    over_time = [None] * len(steps)
+    for t in reversed(range(len(steps))) if reverse else range(len(steps)):
+        states = over_time[t] = step(steps[t], *states)
     return [stack([column[k] for column in over_time]) for k in outputs], states
 
 
@@ -101,22 +105,19 @@ _plans = {}  # what makes two steps the same program: the program
 _warned = set()
 
 
-def _compiled(step, xs, init, flags, reverse, outputs):
+def _compiled(step, streams, init, reverse, outputs):
     """The same by compiled loops; raises `TraceError` where that cannot be."""
     from . import compiled  # and Numba with it
 
-    streams = [x for x in (xs, *flags) if x is not None]
-    dtype = xs.dtype
-    if dtype.char not in "fd" or any(s.dtype != dtype for s in init):
-        raise TraceError(
-            f"inputs and states are {', '.join(sorted({str(t.dtype) for t in (xs, *init)}))}: one of float32, float64 is needed"
-        )
-    if any(s.ndim != 2 or s.shape[0] != xs.shape[1] for s in init) or xs.ndim != 3 or not xs.size:
+    dtype, batch = streams[0].dtype, streams[0].shape[1]
+    if dtype.char not in "fd" or any(t.dtype != dtype for t in (*streams, *init)):
+        found = ", ".join(sorted({str(t.dtype) for t in (*streams, *init)}))
+        raise TraceError(f"inputs and states are {found}: one of float32, float64 is needed")
+    if any(s.ndim != 2 or s.shape[0] != batch for s in init) or any(x.ndim != 3 or not x.size for x in streams):
         raise TraceError("inputs are not [T, B, F] or states not [B, H]")
-    if any(t.device != "cpu" for t in (xs, *init)):
+    if any(t.device != "cpu" for t in (*streams, *init)):
         raise TraceError("the arrays are on a GPU")
-    wrapped = with_flags(step, init, flags[0] is not None, flags[1] is not None)
-    trace = plan.trace(wrapped, [x.data[0] for x in streams], [s.data for s in init])
+    trace = plan.trace(step, [x.data[0] for x in streams], [s.data for s in init])
     looked_up = compiled.lookups(trace, streams)
     key = plan.signature(trace), outputs, dtype, frozenset(looked_up)
     if key not in _plans:

@@ -6,6 +6,7 @@ again from its key, in any order and by any number of threads. Keys come from a 
 
 import numpy as np
 
+from . import threads
 from .arrays import array_module
 from .jit import jit
 
@@ -25,9 +26,9 @@ def _uniform(key, out):
 
 
 @jit
-def _dropout(x, key, threshold, scale, out):
+def _dropout(x, key, threshold, scale, out, first, last):
     zero = x.dtype.type(0)
-    for i in range(x.size):
+    for i in range(first, last):
         out[i] = x[i] * scale if (_bits(key, i) >> np.uint64(32)) >= threshold else zero
 
 
@@ -44,7 +45,9 @@ def dropout(x, p: float, key: int):
     if xp is np and x.dtype.char in "fd":
         out = np.empty(x.shape, x.dtype)
         scale = x.dtype.type(1 / (1 - p))
-        _dropout(np.ascontiguousarray(x).reshape(-1), np.uint64(key), np.uint64(int(p * 2**32)), scale, out.reshape(-1))
+        settings = np.uint64(key), np.uint64(int(p * 2**32)), scale
+        flat, target = np.ascontiguousarray(x).reshape(-1), out.reshape(-1)
+        threads.split(x.size, lambda first, last: _dropout(flat, *settings, target, first, last), at_least=4)
         return out
     keep = uniform(key, x.size).reshape(x.shape) >= p
     return x * xp.asarray(keep, x.dtype) / (1 - p)

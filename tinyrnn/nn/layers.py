@@ -3,7 +3,7 @@
 import numpy as np
 
 from ..autograd import tensor
-from ..functional import dropout, embedding, layer_norm, linear
+from ..functional import dropout, embedding, layer_norm, linear, ones
 from ..kernels.generator import Generator
 from . import init as inits
 from .module import Module
@@ -40,14 +40,21 @@ class Embedding(Module):
 
 
 class Dropout(Module):
-    """Dropout with probability ``p`` while training, the identity otherwise."""
+    """Dropout with probability ``p`` while training, the identity otherwise.
 
-    def __init__(self, p=0.5, *, generator=None):
-        self.p, self.generator = p, generator or Generator()
+    ``variational``: what is dropped is the same along the first axis, time (Gal & Ghahramani 2016).
+    """
+
+    def __init__(self, p=0.5, *, variational=False, generator=None):
+        self.p, self.variational, self.generator = p, variational, generator or Generator()
 
     def forward(self, x):
         """Any shape."""
-        return dropout(x, self.p, generator=self.generator) if self.training and self.p else x
+        if not (self.training and self.p):
+            return x
+        if self.variational:
+            return x * dropout(ones(x.shape[1:], dtype=x.dtype, device=x.device), self.p, generator=self.generator)
+        return dropout(x, self.p, generator=self.generator)
 
 
 class LayerNorm(Module):

@@ -7,6 +7,7 @@ from ..kernels.generator import Generator
 from ..plugins import check_options, get_cell
 from .layers import Dropout
 from .module import Module
+from .regularise import Regulariser
 
 
 class RNN(Module):
@@ -20,6 +21,8 @@ class RNN(Module):
         bidirectional: each layer runs forward and backward in time and joins both outputs, width ``2 * hidden_size``
             (Schuster & Paliwal 1997).
         dropout: probability of dropping an output between layers while training (Zaremba et al. 2014).
+        recurrent_dropout, weight_drop, zoneout: of each layer while training, for any cell; see `Regulariser`.
+        variational: both dropouts drop the same elements at every step of a sequence.
         dtype: ``"float32"`` or ``"float64"``.
         seed: of the initial weights and of dropout; None takes a new one.
         generator: a `Generator` in place of ``seed``.
@@ -38,6 +41,10 @@ class RNN(Module):
         num_layers=1,
         bidirectional=False,
         dropout=0.0,
+        recurrent_dropout=0.0,
+        weight_drop=0.0,
+        zoneout=0.0,
+        variational=False,
         dtype="float32",
         seed=None,
         generator=None,
@@ -57,7 +64,9 @@ class RNN(Module):
             for _ in range(self.directions):
                 self.cells.append(cell_class(size, hidden_size, dtype=dtype, generator=generator, **options))
         self.output_size = self.cells[-1].output_size * self.directions
-        self.dropout = Dropout(dropout, generator=generator)
+        self.dropout = Dropout(dropout, variational=variational, generator=generator)
+        rates = dict(recurrent_dropout=recurrent_dropout, weight_drop=weight_drop, zoneout=zoneout, variational=variational)
+        self.regulariser = Regulariser(cell_class.states, generator=generator, **rates)
         self.compile = compile
 
     def initial_state(self, batch_size) -> list:
@@ -89,7 +98,8 @@ class RNN(Module):
             for direction in range(self.directions):
                 i = layer * self.directions + direction
                 flags = dict(mask=mask, resets=resets, reverse=direction == 1, compile=None if self.compile else False)
-                y, states = scan(self.cells[i].step, xs, init[i], **flags)
+                step, streams = self.regulariser(self.cells[i].step, xs, init[i])
+                y, states = scan(step, streams, init[i], **flags)
                 ys.append(y)
                 final.append(states)
             xs = ys[0] if self.directions == 1 else concat(ys, axis=-1)

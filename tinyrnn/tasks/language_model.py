@@ -22,7 +22,9 @@ class LanguageModel(Module):
 
     Args:
         vocabulary: a `Vocabulary`.
-        cell, cell_options, hidden, layers, dropout: of the `RNN`; dropout also falls on the embedding and the last output.
+        cell, cell_options, hidden, layers: of the `RNN`.
+        dropout, recurrent_dropout, weight_drop, zoneout, variational: of the `RNN`; dropout also falls on the embedding and the
+            last output.
         embed: width of the embedding.
         tie: the output layer uses the embedding's weights (Press & Wolf 2017); then ``embed`` must equal ``hidden``.
     """
@@ -37,12 +39,23 @@ class LanguageModel(Module):
         layers=1,
         embed,
         dropout=0.0,
+        recurrent_dropout=0.0,
+        weight_drop=0.0,
+        zoneout=0.0,
+        variational=False,
         tie=False,
         dtype="float32",
         seed=0,
     ):
         if tie and embed != hidden:
             raise InputError(f"--tie shares the embedding with the output: --embed {embed} must equal --hidden {hidden}")
+        rates = dict(
+            dropout=dropout,
+            recurrent_dropout=recurrent_dropout,
+            weight_drop=weight_drop,
+            zoneout=zoneout,
+            variational=variational,
+        )
         self.vocabulary = vocabulary
         self.settings = dict(
             cell=cell,
@@ -50,16 +63,16 @@ class LanguageModel(Module):
             hidden=hidden,
             layers=layers,
             embed=embed,
-            dropout=dropout,
             tie=tie,
             dtype=dtype,
+            **rates,
         )
         self.generator = Generator(seed)
         shared = {"dtype": dtype, "generator": self.generator}
         self.embedding = Embedding(len(vocabulary), embed, **shared)
-        self.rnn = RNN(cell, embed, hidden, num_layers=layers, dropout=dropout, cell_options=cell_options, **shared)
+        self.rnn = RNN(cell, embed, hidden, num_layers=layers, cell_options=cell_options, **rates, **shared)
         self.output = Linear(self.rnn.output_size, len(vocabulary), weight=self.embedding.weight if tie else None, **shared)
-        self.dropout = Dropout(dropout, generator=self.generator)
+        self.dropout = Dropout(dropout, variational=variational, generator=self.generator)
         self.tie = tie
 
     def forward(self, ids, states=None):
@@ -194,10 +207,12 @@ def build(options: dict, sources) -> tuple[LanguageModeling, corpora.Corpus]:
         train, val = corpus.tokens, _validation_file(options, corpus.vocabulary)
     else:
         train, val = corpus.split(options["val_fraction"])
-    sizes = {k: options[k] for k in ("cell", "hidden", "layers", "embed", "dropout", "tie", "dtype", "seed")}
-    model = LanguageModel(corpus.vocabulary, cell_options=cell_options, **sizes)
+    model = LanguageModel(corpus.vocabulary, cell_options=cell_options, **{k: options[k] for k in _MODEL if k in options})
     shape = {k: options[k] for k in ("batch_size", "seq_len", "seed")}
     return LanguageModeling(model, train, val, **shape), corpus
+
+
+_MODEL = "cell hidden layers embed dropout recurrent_dropout weight_drop zoneout variational tie dtype seed".split()
 
 
 def _corpus(options, sources):

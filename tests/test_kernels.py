@@ -1,5 +1,7 @@
 """Kernels against their plain references, and what they promise about accuracy, order and caching."""
 
+import os
+import re
 import subprocess
 import sys
 import warnings
@@ -9,7 +11,7 @@ import numpy as np
 import pytest
 
 import tinyrnn as tr
-from tinyrnn.kernels import jit, pointwise, random, rows, scalar_math, scatter, updates
+from tinyrnn.kernels import jit, notice, pointwise, random, rows, scalar_math, scatter, updates
 
 rng = np.random.default_rng(0)
 
@@ -130,8 +132,6 @@ USE_KERNEL = "import tinyrnn as tr; print(tr.sigmoid(tr.tensor([0.0])).item())"
 
 
 def run_python(code, cache):
-    import os
-
     environment = {**os.environ, "TINYRNN_CACHE": str(cache)}
     return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)
 
@@ -159,6 +159,45 @@ def test_a_cache_that_cannot_be_made_is_survived(tmp_path):
     blocked.write_text("in the way")
     result = run_python(USE_KERNEL, blocked / "cache")
     assert result.stdout == "0.5\n" and result.stderr.count("Warning") == 1
+
+
+def test_a_full_disk_is_survived(tmp_path):
+    pytest.importorskip("resource")
+    limit = "import resource, signal; resource.setrlimit(resource.RLIMIT_FSIZE, (9000, 9000)); "
+    result = run_python(limit + USE_KERNEL, tmp_path)
+    assert result.stdout == "0.5\n" and result.stderr.count("Warning") == 1 and "not writable" in result.stderr
+    assert run_python(USE_KERNEL, tmp_path).stdout == "0.5\n"
+
+
+def test_processes_that_fill_the_cache_together(tmp_path):
+    environment = {**os.environ, "TINYRNN_CACHE": str(tmp_path)}
+    command = [sys.executable, "-W", "error", "-c", USE_KERNEL]
+    pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    together = [subprocess.Popen(command, env=environment, **pipes) for _ in range(3)]
+    for process in together:
+        out, err = process.communicate(timeout=120)
+        assert out == "0.5\n" and "Warning" not in err
+
+
+def test_what_compiles_for_long_is_announced_in_one_line(monkeypatch, capsys):
+    monkeypatch.setattr(notice, "PATIENCE", 0.0)
+
+    def inner(x):
+        return x + 1
+
+    def outer(x):
+        return f(x) * 2
+
+    f, g = numba.njit(inner), numba.njit(outer)
+    assert g(1) == 4  # inner is compiled inside of outer
+    assert re.fullmatch(r"compiling outer, once: \d+\.\d s\n", capsys.readouterr().err)
+    with notice.compiling("cell"):
+        f(1.0), g(1.0)
+    assert re.fullmatch(r"compiling cell, once: \d+\.\d s\n", capsys.readouterr().err)
+    f(1), g(1.0)
+    monkeypatch.setattr(notice, "PATIENCE", 100.0)
+    g(1j)
+    assert capsys.readouterr().err == ""
 
 
 def test_generated_source_is_repaired_if_someone_changed_it(tmp_path, monkeypatch):

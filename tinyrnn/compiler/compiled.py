@@ -175,9 +175,13 @@ class Compiled:
         lines += [f"load{k}, store{k} = access({k})" for k in range(scopes)]
         return "\n".join([*lines, "", "", *[f"@jit\n{loop.source()}\n\n" for loop in loops]])
 
-    def functions(self):
-        """The two functions, compiled on first call and cached on disk."""
-        return _load(self.source)
+    def prepare(self, name, both):
+        """Compile the functions of the loops, the second only if ``both``, or load them from the cache."""
+        self.functions = _load(self.source)
+        if not all(f.signatures for f in self.functions[: 1 + both]):
+            with kernels.notice.compiling(name):
+                for function, loop in list(zip(self.functions, (self.forward_loop, self.backward_loop), strict=True))[: 1 + both]:
+                    function.compile(loop.signature(self.dtype))
 
 
 @functools.cache
@@ -261,11 +265,12 @@ class Runner:
         self.slots = [a for a in plan.inputs if a[0] in "pxc"] + [("s", k) for k in range(len(init))]
         self.inputs = [everything[a] for a in self.slots]
 
-    def __call__(self):
-        """``(outputs over time..., final states...)`` as tensors."""
+    def __call__(self, name):
+        """``(outputs over time..., final states...)`` as tensors; what has to be compiled is announced as ``name``."""
         keep_freed_memory()
         arrays = [np.ascontiguousarray(x.data, self.plan.dtype) for x in self.inputs]
         keep = is_recording() and any(x.requires_grad for x in self.inputs)
+        self.plan.prepare(name, both=keep)
         outs, memory = self._forward(dict(zip(self.slots, arrays, strict=True)), keep)
         return record(_scan, tuple(self.inputs), {"runner": self, "memory": memory}, tuple(outs))
 
@@ -286,7 +291,7 @@ class Runner:
     def _run(self, loop, which, memory, still):
         """Call one loop in parts of the batch, one a thread."""
         T, B, plan = self.T, self.B, self.plan
-        function = plan.functions()[which]
+        function = plan.functions[which]
         arrays = memory | {name: ids.reshape(-1) for name, ids in self.ids.items()}
         for (matrix, turned), name in loop.packed.items():
             c = memory[f"C{matrix.attr[1]}"]

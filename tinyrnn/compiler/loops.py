@@ -10,6 +10,7 @@ import itertools
 import re
 from dataclasses import dataclass
 
+import numba
 import numpy as np
 
 from ..autograd.tape import TABLE
@@ -366,6 +367,11 @@ class Loop:
     def arguments(self) -> list:
         """Names of the arrays the function takes, in order."""
         return [*[a for a in self.arrays if a not in self.scratch], *self.ids.values()]
+
+    def signature(self, dtype) -> tuple:
+        """Numba's types of the function's arguments."""
+        flat = [numba.from_dtype(np.dtype(np.int64 if a in self.ids.values() else dtype))[::1] for a in self.arguments()]
+        return (*[numba.int64] * 4, numba.boolean, numba.int64[::1], *flat)
 
     def numbers(self, time_steps) -> list:
         """What ``n`` holds: every size, and the step in time of every array (``time_steps``: by array)."""

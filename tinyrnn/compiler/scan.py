@@ -58,7 +58,7 @@ def scan(step, xs, init, *, mask=None, resets=None, reverse=False, return_states
         compile = shape[0] > 1 and os.environ.get("TINYRNN_COMPILE") != "0"
     if compile:
         try:
-            found = _compiled(inner, streams, init, reverse, outputs)
+            found = _compiled(inner, streams, init, reverse, outputs, _name(step).removesuffix(".step").rpartition(".")[2].lower())
         except TraceError as error:
             _warn_once(step, error)
     columns, final = found or _eager(inner, streams, init, reverse, outputs)
@@ -105,7 +105,11 @@ _plans = {}  # what makes two steps the same program: the program
 _warned = set()
 
 
-def _compiled(step, streams, init, reverse, outputs):
+def _name(step):
+    return getattr(step, "__qualname__", repr(step))
+
+
+def _compiled(step, streams, init, reverse, outputs, name):
     """The same by compiled loops; raises `TraceError` where that cannot be."""
     from . import compiled  # and Numba with it
 
@@ -122,12 +126,12 @@ def _compiled(step, streams, init, reverse, outputs):
     key = plan.signature(trace), outputs, dtype, frozenset(looked_up)
     if key not in _plans:
         _plans[key] = compiled.Compiled(trace, outputs, frozenset(looked_up))
-    found = compiled.Runner(_plans[key], trace, streams, init, reverse, looked_up)()
+    found = compiled.Runner(_plans[key], trace, streams, init, reverse, looked_up)(name)
     return found[: len(outputs)], found[len(outputs) :]
 
 
 def _warn_once(step, error):
-    key = getattr(step, "__qualname__", repr(step)), str(error)
+    key = _name(step), str(error)
     if key not in _warned:
         _warned.add(key)
         warnings.warn(f"{key[0]} runs eagerly: {error}", CompileWarning, stacklevel=3)

@@ -14,6 +14,7 @@ from pathlib import Path
 import numba
 from numba.core import caching
 
+from . import notice  # noqa: F401  from its import on, what compiles for long is announced
 from .files import cache_folder, replace_file, temporary_folder
 
 # No "nnan" and "ninf": a NaN loss has to stay visible. "reassoc" lets LLVM vectorise sums. error_model="numpy" takes the

@@ -5,7 +5,6 @@ Masks are functions of the generator's keys and of positions: equal for any numb
 
 from ..autograd import Tensor, where
 from ..compiler.plan import next_states
-from ..compiler.products import RecurrentProducts
 from ..errors import InputError, TraceError
 from ..functional import dropout, ones
 from ..kernels.generator import Generator
@@ -54,6 +53,7 @@ class Regulariser(Module):
             new = dropped(x, masks[: len(drops)], states) if dropped else next_states(step, x, states)
             return zoned(masks[len(drops) :], new, states) if zoned else new
 
+        regularised.__qualname__ = step.__qualname__
         return regularised, (xs, *drops, *zones)
 
     def _mask(self, shape, xs, p):
@@ -64,6 +64,8 @@ class Regulariser(Module):
         p, (T, B) = self.recurrent_dropout, xs.shape[:2]
         if not (self.training and (p or self.weight_drop)):
             return None, []
+        from ..compiler.products import RecurrentProducts  # and Numba with it
+
         try:
             products = RecurrentProducts(step, xs[0], init)
         except TraceError as error:

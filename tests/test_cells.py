@@ -6,6 +6,7 @@ import pytest
 import tinyrnn as tr
 from tinyrnn import plugins
 from tinyrnn.nn import init as inits
+from tinyrnn.testing import set_parameters
 
 rng = np.random.default_rng(0)
 T, B, I, H = 4, 3, 5, 4
@@ -46,15 +47,6 @@ def test_gradients_by_finite_differences(name, options, special):
 
     first = [0.5 * rng.standard_normal(s.shape) for s in init]
     tr.check_grad(f, rng.standard_normal((T, B, I)), *first, *[p.numpy() for p in parameters.values()], order=1)
-
-
-def set_parameters(module, values):
-    """Put tensors in the place of parameters, by name."""
-    for name, value in values.items():
-        owner, *path = module, *name.split(".")
-        for part in path[:-1]:
-            owner = owner[int(part)] if part.isdigit() else getattr(owner, part)
-        setattr(owner, path[-1], value)
 
 
 # ------------------------------------------------------------------ PyTorch

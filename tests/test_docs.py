@@ -71,7 +71,7 @@ def test_examples_run(name, arguments, said):
     )
     assert done.returncode == 0, done.stderr
     assert said in done.stdout
-    assert done.stderr == ""
+    assert [line for line in done.stderr.splitlines() if not line.startswith("compiling ")] == []
 
 
 def test_the_training_loop_stays_a_lesson():

@@ -5,6 +5,7 @@ import threading
 import numpy as np
 import pytest
 
+import tinyrnn as tr
 from tinyrnn.kernels import gemm, threads
 
 rng = np.random.default_rng(4)
@@ -145,6 +146,24 @@ def test_blas_gets_its_threads_back():
             raise KeyError(threads.blas_threads())
         with threads.alone():
             assert threads.blas_threads() == 1
+        assert threads.blas_threads() == 2
+    finally:
+        threads.set_blas_threads(before)
+
+
+def test_blas_has_one_thread_inside_of_a_compiled_recurrence(monkeypatch):
+    if threads.blas_threads() is None:
+        pytest.skip("this BLAS does not tell its threads")
+    seen, before = [], threads.blas_threads()
+    threads.set_blas_threads(2)
+    split = threads.split
+    monkeypatch.setattr(threads, "split", lambda *a, **k: (seen.append(threads.blas_threads()), split(*a, **k))[1])
+    try:
+        rnn = tr.RNN("rnn", 3, 4, seed=0)
+        rnn(tr.ones((5, 2, 3), dtype="float32"))[0].sum().backward()
+        assert seen and set(seen) == {1} and threads.blas_threads() == 2
+        with pytest.raises(ZeroDivisionError), threads.alone(), threads.alone():
+            1 / 0  # noqa: B018
         assert threads.blas_threads() == 2
     finally:
         threads.set_blas_threads(before)

@@ -1,10 +1,14 @@
 """Optimisers against PyTorch, clipping, schedules."""
 
+import gc
+import tracemalloc
+
 import numpy as np
 import pytest
 
 import tinyrnn as tr
 from tinyrnn import optim
+from tinyrnn.kernels import threads
 
 SETTINGS = [
     ("SGD", {"lr": 0.1}),
@@ -113,3 +117,77 @@ def test_unknown_names_and_empty_parameters():
         optim.Adam([])
     with pytest.raises(tr.InputError, match="negative"):
         optim.Adam([tr.tensor(1.0, requires_grad=True)], lr=-1)
+
+
+def several(*dtypes):
+    parameters = [tr.tensor(np.arange(1.0, 4.0) * (i + 1), d, requires_grad=True) for i, d in enumerate(dtypes)]
+    for p in parameters:
+        (p**2).sum().backward()
+    return parameters
+
+
+@pytest.mark.parametrize("dtypes", [("float64", "float64"), ("float32", "float64", "float32")])
+def test_clipping_in_the_step_equals_clipping_before_it(dtypes):
+    one, two = several(*dtypes), several(*dtypes)
+    norm = optim.Adam(one, 0.1).step(max_norm=0.5)
+    assert norm == pytest.approx(tr.clip_grad_norm(two, 0.5))
+    optim.Adam(two, 0.1).step()
+    for p, q in zip(one, two, strict=True):
+        np.testing.assert_allclose(p.numpy(), q.numpy(), rtol=1e-6)
+
+
+def test_parameters_without_a_gradient_stay_and_views_are_kept():
+    p, q, r = several(*["float32"] * 3)
+    optimizer = optim.Adam([p, q, r], 0.1)
+    q.grad = None
+    before = q.numpy().copy()
+    optimizer.step()
+    assert (q.numpy() == before).all() and (p.numpy() != [1, 2, 3]).all() and (r.numpy() != [3, 6, 9]).all()
+    p.data = np.full(3, 5, np.float32)  # somebody puts another array in its place
+    optimizer.step()
+    assert (np.abs(p.numpy() - 4.9) < 0.05).all()
+
+
+def test_a_gradient_that_is_not_finite_changes_nothing_if_clipped():
+    for bad in (np.nan, np.inf):
+        p, q = several("float32", "float32")
+        q.grad = tr.tensor([bad, 0, 0], "float32")
+        optimizer = optim.Adam([p, q], 0.1)
+        assert not np.isfinite(optimizer.step(max_norm=1.0)) and optimizer.steps == 0
+        assert (p.numpy() == [1, 2, 3]).all() and (q.numpy() == [2, 4, 6]).all()
+        optimizer.step()
+        assert np.isnan(q.numpy()[0])  # without clipping it stays visible, as in PyTorch
+
+
+def test_threads_do_not_change_an_update():
+    def updated(n):
+        before = threads.threads()
+        threads.set_threads(n)
+        try:
+            p = tr.tensor(np.linspace(-1, 1, 100_001), "float32", requires_grad=True)
+            p.grad = tr.tensor(np.linspace(3, -1, 100_001), "float32")
+            optim.AdamW([p], 0.1).step(max_norm=1.0)
+            return p.numpy()
+        finally:
+            threads.set_threads(before)
+
+    assert (updated(1) == updated(2)).all() and (updated(1) == updated(4)).all()
+
+
+def test_memory_does_not_grow_with_steps():
+    gc.collect()
+    gc.disable()  # nothing may need the garbage collector
+    rnn = tr.RNN("gru", 8, 64, seed=0)
+    optimizer = optim.Adam(rnn.parameters())
+    xs, used = tr.ones((50, 16, 8), dtype="float32"), []
+    tracemalloc.start()
+    try:
+        for _ in range(30):
+            optimizer.zero_grad()
+            rnn(xs)[0].sum().backward()
+            optimizer.step(max_norm=1.0)
+            used.append(tracemalloc.get_traced_memory()[0])
+    finally:
+        tracemalloc.stop()
+        gc.enable()
+    assert used[-1] - used[9] < 50 * 16 * 64 * 4  # one state over time; Python's own lists of free tuples grow a little

@@ -3,47 +3,105 @@
 An optimiser's ``state_dict`` holds NumPy arrays and numbers; loading it continues bit for bit.
 """
 
+import itertools
 import math
-
-import numpy as np
 
 from . import kernels
 from .errors import InputError
-from .kernels.arrays import is_cupy
+from .kernels.arrays import array_module, is_cupy
+
+
+class _Flat:
+    """Parameters of one dtype and device side by side in one buffer, with their gradients and what the optimiser keeps."""
+
+    def __init__(self, params, slots):
+        self.params = params
+        self.ends = list(itertools.accumulate(p.size for p in params))
+        self.starts = [0, *self.ends[:-1]]
+        xp = array_module(params[0].data)
+        self.data = xp.concatenate([p.data.reshape(-1) for p in params])
+        self.grad = xp.empty_like(self.data)
+        self.state = {slot: xp.zeros_like(self.data) for slot in slots}
+        self.kernel = "{}_reference" if is_cupy(self.data) else "{}"
+        self.views = self._views(self.data)
+        for p, view in zip(params, self.views, strict=True):
+            p.data = view
+
+    def _views(self, flat):
+        return [flat[a:b].reshape(p.shape) for p, a, b in zip(self.params, self.starts, self.ends, strict=True)]
+
+    def gather(self) -> float:
+        """Copy the gradients in; the sum of their squares."""
+        take, total = getattr(kernels.updates, self.kernel.format("take")), []
+        for p, view, a, b in zip(self.params, self.views, self.starts, self.ends, strict=True):
+            if p.data is not view:  # somebody replaced it: it is brought back
+                view[...] = p.data
+                p.data = view
+            if p.grad is not None:
+                total.append(float(take(array_module(view).ascontiguousarray(p.grad.data).reshape(-1), self.grad[a:b])))
+        return math.fsum(total)
+
+    def update(self, rule, numbers):
+        """One pass of ``rule`` over every stretch of parameters that have gradients."""
+        F = self.data.dtype.type
+        numbers = [x if isinstance(x, bool) else F(x) for x in numbers]
+        arrays = [self.data, self.grad, *self.state.values()]
+        function = getattr(kernels.updates, self.kernel.format(rule))
+        for given, stretch in itertools.groupby(range(len(self.params)), lambda i: self.params[i].grad is not None):
+            stretch = list(stretch)
+            if given:
+                first, n = self.starts[stretch[0]], self.ends[stretch[-1]] - self.starts[stretch[0]]
+                kernels.threads.split(
+                    n, lambda i, j, o=first: function(*[a[o + i : o + j] for a in arrays], *numbers), at_least=8
+                )
+                for i in stretch:
+                    self.params[i].mark_changed()
+
+    def named_state(self):
+        """Pairs (slot, arrays) of views, one an array for each parameter."""
+        return [(slot, self._views(flat)) for slot, flat in self.state.items()]
 
 
 class Optimizer:
-    """Base: ``params`` is a list of tensors; ``rule`` names the update and ``slots`` the arrays it keeps for each of them."""
+    """Base: ``params`` is a list of tensors; ``rule`` names the update and ``slots`` the arrays it keeps for each of them.
+
+    The parameters move into one buffer, of which their ``data`` become views, so that an update is one pass.
+    """
 
     rule = ""
     slots: tuple[str, ...] = ()
 
     def __init__(self, params, lr, weight_decay=0.0):
         self.params = list(params)
-        for p in self.params:
-            if not p.data.flags.c_contiguous:
-                p.data = p.data.copy(order="C")
         if not self.params:
             raise InputError("the optimiser was given no parameters: pass module.parameters()")
         if lr < 0 or weight_decay < 0:
             raise InputError(f"lr {lr} and weight_decay {weight_decay} must not be negative")
         self.lr, self.weight_decay = lr, weight_decay
         self.steps = 0
-        self.state = {slot: [np.zeros_like(p.data) for p in self.params] for slot in self.slots}
+        kinds = {}
+        for p in self.params:
+            kinds.setdefault((p.dtype, p.device), []).append(p)
+        self._flats = [_Flat(group, self.slots) for group in kinds.values()]
 
-    def step(self, scale=1.0):
-        """Update every parameter that has a gradient; gradients count ``scale`` times (see ``clip_grad_norm``)."""
+    def step(self, scale=1.0, max_norm=None) -> float:
+        """Update every parameter that has a gradient.
+
+        Args:
+            scale: how many times gradients count.
+            max_norm: what their common norm is at most (0: any); if it is not finite, nothing is updated.
+
+        Returns the norm before clipping.
+        """
+        norm = math.sqrt(math.fsum([flat.gather() for flat in self._flats]))
+        if max_norm is not None and not math.isfinite(norm):
+            return norm
+        if max_norm and norm * scale > max_norm:
+            scale = max_norm / norm
         self.steps += 1
-        for i, p in enumerate(self.params):
-            if p.grad is None:
-                continue
-            F = p.data.dtype.type
-            slots = [self.state[slot][i].reshape(-1) for slot in self.slots]
-            numbers = [x if isinstance(x, bool) else F(x) for x in (*self.numbers(), scale)]
-            gradient = np.ascontiguousarray(p.grad.data).reshape(-1)
-            kernel = self.rule + "_reference" if is_cupy(p.data) else self.rule
-            getattr(kernels.updates, kernel)(p.data.reshape(-1), gradient, *slots, *numbers)
-            p.mark_changed()
+        for flat in self._flats:
+            flat.update(self.rule, (*self.numbers(), scale))
+        return norm
 
     def numbers(self) -> tuple:
         """The numbers that this optimiser's rule in ``kernels/updates.py`` takes after the arrays, at this step."""
@@ -54,14 +112,23 @@ class Optimizer:
         for p in self.params:
             p.grad = None
 
+    def _arrays(self):
+        """What is kept for each parameter, as views by the name ``slot.index``."""
+        index = {id(p): i for i, p in enumerate(self.params)}
+        return {
+            f"{slot}.{index[id(p)]}": view
+            for flat in self._flats
+            for slot, views in flat.named_state()
+            for p, view in zip(flat.params, views, strict=True)
+        }
+
     def state_dict(self) -> dict:
         """``steps``, and arrays named ``slot.index``."""
-        arrays = {f"{slot}.{i}": a.copy() for slot, rows in self.state.items() for i, a in enumerate(rows)}
-        return {"steps": self.steps, **arrays}
+        return {"steps": self.steps, **{k: a.copy() for k, a in self._arrays().items()}}
 
     def load_state_dict(self, state: dict):
         """Continue from what ``state_dict`` returned; InputError if it belongs to other parameters."""
-        own = {f"{slot}.{i}": a for slot, rows in self.state.items() for i, a in enumerate(rows)}
+        own = self._arrays()
         if own.keys() | {"steps"} != state.keys() or any(a.shape != state[k].shape for k, a in own.items()):
             raise InputError(f"this optimiser state is not of {type(self).__name__} over these parameters")
         self.steps = int(state["steps"])
@@ -142,8 +209,8 @@ OPTIMIZERS = {"sgd": SGD, "rmsprop": RMSprop, "adagrad": Adagrad, "adam": Adam, 
 
 def grad_norm(params) -> float:
     """Euclidean norm of all gradients together."""
-    grads = [p.grad.data.reshape(-1) for p in params if p.grad is not None]
-    return math.sqrt(math.fsum(float(g @ g) for g in grads))
+    grads = [p.grad.data for p in params if p.grad is not None]
+    return math.sqrt(math.fsum(float((g * g).sum()) for g in grads))
 
 
 def clip_grad_norm(params, max_norm) -> float:

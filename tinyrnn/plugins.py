@@ -82,6 +82,14 @@ def options_of(cell: type) -> dict[str, inspect.Parameter]:
     return {p.name: p for p in parameters if p.kind is p.KEYWORD_ONLY}
 
 
+def parse_options(pairs) -> dict:
+    """``["name=value", ...]`` as a dict; InputError for what is not of that form."""
+    parts = [pair.partition("=") for pair in pairs]
+    if bad := [name for name, equals, _ in parts if not equals]:
+        raise InputError(f"--cell-opt {bad[0]}: write it as NAME=VALUE")
+    return {name: value for name, _, value in parts}
+
+
 def check_options(cell: type, given: dict) -> dict:
     """``given`` with every value converted to its option's annotation; strings, as from a command line, are parsed.
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from . import runs
 from .errors import Diverged, InputError
-from .optim import OPTIMIZERS, Schedule, grad_norm
+from .kernels import threads
+from .optim import OPTIMIZERS, Schedule
 
 CHECKPOINT_SECONDS = 60.0  # at most so much work is lost to a power cut
 
@@ -109,7 +110,7 @@ class Trainer:
             Diverged: the loss became NaN, infinite or three times the first; the last good checkpoint stays.
             InputError: a file could not be written.
         """
-        with self._signals():
+        with self._signals(), threads.alone():
             if self.step and self.progress() >= 1:
                 self.report.message(f"the run is complete at step {self.step}: give a larger --steps to go on")
             self.report.started(self)
@@ -164,11 +165,10 @@ class Trainer:
         self._check_loss(loss)
         self.optimizer.zero_grad()
         loss_tensor.backward()
-        norm = grad_norm(self.optimizer.params)
+        self.optimizer.lr = self.learning_rate()
+        norm = self.optimizer.step(max_norm=self.plan.clip)
         if not math.isfinite(norm):
             raise Diverged(self._advice(f"the gradient became {norm}"))
-        self.optimizer.lr = self.learning_rate()
-        self.optimizer.step(scale=min(1.0, self.plan.clip / norm) if self.plan.clip and norm else 1.0)
         self.step += 1
         self.loss_sum, self.loss_count = self.loss_sum + loss, self.loss_count + 1
         took = time.perf_counter() - began

@@ -28,21 +28,21 @@ def command(name, as_json):
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
-    for column in ("cell", "what", "states", "parameters", "options", "package"):
+    for column in ("cell", "what", "states", "parameters", "path", "options", "package"):
         table.add_column(column)
     for f in entries:
         if "error" in f:
-            table.add_row(f["name"], f"[red]broken: {f['error']}[/red]", "", "", "", f["package"])
-        else:
-            table.add_row(
-                f["name"], f["summary"], " ".join(f["states"]), f"{f['parameters']:,}", " ".join(f["options"]), f["package"]
-            )
+            table.add_row(f["name"], f"[red]broken: {f['error']}[/red]", "", "", "", "", f["package"])
+            continue
+        states, options, path = " ".join(f["states"]), " ".join(f["options"]), f["path"].partition(":")[0]
+        table.add_row(f["name"], f["summary"], states, f"{f['parameters']:,}", path, options, f["package"])
     Console().print(table)
     click.echo("parameters: of one layer of width 128 on inputs of width 128. Details: tinyrnn cells NAME")
 
 
 def _facts(entry) -> dict:
     from .. import plugins
+    from ..compiler.report import report_cell
     from ..errors import InputError
 
     facts = {"name": entry.name, "package": f"{entry.package} {entry.version}"}
@@ -50,13 +50,15 @@ def _facts(entry) -> dict:
         cell = entry.load()
     except InputError as error:
         return {**facts, "error": str(error)}
-    doc = inspect.getdoc(cell) or ""
+    doc, layer = inspect.getdoc(cell) or "", cell(128, 128)
+    found = report_cell(layer)
     return {
         **facts,
         "summary": doc.split("\n", 1)[0],
         "doc": doc,
         "states": list(cell.states),
-        "parameters": sum(p.size for p in cell(128, 128).parameters()),
+        "parameters": sum(p.size for p in layer.parameters()),
+        "flops": found.flops,
         "options": {
             o.name: {
                 "type": plugins.describe_type(o.annotation),
@@ -64,7 +66,7 @@ def _facts(entry) -> dict:
             }
             for o in plugins.options_of(cell).values()
         },
-        "path": "eager",
+        "path": str(found),
     }
 
 
@@ -72,6 +74,7 @@ def _page(facts):
     lines = [f"{facts['name']}  ({facts['package']})", "", facts["doc"], ""]
     lines.append(f"states      {', '.join(facts['states'])}; the first is the output")
     lines.append(f"parameters  {facts['parameters']:,} for a layer of width 128 on inputs of width 128")
+    lines.append(f"flops       {facts['flops']:,} a token" if facts["flops"] else "flops       unknown")
     lines.append(f"path        {facts['path']}")
     for name, o in facts["options"].items():
         lines.append(f"option      --cell-opt {name}={o['default']}   ({o['type']})")

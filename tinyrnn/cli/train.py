@@ -76,7 +76,7 @@ def _read_config(context, parameter, path):
 @option("--clip", default=1.0, type=click.FloatRange(0), group="Optimisation", help="Largest gradient norm; 0 is off.")
 @option("--weight-decay", default=0.0, type=click.FloatRange(0), group="Optimisation", help="Pull of the weights towards 0.")
 @option("--seed", default=0, type=_FROM_0, group="Run", help="Same seed, same run.")
-@option("--threads", type=_POSITIVE, group="Run", help="Threads of the matrix products. Default: all cores.")
+@option("--threads", type=_POSITIVE, group="Run", help="Threads to compute on. Default: all cores.")
 @option("--device", default="cpu", type=click.Choice(["cpu", "cuda"]), group="Run", help="Where to compute.")
 @option("--out", type=click.Path(), group="Run", help="Folder of the run. Default: runs/TEXT-CELL, numbered if it exists.")
 @option("--resume", is_flag=False, flag_value="", metavar="[RUN]", group="Run", help="Go on with RUN (or with --out), exactly.")
@@ -103,8 +103,8 @@ def command(context, **options):
 
     options["config"] = None
     texts, options = _resume_or_text(options)
-    if options["threads"] and not threads.set_blas_threads(options["threads"]):
-        note("--threads has no effect on this NumPy's BLAS")
+    if options["threads"]:
+        threads.set_threads(options["threads"])
     shown = report.Live if sys.stdout.isatty() else report.Plain
     shown = report.Json if options["as_json"] else report.Quiet if options["quiet"] else shown
     trainer = (_resumed if options["resume"] is not None else _fresh)(context, texts, options, shown())

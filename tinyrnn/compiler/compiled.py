@@ -180,7 +180,7 @@ class Compiled:
         self.functions = _load(self.source)
         if not all(f.signatures for f in self.functions[: 1 + both]):
             with kernels.notice.compiling(name):
-                for function, loop in list(zip(self.functions, (self.forward_loop, self.backward_loop), strict=True))[: 1 + both]:
+                for function, loop in zip(self.functions[: 1 + both], (self.forward_loop, self.backward_loop), strict=False):
                     function.compile(loop.signature(self.dtype))
 
 
@@ -268,6 +268,10 @@ class Runner:
     def __call__(self, name):
         """``(outputs over time..., final states...)`` as tensors; what has to be compiled is announced as ``name``."""
         keep_freed_memory()
+        with kernels.threads.alone():
+            return self._called(name)
+
+    def _called(self, name):
         arrays = [np.ascontiguousarray(x.data, self.plan.dtype) for x in self.inputs]
         keep = is_recording() and any(x.requires_grad for x in self.inputs)
         self.plan.prepare(name, both=keep)
@@ -398,7 +402,8 @@ class Runner:
 
 def _vjp(g, inputs, runner, memory):
     if not is_recording():
-        return runner.backward(g, memory)
+        with kernels.threads.alone():
+            return runner.backward(g, memory)
 
     def weighted(*inputs):
         return functools.reduce(lambda a, b: a + b, [sum(y * gi) for y, gi in zip(runner.interpret(inputs), g, strict=True)])

@@ -55,14 +55,14 @@ def trace(step, xs, states, hoist=True) -> Trace:
         raise TraceError("a state changes its dtype")
     out = Trace([], [t.node for t in new], [t.node for t in old], [t.node for t in leaves[: len(xs)]], None)
     live, end = leading_to({t.node for t in leaves}, out.nodes), mark()
-    by_node = {}
+    by_node, closure = {}, out.closure  # not `out`: that would be a cycle, kept alive until the garbage collector comes by
 
     def closed(tensor, matrix=False):
         """The input that stands for a tensor which is the same at every step."""
         key = tensor.node if tensor.node is not None else id(tensor), matrix
         if key not in by_node:
-            by_node[key] = _closure_value(tensor, 0 if matrix else batch, len(out.closure))
-            out.closure.append((tensor, by_node[key]))
+            by_node[key] = _closure_value(tensor, 0 if matrix else batch, len(closure))
+            closure.append((tensor, by_node[key]))
         return by_node[key]
 
     reader = out.reader = Reader(batch, closed, lambda node: node not in live and node.number < end)

@@ -32,7 +32,7 @@ class RecurrentProducts:
         self.widths, self.matrices = [s.width for s in factors], [closure[m] for m in self._matrices]
 
     def step(self, x, states, masks, matrices):
-        """The next states, each ``s`` multiplied by one of ``masks`` (tensors ``[B, width]``; none: not), ``matrices`` its ``U``."""
+        """Next states, with ``matrices`` for ``U``, and each ``s`` multiplied by one of ``masks`` ``[B, width]``, if any."""
         env = self._closure | dict(zip(self._inputs, (x, *states), strict=True))
         env |= dict(zip(self._matrices, matrices, strict=True)) | dict(zip(self._masks if masks else (), masks, strict=True))
         news = self._masked if masks else self._plain

@@ -58,7 +58,8 @@ def scan(step, xs, init, *, mask=None, resets=None, reverse=False, return_states
         compile = shape[0] > 1 and os.environ.get("TINYRNN_COMPILE") != "0"
     if compile:
         try:
-            found = _compiled(inner, streams, init, reverse, outputs, _name(step).removesuffix(".step").rpartition(".")[2].lower())
+            name = _name(step).removesuffix(".step").rpartition(".")[2].lower()
+            found = _compiled(inner, streams, init, reverse, outputs, name)
         except TraceError as error:
             _warn_once(step, error)
     columns, final = found or _eager(inner, streams, init, reverse, outputs)
@@ -113,10 +114,23 @@ def _compiled(step, streams, init, reverse, outputs, name):
     """The same by compiled loops; raises `TraceError` where that cannot be."""
     from . import compiled  # and Numba with it
 
+    found, trace, looked_up = compiled_plan(step, streams, init, outputs)
+    tensors = compiled.Runner(found, trace, streams, init, reverse, looked_up)(name)
+    return tensors[: len(outputs)], tensors[len(outputs) :]
+
+
+def compiled_plan(step, streams, init, outputs):
+    """The `Compiled` of a step of ``((x, ...), *states)``, its trace at this call, and the streams that are looked up.
+
+    Raises:
+        TraceError: it cannot be compiled; the message says why.
+    """
+    from . import compiled
+
     dtype, batch = streams[0].dtype, streams[0].shape[1]
     if dtype.char not in "fd" or any(t.dtype != dtype for t in (*streams, *init)):
         found = ", ".join(sorted({str(t.dtype) for t in (*streams, *init)}))
-        raise TraceError(f"inputs and states are {found}: one of float32, float64 is needed")
+        raise TraceError(f"inputs and states are {found}: bring both to float32, or both to float64, with astype()")
     if any(s.ndim != 2 or s.shape[0] != batch for s in init) or any(x.ndim != 3 or not x.size for x in streams):
         raise TraceError("inputs are not [T, B, F] or states not [B, H]")
     if any(t.device != "cpu" for t in (*streams, *init)):
@@ -126,8 +140,7 @@ def _compiled(step, streams, init, reverse, outputs, name):
     key = plan.signature(trace), outputs, dtype, frozenset(looked_up)
     if key not in _plans:
         _plans[key] = compiled.Compiled(trace, outputs, frozenset(looked_up))
-    found = compiled.Runner(_plans[key], trace, streams, init, reverse, looked_up)(name)
-    return found[: len(outputs)], found[len(outputs) :]
+    return _plans[key], trace, looked_up
 
 
 def _warn_once(step, error):

@@ -7,6 +7,7 @@ pool is at work (`alone`).
 import ctypes
 import functools
 import os
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,6 +30,9 @@ class _Settings:
     count = _default_count()
     pool = None
     pid = None
+    lock = threading.Lock()
+    alone = 0  # blocks of `alone` that are open
+    blas = None  # threads of BLAS before the first of them
 
 
 def set_threads(n: int):
@@ -70,15 +74,18 @@ def split(n, function, at_least=WORTH):
 @contextmanager
 def alone():
     """In this block BLAS uses one thread; afterwards as many as before, also when the block raises."""
-    before = blas_threads()
-    if before in (None, 1):
-        yield
-        return
-    set_blas_threads(1)
+    with _Settings.lock:
+        _Settings.alone += 1
+        if _Settings.alone == 1:
+            _Settings.blas = blas_threads()
+            set_blas_threads(1)
     try:
         yield
     finally:
-        set_blas_threads(before)
+        with _Settings.lock:
+            _Settings.alone -= 1
+            if not _Settings.alone and _Settings.blas is not None:
+                set_blas_threads(_Settings.blas)
 
 
 @functools.cache

@@ -10,6 +10,16 @@ from .jit import jit
 
 
 @jit
+def take(g, out):
+    """Copy a gradient to its place; the sum of its squares."""
+    total = 0.0
+    for i in range(g.size):
+        out[i] = g[i]
+        total += np.float64(g[i]) * np.float64(g[i])
+    return total
+
+
+@jit
 def sgd(p, g, m, lr, momentum, nesterov, decay, scale):
     for i in range(p.size):
         gi = g[i] * scale + decay * p[i]
@@ -45,6 +55,11 @@ def adam(p, g, m, v, lr, beta1, rest1, beta2, rest2, eps, decay, decoupled, corr
         m[i] = beta1 * m[i] + rest1 * gi
         v[i] = beta2 * v[i] + rest2 * gi * gi
         p[i] -= lr * (m[i] / correction1) / (np.sqrt(v[i] / correction2) + eps)
+
+
+def take_reference(g, out):
+    out[...] = g
+    return (g * g).sum()
 
 
 def sgd_reference(p, g, m, lr, momentum, nesterov, decay, scale):

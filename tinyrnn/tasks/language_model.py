@@ -196,10 +196,7 @@ def build(options: dict, sources) -> tuple[LanguageModeling, corpora.Corpus]:
     Raises:
         InputError: unknown cell or cell option, or a text that cannot be used.
     """
-    pairs = [pair.partition("=") for pair in options["cell_opt"]]
-    if bad := [name for name, equals, _ in pairs if not equals]:
-        raise InputError(f"--cell-opt {bad[0]}: write it as NAME=VALUE")
-    cell_options = plugins.check_options(plugins.get_cell(options["cell"]), {name: value for name, _, value in pairs})
+    cell_options = plugins.check_options(plugins.get_cell(options["cell"]), plugins.parse_options(options["cell_opt"]))
     corpus = _corpus(options, sources)
     if len(corpus.vocabulary) < 2:
         raise InputError(f"the text has one distinct symbol, {corpus.vocabulary.symbols[0]!r}: there is nothing to learn in it")

@@ -1,0 +1,34 @@
+"""``tinyrnn check``: does a cell do what every cell must?"""
+
+import dataclasses
+import json
+
+import click
+
+from .common import EXIT_FAILED, Command, complete_cell, option
+
+
+@click.command("check", cls=Command)
+@click.argument("cell", shell_complete=complete_cell)
+@option("--cell-opt", multiple=True, metavar="NAME=VALUE", help="Option of the cell; may be repeated.")
+@option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.pass_context
+def command(context, cell, cell_opt, as_json):
+    """Check a CELL: gradients, compiled or why not, masks, saving, a tiny text, speed. Exit code 1 if it fails."""
+    from .. import plugins, testing
+
+    cell_class = plugins.get_cell(cell)
+    options = plugins.check_options(cell_class, plugins.parse_options(cell_opt))
+    results = []
+    for name in testing.CHECKS:
+        results.append(testing.run_check(name, cell_class, options))
+        if not as_json:
+            passed = click.style("ok    ", fg="green") if results[-1].passed else click.style("FAILED", fg="red")
+            click.echo(f"{passed}  {name:17} {results[-1].detail}")
+    failed = sum(not r.passed for r in results)
+    if as_json:
+        click.echo(json.dumps({"cell": cell, "passed": not failed, "checks": [dataclasses.asdict(r) for r in results]}))
+    elif failed:
+        click.echo(f"{cell} fails {failed} of {len(results)} checks")
+    if failed:
+        context.exit(EXIT_FAILED)

@@ -213,7 +213,10 @@ def python_loops(source):
     )  # fmt: skip
     body = "\n".join(line for line in source.splitlines() if not re.match(r"(import|from|F =|\w+ = scalar_math)", line))
     exec(compile_source(body), numpy_functions)
-    return numpy_functions["forward"], numpy_functions["backward"]
+    functions = numpy_functions["forward"], numpy_functions["backward"]
+    for f in functions:
+        f.signatures = ["there is nothing to compile"]
+    return functions
 
 
 def compile_source(text):

@@ -1,11 +1,16 @@
 """Text from a language model, one token at a time."""
 
+import itertools
 import math
+import time
 
 import numpy as np
 
+from . import kernels
 from .errors import InputError
 from .kernels.generator import Generator
+
+STRETCH, NOTICEABLE = 256, 0.02  # tokens, seconds
 
 
 def choose(logits, *, temperature=1.0, top_k=None, top_p=None, u=0.0) -> int:
@@ -20,14 +25,15 @@ def choose(logits, *, temperature=1.0, top_k=None, top_p=None, u=0.0) -> int:
     if temperature == 0:
         return int(np.argmax(logits))
     z = logits.astype(np.float64) / temperature
-    order = np.argsort(-z, kind="stable")[:top_k]
-    p = np.exp(z[order] - z[order[0]])
+    p = np.exp(z - z.max())
+    kept = np.arange(p.size)
+    if top_k is not None or (top_p is not None and top_p < 1):
+        kept = np.argsort(-p, kind="stable")[:top_k]
     if top_p is not None and top_p < 1:
-        cumulative = np.cumsum(p)
-        kept = int(np.searchsorted(cumulative, top_p * cumulative[-1])) + 1
-        order, p = order[:kept], p[:kept]
-    cumulative = np.cumsum(p)
-    return int(order[min(np.searchsorted(cumulative, u * cumulative[-1], side="right"), len(order) - 1)])
+        cumulative = np.cumsum(p[kept])
+        kept = kept[: int(np.searchsorted(cumulative, top_p * cumulative[-1])) + 1]
+    cumulative = np.cumsum(p[kept])
+    return int(kept[min(np.searchsorted(cumulative, u * cumulative[-1], side="right"), len(kept) - 1)])
 
 
 def check_options(*, length, temperature, top_k, top_p):
@@ -46,7 +52,8 @@ def generate(model, prompt=None, *, length=200, temperature=0.8, top_k=None, top
     """Yield the prompt and then pieces of text as they are sampled, ``length`` tokens in all.
 
     Args:
-        model: has a ``vocabulary`` and ``step(ids [B], states) -> (logits [B, n], states)``.
+        model: has a ``vocabulary`` and ``step(ids [B], states) -> (logits [B, n], states)``; if it has a ``token_loop()`` that
+            is not None, that is used.
         prompt: text to continue; its symbols outside the vocabulary are left out (or become ``<unk>``). None starts anywhere.
         temperature, top_k, top_p: see `choose`.
         seed: the same seed gives the same text; None a new one each time.
@@ -81,19 +88,42 @@ def encode_prompt(vocabulary, prompt: str | None):
 def _stream(model, prompt, ids, length, temperature, top_k, top_p, generator):
     if prompt is not None:
         yield prompt
-    decode, states = model.vocabulary.decoder(), None
-    with_unknown = model.vocabulary.unknown
+    decode, banned = model.vocabulary.decoder(), model.vocabulary.unknown  # a placeholder is no text
+    options = dict(temperature=temperature, top_k=top_k, top_p=top_p)
+    loop = model.token_loop() if hasattr(model, "token_loop") else None
+    given = ids, banned, generator.key(), options
+    chosen = _eager(model, *given) if loop is None else _compiled(loop, *given)
+    for i in itertools.islice(chosen, length):
+        yield decode(i)
+
+
+def _eager(model, ids, banned, key, options):
+    """Ids one after the other, op by op: the reference of the compiled loop."""
+    states = None
     for i in ids:
         logits, states = model.step(np.array([i]), states)
-    for n in range(length):
-        if n:
-            logits, states = model.step(np.array([i]), states)
+    for n in itertools.count():
         row = logits[0]
-        if with_unknown is not None:  # a placeholder is no text
+        if banned is not None:
             row = row.copy()
-            row[with_unknown] = -np.inf
-        i = choose(row, temperature=temperature, top_k=top_k, top_p=top_p, u=float(generator.uniform(0, 1, (1,))[0]))
-        yield decode(i)
+            row[banned] = -np.inf
+        i = choose(row, u=float(kernels.random.uniform(key, 1, first=n)[0]), **options)
+        yield i
+        logits, states = model.step(np.array([i]), states)
+
+
+def _compiled(loop, ids, banned, key, options):
+    """The same by a `TokenLoop`, in stretches of up to `STRETCH` tokens that take no longer than a person notices."""
+    given, done, n = np.asarray(ids, np.int64), 0, 1
+    while True:
+        known, began = len(given), time.perf_counter()
+        u = np.concatenate([np.zeros(known - 1), kernels.random.uniform(key, n, first=done)])
+        buffer = np.concatenate([given, np.zeros(n, np.int64)])
+        with kernels.threads.alone():
+            loop(buffer, known, u, banned=-1 if banned is None else banned, **options)
+        yield from buffer[known:].tolist()
+        given, done = buffer[-1:], done + n
+        n = min(2 * n, STRETCH) if time.perf_counter() - began < NOTICEABLE else max(n // 2, 1)
 
 
 def _stopped(pieces, stop):

@@ -27,11 +27,9 @@ from ..autograd import (
 )
 from ..autograd.shaping import getitem
 from ..autograd.tape import TABLE, Op, apply, is_recording, record
-from ..errors import TraceError
 from ..functional import embedding, grad, zeros
 from ..kernels.memory import keep_freed_memory
-from ..kernels.pointwise import NUMPY_PRELUDE
-from .loops import UNIT, Loop, Place
+from .loops import UNIT, Loop, Place, module_source
 from .plan import CHEAP, backward, simplified
 from .program import Value, order
 
@@ -61,7 +59,7 @@ class Compiled:
         self._plan_backward(back)
         self.forward_loop = Loop("forward", self._forward_sinks(), self._leaves())
         self.backward_loop = Loop("backward", self.sinks, self.leaves, carried=self.carried, backwards=True)
-        self.source = self._source()
+        self.source = module_source((self.forward_loop, self.backward_loop), self.dtype)
 
     # ------------------------------------------------------------------ planning
 
@@ -73,7 +71,9 @@ class Compiled:
             if kind == "c":
                 leaves[v] = Place(f"C{i}", "batch" if v.rows else "one", v.width)
             elif kind == "p":
-                leaves[v] = Place(f"P{i}", "table" if i in self.tables else "time", v.width)
+                leaves[v] = Place(f"P{i}", "time", v.width)
+                if i in self.tables:
+                    leaves[v] = Place(f"P{i}", "table", v.width, ids=f"I{i}")
             elif kind in kinds:
                 leaves[v] = Place(f"{kinds[kind][0]}{i}", kinds[kind][1], v.width)
         return leaves
@@ -160,20 +160,6 @@ class Compiled:
     def _forward_sinks(self):
         sinks = [(v, Place(f"S{k}", "new", self.widths[k])) for k, v in enumerate(self.news)]
         return sinks + list(self.saved.items())
-
-    # ------------------------------------------------------------------ source
-
-    def _source(self) -> str:
-        """The module that holds both loops. Sizes are no part of it: cells of all hidden sizes share one compilation."""
-        loops = (self.forward_loop, self.backward_loop)
-        scopes = builtins.max(len(loop.arrays) for loop in loops)
-        if scopes > kernels.noalias.SCOPES:
-            raise TraceError(f"the step needs {scopes} arrays, more than the {kernels.noalias.SCOPES} that a loop can have")
-        lines = [NUMPY_PRELUDE.format(dtype=np.dtype(self.dtype).name)]
-        lines.append("from tinyrnn.kernels.gemm import multiply_packed as multiply")
-        lines.append("from tinyrnn.kernels.noalias import access")
-        lines += [f"load{k}, store{k} = access({k})" for k in range(scopes)]
-        return "\n".join([*lines, "", "", *[f"@jit\n{loop.source()}\n\n" for loop in loops]])
 
     def prepare(self, name, both):
         """Compile the functions of the loops, the second only if ``both``, or load them from the cache."""

@@ -15,7 +15,8 @@ import numpy as np
 
 from ..autograd.tape import TABLE
 from ..errors import TraceError
-from ..kernels.pointwise import typed
+from ..kernels import noalias
+from ..kernels.pointwise import NUMPY_PRELUDE, typed
 from .plan import CHEAP
 from .program import order
 
@@ -25,12 +26,16 @@ UNIT = 16  # rows of the batch whose sums are added up in one place, whatever th
 
 @dataclass(frozen=True)
 class Place:
-    """Where a value is in memory: an array of the loop, the kind of its offset, its width; ``add``: it is summed there."""
+    """Where a value is in memory: an array of the loop, the kind of its offset, its width.
+
+    ``add``: it is summed there; ``ids``: the array of ids by which rows of this one are looked up.
+    """
 
     array: str
     kind: str
     width: int
     add: bool = False
+    ids: str = ""
 
 
 # The first element of row b: {w} is the width, {s} the array's step in time (0 where every step overwrites the last), {i} the
@@ -47,6 +52,19 @@ _OFFSETS = {
 }
 
 
+def module_source(loops, dtype) -> str:
+    """The module that holds ``loops``. Sizes are no part of it: cells of all hidden sizes share one compilation."""
+    scopes = max(len(loop.arrays) for loop in loops)
+    if scopes > noalias.SCOPES:
+        raise TraceError(f"the step needs {scopes} arrays, more than the {noalias.SCOPES} that a loop can have")
+    lines = [NUMPY_PRELUDE.format(dtype=np.dtype(dtype).name)]
+    lines.append("from tinyrnn.kernels.gemm import multiply_packed as multiply")
+    lines.append("from tinyrnn.kernels.noalias import access")
+    lines.append("from tinyrnn.kernels.sampling import choose")
+    lines += [f"load{k}, store{k} = access({k})" for k in range(scopes)]
+    return "\n".join([*lines, "", "", *[f"@jit\n{loop.source()}\n\n" for loop in loops]])
+
+
 class Loop:
     """The source of one loop.
 
@@ -56,10 +74,12 @@ class Loop:
         leaves: Value -> Place of what is in memory already.
         carried: pairs of arrays that are exchanged at the end of a step: what was written is read in the next.
         backwards: the loop goes against the direction of the recurrence.
+        after: lines at the end of a step; ``extra``: names of arguments that they use.
     """
 
-    def __init__(self, name, sinks, leaves, *, carried=(), backwards=False):
+    def __init__(self, name, sinks, leaves, *, carried=(), backwards=False, after=(), extra=()):
         self.name, self.leaves, self.carried, self.backwards = name, leaves, carried, backwards
+        self.after, self.extra = after, extra
         self.count = itertools.count()
         self.sinks = {}
         for value, place in sinks:
@@ -213,8 +233,9 @@ class Loop:
     def _offset(self, place):
         """The name of the step in time of ``place``, if it has one, and the text of the offset of its row b."""
         step = self.steps.setdefault(place.array, f"s_{place.array}") if place.kind == "time" else ""
-        ids = self.ids.setdefault(place.array, f"I{place.array[1:]}") if place.kind == "table" else ""
-        return step, _OFFSETS[place.kind].format(w=self.size(place.width), s=step, i=ids)
+        if place.ids:
+            self.ids[place.array] = place.ids
+        return step, _OFFSETS[place.kind].format(w=self.size(place.width), s=step, i=place.ids)
 
     def index(self, place, column, first):
         """The text of the index of a column of row b in ``place``."""
@@ -351,7 +372,7 @@ class Loop:
 
     def source(self) -> str:
         """A function of (T, B, b0, b1, back, n, arrays...): sizes and time steps come in ``n``, as `numbers` lists them."""
-        lines = [f"def {self.name}(T, B, b0, b1, back, n, {', '.join(self.arguments())}):"]
+        lines = [f"def {self.name}(T, B, b0, b1, back, n, {', '.join([*self.arguments(), *self.extra])}):"]
         names = [*self.sizes.values(), *self.steps.values()]
         lines += [f" {name} = n[{k}]" for k, name in enumerate(names)]
         for name, (width, across) in self.scratch.items():
@@ -361,12 +382,15 @@ class Loop:
             f"  t = {'i if back else T - 1 - i' if self.backwards else 'T - 1 - i if back else i'}",
         ]
         lines += [f"  {line}" for line in self.lines]
-        lines += [f"  {a}, {b} = {b}, {a}" for a, b in self.carried]
+        lines += [f"  {line}" for line in [*self.after, *[f"{a}, {b} = {b}, {a}" for a, b in self.carried]]]
         return "\n".join(lines)
 
     def arguments(self) -> list:
         """Names of the arrays the function takes, in order."""
-        return [*[a for a in self.arrays if a not in self.scratch], *self.ids.values()]
+        return [
+            *[a for a in self.arrays if a not in self.scratch],
+            *[i for i in dict.fromkeys(self.ids.values()) if i not in self.extra],
+        ]
 
     def signature(self, dtype) -> tuple:
         """Numba's types of the function's arguments."""

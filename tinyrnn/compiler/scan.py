@@ -55,7 +55,7 @@ def scan(step, xs, init, *, mask=None, resets=None, reverse=False, return_states
     outputs = tuple(range(len(init))) if return_states else (0,)
     found = None
     if compile is None:  # a single step, as in generation, costs less than its recording
-        compile = shape[0] > 1 and os.environ.get("TINYRNN_COMPILE") != "0"
+        compile = shape[0] > 1 and is_on()
     if compile:
         try:
             name = _name(step).removesuffix(".step").rpartition(".")[2].lower()
@@ -64,6 +64,11 @@ def scan(step, xs, init, *, mask=None, resets=None, reverse=False, return_states
             _warn_once(step, error)
     columns, final = found or _eager(inner, streams, init, reverse, outputs)
     return tuple(columns) if return_states else columns[0], final[0] if single else tuple(final)
+
+
+def is_on() -> bool:
+    """False where the environment asks for eager loops, by ``TINYRNN_COMPILE=0``."""
+    return os.environ.get("TINYRNN_COMPILE") != "0"
 
 
 def _flags(name, values, xs):

@@ -10,7 +10,7 @@ import numpy as np
 
 from . import references
 
-_LAZY = frozenset({"ctc", "gemm", "noalias", "pointwise", "random", "rows", "scalar_math", "scatter", "updates"})
+_LAZY = frozenset({"ctc", "gemm", "noalias", "pointwise", "random", "rows", "sampling", "scalar_math", "scatter", "updates"})
 
 
 def row_kernel(name):

@@ -20,9 +20,9 @@ def _bits(key, i):
 
 
 @jit
-def _uniform(key, out):
+def _uniform(key, first, out):
     for i in range(out.size):
-        out[i] = np.float64(_bits(key, i) >> np.uint64(11)) * 1.1102230246251565e-16
+        out[i] = np.float64(_bits(key, first + i) >> np.uint64(11)) * 1.1102230246251565e-16
 
 
 @jit
@@ -32,10 +32,10 @@ def _dropout(x, key, threshold, scale, out, first, last):
         out[i] = x[i] * scale if (_bits(key, i) >> np.uint64(32)) >= threshold else zero
 
 
-def uniform(key: int, n: int):
-    """``n`` numbers in ``[0, 1)``, float64 with 53 random bits."""
+def uniform(key: int, n: int, first: int = 0):
+    """``n`` numbers in ``[0, 1)``, float64 with 53 random bits: those of the stream from number ``first`` on."""
     out = np.empty(n, np.float64)
-    _uniform(np.uint64(key), out)
+    _uniform(np.uint64(key), first, out)
     return out
 
 

@@ -4,7 +4,7 @@ Masks are functions of the generator's keys and of positions: equal for any numb
 """
 
 from ..autograd import Tensor, where
-from ..compiler.plan import next_states
+from ..compiler import next_states
 from ..errors import InputError, TraceError
 from ..functional import dropout, ones
 from ..kernels.generator import Generator
@@ -42,11 +42,9 @@ class Regulariser(Module):
         self.generator = generator or Generator()
 
     def forward(self, step, xs, init):
-        """``(step, xs)`` for `scan`, from those of the plain recurrence: ``xs [T, B, F]``, ``init`` a tuple of states."""
+        """``(step, (xs, masks...))`` for `scan`, from those of the plain recurrence: ``xs [T, B, F]``, ``init`` a tuple."""
         dropped, drops = self._dropped(step, xs, init)
         zoned, zones = self._zoned(xs, init)
-        if dropped is None and zoned is None:
-            return step, xs
 
         def regularised(streams, *states):
             x, *masks = streams

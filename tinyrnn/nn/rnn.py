@@ -1,7 +1,7 @@
 """`RNN`: a cell over time, in layers and directions."""
 
-from ..autograd import concat
-from ..compiler import scan
+from ..autograd import concat, expand_dims
+from ..compiler import next_states, scan
 from ..errors import InputError, ShapeError
 from ..kernels.generator import Generator
 from ..plugins import check_options, get_cell
@@ -72,6 +72,21 @@ class RNN(Module):
     def initial_state(self, batch_size) -> list:
         """The states before the first step, a tuple of ``[B, size]`` for each of ``cells``."""
         return [cell.initial_state(batch_size) for cell in self.cells]
+
+    def step(self, x, states):
+        """One step through all layers, out of training: ``x [B, input_size]`` and the states to ``(y, states)``.
+
+        Raises:
+            InputError: the network is bidirectional.
+        """
+        if self.directions != 1:
+            raise InputError("a bidirectional network reads its inputs from both ends: it cannot go step by step")
+        new = []
+        for cell, old in zip(self.cells, states, strict=True):
+            step, _ = self.regulariser(cell.step, expand_dims(x, axis=0), old)
+            new.append(next_states(step, (x,), old))
+            x = new[-1][0]
+        return x, new
 
     def forward(self, xs, init=None, mask=None, resets=None):
         """Run over time.

@@ -3,7 +3,7 @@
 import math
 
 from .. import plugins
-from ..autograd import matrix_transpose, no_grad, reshape, tensor
+from ..autograd import matrix_transpose, no_grad, tensor
 from ..data import corpus as corpora
 from ..data import sources as text_sources
 from ..data import windows
@@ -78,16 +78,32 @@ class LanguageModel(Module):
     def forward(self, ids, states=None):
         """Ids ``[T, B]`` and the states of the window before: ``(logits [T, B, vocabulary], states)``."""
         ys, states = self.rnn(self.dropout(self.embedding(ids)), states)
-        ys = self.dropout(ys)
+        return self._logits(self.dropout(ys)), states
+
+    def _logits(self, ys):
         if self.tie:
-            return linear(ys, matrix_transpose(self.embedding.weight), self.output.bias), states
-        return self.output(ys), states
+            return linear(ys, matrix_transpose(self.embedding.weight), self.output.bias)
+        return self.output(ys)
 
     def step(self, ids, states):
         """One step for generation: ids ``[B]`` and states to ``(logits [B, vocabulary] as an array, states)``."""
         with no_grad():
-            logits, states = self.forward(ids[None, :], states)
-            return reshape(logits, logits.shape[1:]).numpy(), states
+            states = self.rnn.initial_state(len(ids)) if states is None else states
+            y, states = self.rnn.step(self.embedding(ids), states)
+            return self._logits(y).numpy(), states
+
+    def token_loop(self):
+        """The same as a compiled loop from token to token (`TokenLoop`), None where it cannot be compiled."""
+        from ..compiler.generation import token_loop  # and Numba with it
+
+        counts = [len(cell.states) for cell in self.rnn.cells]
+
+        def step(x, *states):
+            y, new = self.rnn.step(x, [tuple(states[sum(counts[:i]) :][:n]) for i, n in enumerate(counts)])
+            return *[s for layer in new for s in layer], self._logits(y)
+
+        states = [s for layer in self.rnn.initial_state(1) for s in layer]
+        return token_loop(step, self.embedding.weight, states, f"generation with {self.settings['cell']}")
 
     def generate(self, prompt=None, *, length=200, **options) -> str:
         """Continue ``prompt``; see `tinyrnn.sampling.generate` for the options. Returns prompt and continuation."""

@@ -1,0 +1,50 @@
+"""``tinyrnn bench``: how fast a cell is on this machine."""
+
+import json
+
+import click
+
+from .common import Command, complete_cell, option
+
+_SIZE = click.IntRange(min=1)
+
+
+@click.command("bench", cls=Command)
+@option("--cell", default="lstm", shell_complete=complete_cell, help="Recurrent cell; see tinyrnn cells.")
+@option("--cell-opt", multiple=True, metavar="NAME=VALUE", help="Option of the cell; may be repeated.")
+@option("--hidden", default=256, type=_SIZE, help="Width of each recurrent layer.")
+@option("--layers", default=1, type=_SIZE, help="Recurrent layers.")
+@option("--embed", default=128, type=_SIZE, help="Width of the embedding.")
+@option("--vocab-size", default=65, type=click.IntRange(min=2), help="Symbols.")
+@option("--batch-size", default=64, type=_SIZE, help="Streams read side by side.")
+@option("--seq-len", default=50, type=_SIZE, help="Steps of a window.")
+@option("--threads", type=_SIZE, help="Threads to compute on. Default: all cores.")
+@option("--rounds", default=7, type=_SIZE, help="Turns that each contender takes; the medians are shown.")
+@option("--against", type=click.Choice(["torch"]), help="A peer to measure beside: PyTorch's layer of the same size.")
+@option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(cell, cell_opt, against, rounds, as_json, vocab_size, batch_size, seq_len, **sizes):
+    """Measure tokens a second: forward, training step, generation; and the part of this machine's GEMM peak."""
+    import importlib.util
+
+    from .. import plugins
+    from ..bench import Workload, bench
+    from ..errors import InputError
+
+    if against and importlib.util.find_spec("torch") is None:
+        raise InputError("--against torch needs PyTorch: pip install torch")
+    options = plugins.check_options(plugins.get_cell(cell), plugins.parse_options(cell_opt))
+    shape = dict(vocabulary=vocab_size, batch=batch_size, length=seq_len)
+    found = bench(Workload(cell, tuple(options.items()), **shape, **sizes), against_torch=bool(against), rounds=rounds)
+    if as_json:
+        click.echo(json.dumps({"cell": cell, **sizes, **shape, **found}))
+        return
+    click.echo(
+        f"{cell}, {sizes['layers']} x {sizes['hidden']}, embedding {sizes['embed']}, vocabulary {vocab_size}; "
+        f"{batch_size} streams x {seq_len} steps; GEMM peak {found['peak'] / 1e9:.0f} GFLOP/s"
+    )
+    names = {"forward": "forward", "train": "training step", "generate": "generation"}
+    for row in found["rows"]:
+        line = f"{names[row['what']]:14} {row['tinyrnn']:>10,.0f} tokens/s"
+        line += f"  {row['fraction']:4.0%} of GEMM peak" if row["fraction"] else " " * 18
+        line += f"  PyTorch {row['torch']:>9,.0f} tokens/s, ratio {row['ratio']:.2f}" if against else ""
+        click.echo(line.rstrip())

@@ -30,6 +30,7 @@ from ..errors import (
 from ..kernels.arrays import array_module, device_of
 
 TABLE: dict[str, "Op"] = {}  # every op by name: the gradient check, the documentation and the compiler read it
+EXPLAINED = (ValueError, TypeError, IndexError, OverflowError)  # of NumPy and CuPy: see `explained`
 
 _numbers = itertools.count()
 
@@ -39,8 +40,6 @@ class _State(threading.local):
 
 
 state = _State()
-
-
 TRACE = "trace"  # in state.recording: record every op, with all its inputs, also where no gradient flows
 
 
@@ -263,7 +262,7 @@ def apply(op: Op, *inputs, **params):
     """Run ``op`` on tensors (and bare Python numbers) and record it if any input requires a gradient."""
     try:
         out = op.forward(*[x.data if type(x) is Tensor else x for x in inputs], **params)
-    except (ValueError, TypeError, IndexError, OverflowError) as error:
+    except EXPLAINED as error:
         if isinstance(error, TinyrnnError):
             raise
         raise explained(op, inputs, error) from error
@@ -450,13 +449,11 @@ def _gradients(node, g, useful):
         all_at_once = node.op.vjps["*"](g, node, None)
         pairs = zip(node.parents, all_at_once, strict=True)
         return [(p, gi) for p, gi in pairs if p is not None and gi is not None and (useful is None or p in useful)]
-    pairs = []
-    for i, parent in enumerate(node.parents if node.op.vjps else ()):
-        if parent is not None and (useful is None or parent in useful):
-            vjp = node.op.vjp(i)
-            if vjp is not None:
-                pairs.append((parent, vjp(g, node, i)))
-    return pairs
+    return [
+        (p, vjp(g, node, i))
+        for i, p in enumerate(node.parents if node.op.vjps else ())
+        if p is not None and (useful is None or p in useful) and (vjp := node.op.vjp(i)) is not None
+    ]
 
 
 def leading_to(targets, roots) -> set:

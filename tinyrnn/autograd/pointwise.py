@@ -110,10 +110,10 @@ def rule_vjp(name, rule, inputs):
 def pointwise(name, rule, loop=None, doc=None, **vjps):
     """Enter a pointwise op into the table and return its public function.
 
-    ``loop`` None: it is compiled from the rule. The VJPs are rules too (`rule_vjp`), or functions. The names of the op's
-    inputs are the names used in ``vjps``, in order, or those of ``_INPUTS``, or ``x``.
+    ``loop`` None: it is compiled from the rule. The VJPs are rules too (`rule_vjp`), or functions. The op's inputs are the
+    names in ``rule``, in order, that are not called.
     """
-    inputs = _INPUTS.get(name) or tuple(vjps) or ("x",)
+    inputs = tuple(dict.fromkeys(re.findall(r"\b[a-z]\w*\b(?!\()", rule)))
     vjps = {n: rule_vjp(name, v, inputs) if isinstance(v, str) else v for n, v in vjps.items()}
     if loop is None:
 
@@ -176,12 +176,6 @@ def pointwise(name, rule, loop=None, doc=None, **vjps):
     function.__name__ = function.__qualname__ = name
     function.__doc__ = f"{doc or name.replace('_', ' ').capitalize()}, pointwise with broadcasting: ``{rule}``."
     return function
-
-
-# Inputs that have no derivative of their own cannot be read off the VJPs.
-_INPUTS = dict.fromkeys(("equal", "not_equal", "less", "less_equal", "greater", "greater_equal"), ("a", "b"))
-_INPUTS |= dict.fromkeys(("logical_and", "logical_or", "logical_xor"), ("a", "b"))
-_INPUTS["where"] = ("c", "a", "b")
 
 
 def _where(c, a, b):

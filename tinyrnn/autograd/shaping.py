@@ -20,7 +20,7 @@ _reshape = Op("reshape", lambda x, *, newshape: x.reshape(newshape), {"x": lambd
 _permute = Op(
     "permute_dims",
     lambda x, *, axes: x.transpose(axes),
-    {"x": lambda g, axes: permute_dims(g, tuple(np.argsort(axes).tolist()))},
+    {"x": lambda g, axes: permute_dims(g, np.argsort(axes).tolist())},
     view=True,
 )
 # The tape sums what was broadcast, here as everywhere.

@@ -131,39 +131,15 @@ def _library(F, functions):
         for f in (math.erf, math.log, math.log1p, math.expm1, math.sqrt, math.sin, math.cos, np.floor, np.ceil, np.rint)
     )
 
-    @scalar
-    def sigmoid(x):
-        return one / (one + exp(-x))
-
-    @scalar
-    def maximum(a, b):
-        return a if (a > b) | (a != a) else b
-
-    @scalar
-    def minimum(a, b):
-        return a if (a < b) | (a != a) else b
-
-    @scalar
-    def where(condition, a, b):
-        return a if condition else b
-
-    @scalar
-    def softplus(x):
-        return maximum(x, zero) + log1p_unit(exp(-abs(x)))
-
-    @scalar
-    def logaddexp(a, b):
-        apart = zero if a == b else -abs(a - b)  # equal infinities have no difference to take
-        return maximum(a, b) + log1p_unit(exp(apart))
-
-    @scalar
-    def sign(x):
-        return one if x > zero else (-one if x < zero else x)
-
-    @scalar
-    def pow(a, b):
-        return F(a**b)
-
+    sigmoid = scalar(lambda x: one / (one + exp(-x)))
+    maximum = scalar(lambda a, b: a if (a > b) | (a != a) else b)
+    minimum = scalar(lambda a, b: a if (a < b) | (a != a) else b)
+    where = scalar(lambda condition, a, b: a if condition else b)
+    softplus = scalar(lambda x: maximum(x, zero) + log1p_unit(exp(-abs(x))))
+    # Equal infinities have no difference to take.
+    logaddexp = scalar(lambda a, b: maximum(a, b) + log1p_unit(exp(zero if a == b else -abs(a - b))))
+    sign = scalar(lambda x: one if x > zero else (-one if x < zero else x))
+    pow = scalar(lambda a, b: F(a**b))
     return SimpleNamespace(**{k: v for k, v in locals().items() if hasattr(v, "py_func")})
 
 

@@ -441,11 +441,13 @@ def _gradients(node, g, useful):
         all_at_once = node.op.vjps["*"](g, node, None)
         pairs = zip(node.parents, all_at_once, strict=True)
         return [(p, gi) for p, gi in pairs if p is not None and gi is not None and (useful is None or p in useful)]
-    return [
-        (p, vjp(g, node, i))
-        for i, p in enumerate(node.parents if node.op.vjps else ())
-        if p is not None and (useful is None or p in useful) and (vjp := node.op.vjp(i)) is not None
-    ]
+    pairs = []
+    for i, parent in enumerate(node.parents if node.op.vjps else ()):
+        if parent is not None and (useful is None or parent in useful):
+            vjp = node.op.vjp(i)
+            if vjp is not None:
+                pairs.append((parent, vjp(g, node, i)))
+    return pairs
 
 
 def leading_to(targets, roots) -> set:

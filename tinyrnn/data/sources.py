@@ -67,7 +67,10 @@ def resolve(texts) -> list[Source]:
         InputError: a path does not exist or cannot be read, or a folder holds no text file.
     """
     if not texts or list(texts) == [BUILTIN]:
-        return [Source(BUILTIN, _stored(_python_docs().encode()))]
+        from pydoc_data.topics import topics  # the English language reference that every CPython carries for its help()
+
+        text = "\n\n".join(topics[key].strip() for key in sorted(topics)) + "\n"
+        return [Source(BUILTIN, _stored(text.encode()))]
     sources = []
     for text in map(str, texts):
         path = Path(text)
@@ -118,10 +121,3 @@ def _stored(data: bytes) -> Path:
         path = temporary_folder() / name
         path.write_bytes(data)
     return path
-
-
-def _python_docs() -> str:
-    """The English language reference that every CPython carries for its ``help()``."""
-    from pydoc_data.topics import topics
-
-    return "\n\n".join(topics[key].strip() for key in sorted(topics)) + "\n"

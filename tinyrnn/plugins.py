@@ -54,10 +54,10 @@ def registered() -> dict[str, Entry]:
         found.setdefault(point.name, []).append(point)
     entries = {}
     for name, points in sorted(found.items()):
-        unique = list({(p.value, p.dist.name if p.dist else "?"): p for p in points}.values())
-        packages = sorted({p.dist.name if p.dist else "?" for p in unique})
-        version = unique[0].dist.version if unique[0].dist else "?"
-        entries[name] = Entry(name, " and ".join(packages), version, tuple(unique))
+        unique = {(p.dist.name if p.dist else "?", p.value): p for p in points}
+        packages = " and ".join(sorted({package for package, _ in unique}))
+        version = points[0].dist.version if points[0].dist else "?"
+        entries[name] = Entry(name, packages, version, tuple(unique.values()))
     return entries
 
 

@@ -1,5 +1,6 @@
 """The run folder: `config.json`, checkpoints, `log.jsonl`. Every file is replaced whole or not at all."""
 
+import itertools
 import json
 import os
 import shutil
@@ -15,12 +16,8 @@ from .errors import InputError
 from .kernels.files import replace_file, umask
 
 FORMAT = 1  # of checkpoints and config.json; a reader accepts its own and older ones
-
 CONFIG, LOG = "config.json", "log.jsonl"
 BEST, LAST, TRAINER, STABLE = "best.safetensors", "last.safetensors", "trainer.safetensors", "stable.safetensors"
-
-
-# ------------------------------------------------------------------ files
 
 
 @contextmanager
@@ -46,13 +43,8 @@ def save_tensors(path: Path, tensors: dict, meta: dict):
     from safetensors.numpy import save
 
     tensors = {name: np.asarray(a, order="C") for name, a in tensors.items()}  # keeps 0-d, unlike ascontiguousarray
-    header = {
-        "format": str(FORMAT),
-        "tinyrnn": __version__,
-        "crc32": str(_checksum(tensors)),
-        **{k: json.dumps(v) for k, v in meta.items()},
-    }
-    write_atomically(path, save(tensors, header))
+    header = {"format": str(FORMAT), "tinyrnn": __version__, "crc32": str(_checksum(tensors))}
+    write_atomically(path, save(tensors, header | {k: json.dumps(v) for k, v in meta.items()}))
 
 
 def load_tensors(path: Path) -> tuple[dict, dict]:
@@ -86,9 +78,6 @@ def _checksum(tensors):
     for name in sorted(tensors):
         value = zlib.crc32(tensors[name].tobytes(), zlib.crc32(name.encode(), value))
     return value
-
-
-# ------------------------------------------------------------------ the folder
 
 
 class Run:
@@ -177,11 +166,8 @@ class Run:
 
 def free_name(path: Path) -> Path:
     """``path``, or the first of ``path-2``, ``path-3`` ... that does not exist."""
-    candidate, n = path, 1
-    while candidate.exists():
-        n += 1
-        candidate = path.with_name(f"{path.name}-{n}")
-    return candidate
+    candidates = itertools.chain([path], (path.with_name(f"{path.name}-{n}") for n in itertools.count(2)))
+    return next(p for p in candidates if not p.exists())
 
 
 def weights_file(path) -> Path:

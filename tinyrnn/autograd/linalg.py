@@ -10,11 +10,7 @@ from .pointwise import as_tensor
 from .shaping import expand_dims, matrix_transpose, reshape
 from .tape import Op, apply
 
-# fmt: off
-__all__ = [
-    "matmul", ]
-# fmt: on
-
+__all__ = ["matmul"]
 
 LARGE = 1 << 18  # multiplications: below, BLAS on one thread is as fast
 
@@ -42,15 +38,9 @@ def _matmul_b(g, a, shape):
 
 def _product(a, b):
     """The packed product for large matrices: it runs on our own threads, beside which BLAS would have to run on one."""
-    if (
-        a.ndim == b.ndim == 2
-        and a.size * b.shape[-1] > LARGE
-        and a.dtype == b.dtype
-        and a.dtype.char in "fd"
-        and type(a) is np.ndarray
-    ):
-        return kernels.gemm.matmul(a, b)
-    return np.matmul(a, b)
+    large = a.ndim == b.ndim == 2 and a.size * b.shape[-1] > LARGE
+    packed = large and a.dtype == b.dtype and a.dtype.char in "fd" and type(a) is np.ndarray
+    return kernels.gemm.matmul(a, b) if packed else np.matmul(a, b)
 
 
 _matmul = Op("matmul", _product, {"a": _matmul_a, "b": _matmul_b}, inputs=("a", "b"))

@@ -12,17 +12,15 @@ import numpy as np
 from .. import kernels
 from ..errors import DtypeError, GradientError, ShapeError
 from ..kernels.arrays import is_cupy
-from .tape import NONE, TRACE, Node, Op, Tensor, apply, explained, record, state
+from .tape import EXPLAINED, NONE, TRACE, Node, Op, Tensor, apply, explained, record, state
 
-# fmt: off
 __all__ = [
     "abs", "add", "ceil", "clip", "cos", "divide", "equal", "erf", "exp", "expm1", "floor", "greater",
     "greater_equal", "isfinite", "isinf", "isnan", "less", "less_equal", "log",
     "log1p", "logaddexp", "logical_and", "logical_not", "logical_or", "logical_xor", "maximum", "minimum", "multiply",
     "negative", "not_equal", "power", "reciprocal", "relu", "round", "sigmoid", "sign", "sin", "softplus", "sqrt",
     "square", "subtract", "tanh", "where",
-]
-# fmt: on
+]  # fmt: skip
 
 
 def operand(x):
@@ -77,13 +75,10 @@ def _plain(x):
     return x, x.data if type(x) is Tensor else x, None
 
 
-_EXPLAINED = (ValueError, TypeError, IndexError, OverflowError)
 FLAT = "where(g == g, 0, g)"  # the gradient of a step function: 0, also for an infinite g
 
 # Functions whose compiled scalar form is as fast as NumPy's loop: LLVM vectorises them, others call libm for each element.
 _VECTORISED = frozenset({"abs", "exp", "maximum", "minimum", "sigmoid", "sign", "softplus", "sqrt", "tanh", "where"})
-
-
 FUSED = {}  # (op, rule of a derivative that is compiled): its arguments
 
 
@@ -115,10 +110,10 @@ def rule_vjp(name, rule, inputs):
 def pointwise(name, rule, loop=None, doc=None, **vjps):
     """Enter a pointwise op into the table and return its public function.
 
-    ``loop`` None: it is compiled from the rule. The VJPs are rules too (`rule_vjp`), or functions. The names of the op's
-    inputs are the names used in ``vjps``, in order, or those of ``_INPUTS``, or ``x``.
+    ``loop`` None: it is compiled from the rule. The VJPs are rules too (`rule_vjp`), or functions. The op's inputs are the
+    names in ``rule``, in order, that are not called.
     """
-    inputs = _INPUTS.get(name) or tuple(vjps) or ("x",)
+    inputs = tuple(dict.fromkeys(re.findall(r"\b[a-z]\w*\b(?!\()", rule)))
     vjps = {n: rule_vjp(name, v, inputs) if isinstance(v, str) else v for n, v in vjps.items()}
     if loop is None:
 
@@ -137,7 +132,7 @@ def pointwise(name, rule, loop=None, doc=None, **vjps):
         x = x if type(x) is Tensor else as_tensor(x)
         try:
             out = loop(x.data)
-        except _EXPLAINED as error:
+        except EXPLAINED as error:
             raise explained(op, (x,), error) from error
         recording = False if x.node is None else state.recording
         if type(out) is not np.ndarray or recording is TRACE:
@@ -160,7 +155,7 @@ def pointwise(name, rule, loop=None, doc=None, **vjps):
             x2, b, n2 = _plain(x2)
         try:
             out = loop(a, b)
-        except _EXPLAINED as error:
+        except EXPLAINED as error:
             raise explained(op, (x1, x2), error) from error
         recording = False if n1 is None and n2 is None else state.recording
         if type(out) is not np.ndarray or recording is TRACE:
@@ -181,12 +176,6 @@ def pointwise(name, rule, loop=None, doc=None, **vjps):
     function.__name__ = function.__qualname__ = name
     function.__doc__ = f"{doc or name.replace('_', ' ').capitalize()}, pointwise with broadcasting: ``{rule}``."
     return function
-
-
-# Inputs that have no derivative of their own cannot be read off the VJPs.
-_INPUTS = dict.fromkeys(("equal", "not_equal", "less", "less_equal", "greater", "greater_equal"), ("a", "b"))
-_INPUTS |= dict.fromkeys(("logical_and", "logical_or", "logical_xor"), ("a", "b"))
-_INPUTS["where"] = ("c", "a", "b")
 
 
 def _where(c, a, b):
@@ -223,14 +212,8 @@ abs = pointwise("abs", "abs(x)", np.abs, "Absolute value", x="g * sign(x)")
 _LARGER, _SMALLER = "where(a < b, 0, where(a == b, 0.5 * g, g))", "where(a > b, 0, where(a == b, 0.5 * g, g))"
 maximum = pointwise("maximum", "maximum(a, b)", np.maximum, "Larger, a tie shared", a=_LARGER, b=_SMALLER)
 minimum = pointwise("minimum", "minimum(a, b)", np.minimum, "Smaller, a tie shared", a=_SMALLER, b=_LARGER)
-logaddexp = pointwise(
-    "logaddexp",
-    "logaddexp(a, b)",
-    None,
-    "log(exp(a) + exp(b)) without overflow",
-    a="g * sigmoid(a - b)",
-    b="g * sigmoid(b - a)",
-)
+_LOGADDEXP = "log(exp(a) + exp(b)) without overflow"
+logaddexp = pointwise("logaddexp", "logaddexp(a, b)", None, _LOGADDEXP, a="g * sigmoid(a - b)", b="g * sigmoid(b - a)")
 where = pointwise("where", "where(c, a, b)", _where, "a where c, else b", a="where(c, g, 0)", b="where(c, 0, g)")
 
 

@@ -8,12 +8,7 @@ from .pointwise import as_tensor, equal, isnan, logical_and, logical_or, where
 from .shaping import axes_of, axis_of, broadcast_to, expand_dims, flip, permute_dims, reshape
 from .tape import Op, Tensor, apply, is_tracing
 
-# fmt: off
-__all__ = [
-    "all", "any", "argmax", "argmin", "count_nonzero", "cumsum", "max", "mean", "min", "prod",
-    "sum",
-]
-# fmt: on
+__all__ = ["all", "any", "argmax", "argmin", "count_nonzero", "cumsum", "max", "mean", "min", "prod", "sum"]
 
 
 def _spread(g, shape, axis, keepdims):
@@ -103,7 +98,7 @@ argmin = reduction(np.argmin, None, "Index of the first smallest element (no gra
 
 _cumsum = Op(
     "cumsum",
-    lambda x, *, axis: np.cumsum(x, axis=axis),
+    lambda x, *, axis: np.cumsum(x, axis),
     {"x": lambda g, axis: flip(cumsum(flip(g, axis=axis), axis=axis), axis=axis)},
 )
 

@@ -11,26 +11,20 @@ from ..kernels.arrays import array_module, device_of, to_device
 from .pointwise import as_tensor, checked_dtype
 from .tape import Op, Tensor, apply
 
-# fmt: off
 __all__ = [
     "astype", "broadcast_to", "concat", "expand_dims", "flip", "matrix_transpose", "pad", "permute_dims", "reshape", "roll",
     "split", "squeeze", "stack", "swapaxes", "transpose", "unstack",
-]
-# fmt: on
+]  # fmt: skip
 
 _reshape = Op("reshape", lambda x, *, newshape: x.reshape(newshape), {"x": lambda g, shape: reshape(g, shape)}, view=True)
 _permute = Op(
     "permute_dims",
     lambda x, *, axes: x.transpose(axes),
-    {"x": lambda g, axes: permute_dims(g, tuple(np.argsort(axes).tolist()))},
+    {"x": lambda g, axes: permute_dims(g, np.argsort(axes).tolist())},
     view=True,
 )
-_broadcast = Op(
-    "broadcast_to",
-    lambda x, *, to: np.broadcast_to(x, to),
-    {"x": lambda g: g},  # the tape sums what was broadcast, here as everywhere
-    view=True,
-)
+# The tape sums what was broadcast, here as everywhere.
+_broadcast = Op("broadcast_to", lambda x, *, to: np.broadcast_to(x, to), {"x": lambda g: g}, view=True)
 _flip = Op("flip", lambda x, *, axis: np.flip(x, axis), {"x": lambda g, axis: flip(g, axis=axis)}, view=True)
 _roll = Op(
     "roll",
@@ -52,7 +46,6 @@ _to = Op(
 
 
 def _place(g, *, key, into):
-    """An array of shape ``into`` that holds ``g`` at ``key``, summed where ``key`` names an element twice, else 0."""
     xp = array_module(g)
     out = xp.zeros(into, g.dtype)
     if is_basic(key):
@@ -73,29 +66,24 @@ def is_basic(key) -> bool:
 
 
 def _piece(g, axis, i, shapes):
+    """The part of `g` that belongs to input `i`."""
     start = sum(s[axis] for s in shapes[:i])
     return getitem(g, (slice(None),) * axis + (slice(start, start + shapes[i][axis]),))
 
 
-_concat = Op(
-    "concat",
-    lambda *xs, axis, shapes: np.concatenate(xs, axis=axis),
-    {"*": lambda g, axis, i, shapes: _piece(g, axis, i, shapes)},
-    inputs=(),
-)
+_concat = Op("concat", lambda *xs, axis, shapes: np.concatenate(xs, axis=axis), {"*": _piece}, inputs=())
 _stack = Op(
     "stack",
     lambda *xs, axis: np.stack(xs, axis=axis),
     {"*": lambda g, axis, i: getitem(g, (slice(None),) * axis + (i,))},
     inputs=(),
 )
-
-
-def _split_forward(x, *, axis, points):
-    return tuple(np.split(x, points, axis=axis))
-
-
-_split = Op("split", _split_forward, {"x": lambda gs, axis: concat(gs, axis=axis)}, view=True)
+_split = Op(
+    "split",
+    lambda x, *, axis, points: tuple(np.split(x, points, axis)),
+    {"x": lambda gs, axis: concat(gs, axis=axis)},
+    view=True,
+)
 _unstack = Op(
     "unstack", lambda x, *, axis: tuple(np.moveaxis(x, axis, 0)), {"x": lambda gs, axis: stack(gs, axis=axis)}, view=True
 )

@@ -16,20 +16,11 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from ..errors import (
-    ChangedInPlaceError,
-    DeviceError,
-    DtypeError,
-    GradientError,
-    InputError,
-    OutOfRangeError,
-    ShapeError,
-    TapeFreedError,
-    TinyrnnError,
-)
+from .. import errors
 from ..kernels.arrays import array_module, device_of
 
 TABLE: dict[str, "Op"] = {}  # every op by name: the gradient check, the documentation and the compiler read it
+EXPLAINED = (ValueError, TypeError, IndexError, OverflowError)  # of NumPy and CuPy: see `explained`
 
 _numbers = itertools.count()
 
@@ -39,8 +30,6 @@ class _State(threading.local):
 
 
 state = _State()
-
-
 TRACE = "trace"  # in state.recording: record every op, with all its inputs, also where no gradient flows
 
 
@@ -122,7 +111,7 @@ class Op:
         if "*" not in vjps:  # by position, for speed
             self.vjps = tuple(self.vjps.get(n) for n in inputs) if vjps else ()
         if listed and TABLE.setdefault(name, self) is not self:
-            raise TinyrnnError(f"op {name!r} is in the table already: choose another name")
+            raise errors.TinyrnnError(f"op {name!r} is in the table already: choose another name")
 
     def vjp(self, position: int):
         """The VJP of the input at ``position`` as a function ``(g, node, position)``, or None."""
@@ -180,7 +169,7 @@ class Node:
         if self.output is not None:
             versions.append(self.output[1])
         if any(v is not None and v[0] > self.number for v in versions):
-            raise ChangedInPlaceError(
+            raise errors.ChangedInPlaceError(
                 f"{self.op.name}: a value its gradient needs was changed in place after it was computed: "
                 "use the functional form (x = x + y), or change it after backward()"
             )
@@ -227,10 +216,10 @@ class Tensor:
         if not self.is_leaf:
             if value:
                 return
-            raise GradientError("requires_grad can be taken from leaf tensors only: call detach()")
+            raise errors.GradientError("requires_grad can be taken from leaf tensors only: call detach()")
         if value and self.node is None:
             if self.data.dtype.kind != "f":
-                raise GradientError(f"a tensor of {self.data.dtype} has no gradient: make it a floating dtype first")
+                raise errors.GradientError(f"a tensor of {self.data.dtype} has no gradient: make it a floating dtype first")
             self.node = Node(None, (), None, self.data)
         elif not value:
             self.node = None
@@ -248,9 +237,9 @@ class Tensor:
     @grad.setter
     def grad(self, value):
         if self.node is None:
-            raise GradientError("this tensor does not require grad: set requires_grad = True first")
+            raise errors.GradientError("this tensor does not require grad: set requires_grad = True first")
         if value is not None and getattr(value, "shape", None) != self.data.shape:
-            raise GradientError(f"grad must be None or a tensor of shape {list(self.data.shape)}, like its own")
+            raise errors.GradientError(f"grad must be None or a tensor of shape {list(self.data.shape)}, like its own")
         self.node.grad = value
 
     def mark_changed(self):
@@ -263,8 +252,8 @@ def apply(op: Op, *inputs, **params):
     """Run ``op`` on tensors (and bare Python numbers) and record it if any input requires a gradient."""
     try:
         out = op.forward(*[x.data if type(x) is Tensor else x for x in inputs], **params)
-    except (ValueError, TypeError, IndexError, OverflowError) as error:
-        if isinstance(error, TinyrnnError):
+    except EXPLAINED as error:
+        if isinstance(error, errors.TinyrnnError):
             raise
         raise explained(op, inputs, error) from error
     return record(op, inputs, params, out)
@@ -318,16 +307,18 @@ def explained(op, inputs, error):
     shapes = " and ".join(str(list(getattr(x, "shape", ()))) for x in inputs[:4])
     said = str(error)
     if len({device_of(x.data) for x in inputs if isinstance(x, Tensor)}) > 1:
-        return DeviceError(f"{op.name}: operands on cpu and cuda: move them to one device with .to(device)")
+        return errors.DeviceError(f"{op.name}: operands on cpu and cuda: move them to one device with .to(device)")
     if "could not be broadcast" in said or "remapped" in said:
-        return ShapeError(f"{op.name}: shapes {shapes} do not broadcast: sizes must be equal or 1, counted from the right")
+        return errors.ShapeError(
+            f"{op.name}: shapes {shapes} do not broadcast: sizes must be equal or 1, counted from the right"
+        )
     if isinstance(error, IndexError):
-        return OutOfRangeError(f"{op.name}: {said} (shapes {shapes})")
+        return errors.OutOfRangeError(f"{op.name}: {said} (shapes {shapes})")
     if isinstance(error, TypeError) and ("ufunc" in said or "boolean" in said or "dtype" in said):
         dtypes = " and ".join(str(getattr(x, "dtype", type(x).__name__)) for x in inputs[:4])
-        return DtypeError(f"{op.name} does not take {dtypes}: convert with .astype(dtype)")
+        return errors.DtypeError(f"{op.name} does not take {dtypes}: convert with .astype(dtype)")
     about_shapes = any(word in said for word in ("shape", "dimension", "size", "axis", "axes", "operand"))
-    return (ShapeError if about_shapes else InputError)(f"{op.name}: {said} (shapes {shapes})")
+    return (errors.ShapeError if about_shapes else errors.InputError)(f"{op.name}: {said} (shapes {shapes})")
 
 
 def fit(g: Tensor, shape, dtype) -> Tensor:
@@ -409,7 +400,7 @@ def backpropagate(roots, *, create_graph=False, retain_graph=False, targets=None
                 found[node] = sums.final(node, g)
                 continue
             if node.op is FREED:
-                raise TapeFreedError(
+                raise errors.TapeFreedError(
                     "backward ran over this part of the tape before and freed it: "
                     "pass retain_graph=True to the first backward()"
                 )
@@ -437,7 +428,7 @@ def _hooked(node, g):
         if replaced is not None:
             replaced = replaced if isinstance(replaced, Tensor) else Tensor(np.asarray(replaced))
             if replaced.data.shape != g.data.shape:
-                raise GradientError(
+                raise errors.GradientError(
                     f"a hook replaced a gradient {list(g.shape)} by {list(replaced.data.shape)}: return that shape, or None"
                 )
             g = fit(replaced, g.data.shape, g.data.dtype)

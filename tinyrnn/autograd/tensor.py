@@ -80,11 +80,11 @@ _detach = Op("detach", lambda x: x, view=True, listed=False)
 
 
 class _Hook:
-    """What ``register_hook`` returns."""
+    """What ``register_hook`` returns. Without a function it is the hook of ``retain_grad``."""
 
     def __init__(self, node, function=None):
         self.node = weakref.ref(node)  # the node holds its hooks
-        self.function = function or self.function
+        self.function, self.retains = function or self._retain, function is None
         node.hooks = [*(node.hooks or ()), self]
 
     def remove(self):
@@ -93,11 +93,7 @@ class _Hook:
         if node is not None:
             node.hooks = [h for h in node.hooks if h is not self]
 
-
-class _Retain(_Hook):
-    """The hook of ``retain_grad``."""
-
-    def function(self, g):
+    def _retain(self, g):
         node = self.node()
         node.grad = g if node.grad is None else node.grad + g
 
@@ -116,9 +112,8 @@ def register_hook(self, hook):
 
 def retain_grad(self):
     """Keep the gradient of this intermediate tensor in ``grad``, too (leaves do so anyway)."""
-    if self.is_leaf or any(type(h) is _Retain for h in self.node.hooks or ()):
-        return
-    _Retain(self.node)
+    if not (self.is_leaf or any(h.retains for h in self.node.hooks or ())):
+        _Hook(self.node)
 
 
 def assign_(self, value):
@@ -174,18 +169,6 @@ def _values(self):
     return self.data
 
 
-def _array(self, dtype=None, copy=None):
-    return np.array(self.numpy(), dtype=dtype, copy=copy)
-
-
-def _dlpack(self, **options):
-    return self.data.__dlpack__(**options)
-
-
-def _reduce(self):
-    return new, (self.data, self.device, self.requires_grad)
-
-
 def _repr(self):
     body = np.array2string(self.numpy(), separator=", ", prefix="tensor(")
     body += f", shape={self.shape}" if not self.size and self.shape != (0,) else ""
@@ -198,10 +181,6 @@ def _len(self):
     if not self.data.ndim:
         raise TypeError("a 0-d tensor has no length: use item()")
     return len(self.data)
-
-
-def _truth(self):
-    return bool(_values(self))
 
 
 def _spread(function, name):
@@ -265,26 +244,18 @@ for _name, _function in {
     "truediv": pointwise.divide,
     "pow": pointwise.power,
     "matmul": linalg.matmul,
+    "and": _bitwise(pointwise.logical_and, np.bitwise_and),
+    "or": _bitwise(pointwise.logical_or, np.bitwise_or),
+    "xor": _bitwise(pointwise.logical_xor, np.bitwise_xor),
 }.items():
     setattr(Tensor, f"__{_name}__", _function)
     setattr(Tensor, f"__r{_name}__", _reflected(_function))
 for _name, _function, _symbol in (("add", np.add, "+="), ("sub", np.subtract, "-="), ("mul", np.multiply, "*=")):
     setattr(Tensor, f"__i{_name}__", _in_place(_function, _symbol))
 Tensor.__itruediv__ = _in_place(np.divide, "/=")
-for _name, _function in {
-    "eq": pointwise.equal,
-    "ne": pointwise.not_equal,
-    "lt": pointwise.less,
-    "le": pointwise.less_equal,
-    "gt": pointwise.greater,
-    "ge": pointwise.greater_equal,
-    "and": _bitwise(pointwise.logical_and, np.bitwise_and),
-    "or": _bitwise(pointwise.logical_or, np.bitwise_or),
-    "xor": _bitwise(pointwise.logical_xor, np.bitwise_xor),
-}.items():
-    setattr(Tensor, f"__{_name}__", _function)
-    if _name in ("and", "or", "xor"):
-        setattr(Tensor, f"__r{_name}__", _function)
+Tensor.__eq__, Tensor.__ne__ = pointwise.equal, pointwise.not_equal
+Tensor.__lt__, Tensor.__le__ = pointwise.less, pointwise.less_equal
+Tensor.__gt__, Tensor.__ge__ = pointwise.greater, pointwise.greater_equal
 Tensor.__hash__ = object.__hash__
 Tensor.__neg__ = pointwise.negative
 Tensor.__abs__ = pointwise.abs
@@ -292,14 +263,16 @@ Tensor.__invert__ = _bitwise(pointwise.logical_not, np.invert)
 Tensor.__getitem__ = shaping.getitem
 Tensor.__iter__ = lambda self: iter(shaping.unstack(self))
 Tensor.__setitem__ = _setitem
-Tensor.__repr__, Tensor.__len__, Tensor.__bool__ = _repr, _len, _truth
+Tensor.__repr__, Tensor.__len__ = _repr, _len
+Tensor.__bool__ = lambda self: bool(_values(self))
 Tensor.__format__ = lambda self, spec: format(self.item(), spec) if spec else repr(self)
 Tensor.__pos__ = lambda self: self
 Tensor.__float__ = lambda self: float(self.item())
 Tensor.__int__ = lambda self: int(self.item())
 Tensor.__index__ = lambda self: operator.index(self.item())
 Tensor.__round__ = lambda self, digits=0: pointwise.round(self * 10**digits) / 10**digits
-Tensor.__array__ = _array
-Tensor.__dlpack__, Tensor.__dlpack_device__ = _dlpack, lambda self: self.data.__dlpack_device__()
-Tensor.__reduce__ = _reduce
+Tensor.__array__ = lambda self, dtype=None, copy=None: np.array(self.numpy(), dtype=dtype, copy=copy)
+Tensor.__dlpack__ = lambda self, **options: self.data.__dlpack__(**options)
+Tensor.__dlpack_device__ = lambda self: self.data.__dlpack_device__()
+Tensor.__reduce__ = lambda self: (new, (self.data, self.device, self.requires_grad))
 Tensor.__copy__ = lambda self: Tensor(self.data, self.node, self.shared_version())

@@ -31,30 +31,24 @@ class Command(GroupedHelp, click.Command):
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
-        self.params.append(
-            click.Option(["--debug"], is_flag=True, expose_value=False, callback=_debug, help="Show tracebacks.")
-        )
+        settings = dict(is_flag=True, expose_value=False, callback=_debug, help="Show tracebacks.")
+        self.params.append(click.Option(["--debug"], **settings))
 
     def invoke(self, context):
         try:
             return super().invoke(context)
-        except TinyrnnError as error:
-            if context.meta.get("tinyrnn.debug"):
+        except (TinyrnnError, OSError, MemoryError) as error:
+            if context.meta.get("tinyrnn.debug") or (isinstance(error, OSError) and error.errno == errno.EPIPE):
                 raise
-            click.echo(f"Error: {error}", err=True)
+            said = str(error)
+            if isinstance(error, OSError):  # of a file that no command gave a sentence of its own
+                said += ": check the file, its permissions and the space left on the disk"
+            elif isinstance(error, MemoryError):
+                said = "not enough memory: use a smaller --batch-size, --hidden or --seq-len"
+            note(f"Error: {said}")
             context.exit(EXIT_FAILED if isinstance(error, Diverged) else EXIT_INPUT)
-        except OSError as error:  # of a file that no command gave a sentence of its own
-            if context.meta.get("tinyrnn.debug") or error.errno == errno.EPIPE:
-                raise
-            click.echo(f"Error: {error}: check the file, its permissions and the space left on the disk", err=True)
-            context.exit(EXIT_INPUT)
-        except MemoryError:
-            if context.meta.get("tinyrnn.debug"):
-                raise
-            click.echo("Error: not enough memory: use a smaller --batch-size, --hidden or --seq-len", err=True)
-            context.exit(EXIT_INPUT)
         except KeyboardInterrupt:
-            click.echo("interrupted", err=True)
+            note("interrupted")
             context.exit(EXIT_INTERRUPTED)
 
 

@@ -24,9 +24,8 @@ def command(run, texts, encoding, as_json):
 
     model = load(run)
     if texts:
-        tokens = corpus.load(
-            sources.resolve(texts), model.vocabulary.level, encoding=encoding, vocabulary=model.vocabulary
-        ).tokens
+        settings = dict(level=model.vocabulary.level, encoding=encoding, vocabulary=model.vocabulary)
+        tokens = corpus.load(sources.resolve(texts), **settings).tokens
     else:
         tokens = validation_tokens(Run(run).config, model.vocabulary)
     figures = evaluate(model, tokens)
@@ -34,6 +33,5 @@ def command(run, texts, encoding, as_json):
         click.echo(json.dumps(figures))
         return
     for name, value in figures.items():
-        click.echo(
-            f"{name.replace('_', ' '):16} {value:,}" if isinstance(value, int) else f"{name.replace('_', ' '):16} {value:.4f}"
-        )
+        shown = f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
+        click.echo(f"{name.replace('_', ' '):16} {shown}")

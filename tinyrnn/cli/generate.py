@@ -1,5 +1,6 @@
 """``tinyrnn generate``: text from a trained model."""
 
+import itertools
 import sys
 from pathlib import Path
 
@@ -46,10 +47,11 @@ def command(run, prompt, length, num, stop, temperature, top_k, top_p, seed, int
         _converse(lambda text, i: sample(text, i, _to_terminal))
         return
     texts = []
+    write = texts.append if out else _to_terminal
     for i in range(num):
         if num > 1:
-            (texts.append if out else _to_terminal)(f"--- {i + 1} ---\n")
-        sample(prompt, i, texts.append if out else _to_terminal)
+            write(f"--- {i + 1} ---\n")
+        sample(prompt, i, write)
     if out:
         try:
             Path(out).write_text("".join(texts), encoding="utf-8")
@@ -65,15 +67,12 @@ def _to_terminal(text):
 def _converse(answer):
     from ..errors import InputError
 
-    i = 0
-    while True:
+    for i in itertools.count():
         note("prompt (empty line ends):")
-        line = sys.stdin.readline()
-        text = line.rstrip("\n")
+        text = sys.stdin.readline().rstrip("\n")
         if not text:
             return
         try:
             answer(text, i)
         except InputError as error:  # a bad prompt must not end the conversation
             note(f"Error: {error}")
-        i += 1

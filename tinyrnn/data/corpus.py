@@ -91,9 +91,8 @@ def _tokenise(sources, level, encoding, vocab_size, vocabulary, path: Path) -> d
     with path.open("wb") as file:
         for block in _blocks(sources, vocabulary.level, encoding):
             ids = vocabulary.encode(block).astype(dtype)
-            data = ids.tobytes()
-            file.write(data)
-            digest.update(data)
+            file.write(ids)
+            digest.update(ids)
             total += len(ids)
         if total == 0:  # an empty file cannot be mapped
             names = ", ".join(s.name for s in sources[:3])
@@ -104,17 +103,10 @@ def _tokenise(sources, level, encoding, vocab_size, vocabulary, path: Path) -> d
 
 def _blocks(sources, level, encoding):
     """Blocks of all sources; between texts a line end, and words are never cut."""
+    line_end = b"\n" if level == "byte" else "\n"
     for i, source in enumerate(sources):
-        if level == "byte":
-            last = b""
-            for block in source.raw_blocks():
-                last = block
-                yield block
-            if i + 1 < len(sources) and last and not last.endswith(b"\n"):
-                yield b"\n"
-            continue
-        held = last = ""
-        for block in source.blocks(encoding):
+        held = last = line_end[:0]
+        for block in source.raw_blocks() if level == "byte" else source.blocks(encoding):
             last = block
             if level == "word":  # hold back the last word: it may go on, and it begins with its space
                 block = held + block
@@ -124,5 +116,5 @@ def _blocks(sources, level, encoding):
                 yield block
         if held:
             yield held
-        if i + 1 < len(sources) and last and not last.endswith("\n"):
-            yield "\n"
+        if i + 1 < len(sources) and last and not last.endswith(line_end):
+            yield line_end

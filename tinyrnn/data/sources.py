@@ -2,6 +2,7 @@
 
 import codecs
 import hashlib
+import itertools
 import os
 import sys
 from dataclasses import dataclass
@@ -35,26 +36,22 @@ class Source:
         plain_utf8 = codecs.lookup(encoding).name == "utf-8"
         decoder = codecs.getincrementaldecoder("utf-8-sig" if plain_utf8 else encoding)()  # drops a byte-order mark
         position, held = 0, ""
-        with self.path.open("rb") as file:
-            while True:
-                raw = file.read(CHUNK)
-                try:
-                    text = held + decoder.decode(raw, final=not raw)
-                except UnicodeError as error:
-                    raise InputError(
-                        f"{self.name} is not {encoding} text (near byte {position + getattr(error, 'start', 0)}): "
-                        "name its --encoding, or use --level byte"
-                    ) from None
-                position += len(raw)
-                if "\0" in text:
-                    raise InputError(f"{self.name} is a binary file (it holds a NUL character): use --level byte")
-                # "\r\n" may be cut by the block's end
-                held = "\r" if raw and text.endswith("\r") else ""
-                text = text[: len(text) - len(held)].replace("\r\n", "\n").replace("\r", "\n")
-                if text:
-                    yield text
-                if not raw:
-                    return
+        for raw in itertools.chain(self.raw_blocks(), [b""]):
+            try:
+                text = held + decoder.decode(raw, final=not raw)
+            except UnicodeError as error:
+                near = position + getattr(error, "start", 0)
+                raise InputError(
+                    f"{self.name} is not {encoding} text (near byte {near}): name its --encoding, or use --level byte"
+                ) from None
+            position += len(raw)
+            if "\0" in text:
+                raise InputError(f"{self.name} is a binary file (it holds a NUL character): use --level byte")
+            # "\r\n" may be cut by the block's end
+            held = "\r" if raw and text.endswith("\r") else ""
+            text = text[: len(text) - len(held)].replace("\r\n", "\n").replace("\r", "\n")
+            if text:
+                yield text
 
     def raw_blocks(self):
         """The bytes in blocks of bounded size."""
@@ -70,7 +67,10 @@ def resolve(texts) -> list[Source]:
         InputError: a path does not exist or cannot be read, or a folder holds no text file.
     """
     if not texts or list(texts) == [BUILTIN]:
-        return [Source(BUILTIN, _stored(_python_docs().encode()))]
+        from pydoc_data.topics import topics  # the English language reference that every CPython carries for its help()
+
+        text = "\n\n".join(topics[key].strip() for key in sorted(topics)) + "\n"
+        return [Source(BUILTIN, _stored(text.encode()))]
     sources = []
     for text in map(str, texts):
         path = Path(text)
@@ -121,10 +121,3 @@ def _stored(data: bytes) -> Path:
         path = temporary_folder() / name
         path.write_bytes(data)
     return path
-
-
-def _python_docs() -> str:
-    """The English language reference that every CPython carries for its ``help()``."""
-    from pydoc_data.topics import topics
-
-    return "\n\n".join(topics[key].strip() for key in sorted(topics)) + "\n"

@@ -4,20 +4,7 @@ import math
 
 import numpy as np
 
-from ..autograd import (
-    abs,
-    broadcast_to,
-    equal,
-    max,
-    mean,
-    min,
-    not_equal,
-    reshape,
-    sqrt,
-    square,
-    sum,
-    where,
-)
+from ..autograd import abs, broadcast_to, equal, max, mean, min, not_equal, reshape, sqrt, square, sum, where
 from ..autograd.pointwise import as_tensor
 from ..autograd.reductions import size_along
 from ..autograd.shaping import axes_of, axis_of, getitem, indices_of, place, shape_of
@@ -100,19 +87,16 @@ def take_along_axis(x, indices, /, axis=-1):
     return getitem(x, tuple(indices if i == axis else grid[i] for i in range(x.ndim)))
 
 
-def _triangle(x, k, keep):
-    x = as_tensor(x)
-    return where(keep(np.ones(x.shape[-2:], bool), k), x, x.dtype.type(0))
-
-
 def triu(x, /, k=0):
     """The last two axes on and above diagonal ``k``, zero below."""
-    return _triangle(x, k, np.triu)
+    x = as_tensor(x)
+    return where(np.triu(np.ones(x.shape[-2:], bool), k), x, x.dtype.type(0))
 
 
 def tril(x, /, k=0):
     """The last two axes on and below diagonal ``k``, zero above."""
-    return _triangle(x, k, np.tril)
+    x = as_tensor(x)
+    return where(np.tril(np.ones(x.shape[-2:], bool), k), x, x.dtype.type(0))
 
 
 def diag(x, /, k=0):

@@ -9,12 +9,10 @@ from ..autograd.tensor import new
 from ..errors import InputError
 from ..kernels.arrays import array_module, device_of, require_cupy
 
-# fmt: off
 __all__ = [
     "arange", "asarray", "eye", "from_dlpack", "full", "full_like", "linspace", "ones", "ones_like", "rand", "randint", "randn",
     "zeros", "zeros_like",
-]
-# fmt: on
+]  # fmt: skip
 
 
 def asarray(obj, /, dtype=None, *, device=None):

@@ -15,17 +15,7 @@ from .transforms import grad
 __all__ = ["ctc_loss"]
 
 
-def ctc_loss(
-    log_probs,
-    targets,
-    input_lengths,
-    target_lengths,
-    /,
-    blank=0,
-    *,
-    reduction="mean",
-    zero_infinity=False,
-):
+def ctc_loss(log_probs, targets, input_lengths, target_lengths, /, blank=0, *, reduction="mean", zero_infinity=False):
     """Connectionist temporal classification (Graves et al. 2006): minus the log-likelihood of all alignments of a target.
 
     Args:
@@ -45,8 +35,9 @@ def ctc_loss(
     T, N, C = lp.shape
     if not 0 <= blank < C:
         raise InputError(f"ctc_loss: the blank {blank} must be one of the {C} classes, from 0 to {C - 1}")
-    long = [np.asarray(to_device(as_tensor(a).data, "cpu"), np.int64) for a in (targets, input_lengths, target_lengths)]
-    ids, steps, lengths = _ctc_batch(*long, T, N)
+    given = (targets, input_lengths, target_lengths)
+    ids, steps, lengths = (np.asarray(to_device(as_tensor(a).data, "cpu"), np.int64) for a in given)
+    ids = _ctc_targets(ids, steps, lengths, T, N)
     live = np.arange(ids.shape[1]) < lengths[:, None]
     if (live & ((ids < 0) | (ids >= C) | (ids == blank))).any():
         raise InputError(f"ctc_loss: target ids must be from 0 to {C - 1} and not the blank {blank}")
@@ -56,8 +47,8 @@ def ctc_loss(
     return reduced(losses / np.maximum(lengths, 1).astype(lp.dtype) if reduction == "mean" else losses, reduction)
 
 
-def _ctc_batch(ids, inputs, lengths, T, N):
-    """Targets as ``[N, S]``, and both lengths, checked."""
+def _ctc_targets(ids, inputs, lengths, T, N):
+    """Targets as ``[N, S]``, checked like both lengths."""
     if inputs.shape != (N,) or lengths.shape != (N,):
         raise ShapeError(f"ctc_loss: {N} sequences need {N} input and target lengths, got {inputs.size} and {lengths.size}")
     if N and (inputs.min() < 1 or inputs.max() > T or lengths.min() < 0):
@@ -70,7 +61,7 @@ def _ctc_batch(ids, inputs, lengths, T, N):
         ids = rows
     if ids.ndim != 2 or len(ids) != N or ids.shape[1] < lengths.max(initial=0):
         raise ShapeError(f"ctc_loss: targets {list(ids.shape)} must hold {N} rows of up to {lengths.max(initial=0)} ids")
-    return ids, inputs, lengths
+    return ids
 
 
 LOG_ZERO = -1e30  # finite, so that it can be added and differentiated

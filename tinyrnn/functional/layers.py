@@ -5,18 +5,7 @@ import math
 import numpy as np
 
 from .. import kernels
-from ..autograd import (
-    equal,
-    matmul,
-    matrix_transpose,
-    max,
-    mean,
-    pad,
-    reshape,
-    sqrt,
-    square,
-    where,
-)
+from ..autograd import equal, matmul, matrix_transpose, max, mean, pad, reshape, sqrt, square, where
 from ..autograd.pointwise import as_tensor
 from ..autograd.shaping import indices_of, shape_of
 from ..autograd.tape import Op, apply
@@ -27,8 +16,6 @@ from .softmaxes import softmax
 
 __all__ = ["batch_norm", "conv1d", "dropout", "embedding", "layer_norm", "linear", "scaled_dot_product_attention"]
 
-# ------------------------------------------------------------------ embedding
-
 
 def _rows(table, *, ids):
     if ids.size and not (ids.min() >= 0 and ids.max() < len(table)):
@@ -37,7 +24,6 @@ def _rows(table, *, ids):
 
 
 def _add_rows(g, *, ids, rows):
-    """[rows, width]: the rows of ``g`` summed by id, in the order of ``ids``: the same on every run."""
     return kernels.scatter.add_rows(g.reshape(ids.size, g.shape[-1]), ids.reshape(-1), rows)
 
 
@@ -63,12 +49,8 @@ def linear(x, weight, bias=None, /):
     return y if bias is None else y + bias
 
 
-# ------------------------------------------------------------------ dropout
-
 _dropout = Op(
-    "dropout",
-    lambda x, *, p, key: kernels.random.dropout(x, p, key),
-    {"x": lambda g, p, key: apply(_dropout, g, p=p, key=key)},
+    "dropout", lambda x, *, p, key: kernels.random.dropout(x, p, key), {"x": lambda g, p, key: apply(_dropout, g, p=p, key=key)}
 )
 
 
@@ -83,9 +65,6 @@ def dropout(x, p=0.5, *, generator):
     if not 0 <= p < 1:
         raise InputError(f"dropout: p is {p}: it must be at least 0 and below 1")
     return apply(_dropout, as_tensor(x), p=p, key=generator.key()) if p else as_tensor(x)
-
-
-# ------------------------------------------------------------------ normalisation
 
 
 def _affine(x, weight, bias):
@@ -138,20 +117,8 @@ def batch_norm(x, /, running_mean, running_var, weight=None, bias=None, *, train
     return _affine(d / sqrt(v + eps), weight, bias)
 
 
-# ------------------------------------------------------------------ attention and convolution
-
-
 def scaled_dot_product_attention(
-    query,
-    key,
-    value,
-    /,
-    attn_mask=None,
-    *,
-    dropout_p=0.0,
-    is_causal=False,
-    scale=None,
-    generator=None,
+    query, key, value, /, attn_mask=None, *, dropout_p=0.0, is_causal=False, scale=None, generator=None
 ):
     """``softmax(query @ key^T * scale + mask) @ value`` (Vaswani et al. 2017, eq. 1).
 

@@ -3,31 +3,14 @@
 import numpy as np
 
 from .. import kernels
-from ..autograd import (
-    Tensor,
-    abs,
-    mean,
-    minimum,
-    reshape,
-    softplus,
-    square,
-    sum,
-    where,
-)
+from ..autograd import Tensor, abs, mean, minimum, reshape, softplus, square, sum, where
 from ..autograd.pointwise import as_tensor, operand
 from ..autograd.tape import Op, apply
 from ..errors import InputError, ShapeError
 from .arrays import take, take_along_axis
 from .softmaxes import log_softmax, softmax
 
-__all__ = [
-    "binary_cross_entropy_with_logits",
-    "cross_entropy",
-    "huber_loss",
-    "l1_loss",
-    "mse_loss",
-    "nll_loss",
-]
+__all__ = ["binary_cross_entropy_with_logits", "cross_entropy", "huber_loss", "l1_loss", "mse_loss", "nll_loss"]
 
 
 def reduced(losses, reduction, weights=None):
@@ -39,9 +22,6 @@ def reduced(losses, reduction, weights=None):
     if reduction == "none":
         return losses
     raise InputError(f"reduction {reduction!r}: use 'mean', 'sum' or 'none'")
-
-
-# ------------------------------------------------------------------ classes
 
 
 def _grad_vjp_logits(ct, g, logits):
@@ -71,17 +51,6 @@ def _ones(logits):
     return np.ones_like(logits.data[:, 0])
 
 
-def _class_ids(name, scores, target):
-    """``target`` as an array of class ids, one for each row of ``scores [..., classes]``."""
-    ids = target.data.copy() if isinstance(target, Tensor) else np.asarray(target)
-    if not scores.ndim or scores.shape[:-1] != ids.shape or ids.dtype.kind not in "iu":
-        raise ShapeError(
-            f"{name}: scores {list(scores.shape)} need integer class ids {list(scores.shape[:-1])}, "
-            f"got {ids.dtype} {list(ids.shape)}"
-        )
-    return ids
-
-
 def nll_loss(input, target, /, weight=None, *, ignore_index=-100, reduction="mean"):
     """Negative log-likelihood ``-input[target]`` of log-probabilities ``[..., classes]`` and class ids ``[...]``.
 
@@ -101,12 +70,12 @@ def nll_loss(input, target, /, weight=None, *, ignore_index=-100, reduction="mea
 
 def _targets(name, scores, target, weight, ignore_index):
     """Ids (0 where ignored), the mask of ignored ones or None, and what each target counts, None where that is 1 for all."""
-    ids = _class_ids(name, scores, target)
+    ids = target.data.copy() if isinstance(target, Tensor) else np.asarray(target)
+    if not scores.ndim or scores.shape[:-1] != ids.shape or ids.dtype.kind not in "iu":
+        needed = f"scores {list(scores.shape)} need integer class ids {list(scores.shape[:-1])}"
+        raise ShapeError(f"{name}: {needed}, got {ids.dtype} {list(ids.shape)}")
     ignored = ids == ignore_index
-    if ignored.any():
-        ids = np.where(ignored, 0, ids)
-    else:
-        ignored = None
+    ids, ignored = (np.where(ignored, 0, ids), ignored) if ignored.any() else (ids, None)
     classes = scores.shape[-1]
     if ids.size and not (ids.min() >= 0 and ids.max() < classes):
         raise InputError(f"{name}: class ids run from {ids.min()} to {ids.max()}, there are {classes} classes")
@@ -163,9 +132,6 @@ def cross_entropy(input, target, /, weight=None, *, ignore_index=-100, label_smo
     spread = spread if ignored is None else where(ignored, 0, spread)
     own = _counted(losses, ignored, counts, "none")
     return reduced((1 - label_smoothing) * own + label_smoothing * spread, reduction, counts)
-
-
-# ------------------------------------------------------------------ numbers
 
 
 def _pair(name, input, target):

@@ -35,9 +35,6 @@ def tensordot(x1, x2, /, axes=2):
     return reshape(matmul(left, right), rows + columns)
 
 
-# ------------------------------------------------------------------ einsum
-
-
 def _einsum_vjp(g, inputs, i, terms, output):
     """The sum of products of ``g`` and the other operands that has the labels of operand ``i``."""
     others = [(t, x) for j, (t, x) in enumerate(zip(terms, inputs, strict=True)) if j != i]

@@ -11,24 +11,11 @@ from ..kernels import row_kernel
 
 __all__ = ["log_softmax", "logsumexp", "softmax"]
 
-_softmax = Op(
-    "softmax",
-    row_kernel("softmax"),
-    {"x": lambda g, y: y * (g - sum(g * y, axis=-1, keepdims=True))},
-    inputs=("x",),
-)
+_softmax = Op("softmax", row_kernel("softmax"), {"x": lambda g, y: y * (g - sum(g * y, axis=-1, keepdims=True))}, inputs=("x",))
 _log_softmax = Op(
-    "log_softmax",
-    row_kernel("log_softmax"),
-    {"x": lambda g, y: g - exp(y) * sum(g, axis=-1, keepdims=True)},
-    inputs=("x",),
+    "log_softmax", row_kernel("log_softmax"), {"x": lambda g, y: g - exp(y) * sum(g, axis=-1, keepdims=True)}, inputs=("x",)
 )
-_logsumexp = Op(
-    "logsumexp",
-    row_kernel("logsumexp"),
-    {"x": lambda g, x: expand_dims(g, axis=-1) * softmax(x)},
-    inputs=("x",),
-)
+_logsumexp = Op("logsumexp", row_kernel("logsumexp"), {"x": lambda g, x: expand_dims(g, axis=-1) * softmax(x)}, inputs=("x",))
 
 
 def _along(op, x, axis):

@@ -5,6 +5,7 @@ parameter name.
 """
 
 import functools
+import operator
 import threading
 
 import numpy as np
@@ -29,16 +30,17 @@ _INPUT = object()  # in Node.params of a leaf: made here, nobody else can ask fo
 
 
 class _Recorded:
-    """``f`` run once on fresh inputs at ``positions``, ready to be walked back.
+    """``f`` run once on fresh inputs at ``argnums``, an int or several, ready to be walked back.
 
     ``nested`` says that the outputs depend on something else that may be differentiated: then the walk back is recorded,
     so that derivatives of any order are right; else it is not, and first-order use pays nothing.
     """
 
-    def __init__(self, f, args, positions, kwargs):
+    def __init__(self, f, args, argnums, kwargs):
         if not is_recording():
             raise GradientError("a derivative was asked for inside no_grad(): leave the no_grad block first")
-        args = list(args)
+        self.single = not isinstance(argnums, tuple | list)
+        args, positions = list(args), (argnums,) if self.single else argnums
         if positions and not -len(args) <= min(positions) <= max(positions) < len(args):
             raise GradientError(f"argnums {list(positions)}: the function was called with {len(args)} positional arguments")
         for i in positions:
@@ -62,10 +64,11 @@ class _Recorded:
         found = backpropagate(roots, create_graph=nested, retain_graph=keep, targets=self.targets)
         return [_found_or_zero(found, x) for x in self.leaves]
 
-    def shaped(self, values) -> tuple:
-        """``values``, one a leaf, in the structure of the inputs."""
+    def shaped(self, values):
+        """``values``, one a leaf, in the structure of the inputs; of the only one for an int ``argnums``."""
         values = iter(values)
-        return tuple(tree_map(lambda _: next(values), tree) for tree in self.inputs)
+        trees = tuple(tree_map(lambda _: next(values), tree) for tree in self.inputs)
+        return trees[0] if self.single else trees
 
 
 def _fresh(x):
@@ -82,16 +85,6 @@ def _fresh(x):
 def _found_or_zero(found, x):
     """The gradient of ``x`` among those of ``backpropagate``, zeros if nothing reached it."""
     return found[x.node] if x.node in found else zeros_like(x)
-
-
-def _positions_of(argnums) -> tuple:
-    """``argnums`` as a tuple."""
-    return tuple(argnums) if isinstance(argnums, tuple | list) else (argnums,)
-
-
-def _for(argnums, values):
-    """``values``, one a position: all of them for a tuple ``argnums``, the only one for an int."""
-    return values if isinstance(argnums, tuple | list) else values[0]
 
 
 def value_and_grad(f, argnums=0, *, has_aux=False):
@@ -117,13 +110,13 @@ def value_and_grad(f, argnums=0, *, has_aux=False):
                 aux.append(y[1])
             return y[0] if has_aux else y
 
-        run = _Recorded(value, args, _positions_of(argnums), kwargs)
+        run = _Recorded(value, args, argnums, kwargs)
         y = run.value
         if not isinstance(y, Tensor) or y.data.size != 1:
             raise GradientError("grad needs a function that returns a Tensor of one element: add .sum() or .mean()")
         gradients = run.shaped(run.pull([ones_like(y)]))
         y = y if run.nested else y.detach()
-        return (y, *aux) if has_aux else y, _for(argnums, gradients)
+        return (y, *aux) if has_aux else y, gradients
 
     return wrapped
 
@@ -148,7 +141,7 @@ def vjp(f, *primals):
 
     ``g`` has the structure of ``f``'s value. The pullback may be called many times.
     """
-    run = _Recorded(f, primals, range(len(primals)), {})
+    run = _Recorded(f, primals, tuple(range(len(primals))), {})
 
     def pullback(g):
         return run.shaped(run.pull(_like("vjp", g, run.value), keep=True))
@@ -163,7 +156,7 @@ def jvp(f, primals, tangents):
     the Jacobian is the derivative of a VJP by its cotangent, in which it is linear: two walks back make one forward.
     """
     primals, tangents = (x if isinstance(x, tuple) else (x,) for x in (primals, tangents))
-    run = _Recorded(f, primals, range(len(primals)), {})
+    run = _Recorded(f, primals, tuple(range(len(primals))), {})
     directions = _like("jvp", tangents, run.inputs)
     u = [zeros_like(y, requires_grad=True) for y in run.outputs]
     nested = run.nested or any(t.requires_grad for t in directions)
@@ -200,7 +193,7 @@ def jacobian(f, argnums=0):
 
     @functools.wraps(f)
     def wrapped(*args, **kwargs):
-        run = _Recorded(f, args, _positions_of(argnums), kwargs)
+        run = _Recorded(f, args, argnums, kwargs)
         position = iter(range(len(run.outputs)))
 
         def derivatives(_):
@@ -210,13 +203,12 @@ def jacobian(f, argnums=0):
                 cotangents = [None] * len(run.outputs)
                 cotangents[k] = as_tensor(one.reshape(y.shape)).to(y.device)
                 rows.append(run.pull(cotangents, keep=True))
-            shaped = run.shaped(
+            return run.shaped(
                 reshape(stack([row[i] for row in rows]), y.shape + x.shape)
                 if rows
                 else Tensor(np.zeros(y.shape + x.shape, y.dtype))
                 for i, x in enumerate(run.leaves)
             )
-            return _for(argnums, shaped)
 
         return tree_map(derivatives, run.value)
 
@@ -240,9 +232,8 @@ def hvp(f, primals, tangents):
     def slope(*xs):
         gradients = grad(f, argnums)(*xs)
         directions = _like("hvp", tangents[0] if single else tangents, gradients[0] if single else gradients)
-        return functools.reduce(
-            lambda a, b: a + b, [sum(g * t) for g, t in zip(tree_leaves(gradients), directions, strict=True)], zeros(())
-        )
+        slopes = [sum(g * t) for g, t in zip(tree_leaves(gradients), directions, strict=True)]
+        return functools.reduce(operator.add, slopes, zeros(()))
 
     found = grad(slope, argnums)(*primals)
     return found[0] if single else found

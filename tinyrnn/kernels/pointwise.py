@@ -48,12 +48,11 @@ def typed(rule: str, literal) -> str:
 
 @functools.cache
 def _kernel(name: str, arguments: tuple, scalars: tuple, rule: str, dtype: str):
+    loads = [f"        {a}_ = {a}" + ("" if s else "[i]") for a, s in zip(arguments, scalars, strict=True)]
     source = _SOURCE.format(
         prelude=NUMPY_PRELUDE.format(dtype=dtype),
         arguments=", ".join(arguments),
-        loads="\n".join(
-            f"        {a}_ = {a}" if s else f"        {a}_ = {a}[i]" for a, s in zip(arguments, scalars, strict=True)
-        ),
+        loads="\n".join(loads),
         rule=re.sub(r"\b(" + "|".join(arguments) + r")\b", r"\1_", typed(rule, "F({})".format)),
     )
     return jit.load_source(name, source).loop

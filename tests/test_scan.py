@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import tinyrnn as tr
 from tinyrnn.compiler import CompileWarning, compiled
+from tinyrnn.functional.layers import _sources, source_of
 from tinyrnn.kernels import gemm, threads
 
 rng = np.random.default_rng(0)
@@ -387,6 +388,21 @@ def test_rows_of_an_embedding(rows):
         both.append([ys.numpy(), *[p.grad.numpy() for p in (table, W1, W2, U1, U2, b1, b2)]])
     for x, y in zip(*both, strict=True):
         np.testing.assert_allclose(x, y, rtol=1e-10, atol=1e-12)
+
+
+def test_rows_that_were_changed_are_not_looked_up():
+    table, ids = matrix(3, F), rng.integers(0, 3, (T, B))
+    for change in (lambda xs: xs.assign_(xs * 2), lambda xs: table.assign_(np.ones((3, F))), lambda xs: None):
+        with tr.no_grad():
+            xs = tr.embedding(ids, table)
+            found = source_of(xs)
+            assert found[0] is table and (found[1] == ids).all()
+            change(xs)
+            both = [tr.scan(mgu, xs, tr.zeros((B, H)), compile=c)[0].numpy() for c in (True, False)]
+            np.testing.assert_allclose(*both, rtol=1e-10)
+    before = len(_sources)
+    del xs, found
+    assert len(_sources) == before - 1
 
 
 def test_values_that_a_step_closes_over_may_change_between_calls():

@@ -1,7 +1,7 @@
 """Speed: of any cell, forward, in a training step and in generation, beside PyTorch's layers.
 
-Each contender runs in a process of its own, so that neither memory settings nor waiting threads of one touch the other. They take
-turns, and medians are compared: a noisy moment hits all of them alike.
+Each contender runs in a process of its own, so that neither memory settings nor waiting threads of one touch another. They
+take turns, and medians are compared: a noisy moment hits all of them alike.
 """
 
 import multiprocessing
@@ -24,6 +24,7 @@ from .tasks.language_model import LanguageModel
 
 WHAT = ("forward", "train", "generate")
 TOKENS = 500  # that one run of "generate" writes
+PAUSE = 0.1  # seconds between turns: the threads of BLAS and OpenMP go on spinning when their work is done
 
 
 @dataclass(frozen=True)
@@ -188,6 +189,7 @@ def seconds(jobs, rounds=7) -> list:
                 raise InputError(f"{make.__name__} cannot run: {problem}")
         for k in range(rounds):
             for i in [*range(k % len(jobs), len(jobs)), *range(k % len(jobs))]:
+                time.sleep(PAUSE)
                 workers[i][1].send(True)
                 answer = workers[i][1].recv()
                 if isinstance(answer, str):

@@ -28,6 +28,7 @@ from ..autograd import (
 from ..autograd.shaping import getitem
 from ..autograd.tape import TABLE, Op, apply, is_recording, record
 from ..functional import embedding, grad, zeros
+from ..functional.layers import source_of
 from ..kernels.memory import keep_freed_memory
 from .loops import UNIT, Loop, Place, module_source
 from .plan import CHEAP, backward, simplified
@@ -222,9 +223,10 @@ def lookups(trace, xs) -> dict:
     """Streams x @ W where x are rows of an embedding, whose table is the smaller: stream -> (table, ids [T, B])."""
     found = {}
     for i, product in enumerate(trace.hoisted):
-        node = next((x.node for x, n in zip(xs, trace.xs, strict=True) if trace.reader.values[n] is product.inputs[0]), None)
-        if node is not None and node.op is TABLE["embedding"] and len(node.saved[0]) < node.params["ids"].size:
-            found[i] = node.saved[0], node.params["ids"]
+        x = next((x for x, n in zip(xs, trace.xs, strict=True) if trace.reader.values[n] is product.inputs[0]), None)
+        source = None if x is None else source_of(x)
+        if source and len(source[0].data) < source[1].size:
+            found[i] = source
     return found
 
 

@@ -14,8 +14,8 @@ class Report:
 
     Attributes:
         reason: why the step runs eagerly, None if it is compiled.
-        flops: operations of one step of one sequence: two for each multiplication of a matrix product, one for each element that
-            any other op makes; None where the step cannot be read.
+        flops: operations of one step of one sequence: two for each multiplication of a matrix product, one for each element
+            that any other op makes; None where the step cannot be read.
         products: those of matrix products that depend on the states, and those of the others.
     """
 

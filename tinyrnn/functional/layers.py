@@ -1,6 +1,7 @@
 """Functions that layers are made of: embedding, linear, dropout, normalisation, attention, convolution over time."""
 
 import math
+import weakref
 
 import numpy as np
 
@@ -40,7 +41,24 @@ def embedding(ids, weight, /):
     weight = as_tensor(weight)
     if weight.ndim != 2:
         raise ShapeError(f"embedding: weight {list(weight.shape)} must be [rows, width]")
-    return apply(_embedding, weight, ids=indices_of("embedding", ids))
+    ids = indices_of("embedding", ids)
+    rows = apply(_embedding, weight, ids=ids)
+    key = id(rows)
+    _sources[key] = weakref.ref(rows, lambda _: _sources.pop(key, None)), weight, ids, _changes(weight)
+    return rows
+
+
+_sources = {}  # id of a tensor that `embedding` returned: a reference to it, the table, the ids, the table's last change
+
+
+def _changes(x):
+    return x.version[0] if x.version else 0
+
+
+def source_of(rows):
+    """``(table, ids)`` if ``rows`` came from `embedding` and nothing was changed in place since, else None."""
+    reference, table, ids, change = _sources.get(id(rows), (lambda: None, None, None, 0))
+    return (table, ids) if reference() is rows and change == _changes(table) and not _changes(rows) else None
 
 
 def linear(x, weight, bias=None, /):

@@ -390,6 +390,48 @@ def test_rows_of_an_embedding(rows):
         np.testing.assert_allclose(x, y, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.parametrize("name", [n for n in STEPS if "batch" not in n])
+def test_every_step_on_a_larger_batch_and_on_rows_of_a_table(name):
+    """A step is recorded on a few rows of the batch, and what depends on x alone is computed for each row of the table."""
+    step, sizes = STEPS[name]
+    batch, table = 9, matrix(4, F)
+    ids, both = rng.integers(0, 4, (T, batch)), []
+    for c in (True, False):
+        for p in (table, *PARAMETERS):
+            p.grad = None
+        init = tuple(tr.tensor(np.ones((batch, n)), requires_grad=True) for n in sizes)
+        try:
+            ys, final = tr.scan(step, tr.embedding(ids, table), init, compile=c)
+        except tr.ShapeError:
+            pytest.skip("it closes over rows of a batch of another size")
+        ((ys * np.arange(1, 1 + ys.shape[-1])).sum() + sum(s.sum() for s in final)).backward()
+        grads = [p.grad for p in (table, *init, *PARAMETERS)]
+        both.append(([ys.numpy(), *[s.numpy() for s in final]], [None if g is None else g.numpy() for g in grads]))
+    assert_equal(*both)
+
+
+@pytest.mark.parametrize("name", ["MGU", "layer-norm LSTM"])
+def test_a_large_batch_equals_its_sequences_one_by_one(name):
+    step, sizes = STEPS[name]
+    xs = rng.standard_normal((T, 20, F))
+    whole, _ = tr.scan(step, tr.tensor(xs), tuple(tr.zeros((20, n)) for n in sizes), compile=True)
+    for k in (0, 7, 19):
+        one, _ = tr.scan(step, tr.tensor(xs[:, k : k + 1]), tuple(tr.zeros((1, n)) for n in sizes), compile=False)
+        np.testing.assert_allclose(whole.numpy()[:, k], one.numpy()[:, 0], rtol=1e-10)
+
+
+def test_a_step_that_knows_the_size_of_the_batch():
+    for batch in (10, 20, 7):
+        xs, rows = tr.tensor(rng.standard_normal((T, batch, F))), tr.tensor(rng.standard_normal((batch, H)))
+        for step in (
+            lambda x, h: tr.tanh(x @ W1 + h @ U1) / x.shape[0],
+            lambda x, h, rows=rows: tr.tanh(x @ W1 + h * rows),
+            lambda x, h, batch=batch: tr.tanh(x @ W1 + h + tr.ones((batch, H))),
+        ):
+            both = [tr.scan(step, xs, tr.zeros((batch, H)), compile=c)[0].numpy() for c in (True, False)]
+            np.testing.assert_allclose(*both, rtol=1e-10)
+
+
 def test_rows_that_were_changed_are_not_looked_up():
     table, ids = matrix(3, F), rng.integers(0, 3, (T, B))
     for change in (lambda xs: xs.assign_(xs * 2), lambda xs: table.assign_(np.ones((3, F))), lambda xs: None):

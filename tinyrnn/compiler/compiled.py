@@ -219,19 +219,14 @@ def _rows_like(x, value, others):
     return broadcast_to(x, (*like.shape[:-1], value.width))
 
 
-def lookups(trace, xs) -> dict:
-    """Streams x @ W where x are rows of an embedding, whose table is the smaller: stream -> (table, ids [T, B])."""
-    found = {}
-    for i, product in enumerate(trace.hoisted):
-        x = next((x for x, n in zip(xs, trace.xs, strict=True) if trace.reader.values[n] is product.inputs[0]), None)
-        source = None if x is None else source_of(x)
-        if source and len(source[0].data) < source[1].size:
-            found[i] = source
-    return found
+def sources(xs) -> dict:
+    """Those of ``xs [T, B, F]`` that are rows of a smaller table: number -> (table, ids [T, B])."""
+    found = {i: source_of(x) for i, x in enumerate(xs)}
+    return {i: source for i, source in found.items() if source and len(source[0].data) < source[1].size}
 
 
 class Runner:
-    """One call of a compiled recurrence: the arrays of both loops. ``looked_up`` is from `lookups`."""
+    """One call of a compiled recurrence: the arrays of both loops. ``looked_up`` holds table and ids of streams."""
 
     def __init__(self, plan, trace, xs, init, reverse, looked_up):
         self.plan, self.reverse = plan, bool(reverse)
@@ -244,7 +239,8 @@ class Runner:
         # Large products over all steps at once, on the ordinary tape; of a table, its rows are multiplied in their place.
         for i, (product, stream) in enumerate(zip(trace.hoisted, trace.streams, strict=True)):
             if i in looked_up:
-                streams[stream.attr] = evaluate(product, {**env, product.inputs[0]: looked_up[i][0]})
+                x = trace.reader.values[trace.xs[trace.tables[i]]]
+                streams[stream.attr] = evaluate(product, {**env, x: looked_up[i][0]})
             else:
                 env[stream] = rows = evaluate(product, env)
                 streams[stream.attr] = reshape(rows, (self.T, self.B, rows.shape[-1]))

@@ -1,7 +1,8 @@
 """From a recorded step to a plan: what is computed before the loop, in it, and after it, and what the backward loop needs.
 
-- Products of what depends on x alone are *hoisted*: the loop reads their rows as a stream. What depends on neither x nor states
-  is computed once a call, by ordinary ops. Both happen on the ordinary tape, and so do their gradients.
+- Products of what depends on x alone are *hoisted*: the loop reads their rows as a stream. Where x are rows of a table smaller
+  than x, all that depends on x alone is hoisted, and computed once for each row of the table. What depends on neither x nor
+  states is computed once a call, by ordinary ops. All this happens on the ordinary tape, and so do the gradients.
 - The rest is the forward loop. The backward loop starts from the gradients of the new states and ends at those of the old
   states, of the streams, and of what the step closes over; sums over time and batch of products are left to one large product
   after the loop.
@@ -33,13 +34,16 @@ class Trace:
     states: list  # leaf nodes of the states
     xs: list  # leaf nodes of the streams
     reader: Reader
-    hoisted: list = field(default_factory=list)  # Values (matmul) that become streams
+    hoisted: list = field(default_factory=list)  # Values that become streams
     streams: list = field(default_factory=list)  # the inputs that stand for them
+    tables: dict = field(default_factory=dict)  # which streams are rows of a table: the number of the x they are made of
     closure: list = field(default_factory=list)  # (Tensor, Value)
 
 
-def trace(step, xs, states, hoist=True) -> Trace:
+def trace(step, xs, states, *, hoist=True, tabled=()) -> Trace:
     """Run ``step((x, ...), *states)`` once on templates, arrays ``[B, F]``; ``hoist`` what depends on x alone.
+
+    ``tabled`` are the numbers of those xs that are rows of a small table.
 
     Raises:
         TraceError: the step cannot be a loop; the message says why.
@@ -73,7 +77,8 @@ def trace(step, xs, states, hoist=True) -> Trace:
     if any(v.op in ("total", "outer", "turned") for v in order(out.news)):
         raise TraceError("the step mixes the sequences of a batch")
     if hoist:
-        _hoist(out)
+        _hoist_rows(out, tabled)
+        _hoist_products(out)
     return out
 
 
@@ -102,15 +107,47 @@ def _closure_value(tensor, batch, i):
     return Value("input", (), shape[-1] if shape else 1, rows, ("c", i))
 
 
-def _hoist(out):
+def _hoist_products(out):
     """Turn products that depend on x alone into streams."""
     by_state = depending_on_states(out)
     for v in order(out.news):
         if v.op == "matmul" and v not in by_state and not any(_batch_constant(u) for u in order([v])):
-            product = Value(v.op, v.inputs, v.width, True, v.attr)
-            v.op, v.inputs, v.attr = "input", (), ("p", len(out.hoisted))
-            out.hoisted.append(product)
-            out.streams.append(v)
+            _make_stream(out, v)
+
+
+def _hoist_rows(out, tabled):
+    """Turn the largest values that are made of one x in ``tabled`` and of constants into streams."""
+    made_of = {}
+    for v in order(out.news):
+        if v.op == "input":
+            kind, i = v.attr
+            alike = () if kind == "c" and not v.rows else (i if kind == "x" and i in tabled else None,)
+        else:
+            alike = {x for u in v.inputs for x in made_of[u]}
+        made_of[v] = frozenset(alike)
+
+    def from_table(v):
+        return len(made_of[v]) == 1 and None not in made_of[v]
+
+    nodes = {id(v) for v in out.reader.values.values()}  # what has a gradient of its own
+    todo = [v for v in out.news if from_table(v)]
+    todo += [u for v in order(out.news) if not from_table(v) for u in v.inputs if from_table(u)]
+    while todo:
+        v = todo.pop()
+        if v.op == "input":
+            continue
+        if v.op in ("slice", "copy") or id(v) not in nodes:
+            todo += [u for u in v.inputs if from_table(u)]
+        else:
+            out.tables[len(out.hoisted)] = next(iter(made_of[v]))
+            _make_stream(out, v)
+
+
+def _make_stream(out, v):
+    """Move what ``v`` is to ``out.hoisted``; ``v`` itself becomes an input."""
+    out.hoisted.append(Value(v.op, v.inputs, v.width, v.rows, v.attr))
+    v.op, v.inputs, v.attr = "input", (), ("p", len(out.streams))
+    out.streams.append(v)
 
 
 def depending_on_states(out: Trace) -> set:

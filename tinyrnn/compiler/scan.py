@@ -107,7 +107,8 @@ def _eager(step, streams, init, reverse, outputs):
     return [stack([column[k] for column in over_time]) for k in outputs], states
 
 
-_plans = {}  # what makes two steps the same program: the program
+_plans = {}  # what makes two steps the same program: the program (None: a step that is another one on another batch)
+FEW = 3  # rows of the batch that a step is recorded on
 _warned = set()
 
 
@@ -140,12 +141,27 @@ def compiled_plan(step, streams, init, outputs):
         raise TraceError("inputs are not [T, B, F] or states not [B, H]")
     if any(t.device != "cpu" for t in (*streams, *init)):
         raise TraceError("the arrays are on a GPU")
-    trace = plan.trace(step, [x.data[0] for x in streams], [s.data for s in init])
-    looked_up = compiled.lookups(trace, streams)
-    key = plan.signature(trace), outputs, dtype, frozenset(looked_up)
-    if key not in _plans:
-        _plans[key] = compiled.Compiled(trace, outputs, frozenset(looked_up))
-    return _plans[key], trace, looked_up
+    sources = compiled.sources(streams)
+
+    def traced(rows):
+        """The step recorded on so many rows of the batch, and what makes it a program."""
+        trace = plan.trace(step, [x.data[0, :rows] for x in streams], [s.data[:rows] for s in init], tabled=sources)
+        looked_up = {i: sources[x] for i, x in trace.tables.items()}
+        return trace, looked_up, (plan.signature(trace), outputs, dtype, frozenset(looked_up))
+
+    found = None
+    if batch > 2 * FEW:  # cheap, and as good, if the step neither knows nor closes over the size of the batch
+        try:
+            trace, looked_up, key = traced(FEW)
+        except (ShapeError, TraceError):
+            key = None
+        if key is not None and key not in _plans:
+            _plans[key] = compiled.Compiled(trace, outputs, frozenset(looked_up)) if traced(batch)[2] == key else None
+        found = _plans.get(key)
+    if found is None:
+        trace, looked_up, key = traced(batch)
+        found = _plans[key] = _plans.get(key) or compiled.Compiled(trace, outputs, frozenset(looked_up))
+    return found, trace, looked_up
 
 
 def _warn_once(step, error):

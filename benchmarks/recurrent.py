@@ -1,0 +1,229 @@
+"""Recurrent training steps, generation and start-up beside PyTorch and JAX: the table of docs/performance.md.
+
+    python benchmarks/recurrent.py [--hidden 128,256,512,1024] [--rounds 5] [--quick]
+
+Workload: characters, vocabulary 65, embedding 128, one layer, batch 64, 50 steps; a whole training step (forward, cross-entropy,
+backward, global-norm clip, Adam), float32. Each contender has a process of its own; they take turns.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+
+import timing
+
+import tinyrnn as tr
+from tinyrnn.bench import WHAT, Workload, gemm_peak, ours, peak_flops, seconds, torch_layers, torch_steps
+
+
+class PlainLSTM(tr.Cell):
+    """The equations of an LSTM, one gate at a time, as a plugin's author may write them."""
+
+    states = ("h", "c")
+
+    def build(self, input_size, hidden_size):
+        self.gates = [self.affine(input_size, hidden_size) for _ in range(4)]
+
+    def step(self, x, h, c):
+        i, f, g, o = [x @ W + h @ U + b for W, U, b in self.gates]
+        c = tr.sigmoid(f) * c + tr.sigmoid(i) * tr.tanh(g)
+        return tr.sigmoid(o) * tr.tanh(c), c
+
+
+class LayerNormLSTM(tr.Cell):
+    """Ba, Kiros & Hinton 2016, eq. 20 to 22: the input's and the state's products, and the cell, are normalised."""
+
+    states = ("h", "c")
+
+    def build(self, input_size, hidden_size):
+        self.W, self.U, self.b = self.affine(input_size, hidden_size, gates=4)
+        self.gain_x, self.gain_h = (self.bias(hidden_size, gates=4, init=1.0) for _ in range(2))
+        self.gain_c, self.bias_c = self.bias(hidden_size, init=1.0), self.bias(hidden_size)
+
+    def step(self, x, h, c):
+        n = 4 * self.hidden_size
+        a = tr.layer_norm(x @ self.W, n, self.gain_x) + tr.layer_norm(h @ self.U, n, self.gain_h) + self.b
+        i, f, g, o = tr.split(a, 4)
+        c = tr.sigmoid(f) * c + tr.sigmoid(i) * tr.tanh(g)
+        return tr.sigmoid(o) * tr.tanh(tr.layer_norm(c, self.hidden_size, self.gain_c, self.bias_c)), c
+
+
+class LightGRU(tr.Cell):
+    """A GRU variant: two products in sequence, an update gate that looks at the reset state."""
+
+    states = ("h",)
+
+    def build(self, input_size, hidden_size):
+        self.r, self.z, self.n = (self.affine(input_size, hidden_size) for _ in range(3))
+
+    def step(self, x, h):
+        (W_r, U_r, b_r), (W_z, U_z, b_z), (W_n, U_n, b_n) = self.r, self.z, self.n
+        s = tr.sigmoid(x @ W_r + h @ U_r + b_r) * h
+        z = tr.sigmoid(x @ W_z + s @ U_z + b_z)
+        return (1 - z) * h + z * tr.tanh(x @ W_n + s @ U_n + b_n)
+
+
+def torch_layer_norm(work, what, compiled):
+    """The layer-norm LSTM in PyTorch, a Python loop over time; or that through torch.compile."""
+    import torch
+
+    H = work.hidden
+
+    class Layer(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.W, self.U = torch.nn.Linear(work.embed, 4 * H), torch.nn.Linear(H, 4 * H, bias=False)
+            self.norm_x, self.norm_h, self.norm_c = (torch.nn.LayerNorm(n) for n in (4 * H, 4 * H, H))
+
+        def forward(self, xs):
+            h = c = xs.new_zeros(xs.shape[1], H)
+            a, ys = self.norm_x(self.W(xs)), []
+            for x in a.unbind(0):
+                i, f, g, o = (x + self.norm_h(self.U(h))).chunk(4, 1)
+                c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+                h = o.sigmoid() * self.norm_c(c).tanh()
+                ys.append(h)
+            return torch.stack(ys), (h, c)
+
+    layer = torch.compile(Layer()) if compiled else Layer()
+    modules = [torch.nn.Embedding(work.vocabulary, work.embed), layer, torch.nn.Linear(H, work.vocabulary)]
+    return torch_steps(torch.nn.ModuleList(modules), work, what)
+
+
+def jax_scan(work, what, layer_norm):
+    """An LSTM, or a layer-norm LSTM, by jax.lax.scan inside jax.jit; Adam and clipping inside as well."""
+    import jax
+    import jax.numpy as jnp
+
+    H, keys = work.hidden, iter(jax.random.split(jax.random.PRNGKey(0), 9))
+
+    def matrix(*shape):
+        return 0.05 * jax.random.normal(next(keys), shape)
+
+    p = dict(E=matrix(work.vocabulary, work.embed), W=matrix(work.embed, 4 * H), U=matrix(H, 4 * H), b=jnp.zeros(4 * H))
+    p |= dict(V=matrix(H, work.vocabulary), d=jnp.zeros(work.vocabulary))
+    if layer_norm:
+        p |= dict(gx=jnp.ones(4 * H), gh=jnp.ones(4 * H), gc=jnp.ones(H), bc=jnp.zeros(H))
+
+    def norm(x, gain):
+        return (x - x.mean(-1, keepdims=True)) * jax.lax.rsqrt(x.var(-1, keepdims=True) + 1e-5) * gain
+
+    def loss(p, ids, targets):
+        a = p["E"][ids] @ p["W"]
+        a = (norm(a, p["gx"]) if layer_norm else a) + p["b"]
+
+        def step(state, x):
+            h, c = state
+            u = h @ p["U"]
+            i, f, g, o = jnp.split(x + (norm(u, p["gh"]) if layer_norm else u), 4, axis=-1)
+            c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
+            h = jax.nn.sigmoid(o) * jnp.tanh(norm(c, p["gc"]) + p["bc"] if layer_norm else c)
+            return (h, c), h
+
+        zeros = jnp.zeros((work.batch, H))
+        logits = jax.nn.log_softmax(jax.lax.scan(step, (zeros, zeros), a)[1] @ p["V"] + p["d"])
+        return -jnp.take_along_axis(logits, targets[..., None], -1).mean()
+
+    def train(p, m, v, t, ids, targets):
+        value, g = jax.value_and_grad(loss)(p, ids, targets)
+        leaves = jax.tree.leaves(g)
+        scale = jnp.minimum(1, 5 / jnp.sqrt(sum((x * x).sum() for x in leaves)))
+        g = jax.tree.map(lambda x: x * scale, g)
+        m = jax.tree.map(lambda a, b: 0.9 * a + 0.1 * b, m, g)
+        v = jax.tree.map(lambda a, b: 0.999 * a + 0.001 * b * b, v, g)
+        move = lambda w, a, b: w - 1e-3 * (a / (1 - 0.9**t)) / (jnp.sqrt(b / (1 - 0.999**t)) + 1e-8)
+        return value, jax.tree.map(move, p, m, v), m, v
+
+    ids, targets = work.ids()
+    zeros = jax.tree.map(jnp.zeros_like, p)
+    state, compiled = [p, zeros, zeros, 1.0], jax.jit(train, donate_argnums=(0, 1, 2))
+
+    def run():
+        value, *state[:3] = compiled(*state, ids, targets)
+        state[3] += 1
+        return float(value)
+
+    return run
+
+
+SCRIPT = """import sys, time; began = time.perf_counter()
+import numpy as np, tinyrnn as tr
+rnn = tr.RNN({cell!r}, 128, 256, seed=0)
+rnn(tr.ones((50, 64, 128), dtype="float32"))[0].sum().backward()
+print(time.perf_counter() - began)"""
+
+
+def start_up(cell, cache):
+    """Seconds of a process from its start to the end of its first training step."""
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT.format(cell=cell)], env={**os.environ, "TINYRNN_CACHE": cache}, capture_output=True, check=True
+    )
+    return float(done.stdout)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--hidden", default="128,256,512,1024")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--quick", action="store_true", help="leave out torch.compile (minutes) and JAX")
+    options = parser.parse_args()
+    rows = []
+    for hidden in map(int, options.hidden.split(",")):
+        rows += training(hidden, options)
+    print(timing.table(["hidden", "contender", "ms", "of GEMM peak", "against"], rows), "\n")
+    spoken = generation(options)
+    print(timing.table(["model", "tinyrnn tokens/s", "PyTorch tokens/s", "ratio"], spoken), "\n")
+    with tempfile.TemporaryDirectory() as cache:
+        starts = [{"cell": "lstm", "cold s": round(start_up("lstm", cache), 1), "from cache s": round(start_up("lstm", cache), 2)}]
+    print(timing.table(["cell", "cold s", "from cache s"], starts))
+    command = f"python benchmarks/recurrent.py --hidden {options.hidden} --rounds {options.rounds}" + " --quick" * options.quick
+    timing.save("recurrent", command, {"training": rows, "generation": spoken, "start": starts})
+
+
+def training(hidden, options):
+    """Rows of one hidden size."""
+    own = {"lstm": "lstm", "gru": "gru", "rnn": "rnn", "LSTM in plain equations": PlainLSTM, "layer-norm LSTM": LayerNormLSTM}
+    own["GRU variant"] = LightGRU
+    jobs = {name: (ours, (Workload(cell, hidden=hidden), "train")) for name, cell in own.items()}
+    peers = {f"PyTorch nn.{c.upper()}": (torch_layers, (Workload(c, hidden=hidden), "train")) for c in ("lstm", "gru", "rnn")}
+    work = Workload(hidden=hidden)
+    peers["PyTorch layer-norm LSTM"] = torch_layer_norm, (work, "train", False)
+    if not options.quick:
+        peers["JAX scan LSTM"] = jax_scan, (work, "train", False)
+        peers["JAX scan layer-norm LSTM"] = jax_scan, (work, "train", True)
+        if hidden == 256:
+            peers["PyTorch layer-norm LSTM, torch.compile"] = torch_layer_norm, (work, "train", True)
+    jobs = {"peak": (gemm_peak, ()), **jobs, **peers}
+    began = time.perf_counter()
+    found = dict(zip(jobs, seconds(list(jobs.values()), options.rounds), strict=True))
+    print(f"# hidden {hidden}: {time.perf_counter() - began:.0f} s", flush=True)
+    peak, rows = peak_flops() / found.pop("peak"), []
+    rivals = {"lstm": ["PyTorch nn.LSTM", "JAX scan LSTM"], "gru": ["PyTorch nn.GRU"], "rnn": ["PyTorch nn.RNN"]}
+    rivals["LSTM in plain equations"], rivals["GRU variant"] = ["lstm"], ["gru"]
+    rivals["layer-norm LSTM"] = ["lstm", *[p for p in peers if "layer-norm" in p]]
+    for name, s in found.items():
+        ratios = [f"{found[r] / s:.2f} x {r}" for r in rivals.get(name, ()) if r in found]
+        row = {"hidden": hidden, "contender": name, "ms": round(1e3 * s, 1), "of GEMM peak": "", "against": ", ".join(ratios)}
+        if name in own:
+            row["of GEMM peak"] = f"{Workload(own[name], hidden=hidden).flops('train') / s / peak:.0%}"
+        rows.append(row)
+    return rows
+
+
+def generation(options):
+    """Rows: tokens a second at batch 1, sampling included."""
+    rows = []
+    for cell, hidden in (("gru", 128), ("gru", 512), ("lstm", 128), ("lstm", 512)):
+        work = Workload(cell, hidden=hidden, layers=2)
+        a, b = seconds([(ours, (work, WHAT[2])), (torch_layers, (work, WHAT[2]))], options.rounds)
+        n = work.tokens("generate")
+        rows.append({"model": f"{cell} 2 x {hidden}", "tinyrnn tokens/s": round(n / a), "PyTorch tokens/s": round(n / b)})
+        rows[-1]["ratio"] = round(b / a, 1)
+    return rows
+
+
+if __name__ == "__main__":
+    main()

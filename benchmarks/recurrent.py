@@ -159,7 +159,10 @@ print(time.perf_counter() - began)"""
 def start_up(cell, cache):
     """Seconds of a process from its start to the end of its first training step."""
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT.format(cell=cell)], env={**os.environ, "TINYRNN_CACHE": cache}, capture_output=True, check=True
+        [sys.executable, "-c", SCRIPT.format(cell=cell)],
+        env={**os.environ, "TINYRNN_CACHE": cache},
+        capture_output=True,
+        check=True,
     )
     return float(done.stdout)
 
@@ -177,7 +180,9 @@ def main():
     spoken = generation(options)
     print(timing.table(["model", "tinyrnn tokens/s", "PyTorch tokens/s", "ratio"], spoken), "\n")
     with tempfile.TemporaryDirectory() as cache:
-        starts = [{"cell": "lstm", "cold s": round(start_up("lstm", cache), 1), "from cache s": round(start_up("lstm", cache), 2)}]
+        starts = [
+            {"cell": "lstm", "cold s": round(start_up("lstm", cache), 1), "from cache s": round(start_up("lstm", cache), 2)}
+        ]
     print(timing.table(["cell", "cold s", "from cache s"], starts))
     command = f"python benchmarks/recurrent.py --hidden {options.hidden} --rounds {options.rounds}" + " --quick" * options.quick
     timing.save("recurrent", command, {"training": rows, "generation": spoken, "start": starts})

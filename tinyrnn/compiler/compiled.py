@@ -31,7 +31,7 @@ from ..functional import embedding, grad, zeros
 from ..functional.layers import source_of
 from ..kernels.memory import keep_freed_memory
 from .loops import UNIT, Loop, Place, module_source
-from .plan import CHEAP, backward, simplified
+from .plan import backward, is_cheap, simplified
 from .program import Value, order
 
 
@@ -151,7 +151,7 @@ class Compiled:
         def cheap(v):
             if v in available or v.op == "number":
                 return True
-            return (v.op in CHEAP or v.op == "slice") and all(cheap(x) for x in v.inputs)
+            return (is_cheap(v) or v.op == "slice") and all(cheap(x) for x in v.inputs)
 
         for v in order(self.news):
             if v in needed and not cheap(v):

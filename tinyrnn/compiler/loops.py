@@ -17,7 +17,7 @@ from ..autograd.tape import TABLE
 from ..errors import TraceError
 from ..kernels import noalias
 from ..kernels.pointwise import NUMPY_PRELUDE, typed
-from .plan import CHEAP
+from .plan import is_cheap
 from .program import order
 
 BARRIERS = ("rowsum", "rowmax", "rowmin", "concat")
@@ -153,9 +153,9 @@ class Loop:
         return v not in self.leaves and v.op in TABLE and TABLE[v.op].rule is not None
 
     def _anywhere(self, x):
-        """True for what can be read in any later turn without being stored for that."""
+        """True for what can be read in any later turn, stored for that as one number a row at most."""
         source = self._source(x)
-        return source in self.leaves or source.op in ("number", "matmul") or not source.rows
+        return source in self.leaves or source.op in ("number", "matmul") or not source.rows or source.width == 1
 
     def _cheap(self, v, size):
         """True where computing ``v`` again costs no more than reading it."""
@@ -165,7 +165,7 @@ class Loop:
             return self._cheap(v.inputs[0], size) or self._source(v).op == "matmul"
         if not v.rows and self._movable(v):
             return True
-        return self._movable(v) and v.op in CHEAP and size > 0 and all(
+        return self._movable(v) and is_cheap(v) and size > 0 and all(
             self._anywhere(x) and (self._source(x).op == "matmul" or self._cheap(x, size - 1)) for x in v.inputs
         )  # fmt: skip
 

@@ -25,6 +25,11 @@ CHEAP = frozenset(
 )
 
 
+def is_cheap(v) -> bool:
+    """True where computing ``v`` from its inputs costs no more than reading it from memory."""
+    return v.op in CHEAP or (v.op == "divide" and v.inputs[1].width == 1)  # by one number a row: a multiplication
+
+
 @dataclass
 class Trace:
     """One recorded step: what it makes, and what it closes over (``closure``: tensors in the order of their inputs)."""

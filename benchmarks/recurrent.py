@@ -2,8 +2,8 @@
 
     python benchmarks/recurrent.py [--hidden 128,256,512,1024] [--rounds 5] [--quick]
 
-Workload: characters, vocabulary 65, embedding 128, one layer, batch 64, 50 steps; a whole training step (forward, cross-entropy,
-backward, global-norm clip, Adam), float32. Each contender has a process of its own; they take turns.
+Workload: characters, vocabulary 65, embedding 128, one layer, batch 64, 50 steps; a whole training step (forward,
+cross-entropy, backward, global-norm clip, Adam), float32. Each contender has a process of its own; they take turns.
 """
 
 import argparse
@@ -134,12 +134,12 @@ def jax_scan(work, what, layer_norm):
         g = jax.tree.map(lambda x: x * scale, g)
         m = jax.tree.map(lambda a, b: 0.9 * a + 0.1 * b, m, g)
         v = jax.tree.map(lambda a, b: 0.999 * a + 0.001 * b * b, v, g)
-        move = lambda w, a, b: w - 1e-3 * (a / (1 - 0.9**t)) / (jnp.sqrt(b / (1 - 0.999**t)) + 1e-8)
-        return value, jax.tree.map(move, p, m, v), m, v
+        p = jax.tree.map(lambda w, a, b: w - 1e-3 * a / (1 - 0.9**t) / (jnp.sqrt(b / (1 - 0.999**t)) + 1e-8), p, m, v)
+        return value, p, m, v
 
     ids, targets = work.ids()
-    zeros = jax.tree.map(jnp.zeros_like, p)
-    state, compiled = [p, zeros, zeros, 1.0], jax.jit(train, donate_argnums=(0, 1, 2))
+    moments = [jax.tree.map(jnp.zeros_like, p) for _ in range(2)]
+    state, compiled = [p, *moments, 1.0], jax.jit(train, donate_argnums=(0, 1, 2))
 
     def run():
         value, *state[:3] = compiled(*state, ids, targets)

@@ -355,9 +355,11 @@ def test_nan_reaches_the_output_and_nothing_unwritten_is_read(monkeypatch):
             a.fill(np.nan)
         return a
 
+    named = [STEPS[name] for name in ("layer-norm LSTM", "bare x", "states of other widths", "MGU")]
+    for step, sizes in named:  # what is not compiled yet cannot be under the patch
+        run(step, sizes, True)
     monkeypatch.setattr(compiled.np, "empty", poisoned)
-    for name in ("layer-norm LSTM", "bare x", "states of other widths"):
-        step, sizes = STEPS[name]
+    for step, sizes in named:
         assert all(np.isfinite(v).all() for part in run(step, sizes, True) for v in part if v is not None)
     xs = np.ones((T, B, F))
     xs[2, 1, 0] = np.nan

@@ -8,6 +8,8 @@ outputs, D gradients of streams, E factors of products over time and batch, A su
 
 import builtins
 import functools
+import itertools
+from dataclasses import replace
 
 import numpy as np
 
@@ -88,17 +90,15 @@ class Compiled:
         for (kind, k), v in self.inputs.items():
             if kind in "go":
                 leaves[v] = Place(f"{kind.upper()}{k}", "batch" if kind == "g" else "time", v.width)
-        states, streams, xs, closure = back.states, back.streams, back.xs, back.closure
         roots = []
-        for k, (v, w) in enumerate(zip(states, self.widths, strict=True)):
+        for k, (v, w) in enumerate(zip(back.states, self.widths, strict=True)):
             if v is None:  # nothing flows back to this state
                 v = Value("copy", (Value("number", (), 1, False, 0.0),), w)
             roots.append((v, Place(f"M{k}", "batch", w)))
-        self.streams = [i for i, v in enumerate(streams) if v is not None]
-        self.xs = [i for i, v in enumerate(xs) if v is not None]
-        roots += [(streams[i], Place(f"D{i}", "time", streams[i].width)) for i in self.streams]
-        roots += [(xs[i], Place(f"DX{i}", "time", xs[i].width)) for i in self.xs]
-        self.closure = {i: v for i, v in enumerate(closure) if v is not None}
+        by_input = {("p", i): v for i, v in enumerate(back.streams)} | {("x", i): v for i, v in enumerate(back.xs)}
+        by_input = {attr: v for attr, v in by_input.items() if v is not None}
+        roots += [(v, Place(f"D{kind.strip('p')}{i}", "time", v.width)) for (kind, i), v in by_input.items()]
+        self.closure = {i: v for i, v in enumerate(back.closure) if v is not None}
         stream_of = {v: place for v, place in roots if place.kind == "time"}
         for root in self.closure.values():
             if root.rows:
@@ -108,7 +108,9 @@ class Compiled:
             for v in order([root], _is_sum):
                 for x in v.inputs if v.op == "outer" else ():
                     self._factor(x, forward, leaves, new_places, stream_of, roots)
-        for v in order([r for r in self.closure.values() if not r.rows], _is_sum):
+        left_to_the_end = [v for v in order([r for r in self.closure.values() if not r.rows], _is_sum) if _is_sum(v)]
+        roots, stream_of = self._joined(left_to_the_end, roots, stream_of)
+        for v in left_to_the_end:
             if v.op == "total" and v.inputs[0] in stream_of:  # it is kept for each step anyway
                 self.sums[v] = stream_of[v.inputs[0]]
             elif v.op == "total":
@@ -116,6 +118,7 @@ class Compiled:
                 roots.append((v.inputs[0], self.sums[v]))
         self._save(forward, leaves, new_places, [v for v, _ in roots])
         self.sinks = roots
+        self.gradients = {attr: stream_of[v] for attr, v in by_input.items()}
         self.leaves = leaves | new_places | self.saved
         self.carried = [(f"G{k}", f"M{k}") for k in range(len(self.news))]
 
@@ -132,6 +135,21 @@ class Compiled:
         else:
             self.factors[x] = stream_of[x] = Place(f"E{len(self.factors)}", "time", x.width)
             roots.append((x if x.rows else Value("copy", (x,), x.width), self.factors[x]))
+
+    def _joined(self, sums, roots, stream_of):
+        """Lay right sides of products with the same left side in one array, so that they are one product."""
+        groups, moved = {}, {}
+        for v in sums:
+            if v.op == "outer" and v.inputs[1] in stream_of:
+                groups.setdefault(v.inputs[0], {})[v.inputs[1]] = None
+        for rights in groups.values():
+            rights = [v for v in rights if stream_of[v] not in moved]
+            ends = list(itertools.accumulate(v.width for v in rights))
+            for v, end in zip(rights, ends, strict=True) if len(rights) > 1 else ():
+                place = stream_of[v]
+                moved[place] = replace(place, array=f"J{stream_of[rights[0]].array}", width=ends[-1], first=end - v.width)
+        self.factors = {v: moved.get(p, p) for v, p in self.factors.items()}
+        return [(v, moved.get(p, p)) for v, p in roots], {v: moved.get(p, p) for v, p in stream_of.items()}
 
     def _save(self, forward, leaves, new_places, roots):
         """Decide which values of the forward loop are saved: what cannot be made again cheaply from what is there anyway."""
@@ -230,7 +248,8 @@ class Runner:
 
     def __init__(self, plan, trace, xs, init, reverse, looked_up):
         self.plan, self.reverse = plan, bool(reverse)
-        self.ids = {f"I{i}": np.ascontiguousarray(ids, np.int64) for i, (_, ids) in looked_up.items()}
+        whole = {id(ids): np.ascontiguousarray(ids, np.int64) for _, ids in looked_up.values()}
+        self.ids = {f"I{i}": whole[id(ids)] for i, (_, ids) in looked_up.items()}
         self.T, self.B = xs[0].shape[:2]
         streams = {("x", i): x for i, x in enumerate(xs)}
         closure = {("c", i): t for i, (t, _) in enumerate(trace.closure)}
@@ -305,7 +324,7 @@ class Runner:
         for k, g in enumerate(gs[count:]):
             memory[f"G{k}"], memory[f"M{k}"] = np.array(g.data), np.empty_like(g.data)
         for _, place in plan.sinks:
-            if place.kind == "time":
+            if place.kind == "time" and place.array not in memory:
                 memory[place.array] = np.empty((T, B, place.width), plan.dtype)
             elif place.kind == "unit":
                 memory[place.array] = np.zeros((-(-B // UNIT), place.width), plan.dtype)
@@ -313,30 +332,50 @@ class Runner:
                 memory[place.array] = np.zeros((B, place.width), plan.dtype)
         self._run(plan.backward_loop, 1, memory, {})
         found = {("s", k): memory[f"{'G' if T % 2 == 0 else 'M'}{k}"] for k in range(len(plan.widths))}
-        for i in plan.tables.intersection(plan.streams):
-            ids, table = self.ids[f"I{i}"], memory[f"P{i}"]
-            memory[f"T{i}"] = kernels.scatter.add_rows(memory[f"D{i}"].reshape(ids.size, -1), ids.reshape(-1), len(table))
-        found |= {("p", i): memory[f"{'T' if i in plan.tables else 'D'}{i}"] for i in plan.streams}
-        found |= {("x", i): memory[f"DX{i}"] for i in plan.xs}
+        self.done = {}  # sums of rows by id, and products, that several gradients are columns of
+        found |= {a: self._stream(a, place, memory) for a, place in plan.gradients.items()}
         for i, root in plan.closure.items():
             found["c", i] = self._finish(root, memory)
+        del self.done
         return [
             None if a not in found else Tensor(found[a].reshape(x.shape)) for a, x in zip(self.slots, self.inputs, strict=True)
         ]
 
-    def _over_time(self, v, memory):
-        """What the loop wrote for ``v``, as rows over time and batch."""
-        place = self.plan.factors[v]
+    def _stream(self, attr, place, memory):
+        """The gradient of a stream or of a bare x: over time, or summed for each row of its table."""
+        a, (kind, i) = memory[place.array], attr
+        if kind == "p" and i in self.plan.tables:
+            ids, key = self.ids[f"I{i}"], (place.array, id(self.ids[f"I{i}"]))
+            if key not in self.done:
+                rows = a.reshape(ids.size, -1), ids.reshape(-1), len(memory[f"P{i}"])
+                self.done[key] = kernels.scatter.add_rows(*rows)
+            a = self.done[key]
+        return a[..., place.first : place.first + self.plan.inputs[attr].width]
+
+    def _over_time(self, place, memory):
+        """An array over time as rows over time and batch."""
         a = memory[place.array]
         if place.kind in ("old", "new"):
             first = (place.kind == "new") != self.reverse
             a = a[int(first) : int(first) + self.T]
         return a.reshape(-1, place.width)
 
-    def _total(self, place, memory):
-        """The sum over time and batch of what the loop wrote."""
-        table = memory.get(f"T{place.array[1:]}") if place.array.startswith("D") else None
-        return kernels.scatter.sum_rows(memory[place.array].reshape(-1, place.width) if table is None else table)
+    def _outer(self, v, memory):
+        """The product over time and batch of what the loop left for both sides of ``v``."""
+        left, right = (self.plan.factors[x] for x in v.inputs)
+        if (v.inputs[0], right.array) not in self.done:
+            product = kernels.gemm.matmul(self._over_time(left, memory).T, self._over_time(right, memory))
+            self.done[v.inputs[0], right.array] = product
+        product = self.done[v.inputs[0], right.array]
+        rows, columns = (slice(p.first, p.first + x.width) for p, x in zip((left, right), v.inputs, strict=True))
+        return product[rows, columns]
+
+    def _total(self, v, memory):
+        """The sum over time and batch of what the loop left for ``v``."""
+        place = self.plan.sums[v]
+        rows = next((a for key, a in self.done.items() if key[0] == place.array), None)  # of a table: less to add up
+        rows = self._over_time(place, memory) if rows is None else rows
+        return kernels.scatter.sum_rows(rows)[None, place.first : place.first + v.width]
 
     def _finish(self, root, memory):
         """The gradient of what the step closes over, from the sums and factors that the loop left."""
@@ -346,10 +385,9 @@ class Runner:
         for v in order([root], _is_sum):
             xs = [done.get(x) for x in v.inputs]
             if v.op == "total":
-                done[v] = self._total(plan.sums[v], memory)[None]
+                done[v] = self._total(v, memory)
             elif v.op == "outer":
-                a, g = (self._over_time(x, memory) for x in v.inputs)
-                done[v] = kernels.gemm.matmul(a.T, g)
+                done[v] = self._outer(v, memory)
             elif v.op == "input":
                 done[v] = memory.get(f"C{v.attr[1]}") if v.attr[0] == "c" else None
             elif v.op == "number":

@@ -26,9 +26,9 @@ UNIT = 16  # rows of the batch whose sums are added up in one place, whatever th
 
 @dataclass(frozen=True)
 class Place:
-    """Where a value is in memory: an array of the loop, the kind of its offset, its width.
+    """Where a value is in memory: an array of the loop, the kind of its offset, the width of the array's rows.
 
-    ``add``: it is summed there; ``ids``: the array of ids by which rows of this one are looked up.
+    ``add``: it is summed there; ``ids``: the array of ids by which rows of this one are looked up; ``first``: its first column.
     """
 
     array: str
@@ -36,6 +36,7 @@ class Place:
     width: int
     add: bool = False
     ids: str = ""
+    first: int = 0
 
 
 # The first element of row b: {w} is the width, {s} the array's step in time (0 where every step overwrites the last), {i} the
@@ -239,6 +240,7 @@ class Loop:
 
     def index(self, place, column, first):
         """The text of the index of a column of row b in ``place``."""
+        first += place.first
         parts = [self.offset(place) if place.kind != "one" else "", column, self.size(first) if first else ""]
         return " + ".join(filter(None, parts)) or "0"
 
@@ -269,7 +271,7 @@ class Loop:
         place = self.leaves.get(source) or self.stored.get(source)
         if place is None:
             raise TraceError(f"a product of {operand!r} has no compiled form")
-        first = operand.attr[0] if operand.op == "slice" else 0
+        first = place.first + (operand.attr[0] if operand.op == "slice" else 0)
         out = self.stored[v]
         packed = self.packed.setdefault((matrix, v.attr), f"W{len(self.packed)}")
         self.scope(packed)

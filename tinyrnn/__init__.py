@@ -6,7 +6,7 @@
 
 __version__ = "0.1.0"
 
-from . import nn, optim, plugins
+from . import cells, nn, optim, plugins
 from .autograd import *
 from .autograd import __all__ as _autograd_names
 from .compiler import scan
@@ -48,6 +48,7 @@ __all__ = [
     "ShapeError",
     "TapeFreedError",
     "TinyrnnError",
+    "cells",
     "clip_grad_norm",
     "load",
     "nn",

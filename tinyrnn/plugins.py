@@ -2,11 +2,15 @@
 
 import difflib
 import functools
+import hashlib
 import importlib.metadata
+import importlib.util
 import inspect
+import sys
 import types
 import typing
 from dataclasses import dataclass
+from pathlib import Path
 
 from .errors import InputError
 from .nn.cell import Cell
@@ -16,16 +20,22 @@ GROUP = "tinyrnn.cells"
 
 @dataclass(frozen=True)
 class Entry:
-    """One registered cell: its name, where it is, and the package (and version) that brings it."""
+    """One cell that can be had: its name, where it is, and the package (and version) that brings it."""
 
     name: str
     package: str
     version: str
     points: tuple
+    hint: str = ""  # how to get it, if it is missing; default: by installing the package
 
     @property
     def target(self) -> str:
         return self.points[0].value
+
+    @property
+    def origin(self) -> str:
+        """Where the cell comes from, and what to do if it is not there."""
+        return self.hint or f"comes from the package {self.package} {self.version}: pip install {self.package}"
 
     def load(self) -> type:
         """Import the cell class.
@@ -38,6 +48,8 @@ class Entry:
         try:
             cell = self.points[0].load()
         except Exception as error:  # whatever a plugin's import raises must not reach the others
+            if isinstance(error, InputError):
+                raise
             raise InputError(
                 f"cell {self.name!r} of package {self.package} cannot be imported: {type(error).__name__}: {error}"
             ) from error
@@ -47,13 +59,13 @@ class Entry:
 
 
 @functools.cache
-def registered() -> dict[str, Entry]:
-    """All registered cells by name, found without importing any of them."""
+def installed() -> dict[str, Entry]:
+    """The cells of installed packages by name, found without importing any of them."""
     found = {}
     for point in importlib.metadata.entry_points(group=GROUP):
         found.setdefault(point.name, []).append(point)
     entries = {}
-    for name, points in sorted(found.items()):
+    for name, points in found.items():
         unique = {(p.dist.name if p.dist else "?", p.value): p for p in points}
         packages = " and ".join(sorted({package for package, _ in unique}))
         version = points[0].dist.version if points[0].dist else "?"
@@ -61,8 +73,95 @@ def registered() -> dict[str, Entry]:
     return entries
 
 
+_own = {}  # name: Entry of what `register` was given
+
+
+def registered() -> dict[str, Entry]:
+    """All cells that have a name: of installed packages, and of this process."""
+    return dict(sorted((installed() | _own).items()))
+
+
+@dataclass(frozen=True)
+class _Here:
+    """A class that needs no import, in the form of an entry point."""
+
+    cell: type
+
+    @property
+    def value(self):
+        return f"{self.cell.__module__}:{self.cell.__qualname__}"
+
+    def load(self):
+        return self.cell
+
+
+def register(name: str, cell=None):
+    """Give a `Cell` subclass a name in this process, as in a notebook or a test; also as a decorator, ``@register("mine")``.
+
+    The name may be given anew. Returns the class.
+
+    Raises:
+        InputError: an installed package has that name, or it is not a `Cell`.
+    """
+    if cell is None:
+        return functools.partial(register, name)
+    if name in installed():
+        raise InputError(f"the name {name!r} belongs to a cell of the package {installed()[name].package}: choose another")
+    point = _Here(cell)
+    entry = Entry(name, "this process", "", (point,), f"was registered by tr.cells.register in {point.value}: run that first")
+    entry.load()
+    _own[name] = entry
+    return cell
+
+
+@dataclass(frozen=True)
+class _InFile:
+    """A class in a Python file, in the form of an entry point."""
+
+    path: Path
+    name: str
+
+    @property
+    def value(self):
+        return f"{self.path}:{self.name}"
+
+    def load(self):
+        module = _module(self.path, self.path.stat().st_mtime_ns)
+        if not hasattr(module, self.name):
+            cells = [k for k, v in vars(module).items() if isinstance(v, type) and issubclass(v, Cell) and v is not Cell]
+            raise InputError(f"{self.path} has no {self.name}: its cells are {', '.join(cells) or 'none'}")
+        return getattr(module, self.name)
+
+
+@functools.cache
+def _module(path, changed):
+    """The module in a file, loaded anew when the file has changed."""
+    spec = importlib.util.spec_from_file_location(f"tinyrnn_file_{path.stem}", path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _in_file(name):
+    """The entry of ``FILE.py:CLASS``, None for a name of another form."""
+    path, colon, cell = name.rpartition(":")
+    if name.endswith(".py") or (colon and not path.endswith(".py") and "/" in path):
+        raise InputError(f"cell {name!r}: write it as FILE.py:CLASS")
+    if not path.endswith(".py"):
+        return None
+    path = Path(path).resolve()
+    if not path.is_file():
+        raise InputError(f"cell {name!r}: there is no file {path}")
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+    point = _InFile(path, cell)
+    return Entry(point.value, f"the file {path.name}", digest, (point,), f"is in the file {path}: put it back there")
+
+
 def get_entry(name: str) -> Entry:
-    """The entry of a cell's name; InputError with near matches if there is none."""
+    """The entry of a cell by its name, or by ``FILE.py:CLASS``; InputError with near matches if there is none."""
+    if entry := _in_file(name):
+        return entry
     entries = registered()
     if name not in entries:
         near = difflib.get_close_matches(name, entries, n=3, cutoff=0.5)
@@ -71,8 +170,18 @@ def get_entry(name: str) -> Entry:
     return entries[name]
 
 
+def full_name(name: str) -> str:
+    """``name`` as it is found from any folder: that of a cell in a file with the file's whole path."""
+    return get_entry(name).name
+
+
+def short_name(name: str) -> str:
+    """``name`` as it can stand in a table or a file name: of a cell in a file, the class."""
+    return name.rpartition(":")[2].lower() if ".py:" in name else name
+
+
 def get_cell(name: str) -> type:
-    """The cell class registered as ``name``."""
+    """The cell class of a name, or of ``FILE.py:CLASS``."""
     return get_entry(name).load()
 
 

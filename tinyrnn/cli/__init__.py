@@ -8,7 +8,7 @@ import click
 from .. import __version__
 from .common import GroupedHelp
 
-COMMANDS = ("train", "generate", "evaluate", "cells", "check", "bench", "plot", "doctor")
+COMMANDS = ("train", "generate", "evaluate", "cells", "new-cell", "check", "compare", "bench", "plot", "doctor")
 
 
 class _Commands(GroupedHelp, click.Group):
@@ -20,7 +20,7 @@ class _Commands(GroupedHelp, click.Group):
     def get_command(self, context, name):
         if name not in COMMANDS:
             return None
-        return importlib.import_module(f".{name}", __package__).command
+        return importlib.import_module("." + name.replace("-", "_"), __package__).command
 
     def resolve_command(self, context, args):
         if args[0] not in COMMANDS and (near := difflib.get_close_matches(args[0], COMMANDS, n=1)):

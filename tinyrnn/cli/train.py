@@ -13,10 +13,6 @@ _POSITIVE = click.IntRange(min=1)
 _ABOVE_0, _FROM_0 = click.FloatRange(0, min_open=True), click.IntRange(min=0)
 _PART = click.FloatRange(0, 1, max_open=True)
 
-# Options that a resumed run may change; all others would make it another run.
-CHANGEABLE = {"steps", "epochs", "minutes", "lr", "schedule", "warmup", "clip", "eval_every", "patience"}
-# Chosen, as the other defaults, in docs/defaults.md: about ten minutes on two cores.
-DEFAULT_STEPS = 2000
 # Options that say where and how to run, not what: they are not part of the run's configuration.
 OUTSIDE = {"texts", "out", "resume", "config", "as_json", "quiet", "threads", "device"}
 
@@ -64,7 +60,7 @@ def _read_config(context, parameter, path):
 @option("--val-fraction", default=0.1, type=_PART, group="Data", help="Part of TEXT kept for validation.")
 @option("--seq-len", default=100, type=_POSITIVE, group="Data", help="Steps that gradients flow back (window).")
 @option("--batch-size", default=64, type=_POSITIVE, group="Data", help="Streams read side by side.")
-@option("--steps", type=_POSITIVE, group="Length", help=f"Length in steps. Default: {DEFAULT_STEPS}, if no length is given.")
+@option("--steps", type=_POSITIVE, group="Length", help="Length in steps. Default: 2000, if no length is given.")
 @option("--epochs", type=_ABOVE_0, group="Length", help="Length in passes over the text.")
 @option("--minutes", type=_ABOVE_0, group="Length", help="Length in time (not repeatable to the bit).")
 @option("--patience", type=_POSITIVE, group="Length", help="Stop after so many evaluations without a better one.")
@@ -97,8 +93,8 @@ def command(context, **options):
 
     Without TEXT it learns the documentation that ships inside Python. Ctrl-C saves and stops; --resume goes on.
     """
+    from .. import experiments
     from ..kernels import threads
-    from ..training import Interrupted
     from . import report
 
     options["config"] = None
@@ -106,20 +102,32 @@ def command(context, **options):
     if options["threads"]:
         threads.set_threads(options["threads"])
     shown = report.Live if sys.stdout.isatty() else report.Plain
-    shown = report.Json if options["as_json"] else report.Quiet if options["quiet"] else shown
-    trainer = (_resumed if options["resume"] is not None else _fresh)(context, texts, options, shown())
-    path = trainer.run.path
+    shown = (report.Json if options["as_json"] else report.Quiet if options["quiet"] else shown)()
+    configuration, device = configuration_of(options), options["device"]
+    if options["resume"] is None:
+        trainer, corpus = experiments.begin(configuration, texts, shown, out=options["out"], device=device)
+    else:
+        given = {k: v for k, v in configuration.items() if context.get_parameter_source(k) != ParameterSource.DEFAULT}
+        trainer, corpus = experiments.take_up(options["resume"], given, texts, shown, device=device)
+    shown.introduce(trainer, corpus, device)
+    fit(context, trainer, f"tinyrnn train --resume {trainer.run.path}")
+    experiments.draw_curve(trainer.run)
+    if options["as_json"]:
+        return
+    click.echo(trainer.run.path)
+    if not options["quiet"]:
+        click.echo(f"next: tinyrnn generate {trainer.run.path}")
+
+
+def fit(context, trainer, again):
+    """Train; on an interruption end the command and say what goes on."""
+    from ..training import Interrupted
+
     try:
         trainer.fit()
     except Interrupted:
-        note(f"interrupted at step {trainer.step}, saved; go on with: tinyrnn train --resume {path}")
+        note(f"interrupted at step {trainer.step}, saved; go on with: {again}")
         context.exit(EXIT_INTERRUPTED)
-    _draw_curve(trainer.run)
-    if options["as_json"]:
-        return
-    click.echo(path)
-    if not options["quiet"]:
-        click.echo(f"next: tinyrnn generate {path}")
 
 
 def _resume_or_text(options):
@@ -134,94 +142,7 @@ def _resume_or_text(options):
     return texts, {**options, "resume": resume}
 
 
-def _configuration(options):
+def configuration_of(options):
     """The options that belong to the run, as stored in its config.json."""
     stored = {k: list(v) if isinstance(v, tuple) else v for k, v in options.items() if k not in OUTSIDE}
     return {**stored, "val": options["val"] and str(Path(options["val"]).resolve())}
-
-
-def _fresh(context, texts, options, report):
-    from ..data import sources as text_sources
-    from ..runs import Run, free_name
-    from ..tasks.language_model import build
-    from ..training import Trainer
-
-    if options["out"]:  # before the text is read, which may take long
-        Run.refuse_existing(Path(options["out"]))
-    configuration = _configuration(options)
-    if all(configuration[k] is None for k in ("steps", "epochs", "minutes")):
-        configuration["steps"] = DEFAULT_STEPS
-    sources = text_sources.resolve(texts)
-    configuration["texts"] = [s if s == "-" else str(Path(s).resolve()) for s in texts] or [text_sources.BUILTIN]
-    task, corpus = build(configuration, sources)
-    _to_device(task.model, options["device"])
-    trainer = Trainer(task, _plan(configuration), report)
-    stem = Path(sources[0].name).stem.replace(" ", "-") if texts != ["-"] else "stdin"
-    if len(texts) == 1 and Path(texts[0]).is_dir():
-        stem = Path(texts[0]).resolve().name
-    path = Path(options["out"] or free_name(Path("runs") / f"{stem}-{Path(options['cell']).stem}"))
-    trainer.start(path, {"task": "lm", "options": configuration, "fingerprint": corpus.fingerprint})
-    report.introduce(trainer, corpus, options["device"])
-    return trainer
-
-
-def _resumed(context, texts, options, report):
-    from ..data import sources as text_sources
-    from ..errors import InputError
-    from ..runs import Run
-    from ..tasks.language_model import build
-    from ..training import Trainer
-
-    run = Run(options["resume"])
-    stored = run.config
-    configuration = dict(stored["options"])
-    given = {k: v for k, v in _configuration(options).items() if context.get_parameter_source(k) != ParameterSource.DEFAULT}
-    for name, value in given.items():
-        if value != configuration.get(name) and name not in CHANGEABLE:
-            option_name = "--" + name.replace("_", "-")
-            raise InputError(
-                f"{run.path} was trained with {option_name} {configuration.get(name)}, not {value}: "
-                f"leave {option_name} out, or start a new run"
-            )
-    if given.keys() & {"steps", "epochs", "minutes"}:
-        configuration |= dict.fromkeys(("steps", "epochs", "minutes"))
-    configuration |= {k: v for k, v in given.items() if k in CHANGEABLE}
-    texts = texts or configuration["texts"]
-    task, corpus = build(configuration, text_sources.resolve(texts))
-    if corpus.fingerprint != stored["fingerprint"]:
-        raise InputError(
-            f"{run.path} was trained on another text ({stored['fingerprint']}, now {corpus.fingerprint}; "
-            "level-vocabulary-tokens-digest): give the same text"
-        )
-    _to_device(task.model, options["device"])
-    trainer = Trainer(task, _plan(configuration), report)
-    trainer.resume(run)
-    run.update_config(options=configuration)
-    report.introduce(trainer, corpus, options["device"])
-    return trainer
-
-
-def _plan(configuration):
-    from dataclasses import fields
-
-    from ..training import Plan
-
-    return Plan(**{f.name: configuration[f.name] for f in fields(Plan)})
-
-
-def _to_device(model, device):
-    if device != "cpu":
-        from ..kernels.arrays import require_cupy
-
-        require_cupy(device)
-        model.to(device)
-
-
-def _draw_curve(run):
-    """curve.png, where matplotlib is installed and there is something to draw."""
-    import importlib.util
-
-    if importlib.util.find_spec("matplotlib") and run.read_log():
-        from ..plotting import curves
-
-        curves([run], run.path / "curve.png")

@@ -1,10 +1,10 @@
 """`RNN`: a cell over time, in layers and directions."""
 
+from .. import plugins
 from ..autograd import concat, expand_dims
 from ..compiler import next_states, scan
 from ..errors import InputError, ShapeError
 from ..kernels.generator import Generator
-from ..plugins import check_options, get_cell
 from .layers import Dropout
 from .module import Module
 from .regularise import Regulariser
@@ -55,8 +55,8 @@ class RNN(Module):
             if not isinstance(value, int) or value < 1:
                 raise InputError(f"{name} is {value!r}: it must be an integer of at least 1")
         generator = generator or Generator(seed)
-        cell_class = get_cell(cell) if isinstance(cell, str) else cell
-        options = check_options(cell_class, cell_options or {})
+        cell_class = plugins.get_cell(cell) if isinstance(cell, str) else cell
+        options = plugins.check_options(cell_class, cell_options or {})
         self.num_layers, self.directions, self.hidden_size = num_layers, 2 if bidirectional else 1, hidden_size
         self.cells = []
         for layer in range(num_layers):

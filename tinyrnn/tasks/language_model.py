@@ -115,7 +115,7 @@ class LanguageModel(Module):
         return {
             "task": LanguageModeling.name,
             "model": self.settings,
-            "package": {"name": entry.package, "version": entry.version},
+            "package": {"name": entry.package, "version": entry.version, "origin": entry.origin},
             "vocabulary": self.vocabulary.to_json(),
         }
 
@@ -135,12 +135,11 @@ class LanguageModeling:
     @staticmethod
     def rebuild(meta) -> LanguageModel:
         """The model that a checkpoint's metadata describes, with fresh weights."""
-        package = meta["package"]
-        if meta["model"]["cell"] not in plugins.registered():
-            raise InputError(
-                f"this model's cell {meta['model']['cell']!r} comes from the package {package['name']} "
-                f"{package['version']}: pip install {package['name']}"
-            )
+        name, package = meta["model"]["cell"], meta["package"]
+        try:
+            plugins.get_entry(name)
+        except InputError:
+            raise InputError(f"this model's cell {plugins.short_name(name)!r} {package['origin']}") from None
         return LanguageModel(from_json(meta["vocabulary"]), **meta["model"])
 
     @property
@@ -213,7 +212,7 @@ def build(options: dict, sources) -> tuple[LanguageModeling, corpora.Corpus]:
         InputError: unknown cell or cell option, or a text that cannot be used.
     """
     cell_options = plugins.check_options(plugins.get_cell(options["cell"]), plugins.parse_options(options["cell_opt"]))
-    corpus = _corpus(options, sources)
+    corpus = read_corpus(options, sources)
     if len(corpus.vocabulary) < 2:
         raise InputError(f"the text has one distinct symbol, {corpus.vocabulary.symbols[0]!r}: there is nothing to learn in it")
     if options["val"]:
@@ -228,7 +227,8 @@ def build(options: dict, sources) -> tuple[LanguageModeling, corpora.Corpus]:
 _MODEL = "cell hidden layers embed dropout recurrent_dropout weight_drop zoneout variational tie dtype seed".split()
 
 
-def _corpus(options, sources):
+def read_corpus(options, sources):
+    """The corpus that the options of ``tinyrnn train`` describe."""
     return corpora.load(sources, options["level"], encoding=options["encoding"], vocab_size=options["vocab_size"])
 
 
@@ -248,7 +248,7 @@ def validation_tokens(config: dict, vocabulary):
         return _validation_file(options, vocabulary)
     if "-" in options["texts"]:
         raise InputError("this run was trained on standard input, which is not kept: name a TEXT to evaluate on")
-    corpus = _corpus(options, text_sources.resolve(options["texts"]))
+    corpus = read_corpus(options, text_sources.resolve(options["texts"]))
     if corpus.fingerprint != config["fingerprint"]:
         raise InputError("the text of this run has changed since it was trained: name a TEXT to evaluate on")
     return corpus.split(options["val_fraction"])[1]

@@ -1,0 +1,102 @@
+"""``tinyrnn compare``: cells on equal terms."""
+
+import json
+import sys
+
+import click
+
+from . import train
+from .common import Command, note, option
+
+# What a comparison sets for each run, or does not have.
+_OWN = {"texts", "cell", "cell_opt", "seed", "out", "resume", "config", "as_json", "quiet", "threads", "tie"}
+
+
+def _with_options_of_train(command):
+    """The options of ``tinyrnn train`` that all runs of a comparison share."""
+    command.params[1:1] = [p for p in train.command.params if p.name not in _OWN and p.name != "debug"]
+    return command
+
+
+@_with_options_of_train
+@click.command("compare", cls=Command)
+@click.argument("texts", nargs=-1, metavar="[TEXT]...", type=click.Path())
+@option(
+    "--cells",
+    required=True,
+    metavar="A,B,...",
+    group="Comparison",
+    help="Names of cells, or FILE.py:CLASS; a cell's options follow it in [ ]: gru[reset_after=true].",
+)
+@option("--seeds", default=1, type=click.IntRange(min=1), group="Comparison", help="Runs of each cell, with seeds 0, 1, ...")
+@option(
+    "--params",
+    type=click.IntRange(min=1),
+    group="Comparison",
+    help="Parameters of every model. Default: those of the first cell at --hidden.",
+)
+@option(
+    "--out",
+    default="runs/compare",
+    type=click.Path(),
+    group="Comparison",
+    help="Folder of the comparison; its runs are reused and taken up.",
+)
+@option("--threads", type=click.IntRange(min=1), group="Run", help="Threads to compute on. Default: all cores.")
+@option("--json", "as_json", is_flag=True, group="Run", help="Print one JSON object, nothing else.")
+@click.pass_context
+def command(context, texts, cells, seeds, params, out, threads, as_json, **options):
+    """Train several cells on TEXT with the same number of parameters, data, seeds and length; print a table, draw a plot.
+
+    Runs that the folder holds are not repeated, and interrupted ones go on: the same command again finishes a comparison.
+    """
+    from ..compare import PICTURE, Comparison
+    from ..kernels import threads as pool
+    from . import report
+
+    if threads:
+        pool.set_threads(threads)
+    configuration = train.configuration_of({**options, "cell": "", "cell_opt": (), "seed": 0, "tie": False})
+    wanted = [_cell(text) for text in _split(cells)]
+    comparison = Comparison(configuration, list(texts), wanted, seeds, out, budget=params, device=options["device"])
+    shown = report.Live() if sys.stdout.isatty() and not as_json else report.Quiet()
+    for name, seed, trainer, done in comparison.runs(shown):
+        if not done:
+            train.fit(context, trainer, "the same command")
+        if not as_json:
+            loss = min(r["val_loss"] for r in trainer.run.read_log())
+            click.echo(f"{name:14} seed {seed}  validation {loss:.4f}{'  (was there already)' if done else ''}")
+    found = comparison.result()
+    if as_json:
+        click.echo(json.dumps(found))
+        return
+    click.echo(f"\n{found['budget']:,} parameters each, {seeds} seed{'s' * (seeds > 1)}; the loss is in nats a token")
+    click.echo(f"{'cell':14} {'hidden':>6} {'parameters':>11} {'validation':>11} {'spread':>8} {'tokens/s':>10} {'seconds':>8}")
+    for row in found["cells"]:
+        spread = "" if row["val_loss_std"] is None else f"{row['val_loss_std']:.4f}"
+        speed = "" if row["tokens_per_s"] is None else f"{row['tokens_per_s']:,.0f}"
+        click.echo(
+            f"{row['cell']:14} {row['hidden']:>6} {row['parameters']:>11,} {row['val_loss']:>11.4f} {spread:>8} {speed:>10} "
+            f"{row['seconds']:>8,.0f}"
+        )
+    click.echo(comparison.out)
+    if not (comparison.out / PICTURE).exists():
+        note("for a plot: pip install 'tinyrnn[plot]', then the same command")
+
+
+def _split(cells):
+    """Names between commas that are not inside [ ]."""
+    parts, depth = [""], 0
+    for symbol in cells:
+        depth += (symbol == "[") - (symbol == "]")
+        if symbol == "," and not depth:
+            parts.append("")
+        else:
+            parts[-1] += symbol
+    return [part.strip() for part in parts if part.strip()]
+
+
+def _cell(text):
+    """``name[a=1,b=2]`` as (name, ["a=1", "b=2"])."""
+    name, _, options = text.partition("[")
+    return name, [pair.strip() for pair in options.rstrip("]").split(",") if pair.strip()]

@@ -1,0 +1,127 @@
+"""Cells on equal terms: the same parameter budget, text, seeds and length for each; a table, a JSON file and a plot."""
+
+import importlib.util
+import json
+import math
+import statistics
+from pathlib import Path
+
+from . import experiments, plugins
+from .errors import InputError
+from .nn import RNN
+from .runs import CONFIG, Run, write_atomically
+
+RESULT, PICTURE = "compare.json", "compare.png"
+
+
+def parameters(configuration, cell, options, hidden, vocabulary) -> int:
+    """How many parameters a language model of this configuration has."""
+    rnn = RNN(cell, configuration["embed"], hidden, num_layers=configuration["layers"], seed=0, cell_options=options)
+    return sum(p.size for p in rnn.parameters()) + vocabulary * configuration["embed"] + (rnn.output_size + 1) * vocabulary
+
+
+def hidden_for(budget, configuration, cell, options, vocabulary) -> int:
+    """The hidden size with which the model comes nearest to ``budget`` parameters.
+
+    Raises:
+        InputError: the smallest model has more.
+    """
+
+    def count(hidden):
+        return parameters(configuration, cell, options, hidden, vocabulary)
+
+    low, high = 1, 2
+    while count(high) < budget:
+        low, high = high, 2 * high
+    if count(low) > budget:
+        raise InputError(f"{cell} has {count(low):,} parameters at hidden size 1, more than {budget:,}: raise --params")
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if count(middle) <= budget else (low, middle)
+    return min(low, high, key=lambda hidden: abs(count(hidden) - budget))
+
+
+class Comparison:
+    """One comparison and its folder.
+
+    Args:
+        configuration: of all runs; ``cell``, ``cell_opt``, ``hidden`` and ``seed`` are set for each.
+        texts: as for ``tinyrnn train``.
+        cells: pairs (name, options as ``NAME=VALUE`` strings).
+        seeds: how many runs a cell has.
+        out: the folder; runs that it holds are reused, or taken up where they stopped.
+        budget: parameters of every model; None: those of the first cell at the configuration's ``hidden``.
+    """
+
+    def __init__(self, configuration, texts, cells, seeds, out, *, budget=None, device="cpu"):
+        names = [plugins.short_name(name) for name, _ in cells]
+        if twice := {n for n in names if names.count(n) > 1}:
+            raise InputError(f"--cells names {twice.pop()} twice: name each cell once")
+        if all(configuration[k] is None for k in experiments.LENGTHS):
+            configuration = {**configuration, "steps": experiments.DEFAULT_STEPS}
+        self.configuration, self.texts, self.cells, self.out, self.device = configuration, texts, cells, Path(out), device
+        self.seeds, self.budget, self.sizes = range(seeds), budget, {}
+
+    def runs(self, report):
+        """Train what is not trained yet: yields (name, seed, trainer, done) before each run, which the caller is to ``fit``."""
+        vocabulary = self._vocabulary()
+        for name, pairs in self.cells:
+            cell = plugins.get_cell(name)
+            options = plugins.check_options(cell, plugins.parse_options(pairs))
+            if self.budget is None:
+                self.budget = parameters(self.configuration, cell, options, self.configuration["hidden"], vocabulary)
+            self.sizes[name] = hidden_for(self.budget, self.configuration, cell, options, vocabulary)
+        for seed in self.seeds:  # a comparison that is cut short has all cells on some seeds
+            for name, pairs in self.cells:
+                own = {"cell": plugins.full_name(name), "cell_opt": list(pairs), "hidden": self.sizes[name], "seed": seed}
+                configuration = {**self.configuration, **own}
+                path = self._path(name, seed)
+                if (path / CONFIG).exists():
+                    trainer, _ = experiments.take_up(path, configuration, self.texts, report, device=self.device)
+                else:
+                    trainer, _ = experiments.begin(configuration, self.texts, report, out=path, device=self.device)
+                yield plugins.short_name(name), seed, trainer, trainer.step > 0 and trainer.progress() >= 1
+
+    def _path(self, name, seed):
+        return self.out / f"{plugins.short_name(name)}-{seed}"
+
+    def _vocabulary(self) -> int:
+        from .data import sources
+        from .tasks.language_model import read_corpus
+
+        return len(read_corpus(self.configuration, sources.resolve(self.texts)).vocabulary)
+
+    def result(self) -> dict:
+        """What the runs of the folder show, the best cell first; also written to ``compare.json`` and drawn."""
+        rows = []
+        for name, pairs in self.cells:
+            runs = [Run(self._path(name, seed)) for seed in self.seeds]
+            logs = [run.read_log() for run in runs]
+            best = [min(r["val_loss"] for r in log) for log in logs]
+            speeds = [r["tokens_per_s"] for log in logs for r in log if r["tokens_per_s"]]
+            cell = plugins.get_cell(name)
+            options = plugins.check_options(cell, plugins.parse_options(pairs))
+            rows.append(
+                {
+                    "cell": plugins.short_name(name),
+                    "cell_opt": list(pairs),
+                    "hidden": self.sizes[name],
+                    "parameters": parameters(self.configuration, cell, options, self.sizes[name], self._vocabulary()),
+                    "val_loss": statistics.fmean(best),
+                    "val_loss_std": statistics.stdev(best) if len(best) > 1 else None,
+                    "tokens_per_s": statistics.median(speeds) if speeds else None,
+                    "seconds": statistics.fmean(log[-1]["seconds"] for log in logs),
+                    "runs": [
+                        {"seed": s, "path": r.path.name, "val_loss": b} for s, r, b in zip(self.seeds, runs, best, strict=True)
+                    ],
+                }
+            )
+        rows.sort(key=lambda row: row["val_loss"] if math.isfinite(row["val_loss"]) else math.inf)
+        found = {"budget": self.budget, "seeds": len(self.seeds), "configuration": self.configuration, "cells": rows}
+        write_atomically(self.out / RESULT, (json.dumps(found, indent=1) + "\n").encode())
+        if importlib.util.find_spec("matplotlib"):
+            from .plotting import comparison
+
+            logs = {row["cell"]: [Run(self.out / r["path"]).read_log() for r in row["runs"]] for row in rows}
+            comparison(logs, self.out / PICTURE)
+        return found

@@ -1,0 +1,96 @@
+"""Runs by their configuration: begun, or taken up again. What ``tinyrnn train`` and ``tinyrnn compare`` share.
+
+A configuration is a dict of the options of ``tinyrnn train`` that belong to a run; it is stored in the run's ``config.json``.
+"""
+
+import importlib.util
+from dataclasses import fields
+from pathlib import Path
+
+from . import plugins
+from .data import sources as text_sources
+from .errors import InputError
+from .kernels.arrays import require_cupy
+from .runs import Run, free_name
+from .tasks.language_model import build
+from .training import Plan, Trainer
+
+# Chosen, as the other defaults, in docs/defaults.md: about ten minutes on two cores.
+DEFAULT_STEPS = 2000
+LENGTHS = ("steps", "epochs", "minutes")
+# What a resumed run may change; all else would make it another run.
+CHANGEABLE = {*LENGTHS, "lr", "schedule", "warmup", "clip", "eval_every", "patience"}
+
+
+def begin(configuration, texts, report, *, out=None, device="cpu"):
+    """A new run, its folder made: ``(trainer, corpus)``. ``texts``: files, folders, ``-``, or nothing.
+
+    Raises:
+        InputError: ``out`` exists, or a text or an option cannot be used.
+    """
+    if out:  # before the text is read, which may take long
+        Run.refuse_existing(Path(out))
+    configuration = dict(configuration)
+    if all(configuration[k] is None for k in LENGTHS):
+        configuration["steps"] = DEFAULT_STEPS
+    configuration["cell"] = plugins.full_name(configuration["cell"])
+    sources = text_sources.resolve(texts)
+    configuration["texts"] = [s if s == "-" else str(Path(s).resolve()) for s in texts] or [text_sources.BUILTIN]
+    task, corpus = build(configuration, sources)
+    trainer = _trainer(task, configuration, report, device)
+    stem = Path(sources[0].name).stem.replace(" ", "-") if texts != ["-"] else "stdin"
+    if len(texts) == 1 and Path(texts[0]).is_dir():
+        stem = Path(texts[0]).resolve().name
+    path = Path(out or free_name(Path("runs") / f"{stem}-{plugins.short_name(configuration['cell'])}"))
+    trainer.start(path, {"task": "lm", "options": configuration, "fingerprint": corpus.fingerprint})
+    return trainer, corpus
+
+
+def take_up(path, given, texts, report, *, device="cpu"):
+    """The run at ``path``, where its last checkpoint left it: ``(trainer, corpus)``.
+
+    Args:
+        given: entries of the configuration that the user gave now; some may differ from the run's (`CHANGEABLE`).
+        texts: in place of the run's own.
+
+    Raises:
+        InputError: an entry that would make it another run, another text, or a damaged run.
+    """
+    run = Run(path)
+    stored = run.config
+    configuration = dict(stored["options"])
+    for name, value in given.items():
+        if value != configuration.get(name) and name not in CHANGEABLE:
+            option_name = "--" + name.replace("_", "-")
+            raise InputError(
+                f"{run.path} was trained with {option_name} {configuration.get(name)}, not {value}: "
+                f"leave {option_name} out, or start a new run"
+            )
+    if given.keys() & set(LENGTHS):
+        configuration |= dict.fromkeys(LENGTHS)
+    configuration |= {k: v for k, v in given.items() if k in CHANGEABLE}
+    task, corpus = build(configuration, text_sources.resolve(texts or configuration["texts"]))
+    if corpus.fingerprint != stored["fingerprint"]:
+        raise InputError(
+            f"{run.path} was trained on another text ({stored['fingerprint']}, now {corpus.fingerprint}; "
+            "level-vocabulary-tokens-digest): give the same text"
+        )
+    trainer = _trainer(task, configuration, report, device)
+    trainer.resume(run)
+    run.update_config(options=configuration)
+    return trainer, corpus
+
+
+def _trainer(task, configuration, report, device):
+    if device != "cpu":
+        require_cupy(device)
+        task.model.to(device)
+    return Trainer(task, Plan(**{f.name: configuration[f.name] for f in fields(Plan)}), report)
+
+
+def draw_curve(run):
+    """``curve.png`` in the run folder, where matplotlib is installed and there is something to draw."""
+    if importlib.util.find_spec("matplotlib") and run.read_log():
+        from .plotting import curves
+
+        curves([run], run.path / "curve.png")

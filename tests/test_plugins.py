@@ -240,6 +240,8 @@ def test_a_comparison_on_equal_terms(tmp_path, text_file):
         (["--cells", "gru,rnn,gru"], "names gru twice"),
         (["--cells", "gru[nonsense=1]"], "has no option 'nonsense'"),
         (["--cells", "gru", "--params", "10"], "more than 10: raise --params"),
+        (["--cells", ", "], "names no cell"),
+        (["-", "--cells", "gru"], "which standard input cannot"),
         (["--cells", "gru", "--hidden", "9"], "--hidden"),
     ],
 )

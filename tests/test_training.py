@@ -64,6 +64,15 @@ def test_a_run_made_longer_equals_one_that_was_never_stopped(tmp_path, text_file
         tr.load(tmp_path / "parts" / "best-17.safetensors")
 
 
+def test_what_regularises_goes_on_where_it_stopped(tmp_path, text_file):
+    rates = ["--recurrent-dropout", 0.2, "--weight-drop", 0.2, "--zoneout", 0.1, "--dropout", 0.1]
+    options = [*SMALL, *rates, "--schedule", "constant", "--quiet"]
+    tinyrnn("train", text_file, *options, "--steps", 20, "--out", tmp_path / "whole")
+    tinyrnn("train", text_file, *options, "--steps", 9, "--out", tmp_path / "parts")
+    tinyrnn("train", "--resume", tmp_path / "parts", "--steps", 20, "--quiet")
+    assert_equal_runs(tmp_path / "whole", tmp_path / "parts")
+
+
 def test_a_cosine_made_longer_says_that_it_was_planned_shorter(tmp_path, text_file):
     tinyrnn("train", text_file, *SMALL, "--schedule", "cosine", "--steps", 10, "--out", tmp_path / "run", "--quiet")
     assert "planned for 10 steps" in tinyrnn("train", "--resume", tmp_path / "run", "--steps", 20).output

@@ -54,6 +54,10 @@ class Comparison:
     """
 
     def __init__(self, configuration, texts, cells, seeds, out, *, budget=None, device="cpu"):
+        if not cells:
+            raise InputError("--cells names no cell: give several, with commas between them")
+        if "-" in texts:
+            raise InputError("a comparison reads its text once for every run, which standard input cannot: give a file")
         names = [plugins.short_name(name) for name, _ in cells]
         if twice := {n for n in names if names.count(n) > 1}:
             raise InputError(f"--cells names {twice.pop()} twice: name each cell once")

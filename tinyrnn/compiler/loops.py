@@ -21,7 +21,7 @@ from .plan import is_cheap
 from .program import order
 
 BARRIERS = ("rowsum", "rowmax", "rowmin", "concat")
-UNIT = 16  # rows of the batch whose sums are added up in one place, whatever the number of threads
+UNIT = 4  # rows of the batch that stay on one thread, and whose sums are added up in one place, whatever the number of threads
 
 
 @dataclass(frozen=True)

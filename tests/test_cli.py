@@ -44,7 +44,7 @@ def test_train_prints_what_it_does_and_what_comes_next(tmp_path, text_file):
     lines = result.stdout.splitlines()
     assert lines[0].startswith("model       gru, 2 x 8, ")
     assert "parameters, float32 on cpu" in lines[0]
-    assert lines[1].startswith(f"text        2,600 tokens, vocabulary {len(set(text_file.read_text()))} (char)")
+    assert lines[1].startswith(f"data        2,600 tokens, vocabulary {len(set(text_file.read_text()))} (char)")
     assert "first step" in result.stdout
     assert "validation" in result.stdout
     assert lines[-2:] == [str(tmp_path / "run"), f"next: tinyrnn generate {tmp_path / 'run'}"]

@@ -111,6 +111,35 @@ def test_the_compiled_loop_writes_what_the_eager_one_writes(cell, settings, monk
     assert compiled == eager and len(set(compiled)) > 5
 
 
+def test_a_product_of_a_product_of_the_token(monkeypatch):
+    class Deep(tr.Cell):
+        def build(self, input_size, hidden_size):
+            self.A, self.B = self.weight(input_size, hidden_size), self.weight(hidden_size, hidden_size)
+            self.U = self.weight(hidden_size, hidden_size)
+
+        def step(self, x, h):
+            p = tr.tanh(x @ self.A)
+            return tr.tanh(p + p @ self.B + h @ self.U)
+
+    compiled, eager = texts(language_model(cell=Deep), monkeypatch, length=60)
+    assert compiled == eager
+
+
+def test_a_state_that_is_never_read(monkeypatch):
+    class Memory(tr.Cell):
+        states = ("h", "c")
+
+        def build(self, input_size, hidden_size):
+            self.W = self.weight(input_size, hidden_size)
+
+        def step(self, x, h, c):
+            c = 0.5 * c + x @ self.W
+            return tr.tanh(c), c
+
+    compiled, eager = texts(language_model(cell=Memory), monkeypatch, length=60)
+    assert compiled == eager
+
+
 @pytest.mark.parametrize(
     "options", [{"temperature": 0}, {"top_k": 3}, {"top_p": 0.5}, {"top_k": 4, "top_p": 0.9}, {"stop": "h"}]
 )

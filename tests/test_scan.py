@@ -1,6 +1,7 @@
 """The compiled time loop against the eager one, for cells of all kinds and for random steps."""
 
 import re
+import subprocess
 import sys
 import types
 import warnings
@@ -410,6 +411,57 @@ def test_every_step_on_a_larger_batch_and_on_rows_of_a_table(name):
         grads = [p.grad for p in (table, *init, *PARAMETERS)]
         both.append(([ys.numpy(), *[s.numpy() for s in final]], [None if g is None else g.numpy() for g in grads]))
     assert_equal(*both)
+
+
+def gates_of_x(x, h):
+    z = tr.sigmoid(x @ W1)
+    return z * tr.tanh(h @ U1) + (1 - z) * h
+
+
+def products_in_a_row(x, h):
+    p = tr.tanh(x @ W1)
+    return tr.tanh(p + p @ U2 + h @ U1)
+
+
+def half_a_parameter(x, h):
+    first, second = tr.split(W, 2, axis=-1)
+    return tr.tanh(x @ first[:, :H] + x @ second[:, :H] + h @ U1)
+
+
+@pytest.mark.parametrize("step", [gates_of_x, products_in_a_row, half_a_parameter])
+@pytest.mark.parametrize("rows", [True, False])
+def test_values_of_x_that_are_made_of_each_other(step, rows):
+    table, ids, both = matrix(3, F), rng.integers(0, 3, (T, B)), []
+    for c in (True, False):
+        for p in (table, W, W1, U1, U2):
+            p.grad = None
+        xs = tr.embedding(ids, table) if rows else tr.embedding(ids, table) * 1.0
+        ys, _ = tr.scan(step, xs, tr.zeros((B, H)), compile=c)
+        (ys * np.arange(H)).sum().backward()
+        both.append([ys.numpy(), *[p.grad.numpy() for p in (table, W, W1, U1, U2) if p.grad is not None]])
+    for x, y in zip(*both, strict=True):
+        np.testing.assert_allclose(x, y, rtol=1e-9, atol=1e-12)
+
+
+def test_two_inputs_one_of_them_rows_of_a_table():
+    table, ids, both = matrix(3, F), rng.integers(0, 3, (T, B)), []
+    more = tr.tensor(rng.standard_normal((T, B, H)), requires_grad=True)
+    for c in (True, False):
+        for p in (table, more, W1, U1, U2):
+            p.grad = None
+        xs = tr.embedding(ids, table), more
+        ys, _ = tr.scan(lambda x, h: tr.tanh((x[0] @ W1 + x[1]) @ U2 + x[0] @ W1 + h @ U1), xs, tr.zeros((B, H)), compile=c)
+        (ys * np.arange(H)).sum().backward()
+        both.append([ys.numpy(), *[p.grad.numpy() for p in (table, more, W1, U1, U2)]])
+    for x, y in zip(*both, strict=True):
+        np.testing.assert_allclose(x, y, rtol=1e-9, atol=1e-12)
+
+
+def test_the_first_scan_of_a_process():
+    code = "import numpy as np, tinyrnn as tr\nstep = lambda x, h: h / 2 + x\n"
+    code += "print(tr.scan(step, np.ones((3, 2, 1)), tr.zeros((2, 1)))[1].numpy())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.stdout.split() == ["[[1.75]", "[1.75]]"], done.stderr
 
 
 @pytest.mark.parametrize("name", ["MGU", "layer-norm LSTM"])

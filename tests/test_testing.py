@@ -24,6 +24,16 @@ class Elman(tr.Cell):
         return tr.tanh(x @ self.W + h @ self.U + self.b)
 
 
+class Listed(Elman):
+    def build(self, input_size, hidden_size):
+        super().build(input_size, hidden_size)
+        self.gains = [self.bias(hidden_size, init=1.0)]
+        self.more = {"shift": self.bias(hidden_size)}
+
+    def step(self, x, h):
+        return super().step(x, h) * self.gains[0] + self.more["shift"]
+
+
 class TooMany(Elman):
     def step(self, x, h):
         return super().step(x, h), h
@@ -119,6 +129,11 @@ def test_a_step_that_the_compiler_gets_wrong_is_found(monkeypatch):
 
 
 test_of_a_package = testing.cell_suite(Elman)
+
+
+@pytest.mark.parametrize("check", ["gradients", "compiled", "saving"])
+def test_parameters_in_lists_and_dicts(check):
+    assert testing.run_check(check, Listed, {}).passed
 
 
 @pytest.mark.parametrize("name", plugins.registered())

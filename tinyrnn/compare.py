@@ -61,8 +61,9 @@ class Comparison:
         names = [plugins.short_name(name) for name, _ in cells]
         if twice := {n for n in names if names.count(n) > 1}:
             raise InputError(f"--cells names {twice.pop()} twice: name each cell once")
-        if all(configuration[k] is None for k in experiments.LENGTHS):
-            configuration = {**configuration, "steps": experiments.DEFAULT_STEPS}
+        if configuration["task"] != "lm":
+            raise InputError("compare trains language models only: leave --task out")
+        configuration = experiments.with_length(configuration)
         self.configuration, self.texts, self.cells, self.out, self.device = configuration, texts, cells, Path(out), device
         self.seeds, self.budget, self.sizes = range(seeds), budget, {}
 
@@ -81,9 +82,9 @@ class Comparison:
                 configuration = {**self.configuration, **own}
                 path = self._path(name, seed)
                 if (path / CONFIG).exists():
-                    trainer, _ = experiments.take_up(path, configuration, self.texts, report, device=self.device)
+                    trainer = experiments.take_up(path, configuration, self.texts, report, device=self.device)
                 else:
-                    trainer, _ = experiments.begin(configuration, self.texts, report, out=path, device=self.device)
+                    trainer = experiments.begin(configuration, self.texts, report, out=path, device=self.device)
                 yield plugins.short_name(name), seed, trainer, trainer.step > 0 and trainer.progress() >= 1
 
     def _path(self, name, seed):

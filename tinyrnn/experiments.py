@@ -12,42 +12,44 @@ from .data import sources as text_sources
 from .errors import InputError
 from .kernels.arrays import require_cupy
 from .runs import Run, free_name
-from .tasks.language_model import build
+from .tasks import TASKS
 from .training import Plan, Trainer
 
-# Chosen, as the other defaults, in docs/defaults.md: about ten minutes on two cores.
-DEFAULT_STEPS = 2000
 LENGTHS = ("steps", "epochs", "minutes")
 # What a resumed run may change; all else would make it another run.
 CHANGEABLE = {*LENGTHS, "lr", "schedule", "warmup", "clip", "eval_every", "patience"}
 
 
 def begin(configuration, texts, report, *, out=None, device="cpu"):
-    """A new run, its folder made: ``(trainer, corpus)``. ``texts``: files, folders, ``-``, or nothing.
+    """The trainer of a new run, its folder made. ``texts``: files, folders, ``-``, or nothing.
 
     Raises:
         InputError: ``out`` exists, or a text or an option cannot be used.
     """
     if out:  # before the text is read, which may take long
         Run.refuse_existing(Path(out))
-    configuration = dict(configuration)
-    if all(configuration[k] is None for k in LENGTHS):
-        configuration["steps"] = DEFAULT_STEPS
-    configuration["cell"] = plugins.full_name(configuration["cell"])
-    sources = text_sources.resolve(texts)
-    configuration["texts"] = [s if s == "-" else str(Path(s).resolve()) for s in texts] or [text_sources.BUILTIN]
-    task, corpus = build(configuration, sources)
+    configuration = with_length({**configuration, "cell": plugins.full_name(configuration["cell"])})
+    configuration["texts"] = [s if s == "-" else str(Path(s).resolve()) for s in texts]
+    if not texts and configuration["task"] == "lm":
+        configuration["texts"] = [text_sources.BUILTIN]
+    task = TASKS[configuration["task"]].build(configuration, texts)
     trainer = _trainer(task, configuration, report, device)
-    stem = Path(sources[0].name).stem.replace(" ", "-") if texts != ["-"] else "stdin"
-    if len(texts) == 1 and Path(texts[0]).is_dir():
-        stem = Path(texts[0]).resolve().name
+    stem = "stdin" if texts == ["-"] else Path(configuration["texts"][0]).stem.replace(" ", "-")
     path = Path(out or free_name(Path("runs") / f"{stem}-{plugins.short_name(configuration['cell'])}"))
-    trainer.start(path, {"task": "lm", "options": configuration, "fingerprint": corpus.fingerprint})
-    return trainer, corpus
+    trainer.start(path, {"task": task.name, "options": configuration, "fingerprint": task.fingerprint})
+    return trainer
+
+
+def with_length(configuration) -> dict:
+    """``configuration``, with the task's default length if it has none."""
+    if any(configuration[k] is not None for k in LENGTHS):
+        return dict(configuration)
+    defaults = TASKS[configuration["task"]].defaults
+    return {**configuration, **{k: defaults[k] for k in LENGTHS if k in defaults}}
 
 
 def take_up(path, given, texts, report, *, device="cpu"):
-    """The run at ``path``, where its last checkpoint left it: ``(trainer, corpus)``.
+    """The trainer of the run at ``path``, where its last checkpoint left it.
 
     Args:
         given: entries of the configuration that the user gave now; some may differ from the run's (`CHANGEABLE`).
@@ -69,16 +71,16 @@ def take_up(path, given, texts, report, *, device="cpu"):
     if given.keys() & set(LENGTHS):
         configuration |= dict.fromkeys(LENGTHS)
     configuration |= {k: v for k, v in given.items() if k in CHANGEABLE}
-    task, corpus = build(configuration, text_sources.resolve(texts or configuration["texts"]))
-    if corpus.fingerprint != stored["fingerprint"]:
+    task = TASKS[stored["task"]].build(configuration, texts or configuration["texts"])
+    if task.fingerprint != stored["fingerprint"]:
         raise InputError(
-            f"{run.path} was trained on another text ({stored['fingerprint']}, now {corpus.fingerprint}; "
+            f"{run.path} was trained on another text ({stored['fingerprint']}, now {task.fingerprint}; "
             "level-vocabulary-tokens-digest): give the same text"
         )
     trainer = _trainer(task, configuration, report, device)
     trainer.resume(run)
     run.update_config(options=configuration)
-    return trainer, corpus
+    return trainer
 
 
 def _trainer(task, configuration, report, device):

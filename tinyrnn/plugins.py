@@ -170,6 +170,15 @@ def get_entry(name: str) -> Entry:
     return entries[name]
 
 
+def refuse_missing(meta: dict):
+    """InputError if the cell of a checkpoint's ``meta`` is not there; it says how to get it."""
+    name = meta["model"]["cell"]
+    try:
+        get_entry(name)
+    except InputError:
+        raise InputError(f"this model's cell {short_name(name)!r} {meta['package']['origin']}") from None
+
+
 def full_name(name: str) -> str:
     """``name`` as it is found from any folder: that of a cell in a file with the file's whole path."""
     return get_entry(name).name

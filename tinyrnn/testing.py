@@ -69,8 +69,18 @@ def set_parameters(module, values):
         *path, last = name.split(".")
         owner = module
         for part in path:
-            owner = owner[int(part)] if isinstance(owner, list) else getattr(owner, part)
-        setattr(owner, last, value)
+            owner = _held(owner)[_key(owner, part)]
+        _held(owner)[_key(owner, last)] = value
+
+
+def _held(owner):
+    return owner if isinstance(owner, list | dict) else vars(owner)
+
+
+def _key(owner, part):
+    if isinstance(owner, dict):
+        return next(k for k in owner if str(k) == part)
+    return int(part) if isinstance(owner, list) else part
 
 
 # ------------------------------------------------------------------ the checks: each returns what it found, or raises

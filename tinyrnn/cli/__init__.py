@@ -8,7 +8,7 @@ import click
 from .. import __version__
 from .common import GroupedHelp
 
-COMMANDS = ("train", "generate", "evaluate", "cells", "new-cell", "check", "compare", "bench", "plot", "doctor")
+COMMANDS = ("train", "generate", "evaluate", "predict", "cells", "new-cell", "check", "compare", "bench", "plot", "doctor")
 
 
 class _Commands(GroupedHelp, click.Group):

@@ -57,6 +57,7 @@ def command(context, texts, cells, seeds, params, out, threads, as_json, **optio
     if threads:
         pool.set_threads(threads)
     configuration = train.configuration_of({**options, "cell": "", "cell_opt": (), "seed": 0, "tie": False})
+    configuration["level"] = configuration["level"] or "char"
     wanted = [_cell(text) for text in _split(cells)]
     comparison = Comparison(configuration, list(texts), wanted, seeds, out, budget=params, device=options["device"])
     shown = report.Live() if sys.stdout.isatty() and not as_json else report.Quiet()

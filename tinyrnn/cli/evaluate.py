@@ -3,6 +3,7 @@
 import json
 
 import click
+from click.core import ParameterSource
 
 from .common import Command, data_options, option, run_argument
 
@@ -11,27 +12,36 @@ from .common import Command, data_options, option, run_argument
 @run_argument()
 @click.argument("texts", nargs=-1, metavar="[TEXT]...", type=click.Path())
 @data_options
+@option("--text-column", help="Of classify: column of the texts. Default: as in training.")
+@option("--label-column", help="Of classify: column of the labels. Default: as in training.")
 @option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def command(run, texts, encoding, as_json):
-    """Loss, perplexity and bits per character of RUN on TEXT (files, folders, - for standard input).
+@click.pass_context
+def command(context, run, texts, encoding, as_json, **columns):
+    """How well RUN does on TEXT (files, folders, - for standard input).
 
-    Without TEXT: on the validation part of the text that the run was trained with.
+    A language model: loss, perplexity, bits per character. A classifier: accuracy, macro-F1, loss, confusion. Without TEXT: on
+    the validation part of what the run was trained with.
     """
-    from ..data import corpus, sources
     from ..runs import Run
-    from ..tasks import load
-    from ..tasks.language_model import evaluate, validation_tokens
+    from ..tasks import classify, language_model, load
 
     model = load(run)
-    if texts:
-        settings = dict(level=model.vocabulary.level, encoding=encoding, vocabulary=model.vocabulary)
-        tokens = corpus.load(sources.resolve(texts), **settings).tokens
+    if isinstance(model, classify.Classifier):
+        if context.get_parameter_source("encoding") != ParameterSource.DEFAULT:
+            columns["encoding"] = encoding
+        figures = classify.evaluate(model, list(texts), Run(run).config, columns)
     else:
-        tokens = validation_tokens(Run(run).config, model.vocabulary)
-    figures = evaluate(model, tokens)
+        figures = language_model.evaluate_on(model, list(texts), run, encoding)
     if as_json:
         click.echo(json.dumps(figures))
         return
     for name, value in figures.items():
-        shown = f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
-        click.echo(f"{name.replace('_', ' '):16} {shown}")
+        if name not in ("confusion", "labels"):
+            shown = f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
+            click.echo(f"{name.replace('_', ' '):16} {shown}")
+    if "confusion" in figures:
+        labels = figures["labels"]
+        width = max(6, *map(len, labels))
+        click.echo(f"confusion        rows: true, columns: predicted, {' '.join(labels)}")
+        for label, row in zip(labels, figures["confusion"], strict=True):
+            click.echo(f"{label:>{width}} " + " ".join(f"{n:6}" for n in row))

@@ -13,7 +13,7 @@ from .common import note
 class Quiet(Reporter):
     """Nothing."""
 
-    def introduce(self, trainer, corpus, device):
+    def introduce(self, trainer, device):
         """What is about to be trained, on what."""
 
 
@@ -30,7 +30,7 @@ class Json(Quiet):
 class Plain(Quiet):
     """Lines, for people and log files."""
 
-    def introduce(self, trainer, corpus, device):
+    def introduce(self, trainer, device):
         task, model = trainer.task, trainer.model
         size = sum(p.size for p in model.parameters())
         settings = model.settings
@@ -40,14 +40,8 @@ class Plain(Quiet):
             f"model       {settings['cell']}, {settings['layers']} x {settings['hidden']}, {size:,} parameters, "
             f"{settings['dtype']} on {device}"
         )
-        vocabulary = corpus.vocabulary
-        click.echo(
-            f"text        {len(corpus.tokens):,} tokens, vocabulary {len(vocabulary):,} ({vocabulary.level}); "
-            f"{len(task.val_tokens):,} tokens for validation"
-        )
-        click.echo(
-            f"training    {length}{step}; {task.windows.batch_size} streams x {task.seq_len} steps; run {trainer.run.path}"
-        )
+        click.echo(f"data        {task.introduction()}")
+        click.echo(f"training    {length}{step}; {task.shape}; run {trainer.run.path}")
 
     def compiled(self, seconds):
         click.echo(f"first step  {seconds:.1f} s, loading or compiling kernels included")
@@ -55,10 +49,9 @@ class Plain(Quiet):
     def evaluated(self, record):
         speed = f"{record['tokens_per_s']:,.0f} tokens/s  " if record["tokens_per_s"] else ""
         train = "      " if record["train_loss"] is None else f"{record['train_loss']:.4f}"
-        click.echo(
-            f"step {record['step']:>6,}  train {train}  validation {record['val_loss']:.4f} ({record['bits']:.3f} bits)  "
-            f"{speed}{record['seconds']:,.0f} s"
-        )
+        more = f" ({record['bits']:.3f} bits)" if "bits" in record else f"  accuracy {record['accuracy']:.4f}"
+        losses = f"train {train}  validation {record['val_loss']:.4f}{more}"
+        click.echo(f"step {record['step']:>6,}  {losses}  {speed}{record['seconds']:,.0f} s")
 
     def message(self, text):
         click.echo(text)
@@ -82,7 +75,7 @@ class Live(Plain):
     def stepped(self, trainer, loss):
         self.smooth = loss if self.smooth is None else 0.95 * self.smooth + 0.05 * loss
         of = f"/{trainer.total:,}" if trainer.total else ""
-        text = f"step {trainer.step:,}{of}  loss {self.smooth:.3f}  {self.smooth / math.log(2):.3f} bits/token  "
+        text = f"step {trainer.step:,}{of}  loss {self.smooth:.3f}  {self.smooth / math.log(2):.3f} bits  "
         self.progress.update(self.bar, completed=trainer.progress(), text=text + f"{trainer.tokens_per_second():,.0f} tokens/s")
 
     def finished(self):

@@ -11,6 +11,7 @@ from .common import EXIT_INTERRUPTED, Command, complete_cell, data_options, note
 
 _POSITIVE = click.IntRange(min=1)
 _ABOVE_0, _FROM_0 = click.FloatRange(0, min_open=True), click.IntRange(min=0)
+_POOLING = click.Choice(["last", "mean", "max", "attention"])
 _PART = click.FloatRange(0, 1, max_open=True)
 
 # Options that say where and how to run, not what: they are not part of the run's configuration.
@@ -40,7 +41,9 @@ def _read_config(context, parameter, path):
 
 @click.command("train", cls=Command)
 @click.argument("texts", nargs=-1, metavar="[TEXT]...", type=click.Path())
-@option("--task", default="lm", type=click.Choice(["lm"]), group="Model", help="lm: a language model.")
+@option(
+    "--task", default="lm", type=click.Choice(["lm", "classify"]), group="Model", help="lm: a language model; classify: labels."
+)
 @option("--cell", default="gru", group="Model", shell_complete=complete_cell, help="Recurrent cell; see tinyrnn cells.")
 @option("--cell-opt", multiple=True, metavar="NAME=VALUE", group="Model", help="Option of the cell; may be repeated.")
 @option("--hidden", default=256, type=_POSITIVE, group="Model", help="Width of each recurrent layer.")
@@ -53,7 +56,24 @@ def _read_config(context, parameter, path):
 @option("--variational", is_flag=True, group="Model", help="Both dropouts drop the same at every step of a window.")
 @option("--tie", is_flag=True, group="Model", help="Output layer shares the embedding's weights (needs --embed = --hidden).")
 @option("--dtype", default="float32", type=click.Choice(["float32", "float64"]), group="Model", help="Precision.")
-@option("--level", default="char", type=click.Choice(["char", "byte", "word"]), group="Data", help="What one symbol is.")
+@option(
+    "--level",
+    type=click.Choice(["char", "byte", "word"]),
+    group="Data",
+    help="What one symbol is. Default: char; classify: word.",
+)
+@option("--text-column", default="text", group="Labels", help="Column of the texts.")
+@option("--label-column", default="label", group="Labels", help="Column of the labels.")
+@option("--bidirectional", is_flag=True, group="Labels", help="Read texts from both ends.")
+@option(
+    "--pooling",
+    default="mean",
+    type=click.Choice(["last", "mean", "max", "attention"]),
+    group="Labels",
+    help="How steps become one.",
+)
+@option("--class-weights", type=click.Choice(["balanced"]), group="Labels", help="balanced: rare labels count more.")
+@option("--max-length", default=400, type=_POSITIVE, group="Labels", help="Tokens of a text that are read.")
 @option("--vocab-size", type=click.IntRange(min=2), group="Data", help="Most frequent symbols. Default: all; words 20,000.")
 @data_options
 @option("--val", type=click.Path(), group="Data", help="Text to validate on. Default: the end of TEXT.")
@@ -95,6 +115,7 @@ def command(context, **options):
     """
     from .. import experiments
     from ..kernels import threads
+    from ..tasks import TASKS
     from . import report
 
     options["config"] = None
@@ -105,18 +126,21 @@ def command(context, **options):
     shown = (report.Json if options["as_json"] else report.Quiet if options["quiet"] else shown)()
     configuration, device = configuration_of(options), options["device"]
     if options["resume"] is None:
-        trainer, corpus = experiments.begin(configuration, texts, shown, out=options["out"], device=device)
+        chosen = {k for k in configuration if context.get_parameter_source(k) != ParameterSource.DEFAULT}
+        own = TASKS[options["task"]].defaults
+        configuration |= {k: v for k, v in own.items() if k not in chosen and k not in experiments.LENGTHS}
+        trainer = experiments.begin(configuration, texts, shown, out=options["out"], device=device)
     else:
         given = {k: v for k, v in configuration.items() if context.get_parameter_source(k) != ParameterSource.DEFAULT}
-        trainer, corpus = experiments.take_up(options["resume"], given, texts, shown, device=device)
-    shown.introduce(trainer, corpus, device)
+        trainer = experiments.take_up(options["resume"], given, texts, shown, device=device)
+    shown.introduce(trainer, device)
     fit(context, trainer, f"tinyrnn train --resume {trainer.run.path}")
     experiments.draw_curve(trainer.run)
     if options["as_json"]:
         return
     click.echo(trainer.run.path)
     if not options["quiet"]:
-        click.echo(f"next: tinyrnn generate {trainer.run.path}")
+        click.echo(f"next: tinyrnn {'generate' if options['task'] == 'lm' else 'predict'} {trainer.run.path}")
 
 
 def fit(context, trainer, again):

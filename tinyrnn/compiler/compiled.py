@@ -255,11 +255,17 @@ class Runner:
         closure = {("c", i): t for i, (t, _) in enumerate(trace.closure)}
         env = {trace.reader.values[n]: reshape(x, (-1, x.shape[-1])) for n, x in zip(trace.xs, xs, strict=True)}
         env |= {v: t for t, v in trace.closure}
-        # Large products over all steps at once, on the ordinary tape; of a table, its rows are multiplied in their place.
+        of_tables = {}  # env for each x that is looked up: the same, of the table's rows
+        rows_needed = {v for i, p in enumerate(trace.hoisted) if i not in looked_up for v in order([p])}
+        # Large products over all steps at once, on the ordinary tape; of a table, its rows take the place of x.
         for i, (product, stream) in enumerate(zip(trace.hoisted, trace.streams, strict=True)):
             if i in looked_up:
+                table, ids = looked_up[i]
                 x = trace.reader.values[trace.xs[trace.tables[i]]]
-                streams[stream.attr] = evaluate(product, {**env, x: looked_up[i][0]})
+                known = of_tables.setdefault(x, {**env, x: table})
+                known[stream] = streams[stream.attr] = evaluate(product, known)
+                if stream in rows_needed:
+                    env[stream] = embedding(ids.reshape(-1), known[stream])
             else:
                 env[stream] = rows = evaluate(product, env)
                 streams[stream.attr] = reshape(rows, (self.T, self.B, rows.shape[-1]))

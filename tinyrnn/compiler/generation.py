@@ -45,7 +45,9 @@ class TokenLoop:
             trace = plan.trace(lambda xs, *old: step(xs[0], *old[:K]), [table.data[[0, 0]]], [*two, logits])
             news = simplify(trace.news)
             env = {trace.reader.values[trace.xs[0]]: table} | {v: t for t, v in trace.closure}
-            tables = {s.attr: evaluate(p, env) for p, s in zip(trace.hoisted, trace.streams, strict=True)}
+            for product, stream in zip(trace.hoisted, trace.streams, strict=True):
+                env[stream] = evaluate(product, env)
+        tables = {stream.attr: env[stream] for stream in trace.streams}
         self.arrays, leaves = {}, {}
         for v in order(news):
             if v.op != "input":

@@ -91,6 +91,8 @@ class Loop:
         self.lines = []
         for stage in range(self.stages):
             self._stage(stage)
+        for array in itertools.chain(*carried):  # also of a state that is never read
+            self.scope(array)
 
     # ------------------------------------------------------------------ what is computed when
 

@@ -137,6 +137,7 @@ def _hoist_rows(out, tabled):
     nodes = {id(v) for v in out.reader.values.values()}  # what has a gradient of its own
     todo = [v for v in out.news if from_table(v)]
     todo += [u for v in order(out.news) if not from_table(v) for u in v.inputs if from_table(u)]
+    chosen = set()
     while todo:
         v = todo.pop()
         if v.op == "input":
@@ -144,8 +145,10 @@ def _hoist_rows(out, tabled):
         if v.op in ("slice", "copy") or id(v) not in nodes:
             todo += [u for u in v.inputs if from_table(u)]
         else:
-            out.tables[len(out.hoisted)] = next(iter(made_of[v]))
-            _make_stream(out, v)
+            chosen.add(v)
+    for v in [v for v in order(out.news) if v in chosen]:  # a stream may be made of one before it, as 1 - z is of z
+        out.tables[len(out.hoisted)] = next(iter(made_of[v]))
+        _make_stream(out, v)
 
 
 def _make_stream(out, v):

@@ -86,7 +86,7 @@ class Reader:
             if current in self.values:
                 todo.pop()
                 continue
-            if current.op is None or (current.op is not ITEM and self.is_closed(current)):
+            if current.op is None or (tensor is not None and self.is_closed(current)):  # None: reached through one of its items
                 self.values[current] = self.closure(tensor)
                 continue
             missing = [(n, t) for n, t in self.operands(current) if n not in self.values]

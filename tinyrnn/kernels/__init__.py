@@ -10,7 +10,9 @@ import numpy as np
 
 from . import references
 
-_LAZY = frozenset({"ctc", "gemm", "noalias", "pointwise", "random", "rows", "sampling", "scalar_math", "scatter", "updates"})
+_LAZY = frozenset(
+    "ctc gemm jit memory noalias notice pointwise random rows sampling scalar_math scatter threads updates".split()
+)
 
 
 def row_kernel(name):

@@ -2,15 +2,16 @@
 
 from .. import runs
 from ..errors import InputError
+from .classify import Classification
 from .language_model import LanguageModeling
 
-TASKS = {LanguageModeling.name: LanguageModeling}
+TASKS = {task.name: task for task in (LanguageModeling, Classification)}
 
 
 def load(run):
     """The trained model of a run folder or checkpoint file, ready to use.
 
-    A language model has ``generate(prompt, length=..., temperature=...)``.
+    A language model has ``generate(prompt, length=..., temperature=...)``, a classifier ``predict(texts)``.
 
     Raises:
         InputError: not a run, a damaged or newer checkpoint, or its cell's package is not installed (it says which).

@@ -1,6 +1,7 @@
 """Language models over characters, bytes or words."""
 
 import math
+from types import MappingProxyType
 
 from .. import plugins
 from ..autograd import matrix_transpose, no_grad, tensor
@@ -12,6 +13,7 @@ from ..errors import InputError
 from ..functional import cross_entropy, linear
 from ..kernels.generator import Generator
 from ..nn import RNN, Dropout, Embedding, Linear, Module
+from ..runs import Run
 from ..sampling import generate
 
 EVALUATION_TOKENS = 500_000  # so much of a long validation text is read at each evaluation while training
@@ -47,8 +49,6 @@ class LanguageModel(Module):
         dtype="float32",
         seed=0,
     ):
-        if tie and embed != hidden:
-            raise InputError(f"--tie shares the embedding with the output: --embed {embed} must equal --hidden {hidden}")
         rates = dict(
             dropout=dropout,
             recurrent_dropout=recurrent_dropout,
@@ -71,6 +71,11 @@ class LanguageModel(Module):
         shared = {"dtype": dtype, "generator": self.generator}
         self.embedding = Embedding(len(vocabulary), embed, **shared)
         self.rnn = RNN(cell, embed, hidden, num_layers=layers, cell_options=cell_options, **rates, **shared)
+        if tie and embed != self.rnn.output_size:
+            width = self.rnn.output_size
+            raise InputError(
+                f"--tie shares the embedding with the output: --embed {embed} must equal the cell's output, {width}"
+            )
         self.output = Linear(self.rnn.output_size, len(vocabulary), weight=self.embedding.weight if tie else None, **shared)
         self.dropout = Dropout(dropout, variational=variational, generator=self.generator)
         self.tie = tie
@@ -125,21 +130,53 @@ class LanguageModeling:
 
     name = "lm"
 
-    def __init__(self, model, train_tokens, val_tokens, *, batch_size, seq_len, seed):
-        self.model, self.val_tokens, self.seq_len = model, val_tokens, seq_len
+    defaults = MappingProxyType({"level": "char", "steps": 2000})  # of `tinyrnn train`, where they are the task's own
+
+    def __init__(self, model, train_tokens, val_tokens, *, batch_size, seq_len, seed, fingerprint=""):
+        self.model, self.val_tokens, self.seq_len, self.fingerprint = model, val_tokens, seq_len, fingerprint
         self.windows = windows.Windows(train_tokens, batch_size, seq_len, seed)
         if len(val_tokens) < 2:
             raise InputError("fewer than two tokens are left for validation: raise --val-fraction, or name a --val text")
         self.states = None
 
+    @classmethod
+    def build(cls, options: dict, texts):
+        """The task that the options of ``tinyrnn train`` describe, on ``texts``: files, folders, ``-``, or nothing.
+
+        Raises:
+            InputError: unknown cell or cell option, or a text that cannot be used.
+        """
+        cell_options = plugins.check_options(plugins.get_cell(options["cell"]), plugins.parse_options(options["cell_opt"]))
+        corpus = read_corpus(options, text_sources.resolve(texts))
+        if len(corpus.vocabulary) < 2:
+            raise InputError(
+                f"the text has one distinct symbol, {corpus.vocabulary.symbols[0]!r}: there is nothing to learn in it"
+            )
+        if options["val"]:
+            train, val = corpus.tokens, _validation_file(options, corpus.vocabulary)
+        else:
+            train, val = corpus.split(options["val_fraction"])
+        model = LanguageModel(corpus.vocabulary, cell_options=cell_options, **{k: options[k] for k in _MODEL if k in options})
+        shape = {k: options[k] for k in ("batch_size", "seq_len", "seed")}
+        return cls(model, train, val, fingerprint=corpus.fingerprint, **shape)
+
+    def introduction(self) -> str:
+        """What is learned from."""
+        vocabulary, train = self.model.vocabulary, len(self.windows.tokens)
+        return (
+            f"{train + len(self.val_tokens):,} tokens, vocabulary {len(vocabulary):,} ({vocabulary.level}); "
+            f"{len(self.val_tokens):,} tokens for validation"
+        )
+
+    @property
+    def shape(self) -> str:
+        """Of a step, in words."""
+        return f"{self.windows.batch_size} streams x {self.seq_len} steps"
+
     @staticmethod
     def rebuild(meta) -> LanguageModel:
         """The model that a checkpoint's metadata describes, with fresh weights."""
-        name, package = meta["model"]["cell"], meta["package"]
-        try:
-            plugins.get_entry(name)
-        except InputError:
-            raise InputError(f"this model's cell {plugins.short_name(name)!r} {package['origin']}") from None
+        plugins.refuse_missing(meta)
         return LanguageModel(from_json(meta["vocabulary"]), **meta["model"])
 
     @property
@@ -205,25 +242,6 @@ def evaluate(model: LanguageModel, tokens, *, batch_size=64, seq_len=100, stop=l
     }
 
 
-def build(options: dict, sources) -> tuple[LanguageModeling, corpora.Corpus]:
-    """The task that the options of ``tinyrnn train`` describe, on ``sources``, and its corpus.
-
-    Raises:
-        InputError: unknown cell or cell option, or a text that cannot be used.
-    """
-    cell_options = plugins.check_options(plugins.get_cell(options["cell"]), plugins.parse_options(options["cell_opt"]))
-    corpus = read_corpus(options, sources)
-    if len(corpus.vocabulary) < 2:
-        raise InputError(f"the text has one distinct symbol, {corpus.vocabulary.symbols[0]!r}: there is nothing to learn in it")
-    if options["val"]:
-        train, val = corpus.tokens, _validation_file(options, corpus.vocabulary)
-    else:
-        train, val = corpus.split(options["val_fraction"])
-    model = LanguageModel(corpus.vocabulary, cell_options=cell_options, **{k: options[k] for k in _MODEL if k in options})
-    shape = {k: options[k] for k in ("batch_size", "seq_len", "seed")}
-    return LanguageModeling(model, train, val, **shape), corpus
-
-
 _MODEL = "cell hidden layers embed dropout recurrent_dropout weight_drop zoneout variational tie dtype seed".split()
 
 
@@ -252,3 +270,11 @@ def validation_tokens(config: dict, vocabulary):
     if corpus.fingerprint != config["fingerprint"]:
         raise InputError("the text of this run has changed since it was trained: name a TEXT to evaluate on")
     return corpus.split(options["val_fraction"])[1]
+
+
+def evaluate_on(model, texts, run, encoding) -> dict:
+    """`evaluate` on files, folders or standard input, or on the validation part of the text of ``run``."""
+    if not texts:
+        return evaluate(model, validation_tokens(Run(run).config, model.vocabulary))
+    settings = dict(level=model.vocabulary.level, encoding=encoding, vocabulary=model.vocabulary)
+    return evaluate(model, corpora.load(text_sources.resolve(texts), **settings).tokens)

@@ -1,0 +1,253 @@
+"""Classification of texts: sentiment and other labels."""
+
+import hashlib
+import math
+from collections import Counter
+from types import MappingProxyType
+
+import numpy as np
+
+from .. import autograd, plugins
+from ..autograd import no_grad, tensor, where
+from ..data.batches import Batches, in_order, padded
+from ..data.examples import read_examples
+from ..data.vocabulary import LEVELS, Words, from_json
+from ..errors import InputError
+from ..functional import cross_entropy, softmax
+from ..kernels.generator import Generator
+from ..nn import RNN, Dropout, Embedding, Linear, Module
+
+POOLINGS = ("last", "mean", "max", "attention")
+
+
+class Classifier(Module):
+    """Embedding, recurrent layers, pooling over time, and a softmax over the labels.
+
+    Args:
+        vocabulary, labels: what texts and labels are made of.
+        pooling: ``last``: the outputs at the ends of a sequence; ``mean`` and ``max`` over its steps; ``attention``: a mean
+            weighted by a learned score of each step (Yang et al. 2016, eq. 5 to 7, without the hidden layer).
+        max_length: tokens of a text that are read.
+        settings: of `RNN`; dropout also falls on the embedding and before the output.
+    """
+
+    def __init__(
+        self, vocabulary, labels, *, hidden, embed, layers=1, pooling="mean", max_length=400, dropout=0.0, dtype="float32",
+        seed=0, **settings,
+    ):  # fmt: skip
+        self.vocabulary, self.labels, self.pooling, self.max_length = vocabulary, list(labels), pooling, max_length
+        sizes = dict(hidden=hidden, embed=embed, layers=layers, pooling=pooling, max_length=max_length)
+        self.settings = {**sizes, "dropout": dropout, "dtype": dtype, **settings}
+        self.generator = Generator(seed)
+        shared = {"dtype": dtype, "generator": self.generator}
+        variational = settings.get("variational", False)
+        self.embedding = Embedding(len(vocabulary), embed, **shared)
+        self.rnn = RNN(settings.pop("cell"), embed, hidden, num_layers=layers, dropout=dropout, **settings, **shared)
+        self.dropout = Dropout(dropout, variational=variational, generator=self.generator)
+        self.score = Linear(self.rnn.output_size, 1, **shared) if pooling == "attention" else None
+        self.output = Linear(self.rnn.output_size, len(self.labels), **shared)
+        self.output_dropout = Dropout(dropout, generator=self.generator)
+
+    def forward(self, ids, mask):
+        """Ids and mask ``[T, B]`` to logits ``[B, labels]``."""
+        ys, final = self.rnn(self.dropout(self.embedding(ids)), mask=mask)
+        return self.output(self.output_dropout(self._pooled(ys, final, mask[:, :, None])))
+
+    def _pooled(self, ys, final, mask):
+        if self.pooling == "last":
+            return autograd.concat([states[0] for states in final[-self.rnn.directions :]], axis=-1)
+        if self.pooling == "max":
+            return autograd.max(where(mask, ys, -np.inf), axis=0)
+        if self.pooling == "attention":
+            weights = softmax(where(mask, self.score(ys), -np.inf), axis=0)
+        else:
+            weights = tensor((mask / mask.sum(axis=0)).astype(ys.dtype), device=ys.device)
+        return autograd.sum(weights * where(mask, ys, 0.0), axis=0)
+
+    def encode(self, text):
+        """Ids of a text, one at least; for words its first word looks like any other."""
+        text = " " + " ".join(text.split()) if isinstance(self.vocabulary, Words) else text
+        ids = self.vocabulary.encode(text)[: self.max_length]
+        return ids if len(ids) else np.zeros(1, np.int64)
+
+    def predict(self, texts, batch_size=64) -> np.ndarray:
+        """Probabilities ``[texts, labels]``."""
+        sequences = [self.encode(text) for text in texts]
+        found = np.zeros((len(sequences), len(self.labels)), np.float32)
+        was_training = self.training
+        self.eval()
+        with no_grad():
+            for batch in in_order(sequences, batch_size):
+                found[batch] = softmax(self(*padded([sequences[i] for i in batch])), axis=-1).numpy()
+        self.train(was_training)
+        return found
+
+    def describe(self) -> dict:
+        """Everything that ``Classification.rebuild`` needs besides the weights."""
+        entry = plugins.get_entry(self.settings["cell"])
+        return {
+            "task": Classification.name,
+            "model": self.settings,
+            "labels": self.labels,
+            "package": {"name": entry.package, "version": entry.version, "origin": entry.origin},
+            "vocabulary": self.vocabulary.to_json(),
+        }
+
+
+class Classification:
+    """The task ``classify``."""
+
+    name = "classify"
+    # What `tinyrnn train --task classify` takes in place of the defaults for language models.
+    defaults = MappingProxyType(
+        dict(level="word", hidden=128, layers=1, embed=128, dropout=0.5, lr=2e-3, epochs=4.0, eval_every=100)
+    )
+
+    def __init__(self, model, train, val, *, batch_size, seed, class_weights=None, fingerprint=""):
+        self.model, self.fingerprint = model, fingerprint
+        index = {label: i for i, label in enumerate(model.labels)}
+        (self.train, self.targets), (self.val, self.val_targets) = [
+            ([model.encode(text) for text in texts], np.array([index[label] for label in labels]))
+            for texts, labels in (train, val)
+        ]
+        self.batches = Batches(self.train, batch_size, seed)
+        self.weights = None
+        if class_weights == "balanced":  # as in scikit-learn: inverse to a label's frequency, 1 on average over examples
+            counts = np.bincount(self.targets, minlength=len(index))
+            self.weights = (len(self.targets) / (len(index) * np.maximum(counts, 1))).astype(model.settings["dtype"])
+
+    @classmethod
+    def build(cls, options, texts):
+        """The task that the options of ``tinyrnn train`` describe, on the files ``texts``.
+
+        Raises:
+            InputError: data that cannot be used, too few examples of a label, an unknown cell or option.
+        """
+        cell_options = plugins.check_options(plugins.get_cell(options["cell"]), plugins.parse_options(options["cell_opt"]))
+        reading = dict(text_column=options["text_column"], label_column=options["label_column"], encoding=options["encoding"])
+        data = read_examples(texts, **reading)
+        labels = sorted(set(data[1]))
+        digest = hashlib.sha256("\0".join(f"{t}\1{y}" for t, y in zip(*data, strict=True)).encode()).hexdigest()[:16]
+        if options["val"]:
+            train, val = data, read_examples([options["val"]], **reading)
+            if strange := set(val[1]) - set(labels):
+                raise InputError(
+                    f"{options['val']} has the label {strange.pop()!r}, which the training data lacks: remove its rows"
+                )
+        else:
+            train, val = _split(*data, options["val_fraction"], options["seed"])
+        vocabulary = _vocabulary(train[0], options["level"], options["vocab_size"])
+        names = "cell hidden layers embed dropout recurrent_dropout weight_drop zoneout variational bidirectional pooling"
+        settings = {k: options[k] for k in (*names.split(), "max_length", "dtype", "seed")}
+        model = Classifier(vocabulary, labels, cell_options=cell_options, **settings)
+        shape = {k: options[k] for k in ("batch_size", "seed", "class_weights")}
+        return cls(model, train, val, fingerprint=f"classify-{len(labels)}-{len(data[0])}-{digest}", **shape)
+
+    @staticmethod
+    def rebuild(meta) -> Classifier:
+        """The model that a checkpoint's metadata describes, with fresh weights."""
+        plugins.refuse_missing(meta)
+        return Classifier(from_json(meta["vocabulary"]), meta["labels"], **meta["model"])
+
+    def introduction(self) -> str:
+        """What is learned from."""
+        counts = np.bincount(self.targets, minlength=len(self.model.labels))
+        shown = ", ".join(f"{label} {n:,}" for label, n in zip(self.model.labels[:6], counts[:6], strict=True))
+        more = f" and {len(counts) - 6} more" if len(counts) > 6 else ""
+        return (
+            f"{len(self.train):,} examples, {len(self.val):,} for validation; vocabulary {len(self.model.vocabulary):,} "
+            f"({self.model.vocabulary.level}); labels: {shown}{more}"
+        )
+
+    @property
+    def shape(self) -> str:
+        """Of a step, in words."""
+        return f"batches of {self.batches.batch_size}"
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return self.batches.per_epoch
+
+    @property
+    def tokens_per_step(self) -> float:
+        return np.mean([len(s) for s in self.train]) * self.batches.batch_size
+
+    def loss(self, step: int):
+        """The training loss of batch ``step``, a Tensor."""
+        batch = self.batches[step]
+        logits = self.model(*padded([self.train[i] for i in batch]))
+        return cross_entropy(logits, self.targets[batch], self.weights)
+
+    def evaluate(self, stop=lambda: False) -> dict | None:
+        """Validation figures, or None if ``stop()`` became true."""
+        if stop():
+            return None
+        found = figures(self.model, self.val, self.val_targets)
+        return {"val_loss": found["loss"], "accuracy": found["accuracy"], "macro_f1": found["macro_f1"]}
+
+    def state_arrays(self) -> dict:
+        """Nothing is carried from batch to batch."""
+        return {}
+
+    def load_state_arrays(self, arrays: dict):
+        """See ``state_arrays``."""
+
+
+def figures(model, sequences, targets, batch_size=64) -> dict:
+    """``accuracy macro_f1 loss confusion labels`` of a model; confusion ``[true][predicted]``, counts."""
+    count, total = len(model.labels), 0.0
+    confusion = np.zeros((count, count), np.int64)
+    was_training = model.training
+    model.eval()
+    with no_grad():
+        for batch in in_order(sequences, batch_size):
+            logits = model(*padded([sequences[i] for i in batch]))
+            total += cross_entropy(logits, targets[batch], reduction="sum").item()
+            np.add.at(confusion, (targets[batch], logits.numpy().argmax(axis=-1)), 1)
+    model.train(was_training)
+    hits, true, said = confusion.diagonal(), confusion.sum(axis=1), confusion.sum(axis=0)
+    f1 = 2 * hits / np.maximum(true + said, 1)
+    return {
+        "accuracy": float(hits.sum() / confusion.sum()),
+        "macro_f1": float(f1[true + said > 0].mean()),
+        "loss": total / math.fsum(true),
+        "confusion": confusion.tolist(),
+        "labels": model.labels,
+    }
+
+
+def evaluate(model, texts, config, options) -> dict:
+    """`figures` of ``tinyrnn evaluate`` on the files ``texts``, or on the validation part of a run."""
+    stored = config["options"]
+    reading = {k: options.get(k) or stored[k] for k in ("text_column", "label_column", "encoding")}
+    if texts or stored["val"]:
+        data = read_examples(texts or [stored["val"]], **reading)
+    else:
+        data = _split(*read_examples(stored["texts"], **reading), stored["val_fraction"], stored["seed"])[1]
+    if strange := set(data[1]) - set(model.labels):
+        raise InputError(f"the data has the label {strange.pop()!r}, which the model does not know: remove its rows")
+    targets = np.array([model.labels.index(label) for label in data[1]])
+    return figures(model, [model.encode(text) for text in data[0]], targets)
+
+
+def _split(texts, labels, fraction, seed):
+    """Training and validation examples; of each label the same part, chosen by the seed."""
+    random, held = np.random.default_rng(seed), set()
+    for label in sorted(set(labels)):
+        where_it_is = [i for i, y in enumerate(labels) if y == label]
+        if len(where_it_is) < 2:
+            raise InputError(f"the label {label!r} has one example only: give it more, or remove it")
+        n = max(1, round(fraction * len(where_it_is)))
+        held.update(random.permutation(where_it_is)[:n].tolist())
+    parts = [[i for i in range(len(texts)) if (i in held) == kept] for kept in (False, True)]
+    return [([texts[i] for i in part], [labels[i] for i in part]) for part in parts]
+
+
+def _vocabulary(texts, level, size):
+    """Of the training texts. Words that occur once are unknown: what stands for them in new texts must have been learned."""
+    if level == "word":
+        texts = [" " + " ".join(text.split()) for text in texts]
+        counts = Counter(piece for text in texts for piece in Words.PIECES.findall(text))
+        often = 1 + sum(n > 1 for n in counts.values())
+        size = min(size or Words.SIZE, max(often, 2))
+    return LEVELS[level].build(texts, size)

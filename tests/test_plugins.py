@@ -233,6 +233,21 @@ def test_a_comparison_on_equal_terms(tmp_path, text_file):
     assert json.loads((out / "rnn-0" / "log.jsonl").read_text().splitlines()[-1])["step"] == 15
 
 
+def test_a_cell_that_diverges_is_a_row_of_the_table(own, tmp_path, text_file):
+    @tr.cells.register("wild")
+    class Wild(tr.Cell):
+        def build(self, input_size, hidden_size):
+            self.W, self.U, self.b = self.affine(input_size, hidden_size)
+
+        def step(self, x, h):
+            return 30 * (x @ self.W + h @ self.U + self.b)
+
+    result = invoke("compare", text_file, "--cells", "wild,gru", "--out", tmp_path / "cmp", *TINY)
+    assert result.exit_code == 0 and "diverged" in result.output, result.output
+    found = json.loads((tmp_path / "cmp" / "compare.json").read_text())
+    assert [(row["cell"], row["val_loss"] is None) for row in found["cells"]] == [("gru", False), ("wild", True)]
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

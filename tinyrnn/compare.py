@@ -66,6 +66,7 @@ class Comparison:
         configuration = experiments.with_length(configuration)
         self.configuration, self.texts, self.cells, self.out, self.device = configuration, texts, cells, Path(out), device
         self.seeds, self.budget, self.sizes = range(seeds), budget, {}
+        self.diverged = set()  # folders of runs whose loss left the finite
 
     def runs(self, report):
         """Train what is not trained yet: yields (name, seed, trainer, done) before each run, which the caller is to ``fit``."""
@@ -102,7 +103,8 @@ class Comparison:
         for name, pairs in self.cells:
             runs = [Run(self._path(name, seed)) for seed in self.seeds]
             logs = [run.read_log() for run in runs]
-            best = [min(r["val_loss"] for r in log) for log in logs]
+            failed = any(run.path in self.diverged for run in runs)
+            best = [] if failed else [min(r["val_loss"] for r in log) for log in logs]
             speeds = [r["tokens_per_s"] for log in logs for r in log if r["tokens_per_s"]]
             cell = plugins.get_cell(name)
             options = plugins.check_options(cell, plugins.parse_options(pairs))
@@ -112,21 +114,22 @@ class Comparison:
                     "cell_opt": list(pairs),
                     "hidden": self.sizes[name],
                     "parameters": parameters(self.configuration, cell, options, self.sizes[name], self._vocabulary()),
-                    "val_loss": statistics.fmean(best),
+                    "val_loss": None if failed else statistics.fmean(best),
                     "val_loss_std": statistics.stdev(best) if len(best) > 1 else None,
                     "tokens_per_s": statistics.median(speeds) if speeds else None,
-                    "seconds": statistics.fmean(log[-1]["seconds"] for log in logs),
+                    "seconds": statistics.fmean(log[-1]["seconds"] if log else 0.0 for log in logs),
                     "runs": [
-                        {"seed": s, "path": r.path.name, "val_loss": b} for s, r, b in zip(self.seeds, runs, best, strict=True)
+                        {"seed": seed, "path": run.path.name, "val_loss": min((r["val_loss"] for r in log), default=None)}
+                        for seed, run, log in zip(self.seeds, runs, logs, strict=True)
                     ],
                 }
             )
-        rows.sort(key=lambda row: row["val_loss"] if math.isfinite(row["val_loss"]) else math.inf)
+        rows.sort(key=lambda row: math.inf if row["val_loss"] is None else row["val_loss"])
         found = {"budget": self.budget, "seeds": len(self.seeds), "configuration": self.configuration, "cells": rows}
         write_atomically(self.out / RESULT, (json.dumps(found, indent=1) + "\n").encode())
         if importlib.util.find_spec("matplotlib"):
             from .plotting import comparison
 
             logs = {row["cell"]: [Run(self.out / r["path"]).read_log() for r in row["runs"]] for row in rows}
-            comparison(logs, self.out / PICTURE)
+            comparison({cell: runs for cell, runs in logs.items() if all(runs)}, self.out / PICTURE)
         return found

@@ -51,6 +51,7 @@ def command(context, texts, cells, seeds, params, out, threads, as_json, **optio
     Runs that the folder holds are not repeated, and interrupted ones go on: the same command again finishes a comparison.
     """
     from ..compare import PICTURE, Comparison
+    from ..errors import Diverged
     from ..kernels import threads as pool
     from . import report
 
@@ -62,11 +63,16 @@ def command(context, texts, cells, seeds, params, out, threads, as_json, **optio
     comparison = Comparison(configuration, list(texts), wanted, seeds, out, budget=params, device=options["device"])
     shown = report.Live() if sys.stdout.isatty() and not as_json else report.Quiet()
     for name, seed, trainer, done in comparison.runs(shown):
-        if not done:
-            train.fit(context, trainer, "the same command")
+        end = "  (was there already)" if done else ""
+        try:
+            if not done:
+                train.fit(context, trainer, "the same command")
+        except Diverged:  # one cell's failure is a result, too
+            comparison.diverged.add(trainer.run.path)
+            end = f"  diverged at step {trainer.step}"
         if not as_json:
-            loss = min(r["val_loss"] for r in trainer.run.read_log())
-            click.echo(f"{name:14} seed {seed}  validation {loss:.4f}{'  (was there already)' if done else ''}")
+            losses = [r["val_loss"] for r in trainer.run.read_log()]
+            click.echo(f"{name:14} seed {seed}  validation {f'{min(losses):.4f}' if losses else '-'}{end}")
     found = comparison.result()
     if as_json:
         click.echo(json.dumps(found))
@@ -76,10 +82,9 @@ def command(context, texts, cells, seeds, params, out, threads, as_json, **optio
     for row in found["cells"]:
         spread = "" if row["val_loss_std"] is None else f"{row['val_loss_std']:.4f}"
         speed = "" if row["tokens_per_s"] is None else f"{row['tokens_per_s']:,.0f}"
-        click.echo(
-            f"{row['cell']:14} {row['hidden']:>6} {row['parameters']:>11,} {row['val_loss']:>11.4f} {spread:>8} {speed:>10} "
-            f"{row['seconds']:>8,.0f}"
-        )
+        loss = "diverged" if row["val_loss"] is None else f"{row['val_loss']:.4f}"
+        sizes = f"{row['cell']:14} {row['hidden']:>6} {row['parameters']:>11,}"
+        click.echo(f"{sizes} {loss:>11} {spread:>8} {speed:>10} {row['seconds']:>8,.0f}")
     click.echo(comparison.out)
     if not (comparison.out / PICTURE).exists():
         note("for a plot: pip install 'tinyrnn[plot]', then the same command")

@@ -1,13 +1,12 @@
-"""Write docs/cells.md: every registered cell, from the registry and from one comparison.
+"""Write docs/cells.md: every registered cell, from the registry and from one comparison. With --check: exit 1 if not current.
 
-    python docs/make_cells.py                      the page anew, measured figures from benchmarks/results/cells.json
-    tinyrnn compare tinyshakespeare.txt --cells ... --json > benchmarks/results/cells.json
-
-The packages in plugins/ must be installed.
+The packages in plugins/ must be installed. The measured figures are in benchmarks/results/cells.json: what the command on the
+page prints with --json, and that command itself.
 """
 
 import inspect
 import json
+import sys
 from pathlib import Path
 
 import tinyrnn as tr
@@ -38,8 +37,7 @@ def page() -> str:
     found = json.loads(MEASURED.read_text(encoding="utf-8"))
     options, rows = found["configuration"], {row["cell"]: row for row in found["cells"]}
     lstm = rows["lstm"]["tokens_per_s"]
-    command = f"tinyrnn compare tinyshakespeare.txt --cells {','.join(sorted(rows))} --hidden {rows[min(rows)]['hidden']}"
-    facts = {"command": found.get("command", command), "steps": options["steps"], "layers": options["layers"]}
+    facts = {"command": found["command"], "steps": options["steps"], "layers": options["layers"]}
     facts |= {
         "tokens": options["batch_size"] * options["seq_len"],
         "budget": found["budget"],
@@ -53,7 +51,8 @@ def page() -> str:
         assert report.reason is None, f"{name}: {report.reason}"
         figures = ("", "", "")
         if measured:
-            figures = measured["hidden"], f"{measured['val_loss']:.3f}", f"{measured['tokens_per_s'] / lstm:.2f}"
+            loss = "diverged" if measured["val_loss"] is None else f"{measured['val_loss']:.3f}"
+            figures = measured["hidden"], loss, f"{measured['tokens_per_s'] / lstm:.2f}" if measured["tokens_per_s"] else ""
         size = sum(p.size for p in layer.parameters())
         what = inspect.getdoc(cell).split("\n", 1)[0]
         columns = (f"`{name}`", entry.package, " ".join(cell.states), f"{size:,}", f"{report.flops:,}", *figures, what)
@@ -62,4 +61,7 @@ def page() -> str:
 
 
 if __name__ == "__main__":
-    (HERE / "cells.md").write_text(page(), encoding="utf-8")
+    target = HERE / "cells.md"
+    if "--check" in sys.argv:
+        sys.exit(target.read_text(encoding="utf-8") != page() and "docs/cells.md is not current: python docs/make_cells.py")
+    target.write_text(page(), encoding="utf-8")

@@ -47,6 +47,13 @@ def test_compiled_equals_eager(cell, kind, special):
     equal(run(cell, KINDS[kind], **how), run(cell, KINDS[kind], compile=False, **how))
 
 
+@pytest.mark.parametrize("cell", plugins.registered())
+@pytest.mark.parametrize("kind", [None, "all"])
+def test_compiled_equals_eager_in_single_precision(cell, kind):
+    rates = KINDS.get(kind, {})
+    equal(run(cell, rates, dtype="float32"), run(cell, rates, dtype="float32", compile=False), rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_it_does_something_in_training_and_nothing_out_of_it(kind):
     plain = run("lstm", {})

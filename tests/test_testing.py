@@ -146,7 +146,7 @@ def test_registered_cells_pass(name):
 
 
 def test_a_failing_cell_ends_with_code_1(monkeypatch):
-    monkeypatch.setattr(plugins, "get_cell", lambda name: WrongShape)
+    monkeypatch.setattr(plugins, "get_cell", lambda name: WrongShape)  # whatever its name
     result = CliRunner().invoke(main, ["check", "mine"])
     assert result.exit_code == 1 and "FAILED  states" in result.stdout and "mine fails" in result.stdout
 

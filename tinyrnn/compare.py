@@ -65,18 +65,18 @@ class Comparison:
             raise InputError("compare trains language models only: leave --task out")
         configuration = experiments.with_length(configuration)
         self.configuration, self.texts, self.cells, self.out, self.device = configuration, texts, cells, Path(out), device
-        self.seeds, self.budget, self.sizes = range(seeds), budget, {}
+        self.seeds, self.budget, self.sizes, self.counts = range(seeds), budget, {}, {}
         self.diverged = set()  # folders of runs whose loss left the finite
 
     def runs(self, report):
         """Train what is not trained yet: yields (name, seed, trainer, done) before each run, which the caller is to ``fit``."""
         vocabulary = self._vocabulary()
         for name, pairs in self.cells:
-            cell = plugins.get_cell(name)
-            options = plugins.check_options(cell, plugins.parse_options(pairs))
+            cell, options = plugins.get_cell(name), plugins.read_options(name, pairs)
             if self.budget is None:
                 self.budget = parameters(self.configuration, cell, options, self.configuration["hidden"], vocabulary)
             self.sizes[name] = hidden_for(self.budget, self.configuration, cell, options, vocabulary)
+            self.counts[name] = parameters(self.configuration, cell, options, self.sizes[name], vocabulary)
         for seed in self.seeds:  # a comparison that is cut short has all cells on some seeds
             for name, pairs in self.cells:
                 own = {"cell": plugins.full_name(name), "cell_opt": list(pairs), "hidden": self.sizes[name], "seed": seed}
@@ -106,14 +106,12 @@ class Comparison:
             failed = any(run.path in self.diverged for run in runs)
             best = [] if failed else [min(r["val_loss"] for r in log) for log in logs]
             speeds = [r["tokens_per_s"] for log in logs for r in log if r["tokens_per_s"]]
-            cell = plugins.get_cell(name)
-            options = plugins.check_options(cell, plugins.parse_options(pairs))
             rows.append(
                 {
                     "cell": plugins.short_name(name),
                     "cell_opt": list(pairs),
                     "hidden": self.sizes[name],
-                    "parameters": parameters(self.configuration, cell, options, self.sizes[name], self._vocabulary()),
+                    "parameters": self.counts[name],
                     "val_loss": None if failed else statistics.fmean(best),
                     "val_loss_std": statistics.stdev(best) if len(best) > 1 else None,
                     "tokens_per_s": statistics.median(speeds) if speeds else None,

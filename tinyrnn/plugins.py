@@ -170,6 +170,12 @@ def get_entry(name: str) -> Entry:
     return entries[name]
 
 
+def package_of(name: str) -> dict:
+    """Where a cell comes from, as a checkpoint stores it."""
+    entry = get_entry(name)
+    return {"name": entry.package, "version": entry.version, "origin": entry.origin}
+
+
 def refuse_missing(meta: dict):
     """InputError if the cell of a checkpoint's ``meta`` is not there; it says how to get it."""
     name = meta["model"]["cell"]
@@ -206,6 +212,11 @@ def parse_options(pairs) -> dict:
     if bad := [name for name, equals, _ in parts if not equals]:
         raise InputError(f"--cell-opt {bad[0]}: write it as NAME=VALUE")
     return {name: value for name, _, value in parts}
+
+
+def read_options(name: str, pairs) -> dict:
+    """The options of the cell ``name`` from ``["name=value", ...]``, as a command line gives them."""
+    return check_options(get_cell(name), parse_options(pairs))
 
 
 def check_options(cell: type, given: dict) -> dict:

@@ -32,7 +32,7 @@ def command(cell, cell_opt, against, rounds, as_json, vocab_size, batch_size, se
 
     if against and importlib.util.find_spec("torch") is None:
         raise InputError("--against torch needs PyTorch: pip install torch")
-    options = plugins.check_options(plugins.get_cell(cell), plugins.parse_options(cell_opt))
+    options = plugins.read_options(cell, cell_opt)
     shape = dict(vocabulary=vocab_size, batch=batch_size, length=seq_len)
     found = bench(Workload(cell, tuple(options.items()), **shape, **sizes), against_torch=bool(against), rounds=rounds)
     if as_json:

@@ -17,8 +17,7 @@ def command(context, cell, cell_opt, as_json):
     """Check a CELL: gradients, compiled or why not, masks, saving, a tiny text, speed. Exit code 1 if it fails."""
     from .. import plugins, testing
 
-    cell_class = plugins.get_cell(cell)
-    options = plugins.check_options(cell_class, plugins.parse_options(cell_opt))
+    cell_class, options = plugins.get_cell(cell), plugins.read_options(cell, cell_opt)
     results = []
     for name in testing.CHECKS:
         results.append(testing.run_check(name, cell_class, options))

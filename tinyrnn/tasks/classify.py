@@ -84,12 +84,11 @@ class Classifier(Module):
 
     def describe(self) -> dict:
         """Everything that ``Classification.rebuild`` needs besides the weights."""
-        entry = plugins.get_entry(self.settings["cell"])
         return {
             "task": Classification.name,
             "model": self.settings,
             "labels": self.labels,
-            "package": {"name": entry.package, "version": entry.version, "origin": entry.origin},
+            "package": plugins.package_of(self.settings["cell"]),
             "vocabulary": self.vocabulary.to_json(),
         }
 
@@ -123,7 +122,7 @@ class Classification:
         Raises:
             InputError: data that cannot be used, too few examples of a label, an unknown cell or option.
         """
-        cell_options = plugins.check_options(plugins.get_cell(options["cell"]), plugins.parse_options(options["cell_opt"]))
+        cell_options = plugins.read_options(options["cell"], options["cell_opt"])
         reading = dict(text_column=options["text_column"], label_column=options["label_column"], encoding=options["encoding"])
         data = read_examples(texts, **reading)
         labels = sorted(set(data[1]))

@@ -116,11 +116,10 @@ class LanguageModel(Module):
 
     def describe(self) -> dict:
         """Everything that ``LanguageModeling.rebuild`` needs besides the weights."""
-        entry = plugins.get_entry(self.settings["cell"])
         return {
             "task": LanguageModeling.name,
             "model": self.settings,
-            "package": {"name": entry.package, "version": entry.version, "origin": entry.origin},
+            "package": plugins.package_of(self.settings["cell"]),
             "vocabulary": self.vocabulary.to_json(),
         }
 
@@ -146,7 +145,7 @@ class LanguageModeling:
         Raises:
             InputError: unknown cell or cell option, or a text that cannot be used.
         """
-        cell_options = plugins.check_options(plugins.get_cell(options["cell"]), plugins.parse_options(options["cell_opt"]))
+        cell_options = plugins.read_options(options["cell"], options["cell_opt"])
         corpus = read_corpus(options, text_sources.resolve(texts))
         if len(corpus.vocabulary) < 2:
             raise InputError(

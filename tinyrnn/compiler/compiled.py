@@ -338,24 +338,23 @@ class Runner:
                 memory[place.array] = np.zeros((B, place.width), plan.dtype)
         self._run(plan.backward_loop, 1, memory, {})
         found = {("s", k): memory[f"{'G' if T % 2 == 0 else 'M'}{k}"] for k in range(len(plan.widths))}
-        self.done = {}  # sums of rows by id, and products, that several gradients are columns of
-        found |= {a: self._stream(a, place, memory) for a, place in plan.gradients.items()}
+        shared = {}  # sums of rows by id, and products, that several gradients are columns of
+        found |= {a: self._stream(a, place, memory, shared) for a, place in plan.gradients.items()}
         for i, root in plan.closure.items():
-            found["c", i] = self._finish(root, memory)
-        del self.done
+            found["c", i] = self._finish(root, memory, shared)
         return [
             None if a not in found else Tensor(found[a].reshape(x.shape)) for a, x in zip(self.slots, self.inputs, strict=True)
         ]
 
-    def _stream(self, attr, place, memory):
+    def _stream(self, attr, place, memory, shared):
         """The gradient of a stream or of a bare x: over time, or summed for each row of its table."""
         a, (kind, i) = memory[place.array], attr
         if kind == "p" and i in self.plan.tables:
             ids, key = self.ids[f"I{i}"], (place.array, id(self.ids[f"I{i}"]))
-            if key not in self.done:
+            if key not in shared:
                 rows = a.reshape(ids.size, -1), ids.reshape(-1), len(memory[f"P{i}"])
-                self.done[key] = kernels.scatter.add_rows(*rows)
-            a = self.done[key]
+                shared[key] = kernels.scatter.add_rows(*rows)
+            a = shared[key]
         return a[..., place.first : place.first + self.plan.inputs[attr].width]
 
     def _over_time(self, place, memory):
@@ -366,24 +365,24 @@ class Runner:
             a = a[int(first) : int(first) + self.T]
         return a.reshape(-1, place.width)
 
-    def _outer(self, v, memory):
+    def _outer(self, v, memory, shared):
         """The product over time and batch of what the loop left for both sides of ``v``."""
         left, right = (self.plan.factors[x] for x in v.inputs)
-        if (v.inputs[0], right.array) not in self.done:
+        if (v.inputs[0], right.array) not in shared:
             product = kernels.gemm.matmul(self._over_time(left, memory).T, self._over_time(right, memory))
-            self.done[v.inputs[0], right.array] = product
-        product = self.done[v.inputs[0], right.array]
+            shared[v.inputs[0], right.array] = product
+        product = shared[v.inputs[0], right.array]
         rows, columns = (slice(p.first, p.first + x.width) for p, x in zip((left, right), v.inputs, strict=True))
         return product[rows, columns]
 
-    def _total(self, v, memory):
+    def _total(self, v, memory, shared):
         """The sum over time and batch of what the loop left for ``v``."""
         place = self.plan.sums[v]
-        rows = next((a for key, a in self.done.items() if key[0] == place.array), None)  # of a table: less to add up
+        rows = next((a for key, a in shared.items() if key[0] == place.array), None)  # of a table: less to add up
         rows = self._over_time(place, memory) if rows is None else rows
         return kernels.scatter.sum_rows(rows)[None, place.first : place.first + v.width]
 
-    def _finish(self, root, memory):
+    def _finish(self, root, memory, shared):
         """The gradient of what the step closes over, from the sums and factors that the loop left."""
         plan, done = self.plan, {}
         if root.rows:
@@ -391,9 +390,9 @@ class Runner:
         for v in order([root], _is_sum):
             xs = [done.get(x) for x in v.inputs]
             if v.op == "total":
-                done[v] = self._total(v, memory)
+                done[v] = self._total(v, memory, shared)
             elif v.op == "outer":
-                done[v] = self._outer(v, memory)
+                done[v] = self._outer(v, memory, shared)
             elif v.op == "input":
                 done[v] = memory.get(f"C{v.attr[1]}") if v.attr[0] == "c" else None
             elif v.op == "number":

@@ -69,7 +69,7 @@ class Comparison:
         self.diverged = set()  # folders of runs whose loss left the finite
 
     def runs(self, report):
-        """Train what is not trained yet: yields (name, seed, trainer, done) before each run, which the caller is to ``fit``."""
+        """The runs, begun or taken up in turn: yields (name, seed, trainer, done); the caller is to ``fit`` them."""
         vocabulary = self._vocabulary()
         for name, pairs in self.cells:
             cell, options = plugins.get_cell(name), plugins.read_options(name, pairs)

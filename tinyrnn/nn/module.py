@@ -1,8 +1,10 @@
 """`Module`: an object whose parameters can be listed, saved and loaded."""
 
+from contextlib import contextmanager
+
 import numpy as np
 
-from ..autograd import Tensor
+from ..autograd import Tensor, no_grad
 from ..errors import InputError
 from ..kernels.arrays import to_device
 
@@ -52,6 +54,17 @@ class Module:
     def eval(self):
         """``train(False)``."""
         return self.train(False)
+
+    @contextmanager
+    def evaluating(self):
+        """In this block the module is out of training and nothing is recorded; afterwards it is as it was."""
+        before = self.training
+        self.eval()
+        try:
+            with no_grad():
+                yield
+        finally:
+            self.train(before)
 
     def to(self, device):
         """Move all parameters to ``"cpu"`` or ``"cuda"``, in place; returns the module."""

@@ -8,7 +8,7 @@ from types import MappingProxyType
 import numpy as np
 
 from .. import autograd, plugins
-from ..autograd import no_grad, tensor, where
+from ..autograd import tensor, where
 from ..data.batches import Batches, in_order, padded
 from ..data.examples import read_examples
 from ..data.vocabulary import LEVELS, Words, from_json
@@ -66,7 +66,7 @@ class Classifier(Module):
 
     def encode(self, text):
         """Ids of a text, one at least; for words its first word looks like any other."""
-        text = " " + " ".join(text.split()) if isinstance(self.vocabulary, Words) else text
+        text = _spaced(text) if isinstance(self.vocabulary, Words) else text
         ids = self.vocabulary.encode(text)[: self.max_length]
         return ids if len(ids) else np.zeros(1, np.int64)
 
@@ -74,12 +74,9 @@ class Classifier(Module):
         """Probabilities ``[texts, labels]``."""
         sequences = [self.encode(text) for text in texts]
         found = np.zeros((len(sequences), len(self.labels)), np.float32)
-        was_training = self.training
-        self.eval()
-        with no_grad():
+        with self.evaluating():
             for batch in in_order(sequences, batch_size):
                 found[batch] = softmax(self(*padded([sequences[i] for i in batch])), axis=-1).numpy()
-        self.train(was_training)
         return found
 
     def describe(self) -> dict:
@@ -196,14 +193,11 @@ def figures(model, sequences, targets, batch_size=64) -> dict:
     """``accuracy macro_f1 loss confusion labels`` of a model; confusion ``[true][predicted]``, counts."""
     count, total = len(model.labels), 0.0
     confusion = np.zeros((count, count), np.int64)
-    was_training = model.training
-    model.eval()
-    with no_grad():
+    with model.evaluating():
         for batch in in_order(sequences, batch_size):
             logits = model(*padded([sequences[i] for i in batch]))
             total += cross_entropy(logits, targets[batch], reduction="sum").item()
             np.add.at(confusion, (targets[batch], logits.numpy().argmax(axis=-1)), 1)
-    model.train(was_training)
     hits, true, said = confusion.diagonal(), confusion.sum(axis=1), confusion.sum(axis=0)
     f1 = 2 * hits / np.maximum(true + said, 1)
     return {
@@ -242,10 +236,15 @@ def _split(texts, labels, fraction, seed):
     return [([texts[i] for i in part], [labels[i] for i in part]) for part in parts]
 
 
+def _spaced(text):
+    """``text`` with one space before each word, the first too: a word is then the same wherever it stands."""
+    return " " + " ".join(text.split())
+
+
 def _vocabulary(texts, level, size):
     """Of the training texts. Words that occur once are unknown: what stands for them in new texts must have been learned."""
     if level == "word":
-        texts = [" " + " ".join(text.split()) for text in texts]
+        texts = [_spaced(text) for text in texts]
         counts = Counter(piece for text in texts for piece in Words.PIECES.findall(text))
         often = 1 + sum(n > 1 for n in counts.values())
         size = min(size or Words.SIZE, max(often, 2))

@@ -217,20 +217,16 @@ def evaluate(model: LanguageModel, tokens, *, batch_size=64, seq_len=100, stop=l
     """
     if len(tokens) < 2:
         raise InputError("the text to evaluate on has fewer than two tokens: give a longer one")
-    was_training = model.training
-    model.eval()
     total, characters, states = 0.0, 0, None
-    with no_grad():
+    with model.evaluating():
         for inputs, targets, stream in windows.evaluation_windows(tokens, batch_size, seq_len):
             if stop():
-                model.train(was_training)
                 return None
             if stream == "last":
                 states = [tuple(s[-1:] for s in layer) for layer in states]
             logits, states = model(inputs, states)
             total += cross_entropy(logits, targets, reduction="sum").item()
             characters += model.vocabulary.characters(targets.ravel())
-    model.train(was_training)
     count = len(tokens) - 1
     loss = total / count
     return {

@@ -80,6 +80,8 @@ def test_bad_data_is_one_sentence_that_names_row_and_column(tmp_path, name, cont
 def test_no_data_missing_files_and_lonely_labels(tmp_path, table):
     assert "needs data" in invoke("train", *SMALL).output
     assert "does not exist" in invoke("train", tmp_path / "x.csv", *SMALL).output
+    result = invoke("train", table, *SMALL, "--encoding", "nope")
+    assert result.exit_code == 2 and "unknown encoding 'nope'" in result.output
     with table.open("a") as file:
         file.write("99,odd,maybe\n")
     assert "'maybe' has one example only" in invoke("train", table, *SMALL, "--out", tmp_path / "r").output

@@ -16,10 +16,12 @@ from .common import Command, any_symbol_output, option, run_argument
 @option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
 def command(run, inputs, encoding, as_json):
     """The most probable label of each INPUT, with probabilities: a text, or a file of lines; default: standard input."""
+    from ..data.sources import check_encoding
     from ..errors import InputError
     from ..tasks import load
     from ..tasks.classify import Classifier
 
+    check_encoding(encoding)
     model = load(run)
     if not isinstance(model, Classifier):
         raise InputError(f"{run} is a language model, which predicts no labels: use tinyrnn generate")

@@ -13,7 +13,7 @@ from .. import __version__
 from ..errors import InputError
 from ..kernels.files import cache_folder, replace_file, temporary_folder
 from . import vocabulary as vocabularies
-from .sources import Source
+from .sources import Source, check_encoding
 
 
 @dataclass
@@ -41,10 +41,7 @@ def load(sources: list[Source], level="char", *, encoding="utf-8", vocab_size=No
     Raises:
         InputError: unknown encoding, undecodable or binary text, no text at all.
     """
-    try:
-        "".encode(encoding)
-    except LookupError:
-        raise InputError(f"unknown encoding {encoding!r}: use for example utf-8, latin-1 or cp1252") from None
+    check_encoding(encoding)
     given = vocabulary.to_json() if vocabulary else None
     # The name is that of the sources and settings, so that a changed source replaces its old tokens; the stamps tell.
     settings = [__version__, level, encoding, vocab_size, given, [str(s.path.resolve()) for s in sources]]

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 from ..errors import InputError
+from .sources import check_encoding
 
 
 def read_examples(paths, *, text_column="text", label_column="label", encoding="utf-8") -> tuple[list[str], list[str]]:
@@ -15,6 +16,7 @@ def read_examples(paths, *, text_column="text", label_column="label", encoding="
     """
     if not paths:
         raise InputError("--task classify needs data: a .csv, .tsv or .jsonl file, or a folder of files named after labels")
+    check_encoding(encoding)
     pairs = []
     for path in map(Path, paths):
         if not path.exists():

@@ -15,6 +15,14 @@ BUILTIN = "python-docs"  # stands for the default corpus where a source's name i
 CHUNK = 1 << 22
 
 
+def check_encoding(encoding: str):
+    """InputError if Python knows no such encoding."""
+    try:
+        codecs.lookup(encoding)
+    except LookupError:
+        raise InputError(f"unknown encoding {encoding!r}: use for example utf-8, latin-1 or cp1252") from None
+
+
 @dataclass(frozen=True)
 class Source:
     """One text: a file, and the name it is shown by."""

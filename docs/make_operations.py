@@ -15,6 +15,7 @@ PAGE = Path(__file__).with_name("operations.md")
 ORDER = "pointwise reductions shaping linalg arrays products activations losses layers creation transforms".split()
 MOVED = {
     "ctc": "losses",
+    "ctc_decoding": "losses",
     "softmaxes": "reductions",
     "tensor": "creation",
     "tape": "transforms",
@@ -106,10 +107,10 @@ def row(name, function, group, found) -> list:
     signature = inspect.signature(function).replace(return_annotation=inspect.Signature.empty)
     what = inspect.getdoc(function).partition("\n")[0].replace("::", ".").replace(", pointwise with broadcasting", "")
     gradient = found.get(name) or found.get(name.removesuffix("_loss")) or "by composition"
-    gradient = "none" if group == "creation" and name != "asarray" else gradient
+    gradient = "none" if (group == "creation" and name != "asarray") or name.endswith("_decode") else gradient
     operators = [f"`{getattr(operator, k).__doc__[8:-1]}`" for k, f in vars(Tensor).items() if f is function and k[:2] == "__"]
     method = ", ".join(["yes"] * hasattr(Tensor, name) + operators) or "no"
-    devices = "cpu, cuda (computed on the cpu)" if name == "ctc_loss" else "cpu, cuda"
+    devices = "cpu, cuda (computed on the cpu)" if name.startswith("ctc") else "cpu, cuda"
     cells = f"`{name}{signature}`", what, gradient, dtypes(name, group), devices, method
     return [c.replace("``", "`").replace("|", "\\|").replace("16*", "16\\*") for c in cells]
 

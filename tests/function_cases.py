@@ -341,6 +341,7 @@ FUNCTIONS = {
 # These have no value that NumPy could give; they have tests of their own.
 ELSEWHERE = {"Tensor", "tensor", "no_grad", "check_grad", "dropout", "grad", "value_and_grad"}
 ELSEWHERE |= {"jvp", "vjp", "jacobian", "hessian", "hvp", "custom_vjp", "checkpoint", "rand", "randn", "randint"}
+ELSEWHERE |= {"ctc_beam_decode", "ctc_greedy_decode"}  # give labels, not tensors
 ELSEWHERE |= set("arange asarray eye from_dlpack full full_like linspace ones ones_like zeros zeros_like".split())
 
 # Functions whose values tell nothing about a derivative.

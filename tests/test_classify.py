@@ -200,7 +200,7 @@ def test_the_wrong_command_for_a_run(tmp_path, table):
     invoke("train", table, *SMALL, "--steps", 2, "--out", tmp_path / "c")
     invoke("train", text, "--hidden", 8, "--embed", 4, "--seq-len", 10, "--steps", 2, "--out", tmp_path / "lm")
     result = invoke("generate", tmp_path / "c")
-    assert result.exit_code == 2 and "is a classifier, which writes no text: use tinyrnn predict" in result.output
+    assert result.exit_code == 2 and "is no language model: use tinyrnn predict" in result.output
     result = invoke("predict", tmp_path / "lm", "x")
     assert result.exit_code == 2 and "is a language model, which predicts no labels: use tinyrnn generate" in result.output
     table.write_text(table.read_text().replace("pos", "maybe"))

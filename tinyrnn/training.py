@@ -68,9 +68,8 @@ class Reporter:
 class Trainer:
     """Trains ``task`` by ``plan`` into a run folder.
 
-    A task has ``model``, ``loss(step)``, ``evaluate(stop)``, ``state_arrays()``, ``load_state_arrays()``, ``steps_per_epoch``
-    and ``tokens_per_step``. Everything that the future of a run depends on is in ``trainer.safetensors``: loading it makes
-    what follows equal, bit for bit, to a run that was never stopped.
+    What a task is: `tinyrnn.tasks.task.Task`. Everything that the future of a run depends on is in ``trainer.safetensors``:
+    loading it makes what follows equal, bit for bit, to a run that was never stopped.
     """
 
     def __init__(self, task, plan: Plan, report: Reporter | None = None):
@@ -107,7 +106,7 @@ class Trainer:
 
         Raises:
             Interrupted: on Ctrl-C or SIGTERM, after saving.
-            Diverged: the loss became NaN, infinite or three times the first; the last good checkpoint stays.
+            Diverged: the loss became NaN, infinite or ``task.rise`` times the first; the last good checkpoint stays.
             InputError: a file could not be written.
         """
         with self._signals(), threads.alone():
@@ -185,8 +184,9 @@ class Trainer:
             self.first_loss = loss
         if not math.isfinite(loss):
             raise Diverged(self._advice(f"the loss became {loss}"))
-        if loss > 3 * self.first_loss:
-            raise Diverged(self._advice(f"the loss rose to {loss:.3f}, three times the first ({self.first_loss:.3f})"))
+        if loss > self.task.rise * self.first_loss:
+            said = f"the loss rose to {loss:.3f}, {self.task.rise:g} times the first ({self.first_loss:.3f})"
+            raise Diverged(self._advice(said))
 
     def _advice(self, what):
         return (
@@ -324,4 +324,6 @@ class Trainer:
                 signal.signal(s, old)
 
 
+# What each line of the log holds beside the task's own figures.
+RECORD = ("step", "epoch", "train_loss", "val_loss", "tokens_per_s", "seconds", "lr")
 _POSITION = ("step", "seconds", "first_loss", "loss_sum", "loss_count", "evaluated_at", "best", "bad_evaluations")

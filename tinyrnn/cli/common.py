@@ -84,9 +84,11 @@ def any_symbol_output():
             stream.reconfigure(errors="replace")
 
 
-def data_options(function):
-    """How text is read: shared by train and evaluate."""
-    return option("--encoding", default="utf-8", group="Data", help="Encoding of the text files.")(function)
+def decoding_options(function):
+    """How a translator searches: shared by evaluate and predict."""
+    beam = option("--beam", default=1, type=click.IntRange(min=1), group="Translation", help="Beams; 1 is greedy.")
+    penalty = option("--length-penalty", default=0.6, group="Translation", help="Higher prefers longer translations; 0 is off.")
+    return beam(penalty(function))
 
 
 def complete_cell(context, parameter, incomplete):

@@ -1,47 +1,37 @@
-"""``tinyrnn evaluate``: loss of a trained model on text."""
+"""``tinyrnn evaluate``: how well a trained model does."""
 
 import json
 
 import click
-from click.core import ParameterSource
 
-from .common import Command, data_options, option, run_argument
+from .common import Command, decoding_options, option, run_argument
 
 
 @click.command("evaluate", cls=Command)
 @run_argument()
 @click.argument("texts", nargs=-1, metavar="[TEXT]...", type=click.Path())
-@data_options
+@option("--encoding", help="Encoding of the files. Default: utf-8, for data other than text as in training.")
 @option("--text-column", help="Of classify: column of the texts. Default: as in training.")
 @option("--label-column", help="Of classify: column of the labels. Default: as in training.")
+@decoding_options
 @option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-@click.pass_context
-def command(context, run, texts, encoding, as_json, **columns):
+def command(run, texts, as_json, **options):
     """How well RUN does on TEXT (files, folders, - for standard input).
 
-    A language model: loss, perplexity, bits per character. A classifier: accuracy, macro-F1, loss, confusion. Without TEXT: on
-    the validation part of what the run was trained with.
+    A language model: loss, perplexity, bits per character. A classifier: accuracy, macro-F1, loss, confusion. A forecaster:
+    errors of a rolling-origin backtest beside those of naive forecasts. A translator: exact match, chrF, BLEU, loss. Without
+    TEXT: on the validation part of what the run was trained with.
     """
-    from ..runs import Run
-    from ..tasks import classify, language_model, load
+    from ..tasks import TASKS, load
 
     model = load(run)
-    if isinstance(model, classify.Classifier):
-        if context.get_parameter_source("encoding") != ParameterSource.DEFAULT:
-            columns["encoding"] = encoding
-        figures = classify.evaluate(model, list(texts), Run(run).config, columns)
-    else:
-        figures = language_model.evaluate_on(model, list(texts), run, encoding)
+    task = TASKS[model.describe()["task"]]
+    figures = task.evaluate_run(model, list(texts), run, options)
     if as_json:
         click.echo(json.dumps(figures))
         return
     for name, value in figures.items():
-        if name not in ("confusion", "labels"):
-            shown = f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
-            click.echo(f"{name.replace('_', ' '):16} {shown}")
-    if "confusion" in figures:
-        labels = figures["labels"]
-        width = max(6, *map(len, labels))
-        click.echo(f"confusion        rows: true, columns: predicted, {' '.join(labels)}")
-        for label, row in zip(labels, figures["confusion"], strict=True):
-            click.echo(f"{label:>{width}} " + " ".join(f"{n:6}" for n in row))
+        if isinstance(value, int | float):
+            click.echo(f"{name.replace('_', ' '):20} " + (f"{value:,}" if isinstance(value, int) else f"{value:.4f}"))
+    for line in task.remarks(figures):
+        click.echo(line)

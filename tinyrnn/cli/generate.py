@@ -34,7 +34,7 @@ def command(run, prompt, length, num, stop, temperature, top_k, top_p, seed, int
     sampling.check_options(length=length, temperature=temperature, top_k=top_k, top_p=top_p)
     model = load(run)
     if not hasattr(model, "generate"):
-        raise InputError(f"{run} is a classifier, which writes no text: use tinyrnn predict")
+        raise InputError(f"{run} is no language model: use tinyrnn predict")
     settings = dict(length=length, temperature=temperature, top_k=top_k, top_p=top_p, stop=stop)
 
     def sample(prompt, index, write):

@@ -1,46 +1,31 @@
-"""``tinyrnn predict``: labels for new texts."""
+"""``tinyrnn predict``: labels, forecasts and translations."""
 
 import json
-import sys
-from pathlib import Path
 
 import click
 
-from .common import Command, any_symbol_output, option, run_argument
+from .common import Command, any_symbol_output, decoding_options, option, run_argument
 
 
 @click.command("predict", cls=Command)
 @run_argument()
 @click.argument("inputs", nargs=-1, metavar="[INPUT]...")
-@option("--encoding", default="utf-8", help="Encoding of files.")
+@option("--encoding", help="Encoding of files. Default: utf-8, for series as in training.")
+@decoding_options
+@option(
+    "--plot", type=click.Path(dir_okay=False), metavar="FILE.png", help="Draw the forecast, or what each symbol attended to."
+)
 @option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
-def command(run, inputs, encoding, as_json):
-    """The most probable label of each INPUT, with probabilities: a text, or a file of lines; default: standard input."""
-    from ..data.sources import check_encoding
-    from ..errors import InputError
-    from ..tasks import load
-    from ..tasks.classify import Classifier
+def command(run, inputs, as_json, **options):
+    """What RUN says to each INPUT.
 
-    check_encoding(encoding)
+    A classifier: the most probable label, with probabilities, and a translator: the translation, of a text or of the lines of a
+    file (default: standard input). A forecaster: the steps after the end of a CSV file (default: the one it was trained on).
+    """
+    from ..tasks import TASKS, load
+
     model = load(run)
-    if not isinstance(model, Classifier):
-        raise InputError(f"{run} is a language model, which predicts no labels: use tinyrnn generate")
-    lines = []
-    for given in inputs:
-        if Path(given).is_file():
-            try:
-                lines += Path(given).read_text(encoding=encoding).splitlines()
-            except UnicodeDecodeError as error:
-                raise InputError(f"{given} is not {encoding} text (near byte {error.start}): name its --encoding") from None
-        else:
-            lines.append(given)
-    lines = lines if inputs else [line.rstrip("\n") for line in sys.stdin]
+    task = TASKS[model.describe()["task"]]
     any_symbol_output()
-    for text, row in zip(lines, model.predict(lines) if lines else (), strict=True):
-        label = model.labels[int(row.argmax())]
-        probabilities = {name: round(float(p), 6) for name, p in zip(model.labels, row, strict=True)}
-        if as_json:
-            click.echo(json.dumps({"text": text, "label": label, "probabilities": probabilities}, ensure_ascii=False))
-            continue
-        shown = sorted(probabilities.items(), key=lambda pair: -pair[1])[:5]
-        click.echo("\t".join([label, " ".join(f"{name}={p:.3f}" for name, p in shown), text]))
+    for prediction in task.predict(model, list(inputs), run, options):
+        click.echo(json.dumps(prediction, ensure_ascii=False) if as_json else task.shown(prediction))

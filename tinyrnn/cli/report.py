@@ -6,7 +6,7 @@ import math
 import click
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ..training import Reporter
+from ..training import RECORD, Reporter
 from .common import note
 
 
@@ -49,7 +49,9 @@ class Plain(Quiet):
     def evaluated(self, record):
         speed = f"{record['tokens_per_s']:,.0f} tokens/s  " if record["tokens_per_s"] else ""
         train = "      " if record["train_loss"] is None else f"{record['train_loss']:.4f}"
-        more = f" ({record['bits']:.3f} bits)" if "bits" in record else f"  accuracy {record['accuracy']:.4f}"
+        own = {k: v for k, v in record.items() if k not in RECORD}
+        more = f" ({own.pop('bits'):.3f} bits)" if "bits" in own else ""
+        more += "".join(f"  {name.replace('_', ' ')} {value:.4f}" for name, value in own.items())
         losses = f"train {train}  validation {record['val_loss']:.4f}{more}"
         click.echo(f"step {record['step']:>6,}  {losses}  {speed}{record['seconds']:,.0f} s")
 

@@ -7,12 +7,16 @@ from pathlib import Path
 import click
 from click.core import ParameterSource
 
-from .common import EXIT_INTERRUPTED, Command, complete_cell, data_options, note, option
+from .common import EXIT_INTERRUPTED, Command, complete_cell, note, option
 
 _POSITIVE = click.IntRange(min=1)
 _ABOVE_0, _FROM_0 = click.FloatRange(0, min_open=True), click.IntRange(min=0)
+_LEVEL = click.Choice(["char", "byte", "word", "bpe"])
 _POOLING = click.Choice(["last", "mean", "max", "attention"])
 _PART = click.FloatRange(0, 1, max_open=True)
+_INSIDE = click.FloatRange(0, 1, min_open=True, max_open=True)
+_MISSING = click.Choice(["error", "interpolate"])
+_ATTENTION = click.Choice(["luong", "bahdanau"])
 
 # Options that say where and how to run, not what: they are not part of the run's configuration.
 OUTSIDE = {"texts", "out", "resume", "config", "as_json", "quiet", "threads", "device"}
@@ -42,7 +46,11 @@ def _read_config(context, parameter, path):
 @click.command("train", cls=Command)
 @click.argument("texts", nargs=-1, metavar="[TEXT]...", type=click.Path())
 @option(
-    "--task", default="lm", type=click.Choice(["lm", "classify"]), group="Model", help="lm: a language model; classify: labels."
+    "--task",
+    default="lm",
+    type=click.Choice(["lm", "classify", "forecast", "translate"]),
+    group="Model",
+    help="lm: language model; classify: labels; forecast: time series; translate: sequence to sequence.",
 )
 @option("--cell", default="gru", group="Model", shell_complete=complete_cell, help="Recurrent cell; see tinyrnn cells.")
 @option("--cell-opt", multiple=True, metavar="NAME=VALUE", group="Model", help="Option of the cell; may be repeated.")
@@ -55,31 +63,47 @@ def _read_config(context, parameter, path):
 @option("--zoneout", default=0.0, type=_PART, group="Model", help="Part of the states that keeps its old value.")
 @option("--variational", is_flag=True, group="Model", help="Both dropouts drop the same at every step of a window.")
 @option("--tie", is_flag=True, group="Model", help="Output layer shares the embedding's weights (needs --embed = --hidden).")
+@option("--bidirectional/--no-bidirectional", group="Model", help="Read from both ends. Default: translate alone does.")
 @option("--dtype", default="float32", type=click.Choice(["float32", "float64"]), group="Model", help="Precision.")
+@option("--level", type=_LEVEL, group="Data", help="What one symbol is. Default: char; classify: word.")
 @option(
-    "--level",
-    type=click.Choice(["char", "byte", "word"]),
+    "--vocab-size",
+    type=click.IntRange(min=2),
     group="Data",
-    help="What one symbol is. Default: char; classify: word.",
+    help="Most frequent symbols. Default: all; words 20,000; bpe 4,000.",
 )
-@option("--text-column", default="text", group="Labels", help="Column of the texts.")
-@option("--label-column", default="label", group="Labels", help="Column of the labels.")
-@option("--bidirectional", is_flag=True, group="Labels", help="Read texts from both ends.")
-@option(
-    "--pooling",
-    default="mean",
-    type=click.Choice(["last", "mean", "max", "attention"]),
-    group="Labels",
-    help="How steps become one.",
-)
-@option("--class-weights", type=click.Choice(["balanced"]), group="Labels", help="balanced: rare labels count more.")
-@option("--max-length", default=400, type=_POSITIVE, group="Labels", help="Tokens of a text that are read.")
-@option("--vocab-size", type=click.IntRange(min=2), group="Data", help="Most frequent symbols. Default: all; words 20,000.")
-@data_options
+@option("--encoding", default="utf-8", group="Data", help="Encoding of the files.")
 @option("--val", type=click.Path(), group="Data", help="Text to validate on. Default: the end of TEXT.")
 @option("--val-fraction", default=0.1, type=_PART, group="Data", help="Part of TEXT kept for validation.")
+@option(
+    "--max-length", default=400, type=_POSITIVE, group="Data", help="Of classify, translate: tokens of a text that are read."
+)
 @option("--seq-len", default=100, type=_POSITIVE, group="Data", help="Steps that gradients flow back (window).")
 @option("--batch-size", default=64, type=_POSITIVE, group="Data", help="Streams read side by side.")
+@option("--text-column", default="text", group="Labels", help="Column of the texts.")
+@option("--label-column", default="label", group="Labels", help="Column of the labels.")
+@option("--pooling", default="mean", type=_POOLING, group="Labels", help="How steps become one.")
+@option("--class-weights", type=click.Choice(["balanced"]), group="Labels", help="balanced: rare labels count more.")
+@option("--target", metavar="COLUMN", group="Series", help="Column to forecast. Default: the only numeric one.")
+@option(
+    "--columns", metavar="A,B", group="Series", help="Columns to forecast it from, itself included. Default: all numeric ones."
+)
+@option("--date-column", metavar="COLUMN", group="Series", help="Default: the first that holds dates.")
+@option("--horizon", default=12, type=_POSITIVE, group="Series", help="Steps to forecast.")
+@option("--window", type=_POSITIVE, group="Series", help="Steps to forecast from. Default: two seasons, at most 60.")
+@option("--season", type=_POSITIVE, group="Series", help="Steps a season. Default: from the dates, for months 12.")
+@option("--difference", metavar="LAGS", group="Series", help="Such as 1 or 1,12; 0: none. Default: what calms the series most.")
+@option("--log/--no-log", default=None, group="Series", help="Work on logarithms. Default: if swings grow with the level.")
+@option(
+    "--interval", default=0.9, type=_INSIDE, group="Series", help="Part of the future values inside the prediction interval."
+)
+@option("--missing", default="error", type=_MISSING, group="Series", help="What to do with cells that hold no number.")
+@option("--teacher-forced", is_flag=True, group="Series", help="Train on true values only, one step ahead.")
+@option("--attention", default="luong", type=_ATTENTION, group="Translation", help="luong (fast) or bahdanau.")
+@option(
+    "--scheduled-sampling", default=0.0, type=_PART, group="Translation", help="Part of its own symbols it is fed at the end."
+)
+@option("--separator", metavar="TEXT", group="Translation", help="Between the two sides of a line. Default: a tab.")
 @option("--steps", type=_POSITIVE, group="Length", help="Length in steps. Default: 2000, if no length is given.")
 @option("--epochs", type=_ABOVE_0, group="Length", help="Length in passes over the text.")
 @option("--minutes", type=_ABOVE_0, group="Length", help="Length in time (not repeatable to the bit).")
@@ -140,7 +164,7 @@ def command(context, **options):
         return
     click.echo(trainer.run.path)
     if not options["quiet"]:
-        click.echo(f"next: tinyrnn {'generate' if options['task'] == 'lm' else 'predict'} {trainer.run.path}")
+        click.echo(f"next: tinyrnn {trainer.task.next_command} {trainer.run.path}")
 
 
 def fit(context, trainer, again):

@@ -23,6 +23,27 @@ def check_encoding(encoding: str):
         raise InputError(f"unknown encoding {encoding!r}: use for example utf-8, latin-1 or cp1252") from None
 
 
+def read_lines(inputs, encoding) -> list[str]:
+    """Each of ``inputs`` as a line, or the lines of the file that it names; without any, those of standard input.
+
+    Raises:
+        InputError: a file is not text in ``encoding``.
+    """
+    check_encoding(encoding)
+    if not inputs:
+        return [line.rstrip("\n") for line in sys.stdin]
+    lines = []
+    for given in inputs:
+        if not os.path.isfile(given):
+            lines.append(given)
+            continue
+        try:
+            lines += Path(given).read_text(encoding=encoding).splitlines()
+        except UnicodeDecodeError as error:
+            raise InputError(f"{given} is not {encoding} text (near byte {error.start}): name its --encoding") from None
+    return lines
+
+
 @dataclass(frozen=True)
 class Source:
     """One text: a file, and the name it is shown by."""

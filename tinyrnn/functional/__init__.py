@@ -2,12 +2,26 @@
 
 from .. import autograd
 from ..autograd import Tensor
-from . import activations, arrays, check, creation, ctc, layers, losses, products, protocols, softmaxes, transforms
+from . import (
+    activations,
+    arrays,
+    check,
+    creation,
+    ctc,
+    ctc_decoding,
+    layers,
+    losses,
+    products,
+    protocols,
+    softmaxes,
+    transforms,
+)
 from .activations import *
 from .arrays import *
 from .check import *
 from .creation import *
 from .ctc import *
+from .ctc_decoding import *
 from .layers import *
 from .losses import *
 from .products import *
@@ -15,7 +29,7 @@ from .softmaxes import *
 from .transforms import *
 
 __all__ = activations.__all__ + arrays.__all__ + creation.__all__ + ctc.__all__ + layers.__all__ + losses.__all__
-__all__ += products.__all__ + softmaxes.__all__ + transforms.__all__ + check.__all__
+__all__ += ctc_decoding.__all__ + products.__all__ + softmaxes.__all__ + transforms.__all__ + check.__all__
 
 _arrays = (activations, arrays, products, softmaxes)
 protocols.install({n: getattr(autograd, n) for n in autograd.__all__} | {n: getattr(m, n) for m in _arrays for n in m.__all__})

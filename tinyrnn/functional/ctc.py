@@ -29,12 +29,8 @@ def ctc_loss(log_probs, targets, input_lengths, target_lengths, /, blank=0, *, r
     Raises:
         InputError: lengths or ids out of range; ``ShapeError``: shapes that do not fit.
     """
-    lp = as_tensor(log_probs)
-    if lp.ndim != 3:
-        raise ShapeError(f"ctc_loss: log_probs {list(lp.shape)} must be [T, N, C]")
+    lp = checked_log_probs("ctc_loss", log_probs, blank)
     T, N, C = lp.shape
-    if not 0 <= blank < C:
-        raise InputError(f"ctc_loss: the blank {blank} must be one of the {C} classes, from 0 to {C - 1}")
     given = (targets, input_lengths, target_lengths)
     ids, steps, lengths = (np.asarray(to_device(as_tensor(a).data, "cpu"), np.int64) for a in given)
     ids = _ctc_targets(ids, steps, lengths, T, N)
@@ -45,6 +41,16 @@ def ctc_loss(log_probs, targets, input_lengths, target_lengths, /, blank=0, *, r
     if zero_infinity:
         losses = where(losses.data == np.inf, 0, losses)
     return reduced(losses / np.maximum(lengths, 1).astype(lp.dtype) if reduction == "mean" else losses, reduction)
+
+
+def checked_log_probs(name, log_probs, blank):
+    """A tensor ``[T, N, C]``, of whose classes ``blank`` is one."""
+    lp = as_tensor(log_probs)
+    if lp.ndim != 3:
+        raise ShapeError(f"{name}: log_probs {list(lp.shape)} must be [T, N, C]")
+    if not 0 <= blank < lp.shape[2]:
+        raise InputError(f"{name}: the blank {blank} must be one of the {lp.shape[2]} classes, from 0 to {lp.shape[2] - 1}")
+    return lp
 
 
 def _ctc_targets(ids, inputs, lengths, T, N):

@@ -11,11 +11,14 @@ from .. import autograd, plugins
 from ..autograd import tensor, where
 from ..data.batches import Batches, in_order, padded
 from ..data.examples import read_examples
+from ..data.sources import read_lines
 from ..data.vocabulary import LEVELS, Words, from_json
 from ..errors import InputError
 from ..functional import cross_entropy, softmax
 from ..kernels.generator import Generator
 from ..nn import RNN, Dropout, Embedding, Linear, Module
+from ..runs import Run
+from .task import Task
 
 POOLINGS = ("last", "mean", "max", "attention")
 
@@ -90,7 +93,7 @@ class Classifier(Module):
         }
 
 
-class Classification:
+class Classification(Task):
     """The task ``classify``."""
 
     name = "classify"
@@ -181,12 +184,42 @@ class Classification:
         found = figures(self.model, self.val, self.val_targets)
         return {"val_loss": found["loss"], "accuracy": found["accuracy"], "macro_f1": found["macro_f1"]}
 
-    def state_arrays(self) -> dict:
-        """Nothing is carried from batch to batch."""
-        return {}
+    @staticmethod
+    def evaluate_run(model, texts, run, options) -> dict:
+        """`figures` on the files ``texts``, or on the validation part of the data of ``run``."""
+        stored = Run(run).config["options"]
+        reading = {k: options.get(k) or stored[k] for k in ("text_column", "label_column", "encoding")}
+        if texts or stored["val"]:
+            data = read_examples(texts or [stored["val"]], **reading)
+        else:
+            data = _split(*read_examples(stored["texts"], **reading), stored["val_fraction"], stored["seed"])[1]
+        if strange := set(data[1]) - set(model.labels):
+            raise InputError(f"the data has the label {strange.pop()!r}, which the model does not know: remove its rows")
+        targets = np.array([model.labels.index(label) for label in data[1]])
+        return figures(model, [model.encode(text) for text in data[0]], targets)
 
-    def load_state_arrays(self, arrays: dict):
-        """See ``state_arrays``."""
+    @staticmethod
+    def remarks(figures):
+        """The confusion matrix."""
+        labels = figures["labels"]
+        width = max(6, *map(len, labels))
+        yield f"confusion        rows: true, columns: predicted, {' '.join(labels)}"
+        for label, row in zip(labels, figures["confusion"], strict=True):
+            yield f"{label:>{width}} " + " ".join(f"{n:6}" for n in row)
+
+    @staticmethod
+    def predict(model, inputs, run, options):
+        """The most probable label of each text or line, with the probabilities of all."""
+        lines = read_lines(inputs, options["encoding"] or "utf-8")
+        for text, row in zip(lines, model.predict(lines) if lines else (), strict=True):
+            probabilities = {name: round(float(p), 6) for name, p in zip(model.labels, row, strict=True)}
+            yield {"text": text, "label": model.labels[int(row.argmax())], "probabilities": probabilities}
+
+    @staticmethod
+    def shown(prediction):
+        """Label, the five highest probabilities, text."""
+        shown = sorted(prediction["probabilities"].items(), key=lambda pair: -pair[1])[:5]
+        return "\t".join([prediction["label"], " ".join(f"{name}={p:.3f}" for name, p in shown), prediction["text"]])
 
 
 def figures(model, sequences, targets, batch_size=64) -> dict:
@@ -207,20 +240,6 @@ def figures(model, sequences, targets, batch_size=64) -> dict:
         "confusion": confusion.tolist(),
         "labels": model.labels,
     }
-
-
-def evaluate(model, texts, config, options) -> dict:
-    """`figures` of ``tinyrnn evaluate`` on the files ``texts``, or on the validation part of a run."""
-    stored = config["options"]
-    reading = {k: options.get(k) or stored[k] for k in ("text_column", "label_column", "encoding")}
-    if texts or stored["val"]:
-        data = read_examples(texts or [stored["val"]], **reading)
-    else:
-        data = _split(*read_examples(stored["texts"], **reading), stored["val_fraction"], stored["seed"])[1]
-    if strange := set(data[1]) - set(model.labels):
-        raise InputError(f"the data has the label {strange.pop()!r}, which the model does not know: remove its rows")
-    targets = np.array([model.labels.index(label) for label in data[1]])
-    return figures(model, [model.encode(text) for text in data[0]], targets)
 
 
 def _split(texts, labels, fraction, seed):

@@ -15,6 +15,7 @@ from ..kernels.generator import Generator
 from ..nn import RNN, Dropout, Embedding, Linear, Module
 from ..runs import Run
 from ..sampling import generate
+from .task import Task
 
 EVALUATION_TOKENS = 500_000  # so much of a long validation text is read at each evaluation while training
 
@@ -124,12 +125,12 @@ class LanguageModel(Module):
         }
 
 
-class LanguageModeling:
+class LanguageModeling(Task):
     """The task ``lm``: predict the next token, with truncated back-propagation and carried state."""
 
     name = "lm"
-
-    defaults = MappingProxyType({"level": "char", "steps": 2000})  # of `tinyrnn train`, where they are the task's own
+    defaults = MappingProxyType({"level": "char", "steps": 2000})
+    next_command = "generate"
 
     def __init__(self, model, train_tokens, val_tokens, *, batch_size, seq_len, seed, fingerprint=""):
         self.model, self.val_tokens, self.seq_len, self.fingerprint = model, val_tokens, seq_len, fingerprint
@@ -177,6 +178,19 @@ class LanguageModeling:
         """The model that a checkpoint's metadata describes, with fresh weights."""
         plugins.refuse_missing(meta)
         return LanguageModel(from_json(meta["vocabulary"]), **meta["model"])
+
+    @staticmethod
+    def evaluate_run(model, texts, run, options) -> dict:
+        """`evaluate` on files, folders or standard input, or on the validation part of the text of ``run``."""
+        if not texts:
+            return evaluate(model, validation_tokens(Run(run).config, model.vocabulary))
+        settings = dict(level=model.vocabulary.level, encoding=options["encoding"] or "utf-8", vocabulary=model.vocabulary)
+        return evaluate(model, corpora.load(text_sources.resolve(texts), **settings).tokens)
+
+    @staticmethod
+    def predict(model, inputs, run, options):
+        """A language model continues text."""
+        raise InputError(f"{run} is a language model, which predicts no labels: use tinyrnn generate")
 
     @property
     def steps_per_epoch(self) -> int:
@@ -265,11 +279,3 @@ def validation_tokens(config: dict, vocabulary):
     if corpus.fingerprint != config["fingerprint"]:
         raise InputError("the text of this run has changed since it was trained: name a TEXT to evaluate on")
     return corpus.split(options["val_fraction"])[1]
-
-
-def evaluate_on(model, texts, run, encoding) -> dict:
-    """`evaluate` on files, folders or standard input, or on the validation part of the text of ``run``."""
-    if not texts:
-        return evaluate(model, validation_tokens(Run(run).config, model.vocabulary))
-    settings = dict(level=model.vocabulary.level, encoding=encoding, vocabulary=model.vocabulary)
-    return evaluate(model, corpora.load(text_sources.resolve(texts), **settings).tokens)

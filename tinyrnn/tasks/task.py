@@ -1,0 +1,39 @@
+"""What the training loop and the commands need to know about a task: the protocol, and what most tasks have in common."""
+
+from types import MappingProxyType
+
+
+class Task:
+    """Base of everything in ``TASKS``. A task holds the model that is trained and the data it is trained on.
+
+    Beside what is here a task has ``model``, ``fingerprint`` (of the data), ``steps_per_epoch``, ``tokens_per_step``,
+    ``shape`` (of a step, in words), ``introduction()`` (what is learned from), ``loss(step)`` (a Tensor) and
+    ``evaluate(stop)`` (a dict with ``val_loss``, or None if ``stop()`` became true); and the class has
+
+    - ``build(options, texts)``: the task that the options of ``tinyrnn train`` describe;
+    - ``rebuild(meta)``: the model that a checkpoint's metadata (its ``describe()``) describes, with fresh weights;
+    - ``evaluate_run(model, texts, run, options)``: what ``tinyrnn evaluate`` prints; ``options`` are None where not given;
+    - ``predict(model, inputs, run, options)``: what ``tinyrnn predict`` prints, dicts one by one.
+    """
+
+    name = ""
+    defaults = MappingProxyType({})  # in place of the defaults of `tinyrnn train`
+    next_command = "predict"
+    rise = 3.0  # a training loss of so many times the first means that the run diverged
+
+    def state_arrays(self) -> dict:
+        """Arrays that are carried from step to step, by name."""
+        return {}
+
+    def load_state_arrays(self, arrays: dict):
+        """Continue from what ``state_arrays`` returned."""
+
+    @staticmethod
+    def remarks(figures: dict) -> list[str]:
+        """Lines that ``tinyrnn evaluate`` prints below the figures that are numbers."""
+        return []
+
+    @staticmethod
+    def shown(prediction: dict) -> str:
+        """A prediction as one line."""
+        raise NotImplementedError

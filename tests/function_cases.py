@@ -150,6 +150,10 @@ def bce(x, t, weight=1.0, pos_weight=1.0):
     return weight * -(pos_weight * t * np.log(sigmoid(x)) + (1 - t) * np.log(sigmoid(-x)))
 
 
+def quantile(x, t, q):
+    return np.where(t > x, q * (t - x), (1 - q) * (x - t))
+
+
 def huber(x, t, delta=1.0):
     d = np.abs(x - t)
     return np.where(d <= delta, d * d / 2, delta * (d - delta / 2))
@@ -314,6 +318,7 @@ FUNCTIONS = {
     # losses
     "mse_loss": (reduced(lambda x, t: (x - t) ** 2), LOSS_CASES),
     "l1_loss": (reduced(lambda x, t: np.abs(x - t)), LOSS_CASES),
+    "quantile_loss": (reduced(quantile), [((apart(3, 4), any_value(3, 4), q), {}) for q in (0.1, 0.5, 0.95)]),
     "huber_loss": (reduced(huber), [*LOSS_CASES, ((apart(3, 4), any_value(3, 4)), {"delta": 0.4})]),
     "binary_cross_entropy_with_logits": (
         reduced(bce),

@@ -1,6 +1,8 @@
 """Sources, vocabularies, the token cache, and windows."""
 
+import json
 import os
+import sys
 
 import numpy as np
 import pytest
@@ -27,7 +29,7 @@ def load(*paths, **options):
 MIXED = "Grüße, 世界!\nA naïve café\r\nold mac\rend 🙂\n"
 
 
-@pytest.mark.parametrize("level", ["char", "byte", "word"])
+@pytest.mark.parametrize("level", ["char", "byte", "word", "bpe"])
 def test_tokens_decode_to_the_text(tmp_path, level):
     c = load(write(tmp_path / "a.txt", MIXED), level=level)
     text = c.vocabulary.decode(c.tokens)
@@ -40,7 +42,7 @@ def test_tokens_decode_to_the_text(tmp_path, level):
     assert again.decode(c.tokens) == expected
 
 
-@pytest.mark.parametrize("level", ["char", "word"])
+@pytest.mark.parametrize("level", ["char", "word", "bpe"])
 @pytest.mark.parametrize("chunk", [1, 2, 3, 7])
 def test_block_borders_change_nothing(tmp_path, monkeypatch, level, chunk):
     whole = load(write(tmp_path / "a.txt", MIXED * 3), level=level)
@@ -195,3 +197,24 @@ def test_unreadable_folder(tmp_path):
     folder.mkdir(mode=0)
     with pytest.raises(tr.InputError, match="cannot be read"):
         sources.resolve([str(folder)])
+
+
+def test_byte_pairs(tmp_path):
+    text = "the theatre there, these themes: " * 20 + "Ünï ☃ 詩 \t\n"
+    corpus = load(write(tmp_path / "a.txt", text), level="bpe", vocab_size=270)
+    v = corpus.vocabulary
+    assert len(v) == 270 and v.decode(corpus.tokens) == text and " the" in v.symbols and len(corpus.tokens) < len(text) / 2
+    assert v.characters(corpus.tokens) == len(text) and v.missing("☂") == []
+    decode = v.decoder()
+    assert "".join(decode(i) for i in corpus.tokens) == text
+    again = vocabulary.from_json(json.loads(json.dumps(v.to_json())))
+    np.testing.assert_array_equal(again.encode("☂ theatre"), v.encode("☂ theatre"))
+    assert again.decode(again.encode("☂ theatre")) == "☂ theatre"
+    with pytest.raises(tr.InputError, match="--vocab-size 100: for --level bpe it must be at least 257"):
+        load(write(tmp_path / "a.txt", text), level="bpe", vocab_size=100)
+
+
+def test_byte_pairs_without_their_library(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tokenizers", None)
+    with pytest.raises(tr.InputError, match=r"--level bpe needs tokenizers: pip install 'tinyrnn\[bpe\]'"):
+        load(write(tmp_path / "a.txt", "some text"), level="bpe")

@@ -74,8 +74,7 @@ def take_up(path, given, texts, report, *, device="cpu"):
     task = TASKS[stored["task"]].build(configuration, texts or configuration["texts"])
     if task.fingerprint != stored["fingerprint"]:
         raise InputError(
-            f"{run.path} was trained on another text ({stored['fingerprint']}, now {task.fingerprint}; "
-            "level-vocabulary-tokens-digest): give the same text"
+            f"{run.path} was trained on another text ({stored['fingerprint']}, now {task.fingerprint}): give the same text"
         )
     trainer = _trainer(task, configuration, report, device)
     trainer.resume(run)

@@ -69,6 +69,60 @@ def comparison(logs: dict, target: Path):
     _save(figure, target)
 
 
+def attention(source: list[str], target: list[str], weights, path):
+    """What each symbol of ``target`` (downwards) attended to in ``source``, as a PNG: weights ``[target, source]``.
+
+    Raises:
+        InputError: matplotlib is missing, or ``path`` cannot be written.
+    """
+    pyplot = _pyplot()
+    width = 1.5 + 0.25 * len(source) + 0.06 * max(map(len, target))
+    figure, axis = pyplot.subplots(figsize=(max(width, 3), 1.5 + 0.25 * len(target)), layout="constrained")
+    axis.imshow(weights, cmap="Greys", vmin=0, vmax=1)
+    turned = 90 if max(map(len, source)) > 2 else 0
+    axis.set_xticks(range(len(source)), [s.strip() or "␣" for s in source], rotation=turned)
+    axis.set_yticks(range(len(target)), [s.strip() or "␣" for s in target])
+    axis.xaxis.tick_top()
+    _save(figure, path)
+
+
+def forecasts(series, column, parts, rows, target):
+    """The last ``rows`` of a `Series` and forecasts over them, as a PNG.
+
+    Args:
+        parts: pairs of dates ``[H]`` and of value, lower and upper end of the interval ``[3, H]``.
+
+    Raises:
+        InputError: matplotlib is missing, or ``target`` cannot be written.
+    """
+    pyplot = _pyplot()
+    figure, axis = pyplot.subplots(figsize=(11, 4), layout="constrained")
+    known = slice(max(0, len(series) - rows), None)
+    axis.plot(series.dates[known], series.values[known, series.columns.index(column)], color="black", lw=1, label=column)
+    for i, (dates, (value, lower, upper)) in enumerate(parts):
+        marker = "." if len(dates) == 1 else None
+        axis.plot(dates, value, color="C0", lw=1.2, marker=marker, label="forecast" if i == 0 else None)
+        ends = axis.fill_between if len(dates) > 1 else axis.vlines
+        ends(dates, lower, upper, color="C0", alpha=0.2, linewidth=0 if len(dates) > 1 else 2, label="" if i else "interval")
+    axis.axvline(series.dates[-1], color="grey", lw=0.8, ls=":")
+    axis.grid(alpha=0.3)
+    axis.legend(loc="upper left")
+    _save(figure, target)
+
+
+def errors(dates, values, column, target):
+    """Forecasts minus true values ``[origins, horizon]`` as a heat map: origins to the right, steps ahead upwards, as a PNG."""
+    pyplot = _pyplot()
+    figure, axis = pyplot.subplots(figsize=(11, 3.2), layout="constrained")
+    largest = np.abs(values).max() or 1.0
+    horizon = np.arange(1, values.shape[1] + 1)
+    drawn = axis.pcolormesh(dates, horizon, values.T, cmap="RdBu_r", vmin=-largest, vmax=largest, shading="nearest")
+    figure.colorbar(drawn, label=f"forecast - {column}")
+    axis.set_xlabel("forecast from")
+    axis.set_ylabel("steps ahead")
+    _save(figure, target)
+
+
 def _save(figure, target):
     try:
         figure.savefig(target, dpi=130)

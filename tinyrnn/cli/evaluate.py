@@ -30,8 +30,5 @@ def command(run, texts, as_json, **options):
     if as_json:
         click.echo(json.dumps(figures))
         return
-    for name, value in figures.items():
-        if isinstance(value, int | float):
-            click.echo(f"{name.replace('_', ' '):20} " + (f"{value:,}" if isinstance(value, int) else f"{value:.4f}"))
-    for line in task.remarks(figures):
+    for line in task.lines(figures):
         click.echo(line)

@@ -160,10 +160,13 @@ def command(context, **options):
     shown.introduce(trainer, device)
     fit(context, trainer, f"tinyrnn train --resume {trainer.run.path}")
     experiments.draw_curve(trainer.run)
+    said = trainer.task.conclude(trainer.run)
     if options["as_json"]:
         return
     click.echo(trainer.run.path)
     if not options["quiet"]:
+        for line in said:
+            click.echo(line)
         click.echo(f"next: tinyrnn {trainer.task.next_command} {trainer.run.path}")
 
 

@@ -105,7 +105,7 @@ def _blocks(sources, level, encoding):
         held = last = line_end[:0]
         for block in source.raw_blocks() if level == "byte" else source.blocks(encoding):
             last = block
-            if level == "word":  # hold back the last word: it may go on, and it begins with its space
+            if level in ("word", "bpe"):  # hold back the last word: it may go on, and it begins with its space
                 block = held + block
                 cut = max(block.rfind(" "), block.rfind("\n"), 0)
                 block, held = block[:cut], block[cut:]

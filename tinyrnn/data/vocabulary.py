@@ -1,4 +1,4 @@
-"""Vocabularies: from text to ids and back, at the level of characters, bytes or words."""
+"""Vocabularies: from text to ids and back, at the level of characters, bytes, words or byte pairs."""
 
 import codecs
 import re
@@ -137,7 +137,90 @@ class Words(Vocabulary):
         return cls(["<unk>", *sorted(kept)], unknown=0)
 
 
-LEVELS = {c.level: c for c in (Characters, Bytes, Words)}
+class BytePairs(Vocabulary):
+    """Byte-pair encoding (Sennrich, Haddow & Birch 2016) over bytes, by the library `tokenizers`: it can write any text.
+
+    ``symbols`` is that library's description of it, a JSON string.
+    """
+
+    level = "bpe"
+    SIZE = 4_000
+
+    def __init__(self, symbols, unknown=None):
+        self.tokenizer = _tokenizers().Tokenizer.from_str(symbols)
+        # The library writes bytes as characters: printable ones as themselves, the others from 256 on.
+        shown = [*range(33, 127), *range(161, 173), *range(174, 256)]
+        byte = {chr(b): b for b in shown} | {chr(256 + i): b for i, b in enumerate(b for b in range(256) if b not in shown)}
+        pieces = [self.tokenizer.id_to_token(i) for i in range(self.tokenizer.get_vocab_size())]
+        self.bytes = [bytes(byte[c] for c in piece) for piece in pieces]
+        super().__init__(b.decode(errors="replace") for b in self.bytes)
+
+    @classmethod
+    def build(cls, blocks, size):
+        if size is not None and size < 257:
+            raise InputError(f"--vocab-size {size}: for --level bpe it must be at least 257, the bytes and a pair of them")
+        library = _tokenizers()
+        tokenizer = library.Tokenizer(library.models.BPE())
+        tokenizer.pre_tokenizer = library.pre_tokenizers.ByteLevel(add_prefix_space=False)
+        alphabet = library.pre_tokenizers.ByteLevel.alphabet()
+        shape = dict(vocab_size=size or cls.SIZE, initial_alphabet=alphabet, show_progress=False)
+        tokenizer.train_from_iterator(blocks, library.trainers.BpeTrainer(**shape))
+        return cls(tokenizer.to_str())
+
+    def encode(self, text):
+        return np.array(self.tokenizer.encode(text).ids, np.int64)
+
+    def decode(self, ids):
+        return b"".join(self.bytes[i] for i in ids).decode(errors="replace")
+
+    def decoder(self):
+        incremental = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        return lambda i: incremental.decode(self.bytes[i])
+
+    def missing(self, text):
+        return []
+
+    def characters(self, ids):
+        if self._lengths is None:
+            self._lengths = np.array([sum(c & 0xC0 != 0x80 for c in b) for b in self.bytes])
+        return int(self._lengths[ids].sum())
+
+    def to_json(self):
+        return {"level": self.level, "symbols": self.tokenizer.to_str()}
+
+
+def _tokenizers():
+    try:
+        import tokenizers
+    except ImportError:
+        raise InputError("--level bpe needs tokenizers: pip install 'tinyrnn[bpe]'") from None
+    return tokenizers
+
+
+LEVELS = {c.level: c for c in (Characters, Bytes, Words, BytePairs)}
+
+
+def build_vocabulary(texts, level, size) -> Vocabulary:
+    """Of single texts. Words that occur once are unknown: what stands for them in new texts must have been learned."""
+    if level in ("word", "bpe"):
+        texts = [_spaced(text) for text in texts]
+    if level == "word":
+        counts = Counter(piece for text in texts for piece in Words.PIECES.findall(text))
+        often = 1 + sum(n > 1 for n in counts.values())
+        size = min(size or Words.SIZE, max(often, 2))
+    return LEVELS[level].build(texts, size)
+
+
+def encode_text(vocabulary, text: str, max_length: int) -> np.ndarray:
+    """At most ``max_length`` ids of a single text, one at least; for words its first word looks like any other."""
+    text = _spaced(text) if isinstance(vocabulary, Words | BytePairs) else text
+    ids = vocabulary.encode(text)[:max_length]
+    return ids if len(ids) else np.zeros(1, np.int64)
+
+
+def _spaced(text):
+    """``text`` with one space before each word, the first too: a word is then the same wherever it stands."""
+    return " " + " ".join(text.split())
 
 
 def from_json(stored: dict) -> Vocabulary:

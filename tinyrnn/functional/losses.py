@@ -3,14 +3,22 @@
 import numpy as np
 
 from .. import kernels
-from ..autograd import Tensor, abs, mean, minimum, reshape, softplus, square, sum, where
+from ..autograd import Tensor, abs, maximum, mean, minimum, reshape, softplus, square, sum, where
 from ..autograd.pointwise import as_tensor, operand
 from ..autograd.tape import Op, apply
 from ..errors import InputError, ShapeError
 from .arrays import take, take_along_axis
 from .softmaxes import log_softmax, softmax
 
-__all__ = ["binary_cross_entropy_with_logits", "cross_entropy", "huber_loss", "l1_loss", "mse_loss", "nll_loss"]
+__all__ = [
+    "binary_cross_entropy_with_logits",
+    "cross_entropy",
+    "huber_loss",
+    "l1_loss",
+    "mse_loss",
+    "nll_loss",
+    "quantile_loss",
+]
 
 
 def reduced(losses, reduction, weights=None):
@@ -170,3 +178,16 @@ def huber_loss(input, target, /, *, delta=1.0, reduction="mean"):
     d = abs(x - t)
     near = minimum(d, delta)  # so that the square cannot overflow where it is not used
     return reduced(0.5 * square(near) + delta * (d - near), reduction)
+
+
+def quantile_loss(input, target, /, q, *, reduction="mean"):
+    """``max(q d, (q - 1) d)`` of ``d = target - input``: least where ``input`` is the quantile ``q`` (Koenker & Bassett 1978).
+
+    Raises:
+        InputError: ``q`` is not between 0 and 1.
+    """
+    x, t = _pair("quantile_loss", input, target)
+    if not 0 < q < 1:
+        raise InputError(f"quantile_loss: q is {q}: it must be between 0 and 1")
+    d = t - x
+    return reduced(maximum(q * d, (q - 1) * d), reduction)

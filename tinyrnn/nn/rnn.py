@@ -2,6 +2,7 @@
 
 from .. import plugins
 from ..autograd import concat, expand_dims
+from ..autograd.pointwise import as_tensor
 from ..compiler import next_states, scan
 from ..errors import InputError, ShapeError
 from ..kernels.generator import Generator
@@ -100,6 +101,7 @@ class RNN(Module):
         Returns:
             ``(ys, final_states)``: ys ``[T, B, directions * hidden_size]``, final_states a list like ``initial_state``'s.
         """
+        xs = as_tensor(xs)
         if xs.ndim != 3 or xs.shape[2] != self.cells[0].input_size:
             raise ShapeError(f"RNN: inputs are {list(xs.shape)}: they must be [T, B, {self.cells[0].input_size}]")
         init = self.initial_state(xs.shape[1]) if init is None else init

@@ -3,9 +3,10 @@
 from .. import runs
 from ..errors import InputError
 from .classify import Classification
+from .forecast import Forecasting
 from .language_model import LanguageModeling
 
-TASKS = {task.name: task for task in (LanguageModeling, Classification)}
+TASKS = {task.name: task for task in (LanguageModeling, Classification, Forecasting)}
 
 
 def load(run):

@@ -2,7 +2,6 @@
 
 import hashlib
 import math
-from collections import Counter
 from types import MappingProxyType
 
 import numpy as np
@@ -12,7 +11,7 @@ from ..autograd import tensor, where
 from ..data.batches import Batches, in_order, padded
 from ..data.examples import read_examples
 from ..data.sources import read_lines
-from ..data.vocabulary import LEVELS, Words, from_json
+from ..data.vocabulary import build_vocabulary, encode_text, from_json
 from ..errors import InputError
 from ..functional import cross_entropy, softmax
 from ..kernels.generator import Generator
@@ -69,9 +68,7 @@ class Classifier(Module):
 
     def encode(self, text):
         """Ids of a text, one at least; for words its first word looks like any other."""
-        text = _spaced(text) if isinstance(self.vocabulary, Words) else text
-        ids = self.vocabulary.encode(text)[: self.max_length]
-        return ids if len(ids) else np.zeros(1, np.int64)
+        return encode_text(self.vocabulary, text, self.max_length)
 
     def predict(self, texts, batch_size=64) -> np.ndarray:
         """Probabilities ``[texts, labels]``."""
@@ -135,7 +132,7 @@ class Classification(Task):
                 )
         else:
             train, val = _split(*data, options["val_fraction"], options["seed"])
-        vocabulary = _vocabulary(train[0], options["level"], options["vocab_size"])
+        vocabulary = build_vocabulary(train[0], options["level"], options["vocab_size"])
         names = "cell hidden layers embed dropout recurrent_dropout weight_drop zoneout variational bidirectional pooling"
         settings = {k: options[k] for k in (*names.split(), "max_length", "dtype", "seed")}
         model = Classifier(vocabulary, labels, cell_options=cell_options, **settings)
@@ -253,18 +250,3 @@ def _split(texts, labels, fraction, seed):
         held.update(random.permutation(where_it_is)[:n].tolist())
     parts = [[i for i in range(len(texts)) if (i in held) == kept] for kept in (False, True)]
     return [([texts[i] for i in part], [labels[i] for i in part]) for part in parts]
-
-
-def _spaced(text):
-    """``text`` with one space before each word, the first too: a word is then the same wherever it stands."""
-    return " " + " ".join(text.split())
-
-
-def _vocabulary(texts, level, size):
-    """Of the training texts. Words that occur once are unknown: what stands for them in new texts must have been learned."""
-    if level == "word":
-        texts = [_spaced(text) for text in texts]
-        counts = Counter(piece for text in texts for piece in Words.PIECES.findall(text))
-        often = 1 + sum(n > 1 for n in counts.values())
-        size = min(size or Words.SIZE, max(often, 2))
-    return LEVELS[level].build(texts, size)

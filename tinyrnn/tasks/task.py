@@ -28,9 +28,21 @@ class Task:
     def load_state_arrays(self, arrays: dict):
         """Continue from what ``state_arrays`` returned."""
 
+    def conclude(self, run) -> list[str]:
+        """Lines to print when training is over; draws the task's own pictures into the folder of ``run``."""
+        return []
+
+    @classmethod
+    def lines(cls, figures: dict):
+        """What ``tinyrnn evaluate`` prints: the figures that are numbers, and remarks."""
+        for name, value in figures.items():
+            if isinstance(value, int | float):
+                yield f"{name.replace('_', ' '):16} " + (f"{value:,}" if isinstance(value, int) else f"{value:.4f}")
+        yield from cls.remarks(figures)
+
     @staticmethod
-    def remarks(figures: dict) -> list[str]:
-        """Lines that ``tinyrnn evaluate`` prints below the figures that are numbers."""
+    def remarks(figures: dict):
+        """What to say beside the numbers."""
         return []
 
     @staticmethod

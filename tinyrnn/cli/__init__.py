@@ -8,7 +8,20 @@ import click
 from .. import __version__
 from .common import GroupedHelp
 
-COMMANDS = ("train", "generate", "evaluate", "predict", "cells", "new-cell", "check", "compare", "bench", "plot", "doctor")
+COMMANDS = (
+    "train",
+    "generate",
+    "evaluate",
+    "predict",
+    "cells",
+    "new-cell",
+    "check",
+    "compare",
+    "bench",
+    "inspect",
+    "plot",
+    "doctor",
+)
 
 
 class _Commands(GroupedHelp, click.Group):

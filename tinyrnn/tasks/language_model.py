@@ -84,9 +84,9 @@ class LanguageModel(Module):
     def forward(self, ids, states=None):
         """Ids ``[T, B]`` and the states of the window before: ``(logits [T, B, vocabulary], states)``."""
         ys, states = self.rnn(self.dropout(self.embedding(ids)), states)
-        return self._logits(self.dropout(ys)), states
+        return self.logits(self.dropout(ys)), states
 
-    def _logits(self, ys):
+    def logits(self, ys):
         if self.tie:
             return linear(ys, matrix_transpose(self.embedding.weight), self.output.bias)
         return self.output(ys)
@@ -96,7 +96,7 @@ class LanguageModel(Module):
         with no_grad():
             states = self.rnn.initial_state(len(ids)) if states is None else states
             y, states = self.rnn.step(self.embedding(ids), states)
-            return self._logits(y).numpy(), states
+            return self.logits(y).numpy(), states
 
     def token_loop(self):
         """The same as a compiled loop from token to token (`TokenLoop`), None where it cannot be compiled."""
@@ -106,7 +106,7 @@ class LanguageModel(Module):
 
         def step(x, *states):
             y, new = self.rnn.step(x, [tuple(states[sum(counts[:i]) :][:n]) for i, n in enumerate(counts)])
-            return *[s for layer in new for s in layer], self._logits(y)
+            return *[s for layer in new for s in layer], self.logits(y)
 
         states = [s for layer in self.rnn.initial_state(1) for s in layer]
         return token_loop(step, self.embedding.weight, states, f"generation with {self.settings['cell']}")

@@ -1,0 +1,34 @@
+"""``tinyrnn inspect``: a page that shows what happens inside a trained language model."""
+
+from pathlib import Path
+
+import click
+
+from .common import Command, option, run_argument
+
+
+@click.command("inspect", cls=Command)
+@run_argument()
+@click.argument("text", type=click.Path())
+@option("--out", type=click.Path(dir_okay=False), help="HTML file to write. Default: inspect.html in the folder of RUN.")
+@option("--length", default=1000, type=click.IntRange(min=2), help="Characters of TEXT that are read.")
+@option("--encoding", default="utf-8", help="Encoding of the file.")
+def command(run, text, out, length, encoding):
+    """Write one self-contained HTML page about RUN reading TEXT, a file or the text itself.
+
+    Units coloured over the text, gates (how open, and how often stuck), and how far back gradients flow.
+    """
+    from .. import inspection
+    from ..data.sources import read_lines
+    from ..errors import InputError
+    from ..kernels.files import replace_file
+    from ..tasks import load
+    from ..tasks.language_model import LanguageModel
+
+    model = load(run)
+    if not isinstance(model, LanguageModel):
+        raise InputError(f"{run} is no language model: inspect shows language models only")
+    found = inspection.look(model, "\n".join(read_lines([text], encoding))[:length])
+    target = Path(out) if out else (Path(run) if Path(run).is_dir() else Path(run).parent) / "inspect.html"
+    replace_file(target, inspection.page(found, f"{run}: {model.settings['cell']}").encode())
+    click.echo(target)

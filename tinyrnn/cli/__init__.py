@@ -19,6 +19,7 @@ COMMANDS = (
     "compare",
     "bench",
     "inspect",
+    "export",
     "plot",
     "doctor",
 )

@@ -140,6 +140,13 @@ def test_it_learns(pooling):
     assert (m.predict(["a lovely film", "a dull film"]).argmax(axis=1) == [1, 0]).all()
 
 
+def test_a_checkpoint_is_evaluated_like_its_run(tmp_path, table):
+    assert invoke("train", table, *SMALL, "--steps", "2", "--quiet", "--out", tmp_path / "run").exit_code == 0
+    for data in ([], [table]):
+        found = [invoke("evaluate", tmp_path / "run" / name, *data, "--json") for name in ("", "best.safetensors")]
+        assert found[0].exit_code == 0 and found[0].stdout == found[1].stdout
+
+
 def test_figures_by_hand():
     m = model()
     sequences, targets = [m.encode(t) for t in GOOD + BAD], np.array([1, 0] * 6)

@@ -24,7 +24,7 @@ from .errors import (
 from .functional import *
 from .functional import __all__ as _functional_names
 from .kernels.generator import Generator
-from .nn import RNN, Cell, Dropout, Embedding, LayerNorm, Linear, Module
+from .nn import RNN, Attention, Cell, Dropout, Embedding, LayerNorm, Linear, Module
 from .optim import clip_grad_norm
 from .tasks import load
 
@@ -32,6 +32,7 @@ __all__ = [
     *_autograd_names,
     *_functional_names,
     "RNN",
+    "Attention",
     "Cell",
     "ChangedInPlaceError",
     "DeviceError",

@@ -81,10 +81,12 @@ def _checksum(tensors):
 
 
 class Run:
-    """An existing run folder."""
+    """An existing run folder, given by its path or that of a checkpoint in it."""
 
     def __init__(self, path):
         self.path = Path(path)
+        if self.path.is_file():
+            self.path = self.path.parent
         if not (self.path / CONFIG).is_file():
             raise InputError(f"{self.path} is not a run folder (it has no {CONFIG}): give the path that train printed")
 

@@ -208,6 +208,8 @@ def build_vocabulary(texts, level, size) -> Vocabulary:
         counts = Counter(piece for text in texts for piece in Words.PIECES.findall(text))
         often = 1 + sum(n > 1 for n in counts.values())
         size = min(size or Words.SIZE, max(often, 2))
+    elif level == "char":  # whose table of counts is too large for each text
+        texts = ["".join(texts)]
     return LEVELS[level].build(texts, size)
 
 

@@ -1,8 +1,9 @@
 """Floor 3: networks."""
 
+from .attention import Attention
 from .cell import Cell
 from .layers import Dropout, Embedding, LayerNorm, Linear
 from .module import Module
 from .rnn import RNN
 
-__all__ = ["RNN", "Cell", "Dropout", "Embedding", "LayerNorm", "Linear", "Module"]
+__all__ = ["RNN", "Attention", "Cell", "Dropout", "Embedding", "LayerNorm", "Linear", "Module"]

@@ -5,8 +5,9 @@ from ..errors import InputError
 from .classify import Classification
 from .forecast import Forecasting
 from .language_model import LanguageModeling
+from .translate import Translation
 
-TASKS = {task.name: task for task in (LanguageModeling, Classification, Forecasting)}
+TASKS = {task.name: task for task in (LanguageModeling, Classification, Forecasting, Translation)}
 
 
 def load(run):

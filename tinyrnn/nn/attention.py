@@ -1,0 +1,59 @@
+"""Attention: where to look in a sequence that has been read."""
+
+from ..autograd import expand_dims, matmul, permute_dims, tanh, tensor, where
+from ..errors import InputError
+from ..functional import softmax
+from .layers import Linear
+from .module import Module
+
+
+class Attention(Module):
+    """For each query a mean of the keys, weighted by the softmax of how well they fit it.
+
+    Args:
+        query_size, key_size: widths of queries and keys.
+        kind: ``luong``: the score is ``query . (key W)`` (Luong, Pham & Manning 2015, eq. 7 and 8, "general"), one product for
+            all queries; ``bahdanau``: ``v . tanh(query W + key U + b)`` (Bahdanau, Cho & Bengio 2015, eq. 6 and A.1.2).
+        attention_size: width inside the tanh of ``bahdanau``; default: ``query_size``.
+        dtype, generator: of the initial weights.
+
+    Raises:
+        InputError: another kind.
+    """
+
+    def __init__(self, query_size, key_size, *, kind="luong", attention_size=None, dtype="float32", generator=None):
+        if kind not in ("luong", "bahdanau"):
+            raise InputError(f"unknown attention {kind!r}: use luong or bahdanau")
+        self.kind, shared = kind, {"dtype": dtype, "generator": generator}
+        size = query_size if kind == "luong" else attention_size or query_size
+        self.keys = Linear(key_size, size, bias=kind == "bahdanau", **shared)
+        if kind == "bahdanau":
+            self.queries = Linear(query_size, size, bias=False, **shared)
+            self.score = Linear(size, 1, bias=False, **shared)
+
+    def project(self, keys):
+        """What the scores need of ``keys [S, B, key_size]``; it may be kept as long as the keys are the same."""
+        return self.keys(keys)
+
+    def forward(self, queries, keys, mask=None, projected=None):
+        """Contexts and weights of all queries.
+
+        Args:
+            queries: ``[T, B, query_size]``.
+            keys: ``[S, B, key_size]``, and where they count: mask an array ``[S, B]``, no column of it all 0.
+            projected: ``project(keys)``, if it is known already.
+
+        Returns:
+            ``(context [T, B, key_size], weights [T, B, S])``.
+        """
+        projected = self.project(keys) if projected is None else projected
+        if self.kind == "luong":
+            scores = matmul(permute_dims(queries, (1, 0, 2)), permute_dims(projected, (1, 2, 0)))
+        else:
+            together = tanh(expand_dims(self.queries(queries), axis=1) + projected)  # [T, S, B, size]
+            scores = permute_dims(self.score(together)[..., 0], (2, 0, 1))
+        if mask is not None:
+            scores = where(tensor(mask.T[:, None] != 0, device=scores.device), scores, -float("inf"))
+        weights = softmax(scores)  # [B, T, S]
+        context = matmul(weights, permute_dims(keys, (1, 0, 2)))
+        return permute_dims(context, (1, 0, 2)), permute_dims(weights, (1, 0, 2))

@@ -35,7 +35,7 @@ def data(tmp_path, monkeypatch):
     Path("weather.csv").write_text("date,temp_max,wind\n" + "".join(f"{d},{a},{b}\n" for d, a, b in rows))
     dates = [f"{d}/{m}/{y}" for d, m, y in random.integers(10, 20, (60, 3))]
     Path("dates.txt").write_text("".join(f"{d:12}_{'-'.join(d.split('/')[::-1])}\n" for d in dates))
-    Path("english-french.tsv").write_text("I am here .\tJe suis ici .\nGo !\tVa !\nWe sleep .\tNous dormons .\n" * 10)
+    Path("english-french.tsv").write_text("".join(f"I see {n} cats .\tJe vois {n} chats .\n" for n in range(40)))
     return tmp_path
 
 

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 from ..errors import InputError
-from .sources import check_encoding
+from .sources import check_encoding, markless
 
 
 def read_examples(paths, *, text_column="text", label_column="label", encoding="utf-8") -> tuple[list[str], list[str]]:
@@ -53,7 +53,7 @@ def _columns_exist(path, found, columns):
 def _separated(delimiter):
     def read(path, *settings):
         *columns, encoding = settings
-        with path.open(encoding=encoding.replace("utf-8", "utf-8-sig"), newline="") as file:
+        with path.open(encoding=markless(encoding), newline="") as file:
             rows = csv.DictReader(file, delimiter=delimiter, strict=True)
             try:
                 _columns_exist(path, rows.fieldnames or [], columns)

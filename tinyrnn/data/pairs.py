@@ -1,10 +1,9 @@
 """Pairs of texts: files with one pair a line."""
 
-import codecs
 from pathlib import Path
 
 from ..errors import InputError
-from .sources import check_encoding
+from .sources import check_encoding, markless
 
 
 def read_pairs(paths, *, separator=None, encoding="utf-8") -> tuple[list[str], list[str]]:
@@ -27,7 +26,7 @@ def read_pairs(paths, *, separator=None, encoding="utf-8") -> tuple[list[str], l
         if not path.is_file():
             raise InputError(f"{path} does not exist or is no file: give a text file with one pair a line")
         try:
-            text = path.read_text(encoding="utf-8-sig" if codecs.lookup(encoding).name == "utf-8" else encoding)
+            text = path.read_text(encoding=markless(encoding))
         except UnicodeError as error:
             near = getattr(error, "start", 0)
             raise InputError(f"{path} is not {encoding} text (near byte {near}): name its --encoding") from None

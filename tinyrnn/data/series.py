@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
-from .sources import check_encoding
+from .sources import check_encoding, markless
 
 _DATE = re.compile(r"(\d{4})[-/.](\d{1,2})(?:[-/.](\d{1,2})(?:[T ](\d{1,2}):(\d{2})(?::(\d{2}))?)?)?Z?")
 _DAY = 86_400  # seconds
@@ -132,7 +132,7 @@ def _table(path, encoding):
     if not path.is_file():
         raise InputError(f"{path} does not exist: give a CSV file with a column of dates and columns of numbers")
     try:
-        with path.open(encoding=encoding.replace("utf-8", "utf-8-sig"), newline="") as file:
+        with path.open(encoding=markless(encoding), newline="") as file:
             reader = csv.reader(file, strict=True)
             found = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
     except UnicodeDecodeError as error:

@@ -23,6 +23,11 @@ def check_encoding(encoding: str):
         raise InputError(f"unknown encoding {encoding!r}: use for example utf-8, latin-1 or cp1252") from None
 
 
+def markless(encoding: str) -> str:
+    """The encoding that reads the same and drops a byte-order mark."""
+    return "utf-8-sig" if codecs.lookup(encoding).name == "utf-8" else encoding
+
+
 def read_lines(inputs, encoding) -> list[str]:
     """Each of ``inputs`` as a line, or the lines of the file that it names; without any, those of standard input.
 
@@ -62,8 +67,7 @@ class Source:
         Raises:
             InputError: the file is not text in ``encoding``.
         """
-        plain_utf8 = codecs.lookup(encoding).name == "utf-8"
-        decoder = codecs.getincrementaldecoder("utf-8-sig" if plain_utf8 else encoding)()  # drops a byte-order mark
+        decoder = codecs.getincrementaldecoder(markless(encoding))()
         position, held = 0, ""
         for raw in itertools.chain(self.raw_blocks(), [b""]):
             try:

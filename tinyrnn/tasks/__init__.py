@@ -13,7 +13,8 @@ TASKS = {task.name: task for task in (LanguageModeling, Classification, Forecast
 def load(run):
     """The trained model of a run folder or checkpoint file, ready to use.
 
-    A language model has ``generate(prompt, length=..., temperature=...)``, a classifier ``predict(texts)``.
+    A language model has ``generate(prompt, length=..., temperature=...)``, a classifier ``predict(texts)``, a
+    translator ``translate(texts)``.
 
     Raises:
         InputError: not a run, a damaged or newer checkpoint, or its cell's package is not installed (it says which).

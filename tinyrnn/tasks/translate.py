@@ -205,7 +205,8 @@ class Translation(Task):
         self.train, self.val = _encoded(model, train), _encoded(model, val)
         self.batches = Batches([range(len(s) + len(t)) for s, t in self.train], batch_size, seed)
         self.tokens_per_step = batch_size * np.mean([len(s) + len(t) for s, t in self.train])
-        self.total = length and length.total_steps(self.batches.per_epoch)
+        self.steps_per_epoch, self.shape = self.batches.per_epoch, f"batches of {batch_size} pairs"
+        self.total = length and length.total_steps(self.steps_per_epoch)
         if sampling and not self.total:
             raise InputError("--scheduled-sampling rises over the length of a run: give that in --steps or --epochs")
 
@@ -235,19 +236,8 @@ class Translation(Task):
     def introduction(self) -> str:
         """What is learned from."""
         source, target = self.model.source, self.model.target
-        return (
-            f"{len(self.train):,} pairs, {len(self.val):,} for validation; "
-            f"vocabularies {len(source):,} and {len(target):,} ({source.level})"
-        )
-
-    @property
-    def shape(self) -> str:
-        """Of a step, in words."""
-        return f"batches of {self.batches.batch_size} pairs"
-
-    @property
-    def steps_per_epoch(self) -> int:
-        return self.batches.per_epoch
+        sizes = f"vocabularies {len(source):,} and {len(target):,} ({source.level})"
+        return f"{len(self.train):,} pairs, {len(self.val):,} for validation; {sizes}"
 
     def loss(self, step: int):
         """The training loss of batch ``step``, nats a target symbol, the end symbol included, a Tensor.

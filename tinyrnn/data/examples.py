@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 from ..errors import InputError
-from .sources import check_encoding, markless
+from .sources import check_encoding, decoding
 
 
 def read_examples(paths, *, text_column="text", label_column="label", encoding="utf-8") -> tuple[list[str], list[str]]:
@@ -26,10 +26,8 @@ def read_examples(paths, *, text_column="text", label_column="label", encoding="
             raise InputError(
                 f"{path}: {path.suffix or 'a file without ending'} is not known: use .csv, .tsv, .jsonl or a folder"
             )
-        try:
-            pairs += reader(path, text_column, label_column, encoding)
-        except UnicodeDecodeError as error:
-            raise InputError(f"{path} is not {encoding} text (near byte {error.start}): name its --encoding") from None
+        with decoding(path, encoding) as known:
+            pairs += reader(path, text_column, label_column, known)
     texts, labels = (list(column) for column in zip(*pairs, strict=True)) if pairs else ([], [])
     if len(set(labels)) < 2:
         found = f"all {len(labels):,} examples have the label {labels[0]!r}" if labels else "there are no examples"
@@ -53,7 +51,7 @@ def _columns_exist(path, found, columns):
 def _separated(delimiter):
     def read(path, *settings):
         *columns, encoding = settings
-        with path.open(encoding=markless(encoding), newline="") as file:
+        with path.open(encoding=encoding, newline="") as file:
             rows = csv.DictReader(file, delimiter=delimiter, strict=True)
             try:
                 _columns_exist(path, rows.fieldnames or [], columns)

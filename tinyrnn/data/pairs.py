@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from ..errors import InputError
-from .sources import check_encoding, markless
+from .sources import check_encoding, decoding
 
 
 def read_pairs(paths, *, separator=None, encoding="utf-8") -> tuple[list[str], list[str]]:
@@ -25,11 +25,8 @@ def read_pairs(paths, *, separator=None, encoding="utf-8") -> tuple[list[str], l
     for path in map(Path, paths):
         if not path.is_file():
             raise InputError(f"{path} does not exist or is no file: give a text file with one pair a line")
-        try:
-            text = path.read_text(encoding=markless(encoding))
-        except UnicodeError as error:
-            near = getattr(error, "start", 0)
-            raise InputError(f"{path} is not {encoding} text (near byte {near}): name its --encoding") from None
+        with decoding(path, encoding) as known:
+            text = path.read_text(encoding=known)
         for row, line in enumerate(text.split("\n"), 1):
             if not line.strip():
                 continue

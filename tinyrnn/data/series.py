@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
-from .sources import check_encoding, markless
+from .sources import decoding
 
 _DATE = re.compile(r"(\d{4})[-/.](\d{1,2})(?:[-/.](\d{1,2})(?:[T ](\d{1,2}):(\d{2})(?::(\d{2}))?)?)?Z?")
 _DAY = 86_400  # seconds
@@ -128,15 +128,12 @@ def read_series(path, *, target=None, columns=None, date_column=None, missing="e
 
 def _table(path, encoding):
     """Header, rows and the rows' line numbers."""
-    check_encoding(encoding)
     if not path.is_file():
         raise InputError(f"{path} does not exist: give a CSV file with a column of dates and columns of numbers")
     try:
-        with path.open(encoding=markless(encoding), newline="") as file:
+        with decoding(path, encoding) as known, path.open(encoding=known, newline="") as file:
             reader = csv.reader(file, strict=True)
             found = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not {encoding} text (near byte {error.start}): name its --encoding") from None
     except csv.Error as error:
         raise InputError(f"{path} row {reader.line_num}: {error}: mend the row") from None
     if len(found) < 2:

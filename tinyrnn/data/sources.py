@@ -5,6 +5,7 @@ import hashlib
 import itertools
 import os
 import sys
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +29,17 @@ def markless(encoding: str) -> str:
     return "utf-8-sig" if codecs.lookup(encoding).name == "utf-8" else encoding
 
 
+@contextmanager
+def decoding(path, encoding):
+    """A block that reads the file ``path``, in the encoding that is given: InputError if it is not text in that encoding."""
+    check_encoding(encoding)
+    try:
+        yield markless(encoding)
+    except UnicodeError as error:
+        near = getattr(error, "start", 0)
+        raise InputError(f"{path} is not {encoding} text (near byte {near}): name its --encoding") from None
+
+
 def read_lines(inputs, encoding) -> list[str]:
     """Each of ``inputs`` as a line, or the lines of the file that it names; without any, those of standard input.
 
@@ -42,10 +54,8 @@ def read_lines(inputs, encoding) -> list[str]:
         if not os.path.isfile(given):
             lines.append(given)
             continue
-        try:
-            lines += Path(given).read_text(encoding=encoding).splitlines()
-        except UnicodeDecodeError as error:
-            raise InputError(f"{given} is not {encoding} text (near byte {error.start}): name its --encoding") from None
+        with decoding(given, encoding) as known:
+            lines += Path(given).read_text(encoding=known).splitlines()
     return lines
 
 

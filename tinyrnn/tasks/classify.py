@@ -107,6 +107,7 @@ class Classification(Task):
             for texts, labels in (train, val)
         ]
         self.batches = Batches(self.train, batch_size, seed)
+        self.tokens_per_step = batch_size * np.mean([len(s) for s in self.train])
         self.weights = None
         if class_weights == "balanced":  # as in scikit-learn: inverse to a label's frequency, 1 on average over examples
             counts = np.bincount(self.targets, minlength=len(index))
@@ -163,10 +164,6 @@ class Classification(Task):
     @property
     def steps_per_epoch(self) -> int:
         return self.batches.per_epoch
-
-    @property
-    def tokens_per_step(self) -> float:
-        return np.mean([len(s) for s in self.train]) * self.batches.batch_size
 
     def loss(self, step: int):
         """The training loss of batch ``step``, a Tensor."""

@@ -147,6 +147,13 @@ def test_a_checkpoint_is_evaluated_like_its_run(tmp_path, table):
         assert found[0].exit_code == 0 and found[0].stdout == found[1].stdout
 
 
+def test_data_that_changed_is_not_evaluated_as_if_it_were_held_out(tmp_path, table):
+    assert invoke("train", table, *SMALL, "--steps", "2", "--quiet", "--out", tmp_path / "run").exit_code == 0
+    table.write_text(table.read_text() + "99,great fun,pos\n")
+    result = invoke("evaluate", tmp_path / "run")
+    assert result.exit_code == 2 and "examples of this run have changed since it was trained: name a TEXT" in result.output
+
+
 def test_figures_by_hand():
     m = model()
     sequences, targets = [m.encode(t) for t in GOOD + BAD], np.array([1, 0] * 6)

@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from tinyrnn.cli import main
+from tinyrnn.tasks import TASKS
 
 TEXT = (Path(__file__).parents[1] / "docs" / "tasks.md").read_text(encoding="utf-8")
 SECTIONS = re.split(r"^## ", TEXT, flags=re.MULTILINE)[1:]
@@ -37,6 +38,16 @@ def data(tmp_path, monkeypatch):
     Path("dates.txt").write_text("".join(f"{d:12}_{'-'.join(d.split('/')[::-1])}\n" for d in dates))
     Path("english-french.tsv").write_text("".join(f"I see {n} cats .\tJe vois {n} chats .\n" for n in range(40)))
     return tmp_path
+
+
+@pytest.mark.parametrize("name", ["classify", "forecast", "translate"])
+def test_the_defaults_of_each_task_are_told(name):
+    row = next(line for line in TEXT.splitlines() if line.startswith(f"| {name} | "))
+    options = []
+    for option, value in TASKS[name].defaults.items():
+        shown = "" if value is True else f" {value}" if isinstance(value, str) else f" {value:g}"
+        options.append(f"--{option.replace('_', '-')}{shown}")
+    assert re.findall(r"`(.*?)`", row) == options
 
 
 @pytest.mark.parametrize("section", SECTIONS, ids=[s.split("\n")[0].split(":")[0].replace(" ", "-") for s in SECTIONS])

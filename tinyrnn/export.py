@@ -7,7 +7,6 @@ import json
 
 import numpy as np
 
-from .autograd import expand_dims
 from .compiler import plan
 from .compiler.program import order
 from .errors import InputError
@@ -77,8 +76,7 @@ class _Emitter:
         batch = next(n for n in range(2, 99) if n not in taken)  # so that no parameter looks like rows of a batch
         row = np.zeros((batch, cell.input_size), self.dtype)
         states = [np.repeat(s.numpy(), batch, axis=0) for s in init]
-        step, _ = self.model.rnn.regulariser(cell.step, expand_dims(row, axis=0), init)
-        trace = plan.trace(step, [row], states, hoist=False)
+        trace = plan.trace(self.model.rnn.cell_step(cell, row, init), [row], states, hoist=False)
         names = {}
         for s, name in zip(init, cell.states, strict=True):
             self.states.append((f"{name}_{layer}", s.shape[1], s.numpy()[0]))

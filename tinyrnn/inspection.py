@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .autograd import expand_dims, tensor
+from .autograd import tensor
 from .compiler import next_states
 from .errors import InputError
 from .functional import cross_entropy, log_softmax
@@ -59,8 +59,7 @@ def _step(model, i, states):
     """Output, next states (detached), and for each layer the values of its sigmoids, read from the tape of its step."""
     x, new, gates = model.embedding(np.array([i])).detach(), [], []
     for cell, old in zip(model.rnn.cells, states, strict=True):
-        step, _ = model.rnn.regulariser(cell.step, expand_dims(x, axis=0), old)
-        layer = next_states(step, (x,), old)
+        layer = next_states(model.rnn.cell_step(cell, x, old), (x,), old)
         gates.append([node.output[0][0].copy() for node in _nodes(layer) if getattr(node.op, "name", "") == "sigmoid"])
         new.append(tuple(s.detach() for s in layer))
         x = new[-1][0]

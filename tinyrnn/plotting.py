@@ -38,7 +38,8 @@ def curves(runs: list[Run], target: Path):
             axis.plot(at, [r["train_loss"] for r in log], color=color, linewidth=0.8, alpha=0.6)
         axis.set_xlabel(x)
         axis.grid(alpha=0.3)
-    axes[0].set_ylabel("loss (nats a token)")
+    tokens = all(run.config["task"] == "lm" for run in runs)
+    axes[0].set_ylabel("loss (nats a token)" if tokens else "loss")
     axes[1].legend(title="thick: validation, thin: training")
     _save(figure, target)
 

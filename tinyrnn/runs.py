@@ -128,6 +128,11 @@ class Run:
             raise InputError(f"{self.path} was written by tinyrnn {config['tinyrnn']}, this is {__version__}: upgrade tinyrnn")
         return config
 
+    def refuse_changed(self, fingerprint, what="text of this run has"):
+        """InputError unless ``fingerprint`` is that of the data that the run was trained on."""
+        if fingerprint != self.config["fingerprint"]:
+            raise InputError(f"the {what} changed since it was trained: name a TEXT to evaluate on")
+
     def update_config(self, **changes):
         """Store what a resumed run changed."""
         write_atomically(self.path / CONFIG, _pretty({**self.config, **changes}))

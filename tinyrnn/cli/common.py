@@ -91,6 +91,17 @@ def decoding_options(function):
     return beam(penalty(function))
 
 
+def load_language_model(run, hint):
+    """The language model of ``run``; of any other model an InputError that ends in ``hint``."""
+    from ..errors import InputError
+    from ..tasks import load
+
+    model = load(run)
+    if not hasattr(model, "generate"):
+        raise InputError(f"{run} is no language model: {hint}")
+    return model
+
+
 def complete_cell(context, parameter, incomplete):
     """Names of registered cells, for shell completion."""
     from ..plugins import registered

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from .common import Command, option, run_argument
+from .common import Command, load_language_model, option, run_argument
 
 
 @click.command("export", cls=Command)
@@ -19,14 +19,9 @@ def command(run, form, out):
     from safetensors.numpy import save
 
     from .. import export
-    from ..errors import InputError
     from ..kernels.files import replace_file
-    from ..tasks import load
-    from ..tasks.language_model import LanguageModel
 
-    model = load(run)
-    if not isinstance(model, LanguageModel):
-        raise InputError(f"{run} is no language model: export writes language models only")
+    model = load_language_model(run, "export writes language models only")
     folder = Path(run) if Path(run).is_dir() else Path(run).parent
     target = Path(out) if out else folder / ("model.onnx" if form == "onnx" else "model.py")
     if form == "onnx":

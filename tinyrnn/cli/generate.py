@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from .common import Command, any_symbol_output, note, option, run_argument
+from .common import Command, any_symbol_output, load_language_model, note, option, run_argument
 
 
 @click.command("generate", cls=Command)
@@ -28,13 +28,10 @@ def command(run, prompt, length, num, stop, temperature, top_k, top_p, seed, int
     """
     from .. import sampling
     from ..errors import InputError
-    from ..tasks import load
 
     any_symbol_output()
     sampling.check_options(length=length, temperature=temperature, top_k=top_k, top_p=top_p)
-    model = load(run)
-    if not hasattr(model, "generate"):
-        raise InputError(f"{run} is no language model: use tinyrnn predict")
+    model = load_language_model(run, "use tinyrnn predict")
     settings = dict(length=length, temperature=temperature, top_k=top_k, top_p=top_p, stop=stop)
 
     def sample(prompt, index, write):

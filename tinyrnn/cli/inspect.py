@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from .common import Command, option, run_argument
+from .common import Command, load_language_model, option, run_argument
 
 
 @click.command("inspect", cls=Command)
@@ -20,14 +20,9 @@ def command(run, text, out, length, encoding):
     """
     from .. import inspection
     from ..data.sources import read_lines
-    from ..errors import InputError
     from ..kernels.files import replace_file
-    from ..tasks import load
-    from ..tasks.language_model import LanguageModel
 
-    model = load(run)
-    if not isinstance(model, LanguageModel):
-        raise InputError(f"{run} is no language model: inspect shows language models only")
+    model = load_language_model(run, "inspect shows language models only")
     found = inspection.look(model, "\n".join(read_lines([text], encoding))[:length])
     target = Path(out) if out else (Path(run) if Path(run).is_dir() else Path(run).parent) / "inspect.html"
     replace_file(target, inspection.page(found, f"{run}: {model.settings['cell']}").encode())

@@ -77,7 +77,8 @@ class Live(Plain):
     def stepped(self, trainer, loss):
         self.smooth = loss if self.smooth is None else 0.95 * self.smooth + 0.05 * loss
         of = f"/{trainer.total:,}" if trainer.total else ""
-        text = f"step {trainer.step:,}{of}  loss {self.smooth:.3f}  {self.smooth / math.log(2):.3f} bits  "
+        bits = f"{self.smooth / math.log(2):.3f} bits  " if trainer.task.in_nats else ""
+        text = f"step {trainer.step:,}{of}  loss {self.smooth:.3f}  {bits}"
         self.progress.update(self.bar, completed=trainer.progress(), text=text + f"{trainer.tokens_per_second():,.0f} tokens/s")
 
     def finished(self):

@@ -135,7 +135,8 @@ def _read_config(context, parameter, path):
 def command(context, **options):
     """Train a model on TEXT: files, folders, or - for standard input.
 
-    Without TEXT it learns the documentation that ships inside Python. Ctrl-C saves and stops; --resume goes on.
+    Without TEXT it learns the documentation that ships inside Python. Ctrl-C saves and stops; --resume goes on. The defaults
+    below are those of language models; other tasks have some of their own (docs/tasks.md).
     """
     from .. import experiments
     from ..kernels import threads

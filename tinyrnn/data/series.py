@@ -31,9 +31,6 @@ class Series:
     def __len__(self):
         return len(self.values)
 
-    def _months(self):
-        return self.dates.astype("datetime64[M]").astype(np.int64)
-
     def step(self) -> tuple[str, float]:
         """What lies between two rows as a rule: ``("months", n)``, ``("business days", 1)`` or ``("seconds", n)``."""
         if self.dates.dtype.kind != "M":
@@ -41,7 +38,7 @@ class Series:
         gaps = np.diff(self.dates).astype(np.int64)
         usual = float(np.median(gaps))
         if usual >= 28 * _DAY:
-            return "months", max(1, round(float(np.median(np.diff(self._months())))))
+            return "months", max(1, round(float(np.median(np.diff(_months(self.dates))))))
         weekdays = (self.dates.astype("datetime64[D]").astype(np.int64) + 3) % 7
         if usual == _DAY and len(self) >= 10 and weekdays.max() < 5:
             return "business days", 1
@@ -65,10 +62,12 @@ class Series:
         if kind == "rows":
             return dates / season % 1
         if kind == "months":
-            return dates.astype("datetime64[M]").astype(np.int64) / (season * n) % 1
-        # a year is a quarter of a day longer than 365 days, a week of business days lasts 7
-        days = {365: 365.25, 5: 7 if kind == "business days" else 5}.get(season, season)
-        return dates.astype(np.int64) / (days * (_DAY if kind == "business days" else n)) % 1
+            return _months(dates) / (season * n) % 1
+        if kind == "business days":
+            n = _DAY * 7 / 5
+        elif (season, n) == (365, _DAY):  # a year is a quarter of a day longer
+            season = 365.25
+        return dates.astype(np.int64) / (season * n) % 1
 
     def future(self, count) -> np.ndarray:
         """The dates of the ``count`` steps after the end (row numbers for a series without dates)."""
@@ -143,6 +142,11 @@ def _table(path, encoding):
         if len(row) != len(header):
             raise InputError(f"{path} row {line} has {len(row)} cells, the first row has {len(header)}: mend or delete the row")
     return header, [row for _, row in found[1:]], [line for line, _ in found[1:]]
+
+
+def _months(dates):
+    """Since 1970."""
+    return dates.astype("datetime64[M]").astype(np.int64)
 
 
 def _number(cell):

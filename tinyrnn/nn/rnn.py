@@ -74,6 +74,10 @@ class RNN(Module):
         """The states before the first step, a tuple of ``[B, size]`` for each of ``cells``."""
         return [cell.initial_state(batch_size) for cell in self.cells]
 
+    def cell_step(self, cell, x, old):
+        """The step ``(x,), *states`` of one of ``cells`` as it runs out of training, for inputs like ``x [B, input_size]``."""
+        return self.regulariser(cell.step, expand_dims(x, axis=0), old)[0]
+
     def step(self, x, states):
         """One step through all layers, out of training: ``x [B, input_size]`` and the states to ``(y, states)``.
 
@@ -84,8 +88,7 @@ class RNN(Module):
             raise InputError("a bidirectional network reads its inputs from both ends: it cannot go step by step")
         new = []
         for cell, old in zip(self.cells, states, strict=True):
-            step, _ = self.regulariser(cell.step, expand_dims(x, axis=0), old)
-            new.append(next_states(step, (x,), old))
+            new.append(next_states(self.cell_step(cell, x, old), (x,), old))
             x = new[-1][0]
         return x, new
 

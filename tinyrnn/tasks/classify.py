@@ -1,6 +1,5 @@
 """Classification of texts: sentiment and other labels."""
 
-import hashlib
 import math
 from types import MappingProxyType
 
@@ -10,7 +9,7 @@ from .. import autograd, plugins
 from ..autograd import tensor, where
 from ..data.batches import Batches, in_order, padded
 from ..data.examples import read_examples
-from ..data.sources import read_lines
+from ..data.sources import digest, read_lines
 from ..data.vocabulary import build_vocabulary, encode_text, from_json
 from ..errors import InputError
 from ..functional import cross_entropy, softmax
@@ -124,7 +123,6 @@ class Classification(Task):
         reading = dict(text_column=options["text_column"], label_column=options["label_column"], encoding=options["encoding"])
         data = read_examples(texts, **reading)
         labels = sorted(set(data[1]))
-        digest = hashlib.sha256("\0".join(f"{t}\1{y}" for t, y in zip(*data, strict=True)).encode()).hexdigest()[:16]
         if options["val"]:
             train, val = data, read_examples([options["val"]], **reading)
             if strange := set(val[1]) - set(labels):
@@ -138,7 +136,7 @@ class Classification(Task):
         settings = {k: options[k] for k in (*names.split(), "max_length", "dtype", "seed")}
         model = Classifier(vocabulary, labels, cell_options=cell_options, **settings)
         shape = {k: options[k] for k in ("batch_size", "seed", "class_weights")}
-        return cls(model, train, val, fingerprint=f"classify-{len(labels)}-{len(data[0])}-{digest}", **shape)
+        return cls(model, train, val, fingerprint=_fingerprint(data), **shape)
 
     @staticmethod
     def rebuild(meta) -> Classifier:
@@ -186,7 +184,9 @@ class Classification(Task):
         if texts or stored["val"]:
             data = read_examples(texts or [stored["val"]], **reading)
         else:
-            data = _split(*read_examples(stored["texts"], **reading), stored["val_fraction"], stored["seed"])[1]
+            whole = read_examples(stored["texts"], **reading)
+            Run(run).refuse_changed(_fingerprint(whole), "examples of this run have")
+            data = _split(*whole, stored["val_fraction"], stored["seed"])[1]
         if strange := set(data[1]) - set(model.labels):
             raise InputError(f"the data has the label {strange.pop()!r}, which the model does not know: remove its rows")
         targets = np.array([model.labels.index(label) for label in data[1]])
@@ -234,6 +234,11 @@ def figures(model, sequences, targets, batch_size=64) -> dict:
         "confusion": confusion.tolist(),
         "labels": model.labels,
     }
+
+
+def _fingerprint(data):
+    texts, labels = data
+    return f"classify-{len(set(labels))}-{len(texts)}-{digest(data)}"
 
 
 def _split(texts, labels, fraction, seed):

@@ -106,7 +106,7 @@ class Forecaster(Module):
         found[:, -3], found[:, -2] = np.sin(angle), np.cos(angle)
         return found
 
-    def batch(self, inputs, origins, beyond=True):
+    def batch(self, inputs, origins):
         """``(past, ahead)`` for ``forward``: windows that end before ``origins``, rows of ``inputs``."""
         past = inputs[np.asarray(origins) + np.arange(-self.window, 0)[:, None]]
         ahead = inputs[np.asarray(origins) + np.arange(1, self.horizon)[:, None]]
@@ -168,6 +168,7 @@ class Forecasting(Task):
     defaults = MappingProxyType(
         dict(hidden=32, layers=1, dropout=0.0, lr=2e-3, steps=500, batch_size=32, eval_every=25, val_fraction=0.33, warmup=20)
     )
+    in_nats = False
     rise = 100.0  # squared errors of single batches differ much
 
     def __init__(self, model, series, *, train_rows, test_row, batch_size, seed, teacher_forced=False, fingerprint=""):
@@ -292,15 +293,15 @@ class Forecasting(Task):
         """The backtest of the best model on the test part; its pictures, where matplotlib is installed."""
         self.model.load_state_dict(runs.load_tensors(runs.weights_file(run.path))[0])
         origins = _origins(self.model, self.series, self.test_row)
+        said = self.model.forecast(self.series, origins)
         if importlib.util.find_spec("matplotlib"):
-            draw(self.model, self.series, origins, run.path)
-        return [f"backtest    {len(origins):,} origins", *self.lines(backtest(self.model, self.series, origins))]
+            draw(self.model, self.series, origins, said, run.path)
+        return [f"backtest    {len(origins):,} origins", *self.lines(backtest(self.model, self.series, origins, said))]
 
     @staticmethod
     def evaluate_run(model, texts, run, options) -> dict:
         """`backtest` on the CSV file ``texts``, or on the test part of the data of ``run``."""
-        config = runs.Run(run).config["options"]
-        series = _read({**config, "encoding": options["encoding"] or config["encoding"]}, texts or config["texts"])
+        series, config = _of_run(run, texts, options)
         return backtest(model, series, _origins(model, series, 0 if texts else _parts(len(series), config)[1]))
 
     @staticmethod
@@ -320,8 +321,7 @@ class Forecasting(Task):
     @staticmethod
     def predict(model, inputs, run, options):
         """The ``horizon`` steps after the end of a CSV file, or of the data of ``run``."""
-        config = runs.Run(run).config["options"]
-        series = _read({**config, "encoding": options["encoding"] or config["encoding"]}, inputs or config["texts"])
+        series, _ = _of_run(run, inputs, options)
         said, dates = model.forecast(series)[:, 0], series.future(model.horizon)
         if options["plot"]:
             plotting.forecasts(series, model.columns[0], [(dates, said)], 4 * model.horizon + model.window, options["plot"])
@@ -334,17 +334,17 @@ class Forecasting(Task):
         return "{date}\t{forecast:.6g}\t{lower:.6g} to {upper:.6g}".format_map(prediction)
 
 
-def backtest(model, series, origins) -> dict:
+def backtest(model, series, origins, said=None) -> dict:
     """Errors of forecasts from each of ``origins`` (rows of ``series``; a rolling origin), beside those of naive forecasts.
 
     ``persistence`` repeats the last value, ``seasonal_naive`` the last season. MASE divides the mean absolute error by that of
     the seasonal naive forecast one step ahead before the first origin (Hyndman & Koehler 2006). ``coverage`` is the part of the
-    true values inside the prediction interval.
+    true values inside the prediction interval. ``said``: the forecasts, if they are known.
     """
     values, m = series.values[:, series.columns.index(model.columns[0])], model.season
     ahead = np.arange(model.horizon)
     true = values[origins[:, None] + ahead]
-    said = model.forecast(series, origins)
+    said = model.forecast(series, origins) if said is None else said
     guesses = {
         "": said[0],
         "persistence_": np.repeat(values[origins - 1][:, None], model.horizon, axis=1),
@@ -361,11 +361,11 @@ def backtest(model, series, origins) -> dict:
     return {k: float(v) for k, v in found.items()} | {"interval": model.interval, "horizon": model.horizon}
 
 
-def draw(model, series, origins, folder):
+def draw(model, series, origins, said, folder):
     """``forecast.png``: forecasts one horizon apart and beyond the end; ``errors.png``: errors by origin and step."""
-    said, values = model.forecast(series, origins), series.values[:, series.columns.index(model.columns[0])]
+    values = series.values[:, series.columns.index(model.columns[0])]
     dates = np.concatenate([series.dates, series.future(model.horizon)])
-    parts = [(dates[t : t + model.horizon], said[:, i]) for i, t in enumerate(origins)][:: model.horizon]
+    parts = [(dates[origins[i] : origins[i] + model.horizon], said[:, i]) for i in range(0, len(origins), model.horizon)]
     if model.horizon == 1:  # one line
         parts = [(dates[origins], said[:, :, 0])]
     parts.append((dates[len(series) :], model.forecast(series)[:, 0]))
@@ -393,6 +393,12 @@ def _read(options, texts):
     columns = options["columns"] and [c.strip() for c in options["columns"].split(",")]
     names = ("target", "date_column", "missing", "encoding")
     return read_series(texts[0], columns=columns, **{k: options[k] for k in names})
+
+
+def _of_run(run, files, options):
+    """The series in ``files``, else that of ``run``, and the options of the run."""
+    config = runs.Run(run).config["options"]
+    return _read({**config, "encoding": options["encoding"] or config["encoding"]}, files or config["texts"]), config
 
 
 def _parts(rows, options):

@@ -183,7 +183,7 @@ class LanguageModeling(Task):
     def evaluate_run(model, texts, run, options) -> dict:
         """`evaluate` on files, folders or standard input, or on the validation part of the text of ``run``."""
         if not texts:
-            return evaluate(model, validation_tokens(Run(run).config, model.vocabulary))
+            return evaluate(model, validation_tokens(Run(run), model.vocabulary))
         settings = dict(level=model.vocabulary.level, encoding=options["encoding"] or "utf-8", vocabulary=model.vocabulary)
         return evaluate(model, corpora.load(text_sources.resolve(texts), **settings).tokens)
 
@@ -264,18 +264,17 @@ def _validation_file(options, vocabulary):
     return corpora.load(source, options["level"], encoding=options["encoding"], vocabulary=vocabulary).tokens
 
 
-def validation_tokens(config: dict, vocabulary):
-    """The validation part of the text that a run was trained with, by the run's ``config.json``.
+def validation_tokens(run: Run, vocabulary):
+    """The validation part of the text that a run was trained with.
 
     Raises:
         InputError: that text was standard input, is gone, or has changed since.
     """
-    options = config["options"]
+    options = run.config["options"]
     if options["val"]:
         return _validation_file(options, vocabulary)
     if "-" in options["texts"]:
         raise InputError("this run was trained on standard input, which is not kept: name a TEXT to evaluate on")
     corpus = read_corpus(options, text_sources.resolve(options["texts"]))
-    if corpus.fingerprint != config["fingerprint"]:
-        raise InputError("the text of this run has changed since it was trained: name a TEXT to evaluate on")
+    run.refuse_changed(corpus.fingerprint)
     return corpus.split(options["val_fraction"])[1]

@@ -19,6 +19,7 @@ class Task:
     name = ""
     defaults = MappingProxyType({})  # in place of the defaults of `tinyrnn train`
     next_command = "predict"
+    in_nats = True  # the loss is minus the logarithm of a probability
     rise = 3.0  # a training loss of so many times the first means that the run diverged
 
     def state_arrays(self) -> dict:

@@ -1,6 +1,5 @@
 """Translation: any sequence of symbols to another, by an encoder and a decoder with attention."""
 
-import hashlib
 import importlib.util
 from types import MappingProxyType
 
@@ -10,7 +9,7 @@ from .. import plugins
 from ..autograd import concat, tanh
 from ..data.batches import Batches, in_order, padded
 from ..data.pairs import read_pairs
-from ..data.sources import read_lines
+from ..data.sources import digest, read_lines
 from ..data.vocabulary import build_vocabulary, encode_text, from_json
 from ..errors import InputError
 from ..functional import cross_entropy, log_softmax
@@ -218,14 +217,14 @@ class Translation(Task):
             InputError: data that cannot be used, too few pairs, an unknown cell or option.
         """
         cell_options = plugins.read_options(options["cell"], options["cell_opt"])
-        train, val, digest = _data(options, texts)
+        train, val, fingerprint = _data(options, texts)
         source, target = (build_vocabulary(side, options["level"], options["vocab_size"]) for side in train)
         names = "cell hidden layers embed dropout recurrent_dropout weight_drop zoneout variational bidirectional attention"
         settings = {k: options[k] for k in (*names.split(), "max_length", "dtype", "seed")}
         model = Translator(source, target, cell_options=cell_options, **settings)
         length = Plan(**{k: options[k] for k in ("steps", "epochs")})
         shape = dict(batch_size=options["batch_size"], seed=options["seed"], sampling=options["scheduled_sampling"])
-        return cls(model, train, val, length=length, fingerprint=digest, **shape)
+        return cls(model, train, val, length=length, fingerprint=fingerprint, **shape)
 
     @staticmethod
     def rebuild(meta) -> Translator:
@@ -259,14 +258,13 @@ class Translation(Task):
     @staticmethod
     def evaluate_run(model, texts, run, options) -> dict:
         """``exact chrf bleu loss`` on the files ``texts``, or on the validation part of the data of ``run``."""
-        config = Run(run).config
-        stored = {**config["options"], "encoding": options["encoding"] or config["options"]["encoding"]}
+        stored = Run(run).config["options"]
+        stored["encoding"] = options["encoding"] or stored["encoding"]
         if texts or stored["val"]:
             sources, targets = _read(stored, texts or [stored["val"]])
         else:
-            _, (sources, targets), digest = _data(stored, stored["texts"])
-            if digest != config["fingerprint"]:
-                raise InputError("the pairs of this run have changed since it was trained: name a TEXT to evaluate on")
+            _, (sources, targets), fingerprint = _data(stored, stored["texts"])
+            Run(run).refuse_changed(fingerprint, "pairs of this run have")
         found = model.translate(sources, beam=options["beam"], length_penalty=options["length_penalty"])
         figures = {"exact": _exact(found, targets), "chrf": None, "bleu": None}
         if importlib.util.find_spec("sacrebleu"):
@@ -337,8 +335,7 @@ def _read(options, texts):
 def _data(options, texts):
     """Training and validation pairs, and a digest of all pairs that the split is made of."""
     pairs = _read(options, texts)
-    digest = hashlib.sha256("\0".join(f"{s}\1{t}" for s, t in zip(*pairs, strict=True)).encode()).hexdigest()[:16]
-    fingerprint = f"translate-{len(pairs[0])}-{digest}"
+    fingerprint = f"translate-{len(pairs[0])}-{digest(pairs)}"
     if options["val"]:
         return pairs, _read(options, [options["val"]]), fingerprint
     # All targets of a source are on one side, so that what is held out has not been seen.

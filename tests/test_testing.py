@@ -118,13 +118,13 @@ def test_an_eager_cell_passes_and_says_why_it_is_eager():
 
 
 def test_a_step_that_the_compiler_gets_wrong_is_found(monkeypatch):
-    forward = tr.compiler.compiled.Runner._forward
+    forward = tr.compiler.run.Runner._forward
 
     def wrong(self, *arguments):
         outs, memory = forward(self, *arguments)
         return [outs[0] + 1e-6, *outs[1:]], memory
 
-    monkeypatch.setattr(tr.compiler.compiled.Runner, "_forward", wrong)
+    monkeypatch.setattr(tr.compiler.run.Runner, "_forward", wrong)
     assert "differs from the eager one" in testing.run_check("compiled", Elman, {}).detail
 
 

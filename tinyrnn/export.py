@@ -7,8 +7,8 @@ import json
 
 import numpy as np
 
-from .compiler import plan
-from .compiler.program import order
+from .compiler.ir import ROW_REDUCTIONS, Kind, Source, order
+from .compiler.products import recorded_step
 from .errors import InputError
 
 OPSET = 18
@@ -26,7 +26,9 @@ _TESTS = {  # those that give a truth value, which is carried on as 0 or 1
     "greater_equal": ("GreaterOrEqual", "ge"), "isnan": ("IsNaN", "isnan"), "isinf": ("IsInf", "isinf"),
 }  # fmt: skip
 _LOGIC = {"logical_and": "And", "logical_or": "Or", "logical_xor": "Xor", "logical_not": "Not"}
-_REDUCTIONS = {"rowsum": ("ReduceSum", "sum"), "rowmax": ("ReduceMax", "amax"), "rowmin": ("ReduceMin", "amin")}
+_REDUCTIONS = {
+    Kind.ROWSUM: ("ReduceSum", "sum"), Kind.ROWMAX: ("ReduceMax", "amax"), Kind.ROWMIN: ("ReduceMin", "amin"),
+}  # fmt: skip
 _COMPOSED = {  # in simpler ones
     "square": lambda op, x: op("multiply", x, x),
     "expm1": lambda op, x: op("subtract", op("exp", x), 1.0),
@@ -72,45 +74,51 @@ class _Emitter:
 
     def _cell(self, layer, cell, x):
         init = cell.initial_state(1)
-        taken = {p.shape[0] for p in cell.parameters()}
-        batch = next(n for n in range(2, 99) if n not in taken)  # so that no parameter looks like rows of a batch
-        row = np.zeros((batch, cell.input_size), self.dtype)
-        states = [np.repeat(s.numpy(), batch, axis=0) for s in init]
-        trace = plan.trace(self.model.rnn.cell_step(cell, row, init), [row], states, hoist=False)
+        row = np.zeros((1, cell.input_size), self.dtype)
+        recording = recorded_step(_plain(self.model.rnn.cell_step(cell, row, init)), row, [s.numpy() for s in init])
         names = {}
         for s, name in zip(init, cell.states, strict=True):
             self.states.append((f"{name}_{layer}", s.shape[1], s.numpy()[0]))
         own = self.states[-len(init) :]
-        for v in order(trace.news):
-            if v.op == "number":
+        for v in order(recording.program.news):
+            inputs = [names[u] for u in v.inputs]
+            if v.kind is Kind.NUMBER:
                 names[v] = self.number(v.attr)
-            elif v.op == "input":
-                kind, i = v.attr
-                if kind == "c":
-                    tensor = trace.closure[i][0]  # a parameter, or something made of parameters alone
-                    name = next((n for n, p in cell.named_parameters() if p is tensor), f"constant_{i}").replace(".", "_")
-                    array = tensor.numpy()
-                    names[v] = self.constant(f"layer_{layer}_{name}", array.reshape(1, -1) if array.ndim < 2 else array)
-                else:
-                    names[v] = x if kind == "x" else own[i][0]
-            elif v.op == "matmul":
-                names[v] = self.write("matmul", *[names[u] for u in v.inputs], bool(v.attr))
-            elif v.op == "slice":
-                names[v] = self.write("slice", names[v.inputs[0]], *v.attr)
-            elif v.op == "place":
-                after = v.width - v.attr - v.inputs[0].width
-                names[v] = self.write("place", names[v.inputs[0]], v.attr, after)
-            elif v.op == "copy":
-                names[v] = self.write("copy", names[v.inputs[0]], v.width, v.rows)
-            elif v.op == "concat":
+            elif v.kind is Kind.INPUT:
+                names[v] = self._input(layer, cell, x, own, recording, *v.attr)
+            elif v.kind is Kind.MATMUL:
+                names[v] = self.write("matmul", *inputs, bool(v.attr))
+            elif v.kind is Kind.SLICE:
+                names[v] = self.write("slice", *inputs, *v.attr)
+            elif v.kind is Kind.COPY:
+                names[v] = self.write("copy", *inputs, v.width, v.rows)
+            elif v.kind is Kind.CONCAT:
                 parts = [names[u] if u.rows or not v.rows else self.write("copy", names[u], u.width, True) for u in v.inputs]
                 names[v] = self.write("concat", parts)
-            elif v.op in _REDUCTIONS:
-                names[v] = self.write(v.op, names[v.inputs[0]])
-            else:
-                names[v] = self.op(v.op, *[names[u] for u in v.inputs])
-        self.news += [names[v] for v in trace.news]
-        return names[trace.news[0]]
+            elif v.kind in ROW_REDUCTIONS:
+                names[v] = self.write(v.kind, *inputs)
+            elif v.kind is Kind.POINTWISE:
+                names[v] = self.op(v.attr, *inputs)
+            else:  # detached, or a truth value as a number: here it is carried as one anyway
+                names[v] = inputs[0]
+        self.news += [names[v] for v in recording.program.news]
+        return names[recording.program.news[0]]
+
+    def _input(self, layer, cell, x, own, recording, source, i):
+        """The name of an input of a cell's step."""
+        if source is Source.ARGUMENT:
+            return self.number(recording.numbers[i])
+        if source is not Source.CLOSURE:
+            return x if source is Source.X else own[i][0]
+        tensor = recording.closures[i]  # a parameter, or something made of parameters alone
+        name = next((n for n, p in cell.named_parameters() if p is tensor), f"constant_{i}").replace(".", "_")
+        array = tensor.numpy()
+        return self.constant(f"layer_{layer}_{name}", array.reshape(1, -1) if array.ndim < 2 else array)
+
+
+def _plain(step):
+    """A step of ``((x,), *states)`` as one of ``(x, *states)``."""
+    return lambda x, *states: step((x,), *states)
 
 
 class _Onnx(_Emitter):

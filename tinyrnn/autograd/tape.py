@@ -375,11 +375,11 @@ class _Sums:
         return g if self.create_graph or node in self.owned else Tensor(g.data.copy())
 
 
-def backpropagate(roots, *, create_graph=False, retain_graph=False, targets=None) -> dict:
+def backpropagate(roots, *, create_graph=False, retain_graph=False, targets=None, hooks=True) -> dict:
     """Walk the tape back from ``roots``, pairs (node, gradient), and return the gradients of ``targets`` by node.
 
     ``targets`` None means every leaf; else only paths that end in a target are walked, and none goes past one. Unless
-    ``retain_graph`` or ``create_graph``, each node is freed as soon as it has been passed.
+    ``retain_graph`` or ``create_graph``, each node is freed as soon as it has been passed. ``hooks`` False does not call any.
 
     Raises:
         TapeFreedError: part of the tape was freed by an earlier walk.
@@ -393,7 +393,7 @@ def backpropagate(roots, *, create_graph=False, retain_graph=False, targets=None
     with _set_recording(create_graph):
         while sums.heap:
             node, g = sums.pop()
-            if node.hooks:
+            if node.hooks and hooks:
                 g = _hooked(node, g)
                 sums.owned.discard(node)  # what a hook returned may be somebody's
             if node.op is None or (targets is not None and node in targets):
@@ -443,7 +443,8 @@ def _gradients(node, g, useful):
         return [(p, gi) for p, gi in pairs if p is not None and gi is not None and (useful is None or p in useful)]
     pairs = []
     for i, parent in enumerate(node.parents if node.op.vjps else ()):
-        if parent is not None and (useful is None or parent in useful):
+        # While a program is recorded, integers and bools have nodes as well: no gradient flows to those.
+        if parent is not None and parent.dtype.kind == "f" and (useful is None or parent in useful):
             vjp = node.op.vjp(i)
             if vjp is not None:
                 pairs.append((parent, vjp(g, node, i)))

@@ -1,6 +1,6 @@
 """Floor 2: from the tape of one step to a fused loop over time."""
 
-from .plan import next_states
+from .record import next_states
 from .scan import CompileWarning, scan
 
 __all__ = ["CompileWarning", "next_states", "scan"]

@@ -11,11 +11,14 @@ import numpy as np
 from .. import kernels
 from ..autograd import Tensor, no_grad
 from ..errors import TraceError
-from . import plan
-from .compiled import evaluate
+from . import referee
+from .evaluate import evaluate
+from .ir import CompilerFault, Kind, Source, order
 from .loops import Loop, Place, module_source
-from .program import order
+from .plan import hoist
+from .record import recorded
 from .rewrite import simplify
+from .run import mode
 from .scan import is_on
 
 _EXTRA = ("ids", "u", "known", "banned", "temperature", "top_k", "top_p")
@@ -39,41 +42,76 @@ class TokenLoop:
         dtype, K = table.dtype, len(states)
         if table.device != "cpu" or dtype.char not in "fd" or any(s.dtype != dtype for s in states):
             raise TraceError("it is not float32 or float64 on the CPU")
-        two = [np.repeat(s, 2, axis=0) for s in states]  # a batch of one would look like a row that all sequences share
-        logits = np.zeros((2, len(table.data)), dtype)
+        logits = np.zeros((1, len(table.data)), dtype)
+
+        def inner(xs, old, held):
+            return step(xs[0], *old[:K])
+
         with no_grad():
-            trace = plan.trace(lambda xs, *old: step(xs[0], *old[:K]), [table.data[[0, 0]]], [*two, logits])
-            news = simplify(trace.news)
-            env = {trace.reader.values[trace.xs[0]]: table} | {v: t for t, v in trace.closure}
-            for product, stream in zip(trace.hoisted, trace.streams, strict=True):
-                env[stream] = evaluate(product, env)
-        tables = {stream.attr: env[stream] for stream in trace.streams}
+            recording = recorded(inner, (table.data[[0]],), (*states, logits))
+            program, _ = hoist(recording.program, recording.reader.makers)
+            env = {}
+            for v in order([h.value for h in program.hoisted]):
+                if v.is_input(Source.X):
+                    env[v] = table
+                elif v.is_input(Source.CLOSURE, Source.ARGUMENT):
+                    given = recording.closures if v.attr.source is Source.CLOSURE else recording.numbers
+                    env[v] = given[v.attr.index]
+            tables = {}
+            for h in program.hoisted:
+                env[h.stream] = tables[h.stream.attr.index] = evaluate(h.value, env, dtype)
+        news = simplify(program.news)
         self.arrays, leaves = {}, {}
         for v in order(news):
-            if v.op != "input":
+            if v.kind is not Kind.INPUT:
                 continue
-            kind, i = v.attr
-            if kind == "s":
-                leaves[v] = Place(f"G{i}", "batch", v.width)
-            elif kind == "c":
-                leaves[v] = Place(f"C{i}", "one", v.width)
-                self.arrays[f"C{i}"] = np.ascontiguousarray(trace.closure[i][0].data)
+            source, i = v.attr
+            if source is Source.STATE:
+                leaves[v] = Place(f"state{i}", "batch", v.width)
+            elif source is Source.ARGUMENT:
+                leaves[v] = Place("numbers", "number", 1, first=i)
+            elif source is Source.CLOSURE:
+                if v.rows:
+                    raise TraceError("it closes over rows of a batch")
+                leaves[v] = Place(f"closure{i}", "one", v.width)
+                self.arrays[f"closure{i}"] = np.ascontiguousarray(recording.closures[i].data, dtype)
             else:
-                leaves[v] = place = Place(f"{kind.upper()}{i}", "table", v.width, ids="ids")
-                self.arrays[place.array] = np.ascontiguousarray((table if kind == "x" else tables[v.attr]).data)
-        sinks = [(v, Place(f"M{k}", "batch", v.width)) for k, v in enumerate(news)]
-        choice = f"if t + 1 >= known: ids[t + 1] = choose(M{K}, banned, temperature, top_k, top_p, u[t])"
-        loop = Loop("generate", sinks, leaves, carried=[(f"G{k}", f"M{k}") for k in range(K)], after=[choice], extra=_EXTRA)
+                word = "input" if source is Source.X else "stream"
+                leaves[v] = place = Place(f"{word}{i}", "table", v.width, ids="ids")
+                self.arrays[place.array] = np.ascontiguousarray((table if word == "input" else tables[i]).data)
+        sinks = [(v, Place(f"state_next{k}", "batch", v.width)) for k, v in enumerate(news)]
+        choice = f"if t + 1 >= known: ids[t + 1] = choose(state_next{K}, banned, temperature, top_k, top_p, u[t])"
+        carried = [(f"state{k}", f"state_next{k}") for k in range(K)]
+        loop = Loop("generate", sinks, leaves, carried=carried, after=[choice], extra=_EXTRA)
         for (matrix, turned), packed in loop.packed.items():
-            c = self.arrays[f"C{matrix.attr[1]}"]
+            c = self.arrays[f"closure{matrix.attr.index}"]
             self.arrays[packed] = kernels.gemm.packed_matrix(c.T if turned else c)
         self.states = [s.copy() for s in states]
         self.spare = [np.empty_like(s) for s in [*states, logits[:1]]]
-        self.loop, self.numbers = loop, np.array(loop.numbers(dict.fromkeys(loop.steps, 0)), np.int64)
-        self.function = _load(module_source([loop], dtype))
-        if not self.function.signatures:
+        self.loop, self.integers = loop, np.array(loop.integers(dict.fromkeys(loop.steps, 0)), np.int64)
+        self.arrays["numbers"] = np.array(loop.all_numbers(recording.numbers), dtype)
+        self.function = _load(module_source([loop], dtype, mode()))
+        if mode() == "numba" and not self.function.signatures:
             with kernels.notice.compiling(name):
                 self.function.compile((*loop.signature(dtype), *_EXTRA_TYPES))
+        if referee.setting() != "0":
+            self._check(step, table)
+
+    def _check(self, step, table):
+        """The referee: three tokens by the loop and by the step itself."""
+        before = [s.copy() for s in self.states]
+        ids = np.arange(4) % len(table.data)
+        states = [Tensor(s) for s in before]
+        with no_grad(), np.errstate(all="ignore"):
+            for i in ids[:3]:
+                *states, logits = step(Tensor(table.data[[i]]), *states)
+            self(ids.copy(), 4, np.zeros(3))
+        names = [f"state {k}" for k in range(len(states))] + ["logits"]
+        found = [*self.states, self.spare[-1]]
+        referee.compare(
+            dict(zip(names, [*states, logits], strict=True)), dict(zip(names, map(Tensor, found), strict=True)), table.dtype
+        )
+        self.states = before
 
     def __call__(self, ids, known, u, *, banned=-1, temperature=1.0, top_k=None, top_p=None):
         """Read ``ids[t]`` and write ``ids[t + 1]`` for each t, the first ``known`` of which are given.
@@ -84,10 +122,11 @@ class TokenLoop:
             banned: an id that is never written.
         """
         n, arrays = len(u), dict(self.arrays)
-        arrays |= {f"G{k}": s for k, s in enumerate(self.states)} | {f"M{k}": s for k, s in enumerate(self.spare)}
+        arrays |= {f"state{k}": s for k, s in enumerate(self.states)}
+        arrays |= {f"state_next{k}": s for k, s in enumerate(self.spare)}
         flat = [arrays[a].reshape(-1) for a in self.loop.arguments()]
         how = float(temperature), int(top_k or 0), float(1 if top_p is None else top_p)
-        self.function(n, 1, 0, 1, False, self.numbers, *flat, ids, u, known, banned, *how)
+        self.function(n, 1, 0, 1, False, self.integers, *flat, ids, u, known, banned, *how)
         if n % 2:  # what was written last is read next
             K = len(self.states)
             self.states, self.spare[:K] = self.spare[:K], self.states
@@ -104,5 +143,5 @@ def token_loop(step, table, states, name):
         return None
     try:
         return TokenLoop(step, table, [s.data if isinstance(s, Tensor) else s for s in states], name)
-    except TraceError:
+    except (TraceError, CompilerFault):
         return None

@@ -17,10 +17,12 @@ from ..autograd.tape import TABLE
 from ..errors import TraceError
 from ..kernels import noalias
 from ..kernels.pointwise import NUMPY_PRELUDE, typed
+from .ir import ROW_REDUCTIONS, CompilerFault, Kind, order
 from .plan import is_cheap
-from .program import order
 
-BARRIERS = ("rowsum", "rowmax", "rowmin", "concat")
+BARRIERS = ROW_REDUCTIONS | {Kind.CONCAT}
+_ALIKE = frozenset({Kind.SLICE, Kind.COPY})  # read where what they are made of is
+_NAMED = frozenset({Kind.NUMBER, Kind.INPUT})
 UNIT = 4  # rows of the batch that stay on one thread, and whose sums are added up in one place, whatever the number of threads
 
 
@@ -50,20 +52,30 @@ _OFFSETS = {
     "rows": "(b - b0) * {w}",
     "unit": f"(b // {UNIT}) * {{w}}",
     "one": "0",
+    "number": "0",
 }
 
 
-def module_source(loops, dtype) -> str:
-    """The module that holds ``loops``. Sizes are no part of it: cells of all hidden sizes share one compilation."""
+def module_source(loops, dtype, mode="numba") -> str:
+    """The module that holds ``loops``. Sizes are no part of it: cells of all hidden sizes share one compilation.
+
+    ``mode`` "python": for the interpreter, to be read and stepped through.
+    """
     scopes = max(len(loop.arrays) for loop in loops)
     if scopes > noalias.SCOPES:
         raise TraceError(f"the step needs {scopes} arrays, more than the {noalias.SCOPES} that a loop can have")
-    lines = [NUMPY_PRELUDE.format(dtype=np.dtype(dtype).name)]
-    lines.append("from tinyrnn.kernels.gemm import multiply_packed as multiply")
-    lines.append("from tinyrnn.kernels.noalias import access")
-    lines.append("from tinyrnn.kernels.sampling import choose")
+    lines = [PRELUDES[mode].format(dtype=np.dtype(dtype).name)]
     lines += [f"load{k}, store{k} = access({k})" for k in range(scopes)]
     return "\n".join([*lines, "", "", *[f"@jit\n{loop.source()}\n\n" for loop in loops]])
+
+
+PRELUDES = {
+    "numba": NUMPY_PRELUDE
+    + "from tinyrnn.kernels.gemm import multiply_packed as multiply\n"
+    + "from tinyrnn.kernels.noalias import access\n"
+    + "from tinyrnn.kernels.sampling import choose\n",
+    "python": "import numpy as np\nfrom tinyrnn.kernels.plain import *\n\nF = np.{dtype}\n",
+}
 
 
 class Loop:
@@ -86,6 +98,7 @@ class Loop:
         for value, place in sinks:
             self.sinks.setdefault(value, []).append(place)
         self.arrays, self.sizes, self.steps, self.ids, self.scratch, self.packed = {}, {}, {}, {}, {}, {}
+        self.numbers, self.constants = {}, {}  # of the step, and of the program: their names
         self.values = order([v for v, _ in sinks], self.leaves.__contains__)
         self._schedule()
         self.lines = []
@@ -98,42 +111,42 @@ class Loop:
 
     def _source(self, v):
         """What a slice or copy reads."""
-        while v not in self.leaves and v not in self.copies and v.op in ("slice", "copy"):
+        while v not in self.leaves and v not in self.copies and v.kind in _ALIKE:
             v = v.inputs[0]
         return v
 
     def _passes(self, v):
         """True for slices and copies: they are read where their source is."""
-        return v.op in ("slice", "copy") and v not in self.copies
+        return v.kind in _ALIKE and v not in self.copies
 
     def _schedule(self):
         """Give each value its position (stage, turn), and find what has to be stored."""
         self.position, self.users = {}, {}
         # A product reads its operand from memory, so a column that it needs at full width is written out.
-        operands = [v.inputs[0] for v in self.values if v.op == "matmul" and v not in self.leaves]
-        self.copies = {x for x in operands if x.op == "copy" and x not in self.leaves}
+        operands = [v.inputs[0] for v in self.values if v.kind is Kind.MATMUL and v not in self.leaves]
+        self.copies = {x for x in operands if x.kind is Kind.COPY and x not in self.leaves}
         for v in self.values:
             for x in () if v in self.leaves else v.inputs:
                 self.users.setdefault(self._source(x), []).append(v)
             self.position[v] = self._earliest(v)
         for v in reversed(self.values):  # later, if all users are later and the inputs can still be read there
             users = [u for u in self.users.get(v, ()) if not self._passes(u)]
-            if self._movable(v) and users and v not in self.sinks and not any(u.op == "matmul" for u in users):
+            if self._movable(v) and users and v not in self.sinks and not any(u.kind is Kind.MATMUL for u in users):
                 latest = min(self.position[u] for u in users)
                 if latest > self.position[v] and all(self._anywhere(x) for x in v.inputs):
                     self.position[v] = latest
         acting = [(v, p[0]) for v, p in self.position.items() if self._acts(v)]
-        self.stages = 1 + max(stage + (v.op == "matmul" and v in self.sinks) for v, stage in acting)
+        self.stages = 1 + max(stage + (v.kind is Kind.MATMUL and v in self.sinks) for v, stage in acting)
         self.inline = {v for v in self.values if self._cheap(v, 4)}
         self.stored = {}
         for v in self.values:
-            if v in self.leaves or v.op in ("number", "input") or self._passes(v):
+            if v in self.leaves or v.kind in _NAMED or self._passes(v):
                 continue
-            if v.op in ("matmul", "concat") or self._is_read_elsewhere(v):
+            if v.kind in (Kind.MATMUL, Kind.CONCAT) or self._is_read_elsewhere(v):
                 self.stored[v] = self._storage(v)
 
     def _earliest(self, v):
-        if v in self.leaves or v.op in ("number", "input"):
+        if v in self.leaves or v.kind in _NAMED:
             return 0, 0
         at = (0, 0)
         for x in v.inputs:
@@ -141,39 +154,39 @@ class Loop:
             stage, turn = self.position[source]
             if source in self.leaves:
                 continue
-            if source.op == "matmul":
+            if source.kind is Kind.MATMUL:
                 stage, turn = stage + 1, 0
-            elif source.op in BARRIERS and (not self._passes(v) or v in self.sinks):
+            elif source.kind in BARRIERS and (not self._passes(v) or v in self.sinks):
                 turn += 1
             at = max(at, (stage, turn))
         return at
 
     def _acts(self, v):
         """True for what needs a pass of its own: a store, a product, a reduction."""
-        return v in self.sinks or v.op in BARRIERS or v.op == "matmul"
+        return v in self.sinks or v.kind in BARRIERS or v.kind is Kind.MATMUL
 
     def _movable(self, v):
-        return v not in self.leaves and v.op in TABLE and TABLE[v.op].rule is not None
+        return v not in self.leaves and v.kind is Kind.POINTWISE
 
     def _anywhere(self, x):
         """True for what can be read in any later turn, stored for that as one number a row at most."""
         source = self._source(x)
-        return source in self.leaves or source.op in ("number", "matmul") or not source.rows or source.width == 1
+        return source in self.leaves or source.kind in (Kind.NUMBER, Kind.MATMUL) or not source.rows or source.width == 1
 
     def _cheap(self, v, size):
         """True where computing ``v`` again costs no more than reading it."""
-        if v in self.leaves or v.op == "number":
+        if v in self.leaves or v.kind is Kind.NUMBER:
             return True
-        if v.op in ("slice", "copy"):
-            return self._cheap(v.inputs[0], size) or self._source(v).op == "matmul"
+        if v.kind in _ALIKE:
+            return self._cheap(v.inputs[0], size) or self._source(v).kind is Kind.MATMUL
         if not v.rows and self._movable(v):
             return True
         return self._movable(v) and is_cheap(v) and size > 0 and all(
-            self._anywhere(x) and (self._source(x).op == "matmul" or self._cheap(x, size - 1)) for x in v.inputs
+            self._anywhere(x) and (self._source(x).kind is Kind.MATMUL or self._cheap(x, size - 1)) for x in v.inputs
         )  # fmt: skip
 
     def _is_read_elsewhere(self, v):
-        if any(u.op == "matmul" and self._source(u.inputs[0]) is v for u in self.users.get(v, ())):
+        if any(u.kind is Kind.MATMUL and self._source(u.inputs[0]) is v for u in self.users.get(v, ())):
             return True  # a product reads its operand from memory
         if v in self.inline or not v.rows:
             return False
@@ -201,11 +214,11 @@ class Loop:
     def _storage(self, v):
         """A place for ``v``: where it is to be stored anyhow, or scratch for the rows of a thread, or for one row."""
         for place in self.sinks.get(v, ()):
-            if not place.add and (v.op != "matmul" or place.kind == "batch"):
+            if not place.add and (v.kind is not Kind.MATMUL or place.kind == "batch"):
                 return place
         stages = {self.position[u][0] for u in self._readers(v)} | {self.position[v][0]}
-        across = v.op == "matmul" or len(stages) > 1 or any(u.op == "matmul" for u in self._readers(v))
-        name = f"{'Y' if across else 'R'}{len(self.scratch)}"
+        across = v.kind is Kind.MATMUL or len(stages) > 1 or any(u.kind is Kind.MATMUL for u in self._readers(v))
+        name = f"{'rows' if across else 'row'}{len(self.scratch)}"
         self.scratch[name] = (v.width, across)
         return Place(name, "rows" if across else "one", v.width)
 
@@ -258,13 +271,13 @@ class Loop:
         self.offsets, self.head = set(), []
         self.row, self.row_names = [], {}
         turns = {p[1] for v, p in self.position.items() if p[0] == stage and (self._acts(v) or v in self.stored)}
-        turns |= {0 for v, p in self.position.items() if v.op == "matmul" and v in self.sinks and p[0] + 1 == stage}
+        turns |= {0 for v, p in self.position.items() if v.kind is Kind.MATMUL and v in self.sinks and p[0] + 1 == stage}
         for turn in sorted(turns):
             self._turn(stage, turn)
         if self.row:
             self.lines += ["for b in range(b0, b1):", *[f" {x}" for x in [*self.head, *self.row]]]
         for v in self.values:
-            if v.op == "matmul" and v not in self.leaves and self.position[v][0] == stage:
+            if v.kind is Kind.MATMUL and v not in self.leaves and self.position[v][0] == stage:
                 self._product(v)
 
     def _product(self, v):
@@ -272,10 +285,10 @@ class Loop:
         source = self._source(operand)
         place = self.leaves.get(source) or self.stored.get(source)
         if place is None:
-            raise TraceError(f"a product of {operand!r} has no compiled form")
-        first = place.first + (operand.attr[0] if operand.op == "slice" else 0)
+            raise CompilerFault(f"a product reads {operand!r}, which is not in memory")
+        first = place.first + (operand.attr[0] if operand.kind is Kind.SLICE else 0)
         out = self.stored[v]
-        packed = self.packed.setdefault((matrix, v.attr), f"W{len(self.packed)}")
+        packed = self.packed.setdefault((matrix, v.attr), f"packed{len(self.packed)}")
         self.scope(packed)
 
         def corner(p):
@@ -295,21 +308,21 @@ class Loop:
         here = [v for v in self.values if self.position[v] == (stage, turn)]
         effects = {}  # width -> list of (kind, value, extra)
         for v in here:
-            if v in self.leaves or v.op in ("number", "input") or self._passes(v):
+            if v in self.leaves or v.kind in _NAMED or self._passes(v):
                 if v in self.sinks:
                     effects.setdefault(v.width, []).append(("store", v, self.sinks[v]))
                 continue
-            if v.op in ("rowsum", "rowmax", "rowmin"):
+            if v.kind in ROW_REDUCTIONS:
                 effects.setdefault(v.inputs[0].width, []).append(("reduce", v, None))
-            elif v.op == "concat":
+            elif v.kind is Kind.CONCAT:
                 at = 0
                 for part in v.inputs:
                     effects.setdefault(part.width, []).append(("part", part, (self._places(v), at)))
                     at += part.width
-            elif v.op != "matmul" and self._places(v):
+            elif v.kind is not Kind.MATMUL and self._places(v):
                 effects.setdefault(v.width, []).append(("store", v, self._places(v)))
         for v in self.values:  # a product that is wanted elsewhere too is copied in the next stage
-            if v.op == "matmul" and v in self.sinks and turn == 0 and self.position[v][0] + 1 == stage:
+            if v.kind is Kind.MATMUL and v in self.sinks and turn == 0 and self.position[v][0] + 1 == stage:
                 rest = [p for p in self.sinks[v] if p != self.stored[v]]
                 if rest:
                     effects.setdefault(v.width, []).append(("store", v, rest))
@@ -325,10 +338,14 @@ class Loop:
         for kind, v, extra in effects:
             if kind == "reduce":
                 name = f"a{next(self.count)}"
-                F = {"rowsum": "F(0)", "rowmax": "F(-np.inf)", "rowmin": "F(np.inf)"}[v.op]
+                start = {Kind.ROWSUM: "F(0)", Kind.ROWMAX: "F(-np.inf)", Kind.ROWMIN: "F(np.inf)"}[v.kind]
                 e = self.expression(v.inputs[0])
-                self.row.append(f"{name} = {F}")
-                step = {"rowsum": f"{name} + {e}", "rowmax": f"maximum({name}, {e})", "rowmin": f"minimum({name}, {e})"}[v.op]
+                self.row.append(f"{name} = {start}")
+                step = {
+                    Kind.ROWSUM: f"{name} + {e}",
+                    Kind.ROWMAX: f"maximum({name}, {e})",
+                    Kind.ROWMIN: f"minimum({name}, {e})",
+                }[v.kind]
                 self.body.append(f"{name} = {step}")
                 after.append((v, name))
             else:
@@ -345,40 +362,60 @@ class Loop:
 
     def expression(self, v):
         """A name or literal for ``v``; the lines that compute it are emitted where it is needed first."""
-        if v.op == "number":
-            return f"F({v.attr!r})" if np.isfinite(v.attr) else f"F(np.{v.attr!r})".replace("np.-", "-np.")
+        if v.kind is Kind.NUMBER:
+            return self.literal(v.attr)
         scalar = v.width == 1
         names, lines, column = (self.row_names, self.row, "") if scalar else (self.names, self.body, "j")
         if v in names:
             return names[v]
         place = self.leaves.get(v)
-        if place is None and v in self.stored and (self.now != self.position[v] or v.op in ("matmul", "concat")):
-            place = self.stored[v]
+        if place is not None and place.kind == "number":
+            return self.numbers.setdefault(place.first, f"number{place.first}")
+        if place is None and v in self.stored and (self.now != self.position[v] or v.kind in (Kind.MATMUL, Kind.CONCAT)):
+            place = self._readable(v)
         if place is not None:
             text = self.load(place, column)
-        elif v.op == "slice":
+        elif v.kind is Kind.SLICE:
             source = v.inputs[0]
-            text = self.load(self.leaves.get(source) or self.stored[source], column, v.attr[0])
-        elif v.op == "copy":
+            text = self.load(self.leaves.get(source) or self._readable(source), column, v.attr[0])
+        elif v.kind is Kind.COPY:
             return self.expression(v.inputs[0])
-        elif v.op in TABLE and TABLE[v.op].rule:
-            inputs = {a: self.expression(x) for a, x in zip(TABLE[v.op].inputs, v.inputs, strict=True)}
-            rule = typed(TABLE[v.op].rule, "F({})".format)
+        elif v.kind is Kind.POINTWISE:
+            op = TABLE[v.attr]
+            inputs = {a: self.expression(x) for a, x in zip(op.inputs, v.inputs, strict=True)}
+            rule = typed(op.rule, "F({})".format)
             text = re.sub(r"\b(" + "|".join(inputs) + r")\b", lambda m: inputs[m[1]], rule)
         else:
-            raise TraceError(f"{v.op} cannot be read where it is needed")
-        name = f"{'x' if scalar else 'v'}{next(self.count)}"
+            raise CompilerFault(f"{v!r} cannot be read where it is needed")
+        name = f"{'u' if scalar else 'v'}{next(self.count)}"
         lines.append(f"{name} = {text}")
         names[v] = name
         return name
 
+    def literal(self, x):
+        """A number of the program: small ones stand in the source, others, as 1 / width, are arguments like sizes."""
+        if not np.isfinite(x):
+            return f"F(np.{x!r})".replace("np.-", "-np.")
+        if x == round(x) and abs(x) <= 8:
+            return f"F({x!r})"
+        return self.constants.setdefault(x, f"constant{len(self.constants)}")
+
+    def _readable(self, v):
+        """Where ``v`` is stored, if it was written before what is being emitted now."""
+        written = self.position[v][0] < self.now[0] if v.kind is Kind.MATMUL else self.position[v] < self.now
+        if v not in self.stored or not written:
+            raise CompilerFault(f"{v!r} is read before it is written")
+        return self.stored[v]
+
     # ------------------------------------------------------------------ the whole function
 
     def source(self) -> str:
-        """A function of (T, B, b0, b1, back, n, arrays...): sizes and time steps come in ``n``, as `numbers` lists them."""
+        """A function of (T, B, b0, b1, back, n, arrays...): sizes and time steps come in ``n``, as `integers` lists them."""
         lines = [f"def {self.name}(T, B, b0, b1, back, n, {', '.join([*self.arguments(), *self.extra])}):"]
         names = [*self.sizes.values(), *self.steps.values()]
         lines += [f" {name} = n[{k}]" for k, name in enumerate(names)]
+        lines += [f" {name} = numbers[{k}]" for k, name in sorted(self.numbers.items())]
+        lines += [f" {name} = numbers[numbers.size - {k + 1}]" for k, name in enumerate(self.constants.values())]
         for name, (width, across) in self.scratch.items():
             lines.append(f" {name} = np.empty({'(b1 - b0) * ' if across else ''}{self.size(width)}, F)")
         lines += [
@@ -394,6 +431,7 @@ class Loop:
         return [
             *[a for a in self.arrays if a not in self.scratch],
             *[i for i in dict.fromkeys(self.ids.values()) if i not in self.extra],
+            "numbers",
         ]
 
     def signature(self, dtype) -> tuple:
@@ -401,6 +439,10 @@ class Loop:
         flat = [numba.from_dtype(np.dtype(np.int64 if a in self.ids.values() else dtype))[::1] for a in self.arguments()]
         return (*[numba.int64] * 4, numba.boolean, numba.int64[::1], *flat)
 
-    def numbers(self, time_steps) -> list:
+    def all_numbers(self, given) -> list:
+        """What ``numbers`` holds: those that the step has at this call, and after them those of the program."""
+        return [*given, *reversed(self.constants)]
+
+    def integers(self, time_steps) -> list:
         """What ``n`` holds: every size, and the step in time of every array (``time_steps``: by array)."""
         return [*self.sizes, *[time_steps[a] for a in self.steps]]

@@ -1,7 +1,28 @@
 """What a step's recurrent products multiply, so that it can be dropped: of any step, read from its tape."""
 
-from . import compiled, plan
-from .program import Value, order, pointwise
+from ..errors import TraceError
+from .evaluate import rows_of
+from .ir import CompilerFault, Input, Kind, Source, Value, order, pointwise, rebuilt
+from .plan import depending_on_states
+from .record import next_states, recorded
+
+
+def recorded_step(step, x, states):
+    """The `Recording` of ``step(x, *states)`` on arrays ``[B, F]`` and ``[B, H]``.
+
+    Raises:
+        TraceError: it has no compiled form.
+    """
+
+    def inner(xs, states, held):
+        return next_states(step, xs[0], states)
+
+    try:
+        recording = recorded(inner, (x,), tuple(states))
+        recording.program  # noqa: B018  raises where it has none
+    except CompilerFault as fault:
+        raise TraceError(f"a fault of tinyrnn's compiler, not of the step: {fault}") from fault
+    return recording
 
 
 class RecurrentProducts:
@@ -20,31 +41,41 @@ class RecurrentProducts:
     """
 
     def __init__(self, step, x, states):
-        trace = plan.trace(lambda xs, *states: step(xs[0], *states), [x.data], [s.data for s in states], hoist=False)
-        by_state = plan.depending_on_states(trace)
-        products = [v for v in order(trace.news) if v.op == "matmul" and v.inputs[0] in by_state]
-        closure = {v: t for t, v in trace.closure}
-        factors = {v.inputs[0]: None for v in products}
-        self._masks = [Value("input", (), s.width, True, ("m", k)) for k, s in enumerate(factors)]
+        recording = recorded_step(step, x.data, [s.data for s in states])
+        program, self._numbers, self._dtype = recording.program, recording.numbers, recording.dtype
+        values, by_state = order(program.news), depending_on_states(program)
+        products = [v for v in values if v.kind is Kind.MATMUL and v.inputs[0] in by_state]
+        factors = list(dict.fromkeys(v.inputs[0] for v in products))
+        masks = {s: Value(Kind.INPUT, (), s.width, True, Input(Source.HELD, k)) for k, s in enumerate(factors)}
+        self._inputs = [v for v in values if v.kind is Kind.INPUT]
+        self._tensors = {c.slot: recording.closures[c.slot] for c in program.closures}
         self._matrices = list({v.inputs[1]: None for v in products})
-        self._closure, self._inputs = closure, [trace.reader.values[n] for n in (*trace.xs, *trace.states)]
-        self._plain, self._masked = trace.news, _masked(trace.news, products, dict(zip(factors, self._masks, strict=True)))
-        self.widths, self.matrices = [s.width for s in factors], [closure[m] for m in self._matrices]
+        self._plain, self._masked = program.news, _masked(program.news, products, masks)
+        self._masks = list(masks.values())
+        self.widths = [s.width for s in factors]
+        self.matrices = [self._tensors[m.attr.index] for m in self._matrices]
 
     def step(self, x, states, masks, matrices):
         """Next states, with ``matrices`` for ``U``, and each ``s`` multiplied by one of ``masks`` ``[B, width]``, if any."""
-        env = self._closure | dict(zip(self._inputs, (x, *states), strict=True))
+        env = {}
+        for v in self._inputs:
+            source, i = v.attr
+            given = {Source.X: (x,), Source.STATE: states, Source.ARGUMENT: self._numbers, Source.CLOSURE: self._tensors}
+            env[v] = given[source][i]
+            if source is Source.CLOSURE and v.rows and env[v].ndim == 1:
+                env[v] = env[v].reshape(-1, 1)
         env |= dict(zip(self._matrices, matrices, strict=True)) | dict(zip(self._masks if masks else (), masks, strict=True))
         news = self._masked if masks else self._plain
-        return tuple(compiled.rows_of(v, env, s) for v, s in zip(news, states, strict=True))
+        return tuple([rows_of(v, env, s.shape, self._dtype) for v, s in zip(news, states, strict=True)])
 
 
 def _masked(roots, products, masks):
     """``roots`` with the left side of each of ``products`` multiplied by its mask."""
     done = {}
     for v in order(roots):
-        inputs = tuple(done[x] for x in v.inputs)
-        if v in products:
-            inputs = pointwise("multiply", inputs[0], masks[v.inputs[0]]), inputs[1]
-        done[v] = v if inputs == v.inputs else Value(v.op, inputs, v.width, v.rows, v.attr)
+        if v not in products:
+            done |= rebuilt([v], {x: done[x] for x in v.inputs})
+            continue
+        left = pointwise("multiply", done[v.inputs[0]], masks[v.inputs[0]])
+        done[v] = Value(v.kind, (left, v.inputs[1]), v.width, v.rows, v.attr)
     return [done[r] for r in roots]

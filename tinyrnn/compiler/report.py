@@ -3,9 +3,12 @@
 from dataclasses import dataclass
 
 from ..errors import TraceError
-from . import plan
-from .program import order
-from .scan import compiled_plan
+from .ir import CompilerFault, Kind, order
+from .plan import depending_on_states
+from .products import recorded_step
+from .scan import plan_of
+
+_FREE = frozenset({Kind.INPUT, Kind.NUMBER, Kind.SLICE, Kind.COPY, Kind.CONCAT, Kind.DETACH, Kind.CAST})
 
 
 @dataclass
@@ -17,11 +20,13 @@ class Report:
         flops: operations of one step of one sequence: two for each multiplication of a matrix product, one for each element
             that any other op makes; None where the step cannot be read.
         products: those of matrix products that depend on the states, and those of the others.
+        fault: the reason is a fault of the compiler, not of the step.
     """
 
     reason: str | None
     flops: int | None = None
     products: tuple[int, int] | None = None
+    fault: bool = False
 
     def __str__(self):
         return "compiled" if self.reason is None else f"eager: {self.reason}"
@@ -31,16 +36,19 @@ def report(step, x, states) -> Report:
     """The report on ``step(x, *states)``, for tensors ``x [B, F]`` and ``states [B, H]``. Nothing is compiled yet."""
     found = ()
     try:
-        trace = plan.trace(lambda xs, *states: step(xs[0], *states), [x.data], [s.data for s in states], hoist=False)
-        made = [v for v in order(trace.news) if v.op not in ("input", "number", "slice", "copy", "concat")]
-        by_state, products = plan.depending_on_states(trace), [0, 0]
+        recording = recorded_step(step, x.data, [s.data for s in states])
+        program = recording.program
+        made = [v for v in order(program.news) if v.kind not in _FREE]
+        by_state, products = depending_on_states(program), [0, 0]
         for v in made:
-            if v.op == "matmul":
+            if v.kind is Kind.MATMUL:
                 products[v not in by_state] += 2 * v.inputs[0].width * v.width
-        found = sum(v.width for v in made if v.op != "matmul") + sum(products), tuple(products)
-        compiled_plan(lambda xs, *states: step(xs[0], *states), [x[None]], tuple(states), (0,))
+        found = sum(v.width for v in made if v.kind is not Kind.MATMUL) + sum(products), tuple(products)
+        plan_of(recording, (0,), frozenset())
     except TraceError as error:
-        return Report(str(error), *found)
+        return Report(str(error), *found, fault=isinstance(error.__cause__, CompilerFault))
+    except CompilerFault as error:
+        return Report(f"a fault of tinyrnn's compiler, not of the step: {error}", *(found or (None, None)), fault=True)
     return Report(None, *found)
 
 

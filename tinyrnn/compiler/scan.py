@@ -5,27 +5,29 @@ import warnings
 
 import numpy as np
 
-from ..autograd import Tensor, stack, unstack, where
+from ..autograd import Tensor, reshape, stack, unstack, where
 from ..autograd.pointwise import as_tensor
-from ..errors import ShapeError, TraceError
+from ..errors import ShapeError, TinyrnnError, TraceError
+from ..functional.layers import source_of
 from ..kernels.arrays import to_device
-from . import plan
+from .ir import CompilerFault
+from .record import Kept, code_of, next_states, origin, recorded, traits
 
 
 class CompileWarning(UserWarning):
-    """A step runs eagerly although it was to be compiled; the message says why."""
+    """A step runs eagerly although it was to be compiled, or is compiled again and again; the message says why."""
 
 
 def scan(step, xs, init, *, mask=None, resets=None, reverse=False, return_states=False, compile=None):
     """Run ``step(x_t, *states)`` over the first axis of ``xs``.
 
-    The step is recorded once, and its tape compiled into one loop, forward and backward. A step that cannot be compiled runs
+    The step is recorded, and its tape compiled into one loop, forward and backward. A step that cannot be compiled runs
     eagerly, with a `CompileWarning` that says why. Compiled programs are kept: a step of the same form costs its recording.
 
     Args:
         step: returns the next states (a Tensor, or a tuple in the order of ``init``); the first is the output. It may close
-            over tensors, which may require gradients; Python numbers in it are part of the program.
-        xs: ``[T, B, F]``, time first.
+            over tensors, which may require gradients; Python numbers in it may be others at every call.
+        xs: ``[T, B, F]``, time first; or a tuple of such: then ``step`` is given a tuple.
         init: the first states, a Tensor ``[B, H]`` or a tuple of them.
         mask: ``[T, B]``; where it is 0 the states are carried on unchanged.
         resets: ``[T, B]``; where it is 1 the states return to ``init`` before the step.
@@ -43,7 +45,7 @@ def scan(step, xs, init, *, mask=None, resets=None, reverse=False, return_states
     """
     several, single = isinstance(xs, tuple), isinstance(init, Tensor)
     given = [as_tensor(x) for x in xs] if several else [as_tensor(xs)]
-    init = (init,) if single else tuple(as_tensor(s) for s in init)
+    init = (init,) if single else tuple([as_tensor(s) for s in init])
     shape = given[0].shape
     if len(shape) < 2 or not shape[0]:
         raise ShapeError(f"scan: xs {list(shape)} has no time steps: it must be [T, B, ...] with T of at least 1")
@@ -51,18 +53,15 @@ def scan(step, xs, init, *, mask=None, resets=None, reverse=False, return_states
         raise ShapeError(f"scan: xs {', '.join(str(list(x.shape)) for x in given)} differ in time or batch, the first two axes")
     flags = [_flags(name, values, given[0]) for name, values in (("mask", mask), ("resets", resets))]
     streams = [*given, *[f for f in flags if f is not None]]
-    inner = _inner(step, init, len(given) if several else 0, flags[0] is not None, flags[1] is not None)
+    inner = _inner(step, len(given) if several else 0, flags[0] is not None, flags[1] is not None)
+    held = () if flags[1] is None else init
     outputs = tuple(range(len(init))) if return_states else (0,)
     found = None
     if compile is None:  # a single step, as in generation, costs less than its recording
         compile = shape[0] > 1 and is_on()
     if compile:
-        try:
-            name = _name(step).removesuffix(".step").rpartition(".")[2].lower()
-            found = _compiled(inner, streams, init, reverse, outputs, name)
-        except TraceError as error:
-            _warn_once(step, error)
-    columns, final = found or _eager(inner, streams, init, reverse, outputs)
+        found = _compiled(step, inner, streams, len(streams) - len(given), init, held, bool(reverse), outputs)
+    columns, final = found or _eager(inner, streams, init, held, reverse, outputs)
     return tuple(columns) if return_states else columns[0], final[0] if single else tuple(final)
 
 
@@ -82,90 +81,192 @@ def _flags(name, values, xs):
     return Tensor(to_device((data != 0).astype(dtype)[:, :, None], xs.device))
 
 
-def _inner(step, init, several, masked, reset):
-    """``step`` as a function of one tuple ``(x..., [live], [fresh])``, of which the first ``several`` are a tuple for ``step``.
+def _inner(step, several, masked, reset):
+    """``step`` as a function of ``(xs, states, held)``; the first ``several`` of xs are a tuple for ``step``, flags come last.
 
-    States return to ``init`` where fresh, and are carried on where not live.
+    States return to ``held`` where fresh, and are carried on where not live.
     """
 
-    def inner(xs, *states):
+    def inner(xs, states, held):
         if reset:
-            states = tuple(where(xs[-1], s0, s) for s0, s in zip(init, states, strict=True))
-        new = plan.next_states(step, xs[:several] if several else xs[0], states)
-        live = xs[several or 1] if masked else None
-        return tuple(where(live, n, s) for n, s in zip(new, states, strict=True)) if masked else new
+            states = tuple([where(_flag(xs[-1], s), s0, s) for s0, s in zip(held, states, strict=True)])
+        new = next_states(step, xs[:several] if several else xs[0], states)
+        if not masked:
+            return new
+        live = xs[several or 1]
+        return tuple([where(_flag(live, s), n, s) for n, s in zip(new, states, strict=True)])
 
     return inner
 
 
-def _eager(step, streams, init, reverse, outputs):
+def _flag(flag, state):
+    """A flag ``[B, 1]`` with as many axes as a state."""
+    return flag if state.ndim == 2 else reshape(flag, (-1, *[1] * (state.ndim - 1)))
+
+
+def _eager(inner, streams, init, held, reverse, outputs):
     """The plain loop: the reference of the compiled one."""
     steps, states = list(zip(*map(unstack, streams), strict=True)), init
     over_time = [None] * len(steps)
     for t in reversed(range(len(steps))) if reverse else range(len(steps)):
-        states = over_time[t] = step(steps[t], *states)
+        states = over_time[t] = inner(steps[t], states, held)
     return [stack([column[k] for column in over_time]) for k in outputs], states
 
 
-_plans = {}  # what makes two steps the same program: the program (None: a step that is another one on another batch)
-FEW = 3  # rows of the batch that a step is recorded on
-_warned = set()
+# ------------------------------------------------------------------ compiled
 
 
-def _name(step):
-    return getattr(step, "__qualname__", repr(step))
+_plans = Kept(128)  # what a recording says, and how it is called: its `Compiled`
+_programs = Kept(64)  # the same, for all sizes of the batch that come to one program
+_sources = Kept(256)  # of each step, the different loops that were compiled for it, and what was recorded
+_warned = Kept(1024)
 
 
-def _compiled(step, streams, init, reverse, outputs, name):
-    """The same by compiled loops; raises `TraceError` where that cannot be."""
-    from . import compiled  # and Numba with it
+def _compiled(step, inner, streams, flags, init, held, reverse, outputs):
+    """``(outputs, final states)`` by compiled loops, or None where the step is to run eagerly."""
+    plan = recording = None
+    try:
+        recording, plan, looked_up = compiled_plan(inner, streams, init, held, outputs)
+        _say_what_changes(step, recording, plan, (len(streams), outputs))
+        return _run(plan, recording, inner, streams, flags, init, held, reverse, looked_up, _short_name(step))
+    except TraceError as error:
+        _warn_once(step, f"{_name(step)} runs eagerly: {error}")
+    except CompilerFault as fault:
+        where = ""
+        if recording is not None:
+            from . import referee
 
-    found, trace, looked_up = compiled_plan(step, streams, init, outputs)
-    tensors = compiled.Runner(found, trace, streams, init, reverse, looked_up)(name)
-    return tensors[: len(outputs)], tensors[len(outputs) :]
+            where = f"; please report it with {referee.report(plan, recording, fault, reverse)}"
+        _warn_once(step, f"{_name(step)} runs eagerly because of a fault of tinyrnn's compiler, not of the step: {fault}{where}")
+    return None
 
 
-def compiled_plan(step, streams, init, outputs):
-    """The `Compiled` of a step of ``((x, ...), *states)``, its trace at this call, and the streams that are looked up.
+def _run(plan, recording, inner, streams, flags, init, held, reverse, looked_up, name):
+    """One call of a program; before its first use in this process, the referee's."""
+    from . import referee
+    from .run import Runner
+
+    try:
+        runner = Runner(plan, recording.closures, recording.numbers, streams, init, held, reverse, looked_up)
+        setting, gradients = referee.setting(), runner.keeps()
+
+        def eager(xs, init, held, reverse):
+            return _eager(inner, xs, init, held, reverse, plan.outputs)
+
+        if plan.fault is not None:
+            raise plan.fault
+        if setting == "first" and (reverse, gradients) not in plan.passed and (reverse, True) not in plan.passed:
+            problem = referee.small(recording, streams, flags, held, looked_up, reverse)
+            referee.check(plan, recording, eager, problem, gradients, name)
+            plan.passed.add((reverse, gradients))
+        elif setting == "always":
+            arrays = [[t.data for t in group] for group in (streams, init, held)]
+            tables = {i: (table.data, ids) for i, (table, ids) in looked_up.items()}
+            referee.check(plan, recording, eager, referee.Problem(*arrays, tables, reverse), gradients, name)
+        tensors = runner(name)
+    except TraceError:
+        raise
+    except CompilerFault as fault:
+        plan.fault = fault
+        raise
+    except (TinyrnnError, MemoryError):
+        raise
+    except Exception as error:  # whatever goes wrong in generated code is not the step's fault
+        plan.fault = CompilerFault(f"{type(error).__name__}: {error}")
+        raise plan.fault from error
+    return tensors[: len(plan.outputs)], tensors[len(plan.outputs) :]
+
+
+def compiled_plan(inner, streams, init, held, outputs):
+    """The recording of a step at this call, its `Compiled`, and table and ids of the streams that are looked up.
 
     Raises:
         TraceError: it cannot be compiled; the message says why.
     """
-    from . import compiled
-
     dtype, batch = streams[0].dtype, streams[0].shape[1]
     if dtype.char not in "fd" or any(t.dtype != dtype for t in (*streams, *init)):
         found = ", ".join(sorted({str(t.dtype) for t in (*streams, *init)}))
         raise TraceError(f"inputs and states are {found}: bring both to float32, or both to float64, with astype()")
-    if any(s.ndim != 2 or s.shape[0] != batch for s in init) or any(x.ndim != 3 or not x.size for x in streams):
+    if any(s.ndim != 2 or s.shape[0] != batch or not s.size for s in init) or any(x.ndim != 3 or not x.size for x in streams):
         raise TraceError("inputs are not [T, B, F] or states not [B, H]")
     if any(t.device != "cpu" for t in (*streams, *init)):
         raise TraceError("the arrays are on a GPU")
-    sources = compiled.sources(streams)
-
-    def traced(rows):
-        """The step recorded on so many rows of the batch, and what makes it a program."""
-        trace = plan.trace(step, [x.data[0, :rows] for x in streams], [s.data[:rows] for s in init], tabled=sources)
-        looked_up = {i: sources[x] for i, x in trace.tables.items()}
-        return trace, looked_up, (plan.signature(trace), outputs, dtype, frozenset(looked_up))
-
-    found = None
-    if batch > 2 * FEW:  # cheap, and as good, if the step neither knows nor closes over the size of the batch
-        try:
-            trace, looked_up, key = traced(FEW)
-        except (ShapeError, TraceError):
-            key = None
-        if key is not None and key not in _plans:
-            _plans[key] = compiled.Compiled(trace, outputs, frozenset(looked_up)) if traced(batch)[2] == key else None
-        found = _plans.get(key)
-    if found is None:
-        trace, looked_up, key = traced(batch)
-        found = _plans[key] = _plans.get(key) or compiled.Compiled(trace, outputs, frozenset(looked_up))
-    return found, trace, looked_up
+    looked_up = tables_of(streams)
+    first = [tuple([x.data[0] for x in streams]), *[tuple([s.data for s in group]) for group in (init, held)]]
+    recording = recorded(inner, *first)
+    return recording, plan_of(recording, outputs, frozenset(looked_up)), looked_up
 
 
-def _warn_once(step, error):
-    key = _name(step), str(error)
+def tables_of(xs) -> dict:
+    """Those of ``xs [T, B, F]`` that are rows of a smaller table: number -> (table, ids [T, B])."""
+    found = {i: source_of(x) for i, x in enumerate(xs)}
+    return {i: source for i, source in found.items() if source and len(source[0].data) < source[1].size}
+
+
+def plan_of(recording, outputs, tabled):
+    """The `Compiled` of a recording: one for all recordings of the same program."""
+    from .run import Compiled  # and Numba with it
+
+    key = recording.key, outputs, tabled
+    plan = _plans.get(key)
+    if plan is None:
+        program = recording.program.fingerprint(), recording.dtype, outputs, tabled
+        plan = _programs.get(program)
+        if plan is None:
+            try:
+                plan = _programs[program] = Compiled(recording, outputs, tabled)
+            except TinyrnnError:
+                raise
+            except Exception as error:  # whatever goes wrong in planning is not the step's fault
+                raise CompilerFault(f"planning the loops: {type(error).__name__}: {error}") from error
+        _plans[key] = plan
+    return plan
+
+
+# ------------------------------------------------------------------ what is said
+
+
+def _name(step) -> str:
+    """The name of a step for messages; of a lambda with where it stands."""
+    name, code = getattr(origin(step), "__qualname__", type(step).__qualname__), code_of(step)
+    if "<lambda>" in name and code is not None:
+        return f"<lambda> ({os.path.basename(code.co_filename)}, line {code.co_firstlineno})"
+    return name
+
+
+def _short_name(step) -> str:
+    return getattr(origin(step), "__qualname__", type(step).__qualname__).removesuffix(".step").rpartition(".")[2].lower()
+
+
+def _warn_once(step, message):
+    key = code_of(step) or _name(step), message
     if key not in _warned:
-        _warned.add(key)
-        warnings.warn(f"{key[0]} runs eagerly: {error}", CompileWarning, stacklevel=3)
+        _warned[key] = True
+        warnings.warn(message, CompileWarning, stacklevel=4)
+
+
+def _say_what_changes(step, recording, plan, form):
+    """Warn at the third compilation of one step: what is different from call to call."""
+    seen = _sources.get((traits(origin(step), numbers=False), str(recording.dtype), form), dict)
+    source = plan.source()
+    if source in seen or code_of(step) is None:
+        return
+    seen[source] = recording.key
+    if len(seen) == 3:
+        before, now = list(seen.values())[-2:]
+        _warn_once(step, f"{_name(step)} is compiled for the third time: what changed since the last is {_change(before, now)}")
+
+
+def _change(before, now) -> str:
+    for a, b in zip(before[0], now[0], strict=False):
+        if a == b:
+            continue
+        if a[0] != b[0]:
+            return f"an op, {a[0]} before, {b[0]} now"
+        numbers = [(x[2], y[2]) for x, y in zip(a[1], b[1], strict=False) if x != y and "number" in (x[0], y[0]) and len(x) == len(y) == 3]
+        if numbers:
+            return f"a number of {a[0]}, {numbers[0][0]} before, {numbers[0][1]} now: use a tensor, or a float"
+        if a[3] != b[3]:
+            return f"how {a[0]} is called, {dict(a[3])} before, {dict(b[3])} now"
+        return f"what {a[0]} is given"
+    return f"how many ops it has, {len(before[0])} before, {len(now[0])} now"

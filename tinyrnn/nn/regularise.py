@@ -51,7 +51,7 @@ class Regulariser(Module):
             new = dropped(x, masks[: len(drops)], states) if dropped else next_states(step, x, states)
             return zoned(masks[len(drops) :], new, states) if zoned else new
 
-        regularised.__qualname__ = step.__qualname__
+        regularised.__wrapped__ = step  # what messages are about
         return regularised, (xs, *drops, *zones)
 
     def _mask(self, shape, xs, p):

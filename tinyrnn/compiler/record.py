@@ -1,0 +1,471 @@
+"""The recording of a step: it is run on templates, and what leaves its tape is refused.
+
+What a step does outside of the tape (under ``no_grad``, through ``.data``, by drawing random numbers, with the size of the batch)
+would be frozen at the values of the recording. So a step is recorded twice before it is trusted, with other values of x and
+states and another size of the batch: whatever differs is not the program's. A step that is known costs one recording on a few
+rows of the batch.
+"""
+
+import functools
+import inspect
+import types
+from collections import OrderedDict
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..autograd.pointwise import as_tensor
+from ..autograd.tape import ITEM, Node, Tensor, leading_to, mark, tracing
+from ..errors import ShapeError, TinyrnnError, TraceError
+from ..kernels.generator import draws
+from .ir import CompilerFault, Input, Source
+
+SMALL = 1 << 16  # elements of a buffer that is put back if a recording changed it
+FEW, OTHER = 3, 4  # rows of the batch that a step is recorded on, and where FEW is the whole batch, the second time
+
+
+def next_states(step, x, old) -> tuple:
+    """``step(x, *old)`` as a tuple of as many states as ``old``, of their shapes.
+
+    Raises:
+        ShapeError: they are not.
+    """
+    new = step(x, *old)
+    new = (new,) if isinstance(new, Tensor) else tuple([as_tensor(n) for n in new])
+    if len(new) != len(old):
+        raise ShapeError(
+            f"step returned {len(new)} states, it was given {len(old)}: return one for each state, in their order"
+        )
+    for i, (n, o) in enumerate(zip(new, old, strict=True)):
+        if n.shape != o.shape:
+            raise ShapeError(f"step returned state {i} as {list(n.shape)}, it was given as {list(o.shape)}")
+    return new
+
+
+class Recording:
+    """One run of ``step(xs, states, held)``, and its tape.
+
+    Args:
+        xs, states, held: tuples of arrays ``[B, width]``.
+        varying: places of numbers that were seen to change from call to call.
+
+    Attributes:
+        news: tensors, the new states.
+        inputs: leaf node -> `Input`.
+        nodes: between the inputs and ``news``, in the order in which they were made.
+        closures: the tensors that the step closes over, or makes of such.
+        numbers: those that may differ from call to call; ``arguments``: their places, (node, operand).
+        literals: place -> number, of those that are part of the program.
+        key: what the step did, without the values of ``closures`` and ``numbers``.
+        end: a number between those of its nodes and those of later ones.
+    """
+
+    def __init__(self, step, xs, states, held, varying=frozenset()):
+        self.batch, self.dtype = len(states[0]), states[0].dtype
+        leaves, self.inputs = [], {}
+        for source, arrays in ((Source.X, xs), (Source.STATE, states), (Source.HELD, held)):
+            for i, a in enumerate(arrays):
+                leaves.append(Tensor(a, Node(None, (), None, a)))
+                self.inputs[leaves[-1].node] = Input(source, i)
+        self.start = mark()
+        cuts = len(xs), len(xs) + len(states)
+        with tracing():
+            self.news = step(tuple(leaves[: cuts[0]]), tuple(leaves[cuts[0] : cuts[1]]), tuple(leaves[cuts[1] :]))
+        self.end = mark()
+        self.widths = tuple([s.shape[1] for s in states])
+        live = leading_to(set(self.inputs), [t.node for t in self.news])
+        self.nodes = sorted([n for n in live if n not in self.inputs], key=lambda n: n.number)
+        self.closures, self.numbers, self._slots = [], [], {}
+        self.arguments, self.literals = set(), {}
+        self.key = self._described(varying)
+        self.ops = tuple([line[0] for line in self.key[0]])
+
+    def _described(self, varying):
+        """The tape as nested tuples; fills ``closures`` and ``numbers``."""
+        names = dict(self.inputs)
+        lines = []
+        for node in self.nodes:
+            name, saved = (node.op, ()) if node.op is ITEM else (node.op.name, node.saved)
+            operands = tuple([
+                self._operand(x, names) if isinstance(x, Tensor) else self._number(name, x, (len(lines), i), varying)
+                for i, x in enumerate(saved)
+            ])  # fmt: skip
+            parents = tuple([names.get(p) for p in node.parents]) if node.op is ITEM else ()
+            shape = tuple(node.shape)
+            lines.append((name, operands, parents, frozen(node.params), shape, str(node.dtype), bool(node.hooks)))
+            names[node] = len(lines) - 1
+        heads = tuple([names[t.node] if t.node in names else self._closed(t) for t in self.news])
+        shapes = tuple([(i, n.shape) for n, i in self.inputs.items()])
+        return tuple(lines), heads, shapes, str(self.dtype)
+
+    def _operand(self, x, names):
+        return names[x.node] if x.node in names else self._closed(x)
+
+    def _number(self, op, x, place, varying):
+        """Numbers are arguments, but small integers, and those that decide what a derivative looks like, are the program's.
+
+        Unless they were seen to change.
+        """
+        literal = op == "power" or (isinstance(x, int) and -2 <= x <= 2)
+        if not np.isfinite(x) or (literal and place not in varying):
+            self.literals[place] = float(x)
+            return "number", type(x).__name__, repr(float(x))
+        self.arguments.add(place)
+        self.numbers.append(float(x))
+        return "argument", len(self.numbers) - 1
+
+    def _closed(self, t):
+        slot = self._slots.setdefault(closure_key(t), len(self._slots))
+        if slot == len(self.closures):
+            self.closures.append(t)
+            if self.is_filled(t):
+                self.numbers.append(float(t.data.flat[0]))
+        shape = tuple([None if n == self.batch and i == 0 and self.is_filled(t) else n for i, n in enumerate(t.shape)])
+        return "closure", slot, shape, str(t.dtype), needs_grad(t), self.is_filled(t)
+
+    def is_filled(self, t) -> bool:
+        """True for rows of the batch that are all one number, as ``zeros_like(h)`` makes them: a number, not a closure."""
+        a = t.data
+        rows = t.node is None and a.ndim == 2 and len(a) == self.batch > 1 and a.dtype == self.dtype
+        return rows and bool((a == a.flat[0]).all())
+
+    def slot_of(self, t):
+        """The number among ``closures`` of an operand of its tape, None if it is none."""
+        return self._slots.get(closure_key(t))
+
+    def has_slot(self, node) -> bool:
+        return node in self._slots
+
+    @functools.cached_property
+    def program(self):
+        """The `Program` that the tape says.
+
+        Raises:
+            TraceError: it has no compiled form; the message says why.
+        """
+        try:
+            return self.reader.program()
+        except TinyrnnError:
+            raise
+        except Exception as error:  # whatever goes wrong in reading is not the step's fault
+            raise CompilerFault(f"reading the step: {type(error).__name__}: {error}") from error
+
+    @functools.cached_property
+    def reader(self):
+        from .read import Reader
+
+        return Reader(self)
+
+
+def closure_key(t):
+    return t.node if t.node is not None else id(t)
+
+
+def needs_grad(t) -> bool:
+    """True if a gradient flows to a tensor, not only a place on the tape."""
+    return t.node is not None and t.dtype.kind == "f" and (t.node.op is None or t.node.op is ITEM or bool(t.node.op.vjps))
+
+
+def frozen(x):
+    """``x``, parameters of an op, as something that can be compared and hashed."""
+    if isinstance(x, dict):
+        return tuple([(k, frozen(v)) for k, v in x.items()])
+    if isinstance(x, list | tuple):
+        return tuple([frozen(v) for v in x])
+    if isinstance(x, slice):
+        return "slice", x.start, x.stop, x.step
+    if isinstance(x, np.ndarray):
+        return "array", x.shape, str(x.dtype), x.tobytes()
+    try:
+        hash(x)
+    except TypeError:
+        return id(x)
+    return x
+
+
+# ------------------------------------------------------------------ what a step is trusted for
+
+class Kept(OrderedDict):
+    """A bounded dict that forgets what was not used for longest."""
+
+    def __init__(self, size):
+        super().__init__()
+        self.size = size
+
+    def get(self, key, make=lambda: None):
+        """The value of ``key``; where there is none, ``make()`` is stored, unless it is None, and returned."""
+        if key in self:
+            self.move_to_end(key)
+            return self[key]
+        value = make()
+        if value is not None:
+            self[key] = value
+        return value
+
+    def __setitem__(self, key, value):
+        super().__setitem__(key, value)
+        while len(self) > self.size:
+            self.popitem(last=False)
+
+
+_known = Kept(512)  # (traits, size of the batch) -> what is known of a step on a batch of that size
+_changing = Kept(512)  # traits -> which numbers of a step were seen to change
+
+
+@dataclass
+class _Keys:
+    free: set = field(default_factory=set)  # on FEW rows: the step does not know the size of its batch
+    tied: set = field(default_factory=set)  # on the whole batch
+    refused: dict = field(default_factory=dict)  # and why
+
+
+@dataclass
+class _Numbers:
+    literals: dict = field(default_factory=dict)  # ops -> (place -> number)
+    varying: frozenset = frozenset()
+
+    def changed(self, recording) -> bool:
+        """True if numbers are new in this recording that were other ones before: from now on they are arguments."""
+        before = self.literals.setdefault(recording.ops, recording.literals)
+        if len(self.literals) > 16:
+            self.literals.clear()
+        found = {place for place, x in recording.literals.items() if before.get(place, x) != x}
+        self.varying |= found
+        return bool(found)
+
+
+def recorded(step, xs, states, held=()) -> Recording:
+    """The recording of ``step(xs, states, held)`` at this call.
+
+    Args:
+        xs, states, held: tuples of arrays ``[B, width]``: the first step of this call.
+
+    Raises:
+        TraceError: something leaves the tape; the message names it and the mend.
+    """
+    size = len(states[0])
+    known = _known.get((traits(step), size), _Keys)
+    numbers = _changing.get(traits(step, numbers=False), _Numbers)
+
+    def run(rows, other=None):
+        arrays = [tuple([_template(a, rows, other) for a in group]) for group in (xs, states, held)]
+        if other is None:
+            return Recording(step, *arrays, numbers.varying)
+        with np.errstate(all="ignore"):  # these values are not the user's
+            return Recording(step, *arrays, numbers.varying)
+
+    if known.free and not known.tied:
+        with _unnoticed(step, buffers=False):
+            few = _attempt(lambda: run(FEW))
+        if few is not None and few.key in known.free:
+            return few
+    with _unnoticed(step, buffers=not known.tied):
+        whole = run(size)
+        if whole.key not in known.tied and numbers.changed(whole):
+            whole = run(size)
+        if whole.key in known.tied:
+            return whole
+        if whole.key in known.refused:
+            raise TraceError(known.refused[whole.key])
+        try:
+            return _examined(run, whole, known, size)
+        except TraceError as error:
+            known.refused[whole.key] = str(error)
+            raise
+
+
+def _attempt(record):
+    """What ``record`` returns, or None: a step may raise anything on a batch of another size than its own."""
+    try:
+        return record()
+    except Exception:
+        return None
+
+
+def _examined(run, whole, known, size):
+    """A recording of a step that is not known yet, once it is found out whether it knows the size of its batch."""
+    whole.program  # noqa: B018  raises where it has no compiled form
+    before = [t.data.copy() for t in whole.closures]
+    other = _attempt(lambda: run(FEW if size != FEW else OTHER, 1))
+    if other is not None and _agree(whole, other, before):
+        few = other if size != FEW else whole
+        known.free.add(few.key)
+        return few
+    again = _attempt(lambda: run(size, 1))
+    if again is None:
+        raise TraceError("it cannot be run twice: on other values of x and states it raises an error")
+    reason = _difference(whole, again, before)
+    if reason is not None:
+        raise TraceError(_blamed(reason, run, whole, size))
+    known.tied.add(whole.key)
+    return whole
+
+
+def _agree(whole, other, before):
+    """True where a recording on another number of rows says the same."""
+    try:
+        same = whole.program.fingerprint() == other.program.fingerprint()
+    except TraceError:
+        return False
+    return same and whole.numbers == other.numbers and _changed(whole, other, before) is None
+
+
+def _changed(whole, other, before):
+    """The first closed-over tensor of two recordings that is not the same in both, None if all are."""
+    for a, b, was in zip(whole.closures, other.closures, before, strict=True):
+        touched = a.version is not None and a.version[0] > whole.start
+        if touched or (not whole.is_filled(a) and not _equal(was, b.data)):
+            return a
+    return None
+
+
+def _equal(a, b):
+    return a.shape == b.shape and a.dtype == b.dtype and np.array_equal(a, b, equal_nan=a.dtype.kind == "f")
+
+
+def _difference(whole, again, before):
+    """What differs between two recordings on the same rows, in words; None if nothing does."""
+    if whole.key != again.key:
+        for line, other in zip(whole.key[0], again.key[0], strict=False):
+            if line != other:
+                return f"the op {line[0]}" if line[0] == other[0] else f"the op {line[0]}, then {other[0]}"
+        return "its list of ops"
+    if whole.numbers != again.numbers:
+        a, b = next((a, b) for a, b in zip(whole.numbers, again.numbers, strict=True) if a != b)
+        return f"the number {a:g}, then {b:g}"
+    changed = _changed(whole, again, before)
+    return None if changed is None else f"a tensor {list(changed.shape)} that is not on the tape"
+
+
+def _blamed(reason, run, whole, size):
+    """The sentence about ``reason``: whether it comes from the values, or from run to run."""
+    before = [t.data.copy() for t in whole.closures]
+    repeated = _attempt(lambda: run(size))
+    if repeated is None or _difference(whole, repeated, before) is not None:
+        return (
+            f"from one run to the next something changes that is not on the tape ({reason}): a random draw, a counter, or a "
+            "buffer changed in place; give it to the step as part of xs or as a state"
+        )
+    return (
+        f"something is made of x or a state outside of the tape ({reason}): under no_grad(), through .data or a buffer; use "
+        "tensor functions, and detach() where no gradient is to flow"
+    )
+
+
+def _template(a, rows, other):
+    """So many rows of ``a``; with ``other`` (a seed) near them, but not the same."""
+    a = a if rows == len(a) else np.resize(a, (rows, *a.shape[1:]))
+    if other is None:
+        return a
+    draw = np.random.default_rng(other).random
+    return (a * (0.5 + draw(a.shape)) + 0.1 * draw(a.shape)).astype(a.dtype)
+
+
+# ------------------------------------------------------------------ a step leaves no trace by being recorded
+
+
+@contextmanager
+def _unnoticed(step, buffers):
+    """In this block a step may assign attributes and what it closes over, and draw from generators: afterwards all is as before.
+
+    With ``buffers`` also small arrays that it changes in place.
+    """
+    owners, cells = _reached(step)
+    attributes = [(vars(o), dict(vars(o))) for o in owners]
+    contents = [(c, c.cell_contents) for c in cells]
+    copies = []
+    if buffers:
+        arrays = [v for _, before in attributes for v in before.values()] + [v for _, v in contents]
+        arrays = [v.data if isinstance(v, Tensor) else v for v in arrays]
+        copies = [(a, a.copy()) for a in arrays if isinstance(a, np.ndarray) and a.size <= SMALL and a.flags.writeable]
+    with draws() as drawn:
+        try:
+            yield
+        finally:
+            for now, before in attributes:
+                if len(now) != len(before) or any(now.get(k, now) is not v for k, v in before.items()):
+                    now.clear()
+                    now.update(before)
+            for cell, value in contents:
+                if _contents(cell) is not value:
+                    cell.cell_contents = value
+            for a, copy in copies:
+                if a.tobytes() != copy.tobytes():
+                    a[...] = copy
+            for generator, state in drawn.items():
+                generator.state = state
+
+
+def _reached(step):
+    """Objects whose attributes, and cells whose contents, a step may assign."""
+    owners, cells, todo = {}, [], [(step, 0)]
+    while todo:
+        f, depth = todo.pop()
+        if depth > 3 or id(f) in owners or isinstance(f, type | types.ModuleType):
+            continue
+        if isinstance(f, types.MethodType):
+            todo += [(f.__self__, depth), (f.__func__, depth)]
+        elif isinstance(f, functools.partial):
+            todo.append((f.func, depth))
+        elif isinstance(f, types.FunctionType):
+            filled = [c for c in f.__closure__ or () if _contents(c) is not _EMPTY]
+            cells += filled
+            todo += [(c.cell_contents, depth + 1) for c in filled]
+        elif isinstance(f, list | tuple):
+            todo += [(v, depth + 1) for v in f[:32]]
+        elif hasattr(f, "__dict__"):
+            owners[id(f)] = f
+            todo += [(v, depth + 1) for v in list(vars(f).values())[:32]]
+    return list(owners.values()), cells
+
+
+_EMPTY = object()
+
+
+def _contents(cell):
+    try:
+        return cell.cell_contents
+    except ValueError:  # a name that is not assigned yet
+        return _EMPTY
+
+
+def traits(x, depth=0, numbers=True):
+    """What tells one step from another as far as the size of the batch may matter: its code, and the plain values it sees.
+
+    ``numbers`` False leaves those out.
+    """
+
+    def of(x, deeper=1):
+        return traits(x, depth + deeper, numbers)
+
+    if isinstance(x, bool | str | bytes | None):
+        return x
+    if isinstance(x, int):
+        return x if numbers else int
+    if isinstance(x, types.MethodType):
+        return of(x.__func__, 0), of(x.__self__, 0)
+    if isinstance(x, functools.partial):
+        return of(x.func, 0), of(x.args), of(x.keywords)
+    if depth < 4:
+        if isinstance(x, types.FunctionType):
+            return x.__code__, of([_contents(c) for c in x.__closure__ or ()]), of(x.__defaults__)
+        if isinstance(x, list | tuple):
+            return tuple([of(v) for v in x[:32]])
+        if isinstance(x, dict):
+            return tuple([(k if isinstance(k, str) else type(k), of(v)) for k, v in list(x.items())[:64]])
+        if hasattr(x, "__dict__") and not isinstance(x, type | types.ModuleType):
+            return type(x), of(vars(x))
+    return type(x)
+
+
+def origin(step):
+    """The step that a user wrote, where it was wrapped."""
+    step = inspect.unwrap(step)
+    return step.func if isinstance(step, functools.partial) else step
+
+
+def code_of(step):
+    """The code object of a step; None where it is no Python function."""
+    step = origin(step)
+    return getattr(getattr(step, "__func__", step), "__code__", None)

@@ -1,0 +1,252 @@
+"""The referee: the first use of a program in a process is checked against the eager tape, on a small problem of its own.
+
+Values and all gradients of a few steps and rows, on random values, in memory that is full of NaN before it is written. A program
+that fails is never used: a fault of the compiler costs speed, never truth. ``TINYRNN_REFEREE=0`` turns it off, ``=always``
+checks every call, on its own values.
+"""
+
+import hashlib
+import os
+
+import numpy as np
+
+from ..autograd.tape import ITEM, Node, Tensor, backpropagate, no_grad, recording
+from ..functional import embedding
+from ..kernels.files import cache_folder, replace_file
+from .ir import CompilerFault, Kind, Source, order
+from .run import Runner
+
+STEPS = 3
+TOLERANCE = {"f": 2e-3, "d": 1e-7}  # by precision, of the largest element
+
+
+def setting() -> str:
+    """``"0"``, ``"always"``, or ``"first"``."""
+    value = os.environ.get("TINYRNN_REFEREE", "")
+    return value if value in ("0", "always") else "first"
+
+
+class Problem:
+    """Inputs of a recurrence as leaves of their own.
+
+    Args:
+        xs, init, held: tuples of arrays; looked_up: number of an x -> (table, ids).
+    """
+
+    def __init__(self, xs, init, held, looked_up, reverse):
+        self.init, self.held = [tuple([_leaf(a) for a in group]) for group in (init, held)]
+        self.tables = {i: (_leaf(table), ids) for i, (table, ids) in looked_up.items()}
+        self.plain = {i: _leaf(x) for i, x in enumerate(xs) if i not in looked_up}
+        self.reverse = reverse
+
+    def xs(self):
+        """The streams; those that are rows of a table are looked up on the tape."""
+        count = len(self.plain) + len(self.tables)
+        return [self.plain[i] if i in self.plain else embedding(self.tables[i][1], self.tables[i][0]) for i in range(count)]
+
+    def leaves(self):
+        named = {f"x {i}": t for i, t in self.plain.items()} | {f"table {i}": t for i, (t, _) in self.tables.items()}
+        named |= {f"initial state {i}": t for i, t in enumerate(self.init)}
+        return named | {f"state {i} at resets": t for i, t in enumerate(self.held)}
+
+
+def small(recorded, xs, flags, held, looked_up, reverse) -> Problem:
+    """A problem of `STEPS` steps on the rows that a step was recorded on; the last ``flags`` of ``xs`` are ones and zeros."""
+    draw, B, dtype = np.random.default_rng(0), recorded.batch, recorded.dtype
+    arrays, tables = [], {}
+    for i, x in enumerate(xs):
+        if i in looked_up:
+            rows = np.resize(looked_up[i][0].data, (4, x.shape[2]))
+            tables[i] = _near(rows, draw), draw.integers(0, 4, (STEPS, B))
+            arrays.append(None)
+        elif i >= len(xs) - flags:
+            arrays.append((draw.random((STEPS, B, 1)) < 0.6).astype(dtype))
+        else:
+            arrays.append(_near(np.resize(x.data[0], (STEPS, B, x.shape[2])), draw))
+    init = [draw.standard_normal((B, w)).astype(dtype) / 2 for w in recorded.widths]
+    again = [draw.standard_normal((B, w)).astype(dtype) / 2 for w in recorded.widths[: len(held)]]
+    return Problem(arrays, init, again, tables, reverse)
+
+
+def _near(a, draw):
+    return (a * (0.5 + draw.random(a.shape)) + 0.1 * draw.standard_normal(a.shape)).astype(a.dtype)
+
+
+def _leaf(a):
+    return Tensor(a, Node(None, (), None, a))
+
+
+def check(plan, recorded, eager, problem, gradients, name, poison=True):
+    """Raise `CompilerFault` unless the loops of ``plan`` do what ``eager`` does on a problem.
+
+    Args:
+        eager: function of ``(xs, init, held, reverse)`` that gives outputs and final states.
+        gradients: also those of everything that the step closes over.
+    """
+    with np.errstate(all="ignore"), recording() if gradients else no_grad():
+        try:
+            columns, finals = eager(problem.xs(), problem.init, problem.held, problem.reverse)
+        except Exception:
+            return  # these values are not the user's: there is nothing to compare with
+        expected = [*columns, *finals]
+        draw = np.random.default_rng(1)
+        seeds = [Tensor(draw.standard_normal(t.shape).astype(t.dtype)) for t in expected]
+        runner = Runner(
+            plan, recorded.closures, recorded.numbers, problem.xs(), problem.init, problem.held, problem.reverse,
+            problem.tables, poison=poison,
+        )  # fmt: skip
+        found = runner(name)
+        names = [f"output {k}" for k in range(len(columns))] + [f"final state {k}" for k in range(len(finals))]
+        compare(dict(zip(names, expected, strict=True)), dict(zip(names, found, strict=True)), plan.dtype)
+        if gradients:
+            leaves = {n: t.node for n, t in problem.leaves().items()}
+            leaves |= {f"closed-over tensor {k}": n for k, n in enumerate(_closed_over(recorded))}
+            both = [_gradients(ts, seeds, leaves) for ts in (expected, found)]
+            compare(*both, plan.dtype, "the gradient of ")
+
+
+def _closed_over(recorded):
+    """The nodes, older than the recording, that what it closes over was made of."""
+    found, seen, todo = [], set(), [t.node for t in recorded.closures]
+    while todo:
+        node = todo.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if node.number < recorded.start:
+            if node.op is None or node.op is ITEM or node.op.vjps:
+                found.append(node)
+        else:
+            todo.extend(node.parents)
+    return sorted(found, key=lambda n: n.number)
+
+
+def _gradients(tensors, seeds, leaves):
+    roots = [(t.node, g) for t, g in zip(tensors, seeds, strict=True) if t.node is not None]
+    found = backpropagate(roots, targets=set(leaves.values()), retain_graph=True, hooks=False)
+    return {name: found.get(node) for name, node in leaves.items()}
+
+
+def compare(expected, found, dtype, what=""):
+    """Raise `CompilerFault` unless two dicts of tensors (None: zeros) agree to the rounding of ``dtype``."""
+    largest = max((float(np.nanmax(np.abs(_finite(t)), initial=0)) for t in expected.values()), default=0)
+    for name, right in expected.items():
+        a, b = _finite(right), found[name]
+        b = np.zeros_like(a) if b is None else b.data
+        a = np.zeros_like(b) if right is None else a
+        known = np.isfinite(a)
+        scale = np.abs(a[known]).max(initial=0) + 1e-3 * largest + 1e-6
+        gap = np.abs(np.where(known, a, 0) - np.where(known, b, 0)).max(initial=0)
+        if not gap <= TOLERANCE[dtype.char] * scale:
+            raise CompilerFault(f"{what}{name} differs from the eager loop by {gap:.1e} where values are up to {scale:.1e}")
+
+
+def _finite(t):
+    """The values of a tensor, NaN where they are not finite: there rounding decides."""
+    if t is None:
+        return np.zeros(1)
+    return np.where(np.isfinite(t.data), t.data, np.nan)
+
+
+# ------------------------------------------------------------------ what is left for a report
+
+_SCRIPT = '''"""A fault of tinyrnn's compiler: {message}
+
+This script runs the step with and without it, on random values. Please send it in with a report.
+"""
+
+import os
+
+os.environ["TINYRNN_REFEREE"] = "0"
+
+import numpy as np
+
+import tinyrnn as tr
+
+random = np.random.default_rng(0)
+
+
+def array(*shape):
+    return tr.tensor(random.standard_normal(shape) / 2, "{dtype}", requires_grad=True)
+
+
+{closures}
+
+
+def step({names}):
+{body}
+
+
+T, B = 3, {batch}
+xs = {xs}
+init = ({init},)
+held = ({held},)
+for compile in (True, False):
+    ys, final = tr.scan(step, xs, init, compile=compile, reverse={reverse}, return_states=True)
+    sum((y * y).sum() for y in ys).backward()
+    print("compiled" if compile else "eager", [float(abs(y.numpy()).sum()) for y in ys])
+    for t in ({leaves},):
+        print("   gradient", None if t.grad is None else float(abs(t.grad.numpy()).sum()))
+        t.grad = None
+'''
+
+
+def report(plan, recorded, message, reverse) -> str:
+    """Write a script that shows a fault into the cache folder; returns its path, or why there is none."""
+    try:
+        text = _script(recorded.program, recorded, message, reverse)
+        path = cache_folder() / "reports" / f"fault_{hashlib.sha256(text.encode()).hexdigest()[:12]}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(path, text.encode())
+    except OSError as error:
+        return f"(not written: {error.strerror or error})"
+    return str(path)
+
+
+def _script(program, recorded, message, reverse):
+    names, lines = {}, []
+    values = order(program.news)
+    for v in values:
+        names[v] = f"v{len(names)}"
+        lines.append(f"    {names[v]} = {_statement(v, [names[x] for x in v.inputs], recorded)}")
+    xs = sorted({(v.attr.index, v.width) for v in values if v.is_input(Source.X)}) or [(0, 1)]
+    xs = [dict(xs).get(i, 1) for i in range(max(i for i, _ in xs) + 1)]
+    K = len(program.widths)
+    lines.append(f"    return {', '.join(f'tr.broadcast_to({names[v]}, s{k}.shape)' for k, v in enumerate(program.news))},")
+    closures = [f"c{c.slot} = array{tuple(recorded.closures[c.slot].shape)}" for c in program.closures]
+    held = any(v.is_input(Source.HELD) for v in values)
+    state = [f"array(B, {w})" for w in program.widths]
+    return _SCRIPT.format(
+        message=message, dtype=recorded.dtype, closures="\n".join(closures), body="\n".join(lines), batch=recorded.batch,
+        names=", ".join(["xs", *[f"s{k}" for k in range(K)]]), reverse=reverse,
+        xs="(" + ", ".join(f"array(T, B, {w})" for w in xs) + ",)", init=", ".join(state),
+        held=", ".join(state) if held else "None",
+        leaves=", ".join(["*xs", "*init", *[f"c{c.slot}" for c in program.closures]]),
+    )  # fmt: skip
+
+
+def _statement(v, xs, recorded):
+    """One value as a line of Python."""
+    kind = v.kind
+    if kind is Kind.INPUT:
+        source, i = v.attr
+        if source is Source.ARGUMENT:
+            return repr(recorded.numbers[i])
+        return {Source.X: f"xs[{i}]", Source.STATE: f"s{i}", Source.HELD: f"held[{i}]"}.get(source, f"c{i}")
+    if kind is Kind.NUMBER:
+        return repr(v.attr)
+    if kind is Kind.POINTWISE:
+        return f"tr.{v.attr}({', '.join(xs)})"
+    if kind is Kind.MATMUL:
+        return f"{xs[0]} @ {xs[1]}{'.T' if v.attr else ''}"
+    if kind is Kind.SLICE:
+        return f"{xs[0]}[..., {v.attr[0]}:{v.attr[1]}]"
+    if kind is Kind.CONCAT:
+        return f"tr.concat([{', '.join(f'tr.broadcast_to({x}, (B, {p.width}))' for x, p in zip(xs, v.inputs, strict=True))}], axis=-1)"
+    if kind is Kind.COPY:
+        return f"tr.broadcast_to({xs[0]}, ({'B, ' if v.rows else ''}{v.width},))"
+    if kind is Kind.DETACH:
+        return f"{xs[0]}.detach()"
+    if kind is Kind.CAST:
+        return f"{xs[0]}.astype(s0.dtype)"
+    return f"tr.{kind.name.lower().removeprefix('row')}({xs[0]}, axis=-1, keepdims=True)"

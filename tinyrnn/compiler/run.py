@@ -1,0 +1,331 @@
+"""How the loops of a program run: one call's arrays, both loops, and what is left to their end.
+
+Arrays of the loops: ``state`` over time (one step more than there are inputs), ``stream`` of hoisted values (or a table whose
+rows the ``ids`` pick), bare ``input``, ``held`` and ``closure``, ``packed`` matrices, ``saved`` by the forward loop,
+``rows`` and ``row`` scratch, ``numbers``; backward ``grad`` and ``grad_next`` of the states, ``grad_output``, ``grad_stream``,
+``grad_input``, ``factor`` of products over time and batch (``joined`` side by side), ``sum`` over time.
+"""
+
+import builtins
+import contextlib
+import functools
+import os
+
+import numpy as np
+
+from .. import kernels
+from ..autograd import Tensor, reshape, stack, sum, unstack
+from ..autograd.tape import TABLE, Op, is_recording, record
+from ..errors import ChangedInPlaceError
+from ..functional import embedding, grad
+from ..kernels.memory import keep_freed_memory
+from .evaluate import evaluate, rows_of
+from .ir import CompilerFault, Kind, Source, order
+from .loops import UNIT
+from .save import Saved, is_sum
+
+
+def mode() -> str:
+    """How loops run: ``"numba"``, or by the interpreter where the environment says ``TINYRNN_COMPILE=python``."""
+    return "python" if os.environ.get("TINYRNN_COMPILE") == "python" else "numba"
+
+
+class Compiled(Saved):
+    """The loops of one program as functions.
+
+    Attributes:
+        passed: directions of time, and whether gradients were asked for, in which the referee found no fault.
+        fault: what it found, or None.
+    """
+
+    def __init__(self, recording, outputs, tabled):
+        super().__init__(recording, outputs, tabled)
+        self.passed, self.fault = set(), None
+
+    def functions(self, name, both):
+        """Forward and backward, compiled or loaded from the cache, the second only if ``both``; announced as ``name``."""
+        if mode() == "python":
+            return _load(self.source(mode="python"), "scan_python")
+        functions = _load(self.source(), "scan")
+        if not all(f.signatures for f in functions[: 1 + both]):
+            with kernels.notice.compiling(name):
+                for function, loop in zip(functions[: 1 + both], (self.forward_loop, self.backward_loop), strict=False):
+                    function.compile(loop.signature(self.dtype))
+        return functions
+
+
+@functools.lru_cache(maxsize=256)
+def _load(source, name):
+    module = kernels.jit.load_source(name, source)
+    return module.forward, module.backward
+
+
+class Runner:
+    """One call of a compiled recurrence.
+
+    Args:
+        plan: `Compiled`.
+        closures, numbers: of the recording of this call.
+        xs: tensors ``[T, B, F]``; init: tensors ``[B, H]``; held: as many of those as return at a reset.
+        looked_up: table and ids of those xs that are rows of a table, by number.
+        poison: fill memory with NaN before it is written.
+    """
+
+    def __init__(self, plan, closures, numbers, xs, init, held, reverse, looked_up, poison=False):
+        self.plan, self.reverse, self.poison = plan, bool(reverse), poison
+        self.T, self.B = xs[0].shape[:2]
+        self.numbers = numbers
+        whole = {id(ids): np.ascontiguousarray(ids, np.int64) for _, ids in looked_up.values()}
+        self.ids = {f"ids{i}": whole[id(looked_up[x][1])] for i, x in plan.tables.items()}
+        tensors = {("input", i): x for i, x in enumerate(xs)} | {("held", i): h for i, h in enumerate(held)}
+        tensors |= {("closure", c.slot): closures[c.slot] for c in plan.program.closures}
+        tensors |= {("stream", i): s for i, s in enumerate(self._streams(tensors, xs, looked_up))}
+        slots = {(v.attr.source.value, v.attr.index) for v in plan.inputs} & set(tensors)
+        slots |= {slot for slot in plan.gradients} | {("closure", i) for i in plan.closure}
+        self.slots = [*sorted(slots), *[("state", k) for k in range(len(init))]]
+        tensors |= {("state", k): s for k, s in enumerate(init)}
+        self.inputs = [tensors[slot] for slot in self.slots]
+
+    def _given(self, value, tensors):
+        """What stands for an input of the program: a tensor, or a number."""
+        source, i = value.attr
+        if source is Source.ARGUMENT:
+            return self.numbers[i]
+        t = tensors[source.value, i]
+        return reshape(t, (-1, 1)) if source is Source.CLOSURE and value.rows and t.ndim == 1 else t
+
+    def _streams(self, tensors, xs, looked_up):
+        """Hoisted values over all steps at once, on the ordinary tape; of a table, its rows take the place of x."""
+        program, streams = self.plan.program, []
+        values = [v for v in order([h.value for h in program.hoisted]) if v.kind is Kind.INPUT]
+        flat = {v: self._given(v, tensors) for v in values if not v.is_input(Source.X, Source.STREAM)}
+        of_tables = {}  # for each x that is looked up: the same, of the table's rows
+        by_step = dict(flat)
+        for h in program.hoisted:
+            if h.table is not None:
+                table = looked_up[h.table][0]
+                env = of_tables.setdefault(h.table, dict(flat))
+                env |= {v: table for v in values if v.is_input(Source.X) and v.attr.index == h.table}
+                env[h.stream] = found = evaluate(h.value, env, self.plan.dtype)
+                streams.append(found)
+                continue
+            for v in order([h.value]):
+                if v.is_input(Source.X) and v not in by_step:
+                    by_step[v] = reshape(xs[v.attr.index], (-1, v.width))
+                elif v.is_input(Source.STREAM) and v not in by_step:
+                    i = v.attr.index
+                    by_step[v] = embedding(self.ids[f"ids{i}"].reshape(-1), streams[i])
+            by_step[h.stream] = found = evaluate(h.value, by_step, self.plan.dtype)
+            streams.append(reshape(found, (self.T, self.B, found.shape[-1])))
+        return streams
+
+    def __call__(self, name):
+        """``(outputs over time..., final states...)`` as tensors; what has to be compiled is announced as ``name``."""
+        keep_freed_memory()
+        with kernels.threads.alone():
+            return self._called(name)
+
+    def keeps(self) -> bool:
+        """True where gradients may be asked for: the forward loop then saves what the backward loop needs."""
+        return is_recording() and any(x.requires_grad for x in self.inputs)
+
+    def _called(self, name):
+        arrays = [np.ascontiguousarray(x.data, self.plan.dtype) for x in self.inputs]
+        keep = self.keeps()
+        self.functions = self.plan.functions(name, both=keep)
+        outs, memory = self._forward(dict(zip(self.slots, arrays, strict=True)), keep)
+        cells = []
+        tensors = record(_scan, tuple(self.inputs), {"runner": self, "memory": memory, "cells": cells}, tuple(outs))
+        if tensors[0].node is not None:  # outputs share memory with what the backward loop reads
+            made = tensors[0].node.number
+            cells += [(t.shared_version(), made) for t in tensors[: len(self.plan.outputs)]]
+        return tensors
+
+    def _empty(self, shape):
+        a = np.empty(shape, self.plan.dtype)
+        if self.poison:
+            a.fill(np.nan)
+        return a
+
+    def _forward(self, given, keep):
+        plan, T, B = self.plan, self.T, self.B
+        memory = {f"{word}{i}": a for (word, i), a in given.items() if word != "state"}
+        for k, w in enumerate(plan.widths):
+            memory[f"state{k}"] = states = self._empty((T + 1, B, w))
+            states[T if self.reverse else 0] = given["state", k]
+        for place in plan.saved.values():  # where nothing will be differentiated, every step overwrites the last
+            memory[place.array] = self._empty((T if keep else 1, B, place.width))
+        self._run(plan.forward_loop, 0, memory, {p.array: 0 for p in plan.saved.values()} if not keep else {})
+        over_time = slice(0, T) if self.reverse else slice(1, None)
+        outs = [memory[f"state{k}"][over_time] for k in plan.outputs]
+        finals = [memory[f"state{k}"][0 if self.reverse else T].copy() for k in range(len(plan.widths))]
+        return outs + finals, memory if keep else None
+
+    def _run(self, loop, which, memory, still):
+        """Call one loop in parts of the batch, one a thread."""
+        T, B, plan = self.T, self.B, self.plan
+        function = self.functions[which]
+        arrays = memory | {name: ids.reshape(-1) for name, ids in self.ids.items()}
+        arrays["numbers"] = np.array(loop.all_numbers(self.numbers), plan.dtype)
+        for (matrix, turned), name in loop.packed.items():
+            c = memory[f"closure{matrix.attr.index}"]
+            arrays[name] = kernels.gemm.packed_matrix(c.T if turned else c)
+        flat = [arrays[a].reshape(-1) for a in loop.arguments()]
+        for name, a in zip(loop.arguments(), flat, strict=True):
+            if not np.shares_memory(a, arrays[name]) and a.size:
+                raise CompilerFault(f"{name} is not contiguous")
+        steps = {a: still.get(a, arrays[a][0].size if arrays[a].ndim == 3 else 0) for a in loop.steps}
+        n = np.array(loop.integers(steps), np.int64)
+        products = builtins.sum(v.inputs[0].width * v.width for v in loop.values if v.kind is Kind.MATMUL)
+        work = products + 50 * builtins.sum(plan.widths)
+
+        def part(first, last):
+            function(T, B, first * UNIT, builtins.min(last * UNIT, B), self.reverse, n, *flat)
+
+        with np.errstate(all="ignore") if mode() == "python" else contextlib.nullcontext():
+            kernels.threads.split(-(-B // UNIT), part, at_least=T * UNIT * work)
+
+    def backward(self, gs, memory):
+        """The gradients of ``inputs``, one for each."""
+        plan, T, B = self.plan, self.T, self.B
+        memory = dict(memory)
+        count = len(plan.outputs)
+        for k, g in zip(plan.outputs, gs[:count], strict=True):
+            memory[f"grad_output{k}"] = np.ascontiguousarray(g.data)
+        for k, g in enumerate(gs[count:]):
+            memory[f"grad{k}"] = np.array(g.data, order="C")
+            memory[f"grad_next{k}"] = self._empty(g.shape)
+        for _, place in plan.sinks:
+            if place.kind == "time" and place.array not in memory:
+                memory[place.array] = self._empty((T, B, place.width))
+            elif place.kind == "unit":
+                memory[place.array] = np.zeros((-(-B // UNIT), place.width), plan.dtype)
+            elif place.add:
+                memory[place.array] = np.zeros((B, place.width), plan.dtype)
+        self._run(plan.backward_loop, 1, memory, {})
+        word = "grad" if T % 2 == 0 else "grad_next"
+        found = {("state", k): memory[f"{word}{k}"] for k in range(len(plan.widths))}
+        shared = {}  # sums of rows by id, and products, that several gradients are columns of
+        for (word, i), place in plan.gradients.items():
+            found[word, i] = self._columns(word, i, place, memory, shared)
+        for i, root in plan.closure.items():
+            if not root.rows:
+                found["closure", i] = self._finish(root, memory, shared)
+        return [
+            None if a not in found else Tensor(found[a].reshape(x.shape))
+            for a, x in zip(self.slots, self.inputs, strict=True)
+        ]
+
+    def _columns(self, word, i, place, memory, shared):
+        """The gradient of a stream, a bare x or rows of the batch: over time, or summed for each row of its table."""
+        a = memory[place.array]
+        if word == "stream" and i in self.plan.tables:
+            ids = self.ids[f"ids{i}"]
+            key = (place.array, id(ids))
+            if key not in shared:
+                shared[key] = kernels.scatter.add_rows(a.reshape(ids.size, -1), ids.reshape(-1), len(memory[f"stream{i}"]))
+            a = shared[key]
+        return a[..., place.first : place.first + self.plan.gradient_widths[word, i]]
+
+    def _over_time(self, place, memory):
+        """An array over time as rows over time and batch."""
+        a = memory[place.array]
+        if place.kind in ("old", "new"):
+            first = (place.kind == "new") != self.reverse
+            a = a[int(first) : int(first) + self.T]
+        return a.reshape(-1, place.width)
+
+    def _outer(self, v, memory, shared):
+        """The product over time and batch of what the loop left for both sides of ``v``."""
+        left, right = (self.plan.factors[x] for x in v.inputs)
+        if (v.inputs[0], right.array) not in shared:
+            product = kernels.gemm.matmul(self._over_time(left, memory).T, self._over_time(right, memory))
+            shared[v.inputs[0], right.array] = product
+        product = shared[v.inputs[0], right.array]
+        rows, columns = (slice(p.first, p.first + x.width) for p, x in zip((left, right), v.inputs, strict=True))
+        return product[rows, columns]
+
+    def _total(self, v, memory, shared):
+        """The sum over time and batch of what the loop left for ``v``."""
+        place = self.plan.sums[v]
+        rows = next((a for key, a in shared.items() if key[0] == place.array), None)  # of a table: less to add up
+        rows = self._over_time(place, memory) if rows is None else rows
+        return kernels.scatter.sum_rows(rows)[None, place.first : place.first + v.width]
+
+    def _finish(self, root, memory, shared):
+        """The gradient of what the step closes over, from the sums and factors that the loop left."""
+        done = {}
+        for v in order([root], is_sum):
+            xs, kind = [done.get(x) for x in v.inputs], v.kind
+            if kind is Kind.TOTAL:
+                done[v] = self._total(v, memory, shared)
+            elif kind is Kind.OUTER:
+                done[v] = self._outer(v, memory, shared)
+            elif kind is Kind.INPUT:
+                done[v] = self.numbers[v.attr.index] if v.is_input(Source.ARGUMENT) else self._array(v, memory)
+            elif kind is Kind.NUMBER:
+                done[v] = v.attr
+            elif kind is Kind.TURNED:
+                done[v] = xs[0].T
+            elif kind is Kind.COPY:
+                done[v] = np.broadcast_to(xs[0], (1, v.width))
+            elif kind is Kind.SLICE:
+                done[v] = xs[0][..., slice(*v.attr)]
+            elif kind is Kind.CONCAT:
+                done[v] = np.concatenate([np.atleast_2d(x) for x in xs], axis=-1)
+            elif kind is Kind.POINTWISE:
+                done[v] = TABLE[v.attr].forward(*xs)
+            else:
+                raise CompilerFault(f"the gradient of a closed-over tensor is made of {v!r}")
+        return np.asarray(done[root], self.plan.dtype)
+
+    @staticmethod
+    def _array(v, memory):
+        if not v.is_input(Source.CLOSURE) or v.rows:
+            raise CompilerFault(f"the gradient of a closed-over tensor is made of {v!r}")
+        return memory[f"closure{v.attr.index}"]
+
+    def interpret(self, inputs):
+        """The same recurrence with tensor ops, step by step: for derivatives of second order, and for tests."""
+        program, T, dtype = self.plan.program, self.T, self.plan.dtype
+        given = dict(zip(self.slots, inputs, strict=True))
+        values = [v for v in order(program.news) if v.kind is Kind.INPUT]
+        moving = (Source.STATE, Source.X, Source.STREAM)
+        fixed = {v: self._given(v, given) for v in values if not v.is_input(*moving)}
+        over_time = {}
+        for v in values:
+            if v.is_input(Source.X, Source.STREAM):
+                rows = self._given(v, given)
+                if v.is_input(Source.STREAM) and v.attr.index in self.plan.tables:
+                    rows = embedding(self.ids[f"ids{v.attr.index}"], rows)
+                over_time[v] = unstack(rows)
+        states = [given["state", k] for k in range(len(program.widths))]
+        columns = [None] * T
+        for t in reversed(range(T)) if self.reverse else range(T):
+            env = fixed | {v: xs[t] for v, xs in over_time.items()}
+            env |= {v: states[v.attr.index] for v in values if v.is_input(Source.STATE)}
+            states = [rows_of(v, env, s.shape, dtype) for v, s in zip(program.news, states, strict=True)]
+            columns[t] = states
+        return [stack([c[k] for c in columns]) for k in self.plan.outputs] + states
+
+
+def _vjp(g, inputs, runner, memory, cells):
+    if any(version[0] > number for version, number in cells):
+        raise ChangedInPlaceError(
+            "scan: its outputs were changed in place after they were computed, and its gradient needs them: use the functional "
+            "form (ys = ys + y), or change them after backward()"
+        )
+    if not is_recording():
+        with kernels.threads.alone():
+            return runner.backward(g, memory)
+
+    def weighted(*inputs):
+        parts = [sum(y * gi) for y, gi in zip(runner.interpret(inputs), g, strict=True)]
+        return functools.reduce(lambda a, b: a + b, parts)
+
+    positions = tuple(i for i, x in enumerate(inputs) if x.dtype.kind == "f")
+    found = dict(zip(positions, grad(weighted, positions)(*inputs), strict=True))
+    return [found.get(i) for i in range(len(inputs))]
+
+
+_scan = Op("scan", None, _vjp, inputs=(), listed=False)

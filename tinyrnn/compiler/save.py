@@ -1,0 +1,194 @@
+"""Where every value of both loops is in memory, and what the forward loop saves for the backward loop.
+
+The forward loop saves what the backward loop cannot make again by cheap pointwise ops of what it has anyway. Weight gradients are
+products over time and batch, left to the end: for those the loops leave both factors over time.
+"""
+
+import functools
+import itertools
+from dataclasses import replace
+
+from .ir import SUMS, CompilerFault, Kind, Source, Value, order, widened
+from .ir import number as constant
+from .loops import Loop, Place, module_source
+from .plan import backward, hoist, is_cheap, simplified, used_inputs
+
+_PLACES = {  # of inputs: the array's name, and how its rows are found
+    Source.X: ("input", "time"),
+    Source.STATE: ("state", "old"),
+    Source.HELD: ("held", "batch"),
+    Source.STREAM: ("stream", "time"),
+    Source.GRAD: ("grad", "batch"),
+    Source.GRAD_OUTPUT: ("grad_output", "time"),
+}
+
+
+def is_sum(v):
+    """True for what is summed over time and batch: left to the end."""
+    return v.kind in SUMS
+
+
+class Saved:
+    """The loops of one program, and their arrays.
+
+    Args:
+        recording: of the step.
+        outputs: which states are returned over time.
+        tabled: the numbers of those xs that are rows of a table; ``tables``: for each stream the x whose rows it is made of.
+
+    Attributes:
+        program: what the step says, with hoisted values as streams: for tensor ops. The loops are made of its simplified twin.
+    """
+
+    def __init__(self, recording, outputs, tabled):
+        self.outputs, self.dtype = outputs, recording.dtype
+        self.program, new = hoist(recording.program, recording.reader.makers, tabled)
+        back = backward(self.program, recording, new, outputs)
+        self.tables = {i: h.table for i, h in enumerate(self.program.hoisted) if h.table is not None}
+        looped, self.back = simplified(self.program, back)
+        self.news, self.widths = looped.news, looped.widths
+        self.inputs = used_inputs(looped, self.back)
+        self._names = itertools.count()
+        self._plan_backward()
+        self.forward_loop = Loop("forward", self._forward_sinks(), self._input_places())
+        self.backward_loop = Loop("backward", self.sinks, self.places, carried=self.carried, backwards=True)
+        self.source = functools.partial(module_source, (self.forward_loop, self.backward_loop), self.dtype)
+
+    def _new(self, word) -> str:
+        """A name that no other array has."""
+        return f"{word}{next(self._names)}"
+
+    def _input_places(self, *, backwards=False):
+        """Where inputs are while a step runs."""
+        places = {}
+        for v in self.inputs:
+            source, i = v.attr
+            if source is Source.CLOSURE:
+                places[v] = Place(f"closure{i}", "batch" if v.rows else "one", v.width)
+            elif source is Source.ARGUMENT:
+                places[v] = Place("numbers", "number", 1, first=i)
+            elif source is Source.STREAM and i in self.tables:
+                places[v] = Place(f"stream{i}", "table", v.width, ids=f"ids{i}")
+            elif backwards or source not in (Source.GRAD, Source.GRAD_OUTPUT):
+                word, kind = _PLACES[source]
+                places[v] = Place(f"{word}{i}", kind, v.width)
+        return places
+
+    def _plan_backward(self):
+        """Sinks and places of the backward loop; what the forward loop must save; what is left to the end."""
+        back, forward = self.back, set(order(self.news))
+        self.saved, self.factors, self.sums = {}, {}, {}
+        inputs = self._input_places(backwards=True)
+        new_places = {v: Place(f"state{k}", "new", v.width) for k, v in enumerate(self.news) if v not in inputs}
+        roots = []
+        for k, (v, w) in enumerate(zip(back.states, self.widths, strict=True)):
+            v = widened(constant(0.0) if v is None else v, w, True)  # None: nothing flows back to this state
+            roots.append((v, Place(f"grad_next{k}", "batch", w)))
+        streams = [("stream", i, v) for i, v in enumerate(back.streams)] + [("input", i, v) for i, v in enumerate(back.xs)]
+        self.gradients, self.gradient_widths, over_time = {}, {}, {}
+        for word, i, v in streams:
+            if v is not None and v not in over_time:  # streams that are added have one gradient
+                over_time[v] = Place(f"grad_{word}{i}", "time", v.width)
+                roots.append((v, over_time[v]))
+            if v is not None:
+                self.gradients[word, i], self.gradient_widths[word, i] = over_time[v], v.width
+        self.held = {i: v for i, v in enumerate(back.held) if v is not None}
+        self.closure = {i: v for i, v in enumerate(back.closures) if v is not None}
+        by_batch = [("held", i, v) for i, v in self.held.items()]
+        by_batch += [("closure", i, v) for i, v in self.closure.items() if v.rows]
+        for word, i, v in by_batch:
+            self.gradients[word, i] = Place(self._new("sum"), "batch", v.width, add=True)
+            self.gradient_widths[word, i] = v.width
+            roots.append((v, self.gradients[word, i]))
+        shared = [v for v in self.closure.values() if not v.rows]
+        left_to_the_end = [v for v in order(shared, is_sum) if is_sum(v)]
+        for v in left_to_the_end:
+            for x in v.inputs if v.kind is Kind.OUTER else ():
+                self._factor(x, forward, inputs, new_places, over_time, roots)
+        roots, over_time = self._joined(left_to_the_end, roots, over_time)
+        for v in left_to_the_end:
+            if v.kind is Kind.TOTAL and v.inputs[0] in over_time:  # it is kept for each step anyway
+                self.sums[v] = over_time[v.inputs[0]]
+            elif v.kind is Kind.TOTAL:
+                self.sums[v] = Place(self._new("sum"), "unit", v.width, add=True)
+                roots.append((widened(v.inputs[0], v.width, True), self.sums[v]))
+        self._save(forward, inputs, new_places, [v for v, _ in roots])
+        self.sinks = roots
+        self.places = inputs | new_places | self.saved
+        self.carried = [(f"grad{k}", f"grad_next{k}") for k in range(len(self.news))]
+        self._verify()
+
+    def _verify(self):
+        """Raise `CompilerFault` unless each array has one use, and what is left to the end has both factors over time."""
+        uses = {}
+        for place in [*self.places.values(), *[p for _, p in self.sinks]]:
+            use = place.kind.replace("new", "old"), place.width, place.add
+            if uses.setdefault(place.array, use) != use and place.array != "numbers":
+                raise CompilerFault(f"the array {place.array} is {uses[place.array]} and {use}")
+        written = sorted([(p.array, p.first, p.first + v.width) for v, p in self.sinks])
+        for (array, _, last), (other, first, _) in itertools.pairwise(written):
+            if array == other and first < last:
+                raise CompilerFault(f"{array} is written twice")
+        for v, p in self.factors.items():
+            if p.kind not in ("time", "old", "new"):
+                raise CompilerFault(f"{v!r} is a factor over time, and lies in {p}")
+
+    def _factor(self, x, forward, inputs, new_places, over_time, roots):
+        """A place over time for one side of a product over time and batch."""
+        if x in self.factors:
+            return
+        held = inputs.get(x) or new_places.get(x)
+        if held is not None and held.kind in ("time", "old", "new"):
+            self.factors[x] = held
+        elif x in over_time:
+            self.factors[x] = over_time[x]
+        elif x in forward and x.rows and held is None:
+            self.factors[x] = self.saved[x] = Place(self._new("saved"), "time", x.width)
+        else:
+            self.factors[x] = over_time[x] = Place(self._new("factor"), "time", x.width)
+            roots.append((widened(x, x.width, True), self.factors[x]))
+
+    def _joined(self, sums, roots, over_time):
+        """Lay right sides of products with the same left side in one array, so that they are one product."""
+        groups, moved = {}, {}
+        for v in sums:
+            if v.kind is Kind.OUTER and v.inputs[1] in over_time:
+                groups.setdefault(v.inputs[0], {})[v.inputs[1]] = None
+        for rights in groups.values():
+            rights = [v for v in rights if over_time[v] not in moved]
+            ends = list(itertools.accumulate(v.width for v in rights))
+            name = self._new("joined")
+            for v, end in zip(rights, ends, strict=True) if len(rights) > 1 else ():
+                place = over_time[v]
+                moved[place] = replace(place, array=name, width=ends[-1], first=end - v.width)
+        self.factors = {v: moved.get(p, p) for v, p in self.factors.items()}
+        self.gradients = {key: moved.get(p, p) for key, p in self.gradients.items()}
+        return [(v, moved.get(p, p)) for v, p in roots], {v: moved.get(p, p) for v, p in over_time.items()}
+
+    def _save(self, forward, inputs, new_places, roots):
+        """Decide which values of the forward loop are saved: what cannot be made again cheaply from what is there anyway."""
+        needed, seen = set(), set()
+        todo = list(roots)
+        while todo:
+            v = todo.pop()
+            if v in seen or v in inputs or v in new_places or v in self.saved:
+                continue
+            seen.add(v)
+            if v in forward:
+                needed.add(v)
+            else:
+                todo.extend(v.inputs)
+        available = set(inputs) | set(new_places) | set(self.saved)
+
+        def cheap(v):
+            if v in available or v.kind is Kind.NUMBER:
+                return True
+            return (is_cheap(v) or v.kind is Kind.SLICE) and all(cheap(x) for x in v.inputs)
+
+        for v in order(self.news):
+            if v in needed and not cheap(v):
+                self.saved[v] = Place(self._new("saved"), "time", v.width)
+                available.add(v)
+
+    def _forward_sinks(self):
+        return [(v, Place(f"state{k}", "new", v.width)) for k, v in enumerate(self.news)] + list(self.saved.items())

@@ -1,0 +1,75 @@
+"""What a generated loop calls, for the Python interpreter: ``TINYRNN_COMPILE=python`` runs loops line by line.
+
+Same names as in compiled loops, so that the source is the same but for its imports. Slow, and made for breakpoints and tests.
+"""
+
+import math
+
+import numpy as np
+
+from . import gemm
+
+__all__ = ["abs", "access", "choose", "jit", "multiply"]
+__all__ += "ceil cos erf exp expm1 floor log log1p logaddexp maximum minimum pow round".split()
+__all__ += "sigmoid sign sin softplus sqrt tanh where".split()
+
+abs, ceil, cos, exp, expm1, floor = np.abs, np.ceil, np.cos, np.exp, np.expm1, np.floor
+log, log1p, logaddexp, pow, round, sign = np.log, np.log1p, np.logaddexp, np.power, np.rint, np.sign
+sin, sqrt, tanh = np.sin, np.sqrt, np.tanh
+
+
+def jit(function):
+    return function
+
+
+def access(scope):
+    return (lambda array, offset: array[offset]), _store
+
+
+def _store(array, offset, value):
+    array[offset] = value
+
+
+def erf(x):
+    return type(x)(math.erf(x))
+
+
+def maximum(a, b):
+    return a if a > b or a != a else b
+
+
+def minimum(a, b):
+    return a if a < b or a != a else b
+
+
+def sigmoid(x):
+    return type(x)(1) / (type(x)(1) + np.exp(-x))
+
+
+def softplus(x):
+    return np.logaddexp(x, type(x)(0))
+
+
+def where(condition, a, b):
+    return a if condition else b
+
+
+def multiply(a, a0, a_stride, packed, c, c0, c_stride, m, k, n, accumulate):
+    """C[m, n] (+)= A[m, k] @ B, as `gemm.multiply_packed`."""
+    width, at, panels = gemm.panel_width(packed.dtype), 0, []
+    for first in range(0, n, width):
+        columns = width if n - first > width // 2 else width // 2
+        panels.append(packed[at : at + k * columns].reshape(k, columns))
+        at = (first // width + 1) * k * width
+    matrix = np.concatenate(panels, axis=1)[:, :n]
+    for r in range(m):
+        row = c[c0 + r * c_stride : c0 + r * c_stride + n]
+        product = a[a0 + r * a_stride : a0 + r * a_stride + k] @ matrix
+        row[...] = row + product if accumulate else product
+
+
+def choose(logits, banned, temperature, top_k, top_p, u):
+    """The choice of a token, as `sampling.choose`."""
+    from .sampling import choose as compiled
+
+    return compiled.py_func(logits, banned, temperature, top_k, top_p, u)

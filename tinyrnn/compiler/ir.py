@@ -323,7 +323,7 @@ def _check_value(v):
         first, last = v.attr
         demand(0 <= first < last <= xs[0].width and v.width == last - first and v.rows == xs[0].rows)
     elif kind is Kind.CONCAT:
-        demand(v.width == sum(x.width for x in xs) and v.rows == any(x.rows for x in xs))
+        demand(v.width == sum(x.width for x in xs) and (v.rows or not any(x.rows for x in xs)))
     elif kind is Kind.PLACE:
         demand(0 <= v.attr and v.attr + xs[0].width <= v.width and v.rows == xs[0].rows)
     elif kind is Kind.COPY:

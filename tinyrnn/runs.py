@@ -13,7 +13,7 @@ import numpy as np
 
 from . import __version__
 from .errors import InputError
-from .kernels.files import replace_file, umask
+from .kernels.files import PARTIAL, replace_file, umask
 
 FORMAT = 1  # of checkpoints and config.json; a reader accepts its own and older ones
 CONFIG, LOG = "config.json", "log.jsonl"
@@ -167,7 +167,7 @@ class Run:
     def clean(self):
         """Remove temporary files that a killed process left."""
         for name in (CONFIG, LOG, BEST, LAST, TRAINER, STABLE):
-            for leftover in self.path.glob(f".{name}.*"):
+            for leftover in self.path.glob(f".{name}.*{PARTIAL}"):
                 leftover.unlink()
 
 

@@ -4,14 +4,15 @@ from pathlib import Path
 
 import click
 
-from .common import Command, load_language_model, option, run_argument
+from .common import Command, allow_code_option, load_language_model, option, run_argument
 
 
 @click.command("export", cls=Command)
 @run_argument()
 @option("--format", "form", default="onnx", type=click.Choice(["onnx", "torch"]), help="An .onnx file, or a PyTorch module.")
 @option("--out", type=click.Path(dir_okay=False), help="File to write. Default: model.onnx or model.py in the folder of RUN.")
-def command(run, form, out):
+@allow_code_option()
+def command(run, form, out, allow_code):
     """Write one step of RUN, from ids and states to logits and new states, for another library.
 
     Works for every cell that compiles: what is written comes from the tape of its step.
@@ -21,7 +22,7 @@ def command(run, form, out):
     from .. import export
     from ..kernels.files import replace_file
 
-    model = load_language_model(run, "export writes language models only")
+    model = load_language_model(run, allow_code, "export writes language models only")
     folder = Path(run) if Path(run).is_dir() else Path(run).parent
     target = Path(out) if out else folder / ("model.onnx" if form == "onnx" else "model.py")
     if form == "onnx":

@@ -4,7 +4,7 @@ import json
 
 import click
 
-from .common import Command, any_symbol_output, decoding_options, option, run_argument
+from .common import Command, allow_code_option, any_symbol_output, decoding_options, option, run_argument
 
 
 @click.command("predict", cls=Command)
@@ -15,8 +15,9 @@ from .common import Command, any_symbol_output, decoding_options, option, run_ar
 @option(
     "--plot", type=click.Path(dir_okay=False), metavar="FILE.png", help="Draw the forecast, or what each symbol attended to."
 )
+@allow_code_option()
 @option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
-def command(run, inputs, as_json, **options):
+def command(run, allow_code, inputs, as_json, **options):
     """What RUN says to each INPUT.
 
     A classifier: the most probable label, with probabilities, and a translator: the translation, of a text or of the lines of a
@@ -24,7 +25,7 @@ def command(run, inputs, as_json, **options):
     """
     from ..tasks import TASKS, load
 
-    model = load(run)
+    model = load(run, allow_code=allow_code)
     task = TASKS[model.describe()["task"]]
     any_symbol_output()
     for prediction in task.predict(model, list(inputs), run, options):

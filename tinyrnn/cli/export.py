@@ -1,7 +1,5 @@
 """``tinyrnn export``: a trained language model for other libraries."""
 
-from pathlib import Path
-
 import click
 
 from .common import Command, allow_code_option, load_language_model, option, run_argument
@@ -19,18 +17,18 @@ def command(run, form, out, allow_code):
     """
     from safetensors.numpy import save
 
-    from .. import export
+    from .. import export, runs
     from ..kernels.files import replace_file
 
     model = load_language_model(run, allow_code, "export writes language models only")
-    folder = Path(run) if Path(run).is_dir() else Path(run).parent
-    target = Path(out) if out else folder / ("model.onnx" if form == "onnx" else "model.py")
+    target = runs.output_file(out, run, "model.onnx" if form == "onnx" else "model.py")
     if form == "onnx":
         replace_file(target, export.to_onnx(model))
     else:
         weights = target.with_suffix(".safetensors")
+        runs.refuse_foreign(weights, "model.safetensors")  # even in a run folder: it may be the checkpoint that is exported
         source, arrays = export.to_torch(model, weights.name)
-        replace_file(weights, save(arrays))
+        replace_file(weights, save(arrays, {"tinyrnn": "export"}))
         replace_file(target, source.encode())
         click.echo(weights)
     click.echo(target)

@@ -1,7 +1,5 @@
 """``tinyrnn inspect``: a page that shows what happens inside a trained language model."""
 
-from pathlib import Path
-
 import click
 
 from .common import Command, allow_code_option, load_language_model, option, run_argument
@@ -22,9 +20,10 @@ def command(run, text, out, length, encoding, allow_code):
     from .. import inspection
     from ..data.sources import read_lines
     from ..kernels.files import replace_file
+    from ..runs import output_file
 
     model = load_language_model(run, allow_code, "inspect shows language models only")
+    target = output_file(out, run, "inspect.html")
     found = inspection.look(model, "\n".join(read_lines([text], encoding))[:length])
-    target = Path(out) if out else (Path(run) if Path(run).is_dir() else Path(run).parent) / "inspect.html"
     replace_file(target, inspection.page(found, f"{run}: {model.settings['cell']}").encode())
     click.echo(target)

@@ -1,6 +1,7 @@
 """``tinyrnn predict``: labels, forecasts and translations."""
 
 import json
+from pathlib import Path
 
 import click
 
@@ -23,8 +24,11 @@ def command(run, allow_code, inputs, as_json, **options):
     A classifier: the most probable label, with probabilities, and a translator: the translation, of a text or of the lines of a
     file (default: standard input). A forecaster: the steps after the end of a CSV file (default: the one it was trained on).
     """
+    from ..runs import refuse_foreign
     from ..tasks import TASKS, load
 
+    if options["plot"]:
+        refuse_foreign(Path(options["plot"]), "curve.png")
     model = load(run, allow_code=allow_code)
     task = TASKS[model.describe()["task"]]
     any_symbol_output()

@@ -140,7 +140,8 @@ def test_kernels_are_found_again_in_another_process(tmp_path):
     first = run_python(USE_KERNEL, tmp_path)
     files = sorted(p.name for p in tmp_path.rglob("*") if p.suffix in (".nbc", ".py"))
     again = run_python(USE_KERNEL, tmp_path)
-    assert (first.stdout, first.stderr) == (again.stdout, again.stderr) == ("0.5\n", "")
+    assert first.stdout == "0.5\n" and re.fullmatch(r"(compiling .*\n)*", first.stderr)  # on a busy machine that takes long
+    assert (again.stdout, again.stderr) == ("0.5\n", "")
     assert any(f.endswith(".nbc") for f in files)
     assert files == sorted(p.name for p in tmp_path.rglob("*") if p.suffix in (".nbc", ".py"))
 

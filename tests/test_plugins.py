@@ -113,11 +113,11 @@ def test_a_cell_in_a_file_trains_from_anywhere(tmp_path, text_file, cell_file, m
     result = invoke("train", text_file, *TINY, "--cell", "mine.py:Mine", "--cell-opt", "gain=0.5", "--out", tmp_path / "run")
     assert result.exit_code == 0, result.output
     monkeypatch.chdir("/")
-    assert invoke("generate", tmp_path / "run", "--length", "5").exit_code == 0
-    assert invoke("train", "--resume", tmp_path / "run", "--steps", "12").exit_code == 0
+    assert invoke("generate", tmp_path / "run", "--length", "5", "--allow-code").exit_code == 0
+    assert invoke("train", "--resume", tmp_path / "run", "--steps", "12", "--allow-code").exit_code == 0
     assert "A cell in a file." in invoke("cells", f"{cell_file}:Mine").stdout
     cell_file.rename(tmp_path / "elsewhere.py")
-    result = invoke("generate", tmp_path / "run")
+    result = invoke("generate", tmp_path / "run", "--allow-code")
     assert result.exit_code == 2 and f"'mine' is in the file {cell_file}: put it back there" in result.output
 
 

@@ -205,6 +205,15 @@ def test_scalars_survive_a_checkpoint(tmp_path):
     assert (tensors["x"].shape, tensors["y"].shape, meta) == ((), (3, 2), {"n": 1})
 
 
+def test_resuming_removes_what_a_killed_process_left_and_no_file_of_the_user(tmp_path, text_file):
+    run = tmp_path / "r"
+    tinyrnn("train", text_file, *SMALL, "--steps", 1, "--out", run, "--quiet")
+    for name in (".config.json.swp", ".config.json.original", ".log.jsonl.abcdefgh.tinyrnn-partial"):
+        (run / name).write_text("x")
+    tinyrnn("train", "--resume", run, "--steps", 2, "--quiet")
+    assert sorted(p.name for p in run.glob(".*")) == [".config.json.original", ".config.json.swp"]
+
+
 def test_a_run_folder_that_cannot_be_finished_leaves_nothing(tmp_path, text_file, monkeypatch):
     tinyrnn("train", text_file, *SMALL, "--steps", 1, "--out", tmp_path / "first", "--quiet")
     monkeypatch.setattr(os, "fsync", no_room)

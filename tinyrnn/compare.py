@@ -9,7 +9,7 @@ from pathlib import Path
 from . import experiments, plugins
 from .errors import InputError
 from .nn import RNN
-from .runs import CONFIG, Run, write_atomically
+from .runs import CONFIG, Run, refuse_foreign, write_atomically
 
 RESULT, PICTURE = "compare.json", "compare.png"
 
@@ -65,6 +65,9 @@ class Comparison:
             raise InputError("compare trains language models only: leave --task out")
         configuration = experiments.with_length(configuration)
         self.configuration, self.texts, self.cells, self.out, self.device = configuration, texts, cells, Path(out), device
+        refuse_foreign(self.out / RESULT, RESULT)
+        if not (self.out / RESULT).exists():  # then this is no picture of a comparison either
+            refuse_foreign(self.out / PICTURE, PICTURE)
         self.seeds, self.budget, self.sizes, self.counts = range(seeds), budget, {}, {}
         self.diverged = set()  # folders of runs whose loss left the finite
 

@@ -48,19 +48,23 @@ def with_length(configuration) -> dict:
     return {**configuration, **{k: defaults[k] for k in LENGTHS if k in defaults}}
 
 
-def take_up(path, given, texts, report, *, device="cpu"):
+def take_up(path, given, texts, report, *, device="cpu", allow_code=False):
     """The trainer of the run at ``path``, where its last checkpoint left it.
 
     Args:
         given: entries of the configuration that the user gave now; some may differ from the run's (`CHANGEABLE`).
         texts: in place of the run's own.
+        allow_code: run the Python file that the run names, where its cell is one of a file; needless if it is given now.
 
     Raises:
-        InputError: an entry that would make it another run, another text, or a damaged run.
+        InputError: an entry that would make it another run, another text, a damaged run, or a cell in a file that is neither
+            allowed nor given.
     """
     run = Run(path)
     stored = run.config
     configuration = dict(stored["options"])
+    if "cell" in given:
+        given = {**given, "cell": plugins.full_name(given["cell"])}
     for name, value in given.items():
         if value != configuration.get(name) and name not in CHANGEABLE:
             option_name = "--" + name.replace("_", "-")
@@ -68,6 +72,8 @@ def take_up(path, given, texts, report, *, device="cpu"):
                 f"{run.path} was trained with {option_name} {configuration.get(name)}, not {value}: "
                 f"leave {option_name} out, or start a new run"
             )
+    if not allow_code and "cell" not in given:
+        plugins.refuse_code(configuration["cell"], run.path)
     if given.keys() & set(LENGTHS):
         configuration |= dict.fromkeys(LENGTHS)
     configuration |= {k: v for k, v in given.items() if k in CHANGEABLE}

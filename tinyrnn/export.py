@@ -250,7 +250,7 @@ def to_torch(model, weights: str) -> tuple[str, dict]:
     names = [name for name, _, _ in e.states]
     arrays = e.constants | {f"initial_{name}": np.ascontiguousarray(value) for name, _, value in e.states}
     body = "\n        ".join(e.lines)
-    source = f'''"""One step of a language model trained with tinyrnn ({model.settings["cell"]}), in PyTorch.
+    source = f'''"""One step of a language model trained with tinyrnn ({type(model.rnn.cells[0]).__name__}), in PyTorch.
 
     model = Step()
     states = model.initial_states(1)

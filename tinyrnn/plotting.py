@@ -1,10 +1,12 @@
 """Pictures with matplotlib (extra ``plot``)."""
 
+import io
 from pathlib import Path
 
 import numpy as np
 
 from .errors import InputError
+from .kernels.files import replace_file
 from .runs import Run
 
 
@@ -125,8 +127,11 @@ def errors(dates, values, column, target):
 
 
 def _save(figure, target):
+    target, picture = Path(target), io.BytesIO()
+    form = target.suffix[1:] or "png"
     try:
-        figure.savefig(target, dpi=130)
+        figure.savefig(picture, format=form, dpi=130, metadata={"Software": "tinyrnn"} if form == "png" else None)
+        replace_file(target, picture.getvalue())
     except OSError as error:
         raise InputError(f"{target} cannot be written ({error.strerror}): choose another --out") from None
     finally:

@@ -176,6 +176,20 @@ def package_of(name: str) -> dict:
     return {"name": entry.package, "version": entry.version, "origin": entry.origin}
 
 
+def refuse_code(name: str, source):
+    """InputError if ``name``, which the run or checkpoint ``source`` gives as its cell's, is that of a cell in a file.
+
+    To look such a cell up is to run its file, and whoever made ``source`` chose the file. A cell that the user names needs no
+    such question: neither here nor in what is called for it.
+    """
+    path, _, cell = name.rpartition(":")
+    if path.endswith(".py"):
+        raise InputError(
+            f"{source} has its cell {cell!r} from the file {path!r}, and to load it is to run that file: "
+            "if you trust both, say --allow-code (in Python: allow_code=True)"
+        )
+
+
 def refuse_missing(meta: dict):
     """InputError if the cell of a checkpoint's ``meta`` is not there; it says how to get it."""
     name = meta["model"]["cell"]

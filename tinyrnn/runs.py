@@ -13,10 +13,19 @@ import numpy as np
 
 from . import __version__
 from .errors import InputError
-from .kernels.files import replace_file, umask
+from .kernels.files import PARTIAL, replace_file, umask
 
 FORMAT = 1  # of checkpoints and config.json; a reader accepts its own and older ones
 CONFIG, LOG = "config.json", "log.jsonl"
+# What stands near the beginning of the files that commands write; no other file is ever replaced by one.
+_MARKS = {
+    "compare.json": b'{\n "budget":',
+    "curve.png": b"Software\0tinyrnn",
+    "inspect.html": b"<title>tinyrnn inspect</title>",
+    "model.onnx": b"\x12\x07tinyrnn",  # its producer
+    "model.py": b"One step of a language model trained with tinyrnn",
+    "model.safetensors": b'"tinyrnn":"export"',
+}
 BEST, LAST, TRAINER, STABLE = "best.safetensors", "last.safetensors", "trainer.safetensors", "stable.safetensors"
 
 
@@ -124,6 +133,8 @@ class Run:
             config = json.loads((self.path / CONFIG).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise InputError(f"{self.path / CONFIG} cannot be read ({error}): restore it from a copy") from None
+        if "options" not in config:
+            raise InputError(f"{self.path / CONFIG} was not written by tinyrnn: give the path that train printed")
         if config.get("format", 0) > FORMAT:
             raise InputError(f"{self.path} was written by tinyrnn {config['tinyrnn']}, this is {__version__}: upgrade tinyrnn")
         return config
@@ -167,8 +178,31 @@ class Run:
     def clean(self):
         """Remove temporary files that a killed process left."""
         for name in (CONFIG, LOG, BEST, LAST, TRAINER, STABLE):
-            for leftover in self.path.glob(f".{name}.*"):
+            for leftover in self.path.glob(f".{name}.*{PARTIAL}"):
                 leftover.unlink()
+
+
+def refuse_foreign(path: Path, name: str):
+    """InputError if there is something at ``path`` that tinyrnn did not make, as a file of the kind that it calls ``name``."""
+    if path.is_file():
+        with path.open("rb") as file:
+            if name in _MARKS and _MARKS[name] in file.read(1024):
+                return
+    if path.exists():
+        raise InputError(f"{path} exists and is no {name} that tinyrnn made: it is not overwritten, choose another name")
+
+
+def output_file(out, run, name: str) -> Path:
+    """Where a command writes its ``name``: to ``out``, else into the folder of ``run``.
+
+    Raises:
+        InputError: something is there that tinyrnn did not make. (In a run folder what bears that name is tinyrnn's.)
+    """
+    folder = Path(run) if Path(run).is_dir() else Path(run).parent
+    target = Path(out) if out else folder / name
+    if out or not (folder / CONFIG).is_file():
+        refuse_foreign(target, name)
+    return target
 
 
 def free_name(path: Path) -> Path:

@@ -112,6 +112,7 @@ class Trainer:
         with self._signals(), threads.alone():
             if self.step and self.progress() >= 1:
                 self.report.message(f"the run is complete at step {self.step}: give a larger --steps to go on")
+            self.run.rewind_log(lambda r: r["step"] <= self.evaluated_at)  # what follows is logged anew
             self.report.started(self)
             try:
                 self._loop()
@@ -289,7 +290,6 @@ class Trainer:
                     f"the learning rate was planned for {meta['total']} steps up to here, from now on for {self.total}"
                 )
         self._restore(tensors, meta)
-        run.rewind_log(lambda r: r["step"] <= self.evaluated_at)
 
     def _restore(self, tensors, meta):
         part = {kind: {} for kind in ("model", "state", "optimizer")}

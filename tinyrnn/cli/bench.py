@@ -10,7 +10,7 @@ _SIZE = click.IntRange(min=1)
 
 
 @click.command("bench", cls=Command)
-@option("--cell", default="lstm", shell_complete=complete_cell, help="Recurrent cell; see tinyrnn cells.")
+@option("--cell", default="lstm", shell_complete=complete_cell, help="Recurrent cell, or FILE.py:CLASS.")
 @option("--cell-opt", multiple=True, metavar="NAME=VALUE", help="Option of the cell; may be repeated.")
 @option("--hidden", default=256, type=_SIZE, help="Width of each recurrent layer.")
 @option("--layers", default=1, type=_SIZE, help="Recurrent layers.")

@@ -72,6 +72,11 @@ def run_argument():
     return click.argument("run", type=click.Path())
 
 
+def allow_code_option(**kwargs):
+    """The option ``--allow-code``: consent to run the file that a run names as its cell's."""
+    return option("--allow-code", is_flag=True, help="Run the Python file that RUN names, if its cell is in a file.", **kwargs)
+
+
 def note(text):
     """A remark for people, kept out of what a program reads from standard output."""
     click.echo(text, err=True)
@@ -91,12 +96,12 @@ def decoding_options(function):
     return beam(penalty(function))
 
 
-def load_language_model(run, hint):
+def load_language_model(run, allow_code, hint):
     """The language model of ``run``; of any other model an InputError that ends in ``hint``."""
     from ..errors import InputError
     from ..tasks import load
 
-    model = load(run)
+    model = load(run, allow_code=allow_code)
     if not hasattr(model, "generate"):
         raise InputError(f"{run} is no language model: {hint}")
     return model

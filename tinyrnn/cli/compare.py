@@ -9,7 +9,7 @@ from . import train
 from .common import Command, note, option
 
 # What a comparison sets for each run, or does not have.
-_OWN = {"texts", "cell", "cell_opt", "seed", "out", "resume", "config", "as_json", "quiet", "threads", "tie"}
+_OWN = {"texts", "cell", "cell_opt", "seed", "out", "resume", "config", "as_json", "quiet", "threads", "tie", "allow_code"}
 
 
 def _with_options_of_train(command):

@@ -8,23 +8,20 @@ import click
 
 from .common import Command, option
 
+_SHOWN = 20  # names of files that are left
+
 
 @click.command("doctor", cls=Command)
-@option("--clear-cache", is_flag=True, help="Delete compiled kernels and token files; they are made again when needed.")
+@option("--clear-cache", is_flag=True, help="Delete what tinyrnn made in the cache folder: it is made again.")
 def command(clear_cache):
     """Show versions, threads, BLAS, the cache folder, and the GPU or why none is used."""
-    import shutil
-
     from .. import __version__, plugins
     from ..errors import InputError
     from ..kernels import arrays, threads
     from ..kernels.files import cache_folder
 
     if clear_cache:
-        shutil.rmtree(cache_folder(), ignore_errors=True)
-        if cache_folder().exists():
-            raise InputError(f"{cache_folder()} could not be deleted: check its permissions")
-        click.echo(f"deleted {cache_folder()}")
+        _clear()
         return
     broken = []
     for entry in plugins.registered().values():
@@ -42,13 +39,30 @@ def command(clear_cache):
         "threads": f"{threads.threads()} (--threads of train, compare, bench)",
         "BLAS": f"{threads.blas_name()}, {f'{blas} threads' if blas else 'threads are not under our control'}",
         "GPU": arrays.cuda_status(),
-        "cache": f"{cache_folder()} ({_writable(cache_folder())})",
+        "cache": f"{cache_folder()} ({_writable()})",
         "cells": ", ".join(plugins.registered()) or "none: is the package installed?",
     }
     for name, value in rows.items():
         click.echo(f"{name:10} {value}")
     for problem in broken:
         click.echo(f"{'broken':10} {problem}")
+
+
+def _clear():
+    from ..errors import InputError
+    from ..kernels import files
+
+    folder = files.cache_folder()
+    deleted, left = files.clear_cache()
+    if not deleted and (left or folder.is_file()):
+        raise InputError(f"{folder} is no cache of tinyrnn's, nothing in it was deleted: check the variable TINYRNN_CACHE")
+    click.echo(f"cache   {folder}" + ("" if deleted else ": there is nothing to delete"))
+    for part, count in deleted.items():
+        click.echo(f"deleted {part}, {count:,} file{'s' * (count != 1)}")
+    for name in left[:_SHOWN]:
+        click.echo(f"left    {name}: tinyrnn did not make it")
+    if len(left) > _SHOWN:
+        click.echo(f"left    {len(left) - _SHOWN:,} more")
 
 
 def _version(package):
@@ -66,14 +80,14 @@ def _cpu_name():
     return f"{binding.get_host_cpu_name()} ({vector})"
 
 
-def _writable(folder):
+def _writable():
     import tempfile
 
+    from ..kernels.files import cache_size, make_cache_folder
+
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
+        with tempfile.TemporaryFile(dir=make_cache_folder()):
             pass
     except OSError as error:
         return f"NOT writable: {error.strerror}; kernels are compiled anew in every process"
-    size = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
-    return f"writable, {size / 1e6:.1f} MB"
+    return f"writable, {cache_size() / 1e6:.1f} MB"

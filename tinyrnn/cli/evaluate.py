@@ -4,7 +4,7 @@ import json
 
 import click
 
-from .common import Command, decoding_options, option, run_argument
+from .common import Command, allow_code_option, decoding_options, option, run_argument
 
 
 @click.command("evaluate", cls=Command)
@@ -14,8 +14,9 @@ from .common import Command, decoding_options, option, run_argument
 @option("--text-column", help="Of classify: column of the texts. Default: as in training.")
 @option("--label-column", help="Of classify: column of the labels. Default: as in training.")
 @decoding_options
+@allow_code_option()
 @option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def command(run, texts, as_json, **options):
+def command(run, allow_code, texts, as_json, **options):
     """How well RUN does on TEXT (files, folders, - for standard input).
 
     A language model: loss, perplexity, bits per character. A classifier: accuracy, macro-F1, loss, confusion. A forecaster:
@@ -24,7 +25,7 @@ def command(run, texts, as_json, **options):
     """
     from ..tasks import TASKS, load
 
-    model = load(run)
+    model = load(run, allow_code=allow_code)
     task = TASKS[model.describe()["task"]]
     figures = task.evaluate_run(model, list(texts), run, options)
     if as_json:

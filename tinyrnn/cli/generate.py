@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from .common import Command, any_symbol_output, load_language_model, note, option, run_argument
+from .common import Command, allow_code_option, any_symbol_output, load_language_model, note, option, run_argument
 
 
 @click.command("generate", cls=Command)
@@ -20,8 +20,9 @@ from .common import Command, any_symbol_output, load_language_model, note, optio
 @option("--top-p", type=float, group="Choice", help="Choose among the likely symbols that reach this probability.")
 @option("--seed", type=int, group="Choice", help="The same seed gives the same text. Default: a new one each time.")
 @option("--interactive", is_flag=True, help="Ask for prompts until an empty line or the end of input.")
-@option("--out", type=click.Path(dir_okay=False), help="Write to this file instead of the terminal.")
-def command(run, prompt, length, num, stop, temperature, top_k, top_p, seed, interactive, out):
+@option("--out", type=click.Path(dir_okay=False), help="Write to this new file instead of the terminal.")
+@allow_code_option()
+def command(run, prompt, length, num, stop, temperature, top_k, top_p, seed, interactive, out, allow_code):
     """Write text with the model of RUN, a run folder or checkpoint.
 
     Streams as it samples. Example: tinyrnn generate runs/text-gru --prompt "The " --temperature 0.7
@@ -30,8 +31,10 @@ def command(run, prompt, length, num, stop, temperature, top_k, top_p, seed, int
     from ..errors import InputError
 
     any_symbol_output()
+    if out and Path(out).is_file():
+        raise InputError(f"{out} exists and is not overwritten: choose another --out")
     sampling.check_options(length=length, temperature=temperature, top_k=top_k, top_p=top_p)
-    model = load_language_model(run, "use tinyrnn predict")
+    model = load_language_model(run, allow_code, "use tinyrnn predict")
     settings = dict(length=length, temperature=temperature, top_k=top_k, top_p=top_p, stop=stop)
 
     def sample(prompt, index, write):

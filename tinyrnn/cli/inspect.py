@@ -1,10 +1,8 @@
 """``tinyrnn inspect``: a page that shows what happens inside a trained language model."""
 
-from pathlib import Path
-
 import click
 
-from .common import Command, load_language_model, option, run_argument
+from .common import Command, allow_code_option, load_language_model, option, run_argument
 
 
 @click.command("inspect", cls=Command)
@@ -13,7 +11,8 @@ from .common import Command, load_language_model, option, run_argument
 @option("--out", type=click.Path(dir_okay=False), help="HTML file to write. Default: inspect.html in the folder of RUN.")
 @option("--length", default=1000, type=click.IntRange(min=2), help="Characters of TEXT that are read.")
 @option("--encoding", default="utf-8", help="Encoding of the file.")
-def command(run, text, out, length, encoding):
+@allow_code_option()
+def command(run, text, out, length, encoding, allow_code):
     """Write one self-contained HTML page about RUN reading TEXT, a file or the text itself.
 
     Units coloured over the text, gates (how open, and how often stuck), and how far back gradients flow.
@@ -21,9 +20,10 @@ def command(run, text, out, length, encoding):
     from .. import inspection
     from ..data.sources import read_lines
     from ..kernels.files import replace_file
+    from ..runs import output_file
 
-    model = load_language_model(run, "inspect shows language models only")
+    model = load_language_model(run, allow_code, "inspect shows language models only")
+    target = output_file(out, run, "inspect.html")
     found = inspection.look(model, "\n".join(read_lines([text], encoding))[:length])
-    target = Path(out) if out else (Path(run) if Path(run).is_dir() else Path(run).parent) / "inspect.html"
     replace_file(target, inspection.page(found, f"{run}: {model.settings['cell']}").encode())
     click.echo(target)

@@ -1,7 +1,5 @@
 """``tinyrnn plot``: learning curves."""
 
-from pathlib import Path
-
 import click
 
 from .common import Command, option
@@ -13,8 +11,8 @@ from .common import Command, option
 def command(run, out):
     """Draw the loss of one or several RUNs against steps and against time."""
     from ..plotting import curves
-    from ..runs import Run
+    from ..runs import Run, output_file
 
-    target = Path(out) if out else Path(run[0]) / "curve.png"
+    target = output_file(out, run[0], "curve.png")
     curves([Run(r) for r in run], target)
     click.echo(target)

@@ -1,10 +1,11 @@
 """``tinyrnn predict``: labels, forecasts and translations."""
 
 import json
+from pathlib import Path
 
 import click
 
-from .common import Command, any_symbol_output, decoding_options, option, run_argument
+from .common import Command, allow_code_option, any_symbol_output, decoding_options, option, run_argument
 
 
 @click.command("predict", cls=Command)
@@ -15,16 +16,20 @@ from .common import Command, any_symbol_output, decoding_options, option, run_ar
 @option(
     "--plot", type=click.Path(dir_okay=False), metavar="FILE.png", help="Draw the forecast, or what each symbol attended to."
 )
+@allow_code_option()
 @option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
-def command(run, inputs, as_json, **options):
+def command(run, allow_code, inputs, as_json, **options):
     """What RUN says to each INPUT.
 
     A classifier: the most probable label, with probabilities, and a translator: the translation, of a text or of the lines of a
     file (default: standard input). A forecaster: the steps after the end of a CSV file (default: the one it was trained on).
     """
+    from ..runs import refuse_foreign
     from ..tasks import TASKS, load
 
-    model = load(run)
+    if options["plot"]:
+        refuse_foreign(Path(options["plot"]), "curve.png")
+    model = load(run, allow_code=allow_code)
     task = TASKS[model.describe()["task"]]
     any_symbol_output()
     for prediction in task.predict(model, list(inputs), run, options):

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 from click.core import ParameterSource
 
-from .common import EXIT_INTERRUPTED, Command, complete_cell, note, option
+from .common import EXIT_INTERRUPTED, Command, allow_code_option, complete_cell, note, option
 
 _POSITIVE = click.IntRange(min=1)
 _ABOVE_0, _FROM_0 = click.FloatRange(0, min_open=True), click.IntRange(min=0)
@@ -19,7 +19,7 @@ _MISSING = click.Choice(["error", "interpolate"])
 _ATTENTION = click.Choice(["luong", "bahdanau"])
 
 # Options that say where and how to run, not what: they are not part of the run's configuration.
-OUTSIDE = {"texts", "out", "resume", "config", "as_json", "quiet", "threads", "device"}
+OUTSIDE = {"texts", "out", "resume", "config", "as_json", "quiet", "threads", "device", "allow_code"}
 
 
 def _read_config(context, parameter, path):
@@ -52,7 +52,13 @@ def _read_config(context, parameter, path):
     group="Model",
     help="lm: language model; classify: labels; forecast: time series; translate: sequence to sequence.",
 )
-@option("--cell", default="gru", group="Model", shell_complete=complete_cell, help="Recurrent cell; see tinyrnn cells.")
+@option(
+    "--cell",
+    default="gru",
+    group="Model",
+    shell_complete=complete_cell,
+    help="Recurrent cell, or FILE.py:CLASS; see tinyrnn cells.",
+)
 @option("--cell-opt", multiple=True, metavar="NAME=VALUE", group="Model", help="Option of the cell; may be repeated.")
 @option("--hidden", default=256, type=_POSITIVE, group="Model", help="Width of each recurrent layer.")
 @option("--layers", default=2, type=_POSITIVE, group="Model", help="Recurrent layers.")
@@ -120,6 +126,7 @@ def _read_config(context, parameter, path):
 @option("--device", default="cpu", type=click.Choice(["cpu", "cuda"]), group="Run", help="Where to compute.")
 @option("--out", type=click.Path(), group="Run", help="Folder of the run. Default: runs/TEXT-CELL, numbered if it exists.")
 @option("--resume", is_flag=False, flag_value="", metavar="[RUN]", group="Run", help="Go on with RUN (or with --out), exactly.")
+@allow_code_option(group="Run")
 @option(
     "--config",
     type=click.Path(),
@@ -157,7 +164,8 @@ def command(context, **options):
         trainer = experiments.begin(configuration, texts, shown, out=options["out"], device=device)
     else:
         given = {k: v for k, v in configuration.items() if context.get_parameter_source(k) != ParameterSource.DEFAULT}
-        trainer = experiments.take_up(options["resume"], given, texts, shown, device=device)
+        allow = options["allow_code"]
+        trainer = experiments.take_up(options["resume"], given, texts, shown, device=device, allow_code=allow)
     shown.introduce(trainer, device)
     fit(context, trainer, f"tinyrnn train --resume {trainer.run.path}")
     experiments.draw_curve(trainer.run)

@@ -11,7 +11,7 @@ import numpy as np
 
 from .. import __version__
 from ..errors import InputError
-from ..kernels.files import cache_folder, replace_file, temporary_folder
+from ..kernels.files import make_cache_folder, replace_file, temporary_folder
 from . import vocabulary as vocabularies
 from .sources import Source, check_encoding
 
@@ -57,10 +57,8 @@ def load(sources: list[Source], level="char", *, encoding="utf-8", vocab_size=No
             replace_file(folder / f"{key}.json", json.dumps(meta).encode())
         return _open(folder, key, stamps)
 
-    folder = cache_folder() / "tokens"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        corpus = tokenised(folder)
+        corpus = tokenised(make_cache_folder("tokens"))
     except OSError:  # a cache that cannot be written
         corpus = tokenised(temporary_folder())
     if corpus is None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import InputError
-from ..kernels.files import cache_folder, replace_file, temporary_folder
+from ..kernels.files import make_cache_folder, replace_file, temporary_folder
 
 BUILTIN = "python-docs"  # stands for the default corpus where a source's name is stored
 CHUNK = 1 << 22
@@ -160,10 +160,9 @@ def _looks_binary(path: Path) -> bool:
 def _stored(data: bytes) -> Path:
     """``data`` as a file of the cache, named by its content."""
     name = hashlib.sha256(data).hexdigest()[:24] + ".txt"
-    path = cache_folder() / "texts" / name
     try:
+        path = make_cache_folder("texts") / name
         if not path.exists() or path.stat().st_size != len(data):
-            path.parent.mkdir(parents=True, exist_ok=True)
             replace_file(path, data)
     except OSError:  # a cache that cannot be written
         path = temporary_folder() / name

@@ -15,7 +15,7 @@ import numba
 from numba.core import caching
 
 from . import notice  # noqa: F401  from its import on, what compiles for long is announced
-from .files import cache_folder, replace_file, temporary_folder
+from .files import cache_folder, make_cache_folder, replace_file, temporary_folder
 
 # No "nnan" and "ninf": a NaN loss has to stay visible. "reassoc" lets LLVM vectorise sums. error_model="numpy" takes the
 # zero check out of divisions, which else keeps a loop from vectorising.
@@ -49,6 +49,10 @@ class _Locator(caching._CacheLocator):
 
     def get_cache_path(self):
         return str(self._folder)
+
+    def ensure_cache_path(self):
+        make_cache_folder("kernels")
+        super().ensure_cache_path()
 
     def get_source_stamp(self):
         return source_stamp()
@@ -105,11 +109,10 @@ def load_source(name: str, source: str):
     The file's name carries the digest of its content: files are only ever added, never changed.
     """
     digest = hashlib.sha256((source + source_stamp()).encode()).hexdigest()[:16]
-    folder = cache_folder() / "generated"
-    path = folder / f"{name}_{digest}.py"
+    path = cache_folder() / "generated" / f"{name}_{digest}.py"
     try:
         if not path.exists() or path.read_text(encoding="utf-8") != source:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_cache_folder("generated")
             replace_file(path, source.encode())
     except OSError as error:
         _warn_once(f"not writable ({error.strerror or error})")

@@ -149,11 +149,15 @@ class Reader:
             forms = {axes for s, axes in self.forms if s == slot}
             by_batch = any("b" in axes for axes in forms)
             if by_batch and len(forms) > 1:
-                raise TraceError(f"a closed-over tensor {list(t.shape)} is used in two ways, as rows of the batch and otherwise")
+                raise TraceError(
+                    f"a closed-over tensor {list(t.shape)} is used in two ways, as rows of the batch and otherwise"
+                )
             shape = tuple([None if by_batch and i == 0 else n for i, n in enumerate(t.shape)])
             grad = needs_grad(t)
             if grad and forms and t.dtype != self.dtype:
-                raise TraceError(f"it closes over {t.dtype}, x and states are {self.dtype}: bring them to one dtype, with astype()")
+                raise TraceError(
+                    f"it closes over {t.dtype}, x and states are {self.dtype}: bring them to one dtype, with astype()"
+                )
             closures.append(Closed(slot, grad and bool(forms), shape))
         program = Program(tuple(news), self.recording.widths, tuple(closures), self.count)
         verify(program)

@@ -34,9 +34,7 @@ def next_states(step, x, old) -> tuple:
     new = step(x, *old)
     new = (new,) if isinstance(new, Tensor) else tuple([as_tensor(n) for n in new])
     if len(new) != len(old):
-        raise ShapeError(
-            f"step returned {len(new)} states, it was given {len(old)}: return one for each state, in their order"
-        )
+        raise ShapeError(f"step returned {len(new)} states, it was given {len(old)}: return one for each state, in their order")
     for i, (n, o) in enumerate(zip(new, old, strict=True)):
         if n.shape != o.shape:
             raise ShapeError(f"step returned state {i} as {list(n.shape)}, it was given as {list(o.shape)}")
@@ -185,6 +183,7 @@ def frozen(x):
 
 
 # ------------------------------------------------------------------ what a step is trusted for
+
 
 class Kept(OrderedDict):
     """A bounded dict that forgets what was not used for longest."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..autograd.tape import ITEM, Node, Tensor, backpropagate, no_grad, recording
 from ..functional import embedding
-from ..kernels.files import cache_folder, replace_file
+from ..kernels.files import make_cache_folder, replace_file
 from .ir import CompilerFault, Kind, Source, order
 from .run import Runner
 
@@ -195,8 +195,7 @@ def report(plan, recorded, message, reverse) -> str:
     """Write a script that shows a fault into the cache folder; returns its path, or why there is none."""
     try:
         text = _script(recorded.program, recorded, message, reverse)
-        path = cache_folder() / "reports" / f"fault_{hashlib.sha256(text.encode()).hexdigest()[:12]}.py"
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path = make_cache_folder("reports") / f"fault_{hashlib.sha256(text.encode()).hexdigest()[:12]}.py"
         replace_file(path, text.encode())
     except OSError as error:
         return f"(not written: {error.strerror or error})"

@@ -96,9 +96,7 @@ class _Rewriter:
             return self.value(Kind.SLICE, x.inputs, width, x.rows, (x.attr[0] + first, x.attr[0] + last))
         if x.kind is Kind.CONCAT:
             parts = [
-                self.cut(p, max(first - a, 0), min(last - a, p.width))
-                for a, p in pieces(x)
-                if a < last and first < a + p.width
+                self.cut(p, max(first - a, 0), min(last - a, p.width)) for a, p in pieces(x) if a < last and first < a + p.width
             ]
             return parts[0] if len(parts) == 1 else self.value(Kind.CONCAT, tuple(parts), width, x.rows)
         if x.kind is Kind.POINTWISE:

@@ -212,8 +212,7 @@ class Runner:
             if not root.rows:
                 found["closure", i] = self._finish(root, memory, shared)
         return [
-            None if a not in found else Tensor(found[a].reshape(x.shape))
-            for a, x in zip(self.slots, self.inputs, strict=True)
+            None if a not in found else Tensor(found[a].reshape(x.shape)) for a, x in zip(self.slots, self.inputs, strict=True)
         ]
 
     def _columns(self, word, i, place, memory, shared):

@@ -137,7 +137,9 @@ def _compiled(step, inner, streams, flags, init, held, reverse, outputs):
             from . import referee
 
             where = f"; please report it with {referee.report(plan, recording, fault, reverse)}"
-        _warn_once(step, f"{_name(step)} runs eagerly because of a fault of tinyrnn's compiler, not of the step: {fault}{where}")
+        _warn_once(
+            step, f"{_name(step)} runs eagerly because of a fault of tinyrnn's compiler, not of the step: {fault}{where}"
+        )
     return None
 
 
@@ -263,7 +265,11 @@ def _change(before, now) -> str:
             continue
         if a[0] != b[0]:
             return f"an op, {a[0]} before, {b[0]} now"
-        numbers = [(x[2], y[2]) for x, y in zip(a[1], b[1], strict=False) if x != y and "number" in (x[0], y[0]) and len(x) == len(y) == 3]
+        numbers = [
+            (x[2], y[2])
+            for x, y in zip(a[1], b[1], strict=False)
+            if x != y and "number" in (x[0], y[0]) and len(x) == len(y) == 3
+        ]
         if numbers:
             return f"a number of {a[0]}, {numbers[0][0]} before, {numbers[0][1]} now: use a tensor, or a float"
         if a[3] != b[3]:

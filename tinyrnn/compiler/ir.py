@@ -325,7 +325,7 @@ def _check_value(v):
     elif kind is Kind.CONCAT:
         demand(v.width == sum(x.width for x in xs) and (v.rows or not any(x.rows for x in xs)))
     elif kind is Kind.PLACE:
-        demand(0 <= v.attr and v.attr + xs[0].width <= v.width and v.rows == xs[0].rows)
+        demand(v.attr >= 0 and v.attr + xs[0].width <= v.width and v.rows == xs[0].rows)
     elif kind is Kind.COPY:
         demand(xs[0].width in (1, v.width) and (v.rows or not xs[0].rows))
     elif kind in ALIASES:

@@ -8,9 +8,9 @@ rows of the batch.
 
 import functools
 import inspect
+import threading
 import types
 from collections import OrderedDict
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,9 +19,9 @@ from ..autograd.pointwise import as_tensor
 from ..autograd.tape import ITEM, Node, Tensor, leading_to, mark, tracing
 from ..errors import ShapeError, TinyrnnError, TraceError
 from ..kernels.generator import draws
+from .effects import Surroundings, change, contents, put_back
 from .ir import CompilerFault, Input, Source
 
-SMALL = 1 << 16  # elements of a buffer that is put back if a recording changed it
 FEW, OTHER = 3, 4  # rows of the batch that a step is recorded on, and where FEW is the whole batch, the second time
 
 
@@ -190,22 +190,22 @@ class Kept(OrderedDict):
 
     def __init__(self, size):
         super().__init__()
-        self.size = size
+        self.size, self.lock = size, threading.RLock()
 
     def get(self, key, make=lambda: None):
         """The value of ``key``; where there is none, ``make()`` is stored, unless it is None, and returned."""
-        if key in self:
-            self.move_to_end(key)
-            return self[key]
-        value = make()
-        if value is not None:
-            self[key] = value
-        return value
+        with self.lock:
+            value = self.pop(key, None)
+            value = make() if value is None else value
+            if value is not None:
+                self[key] = value
+            return value
 
     def __setitem__(self, key, value):
-        super().__setitem__(key, value)
-        while len(self) > self.size:
-            self.popitem(last=False)
+        with self.lock:
+            super().__setitem__(key, value)
+            while len(self) > self.size:
+                self.popitem(last=False)
 
 
 _known = Kept(512)  # (traits, size of the batch) -> what is known of a step on a batch of that size
@@ -254,24 +254,31 @@ def recorded(step, xs, states, held=()) -> Recording:
         with np.errstate(all="ignore"):  # these values are not the user's
             return Recording(step, *arrays, numbers.varying)
 
-    if known.free and not known.tied:
-        with _unnoticed(step, buffers=False):
-            few = _attempt(lambda: run(FEW))
-        if few is not None and few.key in known.free:
-            return few
-    with _unnoticed(step, buffers=not known.tied):
-        whole = run(size)
-        if whole.key not in known.tied and numbers.changed(whole):
-            whole = run(size)
-        if whole.key in known.tied:
-            return whole
-        if whole.key in known.refused:
-            raise TraceError(known.refused[whole.key])
+    around = Surroundings(step, arrays=not (known.free or known.tied))
+    before = around.look()
+    with draws() as drawn:
         try:
-            return _examined(run, whole, known, size)
-        except TraceError as error:
-            known.refused[whole.key] = str(error)
-            raise
+            if known.free and not known.tied:
+                few = _attempt(lambda: run(FEW))
+                if few is not None and few.key in known.free:
+                    return few
+                put_back(before)
+            whole = run(size)
+            if whole.key not in known.tied and numbers.changed(whole):
+                whole = run(size)
+            if whole.key in known.tied:
+                return whole
+            if whole.key in known.refused:
+                raise TraceError(known.refused[whole.key])
+            try:
+                return _examined(run, whole, known, size, around, drawn)
+            except TraceError as error:
+                known.refused[whole.key] = str(error)
+                raise
+        finally:
+            put_back(before)
+            for generator, state in drawn.items():
+                generator.state = state
 
 
 def _attempt(record):
@@ -282,23 +289,39 @@ def _attempt(record):
         return None
 
 
-def _examined(run, whole, known, size):
+def _examined(run, whole, known, size, around, drawn):
     """A recording of a step that is not known yet, once it is found out whether it knows the size of its batch."""
     whole.program  # noqa: B018  raises where it has no compiled form
-    before = [t.data.copy() for t in whole.closures]
-    other = _attempt(lambda: run(FEW if size != FEW else OTHER, 1))
-    if other is not None and _agree(whole, other, before):
-        few = other if size != FEW else whole
+    before, seen = [t.data.copy() for t in whole.closures], around.look()
+    rows = FEW if size != FEW else OTHER
+    others = [_attempt(lambda seed=seed: run(rows, seed)) for seed in SEEDS]
+    _refuse_effects(seen, around, drawn)
+    if others[0] is not None and all(o is None or _agree(whole, o, before) for o in others):
+        few = others[0] if size != FEW else whole
         known.free.add(few.key)
         return few
-    again = _attempt(lambda: run(size, 1))
-    if again is None:
+    others = [_attempt(lambda seed=seed: run(size, seed)) for seed in SEEDS]
+    if others[0] is None:
         raise TraceError("it cannot be run twice: on other values of x and states it raises an error")
-    reason = _difference(whole, again, before)
-    if reason is not None:
-        raise TraceError(_blamed(reason, run, whole, size))
+    for other in others:
+        reason = None if other is None else _difference(whole, other, before)
+        if reason is not None:
+            raise TraceError(_blamed(reason, run, whole, size))
+    _refuse_effects(seen, around, drawn)
     known.tied.add(whole.key)
     return whole
+
+
+def _refuse_effects(seen, around, drawn):
+    """Raise if a step that was run again did something besides its tape."""
+    if drawn:
+        raise TraceError(
+            "it draws random numbers, which a loop would not draw anew: draw them for all steps, and give them to the step as part "
+            "of xs"
+        )
+    changed = change(seen, around.look())
+    if changed is not None:
+        raise TraceError(f"{changed} is changed by it, outside of its tape: return what is to be kept as a state")
 
 
 def _agree(whole, other, before):
@@ -352,81 +375,20 @@ def _blamed(reason, run, whole, size):
     )
 
 
-def _template(a, rows, other):
-    """So many rows of ``a``; with ``other`` (a seed) near them, but not the same."""
+SEEDS = 1, 2  # of other values: near the given ones, and with the other sign
+
+
+def _template(a, rows, seed):
+    """So many rows of ``a``; with a seed, other values."""
     a = a if rows == len(a) else np.resize(a, (rows, *a.shape[1:]))
-    if other is None:
+    if seed is None:
         return a
-    draw = np.random.default_rng(other).random
-    return (a * (0.5 + draw(a.shape)) + 0.1 * draw(a.shape)).astype(a.dtype)
+    draw = np.random.default_rng(seed).random
+    other = a * (0.5 + draw(a.shape)) + 0.1 * draw(a.shape)
+    return (other if seed == 1 else -other).astype(a.dtype)
 
 
-# ------------------------------------------------------------------ a step leaves no trace by being recorded
-
-
-@contextmanager
-def _unnoticed(step, buffers):
-    """In this block a step may assign attributes and what it closes over, and draw from generators: afterwards all is as before.
-
-    With ``buffers`` also small arrays that it changes in place.
-    """
-    owners, cells = _reached(step)
-    attributes = [(vars(o), dict(vars(o))) for o in owners]
-    contents = [(c, c.cell_contents) for c in cells]
-    copies = []
-    if buffers:
-        arrays = [v for _, before in attributes for v in before.values()] + [v for _, v in contents]
-        arrays = [v.data if isinstance(v, Tensor) else v for v in arrays]
-        copies = [(a, a.copy()) for a in arrays if isinstance(a, np.ndarray) and a.size <= SMALL and a.flags.writeable]
-    with draws() as drawn:
-        try:
-            yield
-        finally:
-            for now, before in attributes:
-                if len(now) != len(before) or any(now.get(k, now) is not v for k, v in before.items()):
-                    now.clear()
-                    now.update(before)
-            for cell, value in contents:
-                if _contents(cell) is not value:
-                    cell.cell_contents = value
-            for a, copy in copies:
-                if a.tobytes() != copy.tobytes():
-                    a[...] = copy
-            for generator, state in drawn.items():
-                generator.state = state
-
-
-def _reached(step):
-    """Objects whose attributes, and cells whose contents, a step may assign."""
-    owners, cells, todo = {}, [], [(step, 0)]
-    while todo:
-        f, depth = todo.pop()
-        if depth > 3 or id(f) in owners or isinstance(f, type | types.ModuleType):
-            continue
-        if isinstance(f, types.MethodType):
-            todo += [(f.__self__, depth), (f.__func__, depth)]
-        elif isinstance(f, functools.partial):
-            todo.append((f.func, depth))
-        elif isinstance(f, types.FunctionType):
-            filled = [c for c in f.__closure__ or () if _contents(c) is not _EMPTY]
-            cells += filled
-            todo += [(c.cell_contents, depth + 1) for c in filled]
-        elif isinstance(f, list | tuple):
-            todo += [(v, depth + 1) for v in f[:32]]
-        elif hasattr(f, "__dict__"):
-            owners[id(f)] = f
-            todo += [(v, depth + 1) for v in list(vars(f).values())[:32]]
-    return list(owners.values()), cells
-
-
-_EMPTY = object()
-
-
-def _contents(cell):
-    try:
-        return cell.cell_contents
-    except ValueError:  # a name that is not assigned yet
-        return _EMPTY
+# ------------------------------------------------------------------ telling steps from each other
 
 
 def traits(x, depth=0, numbers=True):
@@ -448,7 +410,7 @@ def traits(x, depth=0, numbers=True):
         return of(x.func, 0), of(x.args), of(x.keywords)
     if depth < 4:
         if isinstance(x, types.FunctionType):
-            return x.__code__, of([_contents(c) for c in x.__closure__ or ()]), of(x.__defaults__)
+            return x.__code__, of([contents(c) for c in x.__closure__ or ()]), of(x.__defaults__)
         if isinstance(x, list | tuple):
             return tuple([of(v) for v in x[:32]])
         if isinstance(x, dict):

@@ -8,7 +8,7 @@ import functools
 import itertools
 from dataclasses import replace
 
-from .ir import SUMS, CompilerFault, Kind, Source, Value, order, widened
+from .ir import SUMS, CompilerFault, Kind, Source, order, widened
 from .ir import number as constant
 from .loops import Loop, Place, module_source
 from .plan import backward, hoist, is_cheap, simplified, used_inputs

@@ -43,7 +43,8 @@ class Case:
     batch: int = 2
     steps: int = 2
     dtype: str = "float64"
-    inputs: str = "plain"  # or "table", "large table", "two", "table and plain"
+    inputs: str = "plain"  # or "turned" (batch first, transposed), "table", "large table", "two", "table and plain"
+    starts: str = "drawn"  # the first states; or "learned" (one row for the whole batch), "zeros", "turned"
     tupled: bool = False  # a single state is given as a tuple of one
     mask: bool = False
     resets: bool = False
@@ -278,6 +279,7 @@ MATRICES = [  # [k, n] matrices, of parameters: {w} [k, n], {v} [k, n], {t} [n, 
     "({w} * {g})",
     "tr.split({two}, 2, axis=-1)[1]",
     "tr.tanh({t}.T)",
+    "{turned}",
     "({w} + {v})",
     "tr.where({w} > 0, {w}, 0.1 * {v})",
 ]
@@ -338,6 +340,7 @@ class Writer:
         self.count = itertools.count()
         self.frozen = case.frozen
         self.flat = []  # 1-D values
+        self.used = set()  # names of values that something is made of
         self.matrices = {}  # (rows, columns) -> the last matrix of a product
 
     # -- what a step closes over
@@ -407,6 +410,7 @@ class Writer:
             "still": lambda: self.draw("N", rows, columns, grad=False),
             "keep": lambda: f"(np.arange({rows * columns}).reshape({rows}, {columns}) % 3 > 0)",
             "beside": lambda: self.beside(rows, columns),
+            "turned": lambda: self.beside(rows, columns, turned=True),
         }
         for name in re.findall(r"\{(\w+)\}", template):
             if name in made and name not in known:
@@ -415,13 +419,13 @@ class Writer:
         self.matrices[rows, columns] = text
         return text
 
-    def beside(self, rows, columns):
+    def beside(self, rows, columns, turned=False):
         """A matrix that is computed from a parameter, before the step."""
-        key = "beside", rows, columns
+        key = "beside", rows, columns, turned
         if key not in self.drawn:
-            inner = self.draw("W", rows, columns)
+            text = f"{self.draw('W', columns, rows)}.T" if turned else f"tr.tanh({self.draw('W', rows, columns)}) / 2"
             self.drawn[key] = f"beside{len(self.drawn)}"
-            self.before.append(f"{self.drawn[key]} = tr.tanh({inner}) / 2")
+            self.before.append(f"{self.drawn[key]} = {text}")
         return self.drawn[key]
 
     # -- values of the step
@@ -437,9 +441,14 @@ class Writer:
         return value
 
     def pick(self, i, widths=None, least=1):
-        """The i-th newest value, of those of the given widths; None if there is none."""
+        """A value of one of the given widths, None if there is none. An even ``i`` prefers what has no use yet."""
         fit = [v for v in reversed(self.pool) if v.width >= least and (widths is None or v.width in widths)]
-        return fit[i % len(fit)] if fit else None
+        if i % 2 == 0:
+            i, fit = i // 2, [v for v in fit if v.name not in self.used] or fit
+        if not fit:
+            return None
+        self.used.add(fit[i % len(fit)].name)
+        return fit[i % len(fit)]
 
     def instruction(self, name, i, j, k):
         getattr(self, f"_{name}")(i, j, k)
@@ -616,6 +625,12 @@ class Writer:
         a = self.pick(i)
         self.let(self.fill(CONSTANTS[j % len(CONSTANTS)], a=a.name, n=a.width), a.width, a.bound + 1)
 
+    def _anchor(self, i, j, k):
+        """A first state, closed over."""
+        letter, n = [*zip("hcm", self.case.widths, strict=False)][j % len(self.case.widths)]
+        a = self.pick(i, (n,))
+        self.let(f"{a.name} {'+*'[k % 2]} 0.5 * {letter}_first", n, a.bound + 1)
+
     def _untaped(self, i, j, k):
         a = self.pick(i)
         value = Rows(f"v{next(self.count)}", a.width, 2 * a.bound)
@@ -684,11 +699,23 @@ def source(case, name="step") -> str:
     if "table" in case.inputs:
         rows = 40 if case.inputs == "large table" else 3
         before += [f"table = {draw('table', rows, case.features)}", f"xs = tr.embedding(integers({rows}, T, B), table)"]
+    elif case.inputs == "turned":
+        before.append(f"xs = tr.permute_dims({draw('xs', 'B', 'T', case.features)}, (1, 0, 2))")
     else:
         before.append(f"xs = {draw('xs', 'T', 'B', case.features)}")
     if two:
         before.append(f"zs = {draw('zs', 'T', 'B', case.widths[0])}")
-    states = [draw(letter, "B", n) for letter, n in zip("hcm", case.widths, strict=False)]
+    for letter, n in zip("hcm", case.widths, strict=False):
+        if case.starts == "learned":
+            first = f"tr.broadcast_to({draw(letter, 1, n)}, (B, {n}))"
+        elif case.starts == "zeros":
+            first = f"tr.zeros((B, {n}), dtype=dtype)"
+        elif case.starts == "turned":
+            first = f"{draw(letter, n, 'B')}.T"
+        else:
+            first = draw(letter, "B", n)
+        before.append(f"{letter}_first = {first}")
+    states = [f"{letter}_first" for letter in "hcm"[: len(case.widths)]]
     before.append(f"init = {states[0] if single else '(' + ', '.join(states) + ',)'}")
     step = writer.step(name)
     options = ["mask=integers(3, T, B) > 0"] * case.mask + ["resets=integers(4, T, B) == 0"] * case.resets
@@ -789,7 +816,7 @@ def results(outs, loss, leaves):
 
 INSTRUCTIONS = (
     "unary binary product product_of_input closure reduce flat column less_a_column detach cut range split join normalise "
-    "bools two_products product_of_parts linear flat_op collision reversed_binary constant "
+    "bools two_products product_of_parts anchor linear flat_op collision reversed_binary constant "
     "unary binary product product_of_input closure less_a_column detach join product_of_parts constant"
 ).split()
 RARE = ("casts", "untaped")  # most of these cannot be compiled: enough of them to see that they are right
@@ -807,14 +834,14 @@ def cases(draw):
     features, count = draw(st.integers(1, 6)), draw(st.sampled_from([1, 1, 2, 2, 3]))
     first = draw(st.integers(1, 6))
     widths = (first, *draw(st.lists(st.sampled_from([first, first, 1, 2, 4]), min_size=count - 1, max_size=count - 1)))
-    batches = st.sampled_from([2, first, features, 1, *range(3, 10)])  # sizes that are equal may be mistaken for each other
+    batches = st.sampled_from([2, 1, first, features, 1, *range(3, 10)])  # sizes that are equal may be mistaken for each other
     recipe = draw(st.lists(instructions(), min_size=1, max_size=8))
     if draw(st.integers(0, 11)) == 11:
         place = draw(st.integers(0, len(recipe)))
         recipe.insert(place, (draw(st.sampled_from(RARE)), *draw(st.tuples(_small, _small, _small))))
     batch = draw(batches)
     forms = st.sampled_from([*range(len(UPDATES)), 0, 1, 1, 0])
-    again = draw(st.sampled_from([None, None, None, "batch", "number"]))
+    again = draw(st.sampled_from([None, None, "batch", "number"]))
     if again:
         again = (draw(batches) if again == "batch" else batch, draw(st.sampled_from([0.5, 0.7, 0.25, 1.0])))
     return Case(
@@ -825,7 +852,8 @@ def cases(draw):
         batch=batch,
         steps=draw(st.sampled_from([2, 3, 1, 4])),
         dtype=draw(st.sampled_from(["float64", "float64", "float64", "float32"])),
-        inputs=draw(st.sampled_from(["plain", "plain", "plain", "table", "large table", "two", "table and plain"])),
+        inputs=draw(st.sampled_from(["plain", "plain", "turned", "table", "large table", "two", "table and plain"])),
+        starts=draw(st.sampled_from(["drawn", "drawn", "drawn", "learned", "zeros", "turned"])),
         tupled=draw(st.booleans()),
         mask=draw(st.booleans()),
         resets=draw(st.booleans()),
@@ -918,6 +946,12 @@ def shrunk(case) -> Case:
         changed = False
         for candidate in itertools.chain(
             (replace(case, recipe=case.recipe[:k] + case.recipe[k + 1 :]) for k in reversed(range(len(case.recipe)))),
+            (
+                replace(case, recipe=(*case.recipe[:k], (name, *new), *case.recipe[k + 1 :]))
+                for k, (name, *old) in enumerate(case.recipe)
+                for new in ([0, old[1], 0], [0, *old[1:]], [*old[:2], 0], [old[0], 0, old[2]])
+                if new != old
+            ),
             (replace(case, widths=case.widths[:-1], updates=case.updates[:-1]) for _ in range(len(case.widths) > 1)),
             (
                 replace(case, updates=(*case.updates[:k], (0, i, 0), *case.updates[k + 1 :]))

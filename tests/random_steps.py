@@ -43,8 +43,8 @@ class Case:
     batch: int = 2
     steps: int = 2
     dtype: str = "float64"
-    inputs: str = "plain"  # or "turned" (batch first, transposed), "table", "large table", "two", "table and plain"
-    starts: str = "drawn"  # the first states; or "learned" (one row for the whole batch), "zeros", "turned"
+    inputs: str = "plain"  # one of INPUTS: "turned" are batch first and transposed, "table" rows of one
+    starts: str = "drawn"  # the first states, one of STARTS: "learned" is one row for the whole batch
     tupled: bool = False  # a single state is given as a tuple of one
     mask: bool = False
     resets: bool = False
@@ -820,6 +820,8 @@ INSTRUCTIONS = (
     "unary binary product product_of_input closure less_a_column detach join product_of_parts constant"
 ).split()
 RARE = ("casts", "untaped")  # most of these cannot be compiled: enough of them to see that they are right
+INPUTS = ("plain", "turned", "table", "large table", "two", "table and plain")
+STARTS = ("drawn", "learned", "zeros", "turned")
 _small = st.integers(0, 40)
 
 
@@ -852,8 +854,8 @@ def cases(draw):
         batch=batch,
         steps=draw(st.sampled_from([2, 3, 1, 4])),
         dtype=draw(st.sampled_from(["float64", "float64", "float64", "float32"])),
-        inputs=draw(st.sampled_from(["plain", "plain", "turned", "table", "large table", "two", "table and plain"])),
-        starts=draw(st.sampled_from(["drawn", "drawn", "drawn", "learned", "zeros", "turned"])),
+        inputs=draw(st.sampled_from(("plain", *INPUTS))),
+        starts=draw(st.sampled_from(("drawn", "drawn", *STARTS))),
         tupled=draw(st.booleans()),
         mask=draw(st.booleans()),
         resets=draw(st.booleans()),
@@ -865,6 +867,51 @@ def cases(draw):
         again=again or (),
         second_order=draw(st.integers(0, 14)) == 14,
     )
+
+
+def each_once():
+    """A small case for each entry of the tables, by name: nothing is left to chance alone."""
+    tables = {
+        "unary": UNARY,
+        "binary": BINARY,
+        "reversed_binary": BINARY,
+        "bools": BOOLS,
+        "casts": CASTS,
+        "reduce": REDUCTIONS,
+        "normalise": NORMALISERS,
+        "flat": FLAT,
+        "flat_op": FLAT_OPS,
+        "column": COLUMNS,
+        "less_a_column": FLAT,
+        "cut": CUTS,
+        "join": JOINS,
+        "closure": CLOSURES,
+        "constant": CONSTANTS,
+        "untaped": UNTAPED,
+        "product": MATRICES,
+        "product_of_input": MATRICES,
+    }
+    plain = dict(widths=(3, 3), updates=((0, 0, 0), (1, 0, 0)), batch=3, final_losses=(0,))
+    for name, entries in tables.items():
+        then = (("column", 0, 0, 0), ("binary", 1, 1, 0)) if name in ("flat", "flat_op") else ()
+        for j in range(len(entries)):
+            for k in (0, 1):
+                recipe = (("binary", 1, 0, 1), (name, 0, j, k), *then)
+                yield f"{name} {j}.{k}", Case(recipe=recipe, again=(5, 0.7), **plain)
+    for name in ("two_products", "product_of_parts", "linear", "detach", "range", "split", "anchor", "collision"):
+        for j, k in itertools.product(range(4), range(2)):
+            again = () if name == "collision" else (5, 0.7)
+            yield f"{name} {j}.{k}", Case(recipe=(("unary", 0, 0, 0), (name, 0, j, k)), again=again, **plain)
+    for form, k in itertools.product(range(len(UPDATES)), range(2)):
+        updates = ((form, 0, 0), (0, 0, 0)) if k else ((0, 0, 0), (form, 1, 1))
+        yield f"update {form}.{k}", Case(**plain | {"updates": updates, "return_states": True})
+    for j in range(max(len(OUTPUT_LOSSES), len(FINAL_LOSSES))):
+        for steps in (2, 3):
+            yield f"loss {j}.{steps}", Case(**plain | {"output_losses": (j,), "final_losses": (j,), "steps": steps})
+    for inputs, starts in itertools.product(INPUTS, STARTS):
+        recipe = (("product_of_input", 0, 0, 0), ("product", 0, 0, 0))
+        form = dict(inputs=inputs, starts=starts, mask=True, resets=True, reverse=starts == "learned")
+        yield f"{inputs}, {starts}", Case(recipe=recipe, **form, **plain)
 
 
 # ------------------------------------------------------------------ checking one

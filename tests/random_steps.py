@@ -34,7 +34,7 @@ NOISE = {"float64": (1e-12, -3e-12, 2e-11), "float32": (1e-6, -3e-6, 1e-5)}
 
 @dataclass(frozen=True)
 class Case:
-    """One recurrence and one or two calls of it. The default of everything is its simplest form."""
+    """One recurrence and one to three calls of it. The default of everything is its simplest form."""
 
     recipe: tuple = ()  # instructions of the step: (name of one of INSTRUCTIONS, three numbers that choose)
     updates: tuple = ((0, 0, 0),)  # for each state: (number of one of UPDATES, two numbers that choose)
@@ -53,7 +53,7 @@ class Case:
     output_losses: tuple = (0,)  # numbers of OUTPUT_LOSSES
     final_losses: tuple = (1,)  # numbers of FINAL_LOSSES
     frozen: int = 0  # bit i: the i-th tensor that is drawn needs no gradient
-    again: tuple = ()  # (batch, number) of a second call
+    again: tuple = ()  # further calls: pairs (batch, number)
     second_order: bool = False
 
 
@@ -334,7 +334,7 @@ class Writer:
     """Writes the step of a case, and what it closes over."""
 
     def __init__(self, case):
-        self.case, self.single = case, not (case.again and case.again[0] != case.batch)
+        self.case, self.single = case, all(batch == case.batch for batch, _ in case.again)
         self.lines, self.before = [], []
         self.drawn = {}  # what was asked for -> name
         self.count = itertools.count()
@@ -742,7 +742,7 @@ def source(case, name="step") -> str:
         terms += [template.format(o=o, **sizes)] if template else []
     after.append(f"loss = {' + '.join(terms)}")
     body = [*before, *step, "", *after, f"return results([{', '.join([*columns, *finals])}], loss, leaves)"]
-    calls = [(case.batch, 0.5), *([case.again] if case.again else [])]
+    calls = [(case.batch, 0.5), *case.again]
     return _SCRIPT.format(
         dtype=case.dtype,
         steps=case.steps,
@@ -836,16 +836,17 @@ def cases(draw):
     features, count = draw(st.integers(1, 6)), draw(st.sampled_from([1, 1, 2, 2, 3]))
     first = draw(st.integers(1, 6))
     widths = (first, *draw(st.lists(st.sampled_from([first, first, 1, 2, 4]), min_size=count - 1, max_size=count - 1)))
-    batches = st.sampled_from([2, 1, first, features, 1, *range(3, 10)])  # sizes that are equal may be mistaken for each other
+    batches = st.sampled_from(
+        [2, 1, first, features, 1, 3, *range(3, 10), 9]
+    )  # sizes that are equal may be mistaken for each other
     recipe = draw(st.lists(instructions(), min_size=1, max_size=8))
     if draw(st.integers(0, 11)) == 11:
         place = draw(st.integers(0, len(recipe)))
         recipe.insert(place, (draw(st.sampled_from(RARE)), *draw(st.tuples(_small, _small, _small))))
     batch = draw(batches)
     forms = st.sampled_from([*range(len(UPDATES)), 0, 1, 1, 0])
-    again = draw(st.sampled_from([None, None, "batch", "number"]))
-    if again:
-        again = (draw(batches) if again == "batch" else batch, draw(st.sampled_from([0.5, 0.7, 0.25, 1.0])))
+    others = st.tuples(st.one_of(batches, st.just(batch)), st.sampled_from([0.5, 0.7, 0.25, 1.0]))
+    again = draw(st.one_of(st.just(()), st.lists(others, min_size=1, max_size=2)))
     return Case(
         recipe=tuple(recipe),
         updates=tuple(draw(st.tuples(forms, st.integers(0, 6), _small)) for _ in widths),
@@ -864,7 +865,7 @@ def cases(draw):
         output_losses=tuple(draw(st.lists(st.integers(0, 7), min_size=1, max_size=3))),
         final_losses=tuple(draw(st.lists(st.sampled_from([1, *range(9)]), min_size=1, max_size=3))),
         frozen=draw(st.one_of(st.just(0), st.integers(0, 2**10 - 1))),
-        again=again or (),
+        again=tuple(again),
         second_order=draw(st.integers(0, 14)) == 14,
     )
 
@@ -891,16 +892,15 @@ def each_once():
         "product": MATRICES,
         "product_of_input": MATRICES,
     }
-    plain = dict(widths=(3, 3), updates=((0, 0, 0), (1, 0, 0)), batch=3, final_losses=(0,))
+    plain = dict(widths=(3, 3), updates=((0, 0, 0), (0, 0, 0)), batch=3, final_losses=(0,))
     for name, entries in tables.items():
         then = (("column", 0, 0, 0), ("binary", 1, 1, 0)) if name in ("flat", "flat_op") else ()
         for j in range(len(entries)):
-            for k in (0, 1):
-                recipe = (("binary", 1, 0, 1), (name, 0, j, k), *then)
-                yield f"{name} {j}.{k}", Case(recipe=recipe, again=(5, 0.7), **plain)
+            recipe = (("binary", 1, 0, 1), (name, 0, j, j), *then)
+            yield f"{name} {j}", Case(recipe=recipe, again=((7, 0.7),), **plain)
     for name in ("two_products", "product_of_parts", "linear", "detach", "range", "split", "anchor", "collision"):
         for j, k in itertools.product(range(4), range(2)):
-            again = () if name == "collision" else (5, 0.7)
+            again = () if name == "collision" else ((7, 0.7),)
             yield f"{name} {j}.{k}", Case(recipe=(("unary", 0, 0, 0), (name, 0, j, k)), again=again, **plain)
     for form, k in itertools.product(range(len(UPDATES)), range(2)):
         updates = ((form, 0, 0), (0, 0, 0)) if k else ((0, 0, 0), (form, 1, 1))

@@ -6,6 +6,7 @@ case can be read, pasted into a file and run; every recipe is valid (an instruct
 
     python tests/random_steps.py --count 20000 --python      # the loops as plain Python, with TINYRNN_COMPILE=python
     python tests/random_steps.py --count 300 --compiled      # really compiled
+    python tests/random_steps.py --case "Case(...)"          # one, as a search printed it
 
 The referee of the compiler would hide its faults, so that both run with TINYRNN_REFEREE=0.
 """
@@ -14,6 +15,7 @@ import argparse
 import itertools
 import os
 import re
+import subprocess
 import sys
 import tempfile
 import traceback
@@ -1017,6 +1019,12 @@ def shrunk(case) -> Case:
     return case
 
 
+def is_wrong_alone(case) -> bool:
+    """Whether the case is wrong in a process of its own; if not, it was given a program kept from another step."""
+    command = [sys.executable, __file__, "--case", repr(case), "--here"]
+    return subprocess.run(command, capture_output=True, check=False, timeout=600).returncode != 0
+
+
 def search(count, seed, *, shrink=False, report=print) -> Counter:
     """`check` on ``count`` cases; each wrong one is reported. Returns how often each answer was given."""
     counts, reasons = Counter(), Counter()
@@ -1040,8 +1048,10 @@ def search(count, seed, *, shrink=False, report=print) -> Counter:
                 reasons.update(r.partition(": ")[2] for r in set(check.reasons))
         except Wrong as wrong:
             answer = "wrong"
-            report(f"# ---------------- case {counts.total()}: {wrong}")
-            if shrink:
+            report(f"# ---------------- case {counts.total()}: {case}\n{wrong}")
+            if not is_wrong_alone(case):
+                report("# ---- right in a process of its own: it was given a program that was kept from another step")
+            elif shrink:
                 least = shrunk(case)
                 try:
                     check(least)
@@ -1062,12 +1072,18 @@ def main():
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--shrink", action="store_true", help="simplify what is wrong")
+    parser.add_argument("--case", help="check this one: Case(...), as it was printed")
     how = parser.add_mutually_exclusive_group()
+    how.add_argument("--here", action="store_true", help="as the environment says")
     how.add_argument("--python", action="store_true", help="run the generated loops as plain Python (default)")
     how.add_argument("--compiled", action="store_true", help="compile them")
     arguments = parser.parse_args()
-    os.environ["TINYRNN_REFEREE"] = "0"
-    os.environ["TINYRNN_COMPILE"] = "1" if arguments.compiled else "python"
+    if not arguments.here:
+        os.environ["TINYRNN_REFEREE"] = "0"
+        os.environ["TINYRNN_COMPILE"] = "1" if arguments.compiled else "python"
+    if arguments.case:
+        print(check(eval(arguments.case, {"Case": Case})))
+        return 0
     counts = search(arguments.count, arguments.seed, shrink=arguments.shrink)
     for reason, n in search.reasons.most_common(12):
         print(f"{n:6} eager: {reason}")

@@ -1,20 +1,16 @@
-"""The compiled time loop against the eager one, for cells of all kinds and for random steps."""
+"""The compiled time loop against the eager one, for cells of all kinds; `test_random_steps` has random ones."""
 
-import re
 import subprocess
 import sys
-import types
 import warnings
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 import tinyrnn as tr
 from tinyrnn.compiler import CompileWarning, compiled
 from tinyrnn.functional.layers import _sources, source_of
-from tinyrnn.kernels import gemm, threads
+from tinyrnn.kernels import threads
 
 rng = np.random.default_rng(0)
 F, H, G, T, B = 5, 7, 11, 6, 4
@@ -186,134 +182,6 @@ def test_second_order_goes_through_the_plain_loop():
         return ys, final
 
     tr.check_grad(f, x0, rng.standard_normal((2, H)), *small, order=2)
-
-
-# ------------------------------------------------------------------ random steps, their loops run as plain Python
-
-
-def python_loops(source):
-    """The generated module without Numba: what it says, executed by the Python interpreter."""
-
-    def multiply(a, a0, a_stride, packed, c, c0, c_stride, m, k, n, accumulate):
-        width = gemm.panel_width(packed.dtype)
-        panels = [
-            packed[p * k * width :][: k * (width if n - p * width > width // 2 else width // 2)].reshape(k, -1)
-            for p in range(-(-n // width))
-        ]
-        whole = np.concatenate(panels, axis=1)[:, :n]
-        for r in range(m):
-            c[c0 + r * c_stride : c0 + r * c_stride + n] = a[a0 + r * a_stride : a0 + r * a_stride + k] @ whole
-
-    def access(_):
-        return (lambda a, o: a[o]), (lambda a, o, v: a.__setitem__(o, v))
-
-    kernels = types.SimpleNamespace(access=access, multiply=multiply)
-    numpy_functions = dict(
-        abs=abs, exp=np.exp, tanh=np.tanh, sigmoid=lambda x: 1 / (1 + np.exp(-x)), maximum=np.maximum, minimum=np.minimum,
-        where=lambda c, a, b: a if c else b, sqrt=np.sqrt, log=np.log, sign=np.sign, softplus=lambda x: np.logaddexp(x, 0), np=np,
-        F=np.float64, jit=lambda f: f, access=kernels.access, multiply=kernels.multiply,
-    )  # fmt: skip
-    body = "\n".join(line for line in source.splitlines() if not re.match(r"(import|from|F =|\w+ = scalar_math)", line))
-    exec(compile_source(body), numpy_functions)
-    functions = numpy_functions["forward"], numpy_functions["backward"]
-    for f in functions:
-        f.signatures = ["there is nothing to compile"]
-    return functions
-
-
-def compile_source(text):
-    return compile(text, "<loops>", "exec")
-
-
-UNARY = [
-    tr.tanh,
-    tr.sigmoid,
-    tr.relu,
-    lambda a: tr.exp(-tr.square(a)),
-    lambda a: a * 0.7 + 0.1,
-    lambda a: 1 - a,
-    tr.softplus,
-    tr.abs,
-]
-BINARY = [
-    tr.add,
-    tr.multiply,
-    tr.subtract,
-    tr.maximum,
-    lambda a, b: a / (1 + tr.square(b)),
-    lambda a, b: tr.where(a > b, a * b, b),
-]
-ROWS = [
-    lambda a: tr.mean(a, axis=-1, keepdims=True),
-    lambda a: tr.max(a, axis=-1, keepdims=True),
-    lambda a: tr.softmax(a),
-    lambda a: a - tr.mean(a, axis=-1, keepdims=True),
-    lambda a: tr.var(a, axis=-1, keepdims=True),
-]
-
-
-def random_step(recipe, count):
-    """A step from a list of choices, its sizes and its parameters."""
-    sizes, random = [3, 4][:count], np.random.default_rng(5)
-    parameters = {}
-
-    def weight(*shape, i=0):
-        key = (*shape, i % 2)
-        if key not in parameters:
-            parameters[key] = tr.tensor(random.standard_normal(shape) / 2, requires_grad=True)
-        return parameters[key]
-
-    def step(x, *states):
-        pool = [x, *states]
-        for kind, i, j in recipe:
-            a, c = pool[i % len(pool)], pool[j % len(pool)]
-            n = a.shape[-1]
-            if kind == 0:
-                pool.append(UNARY[j % len(UNARY)](a))
-            elif kind == 1 and (n == c.shape[-1] or 1 in (n, c.shape[-1])):
-                pool.append(BINARY[(i + j) % len(BINARY)](a, c))
-            elif kind == 2:
-                pool.append(a @ weight(n, 2 + j % 4, i=i))
-            elif kind == 3 and n > 1:
-                pool.append(ROWS[j % len(ROWS)](a))
-            elif kind == 4 and n > 1:
-                first = j % n
-                pool.append(a[:, first : first + 1 + i % (n - first)])
-            elif kind == 5:
-                pool.append(tr.concat([a, c], axis=-1))
-            elif kind == 6:
-                pool.append(a * weight(n, i=j) + (weight(1, n)[0] if j % 3 else 0))
-            elif kind == 7 and n % 2 == 0:
-                pool.extend(tr.split(a, 2))
-        return tuple(
-            tr.tanh(pool[-1 - k] @ weight(pool[-1 - k].shape[-1], n) + 0.5 * s)
-            for k, (n, s) in enumerate(zip(sizes, states, strict=True))
-        )
-
-    return step, sizes, parameters
-
-
-@settings(max_examples=150)
-@given(
-    st.lists(st.tuples(st.integers(0, 7), st.integers(0, 20), st.integers(0, 20)), min_size=1, max_size=9),
-    st.integers(1, 2),
-    st.booleans(),
-    st.booleans(),
-)
-def test_random_steps(recipe, count, reverse, flags):
-    step, sizes, parameters = random_step(recipe, count)
-    options = {"reverse": reverse, "return_states": flags}
-    if flags:
-        options |= {"mask": np.array([[1, 0], [1, 1], [0, 1]]), "resets": np.array([[0, 1], [0, 0], [1, 0]])}
-    run(step, sizes, False, steps=1, batch=2)  # makes the parameters
-    both = dict(steps=3, batch=2, parameters=list(parameters.values()), **options)
-    eager = run(step, sizes, False, **both)
-    before = compiled._load
-    compiled._load = python_loops
-    try:
-        assert_equal(run(step, sizes, True, **both), eager, 1e-9)
-    finally:
-        compiled._load = before
 
 
 # ------------------------------------------------------------------ what is promised

@@ -57,6 +57,7 @@ class Case:
     frozen: int = 0  # bit i: the i-th tensor that is drawn needs no gradient
     again: tuple = ()  # further calls: pairs (batch, number)
     second_order: bool = False
+    gathered: bool = False  # what the step makes and nothing uses is added to the first state
 
 
 # ------------------------------------------------------------------ what steps are made of
@@ -666,6 +667,16 @@ class Writer:
         self.lines.append(f"{name} = {text}")
         return name
 
+    def gather(self):
+        """Add what has no use to the first state: nothing that the recipe says is without a consequence."""
+        n, terms = self.case.widths[0], []
+        for v in [v for v in (*self.pool, *self.flat) if v.name not in {*self.used, *self.new, "x", "z"}]:
+            if v.name not in [s.name for s in self.states]:
+                terms.append(f"0.2 * {v.name}{'[:, None]' if not v.width else '' if v.width in (1, n) else '[:, -1:]'}")
+        if terms:
+            self.lines.append(f"gathered = {' + '.join([self.new[0], *terms])}")
+            self.new[0] = "gathered"
+
     def step(self, name):
         """The lines of the step, and before them those of what it closes over."""
         case = self.case
@@ -684,6 +695,8 @@ class Writer:
         self.new = []
         for k, (form, i, j) in enumerate(case.updates[: len(case.widths)]):
             self.new.append(self.update(k, form, i, j))
+        if case.gathered:
+            self.gather()
         self.lines.append(f"return {', '.join(self.new)}")
         return [*self.before, "", head, *[f"    {line}" for line in self.lines]]
 
@@ -847,7 +860,7 @@ def cases(draw):
         recipe.insert(place, (draw(st.sampled_from(RARE)), *draw(st.tuples(_small, _small, _small))))
     batch = draw(batches)
     forms = st.sampled_from([*range(len(UPDATES)), 0, 1, 1, 0])
-    others = st.tuples(st.one_of(batches, st.just(batch)), st.sampled_from([0.5, 0.7, 0.25, 1.0]))
+    others = st.tuples(st.one_of(batches, batches, st.just(batch)), st.sampled_from([0.5, 0.7, 0.25, 1.0]))
     again = draw(st.one_of(st.just(()), st.lists(others, min_size=1, max_size=2)))
     return Case(
         recipe=tuple(recipe),
@@ -869,6 +882,7 @@ def cases(draw):
         frozen=draw(st.one_of(st.just(0), st.integers(0, 2**10 - 1))),
         again=tuple(again),
         second_order=draw(st.integers(0, 14)) == 14,
+        gathered=draw(st.sampled_from([False, True, True])),
     )
 
 
@@ -899,7 +913,10 @@ def each_once():
         then = (("column", 0, 0, 0), ("binary", 1, 1, 0)) if name in ("flat", "flat_op") else ()
         for j in range(len(entries)):
             recipe = (("binary", 1, 0, 1), (name, 0, j, j), *then)
-            yield f"{name} {j}", Case(recipe=recipe, again=((7, 0.7),), **plain)
+            yield f"{name} {j}", Case(recipe=recipe, again=((7, 0.7),), gathered=True, **plain)
+            if name in ("closure", "constant", "column"):  # what may take the size of the batch for another
+                sizes = {"batch": 1, "again": ((4, 0.7), (3, 0.5), (9, 0.5), (1, 0.5))}
+                yield f"{name} {j}, batches", Case(recipe=recipe, gathered=True, **plain | sizes)
     for name in ("two_products", "product_of_parts", "linear", "detach", "range", "split", "anchor", "collision"):
         for j, k in itertools.product(range(4), range(2)):
             again = () if name == "collision" else ((7, 0.7),)

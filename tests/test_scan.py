@@ -1,4 +1,4 @@
-"""The compiled time loop against the eager one, for cells of all kinds and for random steps."""
+"""The compiled time loop against the eager one, for cells of all kinds; `test_random_steps` has random ones."""
 
 import subprocess
 import sys

@@ -412,12 +412,15 @@ class Loop:
     def source(self) -> str:
         """A function of (T, B, b0, b1, back, n, arrays...): sizes and time steps come in ``n``, as `integers` lists them."""
         lines = [f"def {self.name}(T, B, b0, b1, back, n, {', '.join([*self.arguments(), *self.extra])}):"]
+        scratch = [  # before the sizes are listed: it may name more of them
+            f" {name} = np.empty({'(b1 - b0) * ' if across else ''}{self.size(width)}, F)"
+            for name, (width, across) in self.scratch.items()
+        ]
         names = [*self.sizes.values(), *self.steps.values()]
         lines += [f" {name} = n[{k}]" for k, name in enumerate(names)]
         lines += [f" {name} = numbers[{k}]" for k, name in sorted(self.numbers.items())]
         lines += [f" {name} = numbers[numbers.size - {k + 1}]" for k, name in enumerate(self.constants.values())]
-        for name, (width, across) in self.scratch.items():
-            lines.append(f" {name} = np.empty({'(b1 - b0) * ' if across else ''}{self.size(width)}, F)")
+        lines += scratch
         lines += [
             " for i in range(T):",
             f"  t = {'i if back else T - 1 - i' if self.backwards else 'T - 1 - i if back else i'}",

@@ -23,6 +23,9 @@ _PLACES = {  # of inputs: the array's name, and how its rows are found
 }
 
 
+OVER_TIME = frozenset({"time", "old", "new"})  # kinds of places that hold every step
+
+
 def is_sum(v):
     """True for what is summed over time and batch: left to the end."""
     return v.kind in SUMS
@@ -130,7 +133,7 @@ class Saved:
             if array == other and first < last:
                 raise CompilerFault(f"{array} is written twice")
         for v, p in self.factors.items():
-            if p.kind not in ("time", "old", "new"):
+            if p.kind not in OVER_TIME:
                 raise CompilerFault(f"{v!r} is a factor over time, and lies in {p}")
 
     def _factor(self, x, forward, inputs, new_places, over_time, roots):
@@ -138,7 +141,7 @@ class Saved:
         if x in self.factors:
             return
         held = inputs.get(x) or new_places.get(x)
-        if held is not None and held.kind in ("time", "old", "new"):
+        if held is not None and held.kind in OVER_TIME:
             self.factors[x] = held
         elif x in over_time:
             self.factors[x] = over_time[x]

@@ -1,0 +1,105 @@
+"""The test of the tests: faults are put into a copy of the compiler, one at a time, and each must be found.
+
+Most by random recurrences, without the referee; those that no recurrence can show, by the tests of findings. With the referee
+a fault must cost speed, never truth: the same recurrences are then right.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+# name: (file, what stands there, the fault; how it is found: random recurrences, or a selection of test_compiler_findings)
+FAULTS = {
+    "two sums have one name": ("save", 'f"{word}{next(self._names)}"', 'f"{word}0"', None),
+    "a factor is taken from one step": ("save", 'frozenset({"time", "old", "new"})', 'frozenset({"time", "old", "new", "batch"})', None),
+    "the batch meets features": ("read", 'if {"b", "f"} <= here or (', "if (", None),
+    "a column is read as a row": ("read", 'role = "b" if "b" in here else', 'role = "f" if back == 1 and "b" in here else', None),
+    "what is off the tape is frozen": ("record", "        if touched or (", "        if touched and (", None),
+    "the size of the batch is not seen": ("record", "_known.get((traits(step), size)", "_known.get((traits(step), 0)", None),
+    "detach is lost": ("read", "return Read(aliased(Kind.DETACH, x.value), x.axes)", "return x", None),
+    "detach is lost outside of the loop": ("evaluate", "return xs[0].detach()", "return xs[0]", None),
+    "a gradient is laid out otherwise": ("run", 'np.array(g.data, order="C")', "np.array(g.data)", None),
+    "one row for the batch is taken for rows": ("read", '"1" if n == 1 else role for', '"1" if n == 1 and role != "b" else role for', None),
+    "casts are dropped": ("read", 'if dtype.kind in "iu" and was.kind == "f":', "if False:", None),
+    "bools are added": ("read", '"where maximum minimum multiply"', '"where maximum minimum multiply add"', None),
+    "outputs are views": ("run", "[0 if self.reverse else T].copy()", "[0 if self.reverse else T]", "changed"),
+    "outputs may change": ("run", "if any(version[0] > number", "if False and any(version[0] > number", "changed"),
+    "hooks are baked in": ("plan", ", hooks=False)", ")", "hook"),
+    "flags have two axes": ("scan", "return flag if state.ndim == 2 else", "return flag if state.ndim else", "axes"),
+    "numbers are those of the program": ("run", "loop.all_numbers(self.numbers)", "loop.all_numbers([0.5] * len(self.numbers))", None),
+    "numbers are part of the program": ("record", "literal = op ==", "literal = True or op ==", "number"),
+    "a slice of what is joined": ("rewrite", "self.cut(p, max(first - a, 0)", "self.cut(p, max(a - first, 0)", None),
+    "gradients of slices overlap": ("rewrite", "for other in here[1:]:", "for other in here[2:]:", None),
+    "a value is read before it is stored": ("loops", "if latest > self.position[v] and all(", "if latest > self.position[v] and any(", None),
+    "what is not cheap is not saved": ("save", "if v in needed and not cheap(v):", "if v in needed and not v.rows:", None),
+    "rows of the batch are hoisted": ("plan", "if product and not any(_is_held(u) for u in order([v])):", "if product:", None),
+    "a stream of its own table": ("run", "a.reshape(ids.size, -1), ids.reshape(-1)", "a.reshape(ids.size, -1), ids.reshape(-1)[::-1]", None),
+    "the first step in reverse": ("run", '(place.kind == "new") != self.reverse', 'place.kind == "new"', None),
+    "carried on the wrong way": ("scan", "where(_flag(live, s), n, s)", "where(_flag(live, s), s, n)", "mask"),
+    "one gradient too few": ("plan", "sources = [Source.GRAD, Source.GRAD_OUTPUT][: 1 + (k in outputs)]", "sources = [Source.GRAD]", None),
+}  # fmt: skip
+QUICK = ("a factor is taken from one step", "detach is lost", "gradients of slices overlap")
+
+SEARCH = """
+import itertools, sys
+sys.path.insert(0, {tests!r})
+import random_steps
+cases = [case for _, case in random_steps.each_once()]
+count = int(sys.argv[1])
+try:
+    for case in cases[:: max(1, len(cases) * 2 // count)] if count < len(cases) else cases:
+        random_steps.check(case)
+    found = random_steps.search(count, 0, report=lambda *_: None)
+except random_steps.Wrong as wrong:
+    print("found:", str(wrong)[:200])
+    sys.exit(1)
+sys.exit(1 if found["wrong"] else 0)
+"""
+
+
+@pytest.fixture
+def faulty(tmp_path):
+    """A function that makes a copy of the package with one fault in it, and returns the environment that imports it."""
+
+    def make(name):
+        file, before, after, _ = FAULTS[name]
+        shutil.copytree(ROOT / "tinyrnn", tmp_path / "tinyrnn", ignore=shutil.ignore_patterns("__pycache__"))
+        path = tmp_path / "tinyrnn" / "compiler" / f"{file}.py"
+        text = path.read_text(encoding="utf-8")
+        assert text.count(before) == 1, f"{before!r} stands {text.count(before)} times in {file}.py"
+        path.write_text(text.replace(before, after), encoding="utf-8")
+        return os.environ | {"PYTHONPATH": str(tmp_path), "TINYRNN_COMPILE": "python", "TINYRNN_REFEREE": "0"}
+
+    return make
+
+
+def search(environment, count):
+    command = [sys.executable, "-W", "ignore::UserWarning", "-c", SEARCH.format(tests=str(ROOT / "tests")), str(count)]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=1200)
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=() if n in QUICK else pytest.mark.slow) for n in FAULTS])
+def test_a_deliberate_fault_is_found(name, faulty, tmp_path):
+    environment, selection = faulty(name), FAULTS[name][3]
+    if selection is None:
+        done = search(environment, 1000)
+    else:
+        command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-k", f"({selection}) and no"]
+        command += [str(ROOT / "tests" / "test_compiler_findings.py"), "-c", str(ROOT / "pyproject.toml"), "--rootdir", str(tmp_path)]
+        done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=1200)
+    assert done.returncode == 1, f"{name} was not found\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [n for n, fault in FAULTS.items() if fault[3] is None and fault[0] in ("save", "rewrite", "loops")])
+def test_with_the_referee_a_fault_costs_speed_alone(name, faulty):
+    """What the compiler gets wrong runs eagerly, says so, and is right: only such warnings are left to be counted."""
+    environment = faulty(name) | {"TINYRNN_REFEREE": "always", "TINYRNN_FAULTS": "count"}
+    done = search(environment, 200)
+    assert "differs" not in done.stdout.replace("differs from the eager loop", ""), done.stdout

@@ -108,7 +108,8 @@ def row(name, function, group, found) -> list:
     what = inspect.getdoc(function).partition("\n")[0].replace("::", ".").replace(", pointwise with broadcasting", "")
     gradient = found.get(name) or found.get(name.removesuffix("_loss")) or "by composition"
     gradient = "none" if (group == "creation" and name != "asarray") or name.endswith("_decode") else gradient
-    operators = [f"`{getattr(operator, k).__doc__[8:-1]}`" for k, f in vars(Tensor).items() if f is function and k[:2] == "__"]
+    special = {k: getattr(f, "__wrapped__", f) for k, f in vars(Tensor).items() if k[:2] == "__"}
+    operators = [f"`{getattr(operator, k).__doc__[8:-1]}`" for k, f in special.items() if f is function]
     method = ", ".join(["yes"] * hasattr(Tensor, name) + operators) or "no"
     devices = "cpu, cuda (computed on the cpu)" if name.startswith("ctc") else "cpu, cuda"
     cells = f"`{name}{signature}`", what, gradient, dtypes(name, group), devices, method

@@ -312,4 +312,4 @@ def test_the_tutorial(tmp_path, text_file, monkeypatch, own):
 
 SOURCES = "".join(p.read_text(encoding="utf-8") for p in (Path(tr.__file__).parent / "compiler").glob("*.py"))
 SOURCES = SOURCES.replace("{found}", "float32, float64").replace("{name}", "cumsum")
-SOURCES += (Path(tr.__file__).parent / "autograd" / "tensor.py").read_text(encoding="utf-8")
+SOURCES += (Path(tr.__file__).parent / "autograd" / "tape.py").read_text(encoding="utf-8")

@@ -418,7 +418,7 @@ def test_numpys_ufuncs_are_the_ops():
     np.testing.assert_array_equal(np.arctan(tr.tensor(x)), np.arctan(x))  # the values, where there is no derivative to lose
     with pytest.raises(tr.GradientError, match="numpy.arctan"):
         np.arctan(leaf(1.0))
-    with pytest.raises(TypeError):
+    with pytest.raises(tr.GradientError, match="numpy.add"):
         x += leaf(1.0)
     m = np.arange(6.0).reshape(2, 3) / 7
     tr.check_grad(lambda t: np.sum(np.mean(t, axis=0) ** 2) + np.max(np.concatenate([t, t * 2], axis=1)), m)
@@ -472,13 +472,17 @@ def test_dlpack_shares_memory_both_ways():
 def test_pickling_and_copying(copied, dtype):
     t = tr.tensor([[1, 0], [1, 1]], dtype, requires_grad=dtype.startswith("f"))
     made = copied(t)
-    np.testing.assert_array_equal(made, t)
+    np.testing.assert_array_equal(made.numpy(), t.numpy())
     assert made.dtype == t.dtype and made.requires_grad == t.requires_grad and not np.shares_memory(made.data, t.data)
     tied = copied({"a": t, "b": t})
     assert tied["a"] is tied["b"]
     if dtype == "float64":
-        past = copied(t * 2)
-        assert past.requires_grad and past.is_leaf  # values travel, the tape does not
+        if copied is copy.deepcopy:
+            with pytest.raises(tr.GradientError, match="deepcopy"):
+                copied(t * 2)
+        else:
+            past = copied(t * 2)
+            assert past.requires_grad and past.is_leaf  # values travel, the tape does not
         module = copied(tr.Linear(2, 2))
         assert [n for n, _ in module.named_parameters()] == ["weight", "bias"]
     assert np.shares_memory(copy.copy(t).data, t.data)
@@ -527,7 +531,7 @@ def test_inputs_of_any_layout_and_kind(make):
         y = f(x, w)
         expected = reference(native, np.array([2.0]))
         assert y.dtype == expected.dtype and y.dtype.isnative
-        np.testing.assert_allclose(y, expected, rtol=1e-6)
+        np.testing.assert_allclose(y.numpy(), expected, rtol=1e-6)
         y.sum().backward()
     if np.ndim(x):
         y = tr.softmax(x)

@@ -12,7 +12,22 @@ import numpy as np
 from .. import kernels
 from ..errors import DtypeError, GradientError, ShapeError
 from ..kernels.arrays import is_cupy
-from .tape import EXPLAINED, NONE, TRACE, Node, Op, Tensor, apply, explained, record, state
+from .tape import (
+    BORROWED,
+    EXPLAINED,
+    NONE,
+    TRACE,
+    Node,
+    Op,
+    Tensor,
+    apply,
+    explained,
+    is_recorded,
+    is_tracing,
+    owned,
+    record,
+    state,
+)
 
 __all__ = [
     "abs", "add", "ceil", "clip", "cos", "divide", "equal", "erf", "exp", "expm1", "floor", "greater",
@@ -31,21 +46,15 @@ def operand(x):
     """
     if isinstance(x, Tensor | float | int) and not isinstance(x, np.generic):
         return x
-    if isinstance(x, list | tuple) and holds_gradient(x):
+    if is_recorded(x):
         raise GradientError("a list of tensors would lose their gradients: join them with stack() or concat()")
+    own = isinstance(x, list | tuple | np.generic)  # of which NumPy makes an array that nobody else holds
     try:
         x = x if is_cupy(x) else np.asarray(x)
     except ValueError as error:
         raise ShapeError(f"no tensor can be made of lists of different lengths ({error}): pad them first") from error
     dtype = checked_dtype(x.dtype)
-    return Tensor(x if x.dtype.isnative else x.astype(dtype))
-
-
-def holds_gradient(x) -> bool:
-    """True for a tensor that requires a gradient, and for lists of such at any depth."""
-    if isinstance(x, list | tuple):
-        return any(holds_gradient(v) for v in x)
-    return isinstance(x, Tensor) and x.requires_grad
+    return Tensor(x if x.dtype.isnative else x.astype(dtype), None, None if own else BORROWED)
 
 
 def checked_dtype(dtype) -> np.dtype:
@@ -164,7 +173,11 @@ def pointwise(name, rule, loop=None, doc=None, **vjps):
             return Tensor(out)
         keep_a = (a_for_a and n1 is not None) or (a_for_b and n2 is not None)
         keep_b = (b_for_a and n1 is not None) or (b_for_b and n2 is not None)
-        y = Tensor(out, Node(op, (n1, n2), NONE, out, (x1 if keep_a else None, x2 if keep_b else None)))
+        saved = (
+            (x1 if n1 is not None else owned(x1)) if keep_a else None,
+            (x2 if n2 is not None else owned(x2)) if keep_b else None,
+        )
+        y = Tensor(out, Node(op, (n1, n2), NONE, out, saved))
         if (y_for_a and n1 is not None) or (y_for_b and n2 is not None):
             y.node.output = out, y.shared_version()
         return y
@@ -213,18 +226,28 @@ _LARGER, _SMALLER = "where(a < b, 0, where(a == b, 0.5 * g, g))", "where(a > b, 
 maximum = pointwise("maximum", "maximum(a, b)", np.maximum, "Larger, a tie shared", a=_LARGER, b=_SMALLER)
 minimum = pointwise("minimum", "minimum(a, b)", np.minimum, "Smaller, a tie shared", a=_SMALLER, b=_LARGER)
 _LOGADDEXP = "log(exp(a) + exp(b)) without overflow"
-logaddexp = pointwise("logaddexp", "logaddexp(a, b)", None, _LOGADDEXP, a="g * sigmoid(a - b)", b="g * sigmoid(b - a)")
+
+
+def _logaddexp(a, b):
+    """The compiled loop; integers and bools go through NumPy's, whose promotion depends on both dtypes."""
+    if np.result_type(a, b).kind != "f":
+        return np.logaddexp(a, b)
+    return kernels.pointwise.run("logaddexp", ("a", "b"), "logaddexp(a, b)", a, b)
+
+
+logaddexp = pointwise("logaddexp", "logaddexp(a, b)", _logaddexp, _LOGADDEXP, a="g * sigmoid(a - b)", b="g * sigmoid(b - a)")
 where = pointwise("where", "where(c, a, b)", _where, "a where c, else b", a="where(c, g, 0)", b="where(c, 0, g)")
 
 
 def _power_a(g, a, b):
     if not isinstance(b, Tensor):
         return g * b * a ** (b - 1) if b != 0 else where(equal(g, g), 0, g)
-    return g * b * a ** where(equal(b, 0), 1, b - 1)  # the exponent 0 gives 0, also for the base 0
+    return g * b * where((b == 0) & (a == 0), 1, a) ** (b - 1)  # 0 ** 0: the slope is 0, not 0 * infinity
 
 
-# 0 ** b is 0 for every b > 0: its derivative is 0, not 0 * log(0).
-power = pointwise("power", "pow(a, b)", np.power, "a to the power of b", a=_power_a, b="g * y * log(where(a == 0, 1, a))")
+# 0 ** b is constant for b >= 0 (0, or 1 at 0): its derivative is 0, not 0 * log(0).
+_POWER_B = "g * y * log(where((a == 0) & (b >= 0), 1, a))"
+power = pointwise("power", "pow(a, b)", np.power, "a to the power of b", a=_power_a, b=_POWER_B)
 _clip = pointwise(
     "clip",
     "minimum(maximum(x, low), high)",
@@ -252,6 +275,11 @@ isfinite = pointwise("isfinite", "x - x == 0", np.isfinite, "True where neither 
 def clip(x, min=None, max=None):
     """Limit ``x`` to ``[min, max]``; None leaves a side open. The gradient passes where the value is inside, ends included."""
     x = as_tensor(x)
+    if min is None and max is None:
+        return x
+    given = [v if v is None else operand(v) for v in (min, max)]
+    if x.dtype.kind != "f" and not is_tracing() and not any(map(is_recorded, given)):
+        return Tensor(np.asarray(np.clip(x.data, *[v.data if type(v) is Tensor else v for v in given])))
     limits = np.iinfo(x.dtype) if x.dtype.kind in "iu" else None  # an infinite limit would make floats of integers
     low, high = (limits.min, limits.max) if limits else (-float("inf"), float("inf"))
     return _clip(x, low if min is None else min, high if max is None else max)

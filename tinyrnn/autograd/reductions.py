@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from .pointwise import as_tensor, equal, isnan, logical_and, logical_or, where
-from .shaping import axes_of, axis_of, broadcast_to, expand_dims, flip, permute_dims, reshape
+from .shaping import astype, axes_of, axis_of, broadcast_to, expand_dims, flip, permute_dims, reshape
 from .tape import Op, Tensor, apply, is_tracing
 
 __all__ = ["all", "any", "argmax", "argmin", "count_nonzero", "cumsum", "max", "mean", "min", "prod", "sum"]
@@ -20,6 +20,11 @@ def _spread(g, shape, axis, keepdims):
 
 def kept(shape, axis):
     return tuple(1 if axis is None or i in axis else n for i, n in enumerate(shape))
+
+
+def single(x):
+    """``x``, where it is of half precision in single: counts and sums of squares do not fit into float16."""
+    return astype(x, np.float32) if x.dtype == np.float16 else x
 
 
 def size_along(shape, axis):
@@ -62,8 +67,11 @@ def reduction(loop, vjp, doc, checked=axes_of):
     ``checked`` is ``axis_of`` for what NumPy reduces along one axis only.
     """
     name = loop.__name__
+    adds = name in ("sum", "mean", "prod")
 
     def method(x, *, axis, keepdims):
+        if adds and x.dtype == np.float16:  # whose own sums stop growing at 2048 ones
+            return np.asarray(getattr(x, name)(axis, dtype=np.float32, keepdims=keepdims)).astype(x.dtype)
         return getattr(x, name)(axis, keepdims=keepdims)  # the method is the function without its dispatch
 
     def function_of_numpy(x, *, axis, keepdims):
@@ -84,7 +92,7 @@ def reduction(loop, vjp, doc, checked=axes_of):
 sum = reduction(np.sum, _spread, "Sum over ``axis``. The sum over no element is 0.")
 mean = reduction(
     np.mean,
-    lambda g, shape, axis, keepdims: _spread(g / size_along(shape, axis), shape, axis, keepdims),
+    lambda g, shape, axis, keepdims: _spread(single(g) / size_along(shape, axis), shape, axis, keepdims),
     "Arithmetic mean over ``axis``.",
 )
 prod = reduction(np.prod, _prod_vjp, "Product over ``axis``. The product of no element is 1.")
@@ -98,7 +106,7 @@ argmin = reduction(np.argmin, None, "Index of the first smallest element (no gra
 
 _cumsum = Op(
     "cumsum",
-    lambda x, *, axis: np.cumsum(x, axis),
+    lambda x, *, axis: np.cumsum(x, axis, dtype="f4").astype("f2") if x.dtype == np.float16 else np.cumsum(x, axis),
     {"x": lambda g, axis: flip(cumsum(flip(g, axis=axis), axis=axis), axis=axis)},
 )
 

@@ -1,15 +1,16 @@
 """Shape, dtype, indexing, joining and taking apart. Where NumPy gives a view, so do these."""
 
+import array
 import math
 import operator
 
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
-from ..errors import DtypeError, GradientError, OutOfRangeError, ShapeError
+from ..errors import DtypeError, OutOfRangeError, ShapeError
 from ..kernels.arrays import array_module, device_of, to_device
 from .pointwise import as_tensor, checked_dtype
-from .tape import Op, Tensor, apply
+from .tape import Op, Tensor, apply, values_of
 
 __all__ = [
     "astype", "broadcast_to", "concat", "expand_dims", "flip", "matrix_transpose", "pad", "permute_dims", "reshape", "roll",
@@ -29,7 +30,7 @@ _flip = Op("flip", lambda x, *, axis: np.flip(x, axis), {"x": lambda g, axis: fl
 _roll = Op(
     "roll",
     lambda x, *, shift, axis: np.roll(x, shift, axis),
-    {"x": lambda g, shift, axis: roll(g, tuple(-s for s in shift) if isinstance(shift, tuple) else -shift, axis=axis)},
+    {"x": lambda g, shift, axis: roll(g, tuple(-s for s in shift), axis=axis)},
 )
 _pad = Op(
     "pad",
@@ -47,12 +48,13 @@ _to = Op(
 
 def _place(g, *, key, into):
     xp = array_module(g)
-    out = xp.zeros(into, g.dtype)
     if is_basic(key):
+        out = xp.zeros(into, g.dtype)
         out[key] = g
-    else:
-        xp.add.at(out, key, g)
-    return out
+        return out
+    out = xp.zeros(into, np.float32 if g.dtype == np.float16 else g.dtype)  # half precision would not add up
+    xp.add.at(out, key, g)
+    return out.astype(g.dtype, copy=False)
 
 
 _getitem = Op("getitem", lambda x, *, key: x[key], {"x": lambda g, shape, key: place(g, key, shape)}, view=True)
@@ -84,9 +86,14 @@ _split = Op(
     {"x": lambda gs, axis: concat(gs, axis=axis)},
     view=True,
 )
-_unstack = Op(
-    "unstack", lambda x, *, axis: tuple(np.moveaxis(x, axis, 0)), {"x": lambda gs, axis: stack(gs, axis=axis)}, view=True
-)
+
+
+def _slices(x, axis):
+    x = np.moveaxis(x, axis, 0)
+    return [x[i, ...] for i in range(len(x))]  # arrays, also where they have no axis
+
+
+_unstack = Op("unstack", lambda x, *, axis: tuple(_slices(x, axis)), {"x": lambda gs, axis: stack(gs, axis=axis)}, view=True)
 
 
 def axes_of(axis, ndim) -> tuple:
@@ -117,7 +124,7 @@ def shape_of(shape) -> tuple:
 
 def indices_of(name, indices):
     """Integer ``indices`` as an array that nobody else will change."""
-    indices = indices.data.copy() if isinstance(indices, Tensor) else np.asarray(indices)
+    indices = indices.data.copy() if isinstance(indices, Tensor) else np.array(indices)
     if indices.dtype.kind not in "iu" and indices.size:
         raise DtypeError(f"{name}: indices are {indices.dtype}: they must be integers")
     return indices if indices.size else indices.astype(np.intp)
@@ -210,11 +217,18 @@ def to(x, device, /):
 
 def getitem(x, key, /):
     """``x[key]`` with NumPy's basic and advanced indexing; repeated indices add their gradients."""
-    if type(key) is tuple:
-        key = tuple(k.data.copy() if isinstance(k, Tensor) else k for k in key)
-    elif isinstance(key, Tensor):
-        key = key.data.copy()
+    key = tuple(map(_plain_key, key)) if type(key) is tuple else _plain_key(key)
     return apply(_getitem if is_basic(key) else _gather, as_tensor(x), key=key)
+
+
+def _plain_key(k):
+    """A part of a key in terms of NumPy alone, which the tape can keep."""
+    if isinstance(k, slice):
+        parts = k.start, k.stop, k.step
+        return slice(*[v if v is None else operator.index(v) for v in parts])
+    if isinstance(k, Tensor):
+        return k.data
+    return np.asarray(k) if isinstance(k, array.array | memoryview) else k
 
 
 def place(g, key, into, /):
@@ -272,7 +286,7 @@ def unstack(x, /, axis=0):
 def roll(x, /, shift, axis=None):
     """Elements shifted along ``axis`` (None: as one row), those that leave at one end coming in at the other."""
     x = as_tensor(x)
-    shift = tuple(shift) if isinstance(shift, list) else shift
+    shift = tuple(indices_of("roll", shift).reshape(-1).tolist())
     if axis is not None:
         axis = tuple(axis_of(a, x.ndim) for a in (axis if isinstance(axis, tuple | list) else (axis,)))
     return apply(_roll, x, shift=shift, axis=axis)
@@ -285,7 +299,5 @@ def pad(x, /, pad_width, *, constant_values=0):
         widths = np.broadcast_to(np.asarray(pad_width, int), (x.ndim, 2)).tolist()
     except (ValueError, TypeError) as error:
         raise ShapeError(f"pad: pad_width {pad_width!r} is no number, pair, or pair for each of {x.ndim} axes") from error
-    value = as_tensor(constant_values)
-    if value.requires_grad:
-        raise GradientError("pad: constant_values would lose its gradient: use concat()")
-    return apply(_pad, x, widths=[tuple(w) for w in widths], value=value.data)
+    value = values_of(as_tensor(constant_values), "pad: constant_values", "use concat()")
+    return apply(_pad, x, widths=[tuple(w) for w in widths], value=value)

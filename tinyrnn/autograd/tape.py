@@ -13,11 +13,12 @@ import inspect
 import itertools
 import threading
 from contextlib import contextmanager
+from contextvars import ContextVar
 
 import numpy as np
 
 from .. import errors
-from ..kernels.arrays import array_module, device_of
+from ..kernels.arrays import array_module, device_of, is_cupy
 
 TABLE: dict[str, "Op"] = {}  # every op by name: the gradient check, the documentation and the compiler read it
 EXPLAINED = (ValueError, TypeError, IndexError, OverflowError)  # of NumPy and CuPy: see `explained`
@@ -30,6 +31,8 @@ class _State(threading.local):
 
 
 state = _State()
+# What the surrounding derivatives of functions differentiate by: a thread or task that is given this context sees them too.
+differentiated = ContextVar("differentiated", default=frozenset())
 TRACE = "trace"  # in state.recording: record every op, with all its inputs, also where no gradient flows
 
 
@@ -71,6 +74,31 @@ def is_tracing() -> bool:
 def is_recording() -> bool:
     """False inside ``no_grad()`` of this thread."""
     return bool(state.recording)
+
+
+def is_recorded(x) -> bool:
+    """True for a tensor on the tape while recording, and for a list or tuple of such: its values alone lose a gradient."""
+    if isinstance(x, list | tuple):
+        return any(is_recorded(v) for v in x)
+    return isinstance(x, Tensor) and x.node is not None and bool(state.recording)
+
+
+def values_of(x, user, mend):
+    """The array of a tensor, for ``user``, code that takes values without saying that no gradient is wanted.
+
+    Raises:
+        GradientError: the tensor is on the tape; ``mend`` says what to write instead.
+    """
+    if is_recorded(x) and state.recording is not TRACE:
+        raise errors.GradientError(f"{user} would lose the gradient of a tensor that is on the tape: {mend}")
+    return looked_at(x)
+
+
+def looked_at(x):
+    """``x.data``, for code that looks at the values, which a program for any values cannot do."""
+    if state.recording is TRACE and x.node is not None:
+        raise errors.TraceError("it looks at the values of a tensor (item(), numpy(), if ...)")
+    return x.data
 
 
 class Op:
@@ -148,7 +176,10 @@ def _bind(function, needed, inputs):
 
 
 class Node:
-    """One application of an op, or a leaf (``op`` is None). Holds what the VJPs need, never the output tensor itself."""
+    """One application of an op, or a leaf (``op`` is None). Holds what the VJPs need, never the output tensor itself.
+
+    ``params`` of a leaf that a derivative of a function made of an argument is a list, not empty while one is being taken.
+    """
 
     __slots__ = ("op", "parents", "params", "shape", "dtype", "number", "grad", "hooks")  # what it is
     __slots__ += ("saved", "output", "shapes", "__weakref__")  # what its VJPs need
@@ -168,19 +199,25 @@ class Node:
         versions = [x.version for x in self.saved or () if type(x) is Tensor]
         if self.output is not None:
             versions.append(self.output[1])
-        if any(v is not None and v[0] > self.number for v in versions):
-            raise errors.ChangedInPlaceError(
-                f"{self.op.name}: a value its gradient needs was changed in place after it was computed: "
-                "use the functional form (x = x + y), or change it after backward()"
-            )
+        check_unchanged(self.op.name, versions, self.number)
 
     def free(self):
         self.op, self.saved, self.output, self.params, self.shapes, self.parents = FREED, None, None, None, None, ()
 
 
+def check_unchanged(name, versions, number):
+    """Raise if memory with one of ``versions`` was changed in place since node ``number`` of op ``name``."""
+    if any(v is not None and v[0] > number for v in versions):
+        raise errors.ChangedInPlaceError(
+            f"{name}: a value its gradient needs was changed in place after it was computed: "
+            "use the functional form (x = x + y), or change it after backward()"
+        )
+
+
 # Stand-ins in Node.op: a tape already walked, and "output i of an op with several outputs".
 FREED, ITEM = "freed", "item"
 NONE: dict = {}  # the parameters of an op that has none
+BORROWED = (0,)  # in Tensor.version: an array of the caller's, given without a tensor; what is kept of it is a copy
 
 
 class Tensor:
@@ -191,7 +228,7 @@ class Tensor:
 
     ``data`` is the array, ``node`` its place on the tape (None: no gradient flows to it), ``version`` a cell shared by all
     tensors over the same memory, made when there is a second one: the number, in the order in which nodes are made, of the
-    last change in place.
+    last change in place, or BORROWED.
     """
 
     __slots__ = ("data", "node", "version", "__weakref__")
@@ -220,7 +257,10 @@ class Tensor:
         if value and self.node is None:
             if self.data.dtype.kind != "f":
                 raise errors.GradientError(f"a tensor of {self.data.dtype} has no gradient: make it a floating dtype first")
+            if self.version is BORROWED:
+                self.data, self.version = self.data.copy(), None
             self.node = Node(None, (), None, self.data)
+            self.node.output = None, self.shared_version()  # so that a recomputation can ask whether the leaf changed
         elif not value:
             self.node = None
 
@@ -244,7 +284,8 @@ class Tensor:
 
     def mark_changed(self):
         """Say that ``data`` was changed in place: derivatives recorded before will refuse to use it. Returns the tensor."""
-        self.shared_version()[0] = next(_numbers)
+        if self.version is not BORROWED:
+            self.shared_version()[0] = next(_numbers)
         return self
 
 
@@ -296,10 +337,29 @@ def _node(op, inputs, params, out):
     elif any(op.keeps):
         live = {i for i, p in enumerate(parents) if p is not None}
         saved = [None if live.isdisjoint(need) else x for x, need in zip(inputs, op.keeps, strict=True)]
+    if recording is not TRACE:
+        saved = saved and [owned(x) if p is None else x for x, p in zip(saved, parents, strict=True)]
+    if params and not op.joint:  # a joint op answers for its parameters itself
+        params = {n: v if type(v) in _IMMUTABLE else owned(v) for n, v in params.items()}
     node = Node(op, parents, params, out, saved)
     if op.keeps_shapes:
         node.shapes = [x.data.shape if type(x) is Tensor else () for x in inputs]
     return node
+
+
+_IMMUTABLE = {int, float, bool, str, type(None)}
+
+
+def owned(x):
+    """``x``, an input or a parameter of an op, as the tape may keep it: arrays that the caller may change are copied.
+
+    The one place for that: whatever an op keeps is passed through here.
+    """
+    if type(x) is Tensor:
+        return Tensor(x.data.copy()) if x.version is BORROWED else x
+    if type(x) in (tuple, list):
+        return type(x)([v if type(v) in _IMMUTABLE else owned(v) for v in x])
+    return x.copy() if isinstance(x, np.ndarray) or is_cupy(x) else x
 
 
 def explained(op, inputs, error):
@@ -372,7 +432,7 @@ class _Sums:
 
     def final(self, node, g):
         """``g`` as it is handed out: not sharing memory with another gradient (``a + b`` gives both the same)."""
-        return g if self.create_graph or node in self.owned else Tensor(g.data.copy())
+        return owned(g) if self.create_graph or node in self.owned else Tensor(g.data.copy())
 
 
 def backpropagate(roots, *, create_graph=False, retain_graph=False, targets=None, hooks=True) -> dict:

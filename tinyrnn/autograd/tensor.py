@@ -1,16 +1,30 @@
 """Making tensors, and the methods and operators of `Tensor`: the functions of the op files under NumPy's method names."""
 
+import functools
 import operator
 import threading
 import weakref
 
 import numpy as np
 
-from ..errors import ChangedInPlaceError, DtypeError, GradientError, InputError, TraceError
+from ..errors import ChangedInPlaceError, DtypeError, GradientError, InputError
 from ..kernels.arrays import device_of, to_device
 from . import linalg, pointwise, reductions, shaping
-from .pointwise import as_tensor, checked_dtype
-from .tape import TRACE, Op, Tensor, apply, backpropagate, is_recording, state
+from .pointwise import as_tensor, checked_dtype, operand
+from .tape import (
+    TRACE,
+    Op,
+    Tensor,
+    apply,
+    backpropagate,
+    differentiated,
+    is_recorded,
+    is_recording,
+    looked_at,
+    owned,
+    state,
+    values_of,
+)
 
 
 def tensor(data, dtype=None, *, requires_grad=False, device=None) -> Tensor:
@@ -21,7 +35,7 @@ def tensor(data, dtype=None, *, requires_grad=False, device=None) -> Tensor:
         requires_grad: gradients are to flow to it; its dtype must be floating.
         device: ``"cpu"`` or ``"cuda"``; default: where ``data`` is.
     """
-    source = as_tensor(data).data
+    source = values_of(as_tensor(data), "tensor(t)", "write t.copy() to keep it, or tensor(t.detach())")
     dtype = checked_dtype(dtype or source.dtype)
     return new(source.astype(dtype, copy=True), device or device_of(source), requires_grad)
 
@@ -59,7 +73,7 @@ def backward(self, gradient=None, *, retain_graph=False, create_graph=False):
             )
         g = Tensor(np.ones_like(self.data))
     else:
-        g = as_tensor(gradient)
+        g = owned(as_tensor(gradient))
         if g.shape != self.shape:
             raise GradientError(f"backward: gradient {list(g.shape)} must have this tensor's shape {list(self.shape)}")
         g = g if g.dtype == self.dtype else shaping.astype(g, self.dtype)
@@ -134,7 +148,7 @@ def _changed(self, name, change):
 
 def _in_place(function, symbol):
     def change(self, other):
-        if is_recording() and (self.node is not None or (isinstance(other, Tensor) and other.requires_grad)):
+        if is_recording() and (self.node is not None or is_recorded(other)):
             raise ChangedInPlaceError(
                 f"{symbol} changes a tensor in place, and its gradient would be lost: write a = a {symbol[0]} b, "
                 "or wrap an update of parameters in no_grad()"
@@ -154,19 +168,38 @@ def _setitem(self, key, value):
 
 def item(self):
     """The one element as a Python number."""
-    return _values(self).item()
+    return looked_at(self).item()
 
 
 def numpy(self):
     """The values as a NumPy array: the tensor's own memory on the CPU, a copy from a GPU."""
-    return to_device(_values(self), "cpu")
+    return to_device(looked_at(self), "cpu")
 
 
-def _values(self):
-    """``data``, for code that looks at the values, which a program for any values cannot do."""
-    if state.recording is TRACE and self.node is not None:
-        raise TraceError("it looks at the values of a tensor (item(), numpy(), if ...)")
-    return self.data
+def _array(self, dtype=None, copy=None):
+    data = values_of(self, "an array of NumPy", "use the function of tinyrnn (stack() joins tensors), or write .detach()")
+    return np.array(to_device(data, "cpu"), dtype=dtype, copy=copy)
+
+
+def _dlpack(self, **options):
+    return values_of(self, "DLPack", "write .detach()").__dlpack__(**options)
+
+
+def _number(kind):
+    def convert(self):
+        data = values_of(self, f"{kind.__name__}()", "write .item(), or use a function of tinyrnn (tr.exp for math.exp)")
+        return kind(data.item())
+
+    return convert
+
+
+def _deepcopy(self, memo):
+    """A leaf over memory of its own. What is being differentiated has no copy that a gradient would reach."""
+    leaf = self.is_leaf and not (self.requires_grad and (self.node.params is not None or self.node in differentiated.get()))
+    data = looked_at(self) if leaf else values_of(self, "deepcopy", "write .copy() to keep it, or .detach()")
+    memo[id(self)] = made = Tensor(data.copy())
+    made.requires_grad = leaf and self.requires_grad
+    return made
 
 
 def _repr(self):
@@ -199,12 +232,27 @@ def _bitwise(logical, bitwise):
     """An operator that is ``logical`` for bools and ``bitwise`` for integers, as in NumPy."""
 
     def function(*operands):
-        arrays = [as_tensor(x).data for x in operands]
-        if any(a.dtype.kind == "f" for a in arrays):
+        arrays = [x.data if isinstance(x, Tensor) else x for x in map(operand, operands)]  # a Python number promotes weakly
+        kinds = [np.asarray(a).dtype.kind for a in arrays]
+        if "f" in kinds:
             raise DtypeError(f"{bitwise.__name__} takes bools or integers: compare floats first, as in x > 0")
-        return logical(*operands) if all(a.dtype.kind == "b" for a in arrays) else Tensor(np.asarray(bitwise(*arrays)))
+        return logical(*operands) if set(kinds) == {"b"} else Tensor(np.asarray(bitwise(*arrays)))
 
     return function
+
+
+def _comparison(function, numpys):
+    """``function``, or NumPy's answer where the other side is nothing a tensor could hold (None, a string)."""
+
+    @functools.wraps(function)
+    def compare(self, other):
+        try:
+            other = operand(other)
+        except DtypeError:
+            return Tensor(np.asarray(numpys(looked_at(self), other)))
+        return function(self, other)
+
+    return compare
 
 
 def _reflected(function):
@@ -253,7 +301,8 @@ for _name, _function in {
 for _name, _function, _symbol in (("add", np.add, "+="), ("sub", np.subtract, "-="), ("mul", np.multiply, "*=")):
     setattr(Tensor, f"__i{_name}__", _in_place(_function, _symbol))
 Tensor.__itruediv__ = _in_place(np.divide, "/=")
-Tensor.__eq__, Tensor.__ne__ = pointwise.equal, pointwise.not_equal
+Tensor.__eq__ = _comparison(pointwise.equal, operator.eq)
+Tensor.__ne__ = _comparison(pointwise.not_equal, operator.ne)
 Tensor.__lt__, Tensor.__le__ = pointwise.less, pointwise.less_equal
 Tensor.__gt__, Tensor.__ge__ = pointwise.greater, pointwise.greater_equal
 Tensor.__hash__ = object.__hash__
@@ -264,15 +313,13 @@ Tensor.__getitem__ = shaping.getitem
 Tensor.__iter__ = lambda self: iter(shaping.unstack(self))
 Tensor.__setitem__ = _setitem
 Tensor.__repr__, Tensor.__len__ = _repr, _len
-Tensor.__bool__ = lambda self: bool(_values(self))
+Tensor.__bool__ = lambda self: bool(looked_at(self))
 Tensor.__format__ = lambda self, spec: format(self.item(), spec) if spec else repr(self)
 Tensor.__pos__ = lambda self: self
-Tensor.__float__ = lambda self: float(self.item())
-Tensor.__int__ = lambda self: int(self.item())
+Tensor.__float__, Tensor.__int__, Tensor.__complex__ = map(_number, (float, int, complex))
 Tensor.__index__ = lambda self: operator.index(self.item())
 Tensor.__round__ = lambda self, digits=0: pointwise.round(self * 10**digits) / 10**digits
-Tensor.__array__ = lambda self, dtype=None, copy=None: np.array(self.numpy(), dtype=dtype, copy=copy)
-Tensor.__dlpack__ = lambda self, **options: self.data.__dlpack__(**options)
+Tensor.__array__, Tensor.__dlpack__, Tensor.__deepcopy__ = _array, _dlpack, _deepcopy
 Tensor.__dlpack_device__ = lambda self: self.data.__dlpack_device__()
 Tensor.__reduce__ = lambda self: (new, (self.data, self.device, self.requires_grad))
 Tensor.__copy__ = lambda self: Tensor(self.data, self.node, self.shared_version())

@@ -6,7 +6,7 @@ import numpy as np
 
 from ..autograd import abs, broadcast_to, equal, max, mean, min, not_equal, reshape, sqrt, square, sum, where
 from ..autograd.pointwise import as_tensor
-from ..autograd.reductions import size_along
+from ..autograd.reductions import single, size_along
 from ..autograd.shaping import axes_of, axis_of, getitem, indices_of, place, shape_of
 from ..autograd.tape import is_tracing
 from ..errors import ShapeError
@@ -15,10 +15,14 @@ __all__ = ["diag", "norm", "repeat", "std", "take", "take_along_axis", "tile", "
 
 
 def var(x, /, axis=None, *, correction=0.0, keepdims=False):
-    """Variance over ``axis``: squared deviations summed and divided by ``n - correction``."""
-    x = as_tensor(x)
+    """Variance over ``axis``: squared deviations summed and divided by ``n - correction``, or by 0 if that is negative."""
+    x, dtype = (single(as_tensor(x)), as_tensor(x).dtype)
     n = size_along(x.shape, None if axis is None else axes_of(axis, x.ndim))
-    return sum(square(x - mean(x, axis=axis, keepdims=True)), axis=axis, keepdims=keepdims) / (n - correction)
+    total = sum(square(x - mean(x, axis=axis, keepdims=True)), axis=axis, keepdims=keepdims)
+    divisor = n - correction
+    with np.errstate(divide="ignore", invalid="ignore"):  # infinite or NaN where nothing is left to divide by
+        y = total / (divisor if divisor > 0 else 0.0)
+    return y.astype(dtype) if dtype == np.float16 else y
 
 
 def std(x, /, axis=None, *, correction=0.0, keepdims=False):
@@ -28,14 +32,25 @@ def std(x, /, axis=None, *, correction=0.0, keepdims=False):
 
 def norm(x, /, axis=None, ord=2, *, keepdims=False):
     """Vector norm over ``axis`` (the array API's ``vector_norm``): ``ord`` a number or +-inf; gradient 0 at the origin."""
-    size = abs(as_tensor(x))
+    x = as_tensor(x)
+    if x.dtype == np.float16:
+        return norm(single(x), axis, ord, keepdims=keepdims).astype(x.dtype)
+    size = abs(x)
     if ord in (math.inf, -math.inf):
         return (max if ord > 0 else min)(size, axis=axis, keepdims=keepdims)
     if ord == 0:
         return sum(not_equal(size, 0).astype(size.dtype), axis=axis, keepdims=keepdims)
     if ord == 1:
         return sum(size, axis=axis, keepdims=keepdims)
-    return _root(sum(square(x) if ord == 2 else size**ord, axis=axis, keepdims=keepdims), ord)
+    return _root(sum(square(x) if ord == 2 else _steep(size, ord), axis=axis, keepdims=keepdims), ord)
+
+
+def _steep(size, ord):
+    """``size ** ord`` with gradient 0 at 0, where its slope is infinite for ``ord < 1``."""
+    if ord >= 1:
+        return size**ord
+    origin = equal(size, 0)
+    return where(origin, 0.0 if ord > 0 else math.inf, where(origin, 1, size) ** ord)
 
 
 def _root(total, n):

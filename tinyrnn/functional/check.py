@@ -111,5 +111,5 @@ def _compare(scalar, args, i, g, order, eps, allowed):
 
 def _difference(scalar, args, i, step):
     """Half the change of ``scalar`` from ``x - step`` to ``x + step``, ``x`` being argument ``i``."""
-    values = [float(scalar(*args[:i], Tensor(args[i].data + s), *args[i + 1 :])) for s in (step, -step)]
+    values = [scalar(*args[:i], Tensor(args[i].data + s), *args[i + 1 :]).item() for s in (step, -step)]
     return (values[0] - values[1]) / 2

@@ -8,8 +8,9 @@ import numpy as np
 from .. import kernels
 from ..autograd import equal, matmul, matrix_transpose, max, mean, pad, reshape, sqrt, square, where
 from ..autograd.pointwise import as_tensor
+from ..autograd.reductions import single
 from ..autograd.shaping import indices_of, shape_of
-from ..autograd.tape import Op, apply
+from ..autograd.tape import BORROWED, Op, apply
 from ..errors import InputError, ShapeError
 from ..kernels.arrays import array_module
 from .arrays import tril
@@ -44,6 +45,8 @@ def embedding(ids, weight, /):
     ids = indices_of("embedding", ids)
     rows = apply(_embedding, weight, ids=ids)
     key = id(rows)
+    if weight.version is BORROWED:  # whose changes nobody would notice
+        return rows
     _sources[key] = weakref.ref(rows, lambda _: _sources.pop(key, None)), weight, ids, _changes(weight)
     return rows
 
@@ -80,6 +83,7 @@ def dropout(x, p=0.5, *, generator):
     """
     if p and generator is None:
         raise InputError("dropout: give generator=tr.Generator(seed), where its random numbers come from")
+    p = float(p)
     if not 0 <= p < 1:
         raise InputError(f"dropout: p is {p}: it must be at least 0 and below 1")
     return apply(_dropout, as_tensor(x), p=p, key=generator.key()) if p else as_tensor(x)
@@ -102,8 +106,10 @@ def layer_norm(x, /, normalized_shape, weight=None, bias=None, eps=1e-5):
     if x.shape[x.ndim - len(sizes) :] != sizes:
         raise ShapeError(f"layer_norm: normalized_shape {list(sizes)} must be the last sizes of {list(x.shape)}")
     axes = tuple(range(-len(sizes), 0))
+    dtype, x = x.dtype, single(x)
     d = x - mean(x, axis=axes, keepdims=True)
-    return _affine(d / sqrt(mean(square(d), axis=axes, keepdims=True) + eps), weight, bias)
+    y = d / sqrt(mean(square(d), axis=axes, keepdims=True) + eps)
+    return _affine(y.astype(dtype) if dtype == np.float16 else y, weight, bias)
 
 
 def batch_norm(x, /, running_mean, running_var, weight=None, bias=None, *, training=False, momentum=0.1, eps=1e-5):

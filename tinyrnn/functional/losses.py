@@ -78,7 +78,7 @@ def nll_loss(input, target, /, weight=None, *, ignore_index=-100, reduction="mea
 
 def _targets(name, scores, target, weight, ignore_index):
     """Ids (0 where ignored), the mask of ignored ones or None, and what each target counts, None where that is 1 for all."""
-    ids = target.data.copy() if isinstance(target, Tensor) else np.asarray(target)
+    ids = target.data.copy() if isinstance(target, Tensor) else np.array(target)
     if not scores.ndim or scores.shape[:-1] != ids.shape or ids.dtype.kind not in "iu":
         needed = f"scores {list(scores.shape)} need integer class ids {list(scores.shape[:-1])}"
         raise ShapeError(f"{name}: {needed}, got {ids.dtype} {list(ids.shape)}")

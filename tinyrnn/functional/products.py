@@ -47,9 +47,15 @@ def _einsum_vjp(g, inputs, i, terms, output):
     return broadcast_to(y, np.broadcast_shapes(y.shape, inputs[i].shape))  # where another operand had size 1
 
 
+def _sum_of_products(xs, subscripts):
+    dtype = np.result_type(*xs)
+    half = {"dtype": np.float32} if dtype == np.float16 else {}  # which does not add up by itself
+    return np.asarray(np.einsum(subscripts, *xs, optimize=len(xs) > 2, **half)).astype(dtype, copy=False)
+
+
 _einsum = Op(
     "einsum",
-    lambda *xs, terms, output: np.einsum(f"{','.join(terms)}->{output}", *xs, optimize=len(xs) > 2),
+    lambda *xs, terms, output: _sum_of_products(xs, f"{','.join(terms)}->{output}"),
     {"*": _einsum_vjp},
     inputs=(),
 )

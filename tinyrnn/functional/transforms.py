@@ -6,14 +6,26 @@ parameter name.
 
 import functools
 import operator
-import threading
+from contextlib import contextmanager
 
 import numpy as np
 
 from ..autograd import Tensor, reshape, stack, sum
 from ..autograd.pointwise import as_tensor
-from ..autograd.tape import Op, backpropagate, is_recording, mark, record, recording, walk
-from ..errors import GradientError, ShapeError
+from ..autograd.tape import (
+    Op,
+    backpropagate,
+    check_unchanged,
+    differentiated,
+    is_recording,
+    mark,
+    owned,
+    record,
+    recording,
+    walk,
+)
+from ..errors import ChangedInPlaceError, GradientError, ShapeError
+from ..kernels.arrays import array_module
 from ..kernels.generator import drawn_again, draws
 from .creation import ones_like, zeros, zeros_like
 from .trees import tree_leaves, tree_map
@@ -21,19 +33,13 @@ from .trees import tree_leaves, tree_map
 __all__ = ["checkpoint", "custom_vjp", "grad", "hessian", "hvp", "jacobian", "jvp", "value_and_grad", "vjp"]
 
 
-class _Surrounding(threading.local):
-    nodes = frozenset()  # what the surrounding calls of this thread differentiate by
-
-
-_surrounding = _Surrounding()
-_INPUT = object()  # in Node.params of a leaf: made here, nobody else can ask for its gradient
-
-
 class _Recorded:
     """``f`` run once on fresh inputs at ``argnums``, an int or several, ready to be walked back.
 
     ``nested`` says that the outputs depend on something else that may be differentiated: then the walk back is recorded,
-    so that derivatives of any order are right; else it is not, and first-order use pays nothing.
+    so that derivatives of any order are right; else it is not, and first-order use pays nothing. The tape itself tells:
+    it ends in a leaf that is no input of this call, the user's or one of a call still open (`openings`). So a call in another
+    thread knows what surrounds it as well. Only the parameters of a Module are leaves of both, and need `differentiated`.
     """
 
     def __init__(self, f, args, argnums, kwargs):
@@ -43,26 +49,41 @@ class _Recorded:
         args, positions = list(args), (argnums,) if self.single else argnums
         if positions and not -len(args) <= min(positions) <= max(positions) < len(args):
             raise GradientError(f"argnums {list(positions)}: the function was called with {len(args)} positional arguments")
+        self.openings = []
         for i in positions:
-            args[i] = tree_map(_fresh, args[i], modules=None)
+            args[i] = tree_map(lambda x: _fresh(x, self.openings), args[i], modules=None)
         self.inputs = tuple(args[i] for i in positions)
         self.leaves = [x for tree in self.inputs for x in tree_leaves(tree)]
         self.targets = {x.node for x in self.leaves}
-        outer, _surrounding.nodes = _surrounding.nodes, _surrounding.nodes | self.targets
-        try:
+        outer = differentiated.get()
+        with self.open():
             self.value = f(*args, **kwargs)
-        finally:
-            _surrounding.nodes = outer
         self.outputs = [as_tensor(y) for y in tree_leaves(self.value)]
         tape = walk([y.node for y in self.outputs])
-        self.nested = any(n in outer or (n.op is None and n.params is not _INPUT and n not in self.targets) for n in tape)
+        self.nested = any(n in outer or (n.op is None and n not in self.targets and n.params != []) for n in tape)
+
+    @contextmanager
+    def open(self):
+        """In this block a derivative by ``targets`` is being taken, also of what `checkpoint` computes again."""
+        token = differentiated.set(differentiated.get() | self.targets)
+        self.openings.append(token)
+        try:
+            yield
+        finally:
+            self.openings.remove(token)
+            differentiated.reset(token)
 
     def pull(self, cotangents, keep=False) -> list:
         """The gradients of ``leaves`` for one gradient (or None) an output; ``keep`` the tape for another pull."""
         roots = [(y.node, g) for y, g in zip(self.outputs, cotangents, strict=True) if y.node is not None and g is not None]
         nested = self.nested or any(g.requires_grad for _, g in roots)
-        found = backpropagate(roots, create_graph=nested, retain_graph=keep, targets=self.targets)
+        with self.open():
+            found = backpropagate(roots, create_graph=nested, retain_graph=keep, targets=self.targets)
         return [_found_or_zero(found, x) for x in self.leaves]
+
+    def constants(self):
+        """The value without its past, unless something else is differentiated through it."""
+        return self.value if self.nested else tree_map(lambda y: as_tensor(y).detach(), self.value)
 
     def shaped(self, values):
         """``values``, one a leaf, in the structure of the inputs; of the only one for an int ``argnums``."""
@@ -71,14 +92,14 @@ class _Recorded:
         return trees[0] if self.single else trees
 
 
-def _fresh(x):
+def _fresh(x, openings=None):
     """``x`` as an input of its own: a gradient with respect to it does not flow on, one taken later does."""
-    x = as_tensor(x)
+    x = owned(as_tensor(x))
     if x.node is not None:
         return reshape(x, x.shape)
-    leaf = Tensor(x.data)
+    leaf = Tensor(x.data, None, x.shared_version())
     leaf.requires_grad = True
-    leaf.node.params = _INPUT
+    leaf.node.params = openings
     return leaf
 
 
@@ -108,14 +129,15 @@ def value_and_grad(f, argnums=0, *, has_aux=False):
                 if not isinstance(y, tuple) or len(y) != 2:
                     raise GradientError("has_aux=True needs a function that returns a pair: the value, and anything")
                 aux.append(y[1])
-            return y[0] if has_aux else y
+            y = y[0] if has_aux else y
+            y = as_tensor(y) if isinstance(y, int | float | np.generic | np.ndarray) else y  # a constant
+            if not isinstance(y, Tensor) or y.data.size != 1:
+                raise GradientError("grad needs a function that returns a Tensor of one element: add .sum() or .mean()")
+            return y
 
         run = _Recorded(value, args, argnums, kwargs)
-        y = run.value
-        if not isinstance(y, Tensor) or y.data.size != 1:
-            raise GradientError("grad needs a function that returns a Tensor of one element: add .sum() or .mean()")
-        gradients = run.shaped(run.pull([ones_like(y)]))
-        y = y if run.nested else y.detach()
+        gradients = run.shaped(run.pull([ones_like(run.value)]))
+        y = run.constants()
         return (y, *aux) if has_aux else y, gradients
 
     return wrapped
@@ -146,7 +168,7 @@ def vjp(f, *primals):
     def pullback(g):
         return run.shaped(run.pull(_like("vjp", g, run.value), keep=True))
 
-    return run.value, pullback
+    return run.constants(), pullback
 
 
 def jvp(f, primals, tangents):
@@ -158,28 +180,34 @@ def jvp(f, primals, tangents):
     primals, tangents = (x if isinstance(x, tuple) else (x,) for x in (primals, tangents))
     run = _Recorded(f, primals, tuple(range(len(primals))), {})
     directions = _like("jvp", tangents, run.inputs)
-    u = [zeros_like(y, requires_grad=True) for y in run.outputs]
+    u = [zeros(y.shape, dtype=y.dtype if y.node else None, device=y.device, requires_grad=True) for y in run.outputs]
     nested = run.nested or any(t.requires_grad for t in directions)
     back = [(g.node, t) for g, t in zip(run.pull(u), directions, strict=True) if g.node is not None]
-    found = backpropagate(back, create_graph=nested, targets={x.node for x in u})
+    with run.open():
+        found = backpropagate(back, create_graph=nested, targets={x.node for x in u})
     out = iter([_found_or_zero(found, x) for x in u])
-    return tree_map(lambda y: y if nested else as_tensor(y).detach(), run.value), tree_map(lambda _: next(out), run.value)
+    return run.constants(), tree_map(lambda _: next(out), run.value)
 
 
-def _like(name, tree, like) -> list:
-    """The leaves of ``tree`` as tensors, in the order of those of ``like``, whose structure and shapes it must have."""
+def _like(name, tree, like, partial=False) -> list:
+    """The leaves of ``tree`` as tensors, in the order of those of ``like``, whose structure and shapes it must have.
+
+    ``partial``: None may stand for any part of it.
+    """
+    if partial and tree is None:
+        return [None] * len(tree_leaves(like))
     like = dict(like.named_parameters()) if hasattr(like, "named_parameters") else like
     if like is None:
         return []
     if isinstance(like, dict):
         if not isinstance(tree, dict) or tree.keys() != like.keys():
             raise ShapeError(f"{name}: a dict with the keys {sorted(map(str, like))} is needed")
-        return [leaf for k in like for leaf in _like(name, tree[k], like[k])]
+        return [leaf for k in like for leaf in _like(name, tree[k], like[k], partial)]
     if isinstance(like, list | tuple):
         if not isinstance(tree, list | tuple) or len(tree) != len(like):
             raise ShapeError(f"{name}: a list or tuple of {len(like)} is needed")
-        return [leaf for a, b in zip(tree, like, strict=True) for leaf in _like(name, a, b)]
-    leaf, like = as_tensor(tree), as_tensor(like)
+        return [leaf for a, b in zip(tree, like, strict=True) for leaf in _like(name, a, b, partial)]
+    leaf, like = owned(as_tensor(tree)), as_tensor(like)
     if leaf.shape != like.shape:
         raise ShapeError(f"{name}: shape {list(leaf.shape)} was given, {list(like.shape)} is needed")
     return [leaf]
@@ -250,8 +278,12 @@ class custom_vjp:
         log1pexp.defvjp(lambda x: (tr.softplus(x), x), lambda x, g: (g * tr.sigmoid(x),))
 
     ``forward(*args)`` returns the value (a Tensor, or a tuple of them: then ``g`` is a list) and what ``backward`` needs;
-    ``backward(needed, g)`` returns one gradient for each argument, None for what has none. Both are written in tensor ops, so
-    higher orders work.
+    ``backward(needed, g)`` returns one gradient for each argument, in the argument's structure, None for what has none. Both
+    are written in tensor ops, so higher orders work.
+
+    Raises:
+        GradientError: the function closes over a tensor that requires a gradient, which ``backward`` could not give: pass it
+            as an argument, or detach() it.
     """
 
     def __init__(self, f):
@@ -261,31 +293,62 @@ class custom_vjp:
     def defvjp(self, forward, backward):
         """Give the derivative."""
 
-        def vjp(g, inputs, needed, positions, count):
+        def vjp(g, needed, args, number):
+            check_unchanged(self.__name__, [x.version for x in _tensors(needed)], number)
             found = backward(needed, g)
             found = found if isinstance(found, tuple | list) else (found,)
-            if len(found) != count:
-                raise GradientError(f"{self.__name__}: backward returned {len(found)} gradients for {count} arguments")
-            found = [None if found[i] is None else as_tensor(found[i]) for i in positions]
-            for i, gradient, x in zip(positions, found, inputs, strict=True):
-                if gradient is not None and gradient.shape != x.shape:
-                    raise GradientError(
-                        f"{self.__name__}: backward returned {list(gradient.shape)} for argument {i}, which is {list(x.shape)}"
-                    )
-            return found
+            if len(found) != len(args):
+                raise GradientError(f"{self.__name__}: backward returned {len(found)} gradients for {len(args)} arguments")
+            return [gi for i, pair in enumerate(zip(found, args, strict=True)) for gi in self._given(i, *pair)]
 
         self._op = Op(self.__name__, forward, vjp, inputs=(), listed=False)
 
+    def _given(self, i, gradient, arg):
+        """What backward gave for each tensor in argument ``i``."""
+        if gradient is None or not _tensors(arg):
+            return [None] * len(_tensors(arg))
+        try:
+            given = _like("", gradient, arg, partial=True)
+        except ShapeError as error:
+            raise GradientError(
+                f"{self.__name__}: backward returned a gradient that does not fit argument {i}{error}"
+            ) from error
+        leaves = []
+        tree_map(leaves.append, arg, modules=None)
+        return [g for g, x in zip(given, leaves, strict=True) if isinstance(x, Tensor)]
+
     def __call__(self, *args):
-        positions = [i for i, x in enumerate(args) if isinstance(x, Tensor)]
-        if not (is_recording() and any(args[i].requires_grad for i in positions)):
+        inputs = _tensors(args)
+        if not (is_recording() and any(x.requires_grad for x in inputs)):
             return self._f(*args)
         if self._op is None:
             raise GradientError(f"{self.__name__} has no derivative yet: call {self.__name__}.defvjp(forward, backward)")
         # Inside, the arguments are inputs of their own, so that `needed` depends on them and not on what made them.
-        y, needed = self._op.forward(*[_fresh(x) if isinstance(x, Tensor) and x.requires_grad else x for x in args])
-        params = {"needed": needed, "positions": positions, "count": len(args)}
-        return _recorded(self._op, tuple(args[i] for i in positions), params, y)
+        start = mark()
+        attached = tree_map(lambda x: _fresh(x) if isinstance(x, Tensor) and x.requires_grad else x, args, modules=None)
+        y, needed = self._op.forward(*attached)
+        if _closed_over(start, [as_tensor(v) for v in tree_leaves(y)], _tensors(attached)):
+            raise GradientError(
+                f"{self.__name__} closes over a tensor that requires a gradient, which its backward does not give: "
+                "pass it as an argument, or detach() it"
+            )
+        needed = tree_map(lambda x: x if isinstance(x, Tensor) else owned(x), needed, modules=None)
+        return _recorded(self._op, tuple(inputs), {"needed": needed, "args": args, "number": mark()}, y)
+
+
+def _tensors(tree) -> list:
+    """The tensors in a structure; Modules are not looked into."""
+    leaves = []
+    tree_map(leaves.append, tree, modules=None)
+    return [x for x in leaves if isinstance(x, Tensor)]
+
+
+def _closed_over(start, outputs, inputs) -> set:
+    """Nodes older than number ``start`` that the tape of ``outputs`` ends in: what a function took from around it."""
+    ours = {x.node for x in inputs}
+    tape = walk([y.node for y in outputs], start) - ours
+    ends = [y.node for y in outputs] + [p for node in tape for p in node.parents]
+    return {p for p in ends if p is not None and p.number < start and p not in ours}
 
 
 def _recorded(op, inputs, params, value):
@@ -302,8 +365,11 @@ def checkpoint(f):
     """``f``, forgetting its intermediate values and computing them again in backward: less memory for more time.
 
     ``f`` returns a Tensor or a tuple of them; arguments that are no Tensors are constants. It may close over tensors that
-    require gradients (which must not change before backward), and draw from `Generator`s: it draws the same again (Chen et
-    al. 2016, "Training deep nets with sublinear memory cost").
+    require gradients, and draw from `Generator`s: it draws the same again (Chen et al. 2016, "Training deep nets with
+    sublinear memory cost"). The values of both runs are compared, so that they must stay alive until backward.
+
+    Raises:
+        ChangedInPlaceError: in backward, if something that ``f`` uses has changed in between.
     """
 
     @functools.wraps(f)
@@ -322,21 +388,38 @@ def checkpoint(f):
         outs = (value,) if isinstance(value, Tensor) else value
         if not isinstance(outs, tuple | list) or not all(isinstance(y, Tensor) for y in outs):
             raise GradientError("checkpoint: the function must return a Tensor or a tuple of Tensors")
-        tape = walk([y.node for y in outs], start) - {x.node for x in attached}
-        # What f closed over: older nodes that its own tape ends in. They are inputs of the op like the arguments.
-        closed = {p for node in tape for p in node.parents if p is not None and p.number < start}
-        params = {"f": again, "drawn": drawn, "count": len(inputs)}
-        inputs += [Tensor(outs[0].data, node) for node in closed]
+        # What f closed over is an input of the op like the arguments. A leaf's node knows when the leaf was changed.
+        closed = _closed_over(start, outs, attached)
+        params = {"f": again, "drawn": drawn, "count": len(inputs), "number": mark()}
+        params["before"] = [Tensor(y.data, None, y.shared_version()) for y in outs]
+        inputs += [Tensor(outs[0].data, node, node.output and node.output[1]) for node in closed]
         return _recorded(_checkpoint, tuple(inputs), params, value)
 
     return wrapped
 
 
-def _run_again(g, inputs, f, drawn, count):
+def _same(before, after):
+    """Equal up to rounding: a product may be summed in another order where its memory lies otherwise."""
+    a, b = before.data, after.data
+    if a.shape != b.shape or a.dtype.kind != "f":
+        return a.shape == b.shape and bool((a == b).all())
+    xp, r = array_module(a), float(np.sqrt(np.finfo(a.dtype).eps))
+    largest = float(abs(xp.where(xp.isfinite(a), a, 0)).max(initial=0))
+    return bool(xp.allclose(a, b, rtol=r, atol=r * largest, equal_nan=True))
+
+
+def _run_again(g, inputs, f, drawn, count, before, number):
     create_graph = is_recording()
     with recording(), drawn_again(drawn):
         again = [x if x.node is None else _fresh(x) for x in inputs[:count]]
         value = f(*again)
+    for old, new in zip(before, (value,) if isinstance(value, Tensor) else value, strict=True):
+        own_change = old.version is not None and old.version[0] > number  # of the value itself, which is no matter
+        if not own_change and not _same(old, new):
+            raise ChangedInPlaceError(
+                "checkpoint: the second run of the function gave other values: leave what it uses unchanged until backward(), "
+                "and draw random numbers from a Generator"
+            )
     outs, gs = ((value,), [g]) if isinstance(value, Tensor) else (tuple(value), g)
     nodes = [x.node for x in again] + [x.node for x in inputs[count:]]
     roots = [(y.node, gi) for y, gi in zip(outs, gs, strict=True) if y.node is not None]

@@ -1,6 +1,8 @@
 """Structures of tensors: a Tensor or array, a list, tuple or dict of structures, None, or an object with ``named_parameters()``
 (a Module), which counts as a dict by parameter name."""
 
+import copy
+
 
 def tree_leaves(tree) -> list:
     """Tensors and arrays of a structure, in order."""
@@ -16,7 +18,12 @@ def tree_map(f, tree, modules=dict):
     if tree is None:
         return None
     if isinstance(tree, dict):
-        return {k: tree_map(f, v, modules) for k, v in tree.items()}
+        mapped = {k: tree_map(f, v, modules) for k, v in tree.items()}
+        if type(tree) is dict:
+            return mapped
+        made = copy.copy(tree)  # OrderedDict, defaultdict and the like stay what they are
+        made.update(mapped)
+        return made
     if isinstance(tree, list | tuple):
         values = [tree_map(f, v, modules) for v in tree]
         return type(tree)(*values) if hasattr(tree, "_fields") else type(tree)(values)

@@ -52,6 +52,19 @@ class Generator:
         """Array of ``shape``, float64, evenly in ``[low, high)``."""
         return low + (high - low) * kernels.random.uniform(self.key(), math.prod(shape)).reshape(shape)
 
+    def integers(self, low: int, high: int, shape):
+        """Array of ``shape``, integers evenly in ``[low, high)``: int64, or Python integers where those may not fit."""
+        span, n = high - low, math.prod(shape)
+        wide = span > 2**32  # then 53 random bits would favour some integers
+        u = kernels.random.uniform(self.key(), 2 * n if wide else n)
+        if wide:
+            bits = [int(a) << 53 | int(b) for a, b in (u.reshape(n, 2) * 2.0**53).tolist()]
+            drawn = [low + (b * span >> 106) for b in bits]
+            return np.array(drawn, object).reshape(shape)
+        offsets = np.floor(span * u).astype(np.int64)
+        held = low >= -(2**63) and high <= 2**63
+        return ((low + offsets) if held else (low + offsets.astype(object))).reshape(shape)
+
     def normal(self, mean, std, shape):
         """Array of ``shape``, float64, normally distributed (Box & Muller 1958)."""
         n = math.prod(shape)

@@ -24,7 +24,8 @@ F, H, G, T, B = 3, 5, 2, 3, 4
 def referee(request, monkeypatch):
     monkeypatch.setenv("TINYRNN_COMPILE", "python")
     monkeypatch.setenv("TINYRNN_REFEREE", request.param)
-    sys.modules["tinyrnn.compiler.scan"]._warned.clear()  # a warning is given once
+    for kept in ("_warned", "_sources"):  # a warning is given once
+        getattr(sys.modules["tinyrnn.compiler.scan"], kept).clear()
     return request.param
 
 

@@ -247,6 +247,11 @@ def _warn_once(step, message):
         warnings.warn(message, CompileWarning, stacklevel=4)
 
 
+def forget_warnings():
+    """From now on every warning is given anew."""
+    _warned.clear()
+
+
 def _say_what_changes(step, recording, plan, form):
     """Warn at the third compilation of one step: what is different from call to call."""
     seen = _sources.get((traits(origin(step), numbers=False), str(recording.dtype), form), dict)

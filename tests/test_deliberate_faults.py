@@ -91,13 +91,21 @@ def test_a_deliberate_fault_is_found(name, faulty, tmp_path):
         done = search(environment, 1000)
     else:
         command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-k", f"({selection}) and no"]
-        command += [str(ROOT / "tests" / "test_compiler_findings.py"), "-c", str(ROOT / "pyproject.toml"), "--rootdir", str(tmp_path)]
+        command += [
+            str(ROOT / "tests" / "test_compiler_findings.py"),
+            "-c",
+            str(ROOT / "pyproject.toml"),
+            "--rootdir",
+            str(tmp_path),
+        ]
         done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=1200)
     assert done.returncode == 1, f"{name} was not found\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [n for n, fault in FAULTS.items() if fault[3] is None and fault[0] in ("save", "rewrite", "loops")])
+@pytest.mark.parametrize(
+    "name", [n for n, fault in FAULTS.items() if fault[3] is None and fault[0] in ("save", "rewrite", "loops")]
+)
 def test_with_the_referee_a_fault_costs_speed_alone(name, faulty):
     """What the compiler gets wrong runs eagerly, says so, and is right: only such warnings are left to be counted."""
     environment = faulty(name) | {"TINYRNN_REFEREE": "always", "TINYRNN_FAULTS": "count"}

@@ -36,6 +36,8 @@ def _one(v, xs, dtype):
     if kind is Kind.COPY:
         x = _tensor(xs[0], dtype)
         return x if v.width == v.inputs[0].width else broadcast_to(x, (*x.shape[:-1], v.width))
+    if kind is Kind.TURNED:
+        return matrix_transpose(xs[0])
     if kind is Kind.DETACH:
         return xs[0].detach()
     if kind is Kind.CAST:

@@ -424,34 +424,18 @@ class Reader:
     def _place(self, node, reads, key, into):
         """The transpose of `_getitem`: zeros but at ``key``."""
         g = self._row("place", reads[0])
-        into_axes = self._roles_of(into, g.axes, key)
-        axes, value, at = "", g.value, iter(g.axes)
-        for role, n, k in self._picked(key, into_axes, into):
+        axes, value, theirs = "", g.value, iter(g.axes)
+        for role, n, k in self._picked(key, "?" * len(into), into):
+            given = None if isinstance(k, int) else next(theirs, None)
             if role is None:
-                next(at, None)
                 continue
-            theirs = None if isinstance(k, int) else next(at, None)
-            if role == "f":
-                first, last = _range(k, n)
-                if (first, last) != (0, n) or value.width != n:
-                    value = Value(Kind.PLACE, (value,), n, value.rows, first)
-            elif theirs not in (role, None):
-                raise TraceError("the derivative of indexing has no compiled form here")
+            role = "b" if given == "b" else "f" if n > 1 else "1"
+            if role == "f" and (n != value.width or given is None):
+                value = Value(Kind.PLACE, (value,), n, value.rows, _range(k, n)[0])
             axes += role
         if axes not in _LAYOUTS:
             raise TraceError("the derivative of indexing has no compiled form here")
         return Read(value, axes)
-
-    def _roles_of(self, into, axes, key):
-        """The roles of an array ``into`` of which ``key`` picks something with the roles ``axes``."""
-        roles, at = "", iter(axes)
-        for _, n, k in self._picked(key, "?" * len(into), into):
-            if _ is None:
-                next(at, None)
-                continue
-            theirs = None if isinstance(k, int) else next(at, None)
-            roles += "b" if theirs == "b" else "f" if n > 1 else "1"
-        return roles
 
     def _picked(self, key, axes, shape):
         """For each axis, and each None in ``key``: (role or None, size, key). Raises for what picks from the batch."""

@@ -13,7 +13,8 @@ import numpy as np
 from ..autograd.tape import ITEM, Node, Tensor, backpropagate, no_grad, recording
 from ..functional import embedding
 from ..kernels.files import make_cache_folder, replace_file
-from .ir import CompilerFault, Kind, Source, order
+from .evaluate import rows_of
+from .ir import CompilerFault, Input, Kind, Source, Value, order
 from .run import Runner
 
 STEPS = 3
@@ -155,46 +156,37 @@ _SCRIPT = '''"""A fault of tinyrnn's compiler: {message}
 This script runs the step with and without it, on random values. Please send it in with a report.
 """
 
-import os
+from tinyrnn.compiler.referee import reproduce
 
-os.environ["TINYRNN_REFEREE"] = "0"
-
-import numpy as np
-
-import tinyrnn as tr
-
-random = np.random.default_rng(0)
-
-
-def array(*shape):
-    return tr.tensor(random.standard_normal(shape) / 2, "{dtype}", requires_grad=True)
-
-
-{closures}
-
-
-def step({names}):
-{body}
-
-
-T, B = 3, {batch}
-xs = {xs}
-init = ({init},)
-held = ({held},)
-for compile in (True, False):
-    ys, final = tr.scan(step, xs, init, compile=compile, reverse={reverse}, return_states=True)
-    sum((y * y).sum() for y in ys).backward()
-    print("compiled" if compile else "eager", [float(abs(y.numpy()).sum()) for y in ys])
-    for t in ({leaves},):
-        print("   gradient", None if t.grad is None else float(abs(t.grad.numpy()).sum()))
-        t.grad = None
+reproduce(
+    news={news},
+    widths={widths},
+    closures={closures},
+    numbers={numbers},
+    batch={batch},
+    dtype="{dtype}",
+    reverse={reverse},
+    values=[
+        # kind, inputs, width, rows, attribute, height
+{values}
+    ],
+)
 '''
 
 
-def report(plan, recorded, message, reverse) -> str:
+def report(recorded, message, reverse) -> str:
     """Write a script that shows a fault into the cache folder; returns its path, or why there is none."""
+    program, names, lines = recorded.program, {}, []
+    for v in order(program.news):
+        names[v] = len(names)
+        attr = (v.attr.source.name, v.attr.index) if v.kind is Kind.INPUT else v.attr
+        lines.append(f"        {(v.kind.name, tuple(names[x] for x in v.inputs), v.width, v.rows, attr, v.height)},")
+    text = _SCRIPT.format(
+        message=message, news=[names[v] for v in program.news], widths=program.widths, reverse=reverse, batch=recorded.batch,
+        closures={c.slot: recorded.closures[c.slot].shape for c in program.closures}, numbers=recorded.numbers,
+        dtype=recorded.dtype, values="\n".join(lines),
+    )  # fmt: skip
     try:
-        text = _script(recorded.program, recorded, message, reverse)
         path = make_cache_folder("reports") / f"fault_{hashlib.sha256(text.encode()).hexdigest()[:12]}.py"
         replace_file(path, text.encode())
     except OSError as error:
@@ -202,50 +194,35 @@ def report(plan, recorded, message, reverse) -> str:
     return str(path)
 
 
-def _script(program, recorded, message, reverse):
-    names, lines = {}, []
-    values = order(program.news)
-    for v in values:
-        names[v] = f"v{len(names)}"
-        lines.append(f"    {names[v]} = {_statement(v, [names[x] for x in v.inputs], recorded)}")
-    xs = sorted({(v.attr.index, v.width) for v in values if v.is_input(Source.X)}) or [(0, 1)]
-    xs = [dict(xs).get(i, 1) for i in range(max(i for i, _ in xs) + 1)]
-    K = len(program.widths)
-    lines.append(f"    return {', '.join(f'tr.broadcast_to({names[v]}, s{k}.shape)' for k, v in enumerate(program.news))},")
-    closures = [f"c{c.slot} = array{tuple(recorded.closures[c.slot].shape)}" for c in program.closures]
-    held = any(v.is_input(Source.HELD) for v in values)
-    state = [f"array(B, {w})" for w in program.widths]
-    return _SCRIPT.format(
-        message=message, dtype=recorded.dtype, closures="\n".join(closures), body="\n".join(lines), batch=recorded.batch,
-        names=", ".join(["xs", *[f"s{k}" for k in range(K)]]), reverse=reverse,
-        xs="(" + ", ".join(f"array(T, B, {w})" for w in xs) + ",)", init=", ".join(state),
-        held=", ".join(state) if held else "None",
-        leaves=", ".join(["*xs", "*init", *[f"c{c.slot}" for c in program.closures]]),
-    )  # fmt: skip
+def reproduce(news, widths, closures, numbers, batch, dtype, reverse, values):
+    """Print what the step of a report gives as a compiled loop and as the eager one: sums of values and of gradients."""
+    from .scan import scan
 
+    os.environ["TINYRNN_REFEREE"] = "0"
+    draw, made, inputs = np.random.default_rng(0), [], {}
 
-def _statement(v, xs, recorded):
-    """One value as a line of Python."""
-    kind = v.kind
-    if kind is Kind.INPUT:
-        source, i = v.attr
-        if source is Source.ARGUMENT:
-            return repr(recorded.numbers[i])
-        return {Source.X: f"xs[{i}]", Source.STATE: f"s{i}", Source.HELD: f"held[{i}]"}.get(source, f"c{i}")
-    if kind is Kind.NUMBER:
-        return repr(v.attr)
-    if kind is Kind.POINTWISE:
-        return f"tr.{v.attr}({', '.join(xs)})"
-    if kind is Kind.MATMUL:
-        return f"{xs[0]} @ {xs[1]}{'.T' if v.attr else ''}"
-    if kind is Kind.SLICE:
-        return f"{xs[0]}[..., {v.attr[0]}:{v.attr[1]}]"
-    if kind is Kind.CONCAT:
-        return f"tr.concat([{', '.join(f'tr.broadcast_to({x}, (B, {p.width}))' for x, p in zip(xs, v.inputs, strict=True))}], axis=-1)"
-    if kind is Kind.COPY:
-        return f"tr.broadcast_to({xs[0]}, ({'B, ' if v.rows else ''}{v.width},))"
-    if kind is Kind.DETACH:
-        return f"{xs[0]}.detach()"
-    if kind is Kind.CAST:
-        return f"{xs[0]}.astype(s0.dtype)"
-    return f"tr.{kind.name.lower().removeprefix('row')}({xs[0]}, axis=-1, keepdims=True)"
+    def tensor(*shape):
+        return _leaf((draw.standard_normal(shape) / 2).astype(dtype))
+
+    for kind, operands, width, rows, attr, height in values:
+        attr = Input(Source[attr[0]], attr[1]) if kind == "INPUT" else attr
+        made.append(Value(Kind[kind], tuple([made[i] for i in operands]), width, rows, attr, height))
+        if kind == "INPUT":
+            inputs[made[-1]] = attr
+    closures = {slot: tensor(*shape) for slot, shape in closures.items()}
+    init = tuple([tensor(batch, w) for w in widths])
+    count = max([a.index for a in inputs.values() if a.source is Source.X], default=0) + 1
+    streams = {a.index: v.width for v, a in inputs.items() if a.source is Source.X}
+    xs = tuple([tensor(STEPS, batch, streams.get(i, 1)) for i in range(count)])
+
+    def step(x, *states):
+        given = {Source.X: x, Source.STATE: states, Source.HELD: init, Source.CLOSURE: closures, Source.ARGUMENT: numbers}
+        env = {v: given[a.source][a.index] for v, a in inputs.items()}
+        return tuple([rows_of(made[i], env, s.shape, np.dtype(dtype)) for i, s in zip(news, states, strict=True)])
+
+    for compile in (True, False):
+        ys, _ = scan(step, xs, init, compile=compile, reverse=reverse, return_states=True)
+        seeds = [(y.node, Tensor(np.ones_like(y.data))) for y in ys]
+        found = backpropagate(seeds, targets={t.node for t in (*xs, *init, *closures.values())})
+        sums = [float(np.abs(g.data).sum()) for _, g in sorted(found.items(), key=lambda pair: pair[0].number)]
+        print("compiled" if compile else "eager   ", [float(np.abs(y.data).sum()) for y in ys], "gradients", sums)

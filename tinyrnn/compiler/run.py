@@ -15,7 +15,7 @@ import numpy as np
 
 from .. import kernels
 from ..autograd import Tensor, reshape, stack, sum, unstack
-from ..autograd.tape import TABLE, Op, is_recording, record
+from ..autograd.tape import Op, is_recording, record
 from ..errors import ChangedInPlaceError
 from ..functional import embedding, grad
 from ..kernels.memory import keep_freed_memory
@@ -253,36 +253,17 @@ class Runner:
 
     def _finish(self, root, memory, shared):
         """The gradient of what the step closes over, from the sums and factors that the loop left."""
-        done = {}
+        env = {}
         for v in order([root], is_sum):
-            xs, kind = [done.get(x) for x in v.inputs], v.kind
-            if kind is Kind.TOTAL:
-                done[v] = self._total(v, memory, shared)
-            elif kind is Kind.OUTER:
-                done[v] = self._outer(v, memory, shared)
-            elif kind is Kind.INPUT:
-                done[v] = self.numbers[v.attr.index] if v.is_input(Source.ARGUMENT) else self._array(v, memory)
-            elif kind is Kind.NUMBER:
-                done[v] = v.attr
-            elif kind is Kind.TURNED:
-                done[v] = xs[0].T
-            elif kind is Kind.COPY:
-                done[v] = np.broadcast_to(xs[0], (1, v.width))
-            elif kind is Kind.SLICE:
-                done[v] = xs[0][..., slice(*v.attr)]
-            elif kind is Kind.CONCAT:
-                done[v] = np.concatenate([np.atleast_2d(x) for x in xs], axis=-1)
-            elif kind is Kind.POINTWISE:
-                done[v] = TABLE[v.attr].forward(*xs)
-            else:
-                raise CompilerFault(f"the gradient of a closed-over tensor is made of {v!r}")
-        return np.asarray(done[root], self.plan.dtype)
-
-    @staticmethod
-    def _array(v, memory):
-        if not v.is_input(Source.CLOSURE) or v.rows:
-            raise CompilerFault(f"the gradient of a closed-over tensor is made of {v!r}")
-        return memory[f"closure{v.attr.index}"]
+            if v.kind is Kind.TOTAL:
+                env[v] = Tensor(self._total(v, memory, shared))
+            elif v.kind is Kind.OUTER:
+                env[v] = Tensor(self._outer(v, memory, shared))
+            elif v.is_input(Source.ARGUMENT):
+                env[v] = self.numbers[v.attr.index]
+            elif v.is_input(Source.CLOSURE) and not v.rows:
+                env[v] = Tensor(memory[f"closure{v.attr.index}"])
+        return evaluate(root, env, self.plan.dtype).data
 
     def interpret(self, inputs):
         """The same recurrence with tensor ops, step by step: for derivatives of second order, and for tests."""

@@ -136,7 +136,7 @@ def _compiled(step, inner, streams, flags, init, held, reverse, outputs):
         if recording is not None:
             from . import referee
 
-            where = f"; please report it with {referee.report(plan, recording, fault, reverse)}"
+            where = f"; please report it with {referee.report(recording, fault, reverse)}"
         _warn_once(
             step, f"{_name(step)} runs eagerly because of a fault of tinyrnn's compiler, not of the step: {fault}{where}"
         )

@@ -426,6 +426,13 @@ def origin(step):
     return step.func if isinstance(step, functools.partial) else step
 
 
+def owners(step) -> tuple:
+    """The ids of the objects that a step belongs to: of two models of one class each has a step of its own."""
+    step = origin(step)
+    held = [getattr(step, "__self__", None), *[contents(c) for c in getattr(step, "__closure__", None) or ()]]
+    return tuple([id(x) for x in held if hasattr(x, "__dict__") and not isinstance(x, types.FunctionType)])
+
+
 def code_of(step):
     """The code object of a step; None where it is no Python function."""
     step = origin(step)

@@ -11,7 +11,7 @@ from ..errors import ShapeError, TinyrnnError, TraceError
 from ..functional.layers import source_of
 from ..kernels.arrays import to_device
 from .ir import CompilerFault
-from .record import Kept, code_of, next_states, origin, recorded, traits
+from .record import Kept, code_of, next_states, origin, owners, recorded
 
 
 class CompileWarning(UserWarning):
@@ -127,7 +127,7 @@ def _compiled(step, inner, streams, flags, init, held, reverse, outputs):
     plan = recording = None
     try:
         recording, plan, looked_up = compiled_plan(inner, streams, init, held, outputs)
-        _say_what_changes(step, recording, plan, (len(streams), outputs))
+        _say_what_changes(step, recording, plan, (len(streams), flags, bool(held), outputs))
         return _run(plan, recording, inner, streams, flags, init, held, reverse, looked_up, _short_name(step))
     except TraceError as error:
         _warn_once(step, f"{_name(step)} runs eagerly: {error}")
@@ -254,7 +254,8 @@ def forget_warnings():
 
 def _say_what_changes(step, recording, plan, form):
     """Warn at the third compilation of one step: what is different from call to call."""
-    seen = _sources.get((traits(origin(step), numbers=False), str(recording.dtype), form), dict)
+    form = form, str(recording.dtype), tuple([c.needs_grad for c in plan.program.closures]), frozenset(plan.tables)
+    seen = _sources.get((code_of(step), owners(step), form), dict)
     source = plan.source()
     if source in seen or code_of(step) is None:
         return

@@ -90,12 +90,12 @@ class Recording:
                 for i, x in enumerate(saved)
             ])  # fmt: skip
             parents = tuple([names.get(p) for p in node.parents]) if node.op is ITEM else ()
-            shape = tuple(node.shape)
-            lines.append((name, operands, parents, frozen(node.params), shape, str(node.dtype), bool(node.hooks)))
+            shape, dtype = tuple(node.shape), tuple(node.dtype) if isinstance(node.dtype, list) else node.dtype
+            lines.append((name, operands, parents, frozen(node.params) if node.params else (), shape, dtype, bool(node.hooks)))
             names[node] = len(lines) - 1
         heads = tuple([names[t.node] if t.node in names else self._closed(t) for t in self.news])
         shapes = tuple([(i, n.shape) for n, i in self.inputs.items()])
-        return tuple(lines), heads, shapes, str(self.dtype)
+        return tuple(lines), heads, shapes, self.dtype
 
     def _operand(self, x, names):
         return names[x.node] if x.node in names else self._closed(x)
@@ -114,13 +114,13 @@ class Recording:
         return "argument", len(self.numbers) - 1
 
     def _closed(self, t):
-        slot = self._slots.setdefault(closure_key(t), len(self._slots))
+        slot, filled = self._slots.setdefault(closure_key(t), len(self._slots)), self.is_filled(t)
         if slot == len(self.closures):
             self.closures.append(t)
-            if self.is_filled(t):
+            if filled:
                 self.numbers.append(float(t.data.flat[0]))
-        shape = tuple([None if n == self.batch and i == 0 and self.is_filled(t) else n for i, n in enumerate(t.shape)])
-        return "closure", slot, shape, str(t.dtype), needs_grad(t), self.is_filled(t)
+        shape = (None, *t.shape[1:]) if filled else t.shape
+        return "closure", slot, shape, t.dtype, needs_grad(t), filled
 
     def is_filled(self, t) -> bool:
         """True for rows of the batch that are all one number, as ``zeros_like(h)`` makes them: a number, not a closure."""
@@ -167,6 +167,8 @@ def needs_grad(t) -> bool:
 
 def frozen(x):
     """``x``, parameters of an op, as something that can be compared and hashed."""
+    if x is None or isinstance(x, int | str):
+        return x
     if isinstance(x, dict):
         return tuple([(k, frozen(v)) for k, v in x.items()])
     if isinstance(x, list | tuple):

@@ -16,11 +16,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..autograd.pointwise import as_tensor
-from ..autograd.tape import ITEM, Node, Tensor, leading_to, mark, tracing
+from ..autograd.tape import ITEM, Node, Tensor, leading_to, mark, no_grad, tracing
 from ..errors import ShapeError, TinyrnnError, TraceError
 from ..kernels.generator import draws
 from .effects import Surroundings, change, contents, put_back
-from .ir import CompilerFault, Input, Source
+from .ir import CompilerFault, Input, Kind, Source, order
 
 FEW, OTHER = 3, 4  # rows of the batch that a step is recorded on, and where FEW is the whole batch, the second time
 
@@ -32,7 +32,9 @@ def next_states(step, x, old) -> tuple:
         ShapeError: they are not.
     """
     new = step(x, *old)
-    new = (new,) if isinstance(new, Tensor) else tuple([as_tensor(n) for n in new])
+    if not isinstance(new, tuple | list | Tensor | np.ndarray):
+        raise ShapeError(f"step returned {type(new).__name__}: return the next state, a Tensor, or a tuple of them")
+    new = tuple([as_tensor(n) for n in new]) if isinstance(new, tuple | list) else (as_tensor(new),)
     if len(new) != len(old):
         raise ShapeError(f"step returned {len(new)} states, it was given {len(old)}: return one for each state, in their order")
     for i, (n, o) in enumerate(zip(new, old, strict=True)):
@@ -61,11 +63,12 @@ class Recording:
 
     def __init__(self, step, xs, states, held, varying=frozenset()):
         self.batch, self.dtype = len(states[0]), states[0].dtype
-        leaves, self.inputs = [], {}
+        leaves, self.inputs, self.given = [], {}, []
         for source, arrays in ((Source.X, xs), (Source.STATE, states), (Source.HELD, held)):
             for i, a in enumerate(arrays):
                 leaves.append(Tensor(a, Node(None, (), None, a)))
                 self.inputs[leaves[-1].node] = Input(source, i)
+                self.given.append((a.copy(), Input(source, i)))
         self.start = mark()
         cuts = len(xs), len(xs) + len(states)
         with tracing():
@@ -265,15 +268,20 @@ def recorded(step, xs, states, held=()) -> Recording:
                 if few is not None and few.key in known.free:
                     return few
                 put_back(before)
-            whole = run(size)
-            if whole.key not in known.tied and numbers.changed(whole):
+            try:
                 whole = run(size)
+                if whole.key not in known.tied and numbers.changed(whole):
+                    whole = run(size)
+            except TraceError:
+                raise
+            except Exception as error:  # where it is the step's, the eager loop raises it as well
+                raise TraceError(f"it raises {type(error).__name__} while it is recorded: {error}") from error
             if whole.key in known.tied:
                 return whole
             if whole.key in known.refused:
                 raise TraceError(known.refused[whole.key])
             try:
-                return _examined(run, whole, known, size, around, drawn)
+                return _examined(run, whole, known, size, around, drawn, before)
             except TraceError as error:
                 known.refused[whole.key] = str(error)
                 raise
@@ -291,10 +299,12 @@ def _attempt(record):
         return None
 
 
-def _examined(run, whole, known, size, around, drawn):
+def _examined(run, whole, known, size, around, drawn, start):
     """A recording of a step that is not known yet, once it is found out whether it knows the size of its batch."""
     whole.program  # noqa: B018  raises where it has no compiled form
+    _refuse_other_values(whole)
     before, seen = [t.data.copy() for t in whole.closures], around.look()
+    _refuse(change(start, seen, np.ndarray))
     rows = FEW if size != FEW else OTHER
     others = [_attempt(lambda seed=seed: run(rows, seed)) for seed in SEEDS]
     _refuse_effects(seen, around, drawn)
@@ -321,9 +331,32 @@ def _refuse_effects(seen, around, drawn):
             "it draws random numbers, which a loop would not draw anew: draw them for all steps, and give them to the step as part "
             "of xs"
         )
-    changed = change(seen, around.look())
+    _refuse(change(seen, around.look()))
+
+
+def _refuse(changed):
     if changed is not None:
         raise TraceError(f"{changed} is changed by it, outside of its tape: return what is to be kept as a state")
+
+
+def _refuse_other_values(whole):
+    """Raise where the program of a recording does not give what the step gave: values were changed in place."""
+    from .evaluate import rows_of
+
+    program, given = whole.program, {i: Tensor(n_data) for n_data, i in whole.given}
+    env = {}
+    for v in order(program.news):
+        if v.kind is Kind.INPUT:
+            source, i = v.attr
+            env[v] = whole.numbers[i] if source is Source.ARGUMENT else given.get(v.attr)
+            if source is Source.CLOSURE:
+                t = whole.closures[i].detach()
+                env[v] = t.reshape(-1, 1) if v.rows and t.ndim == 1 else t
+    with no_grad(), np.errstate(all="ignore"):
+        for v, t in zip(program.news, whole.news, strict=True):
+            found = rows_of(v, env, t.shape, whole.dtype).data
+            if not np.allclose(found, t.data, rtol=1e-3, atol=1e-4, equal_nan=True):
+                raise TraceError("values are changed in place, outside of its tape (.data[...] = ...): use tensor functions")
 
 
 def _agree(whole, other, before):
@@ -410,7 +443,7 @@ def traits(x, depth=0, numbers=True):
         return of(x.__func__, 0), of(x.__self__, 0)
     if isinstance(x, functools.partial):
         return of(x.func, 0), of(x.args), of(x.keywords)
-    if depth < 4:
+    if depth < 9:
         if isinstance(x, types.FunctionType):
             return x.__code__, of([contents(c) for c in x.__closure__ or ()]), of(x.__defaults__)
         if isinstance(x, list | tuple):

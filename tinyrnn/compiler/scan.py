@@ -1,6 +1,8 @@
 """The time loop: the one place where a step function is run over time, compiled where that is possible."""
 
 import os
+import re
+import sys
 import warnings
 
 import numpy as np
@@ -11,7 +13,7 @@ from ..errors import ShapeError, TinyrnnError, TraceError
 from ..functional.layers import source_of
 from ..kernels.arrays import to_device
 from .ir import CompilerFault
-from .record import Kept, code_of, next_states, origin, owners, recorded
+from .record import Kept, code_of, next_states, origin, owners, recorded, traits
 
 
 class CompileWarning(UserWarning):
@@ -56,12 +58,14 @@ def scan(step, xs, init, *, mask=None, resets=None, reverse=False, return_states
     inner = _inner(step, len(given) if several else 0, flags[0] is not None, flags[1] is not None)
     held = () if flags[1] is None else init
     outputs = tuple(range(len(init))) if return_states else (0,)
-    found = None
+    found = reason = None
     if compile is None:  # a single step, as in generation, costs less than its recording
         compile = shape[0] > 1 and is_on()
     if compile:
-        found = _compiled(step, inner, streams, len(streams) - len(given), init, held, bool(reverse), outputs)
+        found, reason = _compiled(step, inner, streams, len(streams) - len(given), init, held, bool(reverse), outputs)
     columns, final = found or _eager(inner, streams, init, held, reverse, outputs)
+    if reason:  # after the eager loop: where that raises an error, nothing else needs to be said
+        _warn_once(step, reason)
     return tuple(columns) if return_states else columns[0], final[0] if single else tuple(final)
 
 
@@ -123,24 +127,21 @@ _warned = Kept(1024)
 
 
 def _compiled(step, inner, streams, flags, init, held, reverse, outputs):
-    """``(outputs, final states)`` by compiled loops, or None where the step is to run eagerly."""
+    """``(outputs, final states)`` by compiled loops and None, or None and why the step is to run eagerly."""
     plan = recording = None
     try:
         recording, plan, looked_up = compiled_plan(inner, streams, init, held, outputs)
         _say_what_changes(step, recording, plan, (len(streams), flags, bool(held), outputs))
-        return _run(plan, recording, inner, streams, flags, init, held, reverse, looked_up, _short_name(step))
+        return _run(plan, recording, inner, streams, flags, init, held, reverse, looked_up, _short_name(step)), None
     except TraceError as error:
-        _warn_once(step, f"{_name(step)} runs eagerly: {error}")
+        return None, f"{_name(step)} runs eagerly: {error}"
     except CompilerFault as fault:
-        where = ""
+        said = f"{_name(step)} runs eagerly because of a fault of tinyrnn's compiler, not of the step: {fault}"
         if recording is not None:
             from . import referee
 
-            where = f"; please report it with {referee.report(recording, fault, reverse)}"
-        _warn_once(
-            step, f"{_name(step)} runs eagerly because of a fault of tinyrnn's compiler, not of the step: {fault}{where}"
-        )
-    return None
+            said += f"; please report it with {referee.report(recording, fault, reverse)}"
+        return None, said
 
 
 def _run(plan, recording, inner, streams, flags, init, held, reverse, looked_up, name):
@@ -156,11 +157,12 @@ def _run(plan, recording, inner, streams, flags, init, held, reverse, looked_up,
             return _eager(inner, xs, init, held, reverse, plan.outputs)
 
         if plan.fault is not None:
-            raise plan.fault
-        if setting == "first" and (reverse, gradients) not in plan.passed and (reverse, True) not in plan.passed:
+            raise CompilerFault(plan.fault)
+        who = traits(inner, numbers=False), reverse
+        if setting == "first" and not {(who, gradients), (who, True)} & plan.passed:
             problem = referee.small(recording, streams, flags, held, looked_up, reverse)
             referee.check(plan, recording, eager, problem, gradients, name)
-            plan.passed.add((reverse, gradients))
+            plan.passed.add((who, gradients))
         elif setting == "always":
             arrays = [[t.data for t in group] for group in (streams, init, held)]
             tables = {i: (table.data, ids) for i, (table, ids) in looked_up.items()}
@@ -169,13 +171,13 @@ def _run(plan, recording, inner, streams, flags, init, held, reverse, looked_up,
     except TraceError:
         raise
     except CompilerFault as fault:
-        plan.fault = fault
+        plan.fault = str(fault)
         raise
     except (TinyrnnError, MemoryError):
         raise
     except Exception as error:  # whatever goes wrong in generated code is not the step's fault
-        plan.fault = CompilerFault(f"{type(error).__name__}: {error}")
-        raise plan.fault from error
+        plan.fault = f"{type(error).__name__}: {error}"
+        raise CompilerFault(plan.fault) from error
     return tensors[: len(plan.outputs)], tensors[len(plan.outputs) :]
 
 
@@ -241,10 +243,14 @@ def _short_name(step) -> str:
 
 
 def _warn_once(step, message):
-    key = code_of(step) or _name(step), message
+    """Warn, once for each step and reason (what stands in brackets is no other reason), of the line that called tinyrnn."""
+    key = code_of(step) or _name(step), re.sub(r"\(.*?\)", "", message)
     if key not in _warned:
         _warned[key] = True
-        warnings.warn(message, CompileWarning, stacklevel=4)
+        frame, level = sys._getframe(1), 2
+        while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "tinyrnn":
+            frame, level = frame.f_back, level + 1
+        warnings.warn(message, CompileWarning, stacklevel=level - 1)
 
 
 def forget_warnings():

@@ -12,7 +12,7 @@ from ..kernels.arrays import to_device
 class Module:
     """Base of layers and models.
 
-    Every attribute that is a Tensor requiring grad is a parameter; attributes that are modules, or lists and dicts of
+    Every attribute that is a leaf Tensor requiring grad is a parameter (not one that was computed and kept); attributes that are modules, or lists and dicts of
     modules or tensors, are searched too, in the order of assignment. Names are attribute paths: ``layers.0.W``.
     """
 
@@ -25,7 +25,7 @@ class Module:
         """Pairs (name, Tensor) of all parameters, each tensor once (also when two places share it)."""
         seen = set()
         for name, value in _walk(self, ""):
-            if isinstance(value, Tensor) and value.requires_grad and id(value) not in seen:
+            if isinstance(value, Tensor) and value.requires_grad and value.is_leaf and id(value) not in seen:
                 seen.add(id(value))
                 yield name, value
 

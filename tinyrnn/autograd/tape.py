@@ -28,11 +28,13 @@ _numbers = itertools.count()
 
 class _State(threading.local):
     recording = True
+    looked = False  # at values, while a program was recorded
 
 
 state = _State()
 # What the surrounding derivatives of functions differentiate by: a thread or task that is given this context sees them too.
 differentiated = ContextVar("differentiated", default=frozenset())
+LOOKED = "it looks at the values of a tensor (item(), numpy(), if ...)"
 TRACE = "trace"  # in state.recording: record every op, with all its inputs, also where no gradient flows
 
 
@@ -97,7 +99,8 @@ def values_of(x, user, mend):
 def looked_at(x):
     """``x.data``, for code that looks at the values, which a program for any values cannot do."""
     if state.recording is TRACE and x.node is not None:
-        raise errors.TraceError("it looks at the values of a tensor (item(), numpy(), if ...)")
+        state.looked = True  # also if the step catches the error
+        raise errors.TraceError(LOOKED)
     return x.data
 
 

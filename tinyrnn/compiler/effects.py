@@ -1,9 +1,10 @@
-"""What a step does besides its tape: what it assigns, appends, draws. A loop would not do it, so such a step runs eagerly.
+"""What a step reaches besides its arguments, and what it does besides its tape: what it assigns, appends, draws.
 
-A recording leaves no trace: all that can be reached from a step is put back as it was.
+A loop would not do it, so such a step runs eagerly. A recording leaves no trace: all that was reached is put back as it was.
 """
 
 import functools
+import io
 import random
 import types
 from collections import deque
@@ -13,61 +14,76 @@ import numpy as np
 from ..autograd.tape import Tensor
 from ..errors import TraceError
 
-SMALL, MANY = 1 << 16, 400  # elements of an array, and things, beyond which nothing is looked at
+SMALL, MANY = 1 << 20, 1000  # elements of an array, and things reached, beyond which nothing is looked at
 _CONTAINERS = (list, dict, set, deque)
-_PLAIN = (int, float, str, bytes, bool)
+_PLAIN = (int, float, str, bytes, bool, tuple)
+_FLAGS = (bool, str, types.NoneType)
 _LIBRARIES = ("tinyrnn", "numpy")  # whose functions change nothing of a step's
+_SIZES = {"shape", "size", "len", "nbytes"}  # names by which code asks how large something is
 _EMPTY = object()
 
 
-class Surroundings:
-    """Everything that a step reaches and may change: attributes, names that it closes over, globals, containers, small arrays.
+class Reach:
+    """Everything that a step reaches: attributes, names that it closes over, globals, containers, arrays, functions.
 
-    Args:
-        arrays: also arrays, and the random numbers of NumPy and Python, which takes longer.
+    Attributes:
+        things: pairs (name, thing) of what it may change.
+        traits: what tells this step from another one with the same tape: the code and the flags that it sees.
+        asks_size: its code asks for the size of something.
 
     Raises:
-        TraceError: among it is an iterator, which cannot be run twice.
+        TraceError: its code reads ``.data``, or it reaches an iterator, which cannot be run twice.
     """
 
-    def __init__(self, step, arrays=True):
-        self.things = [("random numbers", _Random())] if arrays else []
-        seen, todo = set(), deque([("", step)])
+    def __init__(self, step):
+        self.things, self.asks_size = [("random numbers", _Random())], False
+        traits, seen, todo = [], set(), deque([("", step)])
         while todo and len(seen) < MANY:  # the nearest first
             name, thing = todo.popleft()
-            if hasattr(thing, "__next__"):
-                raise TraceError(f"it draws from {name}, an iterator: give what it yields to the step as part of xs")
-            if id(thing) in seen or isinstance(thing, type | types.ModuleType):
+            if isinstance(thing, _FLAGS):
+                traits.append(thing)
+            if isinstance(thing, _PLAIN + (types.NoneType, types.ModuleType)) and not isinstance(thing, tuple):
+                continue
+            if id(thing) in seen:
                 continue
             seen.add(id(thing))
+            if hasattr(thing, "__next__") and not isinstance(thing, io.IOBase):
+                raise TraceError(f"it draws from {name}, an iterator: give what it yields to the step as part of xs")
+            traits.append(type(thing))
+            if isinstance(thing, types.FunctionType) and not _of_library(thing):
+                traits.append(thing.__code__)
+                self._read_code(thing.__code__)
+            self.things += [(name, t) for t in _changeable(thing)]
             todo.extend([(inner or name, value) for inner, value in _inside(thing)])
-            array = thing.data if isinstance(thing, Tensor) else thing
-            if isinstance(array, np.ndarray):
-                if arrays and array.size <= SMALL and array.flags.writeable:
-                    self.things.append((name, array))
-            elif isinstance(thing, types.FunctionType):
-                self.things.append((name, _Globals(thing)))
-            elif isinstance(thing, (*_CONTAINERS, types.CellType)):
-                self.things.append((name, thing))
-            elif hasattr(thing, "__dict__") and not isinstance(thing, types.MethodType):
-                self.things.append((f"an attribute of {type(thing).__name__}", vars(thing)))
+        self.traits = tuple(traits)
+
+    def _read_code(self, code):
+        """What the code of a function asks for, and that of functions inside of it."""
+        if "data" in code.co_names:
+            raise TraceError(f"{code.co_name} reads .data, which is not on the tape: use the tensor itself, or detach()")
+        self.asks_size |= not _SIZES.isdisjoint(code.co_names)
+        for inner in code.co_consts:
+            if isinstance(inner, types.CodeType):
+                self._read_code(inner)
 
     def look(self) -> list:
         """Triples (name, thing, a copy of its content)."""
         return [(name, thing, _content(thing)) for name, thing in self.things]
 
 
-class _Globals:
-    """The global names that a function uses."""
+class _Names:
+    """Attributes of an object that has no ``__dict__`` to be filled, or global names that a function uses."""
 
-    def __init__(self, function):
-        self.space, self.names = function.__globals__, function.__code__.co_names
+    def __init__(self, names, get, put):
+        self.names, self.get, self.put = names, get, put
 
     def content(self):
-        return [self.space.get(n, _EMPTY) for n in self.names]
+        return [self.get(n, _EMPTY) for n in self.names]
 
     def refill(self, content):
-        self.space.update({n: x for n, x in zip(self.names, content, strict=True) if x is not _EMPTY})
+        for n, x in zip(self.names, content, strict=True):
+            if x is not _EMPTY and self.get(n, _EMPTY) is not x:
+                self.put(n, x)
 
 
 class _Random:
@@ -75,27 +91,24 @@ class _Random:
 
     @staticmethod
     def content():
-        return [*[x.tobytes() if isinstance(x, np.ndarray) else x for x in np.random.get_state()], random.getstate()]
+        return [tuple([x.tobytes() if isinstance(x, np.ndarray) else x for x in np.random.get_state()]), random.getstate()]
 
     @staticmethod
     def refill(content):
-        name, keys, *rest = content[:-1]
+        (name, keys, *rest), state = content
         np.random.set_state((name, np.frombuffer(keys, np.uint32), *rest))
-        random.setstate(content[-1])
+        random.setstate(state)
 
 
-def change(before, after, kind=object) -> str | None:
-    """The name of what has another content in the second of two looks, None if nothing ``kind`` has."""
+def change(before, after, kinds=object) -> str | None:
+    """The name of what has another content in the second of two looks, None if nothing of ``kinds`` has."""
     for (name, thing, was), (_, _, now) in zip(before, after, strict=True):
-        if isinstance(thing, kind) and not _same(was, now):
+        if isinstance(thing, kinds) and not _same(was, now):
             return name
     return None
 
 
-def _same(was, now):
-    if isinstance(was, np.ndarray):
-        return was.tobytes() == now.tobytes()
-    return len(was) == len(now) and all(a is b or (type(a) in _PLAIN and a == b) for a, b in zip(was, now, strict=True))
+AT_ONCE = (np.ndarray, _Random)  # what no step may change, not even once
 
 
 def put_back(look):
@@ -105,11 +118,17 @@ def put_back(look):
             _refill(thing, was)
 
 
+def _same(was, now):
+    if isinstance(was, np.ndarray):
+        return was.tobytes() == now.tobytes()
+    return len(was) == len(now) and all(a is b or (type(a) in _PLAIN and a == b) for a, b in zip(was, now, strict=True))
+
+
 def _content(thing):
     """What is in a thing, as something that can be compared: an array, or a list of the objects in it."""
     if isinstance(thing, np.ndarray):
         return thing.copy()
-    if isinstance(thing, _Globals | _Random):
+    if isinstance(thing, _Names | _Random):
         return thing.content()
     if isinstance(thing, types.CellType):
         return [contents(thing)]
@@ -119,7 +138,7 @@ def _content(thing):
 def _refill(thing, content):
     if isinstance(thing, np.ndarray):
         thing[...] = content
-    elif isinstance(thing, _Globals | _Random):
+    elif isinstance(thing, _Names | _Random):
         thing.refill(content)
     elif isinstance(thing, types.CellType):
         thing.cell_contents = content[0]
@@ -139,6 +158,37 @@ def contents(cell):
         return _EMPTY
 
 
+def _of_library(thing):
+    return (getattr(thing, "__module__", None) or "").partition(".")[0] in _LIBRARIES
+
+
+def _changeable(thing) -> list:
+    """The parts of a thing that a step may change."""
+    array = thing.data if isinstance(thing, Tensor) else thing
+    if isinstance(array, np.ndarray):
+        return [array] if array.size <= SMALL and array.flags.writeable else []
+    if isinstance(thing, (*_CONTAINERS, types.CellType)):
+        return [thing]
+    if isinstance(thing, types.MethodType) or (isinstance(thing, type | types.FunctionType) and _of_library(thing)):
+        return []
+    if isinstance(thing, types.FunctionType):
+        space = thing.__globals__
+        return [vars(thing), _Names(thing.__code__.co_names, space.get, space.__setitem__)]
+    slots = [
+        n for c in type(thing).__mro__ for n in (getattr(c, "__slots__", None) or ()) if n not in ("__dict__", "__weakref__")
+    ]
+    if isinstance(thing, type):
+        slots = [n for n, x in vars(thing).items() if type(x) in (*_PLAIN, *_CONTAINERS) and not n.startswith("__")]
+    found = [vars(thing)] if isinstance(getattr(thing, "__dict__", None), dict) else []
+    if slots and not _of_library(type(thing)):
+        found.append(_Names(slots, functools.partial(_attribute, thing), functools.partial(setattr, thing)))
+    return found
+
+
+def _attribute(thing, name, default):
+    return getattr(thing, name, default)
+
+
 def _inside(thing):
     """Pairs (name, value) of what a step reaches through ``thing``."""
     if isinstance(thing, types.MethodType):
@@ -147,12 +197,26 @@ def _inside(thing):
         return [("", thing.func), ("", thing.args), ("", thing.keywords)]
     if isinstance(thing, types.FunctionType):
         named = list(zip(thing.__code__.co_freevars, thing.__closure__ or (), strict=True))
-        space = {} if thing.__module__.partition(".")[0] in _LIBRARIES else thing.__globals__
-        return named + [(n, space[n]) for n in thing.__code__.co_names if n in space]
+        if _of_library(thing):
+            return named
+        named += [("", thing.__defaults__ or ()), ("", thing.__kwdefaults__ or {})]
+        return named + [(n, thing.__globals__[n]) for n in _names(thing.__code__) if n in thing.__globals__]
     if isinstance(thing, types.CellType):
         return [("", contents(thing))]
     if isinstance(thing, dict):
-        return [(str(k), v) for k, v in list(thing.items())[:64]]
+        return [(str(k), v) for k, v in list(thing.items())[:256]]
     if isinstance(thing, list | tuple | deque):
-        return [("", v) for v in list(thing)[:64]]
-    return list(vars(thing).items())[:64] if hasattr(thing, "__dict__") and not isinstance(thing, Tensor) else []
+        return [("", v) for v in list(thing)[:256]]
+    if isinstance(thing, Tensor | np.ndarray) or (isinstance(thing, type) and _of_library(thing)):
+        return []
+    if isinstance(thing, type):
+        return [(n, x) for n, x in vars(thing).items() if isinstance(x, types.FunctionType) or not n.startswith("__")]
+    held = list(vars(thing).items())[:256] if isinstance(getattr(thing, "__dict__", None), dict) else []
+    slots = [n for c in type(thing).__mro__ for n in (getattr(c, "__slots__", None) or ()) if hasattr(thing, n)]
+    call = [] if _of_library(type(thing)) or not callable(thing) else [("", type(thing).__call__)]
+    return held + ([] if _of_library(type(thing)) else [(n, getattr(thing, n)) for n in slots]) + call
+
+
+def _names(code):
+    """The global names that a function may use, with those of functions inside of it."""
+    return [*code.co_names, *[n for c in code.co_consts if isinstance(c, types.CodeType) for n in _names(c)]]

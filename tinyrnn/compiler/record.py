@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..autograd.pointwise import as_tensor
-from ..autograd.tape import ITEM, Node, Tensor, leading_to, mark, no_grad, tracing
+from ..autograd.tape import ITEM, LOOKED, Node, Tensor, leading_to, mark, no_grad, state, tracing
 from ..errors import ShapeError, TinyrnnError, TraceError
 from ..kernels.generator import draws
-from .effects import Surroundings, change, contents, put_back
+from .effects import AT_ONCE, Reach, change, contents, put_back
 from .ir import CompilerFault, Input, Kind, Source, order
 
 FEW, OTHER = 3, 4  # rows of the batch that a step is recorded on, and where FEW is the whole batch, the second time
@@ -56,13 +56,14 @@ class Recording:
         nodes: between the inputs and ``news``, in the order in which they were made.
         closures: the tensors that the step closes over, or makes of such.
         numbers: those that may differ from call to call; ``arguments``: their places, (node, operand).
-        literals: place -> number, of those that are part of the program.
+        places: place -> number, of all.
         key: what the step did, without the values of ``closures`` and ``numbers``.
+        who: what tells its step from others.
         end: a number between those of its nodes and those of later ones.
     """
 
     def __init__(self, step, xs, states, held, varying=frozenset()):
-        self.batch, self.dtype = len(states[0]), states[0].dtype
+        self.batch, self.dtype, self.who = len(states[0]), states[0].dtype, None
         leaves, self.inputs, self.given = [], {}, []
         for source, arrays in ((Source.X, xs), (Source.STATE, states), (Source.HELD, held)):
             for i, a in enumerate(arrays):
@@ -71,14 +72,17 @@ class Recording:
                 self.given.append((a.copy(), Input(source, i)))
         self.start = mark()
         cuts = len(xs), len(xs) + len(states)
+        state.looked = False
         with tracing():
             self.news = step(tuple(leaves[: cuts[0]]), tuple(leaves[cuts[0] : cuts[1]]), tuple(leaves[cuts[1] :]))
+        if state.looked:
+            raise TraceError(LOOKED)
         self.end = mark()
         self.widths = tuple([s.shape[1] for s in states])
         live = leading_to(set(self.inputs), [t.node for t in self.news])
         self.nodes = sorted([n for n in live if n not in self.inputs], key=lambda n: n.number)
         self.closures, self.numbers, self._slots = [], [], {}
-        self.arguments, self.literals = set(), {}
+        self.arguments, self.places = set(), {}
         self.key = self._described(varying)
         self.ops = tuple([line[0] for line in self.key[0]])
 
@@ -109,8 +113,10 @@ class Recording:
         Unless they were seen to change.
         """
         literal = op == "power" or (isinstance(x, int) and -2 <= x <= 2)
-        if not np.isfinite(x) or (literal and place not in varying):
-            self.literals[place] = float(x)
+        if not np.isfinite(x):
+            return "number", type(x).__name__, repr(float(x))
+        self.places[place] = float(x)
+        if literal and place not in varying:
             return "number", type(x).__name__, repr(float(x))
         self.arguments.add(place)
         self.numbers.append(float(x))
@@ -226,15 +232,15 @@ class _Keys:
 
 @dataclass
 class _Numbers:
-    literals: dict = field(default_factory=dict)  # ops -> (place -> number)
+    seen: dict = field(default_factory=dict)  # ops -> (place -> number)
     varying: frozenset = frozenset()
 
     def changed(self, recording) -> bool:
         """True if numbers are new in this recording that were other ones before: from now on they are arguments."""
-        before = self.literals.setdefault(recording.ops, recording.literals)
-        if len(self.literals) > 16:
-            self.literals.clear()
-        found = {place for place, x in recording.literals.items() if before.get(place, x) != x}
+        before = self.seen.setdefault(recording.ops, recording.places)
+        if len(self.seen) > 16:
+            self.seen.clear()
+        found = {place for place, x in recording.places.items() if before.get(place, x) != x} - recording.arguments
         self.varying |= found
         return bool(found)
 
@@ -248,26 +254,29 @@ def recorded(step, xs, states, held=()) -> Recording:
     Raises:
         TraceError: something leaves the tape; the message names it and the mend.
     """
+    reach = Reach(step)
+    recording = _recorded(step, xs, states, held, reach)
+    recording.who = reach.traits
+    return recording
+
+
+def _recorded(step, xs, states, held, reach):
     size = len(states[0])
-    known = _known.get((traits(step), size), _Keys)
-    numbers = _changing.get(traits(step, numbers=False), _Numbers)
+    known = _known.get((reach.traits, size), _Keys)
+    numbers = _changing.get(reach.traits, _Numbers)
 
-    def run(rows, other=None):
-        arrays = [tuple([_template(a, rows, other) for a in group]) for group in (xs, states, held)]
-        if other is None:
-            return Recording(step, *arrays, numbers.varying)
-        with np.errstate(all="ignore"):  # these values are not the user's
+    def run(rows, seed=None):
+        arrays = [tuple([_template(a, rows, seed) for a in group]) for group in (xs, states, held)]
+        with np.errstate(**({"all": "ignore"} if seed else {})):  # those values are not the user's
             return Recording(step, *arrays, numbers.varying)
 
-    around = Surroundings(step, arrays=not (known.free or known.tied))
-    before = around.look()
+    if known.free:
+        few = _attempt(lambda: run(FEW))
+        if few is not None and few.key in known.free:
+            return few
+    before = reach.look() if not known.tied else []
     with draws() as drawn:
         try:
-            if known.free and not known.tied:
-                few = _attempt(lambda: run(FEW))
-                if few is not None and few.key in known.free:
-                    return few
-                put_back(before)
             try:
                 whole = run(size)
                 if whole.key not in known.tied and numbers.changed(whole):
@@ -281,7 +290,7 @@ def recorded(step, xs, states, held=()) -> Recording:
             if whole.key in known.refused:
                 raise TraceError(known.refused[whole.key])
             try:
-                return _examined(run, whole, known, size, around, drawn, before)
+                return _examined(run, whole, known, size, reach, drawn, before)
             except TraceError as error:
                 known.refused[whole.key] = str(error)
                 raise
@@ -299,39 +308,33 @@ def _attempt(record):
         return None
 
 
-def _examined(run, whole, known, size, around, drawn, start):
-    """A recording of a step that is not known yet, once it is found out whether it knows the size of its batch."""
+def _examined(run, whole, known, size, reach, drawn, start):
+    """A recording of a step that is not known yet, once it was run again on other values, and on another number of rows."""
     whole.program  # noqa: B018  raises where it has no compiled form
     _refuse_other_values(whole)
-    before, seen = [t.data.copy() for t in whole.closures], around.look()
-    _refuse(change(start, seen, np.ndarray))
-    rows = FEW if size != FEW else OTHER
-    others = [_attempt(lambda seed=seed: run(rows, seed)) for seed in SEEDS]
-    _refuse_effects(seen, around, drawn)
-    if others[0] is not None and all(o is None or _agree(whole, o, before) for o in others):
-        few = others[0] if size != FEW else whole
-        known.free.add(few.key)
-        return few
+    before, seen = [t.data.copy() for t in whole.closures], reach.look()
+    _refuse(change(start or seen, seen, AT_ONCE))
     others = [_attempt(lambda seed=seed: run(size, seed)) for seed in SEEDS]
     if others[0] is None:
         raise TraceError("it cannot be run twice: on other values of x and states it raises an error")
+    if drawn:
+        raise TraceError(
+            "it draws random numbers, which a loop would not draw anew: draw them for all steps, and give them to the step as "
+            "part of xs"
+        )
     for other in others:
         reason = None if other is None else _difference(whole, other, before)
         if reason is not None:
             raise TraceError(_blamed(reason, run, whole, size))
-    _refuse_effects(seen, around, drawn)
+    _refuse(change(seen, reach.look()))
+    if not reach.asks_size:
+        few = _attempt(lambda: run(FEW if size != FEW else OTHER, SEEDS[0]))
+        if few is not None and _agree(whole, few, before):
+            few = few if size != FEW else whole
+            known.free.add(few.key)
+            return few
     known.tied.add(whole.key)
     return whole
-
-
-def _refuse_effects(seen, around, drawn):
-    """Raise if a step that was run again did something besides its tape."""
-    if drawn:
-        raise TraceError(
-            "it draws random numbers, which a loop would not draw anew: draw them for all steps, and give them to the step as part "
-            "of xs"
-        )
-    _refuse(change(seen, around.look()))
 
 
 def _refuse(changed):
@@ -423,36 +426,7 @@ def _template(a, rows, seed):
     return (other if seed == 1 else -other).astype(a.dtype)
 
 
-# ------------------------------------------------------------------ telling steps from each other
-
-
-def traits(x, depth=0, numbers=True):
-    """What tells one step from another as far as the size of the batch may matter: its code, and the plain values it sees.
-
-    ``numbers`` False leaves those out.
-    """
-
-    def of(x, deeper=1):
-        return traits(x, depth + deeper, numbers)
-
-    if isinstance(x, bool | str | bytes | None):
-        return x
-    if isinstance(x, int):
-        return x if numbers else int
-    if isinstance(x, types.MethodType):
-        return of(x.__func__, 0), of(x.__self__, 0)
-    if isinstance(x, functools.partial):
-        return of(x.func, 0), of(x.args), of(x.keywords)
-    if depth < 9:
-        if isinstance(x, types.FunctionType):
-            return x.__code__, of([contents(c) for c in x.__closure__ or ()]), of(x.__defaults__)
-        if isinstance(x, list | tuple):
-            return tuple([of(v) for v in x[:32]])
-        if isinstance(x, dict):
-            return tuple([(k if isinstance(k, str) else type(k), of(v)) for k, v in list(x.items())[:64]])
-        if hasattr(x, "__dict__") and not isinstance(x, type | types.ModuleType):
-            return type(x), of(vars(x))
-    return type(x)
+# ------------------------------------------------------------------ of whom messages speak
 
 
 def origin(step):

@@ -13,7 +13,7 @@ from ..errors import ShapeError, TinyrnnError, TraceError
 from ..functional.layers import source_of
 from ..kernels.arrays import to_device
 from .ir import CompilerFault
-from .record import Kept, code_of, next_states, origin, owners, recorded, traits
+from .record import Kept, code_of, next_states, origin, owners, recorded
 
 
 class CompileWarning(UserWarning):
@@ -158,7 +158,7 @@ def _run(plan, recording, inner, streams, flags, init, held, reverse, looked_up,
 
         if plan.fault is not None:
             raise CompilerFault(plan.fault)
-        who = traits(inner, numbers=False), reverse
+        who = recording.who, reverse
         if setting == "first" and not {(who, gradients), (who, True)} & plan.passed:
             problem = referee.small(recording, streams, flags, held, looked_up, reverse)
             referee.check(plan, recording, eager, problem, gradients, name)
@@ -192,7 +192,7 @@ def compiled_plan(inner, streams, init, held, outputs):
         found = ", ".join(sorted({str(t.dtype) for t in (*streams, *init)}))
         raise TraceError(f"inputs and states are {found}: bring both to float32, or both to float64, with astype()")
     if any(s.ndim != 2 or s.shape[0] != batch or not s.size for s in init) or any(x.ndim != 3 or not x.size for x in streams):
-        raise TraceError("inputs are not [T, B, F] or states not [B, H]")
+        raise TraceError("inputs are not [T, B, F] or states not [B, H], or one of them is empty")
     if any(t.device != "cpu" for t in (*streams, *init)):
         raise TraceError("the arrays are on a GPU")
     looked_up = tables_of(streams)
@@ -250,7 +250,7 @@ def _warn_once(step, message):
         frame, level = sys._getframe(1), 2
         while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "tinyrnn":
             frame, level = frame.f_back, level + 1
-        warnings.warn(message, CompileWarning, stacklevel=level - 1)
+        warnings.warn(message, CompileWarning, stacklevel=level)
 
 
 def forget_warnings():

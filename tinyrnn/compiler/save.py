@@ -4,7 +4,6 @@ The forward loop saves what the backward loop cannot make again by cheap pointwi
 products over time and batch, left to the end: for those the loops leave both factors over time.
 """
 
-import functools
 import itertools
 from dataclasses import replace
 
@@ -55,7 +54,13 @@ class Saved:
         self._plan_backward()
         self.forward_loop = Loop("forward", self._forward_sinks(), self._input_places())
         self.backward_loop = Loop("backward", self.sinks, self.places, carried=self.carried, backwards=True)
-        self.source = functools.partial(module_source, (self.forward_loop, self.backward_loop), self.dtype)
+        self._sources = {}
+
+    def source(self, mode="numba") -> str:
+        """The module that holds both loops, for a compiler or for the interpreter."""
+        if mode not in self._sources:
+            self._sources[mode] = module_source((self.forward_loop, self.backward_loop), self.dtype, mode)
+        return self._sources[mode]
 
     def _new(self, word) -> str:
         """A name that no other array has."""

@@ -1,4 +1,4 @@
-"""What a step does besides its tape, and what may change what it does: compiled it is what it is eagerly, and leaves as much behind."""
+"""What a step does besides its tape: compiled it is what it is eagerly, and leaves as much behind."""
 
 import contextlib
 import functools
@@ -201,8 +201,8 @@ def of_a_partial():
 def drawing(draw):
     def make():
         random.seed(3)
-        np.random.seed(3)  # noqa: NPY002
-        return (lambda x, h: cell(x, h) if draw() < 0.9 else h), lambda: (random.random(), np.random.rand())  # noqa: NPY002
+        np.random.seed(3)
+        return (lambda x, h: cell(x, h) if draw() < 0.9 else h), lambda: (random.random(), np.random.rand())
 
     return make
 
@@ -241,7 +241,7 @@ EFFECTS = {
     "a gate": of_a_method("keeps"), "a global counter": counting_globally, "a global tensor": remembering_globally,
     "a helper": a_helper_that_notes, "a function's attribute": a_function_attribute, "a class's attribute": a_class_attribute,
     "a buffer filled once": a_buffer_filled_once, "a global buffer": a_global_buffer, "slots": of_slots, "a partial": of_a_partial,
-    "Python's random numbers": drawing(random.random), "NumPy's": drawing(lambda: np.random.rand()),  # noqa: NPY002
+    "Python's random numbers": drawing(random.random), "NumPy's": drawing(lambda: np.random.rand()),
 }  # fmt: skip
 
 

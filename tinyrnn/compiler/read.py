@@ -1,9 +1,9 @@
 """From the tape of a step to a program.
 
-Each axis of every tensor on the tape has a role: ``b`` the batch, ``f`` features, ``1`` a size of 1. Roles come from the inputs of
-the step and are carried on from op to op; a closed-over tensor gets those of what it is combined with. They, not sizes, decide
-what a value is, so that a batch as large as a row of features is no trouble. What is not rows ``[B, w]`` made by the kinds of
-`ir.Kind` raises `TraceError`, and the step runs eagerly.
+Each axis of every tensor on the tape has a role: ``b`` the batch, ``f`` features, ``1`` a size of 1. Roles come from the
+inputs of the step and are carried on from op to op; a closed-over tensor gets those of what it is combined with. They,
+not sizes, decide what a value is, so that a batch as large as a row of features is no trouble. What is not rows
+``[B, w]`` made by the kinds of `ir.Kind` raises `TraceError`, and the step runs eagerly.
 """
 
 import copy

@@ -1,9 +1,9 @@
 """The recording of a step: it is run on templates, and what leaves its tape is refused.
 
-What a step does outside of the tape (under ``no_grad``, through ``.data``, by drawing random numbers, with the size of the batch)
-would be frozen at the values of the recording. So a step is recorded twice before it is trusted, with other values of x and
-states and another size of the batch: whatever differs is not the program's. A step that is known costs one recording on a few
-rows of the batch.
+What a step does outside of the tape (under ``no_grad``, by drawing random numbers, with the size of the batch) would be
+frozen at the values of the recording. So a step is recorded again before it is trusted, with other values of x and states
+and another size of the batch: whatever differs is not the program's. A step that is known costs one recording on a few
+rows of the batch; one whose code asks for a size, one on all of it.
 """
 
 import functools

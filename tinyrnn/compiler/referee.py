@@ -1,8 +1,8 @@
 """The referee: the first use of a program in a process is checked against the eager tape, on a small problem of its own.
 
-Values and all gradients of a few steps and rows, on random values, in memory that is full of NaN before it is written. A program
-that fails is never used: a fault of the compiler costs speed, never truth. ``TINYRNN_REFEREE=0`` turns it off, ``=always``
-checks every call, on its own values.
+Values and all gradients of a few steps and rows, on random values, in memory that is full of NaN before it is written. A
+program that fails is never used: a fault of the compiler costs speed, never truth. ``TINYRNN_REFEREE=0`` turns it off,
+``=always`` checks every call, on its own values.
 """
 
 import hashlib

@@ -1,7 +1,7 @@
 """Where every value of both loops is in memory, and what the forward loop saves for the backward loop.
 
-The forward loop saves what the backward loop cannot make again by cheap pointwise ops of what it has anyway. Weight gradients are
-products over time and batch, left to the end: for those the loops leave both factors over time.
+The forward loop saves what the backward loop cannot make again by cheap pointwise ops of what it has anyway. Weight
+gradients are products over time and batch, left to the end: for those the loops leave both factors over time.
 """
 
 import itertools

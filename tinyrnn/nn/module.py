@@ -12,8 +12,9 @@ from ..kernels.arrays import to_device
 class Module:
     """Base of layers and models.
 
-    Every attribute that is a leaf Tensor requiring grad is a parameter (not one that was computed and kept); attributes that are modules, or lists and dicts of
-    modules or tensors, are searched too, in the order of assignment. Names are attribute paths: ``layers.0.W``.
+    Every attribute that is a leaf Tensor requiring grad is a parameter (not one that was computed and kept); attributes that
+    are modules, or lists and dicts of modules or tensors, are searched too, in the order of assignment. Names are attribute
+    paths: ``layers.0.W``.
     """
 
     training = True

@@ -42,9 +42,7 @@ class Reach:
             name, thing = todo.popleft()
             if isinstance(thing, _FLAGS):
                 traits.append(thing)
-            if isinstance(thing, _PLAIN + (types.NoneType, types.ModuleType)) and not isinstance(thing, tuple):
-                continue
-            if id(thing) in seen:
+            if isinstance(thing, int | float | str | bytes | types.NoneType | types.ModuleType) or id(thing) in seen:
                 continue
             seen.add(id(thing))
             if hasattr(thing, "__next__") and not isinstance(thing, io.IOBase):

@@ -11,8 +11,8 @@ import os
 import numpy as np
 
 from ..autograd.tape import ITEM, Node, Tensor, backpropagate, no_grad, recording
-from ..functional import embedding
 from ..errors import TraceError
+from ..functional import embedding
 from ..kernels.files import make_cache_folder, replace_file
 from .evaluate import rows_of
 from .ir import CompilerFault, Input, Kind, Source, Value, order

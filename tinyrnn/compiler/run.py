@@ -81,7 +81,7 @@ class Runner:
         tensors |= {("closure", c.slot): closures[c.slot] for c in plan.program.closures}
         tensors |= {("stream", i): s for i, s in enumerate(self._streams(tensors, xs, looked_up))}
         slots = {(v.attr.source.value, v.attr.index) for v in plan.inputs} & set(tensors)
-        slots |= {slot for slot in plan.gradients} | {("closure", i) for i in plan.closure}
+        slots |= set(plan.gradients) | {("closure", i) for i in plan.closure}
         self.slots = [*sorted(slots), *[("state", k) for k in range(len(init))]]
         tensors |= {("state", k): s for k, s in enumerate(init)}
         self.inputs = [tensors[slot] for slot in self.slots]

@@ -130,7 +130,7 @@ class Loop:
                 self.users.setdefault(self._source(x), []).append(v)
             self.position[v] = self._earliest(v)
         for v in reversed(self.values):  # later, if all users are later and the inputs can still be read there
-            users = [u for u in self.users.get(v, ()) if not self._passes(u)]
+            users = [u for u in self.users.get(v, ()) if u in self.sinks or not self._passes(u)]
             if self._movable(v) and users and v not in self.sinks and not any(u.kind is Kind.MATMUL for u in users):
                 latest = min(self.position[u] for u in users)
                 if latest > self.position[v] and all(self._anywhere(x) for x in v.inputs):

@@ -50,7 +50,15 @@ class _Rewriter:
             return self.reduced(kind, inputs[0])
         if kind is Kind.POINTWISE:
             return self.pointwise(v.attr, inputs, v.width)
+        if kind in (Kind.MATMUL, Kind.OUTER):  # of rows, also where those became one number
+            inputs = tuple(
+                [new if new.rows or not old.rows else self.spread(new) for new, old in zip(inputs, v.inputs, strict=True)]
+            )
         return self.value(kind, inputs, v.width, v.rows, v.attr)
+
+    def spread(self, x):
+        """``x`` for every row of the batch."""
+        return self.value(Kind.COPY, (x,), x.width, True)
 
     def reduced(self, kind, x):
         """A reduction over the columns of ``x``; of copies of one column it is that column, or a multiple of it."""

@@ -144,6 +144,17 @@ def test_a_step_that_the_compiler_gets_wrong_is_no_fault_of_the_cell(monkeypatch
 test_of_a_package = testing.cell_suite(Elman)
 
 
+class Unused(Elman):
+    def build(self, input_size, hidden_size):
+        super().build(input_size, hidden_size)
+        self.spare = self.bias(hidden_size)
+
+
+@pytest.mark.parametrize("check", ["gradients", "compiled", "saving", "determinism"])
+def test_a_parameter_that_the_step_does_not_use(check):
+    assert testing.run_check(check, Unused, {}).passed
+
+
 @pytest.mark.parametrize("check", ["gradients", "compiled", "saving"])
 def test_parameters_in_lists_and_dicts(check):
     assert testing.run_check(check, Listed, {}).passed

@@ -129,7 +129,8 @@ def _run(rnn, **how):
     xs = tensor(_inputs(T, B, F), requires_grad=True)
     ys, final = rnn(xs, **how)
     ((ys * ys).sum() + sum(s.sum() for s in final[0])).backward()
-    return [ys.numpy(), *[s.numpy() for s in final[0]], xs.grad.numpy(), *[p.grad.numpy() for p in rnn.parameters()]]
+    gradients = [np.zeros(p.shape) if p.grad is None else p.grad.numpy() for p in (xs, *rnn.parameters())]
+    return [ys.numpy(), *[s.numpy() for s in final[0]], *gradients]
 
 
 def _compiled(cell, options):

@@ -34,7 +34,7 @@ FAULTS = {
     "outputs may change": ("run", "if any(version[0] > number", "if False and any(version[0] > number", "changed"),
     "hooks are baked in": ("plan", ", hooks=False)", ")", "hook"),
     "flags have two axes": ("scan", "return flag if state.ndim == 2 else", "return flag if state.ndim else", "axes"),
-    "numbers are those of the program": ("run", "loop.all_numbers(self.numbers)", "loop.all_numbers([0.5] * len(self.numbers))", None),
+    "numbers are those of the program": ("run", "loop.all_numbers(self.numbers)", "loop.all_numbers([0.123] * len(self.numbers))", None),
     "a slice of what is joined": ("rewrite", "self.cut(p, max(first - a, 0)", "self.cut(p, max(a - first, 0)", None),
     "gradients of slices overlap": ("rewrite", "for other in here[1:]:", "for other in here[2:]:", None),
     "rows of the batch are hoisted": ("plan", "if product and not any(_is_held(u) for u in order([v])):", "if product:", None),

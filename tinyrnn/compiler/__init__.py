@@ -1,6 +1,7 @@
 """Floor 2: from the tape of one step to a fused loop over time."""
 
+from .ir import CompileWarning
 from .record import next_states
-from .scan import CompileWarning, scan
+from .scan import scan
 
 __all__ = ["CompileWarning", "next_states", "scan"]

@@ -13,6 +13,10 @@ from ..autograd.tape import TABLE
 from ..errors import TinyrnnError
 
 
+class CompileWarning(UserWarning):
+    """A step runs eagerly although it was to be compiled, or is compiled again and again; the message says why."""
+
+
 class CompilerFault(TinyrnnError):
     """The compiler contradicts itself: its own fault, never that of the step. The step runs eagerly."""
 

@@ -10,17 +10,18 @@ import builtins
 import contextlib
 import functools
 import os
+import warnings
 
 import numpy as np
 
 from .. import kernels
 from ..autograd import Tensor, reshape, stack, sum, unstack
-from ..autograd.tape import Op, is_recording, record
+from ..autograd.tape import Op, is_recording, record, recording
 from ..errors import ChangedInPlaceError
 from ..functional import embedding, grad
 from ..kernels.memory import keep_freed_memory
 from .evaluate import evaluate, rows_of
-from .ir import CompilerFault, Kind, Source, order
+from .ir import CompilerFault, CompileWarning, Kind, Source, order
 from .loops import UNIT
 from .save import Saved, is_sum
 
@@ -296,15 +297,22 @@ def _vjp(g, inputs, runner, memory, cells):
             "form (ys = ys + y), or change them after backward()"
         )
     if not is_recording():
-        with kernels.threads.alone():
-            return runner.backward(g, memory)
+        try:
+            with kernels.threads.alone():
+                return runner.backward(g, memory)
+        except Exception as error:  # a fault costs speed, never truth: the gradients come from the plain loop
+            said = f"a backward loop runs eagerly because of a fault of tinyrnn's compiler: {type(error).__name__}: {error}"
+            warnings.warn(said, CompileWarning, stacklevel=2)
 
     def weighted(*inputs):
         parts = [sum(y * gi) for y, gi in zip(runner.interpret(inputs), g, strict=True)]
         return functools.reduce(lambda a, b: a + b, parts)
 
     positions = tuple(i for i, x in enumerate(inputs) if x.dtype.kind == "f")
-    found = dict(zip(positions, grad(weighted, positions)(*inputs), strict=True))
+    create_graph = is_recording()
+    with recording():
+        found = dict(zip(positions, grad(weighted, positions)(*inputs), strict=True))
+    found = found if create_graph else {i: x.detach() for i, x in found.items()}
     return [found.get(i) for i in range(len(inputs))]
 
 

@@ -12,12 +12,8 @@ from ..autograd.pointwise import as_tensor
 from ..errors import ShapeError, TinyrnnError, TraceError
 from ..functional.layers import source_of
 from ..kernels.arrays import to_device
-from .ir import CompilerFault
+from .ir import CompilerFault, CompileWarning
 from .record import Kept, code_of, next_states, origin, owners, recorded
-
-
-class CompileWarning(UserWarning):
-    """A step runs eagerly although it was to be compiled, or is compiled again and again; the message says why."""
 
 
 def scan(step, xs, init, *, mask=None, resets=None, reverse=False, return_states=False, compile=None):

@@ -49,12 +49,6 @@ FAULTS = {
         ("if False:", "    before, seen"),
         None,
     ),
-    "bools are added": (
-        ("read", "record"),
-        ('"where maximum minimum multiply"', "    _refuse_other_values(whole)\n    before, seen"),
-        ('"where maximum minimum multiply add"', "    before, seen"),
-        "bools",  # in Python a sum of bools is a bool, as in NumPy; compiled it is 2
-    ),
 }  # fmt: skip
 QUICK = ("a factor is taken from one step", "detach is lost", "gradients of slices overlap")
 

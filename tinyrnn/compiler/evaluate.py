@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..autograd import Tensor, broadcast_to, concat, matmul, matrix_transpose, max, min, sum
+from ..autograd import Tensor, broadcast_to, concat, matmul, matrix_transpose, max, min, reshape, sum
 from ..autograd.shaping import getitem
 from ..autograd.tape import TABLE, apply
 from .ir import Kind, order
@@ -43,6 +43,11 @@ def _one(v, xs, dtype):
     if kind is Kind.CAST:
         return xs[0].astype(dtype)
     return _REDUCTIONS[kind](xs[0], axis=-1, keepdims=True)
+
+
+def as_read(v, t):
+    """A closed-over tensor in the shape that its Value has in a program: a column of the batch ``[B]`` as ``[B, 1]``."""
+    return reshape(t, (-1, 1)) if v.rows and t.ndim == 1 else t
 
 
 def rows_of(value, env, shape, dtype):

@@ -218,11 +218,6 @@ class Backward:
     def roots(self) -> list:
         return [v for part in self.parts() for v in part if v is not None]
 
-    @property
-    def looped(self) -> list:
-        """Those that have a row for each sequence at each step."""
-        return [v for v in self.roots if v.rows]
-
 
 def _described(roots):
     names, lines = {}, []
@@ -230,15 +225,6 @@ def _described(roots):
         names[v] = len(names)
         lines.append((v.kind, tuple([names[x] for x in v.inputs]), v.width, v.rows, v.attr, v.height))
     return tuple(lines), tuple([names[v] for v in roots])
-
-
-def listing(roots) -> str:
-    """A program as text, a line a value."""
-    names, lines = {}, []
-    for v in order(roots):
-        names[v] = f"v{len(names)}"
-        lines.append(f"{names[v]} = {v!r}  {' '.join(names[x] for x in v.inputs)}".rstrip())
-    return "\n".join([*lines, "-> " + " ".join(names[v] for v in roots)])
 
 
 # ------------------------------------------------------------------ the check

@@ -1,7 +1,7 @@
 """What a step's recurrent products multiply, so that it can be dropped: of any step, read from its tape."""
 
 from ..errors import TraceError
-from .evaluate import rows_of
+from .evaluate import as_read, rows_of
 from .ir import CompilerFault, Input, Kind, Source, Value, order, pointwise, rebuilt
 from .plan import depending_on_states
 from .record import next_states, recorded
@@ -61,9 +61,7 @@ class RecurrentProducts:
         for v in self._inputs:
             source, i = v.attr
             given = {Source.X: (x,), Source.STATE: states, Source.ARGUMENT: self._numbers, Source.CLOSURE: self._tensors}
-            env[v] = given[source][i]
-            if source is Source.CLOSURE and v.rows and env[v].ndim == 1:
-                env[v] = env[v].reshape(-1, 1)
+            env[v] = given[source][i] if source is Source.ARGUMENT else as_read(v, given[source][i])
         env |= dict(zip(self._matrices, matrices, strict=True)) | dict(zip(self._masks if masks else (), masks, strict=True))
         news = self._masked if masks else self._plain
         return tuple([rows_of(v, env, s.shape, self._dtype) for v, s in zip(news, states, strict=True)])

@@ -59,7 +59,6 @@ class Recording:
         places: place -> number, of all.
         key: what the step did, without the values of ``closures`` and ``numbers``.
         who: what tells its step from others.
-        end: a number between those of its nodes and those of later ones.
     """
 
     def __init__(self, step, xs, states, held, varying=frozenset()):
@@ -77,7 +76,6 @@ class Recording:
             self.news = step(tuple(leaves[: cuts[0]]), tuple(leaves[cuts[0] : cuts[1]]), tuple(leaves[cuts[1] :]))
         if state.looked:
             raise TraceError(LOOKED)
-        self.end = mark()
         self.widths = tuple([s.shape[1] for s in states])
         live = leading_to(set(self.inputs), [t.node for t in self.news])
         self.nodes = sorted([n for n in live if n not in self.inputs], key=lambda n: n.number)
@@ -344,7 +342,7 @@ def _refuse(changed):
 
 def _refuse_other_values(whole):
     """Raise where the program of a recording does not give what the step gave: values were changed in place."""
-    from .evaluate import rows_of
+    from .evaluate import as_read, rows_of
 
     program, given = whole.program, {i: Tensor(n_data) for n_data, i in whole.given}
     env = {}
@@ -353,8 +351,7 @@ def _refuse_other_values(whole):
             source, i = v.attr
             env[v] = whole.numbers[i] if source is Source.ARGUMENT else given.get(v.attr)
             if source is Source.CLOSURE:
-                t = whole.closures[i].detach()
-                env[v] = t.reshape(-1, 1) if v.rows and t.ndim == 1 else t
+                env[v] = as_read(v, whole.closures[i].detach())
     with no_grad(), np.errstate(all="ignore"):
         for v, t in zip(program.news, whole.news, strict=True):
             found = rows_of(v, env, t.shape, whole.dtype).data

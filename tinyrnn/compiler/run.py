@@ -20,7 +20,7 @@ from ..autograd.tape import Op, is_recording, record, recording
 from ..errors import ChangedInPlaceError
 from ..functional import embedding, grad
 from ..kernels.memory import keep_freed_memory
-from .evaluate import evaluate, rows_of
+from .evaluate import as_read, evaluate, rows_of
 from .ir import CompilerFault, CompileWarning, Kind, Source, order
 from .loops import UNIT
 from .save import Saved, is_sum
@@ -92,8 +92,7 @@ class Runner:
         source, i = value.attr
         if source is Source.ARGUMENT:
             return self.numbers[i]
-        t = tensors[source.value, i]
-        return reshape(t, (-1, 1)) if source is Source.CLOSURE and value.rows and t.ndim == 1 else t
+        return as_read(value, tensors[source.value, i])
 
     def _streams(self, tensors, xs, looked_up):
         """Hoisted values over all steps at once, on the ordinary tape; of a table, its rows take the place of x."""

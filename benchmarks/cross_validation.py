@@ -1,8 +1,9 @@
-"""Ten-fold cross-validation of texts with labels. Run: python benchmarks/cross_validation.py DATA [options of tinyrnn train]
+"""Ten-fold cross-validation of texts with labels. Run: python benchmarks/cross_validation.py DATA [options of
+tinyrnn train]
 
-DATA as for `--task classify`. The examples are shuffled with seed 0 and cut into ten parts of equal size; each is the test of
-a model trained on the other nine. What is tested is the model at the end of its run: nothing is chosen by looking at the test
-part, nor is a part kept for choosing.
+DATA as for `--task classify`. The examples are shuffled with seed 0 and cut into ten parts of equal size;
+each is the test of a model trained on the other nine. What is tested is the model at the end of its run:
+nothing is chosen by looking at the test part, nor is a part kept for choosing.
 """
 
 import json
@@ -12,8 +13,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-
-from tinyrnn.data.examples import read_examples
+from tinyrnn.tasks.classify.task.reader import read_examples
 
 FOLDS = 10
 data, options = sys.argv[1], sys.argv[2:]
@@ -37,8 +37,12 @@ for fold in range(FOLDS):
         for file, chosen in zip(files, (part != fold, part == fold), strict=True):
             file.write_text("".join(json.dumps({"text": t, "label": y}) + "\n" for t, y in examples[chosen]))
         run = Path(folder, "run")
-        tinyrnn("train", "--task", "classify", files[0], "--out", run, "--quiet", "--val-fraction", 0.02, *options)
+        tinyrnn(
+            "train", "--task", "classify", files[0], "--out", run, "--quiet", "--val-fraction", 0.02, *options
+        )
         found = json.loads(tinyrnn("evaluate", run / "last.safetensors", files[1], "--json"))
     accuracies.append(found["accuracy"])
     print(f"part {fold}: accuracy {found['accuracy']:.4f}, macro-F1 {found['macro_f1']:.4f}", flush=True)
-print(f"mean accuracy {np.mean(accuracies):.4f}, standard deviation over parts {np.std(accuracies, ddof=1):.4f}")
+print(
+    f"mean accuracy {np.mean(accuracies):.4f}, standard deviation over parts {np.std(accuracies, ddof=1):.4f}"
+)

@@ -1,4 +1,5 @@
-"""Ops against the NumPy expressions that compute the same: large arrays forward and backward, and the cost of a tiny op.
+"""Ops against the NumPy expressions that compute the same: large arrays forward and backward, and the cost of
+a tiny op.
 
 python benchmarks/kernels.py            # prints the table, writes benchmarks/results/kernels.json
 """
@@ -6,9 +7,14 @@ python benchmarks/kernels.py            # prints the table, writes benchmarks/re
 import os
 import sys
 
-# Ops run on one thread, so their peer does. And glibc is to keep freed memory: by default it returns large arrays to the
-# system and gets them back page by page, which costs more than most ops and hits now the one side, now the other.
-SETTINGS = {"OPENBLAS_NUM_THREADS": "1", "MALLOC_MMAP_THRESHOLD_": str(1 << 30), "MALLOC_TRIM_THRESHOLD_": str(1 << 30)}
+# Ops run on one thread, so their peer does. And glibc is to keep freed memory: by default it returns large
+# arrays to the system and gets them back page by page, which costs more than most ops and hits now the one
+# side, now the other.
+SETTINGS = {
+    "OPENBLAS_NUM_THREADS": "1",
+    "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
+    "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
+}
 if any(os.environ.get(name) != value for name, value in SETTINGS.items()):
     os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | SETTINGS)
 
@@ -111,7 +117,9 @@ def large(dtype):
         def numpys_both(forward=forward, gradient=gradient, g=g):
             return gradient(g, x, forward(x))
 
-        times = interleaved([lambda f=f: f(plain), lambda forward=forward: forward(x), ours_both, numpys_both])
+        times = interleaved(
+            [lambda f=f: f(plain), lambda forward=forward: forward(x), ours_both, numpys_both]
+        )
         a, b, c, d = (1e3 * t for t in times)
         yield {
             "op": name,
@@ -131,10 +139,18 @@ def tiny():
     matrix, weight = tr.asarray(m), tr.tensor(m, requires_grad=True)
     calls = {
         "add": (lambda: np.add(x, x), lambda: tr.add(plain, plain), lambda: tr.add(leaf, plain)),
-        "multiply": (lambda: np.multiply(x, x), lambda: tr.multiply(plain, plain), lambda: tr.multiply(leaf, plain)),
+        "multiply": (
+            lambda: np.multiply(x, x),
+            lambda: tr.multiply(plain, plain),
+            lambda: tr.multiply(leaf, plain),
+        ),
         "tanh": (lambda: np.tanh(x), lambda: tr.tanh(plain), lambda: tr.tanh(leaf)),
         "sum": (lambda: np.sum(x), lambda: tr.sum(plain), lambda: tr.sum(leaf)),
-        "matmul": (lambda: np.matmul(m, m), lambda: tr.matmul(matrix, matrix), lambda: tr.matmul(weight, matrix)),
+        "matmul": (
+            lambda: np.matmul(m, m),
+            lambda: tr.matmul(matrix, matrix),
+            lambda: tr.matmul(weight, matrix),
+        ),
     }
     for name, functions in calls.items():
         numpys, unrecorded, recorded = (1e6 * t for t in interleaved(functions, rounds=25, at_least=0.01))

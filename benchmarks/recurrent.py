@@ -2,8 +2,9 @@
 
     python benchmarks/recurrent.py [--hidden 128,256,512,1024] [--rounds 5] [--quick]
 
-Workload: characters, vocabulary 65, embedding 128, one layer, batch 64, 50 steps; a whole training step (forward,
-cross-entropy, backward, global-norm clip, Adam), float32. Each contender has a process of its own; they take turns.
+Workload: characters, vocabulary 65, embedding 128, one layer, batch 64, 50 steps; a whole training step
+(forward, cross-entropy, backward, global-norm clip, Adam), float32. Each contender has a process of its own;
+they take turns.
 """
 
 import argparse
@@ -16,7 +17,16 @@ import time
 import timing
 
 import tinyrnn as tr
-from tinyrnn.bench import WHAT, Workload, gemm_peak, ours, peak_flops, seconds, torch_layers, torch_steps
+from tinyrnn.tools.bench import (
+    WHAT,
+    Workload,
+    gemm_peak,
+    ours,
+    peak_flops,
+    seconds,
+    torch_layers,
+    torch_steps,
+)
 
 
 class PlainLSTM(tr.Cell):
@@ -34,7 +44,9 @@ class PlainLSTM(tr.Cell):
 
 
 class LayerNormLSTM(tr.Cell):
-    """Ba, Kiros & Hinton 2016, eq. 20 to 22: the input's and the state's products, and the cell, are normalised."""
+    """Ba, Kiros & Hinton 2016, eq. 20 to 22: the input's and the state's products, and the cell, are
+    normalised.
+    """
 
     states = ("h", "c")
 
@@ -103,7 +115,12 @@ def jax_scan(work, what, layer_norm):
     def matrix(*shape):
         return 0.05 * jax.random.normal(next(keys), shape)
 
-    p = dict(E=matrix(work.vocabulary, work.embed), W=matrix(work.embed, 4 * H), U=matrix(H, 4 * H), b=jnp.zeros(4 * H))
+    p = dict(
+        E=matrix(work.vocabulary, work.embed),
+        W=matrix(work.embed, 4 * H),
+        U=matrix(H, 4 * H),
+        b=jnp.zeros(4 * H),
+    )
     p |= dict(V=matrix(H, work.vocabulary), d=jnp.zeros(work.vocabulary))
     if layer_norm:
         p |= dict(gx=jnp.ones(4 * H), gh=jnp.ones(4 * H), gc=jnp.ones(H), bc=jnp.zeros(H))
@@ -134,7 +151,9 @@ def jax_scan(work, what, layer_norm):
         g = jax.tree.map(lambda x: x * scale, g)
         m = jax.tree.map(lambda a, b: 0.9 * a + 0.1 * b, m, g)
         v = jax.tree.map(lambda a, b: 0.999 * a + 0.001 * b * b, v, g)
-        p = jax.tree.map(lambda w, a, b: w - 1e-3 * a / (1 - 0.9**t) / (jnp.sqrt(b / (1 - 0.999**t)) + 1e-8), p, m, v)
+        p = jax.tree.map(
+            lambda w, a, b: w - 1e-3 * a / (1 - 0.9**t) / (jnp.sqrt(b / (1 - 0.999**t)) + 1e-8), p, m, v
+        )
         return value, p, m, v
 
     ids, targets = work.ids()
@@ -168,7 +187,9 @@ def start_up(cell, cache):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--hidden", default="128,256,512,1024")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="leave out torch.compile (minutes) and JAX")
@@ -181,19 +202,35 @@ def main():
     print(timing.table(["model", "tinyrnn tokens/s", "PyTorch tokens/s", "ratio"], spoken), "\n")
     with tempfile.TemporaryDirectory() as cache:
         starts = [
-            {"cell": "lstm", "cold s": round(start_up("lstm", cache), 1), "from cache s": round(start_up("lstm", cache), 2)}
+            {
+                "cell": "lstm",
+                "cold s": round(start_up("lstm", cache), 1),
+                "from cache s": round(start_up("lstm", cache), 2),
+            }
         ]
     print(timing.table(["cell", "cold s", "from cache s"], starts))
-    command = f"python benchmarks/recurrent.py --hidden {options.hidden} --rounds {options.rounds}" + " --quick" * options.quick
+    command = (
+        f"python benchmarks/recurrent.py --hidden {options.hidden} --rounds {options.rounds}"
+        + " --quick" * options.quick
+    )
     timing.save("recurrent", command, {"training": rows, "generation": spoken, "start": starts})
 
 
 def training(hidden, options):
     """Rows of one hidden size."""
-    own = {"lstm": "lstm", "gru": "gru", "rnn": "rnn", "LSTM in plain equations": PlainLSTM, "layer-norm LSTM": LayerNormLSTM}
+    own = {
+        "lstm": "lstm",
+        "gru": "gru",
+        "rnn": "rnn",
+        "LSTM in plain equations": PlainLSTM,
+        "layer-norm LSTM": LayerNormLSTM,
+    }
     own["GRU variant"] = LightGRU
     jobs = {name: (ours, (Workload(cell, hidden=hidden), "train")) for name, cell in own.items()}
-    peers = {f"PyTorch nn.{c.upper()}": (torch_layers, (Workload(c, hidden=hidden), "train")) for c in ("lstm", "gru", "rnn")}
+    peers = {
+        f"PyTorch nn.{c.upper()}": (torch_layers, (Workload(c, hidden=hidden), "train"))
+        for c in ("lstm", "gru", "rnn")
+    }
     work = Workload(hidden=hidden)
     peers["PyTorch layer-norm LSTM"] = torch_layer_norm, (work, "train", False)
     if not options.quick:
@@ -206,12 +243,22 @@ def training(hidden, options):
     found = dict(zip(jobs, seconds(list(jobs.values()), options.rounds), strict=True))
     print(f"# hidden {hidden}: {time.perf_counter() - began:.0f} s", flush=True)
     peak, rows = peak_flops() / found.pop("peak"), []
-    rivals = {"lstm": ["PyTorch nn.LSTM", "JAX scan LSTM"], "gru": ["PyTorch nn.GRU"], "rnn": ["PyTorch nn.RNN"]}
+    rivals = {
+        "lstm": ["PyTorch nn.LSTM", "JAX scan LSTM"],
+        "gru": ["PyTorch nn.GRU"],
+        "rnn": ["PyTorch nn.RNN"],
+    }
     rivals["LSTM in plain equations"], rivals["GRU variant"] = ["lstm"], ["gru"]
     rivals["layer-norm LSTM"] = ["lstm", *[p for p in peers if "layer-norm" in p]]
     for name, s in found.items():
         ratios = [f"{found[r] / s:.2f} x {r}" for r in rivals.get(name, ()) if r in found]
-        row = {"hidden": hidden, "contender": name, "ms": round(1e3 * s, 1), "of GEMM peak": "", "against": ", ".join(ratios)}
+        row = {
+            "hidden": hidden,
+            "contender": name,
+            "ms": round(1e3 * s, 1),
+            "of GEMM peak": "",
+            "against": ", ".join(ratios),
+        }
         if name in own:
             row["of GEMM peak"] = f"{Workload(own[name], hidden=hidden).flops('train') / s / peak:.0%}"
         rows.append(row)
@@ -225,7 +272,13 @@ def generation(options):
         work = Workload(cell, hidden=hidden, layers=2)
         a, b = seconds([(ours, (work, WHAT[2])), (torch_layers, (work, WHAT[2]))], options.rounds)
         n = work.tokens("generate")
-        rows.append({"model": f"{cell} 2 x {hidden}", "tinyrnn tokens/s": round(n / a), "PyTorch tokens/s": round(n / b)})
+        rows.append(
+            {
+                "model": f"{cell} 2 x {hidden}",
+                "tinyrnn tokens/s": round(n / a),
+                "PyTorch tokens/s": round(n / b),
+            }
+        )
         rows[-1]["ratio"] = round(b / a, 1)
     return rows
 

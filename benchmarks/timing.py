@@ -12,7 +12,9 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def interleaved(functions, rounds=16, at_least=0.002):
-    """Median seconds a call of each function, taken in turns so that a noisy moment hits all of them alike."""
+    """Median seconds a call of each function, taken in turns so that a noisy moment hits all of them
+    alike.
+    """
     repeats = []
     for f in functions:
         f()  # compiles, loads caches
@@ -36,7 +38,11 @@ def machine():
     """The processor, as the operating system names it."""
     info = Path("/proc/cpuinfo")
     names = (
-        [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+        [
+            line.split(":", 1)[1].strip()
+            for line in info.read_text().splitlines()
+            if line.startswith("model name")
+        ]
         if info.exists()
         else []
     )
@@ -45,7 +51,12 @@ def machine():
 
 def save(name, command, rows):
     """Write ``rows`` to ``results/NAME.json`` with date, machine, versions and the command."""
-    facts = {"date": date.today().isoformat(), "machine": machine(), "python": platform.python_version(), "command": command}
+    facts = {
+        "date": date.today().isoformat(),
+        "machine": machine(),
+        "python": platform.python_version(),
+        "command": command,
+    }
     facts |= {p: version(p) for p in ("numpy", "numba", "tinyrnn")}
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.json").write_text(json.dumps(facts | {"rows": rows}, indent=1) + "\n")

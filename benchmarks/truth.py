@@ -2,9 +2,9 @@
 
     python benchmarks/truth.py
 
-For cells of the package: the recording of a step that is known (each call), its examination (once a step and size of the
-batch), and
-the referee (once a step, program and process; compilation aside), beside a training step of the layer. B 64, T 50, H 256.
+For cells of the package: the recording of a step that is known (each call), its examination (once a step and
+size of the batch), and the referee (once a step, program and process; compilation aside), beside a training
+step of the layer. B 64, T 50, H 256.
 """
 
 import importlib

@@ -1,7 +1,8 @@
-"""Write docs/cells.md: every registered cell, from the registry and from one comparison. With --check: exit 1 if not current.
+"""Write docs/cells.md: every registered cell, from the registry and from one comparison. With --check: exit 1
+if not current.
 
-The packages in plugins/ must be installed. The measured figures are in benchmarks/results/cells.json: what the command on the
-page prints with --json, and that command itself.
+The packages in plugins/ must be installed. The measured figures are in benchmarks/results/cells.json: what
+the command on the page prints with --json, and that command itself.
 """
 
 import inspect
@@ -44,7 +45,7 @@ def page() -> str:
         "s": "s" * (options["layers"] > 1),
     }
     lines = []
-    for name, entry in tr.plugins.registered().items():
+    for name, entry in tr.cells.registered().items():
         cell = entry.load()
         layer = cell(128, 128, generator=tr.Generator(0))
         report, measured = report_cell(layer), rows.get(name)
@@ -52,10 +53,22 @@ def page() -> str:
         figures = ("", "", "")
         if measured:
             loss = "diverged" if measured["val_loss"] is None else f"{measured['val_loss']:.3f}"
-            figures = measured["hidden"], loss, f"{measured['tokens_per_s'] / lstm:.2f}" if measured["tokens_per_s"] else ""
+            figures = (
+                measured["hidden"],
+                loss,
+                f"{measured['tokens_per_s'] / lstm:.2f}" if measured["tokens_per_s"] else "",
+            )
         size = sum(p.size for p in layer.parameters())
         what = inspect.getdoc(cell).split("\n", 1)[0]
-        columns = (f"`{name}`", entry.package, " ".join(cell.states), f"{size:,}", f"{report.flops:,}", *figures, what)
+        columns = (
+            f"`{name}`",
+            entry.package,
+            " ".join(cell.states),
+            f"{size:,}",
+            f"{report.flops:,}",
+            *figures,
+            what,
+        )
         lines.append("| " + " | ".join(map(str, columns)) + " |")
     return HEAD.format(**facts) + "\n".join(lines) + "\n"
 
@@ -63,5 +76,8 @@ def page() -> str:
 if __name__ == "__main__":
     target = HERE / "cells.md"
     if "--check" in sys.argv:
-        sys.exit(target.read_text(encoding="utf-8") != page() and "docs/cells.md is not current: python docs/make_cells.py")
+        sys.exit(
+            target.read_text(encoding="utf-8") != page()
+            and "docs/cells.md is not current: python docs/make_cells.py"
+        )
     target.write_text(page(), encoding="utf-8")

@@ -1,4 +1,6 @@
-"""Write docs/operations.md, the table of all array functions, from the code. With --check: exit 1 if it is not current."""
+"""Write docs/operations.md, the table of all array functions, from the code. With --check: exit 1 if it is
+not current.
+"""
 
 import ast
 import inspect
@@ -6,8 +8,8 @@ import operator
 import sys
 from pathlib import Path
 
-from tinyrnn import Tensor, autograd, functional
-from tinyrnn.autograd import shaping
+from tinyrnn import Tensor, autograd
+from tinyrnn.autograd import functional, shaping
 from tinyrnn.autograd.pointwise import FLAT
 from tinyrnn.autograd.tape import TABLE
 
@@ -21,7 +23,10 @@ MOVED = {
     "tape": "transforms",
     "check": "transforms",
 }  # modules without a table
-PUBLIC = {name: getattr(autograd, name, None) or getattr(functional, name) for name in autograd.__all__ + functional.__all__}
+PUBLIC = {
+    name: getattr(autograd, name, None) or getattr(functional, name)
+    for name in autograd.__all__ + functional.__all__
+}
 PUBLIC |= {"getitem": shaping.getitem, "to": shaping.to}  # an operator and a method only
 HEAD = """\
 # Operations
@@ -59,9 +64,13 @@ def gradients(module) -> dict:
     tree = ast.parse(inspect.getsource(module))
     functions = {n.name: n for n in tree.body if isinstance(n, ast.FunctionDef)}
     calls = {
-        ast.unparse(n.targets[0]): n.value for n in tree.body if isinstance(n, ast.Assign) and isinstance(n.value, ast.Call)
+        ast.unparse(n.targets[0]): n.value
+        for n in tree.body
+        if isinstance(n, ast.Assign) and isinstance(n.value, ast.Call)
     }
-    calls = {v: call for v, call in calls.items() if ast.unparse(call.func) in ("Op", "pointwise", "reduction")}
+    calls = {
+        v: call for v, call in calls.items() if ast.unparse(call.func) in ("Op", "pointwise", "reduction")
+    }
     names = {v: ast.unparse(call.args[0]).strip("'").removeprefix("np.") for v, call in calls.items()}
 
     def vjps(call):
@@ -69,7 +78,9 @@ def gradients(module) -> dict:
             return {k.arg: k.value for k in call.keywords}
         given = call.args[1 if ast.unparse(call.func) == "reduction" else 2]
         return (
-            dict(zip([k.value for k in given.keys], given.values, strict=True)) if isinstance(given, ast.Dict) else {"x": given}
+            dict(zip([k.value for k in given.keys], given.values, strict=True))
+            if isinstance(given, ast.Dict)
+            else {"x": given}
         )
 
     def text(vjp):
@@ -81,11 +92,15 @@ def gradients(module) -> dict:
             vjp = functions[vjp.id]
             if said := ast.get_docstring(vjp):
                 return "zero" if said.endswith("zero.") else said.partition("\n")[0].rstrip(".")
-        body = vjp.body if isinstance(vjp, ast.Lambda) else vjp.body[-1].value  # its last return: the general case
+        body = (
+            vjp.body if isinstance(vjp, ast.Lambda) else vjp.body[-1].value
+        )  # its last return: the general case
         return f"`{ast.unparse(Readable(names).visit(body))}`"
 
     def whole(call, op):
-        parts = [(f"{'each' if k == '*' else k}: " * (len(op.inputs) != 1), text(v)) for k, v in vjps(call).items()]
+        parts = [
+            (f"{'each' if k == '*' else k}: " * (len(op.inputs) != 1), text(v)) for k, v in vjps(call).items()
+        ]
         return "; ".join(a + b for a, b in parts)
 
     listed = {v: TABLE[name] for v, name in names.items() if name in TABLE}
@@ -105,7 +120,12 @@ def dtypes(name, group) -> str:
 
 def row(name, function, group, found) -> list:
     signature = inspect.signature(function).replace(return_annotation=inspect.Signature.empty)
-    what = inspect.getdoc(function).partition("\n")[0].replace("::", ".").replace(", pointwise with broadcasting", "")
+    what = (
+        inspect.getdoc(function)
+        .partition("\n")[0]
+        .replace("::", ".")
+        .replace(", pointwise with broadcasting", "")
+    )
     gradient = found.get(name) or found.get(name.removesuffix("_loss")) or "by composition"
     gradient = "none" if (group == "creation" and name != "asarray") or name.endswith("_decode") else gradient
     special = {k: getattr(f, "__wrapped__", f) for k, f in vars(Tensor).items() if k[:2] == "__"}
@@ -125,7 +145,9 @@ def page() -> str:
         found = {op: gradient for module in modules for op, gradient in gradients(module).items()}
         rows = [COLUMNS, ["---"] * len(COLUMNS), *[row(name, PUBLIC[name], group, found) for name in names]]
         width = 2 if group == "transforms" else len(COLUMNS)
-        text += f"\n## {group.capitalize()}\n\n" + "".join("| " + " | ".join(cells[:width]) + " |\n" for cells in rows)
+        text += f"\n## {group.capitalize()}\n\n" + "".join(
+            "| " + " | ".join(cells[:width]) + " |\n" for cells in rows
+        )
     return text
 
 

@@ -1,6 +1,8 @@
-"""A character language model, with the training loop written out. Run: python examples/char_lm.py [TEXT] [STEPS]
+"""A character language model, with the training loop written out. Run: python examples/char_lm.py [TEXT]
+[STEPS]
 
-Everything that `tinyrnn train` does around this loop (files, checkpoints, schedules) is left out: what remains is the lesson.
+Everything that `tinyrnn train` does around this loop (files, checkpoints, schedules) is left out: what
+remains is the lesson.
 """
 
 import sys
@@ -18,7 +20,9 @@ B, T, H = 16, 50, 128  # streams side by side, steps that gradients flow back, w
 # 1. Text to ids: the vocabulary is the sorted set of characters.
 symbols = sorted(set(text))
 ids = np.array([symbols.index(c) for c in text])
-streams = ids[: len(ids) // B * B].reshape(B, -1).T  # [time, B]: each column is one contiguous piece of the text
+streams = (
+    ids[: len(ids) // B * B].reshape(B, -1).T
+)  # [time, B]: each column is one contiguous piece of the text
 
 # 2. The model: id -> vector -> GRU -> a score for each possible next character.
 embedding = tr.Embedding(len(symbols), 32)

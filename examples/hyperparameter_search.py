@@ -1,7 +1,9 @@
-"""Search for good hyper-parameters with Optuna. Run: python examples/hyperparameter_search.py text.txt [trials] [steps]
+"""Search for good hyper-parameters with Optuna. Run: python examples/hyperparameter_search.py text.txt
+[trials] [steps]
 
-Each trial is a run of `tinyrnn train --json`, whose log lines arrive while it trains: a trial that falls behind the others is
-ended early, by the signal that a person would send too. Needs: pip install "tinyrnn[search]"
+Each trial is a run of `tinyrnn train --json`, whose log lines arrive while it trains: a trial that falls
+behind the others is ended early, by the signal that a person would send too. Needs: pip install
+"tinyrnn[search]"
 """
 
 import json
@@ -23,10 +25,20 @@ def train(trial):
         "--dropout": trial.suggest_float("dropout", 0.0, 0.5),
     }
     with tempfile.TemporaryDirectory() as folder:
-        shape = ["--steps", steps, "--eval-every", str(max(1, int(steps) // 6)), "--out", f"{folder}/run", "--json"]
+        shape = [
+            "--steps",
+            steps,
+            "--eval-every",
+            str(max(1, int(steps) // 6)),
+            "--out",
+            f"{folder}/run",
+            "--json",
+        ]
         chosen = [str(part) for pair in options.items() for part in pair]
         run = subprocess.Popen(
-            [sys.executable, "-m", "tinyrnn", "train", text, *chosen, *shape], stdout=subprocess.PIPE, text=True
+            [sys.executable, "-m", "tinyrnn", "train", text, *chosen, *shape],
+            stdout=subprocess.PIPE,
+            text=True,
         )
         losses = []
         for line in run.stdout:
@@ -42,8 +54,12 @@ def train(trial):
     return min(losses, default=float("inf"))
 
 
-study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=0), pruner=optuna.pruners.MedianPruner(n_startup_trials=4))
+study = optuna.create_study(
+    sampler=optuna.samplers.TPESampler(seed=0), pruner=optuna.pruners.MedianPruner(n_startup_trials=4)
+)
 study.optimize(train, n_trials=int(trials))
 ended = sum(t.state == optuna.trial.TrialState.PRUNED for t in study.trials)
-print(f"{len(study.trials)} trials, {ended} ended early; best validation loss {study.best_value:.4f} nats with")
+print(
+    f"{len(study.trials)} trials, {ended} ended early; best validation loss {study.best_value:.4f} nats with"
+)
 print("tinyrnn train", text, *[f"--{name} {value}" for name, value in study.best_params.items()])

@@ -1,7 +1,8 @@
 """Read noisy Morse code with a bidirectional LSTM and CTC. Run: python examples/morse.py [STEPS] [TEXTS]
 
-No data is needed, the audio is made here: words of random letters and digits, keyed at 15 to 30 words a minute as a tone of 500
-to 900 Hz, in white noise of twice the tone's power (-3 dB), every dot, dash and pause off by 10 % (standard deviation).
+No data is needed, the audio is made here: words of random letters and digits, keyed at 15 to 30 words a
+minute as a tone of 500 to 900 Hz, in white noise of twice the tone's power (-3 dB), every dot, dash and pause
+off by 10 % (standard deviation).
 Nobody tells the network where in the audio a letter is: the CTC loss sums over all alignments.
 """
 
@@ -26,10 +27,14 @@ SYMBOLS = ["", " ", *CODES]  # class 0 is the blank of CTC
 rng = np.random.default_rng(0)
 
 
-# 1. Audio. A dot lasts one unit and a dash three; pauses last one unit in a letter, three between letters, seven between words.
+# 1. Audio. A dot lasts one unit and a dash three; pauses last one unit in a letter, three between letters,
+# seven between words.
 def keyed(text):
     units = {".": "1", "-": "111"}
-    words = ["000".join("0".join(units[mark] for mark in CODES[letter]) for letter in word) for word in text.split()]
+    words = [
+        "000".join("0".join(units[mark] for mark in CODES[letter]) for letter in word)
+        for word in text.split()
+    ]
     return "000" + "0000000".join(words) + "000"
 
 
@@ -54,7 +59,9 @@ def features(audio):
 
 
 def batch(size):
-    """Texts of one or two words, their features ``[T, size, 3 * JOINED]`` padded with zeros, and the steps of each."""
+    """Texts of one or two words, their features ``[T, size, 3 * JOINED]`` padded with zeros, and the steps of
+    each.
+    """
     word = lambda: "".join(rng.choice(list(CODES), rng.integers(1, 6)))  # noqa: E731
     texts = [" ".join(word() for _ in range(rng.integers(1, 3))) for _ in range(size)]
     heard = [features(sent(text)) for text in texts]

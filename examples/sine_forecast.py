@@ -51,5 +51,7 @@ with tr.no_grad():
         guess, states = predict(np.array([[value]], np.float32), states)
         value = guess.numpy()[0, 0]
 
-print(f"one step ahead: RMSE {rmse(one_step - test[1:]):.3f}, repeating the last value {rmse(test[1:] - test[:-1]):.3f}")
+print(
+    f"one step ahead: RMSE {rmse(one_step - test[1:]):.3f}, repeating the last value {rmse(test[1:] - test[:-1]):.3f}"
+)
 print(f"{horizon} steps free-running: RMSE {rmse(np.array(free) - test[100:150]):.3f}, noise alone 0.05")

@@ -1,8 +1,10 @@
-"""Spell spoken digits with a deep bidirectional LSTM and CTC. Run: python examples/spoken_digits.py FOLDER [EPOCHS]
+"""Spell spoken digits with a deep bidirectional LSTM and CTC. Run: python examples/spoken_digits.py FOLDER
+[EPOCHS]
 
-FOLDER holds recordings named DIGIT_SPEAKER_INDEX.wav (8 kHz, mono, 16 bits), as in the Free Spoken Digit Dataset,
-github.com/Jakobovski/free-spoken-digit-dataset. Those of indices 0 and 1 are held out for the test, all others train.
-The network hears a word and writes its letters; it may write any letters, and nobody tells it where in the audio they are.
+FOLDER holds recordings named DIGIT_SPEAKER_INDEX.wav (8 kHz, mono, 16 bits), as in the Free Spoken Digit
+Dataset, github.com/Jakobovski/free-spoken-digit-dataset. Those of indices 0 and 1 are held out for the test,
+all others train. The network hears a word and writes its letters; it may write any letters, and nobody tells
+it where in the audio they are.
 """
 
 import sys
@@ -31,11 +33,16 @@ def samples(path):
     """The audio of a WAV file, equally loud for all, its high frequencies raised."""
     try:
         with wave.open(str(path)) as file:
-            form, data = (file.getframerate(), file.getnchannels(), file.getsampwidth()), file.readframes(file.getnframes())
+            form, data = (
+                (file.getframerate(), file.getnchannels(), file.getsampwidth()),
+                file.readframes(file.getnframes()),
+            )
     except (wave.Error, EOFError) as error:
         stop(f"{path} is not a WAV file ({error}): remove it from the folder")
     if form != (RATE, 1, 2) or len(data) < 10 * WINDOW:
-        stop(f"{path} must be 8 kHz, mono, 16 bits, and at least {5 * WINDOW / RATE} s long: convert it, or remove it")
+        stop(
+            f"{path} must be 8 kHz, mono, 16 bits, and at least {5 * WINDOW / RATE} s long: convert it, or remove it"
+        )
     audio = np.frombuffer(data, "<i2") / 2**15
     audio = audio / (audio.std() or 1)
     return np.append(audio[0], audio[1:] - 0.97 * audio[:-1])
@@ -45,7 +52,9 @@ files = sorted(Path(sys.argv[1]).glob("[0-9]_*_*.wav")) if len(sys.argv) > 1 els
 test = [f for f in files if f.stem.split("_")[-1] in ("0", "1")]
 train = [f for f in files if f not in test]
 if not train or not test:
-    stop("name a folder of DIGIT_SPEAKER_INDEX.wav, some of index 0 or 1 and some of others: spoken_digits.py FOLDER")
+    stop(
+        "name a folder of DIGIT_SPEAKER_INDEX.wav, some of index 0 or 1 and some of others: spoken_digits.py FOLDER"
+    )
 
 
 # 2. What the network hears: the energy in bands that are equally wide to the ear, in decibels or so.
@@ -80,7 +89,9 @@ mean, deviation = known.mean(axis=0), known.std(axis=0)
 
 
 def batch(heard):
-    """Features ``[T, B, JOINED * BANDS]``, normalised, joined and padded with zeros, and the steps of each."""
+    """Features ``[T, B, JOINED * BANDS]``, normalised, joined and padded with zeros, and the steps of
+    each.
+    """
     lengths = np.array([len(x) // JOINED for x in heard])
     xs = np.zeros((lengths.max(), len(heard), JOINED * BANDS), np.float32)
     for b, (x, n) in enumerate(zip(heard, lengths, strict=True)):

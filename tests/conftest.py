@@ -1,6 +1,7 @@
 """Kernels compiled by the tests are kept between runs, outside the user's own cache; BLAS runs on one thread.
 
-The matrices of the tests are small, and several test processes whose BLAS threads wait for each other are slow.
+The matrices of the tests are small, and several test processes whose BLAS threads wait for each other are
+slow.
 """
 
 import os

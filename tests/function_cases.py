@@ -1,7 +1,8 @@
-"""Every public function of arrays: its NumPy form and the arguments it is tried with. A function without an entry fails.
+"""Every public function of arrays: its NumPy form and the arguments it is tried with. A function without an
+entry fails.
 
-An entry is ``name: (reference, cases)``, a case ``(arrays, keyword arguments)``. Arguments that are not float arrays stay as
-they are. ``DOMAIN`` restricts the values of arrays to where a function is smooth.
+An entry is ``name: (reference, cases)``, a case ``(arrays, keyword arguments)``. Arguments that are not float
+arrays stay as they are. ``DOMAIN`` restricts the values of arrays to where a function is smooth.
 """
 
 import math
@@ -16,7 +17,9 @@ def any_value(*shape):
 
 
 def apart(*shape):
-    """Distinct values at least 0.1 apart, none within 0.05 of zero or an integer: no tie, kink or pole is near."""
+    """Distinct values at least 0.1 apart, none within 0.05 of zero or an integer: no tie, kink or pole is
+    near.
+    """
     n = math.prod(shape)
     values = (np.arange(n) - n // 2) * 0.1 + 0.05 + 0.02 * rng.random(n)
     return np.asarray(rng.permutation(values).reshape(shape))
@@ -46,15 +49,27 @@ def unary(make=any_value):
 
 def binary(make_a=any_value, make_b=any_value):
     shaped = [((make_a(*a), make_b(*b)), {}) for a, b in PAIRS]
-    return [*shaped, ((make_a(4, 3).T, make_b(6, 4)[::2]), {}), ((make_a(3, 4), 1.7), {}), ((0.6, make_b(3, 4)), {})]
+    return [
+        *shaped,
+        ((make_a(4, 3).T, make_b(6, 4)[::2]), {}),
+        ((make_a(3, 4), 1.7), {}),
+        ((0.6, make_b(3, 4)), {}),
+    ]
 
 
 def over_axes(make=any_value, **kwargs):
     """All forms of axis and keepdims, on arrays of two and three axes, 0-d and with an empty axis."""
     cases = [
-        ((make(2, 3, 4),), {"axis": a, "keepdims": k, **kwargs}) for a in (None, 0, -1, (0, 2), (-2,)) for k in (False, True)
+        ((make(2, 3, 4),), {"axis": a, "keepdims": k, **kwargs})
+        for a in (None, 0, -1, (0, 2), (-2,))
+        for k in (False, True)
     ]
-    return [*cases, ((make(),), kwargs), ((make(3, 4).T,), {"axis": 1, **kwargs}), ((make(2, 0),), {"axis": 0, **kwargs})]
+    return [
+        *cases,
+        ((make(),), kwargs),
+        ((make(3, 4).T,), {"axis": 1, **kwargs}),
+        ((make(2, 0),), {"axis": 0, **kwargs}),
+    ]
 
 
 def each(*cases):
@@ -141,9 +156,9 @@ def nll_loss(x, target, weight=None, ignore_index=-100, reduction="mean"):
 
 def reduced(losses):
     """A loss function with a reduction from one without."""
-    return lambda *args, reduction="mean", **kwargs: {"mean": np.mean, "sum": np.sum, "none": np.asarray}[reduction](
-        losses(*args, **kwargs)
-    )
+    return lambda *args, reduction="mean", **kwargs: {"mean": np.mean, "sum": np.sum, "none": np.asarray}[
+        reduction
+    ](losses(*args, **kwargs))
 
 
 def bce(x, t, weight=1.0, pos_weight=1.0):
@@ -185,7 +200,8 @@ def placed(f):
 X, LOGP = any_value(3, 4), np.log(softmax(any_value(3, 2, 3)))
 IDS = np.array([1, 3, 0])
 LOSS_CASES = each(
-    (apart(3, 4), any_value(3, 4)), *[((apart(3, 4), any_value(3, 4)), {"reduction": r}) for r in ("sum", "none")]
+    (apart(3, 4), any_value(3, 4)),
+    *[((apart(3, 4), any_value(3, 4)), {"reduction": r}) for r in ("sum", "none")],
 )
 JOINED = [([any_value(2, 3), any_value(2, 3)], {"axis": a}) for a in (0, 1, -1)]
 _sqrt_half_pi = 0.7978845608028654
@@ -345,9 +361,22 @@ FUNCTIONS = {
 
 # These have no value that NumPy could give; they have tests of their own.
 ELSEWHERE = {"Tensor", "tensor", "no_grad", "check_grad", "dropout", "grad", "value_and_grad"}
-ELSEWHERE |= {"jvp", "vjp", "jacobian", "hessian", "hvp", "custom_vjp", "checkpoint", "rand", "randn", "randint"}
+ELSEWHERE |= {
+    "jvp",
+    "vjp",
+    "jacobian",
+    "hessian",
+    "hvp",
+    "custom_vjp",
+    "checkpoint",
+    "rand",
+    "randn",
+    "randint",
+}
 ELSEWHERE |= {"ctc_beam_decode", "ctc_greedy_decode"}  # give labels, not tensors
-ELSEWHERE |= set("arange asarray eye from_dlpack full full_like linspace ones ones_like zeros zeros_like".split())
+ELSEWHERE |= set(
+    "arange asarray eye from_dlpack full full_like linspace ones ones_like zeros zeros_like".split()
+)
 
 # Functions whose values tell nothing about a derivative.
 NO_GRADIENT = set(

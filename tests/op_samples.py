@@ -1,4 +1,6 @@
-"""Inputs for every op of the table: name -> list of (inputs, parameters). An op without samples fails the suite."""
+"""Inputs for every op of the table: name -> list of (inputs, parameters). An op without samples fails the
+suite.
+"""
 
 import numpy as np
 
@@ -17,7 +19,15 @@ def positive(*shape):
 
 
 SHAPES = [((3, 4),), ((),), ((2, 1, 3),), ((0, 3),)]
-PAIRS = [((3, 4), (3, 4)), ((3, 4), (4,)), ((4,), (3, 4)), ((3, 1), (1, 4)), ((), (3,)), ((0, 3), (3,)), ((2, 3, 4), (3, 1))]
+PAIRS = [
+    ((3, 4), (3, 4)),
+    ((3, 4), (4,)),
+    ((4,), (3, 4)),
+    ((3, 1), (1, 4)),
+    ((), (3,)),
+    ((0, 3), (3,)),
+    ((2, 3, 4), (3, 1)),
+]
 
 
 def unary(make):
@@ -34,7 +44,9 @@ def any_value(*shape):
 
 def reduced(x=None):
     axes = [None, (0,), (1,), (0, 1)]
-    return [((N((3, 4)) if x is None else x,), {"axis": a, "keepdims": k}) for a in axes for k in (False, True)]
+    return [
+        ((N((3, 4)) if x is None else x,), {"axis": a, "keepdims": k}) for a in axes for k in (False, True)
+    ]
 
 
 IDS = np.array([1, 0, 3, 3, 2])
@@ -45,7 +57,12 @@ SAMPLES |= {name: [((N((3, 4)), N(4)), {})] for name in COMPARISONS}
 SAMPLES |= {name: [((N((3, 4)) > 0, N(4) > 0), {})] for name in ("logical_and", "logical_or", "logical_xor")}
 SAMPLES["logical_not"] = [((N((3, 4)) > 0,), {})]
 SAMPLES["divide"] = binary(any_value, away_from_zero)
-SAMPLES["power"] = [*binary(positive, any_value), ((N((3, 4)), 3), {}), ((N((3, 4)), 0), {}), ((2.0, N((3, 4))), {})]
+SAMPLES["power"] = [
+    *binary(positive, any_value),
+    ((N((3, 4)), 3), {}),
+    ((N((3, 4)), 0), {}),
+    ((2.0, N((3, 4))), {}),
+]
 for _name in ["negative", "square", "exp", "expm1", "sin", "cos", "tanh", "sigmoid", "softplus", "erf"]:
     SAMPLES[_name] = unary(any_value)
 for _name in ["reciprocal", "relu", "abs", "sign", "floor", "ceil", "round"]:
@@ -63,11 +80,14 @@ SAMPLES["clip"] = [
 ]
 SAMPLES |= {name: reduced() for name in ("sum", "mean", "max", "min", "prod", "all", "any", "count_nonzero")}
 SAMPLES["prod"] += reduced(np.array([[1.5, 0.0, 2.0], [0.0, 0.0, 3.0]]))
-SAMPLES |= {name: [((np.array([1.0, np.nan, np.inf, -np.inf]),), {})] for name in ("isnan", "isinf", "isfinite")}
+SAMPLES |= {
+    name: [((np.array([1.0, np.nan, np.inf, -np.inf]),), {})] for name in ("isnan", "isinf", "isfinite")
+}
 SAMPLES["cumsum"] = [((N((3, 4)),), {"axis": a}) for a in (0, 1)]
 SAMPLES |= {name: [((N((3, 4)),), {"axis": 1, "keepdims": False})] for name in ("argmax", "argmin")}
 SAMPLES |= {
-    name: [((N((3, 4)),), {}), ((N((2, 3, 5)),), {}), ((N((3, 1)),), {})] for name in ("softmax", "log_softmax", "logsumexp")
+    name: [((N((3, 4)),), {}), ((N((2, 3, 5)),), {}), ((N((3, 1)),), {})]
+    for name in ("softmax", "log_softmax", "logsumexp")
 }
 SAMPLES["reshape"] = [((N((3, 4)),), {"newshape": (2, 6)}), ((N((3, 4)).T,), {"newshape": (12,)})]
 SAMPLES["permute_dims"] = [((N((2, 3, 4)),), {"axes": (2, 0, 1)})]
@@ -78,7 +98,14 @@ SAMPLES["roll"] += [((N((3, 4)),), {"shift": (1, -1), "axis": (0, 1)})]
 SAMPLES["pad"] = [((N((3, 4)),), {"widths": [(1, 0), (0, 2)], "value": 3.0})]
 SAMPLES["astype"] = [((N((3, 4)),), {"dtype": np.dtype(np.float64)})]
 SAMPLES["to"] = [((N((3, 4)),), {"device": "cpu", "source": "cpu"})]
-_KEYS = [1, (slice(None), 2), (slice(0, 3, 2), None), (Ellipsis, -1), np.array([0, 2, 2]), (np.array([0, 1]), np.array([3, 3]))]
+_KEYS = [
+    1,
+    (slice(None), 2),
+    (slice(0, 3, 2), None),
+    (Ellipsis, -1),
+    np.array([0, 2, 2]),
+    (np.array([0, 1]), np.array([3, 3])),
+]
 SAMPLES["getitem"] = [((N((3, 4)),), {"key": k}) for k in _KEYS[:4]]
 SAMPLES["gather"] = [((N((3, 4)),), {"key": k}) for k in [*_KEYS[4:], N((3, 4)) > 0]]
 SAMPLES["place"] = [((N((3, 4))[k],), {"key": k, "into": (3, 4)}) for k in _KEYS]
@@ -99,5 +126,9 @@ SAMPLES["cross_entropy_grad"] = [((N(5), N((5, 4))), {"ids": IDS})]
 SAMPLES["einsum"] = [((N((3, 4)), N((4, 2))), {"terms": ("ij", "jk"), "output": "ik"})]
 SAMPLES["einsum"] += [((N((2, 3)), N((2, 3)), N(2)), {"terms": ("ij", "ik", "i"), "output": "k"})]
 _LOGP = np.log(_rng.dirichlet(np.ones(3), (4, 3)))
-_CTC = {"targets": np.array([[1, 2], [2, 2], [1, 0]]), "steps": np.array([4, 3, 2]), "lengths": np.array([2, 2, 0])}
+_CTC = {
+    "targets": np.array([[1, 2], [2, 2], [1, 0]]),
+    "steps": np.array([4, 3, 2]),
+    "lengths": np.array([2, 2, 0]),
+}
 SAMPLES["ctc"] = [((_LOGP,), {**_CTC, "blank": 0})]

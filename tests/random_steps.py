@@ -1,12 +1,14 @@
-"""Random recurrences, compiled against eager: whole cases as recipes, each written out as the source of a script.
+"""Random recurrences, compiled against eager: whole cases as recipes, each written out as the source of a
+script.
 
-A `Case` is plain data: a list of instructions, sizes, and the form of the call. `source` writes it as Python, so that a failing
-case can be read, pasted into a file and run; every recipe is valid (an instruction that finds nothing it fits is left out).
-`check` runs it with ``compile=True`` and with ``compile=False`` and compares outputs, final states and all gradients.
+A `Case` is plain data: a list of instructions, sizes, and the form of the call. `source` writes it as Python,
+so that a failing case can be read, pasted into a file and run; every recipe is valid (an instruction that
+finds nothing it fits is left out). `check` runs it with ``compile=True`` and with ``compile=False`` and
+compares outputs, final states and all gradients.
 
-    python tests/random_steps.py --count 20000 --python      # the loops as plain Python, with TINYRNN_COMPILE=python
-    python tests/random_steps.py --count 300 --compiled      # really compiled
-    python tests/random_steps.py --case "Case(...)"          # one, as a search printed it
+    python tests/random_steps.py --count 20000 --python      # the loops as plain Python, with
+    TINYRNN_COMPILE=python python tests/random_steps.py --count 300 --compiled      # really compiled python
+    tests/random_steps.py --case "Case(...)"          # one, as a search printed it
 
 The referee of the compiler would hide its faults, so that both run with TINYRNN_REFEREE=0.
 """
@@ -29,7 +31,9 @@ import hypothesis
 import numpy as np
 from hypothesis import strategies as st
 
-LIMIT = 6.0  # what is estimated to grow beyond is scaled down: values stay where comparisons are well conditioned
+LIMIT = (
+    6.0  # what is estimated to grow beyond is scaled down: values stay where comparisons are well conditioned
+)
 TOLERANCE = {"float64": 1e-9, "float32": 2e-3}  # of the largest element of what is compared
 NOISE = {"float64": (1e-12, -3e-12, 2e-11), "float32": (1e-6, -3e-6, 1e-5)}
 
@@ -61,7 +65,8 @@ class Case:
 
 
 # ------------------------------------------------------------------ what steps are made of
-# Templates: {a} {b} {c} are rows [B, n]; the other entry says how large the result may be (None: as large as {a}).
+# Templates: {a} {b} {c} are rows [B, n]; the other entry says how large the result may be (None: as large as
+# {a}).
 
 UNARY = [
     ("tr.tanh({a})", 1),
@@ -262,7 +267,8 @@ UNTAPED = [  # what the tape does not record: lines that make {q} [B, n]
     ["{q} = {a} + 0.1 * tr.randn({a}.shape, generator=noisy, dtype=dtype)"],
     ["{q} = {a} * float(number > 0.3) * (float({a}.detach().data.sum()) > 0)"],
 ]
-MATRICES = [  # [k, n] matrices, of parameters: {w} [k, n], {v} [k, n], {t} [n, k], {m} [k, n + 2], {l} [k + 2, n], ...
+# [k, n] matrices, of parameters: {w} [k, n], {v} [k, n], {t} [n, k], {m} [k, n + 2], {l} [k + 2, n], ...
+MATRICES = [
     "{w}",
     "{w}",
     "{t}.T",
@@ -426,7 +432,11 @@ class Writer:
         """A matrix that is computed from a parameter, before the step."""
         key = "beside", rows, columns, turned
         if key not in self.drawn:
-            text = f"{self.draw('W', columns, rows)}.T" if turned else f"tr.tanh({self.draw('W', rows, columns)}) / 2"
+            text = (
+                f"{self.draw('W', columns, rows)}.T"
+                if turned
+                else f"tr.tanh({self.draw('W', rows, columns)}) / 2"
+            )
             self.drawn[key] = f"beside{len(self.drawn)}"
             self.before.append(f"{self.drawn[key]} = {text}")
         return self.drawn[key]
@@ -444,7 +454,9 @@ class Writer:
         return value
 
     def pick(self, i, widths=None, least=1):
-        """A value of one of the given widths, None if there is none. An even ``i`` prefers what has no use yet."""
+        """A value of one of the given widths, None if there is none. An even ``i`` prefers what has no use
+        yet.
+        """
         fit = [v for v in reversed(self.pool) if v.width >= least and (widths is None or v.width in widths)]
         if i % 2 == 0:
             i, fit = i // 2, [v for v in fit if v.name not in self.used] or fit
@@ -523,7 +535,11 @@ class Writer:
 
     def _linear(self, i, j, k):
         a, n = self.pick(i), self.case.widths[k % len(self.case.widths)]
-        self.let(f"tr.linear({a.name}, {self.matrix(a.width, n, j)}, {self.draw('g', n)})", n, a.bound * a.width**0.5 + 1)
+        self.let(
+            f"tr.linear({a.name}, {self.matrix(a.width, n, j)}, {self.draw('g', n)})",
+            n,
+            a.bound * a.width**0.5 + 1,
+        )
 
     def _reduce(self, i, j, k):
         a = self.pick(i)
@@ -534,7 +550,9 @@ class Writer:
         a = self.pick(i, least=2)
         if a is not None:
             template, bound = NORMALISERS[j % len(NORMALISERS)]
-            self.let(self.fill(template, a=a.name, n=a.width), a.width, 2 * a.bound if bound is None else bound)
+            self.let(
+                self.fill(template, a=a.name, n=a.width), a.width, 2 * a.bound if bound is None else bound
+            )
 
     def flatten(self, i, j):
         a = self.pick(i)
@@ -556,7 +574,9 @@ class Writer:
         if not self.flat:
             self._flat(i, j, k)
         u, w = self.flat[-1 - i % len(self.flat)], self.flat[-1 - k % len(self.flat)]
-        self.let_flat(self.fill(FLAT_OPS[j % len(FLAT_OPS)], u=u.name, w=w.name), u.bound * w.bound + u.bound + 1)
+        self.let_flat(
+            self.fill(FLAT_OPS[j % len(FLAT_OPS)], u=u.name, w=w.name), u.bound * w.bound + u.bound + 1
+        )
 
     def _column(self, i, j, k):
         if not self.flat:
@@ -584,7 +604,12 @@ class Writer:
 
     def _detach(self, i, j, k):
         a = self.pick(i)
-        text = ("{a}.detach()", "{a}.detach() * {a}", "{a} + tr.tanh({a}).detach()", "({a} - {a}.detach()) + 0.5 * {a}")
+        text = (
+            "{a}.detach()",
+            "{a}.detach() * {a}",
+            "{a} + tr.tanh({a}).detach()",
+            "({a} - {a}.detach()) + 0.5 * {a}",
+        )
         self.let(text[j % len(text)].format(a=a.name), a.width, a.bound + a.bound)
 
     def _cut(self, i, j, k):
@@ -672,7 +697,9 @@ class Writer:
         n, terms = self.case.widths[0], []
         for v in [v for v in (*self.pool, *self.flat) if v.name not in {*self.used, *self.new, "x", "z"}]:
             if v.name not in [s.name for s in self.states]:
-                terms.append(f"0.2 * {v.name}{'[:, None]' if not v.width else '' if v.width in (1, n) else '[:, -1:]'}")
+                terms.append(
+                    f"0.2 * {v.name}{'[:, None]' if not v.width else '' if v.width in (1, n) else '[:, -1:]'}"
+                )
         if terms:
             self.lines.append(f"gathered = {' + '.join([self.new[0], *terms])}")
             self.new[0] = "gathered"
@@ -713,7 +740,10 @@ def source(case, name="step") -> str:
 
     if "table" in case.inputs:
         rows = 40 if case.inputs == "large table" else 3
-        before += [f"table = {draw('table', rows, case.features)}", f"xs = tr.embedding(integers({rows}, T, B), table)"]
+        before += [
+            f"table = {draw('table', rows, case.features)}",
+            f"xs = tr.embedding(integers({rows}, T, B), table)",
+        ]
     elif case.inputs == "turned":
         before.append(f"xs = tr.permute_dims({draw('xs', 'B', 'T', case.features)}, (1, 0, 2))")
     else:
@@ -747,7 +777,9 @@ def source(case, name="step") -> str:
         for k, o in enumerate(outs):
             losses.append((templates[forms[k % len(forms)] % len(templates)], o))
     terms = []
-    for template, o in losses if any(template for template, _ in losses) else [(OUTPUT_LOSSES[0], columns[0])]:
+    for template, o in (
+        losses if any(template for template, _ in losses) else [(OUTPUT_LOSSES[0], columns[0])]
+    ):
         n = len(terms)
         sizes = {
             "weights": f"fixed({n}, *{o}.shape)",
@@ -850,7 +882,10 @@ def cases(draw):
     """Whole cases, of which at least seven in ten should be compiled."""
     features, count = draw(st.integers(1, 6)), draw(st.sampled_from([1, 1, 2, 2, 3]))
     first = draw(st.integers(1, 6))
-    widths = (first, *draw(st.lists(st.sampled_from([first, first, 1, 2, 4]), min_size=count - 1, max_size=count - 1)))
+    widths = (
+        first,
+        *draw(st.lists(st.sampled_from([first, first, 1, 2, 4]), min_size=count - 1, max_size=count - 1)),
+    )
     batches = st.sampled_from(
         [2, 1, first, features, 1, 3, *range(3, 10), 9]
     )  # sizes that are equal may be mistaken for each other
@@ -917,7 +952,16 @@ def each_once():
             if name in ("closure", "constant", "column"):  # what may take the size of the batch for another
                 sizes = {"batch": 1, "again": ((4, 0.7), (3, 0.5), (9, 0.5), (1, 0.5))}
                 yield f"{name} {j}, batches", Case(recipe=recipe, gathered=True, **plain | sizes)
-    for name in ("two_products", "product_of_parts", "linear", "detach", "range", "split", "anchor", "collision"):
+    for name in (
+        "two_products",
+        "product_of_parts",
+        "linear",
+        "detach",
+        "range",
+        "split",
+        "anchor",
+        "collision",
+    ):
         for j, k in itertools.product(range(4), range(2)):
             again = () if name == "collision" else ((7, 0.7),)
             yield f"{name} {j}.{k}", Case(recipe=(("unary", 0, 0, 0), (name, 0, j, k)), again=again, **plain)
@@ -926,7 +970,10 @@ def each_once():
         yield f"update {form}.{k}", Case(**plain | {"updates": updates, "return_states": True})
     for j in range(max(len(OUTPUT_LOSSES), len(FINAL_LOSSES))):
         for steps in (2, 3):
-            yield f"loss {j}.{steps}", Case(**plain | {"output_losses": (j,), "final_losses": (j,), "steps": steps})
+            yield (
+                f"loss {j}.{steps}",
+                Case(**plain | {"output_losses": (j,), "final_losses": (j,), "steps": steps}),
+            )
     for inputs, starts in itertools.product(INPUTS, STARTS):
         recipe = (("product_of_input", 0, 0, 0), ("product", 0, 0, 0))
         form = dict(inputs=inputs, starts=starts, mask=True, resets=True, reverse=starts == "learned")
@@ -945,10 +992,12 @@ class Wrong(AssertionError):
 def check(case) -> str:
     """``"compiled"``, or ``"eager"`` if a `CompileWarning` said so, or ``"ill-conditioned"``.
 
-    A case is ill-conditioned if the eager loop gives something else for inputs that differ in their last digits.
+    A case is ill-conditioned if the eager loop gives something else for inputs that differ in their last
+    digits.
 
     Raises:
-        Wrong: a value or a gradient differs, the compiled step raises, or the compiler says that it is at fault.
+        Wrong: a value or a gradient differs, the compiled step raises, or the compiler says that it is at
+            fault.
     """
     from tinyrnn.compiler import CompileWarning
 
@@ -1005,20 +1054,28 @@ def is_wrong(case) -> bool:
 
 
 def shrunk(case) -> Case:
-    """The simplest case that is still wrong: instructions left out, fields brought to their defaults, while it stays so."""
+    """The simplest case that is still wrong: instructions left out, fields brought to their defaults, while
+    it stays so.
+    """
     simple = Case()
     changed = True
     while changed:
         changed = False
         for candidate in itertools.chain(
-            (replace(case, recipe=case.recipe[:k] + case.recipe[k + 1 :]) for k in reversed(range(len(case.recipe)))),
+            (
+                replace(case, recipe=case.recipe[:k] + case.recipe[k + 1 :])
+                for k in reversed(range(len(case.recipe)))
+            ),
             (
                 replace(case, recipe=(*case.recipe[:k], (name, *new), *case.recipe[k + 1 :]))
                 for k, (name, *old) in enumerate(case.recipe)
                 for new in ([0, old[1], 0], [0, *old[1:]], [*old[:2], 0], [old[0], 0, old[2]])
                 if new != old
             ),
-            (replace(case, widths=case.widths[:-1], updates=case.updates[:-1]) for _ in range(len(case.widths) > 1)),
+            (
+                replace(case, widths=case.widths[:-1], updates=case.updates[:-1])
+                for _ in range(len(case.widths) > 1)
+            ),
             (
                 replace(case, updates=(*case.updates[:k], (0, i, 0), *case.updates[k + 1 :]))
                 for k, (form, i, j) in enumerate(case.updates)
@@ -1027,7 +1084,8 @@ def shrunk(case) -> Case:
             (
                 replace(case, **{f.name: getattr(simple, f.name)})
                 for f in fields(Case)
-                if f.name not in ("recipe", "widths", "updates") and getattr(case, f.name) != getattr(simple, f.name)
+                if f.name not in ("recipe", "widths", "updates")
+                and getattr(case, f.name) != getattr(simple, f.name)
             ),
         ):
             if is_wrong(candidate):
@@ -1037,7 +1095,9 @@ def shrunk(case) -> Case:
 
 
 def is_wrong_alone(case) -> bool:
-    """Whether the case is wrong in a process of its own; if not, it was given a program kept from another step."""
+    """Whether the case is wrong in a process of its own; if not, it was given a program kept from another
+    step.
+    """
     command = [sys.executable, __file__, "--case", repr(case), "--here"]
     return subprocess.run(command, capture_output=True, check=False, timeout=600).returncode != 0
 
@@ -1058,7 +1118,9 @@ def search(count, seed, *, shrink=False, report=print) -> Counter:
     @hypothesis.given(cases())
     def each(case):
         if os.environ.get("TINYRNN_COMPILE") != "python":  # what corrupts memory ends the process
-            (Path(tempfile.gettempdir()) / "tinyrnn-random-step.py").write_text(source(case), encoding="utf-8")
+            (Path(tempfile.gettempdir()) / "tinyrnn-random-step.py").write_text(
+                source(case), encoding="utf-8"
+            )
         try:
             answer = check(case)
             if answer == "eager":
@@ -1067,16 +1129,22 @@ def search(count, seed, *, shrink=False, report=print) -> Counter:
             answer = "wrong"
             report(f"# ---------------- case {counts.total()}: {case}\n{wrong}")
             if not is_wrong_alone(case):
-                report("# ---- right in a process of its own: it was given a program that was kept from another step")
+                report(
+                    "# ---- right in a process of its own: it was given a program that was kept from another step"
+                )
             elif shrink:
                 least = shrunk(case)
                 try:
                     check(least)
                 except Wrong as wrong:
                     report(f"# ---- shrunk: {least}\n{wrong}")
-        except Exception as error:  # the eager loop raises: a recipe that is not valid is a fault of this file
+        except (
+            Exception
+        ) as error:  # the eager loop raises: a recipe that is not valid is a fault of this file
             answer = "invalid"
-            report(f"# ---------------- case {counts.total()}: {type(error).__name__}: {error}\n{source(case)}")
+            report(
+                f"# ---------------- case {counts.total()}: {type(error).__name__}: {error}\n{source(case)}"
+            )
         counts[answer] += 1
 
     each()
@@ -1092,7 +1160,9 @@ def main():
     parser.add_argument("--case", help="check this one: Case(...), as it was printed")
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--here", action="store_true", help="as the environment says")
-    how.add_argument("--python", action="store_true", help="run the generated loops as plain Python (default)")
+    how.add_argument(
+        "--python", action="store_true", help="run the generated loops as plain Python (default)"
+    )
     how.add_argument("--compiled", action="store_true", help="compile them")
     arguments = parser.parse_args()
     if not arguments.here:

@@ -1,16 +1,15 @@
 """tinyrnn: recurrent networks on a small tape-based autograd core.
 
-``import tinyrnn as tr`` gives differentiable NumPy (``tr.tensor``, ``tr.tanh``, ``tr.grad`` ...), cells and layers
-(``tr.Cell``, ``tr.RNN`` ...), optimisers (``tr.optim``) and trained models (``tr.load``).
+``import tinyrnn as tr`` gives differentiable NumPy (``tr.tensor``, ``tr.tanh``, ``tr.grad`` ...), cells and
+layers (``tr.Cell``, ``tr.RNN`` ...), optimisers (``tr.optim``) and trained models (``tr.load``).
 """
 
-__version__ = "0.1.0"
-
-from . import cells, nn, optim, plugins
+from . import nn, optim
 from .autograd import *
 from .autograd import __all__ as _autograd_names
-from .compiler import scan
-from .errors import (
+from .autograd.functional import *
+from .autograd.functional import __all__ as _functional_names
+from .base.errors import (
     ChangedInPlaceError,
     DeviceError,
     Diverged,
@@ -21,16 +20,19 @@ from .errors import (
     TapeFreedError,
     TinyrnnError,
 )
-from .functional import *
-from .functional import __all__ as _functional_names
+from .base.version import __version__
+from .compiler import scan
 from .kernels.generator import Generator
-from .nn import RNN, Attention, Cell, Dropout, Embedding, LayerNorm, Linear, Module
-from .optim import clip_grad_norm
-from .tasks import load
+from .nn import RNN, Attention, Cell, Dropout, Embedding, LayerNorm, Linear, Module, cells
+from .nn.functional import *
+from .nn.functional import __all__ as _network_names
+from .nn.optim import clip_grad_norm
+from .training.experiments import load
 
 __all__ = [
     *_autograd_names,
     *_functional_names,
+    *_network_names,
     "RNN",
     "Attention",
     "Cell",
@@ -54,6 +56,5 @@ __all__ = [
     "load",
     "nn",
     "optim",
-    "plugins",
     "scan",
 ]

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from .. import kernels
-from ..errors import ShapeError
+from ..base.errors import ShapeError
 from .pointwise import as_tensor
 from .shaping import expand_dims, matrix_transpose, reshape
 from .tape import Op, apply
@@ -37,7 +37,9 @@ def _matmul_b(g, a, shape):
 
 
 def _product(a, b):
-    """The packed product for large matrices: it runs on our own threads, beside which BLAS would have to run on one."""
+    """The packed product for large matrices: it runs on our own threads, beside which BLAS would have to run
+    on one.
+    """
     large = a.ndim == b.ndim == 2 and a.size * b.shape[-1] > LARGE
     packed = large and a.dtype == b.dtype and a.dtype.char in "fd" and type(a) is np.ndarray
     return kernels.gemm.matmul(a, b) if packed else np.matmul(a, b)
@@ -47,7 +49,8 @@ _matmul = Op("matmul", _product, {"a": _matmul_a, "b": _matmul_b}, inputs=("a", 
 
 
 def matmul(x1, x2, /):
-    """Matrix product ``[..., n, k] @ [..., k, m] -> [..., n, m]``; leading axes broadcast, a 1-D operand is a vector.
+    """Matrix product ``[..., n, k] @ [..., k, m] -> [..., n, m]``; leading axes broadcast, a 1-D operand is a
+    vector.
 
     Raises:
         ShapeError: the inner sizes differ.
@@ -61,6 +64,8 @@ def matmul(x1, x2, /):
         raise ShapeError(
             f"matmul: {list(left)} @ {list(right)}: inner sizes {left[-1]} and {inner} differ: transpose or reshape one of them"
         )
-    if len(left) > 2 and len(right) == 2:  # one large product instead of a batch of small ones, forward and backward
+    if (
+        len(left) > 2 and len(right) == 2
+    ):  # one large product instead of a batch of small ones, forward and backward
         return reshape(apply(_matmul, _rows(a), b), (*left[:-1], right[-1]))
     return apply(_matmul, a, b)

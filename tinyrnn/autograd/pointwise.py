@@ -1,7 +1,9 @@
-"""Pointwise ops: each is one entry of name, scalar rule, NumPy's loop where it has one, and a rule for each derivative.
+"""Pointwise ops: each is one entry of name, scalar rule, NumPy's loop where it has one, and a rule for each
+derivative.
 
-A rule is an expression that is valid in Python, for numbers and for tensors, and in C. Ops without a NumPy loop, and
-derivatives that would take NumPy several passes over memory, are compiled from their rules; code generators use them too.
+A rule is an expression that is valid in Python, for numbers and for tensors, and in C. Ops without a NumPy
+loop, and derivatives that would take NumPy several passes over memory, are compiled from their rules; code
+generators use them too.
 """
 
 import inspect
@@ -10,8 +12,8 @@ import re
 import numpy as np
 
 from .. import kernels
-from ..errors import DtypeError, GradientError, ShapeError
-from ..kernels.arrays import is_cupy
+from ..base.devices import is_cupy
+from ..base.errors import DtypeError, GradientError, ShapeError
 from .tape import (
     BORROWED,
     EXPLAINED,
@@ -39,7 +41,8 @@ __all__ = [
 
 
 def operand(x):
-    """``x`` as an input of an op: tensors and Python numbers as they are (numbers promote weakly), the rest as arrays.
+    """``x`` as an input of an op: tensors and Python numbers as they are (numbers promote weakly), the rest
+    as arrays.
 
     Raises:
         DtypeError: an array that is not of floats (up to 64 bits), integers or bools.
@@ -47,12 +50,16 @@ def operand(x):
     if isinstance(x, Tensor | float | int) and not isinstance(x, np.generic):
         return x
     if is_recorded(x):
-        raise GradientError("a list of tensors would lose their gradients: join them with stack() or concat()")
+        raise GradientError(
+            "a list of tensors would lose their gradients: join them with stack() or concat()"
+        )
     own = isinstance(x, list | tuple | np.generic)  # of which NumPy makes an array that nobody else holds
     try:
         x = x if is_cupy(x) else np.asarray(x)
     except ValueError as error:
-        raise ShapeError(f"no tensor can be made of lists of different lengths ({error}): pad them first") from error
+        raise ShapeError(
+            f"no tensor can be made of lists of different lengths ({error}): pad them first"
+        ) from error
     dtype = checked_dtype(x.dtype)
     return Tensor(x if x.dtype.isnative else x.astype(dtype), None, None if own else BORROWED)
 
@@ -62,7 +69,9 @@ def checked_dtype(dtype) -> np.dtype:
     try:
         dtype = np.dtype(dtype)
     except TypeError as error:
-        raise DtypeError(f"{dtype!r} is no dtype: use 'float32', 'float64', 'float16', 'int64' or 'bool'") from error
+        raise DtypeError(
+            f"{dtype!r} is no dtype: use 'float32', 'float64', 'float16', 'int64' or 'bool'"
+        ) from error
     if dtype.kind not in "fiub" or dtype.itemsize > 8:
         raise DtypeError(f"a tensor cannot hold dtype {dtype}: use float16 to float64, integers or bools")
     return dtype.newbyteorder("=")
@@ -86,16 +95,20 @@ def _plain(x):
 
 FLAT = "where(g == g, 0, g)"  # the gradient of a step function: 0, also for an infinite g
 
-# Functions whose compiled scalar form is as fast as NumPy's loop: LLVM vectorises them, others call libm for each element.
-_VECTORISED = frozenset({"abs", "exp", "maximum", "minimum", "sigmoid", "sign", "softplus", "sqrt", "tanh", "where"})
+# Functions whose compiled scalar form is as fast as NumPy's loop: LLVM vectorises them, others call libm for
+# each element.
+_VECTORISED = frozenset(
+    {"abs", "exp", "maximum", "minimum", "sigmoid", "sign", "softplus", "sqrt", "tanh", "where"}
+)
 FUSED = {}  # (op, rule of a derivative that is compiled): its arguments
 
 
 def rule_vjp(name, rule, inputs):
     """The VJP that ``rule`` states in ``g``, the inputs and the output ``y``.
 
-    A rule is an expression of tensors and of scalars alike. Where nothing is recorded it runs as one compiled loop; where the
-    derivative is to be differentiated, or where one pass of NumPy does the same, it is evaluated with the ops of this file.
+    A rule is an expression of tensors and of scalars alike. Where nothing is recorded it runs as one compiled
+    loop; where the derivative is to be differentiated, or where one pass of NumPy does the same, it is
+    evaluated with the ops of this file.
     """
     words = set(re.findall(r"[a-z]\w*", rule))
     used = [n for n in (*inputs, "y") if n in words]
@@ -112,15 +125,17 @@ def rule_vjp(name, rule, inputs):
                 return Tensor(kernels.pointwise.run(f"{name}_grad", ("g", *used), rule, *arrays))
         return eval(code, globals(), dict(zip(used, values, strict=True), g=g))
 
-    vjp.__signature__ = inspect.Signature([inspect.Parameter(n, inspect.Parameter.POSITIONAL_ONLY) for n in ("g", *used)])
+    vjp.__signature__ = inspect.Signature(
+        [inspect.Parameter(n, inspect.Parameter.POSITIONAL_ONLY) for n in ("g", *used)]
+    )
     return vjp
 
 
 def pointwise(name, rule, loop=None, doc=None, **vjps):
     """Enter a pointwise op into the table and return its public function.
 
-    ``loop`` None: it is compiled from the rule. The VJPs are rules too (`rule_vjp`), or functions. The op's inputs are the
-    names in ``rule``, in order, that are not called.
+    ``loop`` None: it is compiled from the rule. The VJPs are rules too (`rule_vjp`), or functions. The op's
+    inputs are the names in ``rule``, in order, that are not called.
     """
     inputs = tuple(dict.fromkeys(re.findall(r"\b[a-z]\w*\b(?!\()", rule)))
     vjps = {n: rule_vjp(name, v, inputs) if isinstance(v, str) else v for n, v in vjps.items()}
@@ -187,14 +202,18 @@ def pointwise(name, rule, loop=None, doc=None, **vjps):
 
     function = {1: unary, 2: binary, 3: ternary}[len(inputs)]
     function.__name__ = function.__qualname__ = name
-    function.__doc__ = f"{doc or name.replace('_', ' ').capitalize()}, pointwise with broadcasting: ``{rule}``."
+    function.__doc__ = (
+        f"{doc or name.replace('_', ' ').capitalize()}, pointwise with broadcasting: ``{rule}``."
+    )
     return function
 
 
 def _where(c, a, b):
     """NumPy's where, which is slow for large arrays of floats: those go through the rule."""
     if type(c) is np.ndarray and c.size > 1000 and np.result_type(a, b).kind == "f":
-        return kernels.pointwise.run("where", ("c", "a", "b"), "where(c, a, b)", c.astype(bool, copy=False), a, b)
+        return kernels.pointwise.run(
+            "where", ("c", "a", "b"), "where(c, a, b)", c.astype(bool, copy=False), a, b
+        )
     return np.where(c, a, b)
 
 
@@ -235,8 +254,12 @@ def _logaddexp(a, b):
     return kernels.pointwise.run("logaddexp", ("a", "b"), "logaddexp(a, b)", a, b)
 
 
-logaddexp = pointwise("logaddexp", "logaddexp(a, b)", _logaddexp, _LOGADDEXP, a="g * sigmoid(a - b)", b="g * sigmoid(b - a)")
-where = pointwise("where", "where(c, a, b)", _where, "a where c, else b", a="where(c, g, 0)", b="where(c, 0, g)")
+logaddexp = pointwise(
+    "logaddexp", "logaddexp(a, b)", _logaddexp, _LOGADDEXP, a="g * sigmoid(a - b)", b="g * sigmoid(b - a)"
+)
+where = pointwise(
+    "where", "where(c, a, b)", _where, "a where c, else b", a="where(c, g, 0)", b="where(c, 0, g)"
+)
 
 
 def _power_a(g, a, b):
@@ -273,13 +296,17 @@ isfinite = pointwise("isfinite", "x - x == 0", np.isfinite, "True where neither 
 
 
 def clip(x, min=None, max=None):
-    """Limit ``x`` to ``[min, max]``; None leaves a side open. The gradient passes where the value is inside, ends included."""
+    """Limit ``x`` to ``[min, max]``; None leaves a side open. The gradient passes where the value is inside,
+    ends included.
+    """
     x = as_tensor(x)
     if min is None and max is None:
         return x
     given = [v if v is None else operand(v) for v in (min, max)]
     if x.dtype.kind != "f" and not is_tracing() and not any(map(is_recorded, given)):
         return Tensor(np.asarray(np.clip(x.data, *[v.data if type(v) is Tensor else v for v in given])))
-    limits = np.iinfo(x.dtype) if x.dtype.kind in "iu" else None  # an infinite limit would make floats of integers
+    limits = (
+        np.iinfo(x.dtype) if x.dtype.kind in "iu" else None
+    )  # an infinite limit would make floats of integers
     low, high = (limits.min, limits.max) if limits else (-float("inf"), float("inf"))
     return _clip(x, low if min is None else min, high if max is None else max)

@@ -1,4 +1,6 @@
-"""Reductions. ``axis`` is None (all axes), an int or a tuple of ints; ``keepdims`` keeps reduced axes with size 1."""
+"""Reductions. ``axis`` is None (all axes), an int or a tuple of ints; ``keepdims`` keeps reduced axes with
+size 1.
+"""
 
 import math
 
@@ -100,13 +102,17 @@ max = reduction(np.max, _share, "Largest element over ``axis``; at a tie the gra
 min = reduction(np.min, _share, "Smallest element over ``axis``; at a tie the gradient is shared evenly.")
 all = reduction(np.all, None, "True where every element over ``axis`` is true (no gradient).")
 any = reduction(np.any, None, "True where an element over ``axis`` is true (no gradient).")
-count_nonzero = reduction(np.count_nonzero, None, "How many elements over ``axis`` are not zero (no gradient).")
+count_nonzero = reduction(
+    np.count_nonzero, None, "How many elements over ``axis`` are not zero (no gradient)."
+)
 argmax = reduction(np.argmax, None, "Index of the first largest element (no gradient).", axis_of)
 argmin = reduction(np.argmin, None, "Index of the first smallest element (no gradient).", axis_of)
 
 _cumsum = Op(
     "cumsum",
-    lambda x, *, axis: np.cumsum(x, axis, dtype="f4").astype("f2") if x.dtype == np.float16 else np.cumsum(x, axis),
+    lambda x, *, axis: (
+        np.cumsum(x, axis, dtype="f4").astype("f2") if x.dtype == np.float16 else np.cumsum(x, axis)
+    ),
     {"x": lambda g, axis: flip(cumsum(flip(g, axis=axis), axis=axis), axis=axis)},
 )
 

@@ -7,8 +7,8 @@ import operator
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
-from ..errors import DtypeError, OutOfRangeError, ShapeError
-from ..kernels.arrays import array_module, device_of, to_device
+from ..base.devices import array_module, device_of, to_device
+from ..base.errors import DtypeError, OutOfRangeError, ShapeError
 from .pointwise import as_tensor, checked_dtype
 from .tape import Op, Tensor, apply, values_of
 
@@ -17,7 +17,12 @@ __all__ = [
     "split", "squeeze", "stack", "swapaxes", "transpose", "unstack",
 ]  # fmt: skip
 
-_reshape = Op("reshape", lambda x, *, newshape: x.reshape(newshape), {"x": lambda g, shape: reshape(g, shape)}, view=True)
+_reshape = Op(
+    "reshape",
+    lambda x, *, newshape: x.reshape(newshape),
+    {"x": lambda g, shape: reshape(g, shape)},
+    view=True,
+)
 _permute = Op(
     "permute_dims",
     lambda x, *, axes: x.transpose(axes),
@@ -35,7 +40,11 @@ _roll = Op(
 _pad = Op(
     "pad",
     lambda x, *, widths, value: np.pad(x, widths, constant_values=value),
-    {"x": lambda g, shape, widths: getitem(g, tuple(slice(w, w + n) for (w, _), n in zip(widths, shape, strict=True)))},
+    {
+        "x": lambda g, shape, widths: getitem(
+            g, tuple(slice(w, w + n) for (w, _), n in zip(widths, shape, strict=True))
+        )
+    },
 )
 _astype = Op("astype", lambda x, *, dtype: x.astype(dtype), {"x": lambda g: g})  # and casts what was promoted
 _to = Op(
@@ -57,14 +66,19 @@ def _place(g, *, key, into):
     return out.astype(g.dtype, copy=False)
 
 
-_getitem = Op("getitem", lambda x, *, key: x[key], {"x": lambda g, shape, key: place(g, key, shape)}, view=True)
+_getitem = Op(
+    "getitem", lambda x, *, key: x[key], {"x": lambda g, shape, key: place(g, key, shape)}, view=True
+)
 _gather = Op("gather", lambda x, *, key: x[key], {"x": lambda g, shape, key: place(g, key, shape)})
 _place_op = Op("place", _place, {"g": lambda ct, key: getitem(ct, key)}, inputs=("g",))
 
 
 def is_basic(key) -> bool:
     """True where indexing with ``key`` gives a view: ints, slices, None and Ellipsis."""
-    return all(k is None or k is Ellipsis or isinstance(k, int | slice) for k in (key if type(key) is tuple else (key,)))
+    return all(
+        k is None or k is Ellipsis or isinstance(k, int | slice)
+        for k in (key if type(key) is tuple else (key,))
+    )
 
 
 def _piece(g, axis, i, shapes):
@@ -93,7 +107,12 @@ def _slices(x, axis):
     return [x[i, ...] for i in range(len(x))]  # arrays, also where they have no axis
 
 
-_unstack = Op("unstack", lambda x, *, axis: tuple(_slices(x, axis)), {"x": lambda gs, axis: stack(gs, axis=axis)}, view=True)
+_unstack = Op(
+    "unstack",
+    lambda x, *, axis: tuple(_slices(x, axis)),
+    {"x": lambda gs, axis: stack(gs, axis=axis)},
+    view=True,
+)
 
 
 def axes_of(axis, ndim) -> tuple:
@@ -107,7 +126,9 @@ def axes_of(axis, ndim) -> tuple:
     try:
         return normalize_axis_tuple(axis, ndim)
     except IndexError as error:
-        raise OutOfRangeError(f"{error}: use {-ndim} to {ndim - 1}" if ndim else "a 0-d tensor has no axes") from error
+        raise OutOfRangeError(
+            f"{error}: use {-ndim} to {ndim - 1}" if ndim else "a 0-d tensor has no axes"
+        ) from error
     except ValueError as error:
         raise ShapeError(f"axis {axis} names an axis twice: name each once") from error
     except TypeError as error:
@@ -117,7 +138,11 @@ def axes_of(axis, ndim) -> tuple:
 def shape_of(shape) -> tuple:
     """``shape``, an int or several, as a tuple of Python ints."""
     try:
-        return (operator.index(shape),) if hasattr(shape, "__index__") else tuple(operator.index(n) for n in shape)
+        return (
+            (operator.index(shape),)
+            if hasattr(shape, "__index__")
+            else tuple(operator.index(n) for n in shape)
+        )
     except TypeError as error:
         raise ShapeError(f"a shape is an int or ints, not {shape!r}") from error
 
@@ -141,7 +166,9 @@ def reshape(x, /, shape):
     """``x`` in another shape of the same size; one size may be -1 ("the rest")."""
     x, shape = as_tensor(x), shape_of(shape)
     if math.prod(shape) != x.data.size and (shape.count(-1) != 1 or x.data.size % (math.prod(shape) or 1)):
-        raise ShapeError(f"reshape: {list(x.shape)} has {x.data.size} elements, {list(shape)} does not hold as many")
+        raise ShapeError(
+            f"reshape: {list(x.shape)} has {x.data.size} elements, {list(shape)} does not hold as many"
+        )
     return apply(_reshape, x, newshape=shape)
 
 
@@ -150,7 +177,9 @@ def permute_dims(x, /, axes):
     x, axes = as_tensor(x), tuple(axes)
     order = axes_of(axes, x.ndim)
     if len(order) != x.ndim:
-        raise ShapeError(f"permute_dims: axes {list(axes)} must name each of the {x.ndim} axes of {list(x.shape)} once")
+        raise ShapeError(
+            f"permute_dims: axes {list(axes)} must name each of the {x.ndim} axes of {list(x.shape)} once"
+        )
     return apply(_permute, x, axes=order)
 
 
@@ -232,7 +261,9 @@ def _plain_key(k):
 
 
 def place(g, key, into, /):
-    """Zeros of shape ``into`` with ``g`` at ``key``, summed where ``key`` names an element twice: the transpose of indexing."""
+    """Zeros of shape ``into`` with ``g`` at ``key``, summed where ``key`` names an element twice: the
+    transpose of indexing.
+    """
     return apply(_place_op, as_tensor(g), key=key, into=into)
 
 
@@ -284,7 +315,9 @@ def unstack(x, /, axis=0):
 
 
 def roll(x, /, shift, axis=None):
-    """Elements shifted along ``axis`` (None: as one row), those that leave at one end coming in at the other."""
+    """Elements shifted along ``axis`` (None: as one row), those that leave at one end coming in at the
+    other.
+    """
     x = as_tensor(x)
     shift = tuple(indices_of("roll", shift).reshape(-1).tolist())
     if axis is not None:
@@ -293,11 +326,15 @@ def roll(x, /, shift, axis=None):
 
 
 def pad(x, /, pad_width, *, constant_values=0):
-    """``x`` with ``pad_width`` elements of ``constant_values`` around it: a number, a pair, or a pair an axis."""
+    """``x`` with ``pad_width`` elements of ``constant_values`` around it: a number, a pair, or a pair an
+    axis.
+    """
     x = as_tensor(x)
     try:
         widths = np.broadcast_to(np.asarray(pad_width, int), (x.ndim, 2)).tolist()
     except (ValueError, TypeError) as error:
-        raise ShapeError(f"pad: pad_width {pad_width!r} is no number, pair, or pair for each of {x.ndim} axes") from error
+        raise ShapeError(
+            f"pad: pad_width {pad_width!r} is no number, pair, or pair for each of {x.ndim} axes"
+        ) from error
     value = values_of(as_tensor(constant_values), "pad: constant_values", "use concat()")
     return apply(_pad, x, widths=[tuple(w) for w in widths], value=value)

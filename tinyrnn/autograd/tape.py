@@ -1,10 +1,12 @@
 """The tape: ops, the record of their use, and the walk back over it.
 
-An `Op` is a forward function on arrays and one VJP (vector-Jacobian product) for each input. Applying it to tensors makes a
-`Node` that points at the nodes of its inputs: all nodes together are the tape. VJPs are written in tensor ops, so walking
-back is itself recorded when asked (``create_graph``), which gives derivatives of any order.
+An `Op` is a forward function on arrays and one VJP (vector-Jacobian product) for each input. Applying it to
+tensors makes a `Node` that points at the nodes of its inputs: all nodes together are the tape. VJPs are
+written in tensor ops, so walking back is itself recorded when asked (``create_graph``), which gives
+derivatives of any order.
 
-Nodes are numbered as they are made, and an op's inputs exist before its output. The walk back therefore takes the highest
+Nodes are numbered as they are made, and an op's inputs exist before its output. The walk back therefore takes
+the highest
 number first from a heap: no recursion, no search for an order, and every node is final when it is taken.
 """
 
@@ -17,10 +19,12 @@ from contextvars import ContextVar
 
 import numpy as np
 
-from .. import errors
-from ..kernels.arrays import array_module, device_of, is_cupy
+from ..base import errors
+from ..base.devices import array_module, device_of, is_cupy
 
-TABLE: dict[str, "Op"] = {}  # every op by name: the gradient check, the documentation and the compiler read it
+TABLE: dict[
+    str, "Op"
+] = {}  # every op by name: the gradient check, the documentation and the compiler read it
 EXPLAINED = (ValueError, TypeError, IndexError, OverflowError)  # of NumPy and CuPy: see `explained`
 
 _numbers = itertools.count()
@@ -32,7 +36,8 @@ class _State(threading.local):
 
 
 state = _State()
-# What the surrounding derivatives of functions differentiate by: a thread or task that is given this context sees them too.
+# What the surrounding derivatives of functions differentiate by: a thread or task that is given this context
+# sees them too.
 differentiated = ContextVar("differentiated", default=frozenset())
 LOOKED = "it looks at the values of a tensor (item(), numpy(), if ...)"
 TRACE = "trace"  # in state.recording: record every op, with all its inputs, also where no gradient flows
@@ -49,7 +54,9 @@ def _set_recording(value):
 
 
 def no_grad():
-    """Context (or decorator) in which nothing is recorded: for inference and for changing parameters in place."""
+    """Context (or decorator) in which nothing is recorded: for inference and for changing parameters in
+    place.
+    """
     return _set_recording(False)
 
 
@@ -79,7 +86,9 @@ def is_recording() -> bool:
 
 
 def is_recorded(x) -> bool:
-    """True for a tensor on the tape while recording, and for a list or tuple of such: its values alone lose a gradient."""
+    """True for a tensor on the tape while recording, and for a list or tuple of such: its values alone lose a
+    gradient.
+    """
     if isinstance(x, list | tuple):
         return any(is_recorded(v) for v in x)
     return isinstance(x, Tensor) and x.node is not None and bool(state.recording)
@@ -110,11 +119,12 @@ class Op:
     Args:
         name: NumPy's or the field's name.
         forward: function of arrays (and keyword parameters) to an array, or to a tuple of arrays.
-        vjps: for each differentiable input, by name, its VJP. A VJP names what it needs as arguments, and the tape keeps just
-            that: ``g`` the gradient of the output (a list for several outputs), ``y`` the output, an input by its name,
-            ``inputs`` all of them, ``shape`` the shape of the input differentiated, ``i`` its position, any keyword parameter
-            by its name. With variadic inputs the one entry ``"*"`` serves them all. A function instead of a dict returns the
-            gradients of all inputs at once (None: no gradient).
+        vjps: for each differentiable input, by name, its VJP. A VJP names what it needs as arguments, and the
+            tape keeps just that: ``g`` the gradient of the output (a list for several outputs), ``y`` the
+            output, an input by its name, ``inputs`` all of them, ``shape`` the shape of the input
+            differentiated, ``i`` its position, any keyword parameter by its name. With variadic inputs the
+            one entry ``"*"`` serves them all. A function instead of a dict returns the gradients of all
+            inputs at once (None: no gradient).
         inputs: names of the inputs; default: the positional arguments of ``forward``.
         rule: for pointwise ops the scalar expression that code generators use (Python and C alike).
         view: the output may share memory with the first input.
@@ -129,13 +139,18 @@ class Op:
         self.joint = callable(vjps)
         vjps = {"*": vjps} if self.joint else vjps or {}
         if inputs is None:
-            inputs = tuple(n for n, p in inspect.signature(forward).parameters.items() if p.kind != p.KEYWORD_ONLY)
+            inputs = tuple(
+                n for n, p in inspect.signature(forward).parameters.items() if p.kind != p.KEYWORD_ONLY
+            )
         self.inputs = inputs
         needed = {n: tuple(inspect.signature(f).parameters)[1:] for n, f in vjps.items()}
         used = set().union(*needed.values())
-        # For each input, and for the output: the inputs whose VJPs need it. What no gradient will need is not kept.
+        # For each input, and for the output: the inputs whose VJPs need it. What no gradient will need is not
+        # kept.
         each = [needed.get("*", needed.get(n, ())) for n in inputs]
-        self.keeps = "inputs" in used or tuple(frozenset(i for i, need in enumerate(each) if n in need) for n in inputs)
+        self.keeps = "inputs" in used or tuple(
+            frozenset(i for i, need in enumerate(each) if n in need) for n in inputs
+        )
         self.keeps_output = frozenset(i for i, need in enumerate(each) if "y" in need)
         self.keeps_shapes = "shape" in used
         self.vjps = {n: _bind(f, needed[n], inputs) for n, f in vjps.items()}
@@ -179,16 +194,24 @@ def _bind(function, needed, inputs):
 
 
 class Node:
-    """One application of an op, or a leaf (``op`` is None). Holds what the VJPs need, never the output tensor itself.
+    """One application of an op, or a leaf (``op`` is None). Holds what the VJPs need, never the output tensor
+    itself.
 
-    ``params`` of a leaf that a derivative of a function made of an argument is a list, not empty while one is being taken.
+    ``params`` of a leaf that a derivative of a function made of an argument is a list, not empty while one is
+    being taken.
     """
 
     __slots__ = ("op", "parents", "params", "shape", "dtype", "number", "grad", "hooks")  # what it is
     __slots__ += ("saved", "output", "shapes", "__weakref__")  # what its VJPs need
 
     def __init__(self, op, parents, params, data, saved=None):
-        self.op, self.parents, self.params, self.shape, self.dtype = op, parents, params, data.shape, data.dtype
+        self.op, self.parents, self.params, self.shape, self.dtype = (
+            op,
+            parents,
+            params,
+            data.shape,
+            data.dtype,
+        )
         self.saved = saved
         self.number = next(_numbers)
         self.grad = self.output = self.hooks = None
@@ -205,7 +228,14 @@ class Node:
         check_unchanged(self.op.name, versions, self.number)
 
     def free(self):
-        self.op, self.saved, self.output, self.params, self.shapes, self.parents = FREED, None, None, None, None, ()
+        self.op, self.saved, self.output, self.params, self.shapes, self.parents = (
+            FREED,
+            None,
+            None,
+            None,
+            None,
+            (),
+        )
 
 
 def check_unchanged(name, versions, number):
@@ -220,7 +250,9 @@ def check_unchanged(name, versions, number):
 # Stand-ins in Node.op: a tape already walked, and "output i of an op with several outputs".
 FREED, ITEM = "freed", "item"
 NONE: dict = {}  # the parameters of an op that has none
-BORROWED = (0,)  # in Tensor.version: an array of the caller's, given without a tensor; what is kept of it is a copy
+BORROWED = (
+    0,
+)  # in Tensor.version: an array of the caller's, given without a tensor; what is kept of it is a copy
 
 
 class Tensor:
@@ -229,9 +261,10 @@ class Tensor:
     Args:
         data: the array (NumPy or CuPy); it is not copied. Use ``tensor`` to make one from anything else.
 
-    ``data`` is the array, ``node`` its place on the tape (None: no gradient flows to it), ``version`` a cell shared by all
-    tensors over the same memory, made when there is a second one: the number, in the order in which nodes are made, of the
-    last change in place, or BORROWED.
+    ``data`` is the array, ``node`` its place on the tape (None: no gradient flows to it), ``version`` a cell
+    shared by all
+    tensors over the same memory, made when there is a second one: the number, in the order in which nodes are
+    made, of the last change in place, or BORROWED.
     """
 
     __slots__ = ("data", "node", "version", "__weakref__")
@@ -259,11 +292,16 @@ class Tensor:
             raise errors.GradientError("requires_grad can be taken from leaf tensors only: call detach()")
         if value and self.node is None:
             if self.data.dtype.kind != "f":
-                raise errors.GradientError(f"a tensor of {self.data.dtype} has no gradient: make it a floating dtype first")
+                raise errors.GradientError(
+                    f"a tensor of {self.data.dtype} has no gradient: make it a floating dtype first"
+                )
             if self.version is BORROWED:
                 self.data, self.version = self.data.copy(), None
             self.node = Node(None, (), None, self.data)
-            self.node.output = None, self.shared_version()  # so that a recomputation can ask whether the leaf changed
+            self.node.output = (
+                None,
+                self.shared_version(),
+            )  # so that a recomputation can ask whether the leaf changed
         elif not value:
             self.node = None
 
@@ -282,11 +320,15 @@ class Tensor:
         if self.node is None:
             raise errors.GradientError("this tensor does not require grad: set requires_grad = True first")
         if value is not None and getattr(value, "shape", None) != self.data.shape:
-            raise errors.GradientError(f"grad must be None or a tensor of shape {list(self.data.shape)}, like its own")
+            raise errors.GradientError(
+                f"grad must be None or a tensor of shape {list(self.data.shape)}, like its own"
+            )
         self.node.grad = value
 
     def mark_changed(self):
-        """Say that ``data`` was changed in place: derivatives recorded before will refuse to use it. Returns the tensor."""
+        """Say that ``data`` was changed in place: derivatives recorded before will refuse to use it. Returns
+        the tensor.
+        """
         if self.version is not BORROWED:
             self.shared_version()[0] = next(_numbers)
         return self
@@ -304,7 +346,9 @@ def apply(op: Op, *inputs, **params):
 
 
 def record(op, inputs, params, out):
-    """``out``, computed by ``op`` from ``inputs``, as a tensor (or a tuple of them) with its place on the tape."""
+    """``out``, computed by ``op`` from ``inputs``, as a tensor (or a tuple of them) with its place on the
+    tape.
+    """
     if type(out) is tuple:
         return _record_many(op, inputs, params, out)
     if type(out) is not np.ndarray and (isinstance(out, np.generic) or not hasattr(out, "shape")):
@@ -354,7 +398,8 @@ _IMMUTABLE = {int, float, bool, str, type(None)}
 
 
 def owned(x):
-    """``x``, an input or a parameter of an op, as the tape may keep it: arrays that the caller may change are copied.
+    """``x``, an input or a parameter of an op, as the tape may keep it: arrays that the caller may change are
+    copied.
 
     The one place for that: whatever an op keeps is passed through here.
     """
@@ -366,11 +411,15 @@ def owned(x):
 
 
 def explained(op, inputs, error):
-    """What to raise for an error of NumPy or CuPy in the forward of ``op``: named, with the shapes and the mend."""
+    """What to raise for an error of NumPy or CuPy in the forward of ``op``: named, with the shapes and the
+    mend.
+    """
     shapes = " and ".join(str(list(getattr(x, "shape", ()))) for x in inputs[:4])
     said = str(error)
     if len({device_of(x.data) for x in inputs if isinstance(x, Tensor)}) > 1:
-        return errors.DeviceError(f"{op.name}: operands on cpu and cuda: move them to one device with .to(device)")
+        return errors.DeviceError(
+            f"{op.name}: operands on cpu and cuda: move them to one device with .to(device)"
+        )
     if "could not be broadcast" in said or "remapped" in said:
         return errors.ShapeError(
             f"{op.name}: shapes {shapes} do not broadcast: sizes must be equal or 1, counted from the right"
@@ -385,10 +434,14 @@ def explained(op, inputs, error):
 
 
 def fit(g: Tensor, shape, dtype) -> Tensor:
-    """Undo broadcasting and promotion: sum ``g`` to ``shape`` and cast it to ``dtype``. The one place for both."""
+    """Undo broadcasting and promotion: sum ``g`` to ``shape`` and cast it to ``dtype``. The one place for
+    both.
+    """
     if g.data.shape != shape:
         extra = g.data.ndim - len(shape)
-        axes = tuple(range(extra)) + tuple(i + extra for i, n in enumerate(shape) if n == 1 and g.data.shape[i + extra] != 1)
+        axes = tuple(range(extra)) + tuple(
+            i + extra for i, n in enumerate(shape) if n == 1 and g.data.shape[i + extra] != 1
+        )
         if axes:
             g = apply(TABLE["sum"], g, axis=axes, keepdims=False)
         if g.data.shape != shape:
@@ -430,19 +483,25 @@ class _Sums:
         g = self.sums.pop(node)
         if type(g) is list:  # outputs that nothing used
             xp = array_module(next(gi.data for gi in g if gi is not None))
-            g = [Tensor(xp.zeros(node.shape[i], node.dtype[i])) if gi is None else gi for i, gi in enumerate(g)]
+            g = [
+                Tensor(xp.zeros(node.shape[i], node.dtype[i])) if gi is None else gi for i, gi in enumerate(g)
+            ]
         return node, g
 
     def final(self, node, g):
-        """``g`` as it is handed out: not sharing memory with another gradient (``a + b`` gives both the same)."""
+        """``g`` as it is handed out: not sharing memory with another gradient (``a + b`` gives both the
+        same).
+        """
         return owned(g) if self.create_graph or node in self.owned else Tensor(g.data.copy())
 
 
 def backpropagate(roots, *, create_graph=False, retain_graph=False, targets=None, hooks=True) -> dict:
-    """Walk the tape back from ``roots``, pairs (node, gradient), and return the gradients of ``targets`` by node.
+    """Walk the tape back from ``roots``, pairs (node, gradient), and return the gradients of ``targets`` by
+    node.
 
-    ``targets`` None means every leaf; else only paths that end in a target are walked, and none goes past one. Unless
-    ``retain_graph`` or ``create_graph``, each node is freed as soon as it has been passed. ``hooks`` False does not call any.
+    ``targets`` None means every leaf; else only paths that end in a target are walked, and none goes past
+    one. Unless ``retain_graph`` or ``create_graph``, each node is freed as soon as it has been passed.
+    ``hooks`` False does not call any.
 
     Raises:
         TapeFreedError: part of the tape was freed by an earlier walk.
@@ -503,7 +562,9 @@ def _gradients(node, g, useful):
     if node.op.joint:
         all_at_once = node.op.vjps["*"](g, node, None)
         pairs = zip(node.parents, all_at_once, strict=True)
-        return [(p, gi) for p, gi in pairs if p is not None and gi is not None and (useful is None or p in useful)]
+        return [
+            (p, gi) for p, gi in pairs if p is not None and gi is not None and (useful is None or p in useful)
+        ]
     pairs = []
     for i, parent in enumerate(node.parents if node.op.vjps else ()):
         # While a program is recorded, integers and bools have nodes as well: no gradient flows to those.
@@ -526,7 +587,9 @@ def leading_to(targets, roots) -> set:
 
 
 def walk(roots, oldest=0, ends=()) -> set:
-    """All nodes that ``roots`` depend on, themselves included, not older than number ``oldest`` nor beyond ``ends``."""
+    """All nodes that ``roots`` depend on, themselves included, not older than number ``oldest`` nor beyond
+    ``ends``.
+    """
     reached, todo = set(), [n for n in roots if n is not None]
     while todo:
         node = todo.pop()

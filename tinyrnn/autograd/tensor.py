@@ -1,4 +1,6 @@
-"""Making tensors, and the methods and operators of `Tensor`: the functions of the op files under NumPy's method names."""
+"""Making tensors, and the methods and operators of `Tensor`: the functions of the op files under NumPy's
+method names.
+"""
 
 import functools
 import operator
@@ -7,8 +9,8 @@ import weakref
 
 import numpy as np
 
-from ..errors import ChangedInPlaceError, DtypeError, GradientError, InputError
-from ..kernels.arrays import device_of, to_device
+from ..base.devices import device_of, to_device
+from ..base.errors import ChangedInPlaceError, DtypeError, GradientError, InputError
 from . import linalg, pointwise, reductions, shaping
 from .pointwise import as_tensor, checked_dtype, operand
 from .tape import (
@@ -51,10 +53,11 @@ _accumulating = threading.Lock()  # threads may add to the gradient of one leaf
 
 
 def backward(self, gradient=None, *, retain_graph=False, create_graph=False):
-    """Add to ``grad`` of every leaf the derivative of this tensor (times ``gradient``, needed unless it has one element).
+    """Add to ``grad`` of every leaf the derivative of this tensor (times ``gradient``, needed unless it has
+    one element).
 
-    With ``create_graph`` a leaf's ``grad`` has a past that leads back to the leaf: set it to None when done with it, or use
-    ``tr.grad``, which makes no such cycle.
+    With ``create_graph`` a leaf's ``grad`` has a past that leads back to the leaf: set it to None when done
+    with it, or use ``tr.grad``, which makes no such cycle.
 
     Raises:
         GradientError: nothing here requires a gradient, or ``gradient`` is missing or of another shape.
@@ -75,7 +78,9 @@ def backward(self, gradient=None, *, retain_graph=False, create_graph=False):
     else:
         g = owned(as_tensor(gradient))
         if g.shape != self.shape:
-            raise GradientError(f"backward: gradient {list(g.shape)} must have this tensor's shape {list(self.shape)}")
+            raise GradientError(
+                f"backward: gradient {list(g.shape)} must have this tensor's shape {list(self.shape)}"
+            )
         g = g if g.dtype == self.dtype else shaping.astype(g, self.dtype)
     found = backpropagate([(self.node, g)], create_graph=create_graph, retain_graph=retain_graph)
     with _accumulating:
@@ -113,7 +118,8 @@ class _Hook:
 
 
 def register_hook(self, hook):
-    """Call ``hook(gradient)`` whenever backward has the whole gradient of this tensor; a Tensor it returns replaces it.
+    """Call ``hook(gradient)`` whenever backward has the whole gradient of this tensor; a Tensor it returns
+    replaces it.
 
     Returns an object whose ``remove()`` ends that.
     """
@@ -177,7 +183,9 @@ def numpy(self):
 
 
 def _array(self, dtype=None, copy=None):
-    data = values_of(self, "an array of NumPy", "use the function of tinyrnn (stack() joins tensors), or write .detach()")
+    data = values_of(
+        self, "an array of NumPy", "use the function of tinyrnn (stack() joins tensors), or write .detach()"
+    )
     return np.array(to_device(data, "cpu"), dtype=dtype, copy=copy)
 
 
@@ -187,7 +195,9 @@ def _dlpack(self, **options):
 
 def _number(kind):
     def convert(self):
-        data = values_of(self, f"{kind.__name__}()", "write .item(), or use a function of tinyrnn (tr.exp for math.exp)")
+        data = values_of(
+            self, f"{kind.__name__}()", "write .item(), or use a function of tinyrnn (tr.exp for math.exp)"
+        )
         return kind(data.item())
 
     return convert
@@ -195,7 +205,9 @@ def _number(kind):
 
 def _deepcopy(self, memo):
     """A leaf over memory of its own. What is being differentiated has no copy that a gradient would reach."""
-    leaf = self.is_leaf and not (self.requires_grad and (self.node.params is not None or self.node in differentiated.get()))
+    leaf = self.is_leaf and not (
+        self.requires_grad and (self.node.params is not None or self.node in differentiated.get())
+    )
     data = looked_at(self) if leaf else values_of(self, "deepcopy", "write .copy() to keep it, or .detach()")
     memo[id(self)] = made = Tensor(data.copy())
     made.requires_grad = leaf and self.requires_grad
@@ -217,14 +229,19 @@ def _len(self):
 
 
 def _spread(function, name):
-    """``function`` as a method whose one argument may be given as several: ``x.reshape(2, 3)``, ``x.reshape((2, 3))``."""
+    """``function`` as a method whose one argument may be given as several: ``x.reshape(2, 3)``,
+    ``x.reshape((2, 3))``.
+    """
 
     def method(self, *sizes, **keyword):
         if keyword or not sizes:
             return function(self, *sizes, **keyword)
         return function(self, sizes[0] if len(sizes) == 1 else sizes)
 
-    method.__name__, method.__doc__ = function.__name__, f"{function.__doc__} ``{name}`` may be several arguments."
+    method.__name__, method.__doc__ = (
+        function.__name__,
+        f"{function.__doc__} ``{name}`` may be several arguments.",
+    )
     return method
 
 
@@ -232,7 +249,9 @@ def _bitwise(logical, bitwise):
     """An operator that is ``logical`` for bools and ``bitwise`` for integers, as in NumPy."""
 
     def function(*operands):
-        arrays = [x.data if isinstance(x, Tensor) else x for x in map(operand, operands)]  # a Python number promotes weakly
+        arrays = [
+            x.data if isinstance(x, Tensor) else x for x in map(operand, operands)
+        ]  # a Python number promotes weakly
         kinds = [np.asarray(a).dtype.kind for a in arrays]
         if "f" in kinds:
             raise DtypeError(f"{bitwise.__name__} takes bools or integers: compare floats first, as in x > 0")
@@ -242,7 +261,9 @@ def _bitwise(logical, bitwise):
 
 
 def _comparison(function, numpys):
-    """``function``, or NumPy's answer where the other side is nothing a tensor could hold (None, a string)."""
+    """``function``, or NumPy's answer where the other side is nothing a tensor could hold (None, a
+    string).
+    """
 
     @functools.wraps(function)
     def compare(self, other):
@@ -265,7 +286,17 @@ Tensor.device = property(lambda self: device_of(self.data), doc="``'cpu'`` or ``
 Tensor.T = property(lambda self: shaping.permute_dims(self, range(self.ndim)[::-1]), doc="Axes reversed.")
 Tensor.mT = property(shaping.matrix_transpose, doc="The last two axes exchanged.")
 
-for _function in (backward, detach, register_hook, retain_grad, assign_, item, numpy, shaping.astype, shaping.to):
+for _function in (
+    backward,
+    detach,
+    register_hook,
+    retain_grad,
+    assign_,
+    item,
+    numpy,
+    shaping.astype,
+    shaping.to,
+):
     setattr(Tensor, _function.__name__, _function)
 _METHODS = {
     pointwise: "abs ceil clip cos erf exp expm1 floor isfinite isinf isnan log log1p maximum minimum reciprocal relu round "
@@ -298,7 +329,11 @@ for _name, _function in {
 }.items():
     setattr(Tensor, f"__{_name}__", _function)
     setattr(Tensor, f"__r{_name}__", _reflected(_function))
-for _name, _function, _symbol in (("add", np.add, "+="), ("sub", np.subtract, "-="), ("mul", np.multiply, "*=")):
+for _name, _function, _symbol in (
+    ("add", np.add, "+="),
+    ("sub", np.subtract, "-="),
+    ("mul", np.multiply, "*="),
+):
     setattr(Tensor, f"__i{_name}__", _in_place(_function, _symbol))
 Tensor.__itruediv__ = _in_place(np.divide, "/=")
 Tensor.__eq__ = _comparison(pointwise.equal, operator.eq)

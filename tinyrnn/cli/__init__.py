@@ -5,7 +5,7 @@ import importlib
 
 import click
 
-from .. import __version__
+from ..base.version import __version__
 from .common import GroupedHelp
 
 COMMANDS = (
@@ -42,7 +42,9 @@ class _Commands(GroupedHelp, click.Group):
         return super().resolve_command(context, args)
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(
+    cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+)
 @click.version_option(__version__, prog_name="tinyrnn")
 def main():
     """Train recurrent networks on your text, and let them write.

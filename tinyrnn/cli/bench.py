@@ -20,21 +20,29 @@ _SIZE = click.IntRange(min=1)
 @option("--seq-len", default=50, type=_SIZE, help="Steps of a window.")
 @option("--threads", type=_SIZE, help="Threads to compute on. Default: all cores.")
 @option("--rounds", default=7, type=_SIZE, help="Turns that each contender takes; the medians are shown.")
-@option("--against", type=click.Choice(["torch"]), help="A peer to measure beside: PyTorch's layer of the same size.")
+@option(
+    "--against",
+    type=click.Choice(["torch"]),
+    help="A peer to measure beside: PyTorch's layer of the same size.",
+)
 @option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(cell, cell_opt, against, rounds, as_json, vocab_size, batch_size, seq_len, **sizes):
-    """Measure tokens a second: forward, training step, generation; and the part of this machine's GEMM peak."""
+    """Measure tokens a second: forward, training step, generation; and the part of this machine's GEMM
+    peak.
+    """
     import importlib.util
 
-    from .. import plugins
-    from ..bench import Workload, bench
-    from ..errors import InputError
+    from ..base.errors import InputError
+    from ..nn import registry as plugins
+    from ..tools.bench import Workload, bench
 
     if against and importlib.util.find_spec("torch") is None:
         raise InputError("--against torch needs PyTorch: pip install torch")
     options = plugins.read_options(cell, cell_opt)
     shape = dict(vocabulary=vocab_size, batch=batch_size, length=seq_len)
-    found = bench(Workload(cell, tuple(options.items()), **shape, **sizes), against_torch=bool(against), rounds=rounds)
+    found = bench(
+        Workload(cell, tuple(options.items()), **shape, **sizes), against_torch=bool(against), rounds=rounds
+    )
     if as_json:
         click.echo(json.dumps({"cell": cell, **sizes, **shape, **found}))
         return

@@ -13,7 +13,7 @@ from .common import Command, complete_cell, option
 @option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(name, as_json):
     """List the registered cells, or show one: its equations, options, states and parameters."""
-    from .. import plugins
+    from ..nn import registry as plugins
 
     if name:
         facts = _facts(plugins.get_entry(name))
@@ -41,9 +41,9 @@ def command(name, as_json):
 
 
 def _facts(entry) -> dict:
-    from .. import plugins
+    from ..base.errors import InputError
     from ..compiler.report import report_cell
-    from ..errors import InputError
+    from ..nn import registry as plugins
 
     facts = {"name": entry.name, "package": f"{entry.package} {entry.version}"}
     try:

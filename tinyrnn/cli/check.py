@@ -14,19 +14,28 @@ from .common import EXIT_FAILED, Command, complete_cell, option
 @option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_context
 def command(context, cell, cell_opt, as_json):
-    """Check a CELL: gradients, compiled or why not, masks, saving, a tiny text, speed. Exit code 1 if it fails."""
-    from .. import plugins, testing
+    """Check a CELL: gradients, compiled or why not, masks, saving, a tiny text, speed. Exit code 1 if it
+    fails.
+    """
+    from ..nn import registry as plugins
+    from ..tools import check as testing
 
     cell_class, options = plugins.get_cell(cell), plugins.read_options(cell, cell_opt)
     results = []
     for name in testing.CHECKS:
         results.append(testing.run_check(name, cell_class, options))
         if not as_json:
-            passed = click.style("ok    ", fg="green") if results[-1].passed else click.style("FAILED", fg="red")
+            passed = (
+                click.style("ok    ", fg="green") if results[-1].passed else click.style("FAILED", fg="red")
+            )
             click.echo(f"{passed}  {name:17} {results[-1].detail}")
     failed = sum(not r.passed for r in results)
     if as_json:
-        click.echo(json.dumps({"cell": cell, "passed": not failed, "checks": [dataclasses.asdict(r) for r in results]}))
+        click.echo(
+            json.dumps(
+                {"cell": cell, "passed": not failed, "checks": [dataclasses.asdict(r) for r in results]}
+            )
+        )
     elif failed:
         click.echo(f"{cell} fails {failed} of {len(results)} checks")
     if failed:

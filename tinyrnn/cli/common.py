@@ -5,7 +5,7 @@ import sys
 
 import click
 
-from ..errors import Diverged, TinyrnnError
+from ..base.errors import Diverged, TinyrnnError
 
 EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED = 1, 2, 130
 
@@ -27,7 +27,9 @@ class GroupedHelp:
 
 
 class Command(GroupedHelp, click.Command):
-    """A command whose deliberate errors end in one sentence and an exit code; ``--debug`` shows the traceback."""
+    """A command whose deliberate errors end in one sentence and an exit code; ``--debug`` shows the
+    traceback.
+    """
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
@@ -38,7 +40,9 @@ class Command(GroupedHelp, click.Command):
         try:
             return super().invoke(context)
         except (TinyrnnError, OSError, MemoryError) as error:
-            if context.meta.get("tinyrnn.debug") or (isinstance(error, OSError) and error.errno == errno.EPIPE):
+            if context.meta.get("tinyrnn.debug") or (
+                isinstance(error, OSError) and error.errno == errno.EPIPE
+            ):
                 raise
             said = str(error)
             if isinstance(error, OSError):  # of a file that no command gave a sentence of its own
@@ -74,7 +78,12 @@ def run_argument():
 
 def allow_code_option(**kwargs):
     """The option ``--allow-code``: consent to run the file that a run names as its cell's."""
-    return option("--allow-code", is_flag=True, help="Run the Python file that RUN names, if its cell is in a file.", **kwargs)
+    return option(
+        "--allow-code",
+        is_flag=True,
+        help="Run the Python file that RUN names, if its cell is in a file.",
+        **kwargs,
+    )
 
 
 def note(text):
@@ -83,7 +92,9 @@ def note(text):
 
 
 def any_symbol_output():
-    """Show a mark in the place of a symbol that the terminal's encoding lacks: a model may generate any character."""
+    """Show a mark in the place of a symbol that the terminal's encoding lacks: a model may generate any
+    character.
+    """
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
@@ -91,15 +102,22 @@ def any_symbol_output():
 
 def decoding_options(function):
     """How a translator searches: shared by evaluate and predict."""
-    beam = option("--beam", default=1, type=click.IntRange(min=1), group="Translation", help="Beams; 1 is greedy.")
-    penalty = option("--length-penalty", default=0.6, group="Translation", help="Higher prefers longer translations; 0 is off.")
+    beam = option(
+        "--beam", default=1, type=click.IntRange(min=1), group="Translation", help="Beams; 1 is greedy."
+    )
+    penalty = option(
+        "--length-penalty",
+        default=0.6,
+        group="Translation",
+        help="Higher prefers longer translations; 0 is off.",
+    )
     return beam(penalty(function))
 
 
 def load_language_model(run, allow_code, hint):
     """The language model of ``run``; of any other model an InputError that ends in ``hint``."""
-    from ..errors import InputError
-    from ..tasks import load
+    from ..base.errors import InputError
+    from ..training.experiments import load
 
     model = load(run, allow_code=allow_code)
     if not hasattr(model, "generate"):
@@ -109,6 +127,6 @@ def load_language_model(run, allow_code, hint):
 
 def complete_cell(context, parameter, incomplete):
     """Names of registered cells, for shell completion."""
-    from ..plugins import registered
+    from ..nn.registry import registered
 
     return [name for name in registered() if name.startswith(incomplete)]

@@ -9,7 +9,20 @@ from . import train
 from .common import Command, note, option
 
 # What a comparison sets for each run, or does not have.
-_OWN = {"texts", "cell", "cell_opt", "seed", "out", "resume", "config", "as_json", "quiet", "threads", "tie", "allow_code"}
+_OWN = {
+    "texts",
+    "cell",
+    "cell_opt",
+    "seed",
+    "out",
+    "resume",
+    "config",
+    "as_json",
+    "quiet",
+    "threads",
+    "tie",
+    "allow_code",
+}
 
 
 def _with_options_of_train(command):
@@ -28,7 +41,13 @@ def _with_options_of_train(command):
     group="Comparison",
     help="Names of cells, or FILE.py:CLASS; a cell's options follow it in [ ]: gru[reset_after=true].",
 )
-@option("--seeds", default=1, type=click.IntRange(min=1), group="Comparison", help="Runs of each cell, with seeds 0, 1, ...")
+@option(
+    "--seeds",
+    default=1,
+    type=click.IntRange(min=1),
+    group="Comparison",
+    help="Runs of each cell, with seeds 0, 1, ...",
+)
 @option(
     "--params",
     type=click.IntRange(min=1),
@@ -42,17 +61,21 @@ def _with_options_of_train(command):
     group="Comparison",
     help="Folder of the comparison; its runs are reused and taken up.",
 )
-@option("--threads", type=click.IntRange(min=1), group="Run", help="Threads to compute on. Default: all cores.")
+@option(
+    "--threads", type=click.IntRange(min=1), group="Run", help="Threads to compute on. Default: all cores."
+)
 @option("--json", "as_json", is_flag=True, group="Run", help="Print one JSON object, nothing else.")
 @click.pass_context
 def command(context, texts, cells, seeds, params, out, threads, as_json, **options):
-    """Train several cells on TEXT with the same number of parameters, data, seeds and length; print a table, draw a plot.
+    """Train several cells on TEXT with the same number of parameters, data, seeds and length; print a table,
+    draw a plot.
 
-    Runs that the folder holds are not repeated, and interrupted ones go on: the same command again finishes a comparison.
+    Runs that the folder holds are not repeated, and interrupted ones go on: the same command again finishes a
+        comparison.
     """
-    from ..compare import PICTURE, Comparison
-    from ..errors import Diverged
-    from ..kernels import threads as pool
+    from ..base import threads as pool
+    from ..base.errors import Diverged
+    from ..tools.compare import PICTURE, Comparison
     from . import report
 
     if threads:
@@ -60,7 +83,9 @@ def command(context, texts, cells, seeds, params, out, threads, as_json, **optio
     configuration = train.configuration_of({**options, "cell": "", "cell_opt": (), "seed": 0, "tie": False})
     configuration["level"] = configuration["level"] or "char"
     wanted = [_cell(text) for text in _split(cells)]
-    comparison = Comparison(configuration, list(texts), wanted, seeds, out, budget=params, device=options["device"])
+    comparison = Comparison(
+        configuration, list(texts), wanted, seeds, out, budget=params, device=options["device"]
+    )
     shown = report.Live() if sys.stdout.isatty() and not as_json else report.Quiet()
     for name, seed, trainer, done in comparison.runs(shown):
         end = "  (was there already)" if done else ""
@@ -77,8 +102,12 @@ def command(context, texts, cells, seeds, params, out, threads, as_json, **optio
     if as_json:
         click.echo(json.dumps(found))
         return
-    click.echo(f"\n{found['budget']:,} parameters each, {seeds} seed{'s' * (seeds > 1)}; the loss is in nats a token")
-    click.echo(f"{'cell':14} {'hidden':>6} {'parameters':>11} {'validation':>11} {'spread':>8} {'tokens/s':>10} {'seconds':>8}")
+    click.echo(
+        f"\n{found['budget']:,} parameters each, {seeds} seed{'s' * (seeds > 1)}; the loss is in nats a token"
+    )
+    click.echo(
+        f"{'cell':14} {'hidden':>6} {'parameters':>11} {'validation':>11} {'spread':>8} {'tokens/s':>10} {'seconds':>8}"
+    )
     for row in found["cells"]:
         spread = "" if row["val_loss_std"] is None else f"{row['val_loss_std']:.4f}"
         speed = "" if row["tokens_per_s"] is None else f"{row['tokens_per_s']:,.0f}"

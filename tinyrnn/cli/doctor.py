@@ -15,10 +15,12 @@ _SHOWN = 20  # names of files that are left
 @option("--clear-cache", is_flag=True, help="Delete what tinyrnn made in the cache folder: it is made again.")
 def command(clear_cache):
     """Show versions, threads, BLAS, the cache folder, and the GPU or why none is used."""
-    from .. import __version__, plugins
-    from ..errors import InputError
-    from ..kernels import arrays, threads
-    from ..kernels.files import cache_folder
+    from ..base import devices as arrays
+    from ..base import threads
+    from ..base.errors import InputError
+    from ..base.files import cache_folder
+    from ..base.version import __version__
+    from ..nn import registry as plugins
 
     if clear_cache:
         _clear()
@@ -29,7 +31,9 @@ def command(clear_cache):
             entry.load()
         except InputError as error:
             broken.append(str(error))
-    versions = " ".join(f"{p} {_version(p)}" for p in ("numpy", "numba", "llvmlite", "safetensors", "click", "rich"))
+    versions = " ".join(
+        f"{p} {_version(p)}" for p in ("numpy", "numba", "llvmlite", "safetensors", "click", "rich")
+    )
     blas = threads.blas_threads()
     rows = {
         "tinyrnn": f"{__version__}, Python {platform.python_version()}, {platform.platform()}",
@@ -49,13 +53,15 @@ def command(clear_cache):
 
 
 def _clear():
-    from ..errors import InputError
-    from ..kernels import files
+    from ..base import files
+    from ..base.errors import InputError
 
     folder = files.cache_folder()
     deleted, left = files.clear_cache()
     if not deleted and (left or folder.is_file()):
-        raise InputError(f"{folder} is no cache of tinyrnn's, nothing in it was deleted: check the variable TINYRNN_CACHE")
+        raise InputError(
+            f"{folder} is no cache of tinyrnn's, nothing in it was deleted: check the variable TINYRNN_CACHE"
+        )
     click.echo(f"cache   {folder}" + ("" if deleted else ": there is nothing to delete"))
     for part, count in deleted.items():
         click.echo(f"deleted {part}, {count:,} file{'s' * (count != 1)}")
@@ -76,14 +82,16 @@ def _cpu_name():
     from llvmlite import binding
 
     features = binding.get_host_cpu_features()
-    vector = next((f for f in ("avx512f", "avx2", "avx", "sse2", "neon") if features.get(f)), "no vector unit known")
+    vector = next(
+        (f for f in ("avx512f", "avx2", "avx", "sse2", "neon") if features.get(f)), "no vector unit known"
+    )
     return f"{binding.get_host_cpu_name()} ({vector})"
 
 
 def _writable():
     import tempfile
 
-    from ..kernels.files import cache_size, make_cache_folder
+    from ..base.files import cache_size, make_cache_folder
 
     try:
         with tempfile.TemporaryFile(dir=make_cache_folder()):

@@ -19,14 +19,16 @@ from .common import Command, allow_code_option, decoding_options, option, run_ar
 def command(run, allow_code, texts, as_json, **options):
     """How well RUN does on TEXT (files, folders, - for standard input).
 
-    A language model: loss, perplexity, bits per character. A classifier: accuracy, macro-F1, loss, confusion. A forecaster:
-    errors of a rolling-origin backtest beside those of naive forecasts. A translator: exact match, chrF, BLEU, loss. Without
+    A language model: loss, perplexity, bits per character. A classifier: accuracy, macro-F1, loss, confusion.
+    A forecaster: errors of a rolling-origin backtest beside those of naive forecasts. A translator: exact
+    match, chrF, BLEU, loss. Without
     TEXT: on the validation part of what the run was trained with.
     """
-    from ..tasks import TASKS, load
+    from ..training.experiments import load
+    from ..training.task import get_task
 
     model = load(run, allow_code=allow_code)
-    task = TASKS[model.describe()["task"]]
+    task = get_task(model.describe()["task"])
     figures = task.evaluate_run(model, list(texts), run, options)
     if as_json:
         click.echo(json.dumps(figures))

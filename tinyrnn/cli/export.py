@@ -7,8 +7,18 @@ from .common import Command, allow_code_option, load_language_model, option, run
 
 @click.command("export", cls=Command)
 @run_argument()
-@option("--format", "form", default="onnx", type=click.Choice(["onnx", "torch"]), help="An .onnx file, or a PyTorch module.")
-@option("--out", type=click.Path(dir_okay=False), help="File to write. Default: model.onnx or model.py in the folder of RUN.")
+@option(
+    "--format",
+    "form",
+    default="onnx",
+    type=click.Choice(["onnx", "torch"]),
+    help="An .onnx file, or a PyTorch module.",
+)
+@option(
+    "--out",
+    type=click.Path(dir_okay=False),
+    help="File to write. Default: model.onnx or model.py in the folder of RUN.",
+)
 @allow_code_option()
 def command(run, form, out, allow_code):
     """Write one step of RUN, from ids and states to logits and new states, for another library.
@@ -17,8 +27,9 @@ def command(run, form, out, allow_code):
     """
     from safetensors.numpy import save
 
-    from .. import export, runs
-    from ..kernels.files import replace_file
+    from ..base.files import replace_file
+    from ..tools import export
+    from ..training import runs
 
     model = load_language_model(run, allow_code, "export writes language models only")
     target = runs.output_file(out, run, "model.onnx" if form == "onnx" else "model.py")
@@ -26,7 +37,9 @@ def command(run, form, out, allow_code):
         replace_file(target, export.to_onnx(model))
     else:
         weights = target.with_suffix(".safetensors")
-        runs.refuse_foreign(weights, "model.safetensors")  # even in a run folder: it may be the checkpoint that is exported
+        runs.refuse_foreign(
+            weights, "model.safetensors"
+        )  # even in a run folder: it may be the checkpoint that is exported
         source, arrays = export.to_torch(model, weights.name)
         replace_file(weights, save(arrays, {"tinyrnn": "export"}))
         replace_file(target, source.encode())

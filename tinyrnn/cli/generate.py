@@ -6,7 +6,15 @@ from pathlib import Path
 
 import click
 
-from .common import Command, allow_code_option, any_symbol_output, load_language_model, note, option, run_argument
+from .common import (
+    Command,
+    allow_code_option,
+    any_symbol_output,
+    load_language_model,
+    note,
+    option,
+    run_argument,
+)
 
 
 @click.command("generate", cls=Command)
@@ -15,10 +23,19 @@ from .common import Command, allow_code_option, any_symbol_output, load_language
 @option("--length", default=500, group="Text", help="How many symbols to generate.")
 @option("--num", default=1, type=click.IntRange(min=1), group="Text", help="How many samples.")
 @option("--stop", metavar="TEXT", group="Text", help="End a sample before this text.")
-@option("--temperature", default=0.8, group="Choice", help="Below 1 bolder likely symbols; 0 the most likely.")
+@option(
+    "--temperature", default=0.8, group="Choice", help="Below 1 bolder likely symbols; 0 the most likely."
+)
 @option("--top-k", type=int, group="Choice", help="Choose among the K most likely symbols.")
-@option("--top-p", type=float, group="Choice", help="Choose among the likely symbols that reach this probability.")
-@option("--seed", type=int, group="Choice", help="The same seed gives the same text. Default: a new one each time.")
+@option(
+    "--top-p", type=float, group="Choice", help="Choose among the likely symbols that reach this probability."
+)
+@option(
+    "--seed",
+    type=int,
+    group="Choice",
+    help="The same seed gives the same text. Default: a new one each time.",
+)
 @option("--interactive", is_flag=True, help="Ask for prompts until an empty line or the end of input.")
 @option("--out", type=click.Path(dir_okay=False), help="Write to this new file instead of the terminal.")
 @allow_code_option()
@@ -27,8 +44,8 @@ def command(run, prompt, length, num, stop, temperature, top_k, top_p, seed, int
 
     Streams as it samples. Example: tinyrnn generate runs/text-gru --prompt "The " --temperature 0.7
     """
-    from .. import sampling
-    from ..errors import InputError
+    from ..base.errors import InputError
+    from ..tasks.lm import sampling
 
     any_symbol_output()
     if out and Path(out).is_file():
@@ -41,7 +58,9 @@ def command(run, prompt, length, num, stop, temperature, top_k, top_p, seed, int
         for symbol in sampling.encode_prompt(model.vocabulary, prompt)[1]:
             what = "read as unknown" if model.vocabulary.unknown is not None else "left out"
             note(f"prompt: {symbol!r} is not in this model's vocabulary: {what}")
-        for piece in sampling.generate(model, prompt, seed=None if seed is None else seed + index, **settings):
+        for piece in sampling.generate(
+            model, prompt, seed=None if seed is None else seed + index, **settings
+        ):
             write(piece)
         write("\n")
 
@@ -67,7 +86,7 @@ def _to_terminal(text):
 
 
 def _converse(answer):
-    from ..errors import InputError
+    from ..base.errors import InputError
 
     for i in itertools.count():
         note("prompt (empty line ends):")

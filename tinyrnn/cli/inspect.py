@@ -8,7 +8,11 @@ from .common import Command, allow_code_option, load_language_model, option, run
 @click.command("inspect", cls=Command)
 @run_argument()
 @click.argument("text", type=click.Path())
-@option("--out", type=click.Path(dir_okay=False), help="HTML file to write. Default: inspect.html in the folder of RUN.")
+@option(
+    "--out",
+    type=click.Path(dir_okay=False),
+    help="HTML file to write. Default: inspect.html in the folder of RUN.",
+)
 @option("--length", default=1000, type=click.IntRange(min=2), help="Characters of TEXT that are read.")
 @option("--encoding", default="utf-8", help="Encoding of the file.")
 @allow_code_option()
@@ -17,10 +21,10 @@ def command(run, text, out, length, encoding, allow_code):
 
     Units coloured over the text, gates (how open, and how often stuck), and how far back gradients flow.
     """
-    from .. import inspection
-    from ..data.sources import read_lines
-    from ..kernels.files import replace_file
-    from ..runs import output_file
+    from ..base.files import replace_file
+    from ..tasks.text.sources import read_lines
+    from ..tools import inspection
+    from ..training.runs import output_file
 
     model = load_language_model(run, allow_code, "inspect shows language models only")
     target = output_file(out, run, "inspect.html")

@@ -7,12 +7,19 @@ from .common import Command, option
 
 @click.command("new-cell", cls=Command)
 @click.argument("name")
-@option("--template", default="minimal", type=click.Choice(["minimal", "lstm-like", "linear"]), help="What to start from.")
+@option(
+    "--template",
+    default="minimal",
+    type=click.Choice(["minimal", "lstm-like", "linear"]),
+    help="What to start from.",
+)
 @option("--out", type=click.Path(), default=".", help="Folder to write the package into.")
 def command(name, template, out):
     """Write a package tinyrnn-NAME: a cell of a few equations, with its entry point, tests and README."""
-    from ..scaffold import write_package
+    from ..tools.scaffold import write_package
 
     folder = write_package(name, template, out)
     click.echo(folder)
-    click.echo(f'next: pip install -e "{folder}[test]", then edit {next(folder.glob("*.py"))} and: tinyrnn check {name}')
+    click.echo(
+        f'next: pip install -e "{folder}[test]", then edit {next(folder.glob("*.py"))} and: tinyrnn check {name}'
+    )

@@ -7,11 +7,15 @@ from .common import Command, option
 
 @click.command("plot", cls=Command)
 @click.argument("run", nargs=-1, required=True, type=click.Path())
-@option("--out", type=click.Path(dir_okay=False), help="PNG file to write. Default: curve.png in the (first) run folder.")
+@option(
+    "--out",
+    type=click.Path(dir_okay=False),
+    help="PNG file to write. Default: curve.png in the (first) run folder.",
+)
 def command(run, out):
     """Draw the loss of one or several RUNs against steps and against time."""
-    from ..plotting import curves
-    from ..runs import Run, output_file
+    from ..training.pictures import curves
+    from ..training.runs import Run, output_file
 
     target = output_file(out, run[0], "curve.png")
     curves([Run(r) for r in run], target)

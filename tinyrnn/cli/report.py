@@ -6,7 +6,7 @@ import math
 import click
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ..training import RECORD, Reporter
+from ..training.trainer import RECORD, Reporter
 from .common import note
 
 
@@ -79,7 +79,9 @@ class Live(Plain):
         of = f"/{trainer.total:,}" if trainer.total else ""
         bits = f"{self.smooth / math.log(2):.3f} bits  " if trainer.task.in_nats else ""
         text = f"step {trainer.step:,}{of}  loss {self.smooth:.3f}  {bits}"
-        self.progress.update(self.bar, completed=trainer.progress(), text=text + f"{trainer.tokens_per_second():,.0f} tokens/s")
+        self.progress.update(
+            self.bar, completed=trainer.progress(), text=text + f"{trainer.tokens_per_second():,.0f} tokens/s"
+        )
 
     def finished(self):
         self.progress.stop()

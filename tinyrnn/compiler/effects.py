@@ -1,6 +1,8 @@
-"""What a step reaches besides its arguments, and what it does besides its tape: what it assigns, appends, draws.
+"""What a step reaches besides its arguments, and what it does besides its tape: what it assigns, appends,
+draws.
 
-A loop would not do it, so such a step runs eagerly. A recording leaves no trace: all that was reached is put back as it was.
+A loop would not do it, so such a step runs eagerly. A recording leaves no trace: all that was reached is put
+back as it was.
 """
 
 import functools
@@ -12,7 +14,7 @@ from collections import deque
 import numpy as np
 
 from ..autograd.tape import Tensor
-from ..errors import TraceError
+from ..base.errors import TraceError
 
 SMALL, MANY = 1 << 20, 1000  # elements of an array, and things reached, beyond which nothing is looked at
 _CONTAINERS = (list, dict, set, deque)
@@ -24,7 +26,8 @@ _EMPTY = object()
 
 
 class Reach:
-    """Everything that a step reaches: attributes, names that it closes over, globals, containers, arrays, functions.
+    """Everything that a step reaches: attributes, names that it closes over, globals, containers, arrays,
+    functions.
 
     Attributes:
         things: pairs (name, thing) of what it may change.
@@ -42,11 +45,16 @@ class Reach:
             name, thing = todo.popleft()
             if isinstance(thing, _FLAGS):
                 traits.append(thing)
-            if isinstance(thing, int | float | str | bytes | types.NoneType | types.ModuleType) or id(thing) in seen:
+            if (
+                isinstance(thing, int | float | str | bytes | types.NoneType | types.ModuleType)
+                or id(thing) in seen
+            ):
                 continue
             seen.add(id(thing))
             if hasattr(thing, "__next__") and not isinstance(thing, io.IOBase):
-                raise TraceError(f"it draws from {name}, an iterator: give what it yields to the step as part of xs")
+                raise TraceError(
+                    f"it draws from {name}, an iterator: give what it yields to the step as part of xs"
+                )
             traits.append(type(thing))
             if isinstance(thing, types.FunctionType) and not _of_library(thing):
                 traits.append(thing.__code__)
@@ -58,7 +66,9 @@ class Reach:
     def _read_code(self, code):
         """What the code of a function asks for, and that of functions inside of it."""
         if "data" in code.co_names:
-            raise TraceError(f"{code.co_name} reads .data, which is not on the tape: use the tensor itself, or detach()")
+            raise TraceError(
+                f"{code.co_name} reads .data, which is not on the tape: use the tensor itself, or detach()"
+            )
         self.asks_size |= not _SIZES.isdisjoint(code.co_names)
         for inner in code.co_consts:
             if isinstance(inner, types.CodeType):
@@ -89,7 +99,10 @@ class _Random:
 
     @staticmethod
     def content():
-        return [tuple([x.tobytes() if isinstance(x, np.ndarray) else x for x in np.random.get_state()]), random.getstate()]
+        return [
+            tuple([x.tobytes() if isinstance(x, np.ndarray) else x for x in np.random.get_state()]),
+            random.getstate(),
+        ]
 
     @staticmethod
     def refill(content):
@@ -119,7 +132,9 @@ def put_back(look):
 def _same(was, now):
     if isinstance(was, np.ndarray):
         return was.tobytes() == now.tobytes()
-    return len(was) == len(now) and all(a is b or (type(a) in _PLAIN and a == b) for a, b in zip(was, now, strict=True))
+    return len(was) == len(now) and all(
+        a is b or (type(a) in _PLAIN and a == b) for a, b in zip(was, now, strict=True)
+    )
 
 
 def _content(thing):
@@ -167,16 +182,23 @@ def _changeable(thing) -> list:
         return [array] if array.size <= SMALL and array.flags.writeable else []
     if isinstance(thing, (*_CONTAINERS, types.CellType)):
         return [thing]
-    if isinstance(thing, types.MethodType) or (isinstance(thing, type | types.FunctionType) and _of_library(thing)):
+    if isinstance(thing, types.MethodType) or (
+        isinstance(thing, type | types.FunctionType) and _of_library(thing)
+    ):
         return []
     if isinstance(thing, types.FunctionType):
         space = thing.__globals__
         return [vars(thing), _Names(thing.__code__.co_names, space.get, space.__setitem__)]
     slots = [
-        n for c in type(thing).__mro__ for n in (getattr(c, "__slots__", None) or ()) if n not in ("__dict__", "__weakref__")
+        n
+        for c in type(thing).__mro__
+        for n in (getattr(c, "__slots__", None) or ())
+        if n not in ("__dict__", "__weakref__")
     ]
     if isinstance(thing, type):
-        slots = [n for n, x in vars(thing).items() if type(x) in (*_PLAIN, *_CONTAINERS) and not n.startswith("__")]
+        slots = [
+            n for n, x in vars(thing).items() if type(x) in (*_PLAIN, *_CONTAINERS) and not n.startswith("__")
+        ]
     found = [vars(thing)] if isinstance(getattr(thing, "__dict__", None), dict) else []
     if slots and not _of_library(type(thing)):
         found.append(_Names(slots, functools.partial(_attribute, thing), functools.partial(setattr, thing)))
@@ -208,9 +230,15 @@ def _inside(thing):
     if isinstance(thing, Tensor | np.ndarray) or (isinstance(thing, type) and _of_library(thing)):
         return []
     if isinstance(thing, type):
-        return [(n, x) for n, x in vars(thing).items() if isinstance(x, types.FunctionType) or not n.startswith("__")]
+        return [
+            (n, x)
+            for n, x in vars(thing).items()
+            if isinstance(x, types.FunctionType) or not n.startswith("__")
+        ]
     held = list(vars(thing).items())[:256] if isinstance(getattr(thing, "__dict__", None), dict) else []
-    slots = [n for c in type(thing).__mro__ for n in (getattr(c, "__slots__", None) or ()) if hasattr(thing, n)]
+    slots = [
+        n for c in type(thing).__mro__ for n in (getattr(c, "__slots__", None) or ()) if hasattr(thing, n)
+    ]
     call = [] if _of_library(type(thing)) or not callable(thing) else [("", type(thing).__call__)]
     return held + ([] if _of_library(type(thing)) else [(n, getattr(thing, n)) for n in slots]) + call
 

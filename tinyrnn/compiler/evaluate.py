@@ -1,4 +1,6 @@
-"""A program evaluated with tensor ops: what loops must agree with, how hoisted values are computed, and the second order."""
+"""A program evaluated with tensor ops: what loops must agree with, how hoisted values are computed, and the
+second order.
+"""
 
 import numpy as np
 
@@ -11,7 +13,9 @@ _REDUCTIONS = {Kind.ROWSUM: sum, Kind.ROWMAX: max, Kind.ROWMIN: min}
 
 
 def evaluate(value, env, dtype):
-    """``value`` from tensors (and numbers) of its inputs in ``env``, which is filled with all that it is made of."""
+    """``value`` from tensors (and numbers) of its inputs in ``env``, which is filled with all that it is made
+    of.
+    """
     for v in order([value], env.__contains__):
         if v not in env:
             env[v] = _one(v, [env[x] for x in v.inputs], dtype)
@@ -46,7 +50,9 @@ def _one(v, xs, dtype):
 
 
 def as_read(v, t):
-    """A closed-over tensor in the shape that its Value has in a program: a column of the batch ``[B]`` as ``[B, 1]``."""
+    """A closed-over tensor in the shape that its Value has in a program: a column of the batch ``[B]`` as
+    ``[B, 1]``.
+    """
     return reshape(t, (-1, 1)) if v.rows and t.ndim == 1 else t
 
 

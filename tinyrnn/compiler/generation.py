@@ -1,6 +1,7 @@
 """Generation as one compiled loop: a token's row, the step, logits, the choice of the next token.
 
-The step is recorded as `scan` records it. What depends on the token alone is computed once for every token, as a table.
+The step is recorded as `scan` records it. What depends on the token alone is computed once for every token,
+as a table.
 """
 
 import functools
@@ -10,7 +11,7 @@ import numpy as np
 
 from .. import kernels
 from ..autograd import Tensor, no_grad
-from ..errors import TraceError
+from ..base.errors import TraceError
 from . import referee
 from .evaluate import evaluate
 from .ir import CompilerFault, Kind, Source, order
@@ -22,7 +23,14 @@ from .run import mode
 from .scan import is_on
 
 _EXTRA = ("ids", "u", "known", "banned", "temperature", "top_k", "top_p")
-_EXTRA_TYPES = (numba.int64[::1], numba.float64[::1], *[numba.int64] * 2, numba.float64, numba.int64, numba.float64)
+_EXTRA_TYPES = (
+    numba.int64[::1],
+    numba.float64[::1],
+    *[numba.int64] * 2,
+    numba.float64,
+    numba.int64,
+    numba.float64,
+)
 
 
 class TokenLoop:
@@ -78,9 +86,13 @@ class TokenLoop:
             else:
                 word = "input" if source is Source.X else "stream"
                 leaves[v] = place = Place(f"{word}{i}", "table", v.width, ids="ids")
-                self.arrays[place.array] = np.ascontiguousarray((table if word == "input" else tables[i]).data)
+                self.arrays[place.array] = np.ascontiguousarray(
+                    (table if word == "input" else tables[i]).data
+                )
         sinks = [(v, Place(f"state_next{k}", "batch", v.width)) for k, v in enumerate(news)]
-        choice = f"if t + 1 >= known: ids[t + 1] = choose(state_next{K}, banned, temperature, top_k, top_p, u[t])"
+        choice = (
+            f"if t + 1 >= known: ids[t + 1] = choose(state_next{K}, banned, temperature, top_k, top_p, u[t])"
+        )
         carried = [(f"state{k}", f"state_next{k}") for k in range(K)]
         loop = Loop("generate", sinks, leaves, carried=carried, after=[choice], extra=_EXTRA)
         for (matrix, turned), packed in loop.packed.items():
@@ -109,7 +121,9 @@ class TokenLoop:
         names = [f"state {k}" for k in range(len(states))] + ["logits"]
         found = [*self.states, self.spare[-1]]
         referee.compare(
-            dict(zip(names, [*states, logits], strict=True)), dict(zip(names, map(Tensor, found), strict=True)), table.dtype
+            dict(zip(names, [*states, logits], strict=True)),
+            dict(zip(names, map(Tensor, found), strict=True)),
+            table.dtype,
         )
         self.states = before
 

@@ -1,7 +1,10 @@
-"""The intermediate representation: what one step computes, as `Value`s, and the check that a program makes sense.
+"""The intermediate representation: what one step computes, as `Value`s, and the check that a program makes
+sense.
 
-A Value is one row for each sequence of a batch, ``[B, width]`` (``rows``), or one row that all sequences share, ``[1, width]``.
-Values are never changed: a pass makes new ones. `verify` is run after reading and after every rewrite, always.
+A Value is one row for each sequence of a batch, ``[B, width]`` (``rows``), or one row that all sequences
+share, ``[1, width]``.
+Values are never changed: a pass makes new ones. `verify` is run after reading and after every rewrite,
+    always.
 """
 
 import enum
@@ -9,12 +12,14 @@ import itertools
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from ..autograd.tape import TABLE
-from ..errors import TinyrnnError
+from ..autograd.tape import ITEM, TABLE
+from ..base.errors import TinyrnnError
 
 
 class CompileWarning(UserWarning):
-    """A step runs eagerly although it was to be compiled, or is compiled again and again; the message says why."""
+    """A step runs eagerly although it was to be compiled, or is compiled again and again; the message says
+    why.
+    """
 
 
 class CompilerFault(TinyrnnError):
@@ -122,7 +127,9 @@ def aliased(kind, x) -> Value:
 
 def sliced(x, first, last) -> Value:
     """Columns ``first`` to ``last`` of ``x``."""
-    return x if (first, last) == (0, x.width) else Value(Kind.SLICE, (x,), last - first, x.rows, (first, last))
+    return (
+        x if (first, last) == (0, x.width) else Value(Kind.SLICE, (x,), last - first, x.rows, (first, last))
+    )
 
 
 def widened(x, width, rows) -> Value:
@@ -137,7 +144,9 @@ def pieces(x) -> list:
 
 
 def order(roots, ends=lambda value: False) -> list:
-    """All values that ``roots`` are made of, inputs first; not what values for which ``ends`` holds are made of."""
+    """All values that ``roots`` are made of, inputs first; not what values for which ``ends`` holds are made
+    of.
+    """
     done, out = set(), []
     for root in roots:
         todo = [(root, False)]
@@ -154,7 +163,9 @@ def order(roots, ends=lambda value: False) -> list:
 
 
 def rebuilt(roots, given) -> dict:
-    """Every value of ``roots`` with those in ``given`` (Value -> Value) in the place of what they stand for."""
+    """Every value of ``roots`` with those in ``given`` (Value -> Value) in the place of what they stand
+    for.
+    """
     done = dict(given)
     for v in order(roots, given.__contains__):
         if v not in done:
@@ -166,7 +177,9 @@ def rebuilt(roots, given) -> dict:
 
 @dataclass(frozen=True)
 class Closed:
-    """How a step uses a tensor that it closes over: the ``slot`` among those of its recording, and a Value for each form."""
+    """How a step uses a tensor that it closes over: the ``slot`` among those of its recording, and a Value
+    for each form.
+    """
 
     slot: int
     needs_grad: bool
@@ -175,7 +188,9 @@ class Closed:
 
 @dataclass(frozen=True)
 class Hoisted:
-    """What is computed before the loop: ``stream`` stands for ``value`` in it; ``table``: the x whose rows it is made of."""
+    """What is computed before the loop: ``stream`` stands for ``value`` in it; ``table``: the x whose rows it
+    is made of.
+    """
 
     stream: Value
     value: Value
@@ -198,7 +213,13 @@ class Program:
 
     def fingerprint(self):
         """What makes two steps the same program."""
-        return _described(self.roots), self.widths, self.closures, self.arguments, tuple(h.table for h in self.hoisted)
+        return (
+            _described(self.roots),
+            self.widths,
+            self.closures,
+            self.arguments,
+            tuple(h.table for h in self.hoisted),
+        )
 
 
 @dataclass(frozen=True)
@@ -233,9 +254,10 @@ def _described(roots):
 def verify(program: Program, back: Backward | None = None):
     """Raise `CompilerFault` where a program, or its backward program, contradicts itself.
 
-    Checked are: arity, widths and rows of every value; that the forward program reads no gradient and sums over no batch; that
-    every state is written and every gradient has the form of what it is the gradient of; and that what is summed over the
-    batch is used linearly, so that sums may be added up over time before they are used.
+    Checked are: arity, widths and rows of every value; that the forward program reads no gradient and sums
+    over no batch; that every state is written and every gradient has the form of what it is the gradient of;
+    and that what is summed over the batch is used linearly, so that sums may be added up over time before
+    they are used.
     """
     for v in order(program.roots):
         _check_value(v)
@@ -251,7 +273,10 @@ def verify(program: Program, back: Backward | None = None):
     for i, h in enumerate(program.hoisted):
         if (h.stream.width, h.stream.attr) != (h.value.width, Input(Source.STREAM, i)):
             raise CompilerFault(f"{h.stream!r} stands for {h.value!r}")
-        if any(v.is_input(Source.STATE) or (v.is_input(Source.STREAM) and v.attr.index >= i) for v in order([h.value])):
+        if any(
+            v.is_input(Source.STATE) or (v.is_input(Source.STREAM) and v.attr.index >= i)
+            for v in order([h.value])
+        ):
             raise CompilerFault(f"{h.value!r} is hoisted, and depends on a state or on a later stream")
     if back is None:
         return
@@ -334,7 +359,9 @@ def _check_linear(root):
             made_of_sums.add(v)
         elif any(used):
             made_of_sums.add(v)
-            zeros = all(u or (x.kind is Kind.NUMBER and x.attr == 0) for x, u in zip(v.inputs, used, strict=True))
+            zeros = all(
+                u or (x.kind is Kind.NUMBER and x.attr == 0) for x, u in zip(v.inputs, used, strict=True)
+            )
             summed = v.kind is Kind.POINTWISE and v.attr in ("add", "subtract", "negative")
             plain = zeros and (v.kind in _LINEAR or summed)
             scaled = v.kind is Kind.POINTWISE and (v.attr, *used) in (
@@ -342,3 +369,12 @@ def _check_linear(root):
             )  # fmt: skip
             if not (plain or scaled):
                 raise CompilerFault(f"{v!r} is not linear in a sum over the batch")
+
+
+def needs_grad(t) -> bool:
+    """True if a gradient flows to a tensor, not only a place on the tape."""
+    return (
+        t.node is not None
+        and t.dtype.kind == "f"
+        and (t.node.op is None or t.node.op is ITEM or bool(t.node.op.vjps))
+    )

@@ -1,9 +1,10 @@
 """From a program to the source of one loop over time.
 
-Between two products of the step everything is done row by row, so that a row stays in the cache: a *stage* is one pass over the
-rows, and ends with the products whose operands are then complete. Within a stage, a *turn* is one pass over the columns: a sum
-over a row, or values laid side by side, must be complete before the next turn can use them. A value is computed in the latest
-turn that serves all its users, and written to memory only where another turn or stage needs it.
+Between two products of the step everything is done row by row, so that a row stays in the cache: a *stage* is
+one pass over the rows, and ends with the products whose operands are then complete. Within a stage, a *turn*
+is one pass over the columns: a sum over a row, or values laid side by side, must be complete before the next
+turn can use them. A value is computed in the latest turn that serves all its users, and written to memory
+only where another turn or stage needs it.
 """
 
 import itertools
@@ -14,7 +15,7 @@ import numba
 import numpy as np
 
 from ..autograd.tape import TABLE
-from ..errors import TraceError
+from ..base.errors import TraceError
 from ..kernels import noalias
 from ..kernels.pointwise import NUMPY_PRELUDE, typed
 from .ir import ROW_REDUCTIONS, CompilerFault, Kind, order
@@ -23,14 +24,18 @@ from .plan import is_cheap
 BARRIERS = ROW_REDUCTIONS | {Kind.CONCAT}
 _ALIKE = frozenset({Kind.SLICE, Kind.COPY})  # read where what they are made of is
 _NAMED = frozenset({Kind.NUMBER, Kind.INPUT})
-UNIT = 4  # rows of the batch that stay on one thread, and whose sums are added up in one place, whatever the number of threads
+# rows of the batch that stay on one thread, and whose sums are added up in one place, whatever the number of
+# threads
+UNIT = 4
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a value is in memory: an array of the loop, the kind of its offset, the width of the array's rows.
+    """Where a value is in memory: an array of the loop, the kind of its offset, the width of the array's
+    rows.
 
-    ``add``: it is summed there; ``ids``: the array of ids by which rows of this one are looked up; ``first``: its first column.
+    ``add``: it is summed there; ``ids``: the array of ids by which rows of this one are looked up; ``first``:
+        its first column.
     """
 
     array: str
@@ -41,8 +46,8 @@ class Place:
     first: int = 0
 
 
-# The first element of row b: {w} is the width, {s} the array's step in time (0 where every step overwrites the last), {i} the
-# array of the ids by which rows of a table are looked up.
+# The first element of row b: {w} is the width, {s} the array's step in time (0 where every step overwrites
+# the last), {i} the array of the ids by which rows of a table are looked up.
 _OFFSETS = {
     "time": "t * {s} + b * {w}",
     "table": "{i}[t * B + b] * {w}",
@@ -57,13 +62,16 @@ _OFFSETS = {
 
 
 def module_source(loops, dtype, mode="numba") -> str:
-    """The module that holds ``loops``. Sizes are no part of it: cells of all hidden sizes share one compilation.
+    """The module that holds ``loops``. Sizes are no part of it: cells of all hidden sizes share one
+    compilation.
 
     ``mode`` "python": for the interpreter, to be read and stepped through.
     """
     scopes = max(len(loop.arrays) for loop in loops)
     if scopes > noalias.SCOPES:
-        raise TraceError(f"the step needs {scopes} arrays, more than the {noalias.SCOPES} that a loop can have")
+        raise TraceError(
+            f"the step needs {scopes} arrays, more than the {noalias.SCOPES} that a loop can have"
+        )
     lines = [PRELUDES[mode].format(dtype=np.dtype(dtype).name)]
     lines += [f"load{k}, store{k} = access({k})" for k in range(scopes)]
     return "\n".join([*lines, "", "", *[f"@jit\n{loop.source()}\n\n" for loop in loops]])
@@ -85,7 +93,8 @@ class Loop:
         name: of the function.
         sinks: pairs (Value, Place): where values are to be stored.
         leaves: Value -> Place of what is in memory already.
-        carried: pairs of arrays that are exchanged at the end of a step: what was written is read in the next.
+        carried: pairs of arrays that are exchanged at the end of a step: what was written is read in the
+            next.
         backwards: the loop goes against the direction of the recurrence.
         after: lines at the end of a step; ``extra``: names of arguments that they use.
     """
@@ -129,9 +138,16 @@ class Loop:
             for x in () if v in self.leaves else v.inputs:
                 self.users.setdefault(self._source(x), []).append(v)
             self.position[v] = self._earliest(v)
-        for v in reversed(self.values):  # later, if all users are later and the inputs can still be read there
+        for v in reversed(
+            self.values
+        ):  # later, if all users are later and the inputs can still be read there
             users = [u for u in self.users.get(v, ()) if u in self.sinks or not self._passes(u)]
-            if self._movable(v) and users and v not in self.sinks and not any(u.kind is Kind.MATMUL for u in users):
+            if (
+                self._movable(v)
+                and users
+                and v not in self.sinks
+                and not any(u.kind is Kind.MATMUL for u in users)
+            ):
                 latest = min(self.position[u] for u in users)
                 if latest > self.position[v] and all(self._anywhere(x) for x in v.inputs):
                     self.position[v] = latest
@@ -171,7 +187,12 @@ class Loop:
     def _anywhere(self, x):
         """True for what can be read in any later turn, stored for that as one number a row at most."""
         source = self._source(x)
-        return source in self.leaves or source.kind in (Kind.NUMBER, Kind.MATMUL) or not source.rows or source.width == 1
+        return (
+            source in self.leaves
+            or source.kind in (Kind.NUMBER, Kind.MATMUL)
+            or not source.rows
+            or source.width == 1
+        )
 
     def _cheap(self, v, size):
         """True where computing ``v`` again costs no more than reading it."""
@@ -191,7 +212,9 @@ class Loop:
         if v in self.inline or not v.rows:
             return False
         for u in self._readers(v):
-            if self.position[u] != self.position[v] and not (v.width == 1 and self.position[u][0] == self.position[v][0]):
+            if self.position[u] != self.position[v] and not (
+                v.width == 1 and self.position[u][0] == self.position[v][0]
+            ):
                 return True
         return False
 
@@ -212,12 +235,16 @@ class Loop:
         return out
 
     def _storage(self, v):
-        """A place for ``v``: where it is to be stored anyhow, or scratch for the rows of a thread, or for one row."""
+        """A place for ``v``: where it is to be stored anyhow, or scratch for the rows of a thread, or for one
+        row.
+        """
         for place in self.sinks.get(v, ()):
             if not place.add and (v.kind is not Kind.MATMUL or place.kind == "batch"):
                 return place
         stages = {self.position[u][0] for u in self._readers(v)} | {self.position[v][0]}
-        across = v.kind is Kind.MATMUL or len(stages) > 1 or any(u.kind is Kind.MATMUL for u in self._readers(v))
+        across = (
+            v.kind is Kind.MATMUL or len(stages) > 1 or any(u.kind is Kind.MATMUL for u in self._readers(v))
+        )
         name = f"{'rows' if across else 'row'}{len(self.scratch)}"
         self.scratch[name] = (v.width, across)
         return Place(name, "rows" if across else "one", v.width)
@@ -247,7 +274,9 @@ class Loop:
         return name
 
     def _offset(self, place):
-        """The name of the step in time of ``place``, if it has one, and the text of the offset of its row b."""
+        """The name of the step in time of ``place``, if it has one, and the text of the offset of its row
+        b.
+        """
         step = self.steps.setdefault(place.array, f"s_{place.array}") if place.kind == "time" else ""
         if place.ids:
             self.ids[place.array] = place.ids
@@ -270,8 +299,14 @@ class Loop:
     def _stage(self, stage):
         self.offsets, self.head = set(), []
         self.row, self.row_names = [], {}
-        turns = {p[1] for v, p in self.position.items() if p[0] == stage and (self._acts(v) or v in self.stored)}
-        turns |= {0 for v, p in self.position.items() if v.kind is Kind.MATMUL and v in self.sinks and p[0] + 1 == stage}
+        turns = {
+            p[1] for v, p in self.position.items() if p[0] == stage and (self._acts(v) or v in self.stored)
+        }
+        turns |= {
+            0
+            for v, p in self.position.items()
+            if v.kind is Kind.MATMUL and v in self.sinks and p[0] + 1 == stage
+        }
         for turn in sorted(turns):
             self._turn(stage, turn)
         if self.row:
@@ -371,7 +406,11 @@ class Loop:
         place = self.leaves.get(v)
         if place is not None and place.kind == "number":
             return self.numbers.setdefault(place.first, f"number{place.first}")
-        if place is None and v in self.stored and (self.now != self.position[v] or v.kind in (Kind.MATMUL, Kind.CONCAT)):
+        if (
+            place is None
+            and v in self.stored
+            and (self.now != self.position[v] or v.kind in (Kind.MATMUL, Kind.CONCAT))
+        ):
             place = self._readable(v)
         if place is not None:
             text = self.load(place, column)
@@ -393,7 +432,9 @@ class Loop:
         return name
 
     def literal(self, x):
-        """A number of the program: small ones stand in the source, others, as 1 / width, are arguments like sizes."""
+        """A number of the program: small ones stand in the source, others, as 1 / width, are arguments like
+        sizes.
+        """
         if not np.isfinite(x):
             return f"F(np.{x!r})".replace("np.-", "-np.")
         if x == round(x) and abs(x) <= 8:
@@ -410,7 +451,9 @@ class Loop:
     # ------------------------------------------------------------------ the whole function
 
     def source(self) -> str:
-        """A function of (T, B, b0, b1, back, n, arrays...): sizes and time steps come in ``n``, as `integers` lists them."""
+        """A function of (T, B, b0, b1, back, n, arrays...): sizes and time steps come in ``n``, as `integers`
+        lists them.
+        """
         lines = [f"def {self.name}(T, B, b0, b1, back, n, {', '.join([*self.arguments(), *self.extra])}):"]
         scratch = [  # before the sizes are listed: it may name more of them
             f" {name} = np.empty({'(b1 - b0) * ' if across else ''}{self.size(width)}, F)"
@@ -419,7 +462,9 @@ class Loop:
         names = [*self.sizes.values(), *self.steps.values()]
         lines += [f" {name} = n[{k}]" for k, name in enumerate(names)]
         lines += [f" {name} = numbers[{k}]" for k, name in sorted(self.numbers.items())]
-        lines += [f" {name} = numbers[numbers.size - {k + 1}]" for k, name in enumerate(self.constants.values())]
+        lines += [
+            f" {name} = numbers[numbers.size - {k + 1}]" for k, name in enumerate(self.constants.values())
+        ]
         lines += scratch
         lines += [
             " for i in range(T):",
@@ -439,11 +484,16 @@ class Loop:
 
     def signature(self, dtype) -> tuple:
         """Numba's types of the function's arguments."""
-        flat = [numba.from_dtype(np.dtype(np.int64 if a in self.ids.values() else dtype))[::1] for a in self.arguments()]
+        flat = [
+            numba.from_dtype(np.dtype(np.int64 if a in self.ids.values() else dtype))[::1]
+            for a in self.arguments()
+        ]
         return (*[numba.int64] * 4, numba.boolean, numba.int64[::1], *flat)
 
     def all_numbers(self, given) -> list:
-        """What ``numbers`` holds: those that the step has at this call, and after them those of the program."""
+        """What ``numbers`` holds: those that the step has at this call, and after them those of the
+        program.
+        """
         return [*given, *reversed(self.constants)]
 
     def integers(self, time_steps) -> list:

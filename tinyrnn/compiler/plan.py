@@ -1,11 +1,11 @@
 """From a program to a plan: what is computed before the loop, in it, and after it, and what flows back.
 
-- Products of what depends on x alone are *hoisted*: the loop reads their rows as a stream. Where x are rows of a table smaller
-  than x, all that depends on x alone is hoisted, and computed once for each row of the table. All this happens on the ordinary
-  tape, and so do the gradients.
-- The rest is the forward loop. The backward loop starts from the gradients of the new states and ends at those of the old
-  states, of the streams, and of what the step closes over; sums over time and batch of products are left to one large product
-  after the loop.
+- Products of what depends on x alone are *hoisted*: the loop reads their rows as a stream. Where x are rows
+  of a table smaller than x, all that depends on x alone is hoisted, and computed once for each row of the
+  table. All this happens on the ordinary tape, and so do the gradients.
+- The rest is the forward loop. The backward loop starts from the gradients of the new states and ends at
+  those of the old states, of the streams, and of what the step closes over; sums over time and batch of
+  products are left to one large product after the loop.
 """
 
 import dataclasses
@@ -14,8 +14,21 @@ import itertools
 import numpy as np
 
 from ..autograd.tape import Node, Tensor, backpropagate, tracing
-from ..errors import TraceError
-from .ir import Backward, Hoisted, Input, Kind, Program, Source, Value, order, pointwise, rebuilt, verify, widened
+from ..base.errors import TraceError
+from .ir import (
+    Backward,
+    Hoisted,
+    Input,
+    Kind,
+    Program,
+    Source,
+    Value,
+    order,
+    pointwise,
+    rebuilt,
+    verify,
+    widened,
+)
 from .read import Open, Read
 from .rewrite import simplify
 
@@ -31,7 +44,9 @@ def is_cheap(v) -> bool:
         return True
     if v.kind is not Kind.POINTWISE:
         return False
-    return v.attr in CHEAP or (v.attr == "divide" and v.inputs[1].width == 1)  # by one number a row: a multiplication
+    return v.attr in CHEAP or (
+        v.attr == "divide" and v.inputs[1].width == 1
+    )  # by one number a row: a multiplication
 
 
 def depending_on_states(program) -> set:
@@ -74,7 +89,9 @@ def _is_held(v):
 
 
 def _of_tables(program, makers, tabled) -> dict:
-    """The largest values that are made of one x in ``tabled`` and of constants: value -> the number of that x."""
+    """The largest values that are made of one x in ``tabled`` and of constants: value -> the number of that
+    x.
+    """
     made_of = {}
     for v in order(program.news):
         if v.kind is Kind.INPUT:
@@ -105,8 +122,8 @@ def _of_tables(program, makers, tabled) -> dict:
 def backward(program, recording, new, outputs) -> Backward:
     """Record the backward pass of a recorded step and read it.
 
-    The gradient of a new state is what later steps carry back, and for states in ``outputs`` what arrives at the outputs over
-    time as well. ``new``: what stands for each of the recording's values in ``program``.
+    The gradient of a new state is what later steps carry back, and for states in ``outputs`` what arrives at
+    the outputs over time as well. ``new``: what stands for each of the recording's values in ``program``.
     """
     reader = recording.reader.with_values(new)
     targets = _targets(program, recording, new)
@@ -122,17 +139,24 @@ def backward(program, recording, new, outputs) -> Backward:
     wanted = {n for group in targets for n in group if n is not None}
     with tracing():
         found = backpropagate(roots, create_graph=True, targets=wanted, hooks=False)
-    values = [[None if n is None or n not in found else reader.read(found[n]) for n in group] for group in targets]
+    values = [
+        [None if n is None or n not in found else reader.read(found[n]) for n in group] for group in targets
+    ]
     *looped, closures = values
     looped = [tuple([None if r is None else _rows(r) for r in group]) for group in looped]
-    sums = [None if r is None else _as_closed(reader, r, c) for r, c in zip(closures, program.closures, strict=True)]
+    sums = [
+        None if r is None else _as_closed(reader, r, c)
+        for r, c in zip(closures, program.closures, strict=True)
+    ]
     back = Backward(*looped, tuple(sums))
     verify(program, back)
     return back
 
 
 def _targets(program, recording, new):
-    """Nodes of old states, of streams, of bare xs, of held rows, and of closures (None: no gradient flows)."""
+    """Nodes of old states, of streams, of bare xs, of held rows, and of closures (None: no gradient
+    flows).
+    """
     by_input = {given: node for node, given in recording.inputs.items()}
     makers = {new.get(v, v): node for v, node in recording.reader.makers.items()}
 

@@ -1,6 +1,6 @@
 """What a step's recurrent products multiply, so that it can be dropped: of any step, read from its tape."""
 
-from ..errors import TraceError
+from ..base.errors import TraceError
 from .evaluate import as_read, rows_of
 from .ir import CompilerFault, Input, Kind, Source, Value, order, pointwise, rebuilt
 from .plan import depending_on_states
@@ -46,7 +46,9 @@ class RecurrentProducts:
         values, by_state = order(program.news), depending_on_states(program)
         products = [v for v in values if v.kind is Kind.MATMUL and v.inputs[0] in by_state]
         factors = list(dict.fromkeys(v.inputs[0] for v in products))
-        masks = {s: Value(Kind.INPUT, (), s.width, True, Input(Source.HELD, k)) for k, s in enumerate(factors)}
+        masks = {
+            s: Value(Kind.INPUT, (), s.width, True, Input(Source.HELD, k)) for k, s in enumerate(factors)
+        }
         self._inputs = [v for v in values if v.kind is Kind.INPUT]
         self._tensors = {c.slot: recording.closures[c.slot] for c in program.closures}
         self._matrices = list({v.inputs[1]: None for v in products})
@@ -56,13 +58,22 @@ class RecurrentProducts:
         self.matrices = [self._tensors[m.attr.index] for m in self._matrices]
 
     def step(self, x, states, masks, matrices):
-        """Next states, with ``matrices`` for ``U``, and each ``s`` multiplied by one of ``masks`` ``[B, width]``, if any."""
+        """Next states, with ``matrices`` for ``U``, and each ``s`` multiplied by one of ``masks`` ``[B,
+        width]``, if any.
+        """
         env = {}
         for v in self._inputs:
             source, i = v.attr
-            given = {Source.X: (x,), Source.STATE: states, Source.ARGUMENT: self._numbers, Source.CLOSURE: self._tensors}
+            given = {
+                Source.X: (x,),
+                Source.STATE: states,
+                Source.ARGUMENT: self._numbers,
+                Source.CLOSURE: self._tensors,
+            }
             env[v] = given[source][i] if source is Source.ARGUMENT else as_read(v, given[source][i])
-        env |= dict(zip(self._matrices, matrices, strict=True)) | dict(zip(self._masks if masks else (), masks, strict=True))
+        env |= dict(zip(self._matrices, matrices, strict=True)) | dict(
+            zip(self._masks if masks else (), masks, strict=True)
+        )
         news = self._masked if masks else self._plain
         return tuple([rows_of(v, env, s.shape, self._dtype) for v, s in zip(news, states, strict=True)])
 

@@ -1,9 +1,10 @@
 """From the tape of a step to a program.
 
-Each axis of every tensor on the tape has a role: ``b`` the batch, ``f`` features, ``1`` a size of 1. Roles come from the
-inputs of the step and are carried on from op to op; a closed-over tensor gets those of what it is combined with. They,
-not sizes, decide what a value is, so that a batch as large as a row of features is no trouble. What is not rows
-``[B, w]`` made by the kinds of `ir.Kind` raises `TraceError`, and the step runs eagerly.
+Each axis of every tensor on the tape has a role: ``b`` the batch, ``f`` features, ``1`` a size of 1. Roles
+come from the inputs of the step and are carried on from op to op; a closed-over tensor gets those of what it
+is combined with. They, not sizes, decide what a value is, so that a batch as large as a row of features is no
+trouble. What is not rows ``[B, w]`` made by the kinds of `ir.Kind` raises `TraceError`, and the step runs
+eagerly.
 """
 
 import copy
@@ -13,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..autograd.tape import ITEM, Node, Tensor
-from ..errors import TraceError
+from ..base.errors import TraceError
 from .ir import (
     SUMS,
     Closed,
@@ -24,6 +25,7 @@ from .ir import (
     Source,
     Value,
     aliased,
+    needs_grad,
     number,
     order,
     pointwise,
@@ -31,13 +33,14 @@ from .ir import (
     verify,
     widened,
 )
-from .record import needs_grad
 
 TRUTHS = frozenset(  # pointwise ops that give truth values of numbers and truth values alike
     "equal not_equal less less_equal greater greater_equal logical_and logical_or logical_not logical_xor isnan isinf isfinite "
     "where maximum minimum multiply".split()
 )
-MOVES = frozenset("reshape broadcast_to getitem place permute_dims split concat detach astype sum max min".split())
+MOVES = frozenset(
+    "reshape broadcast_to getitem place permute_dims split concat detach astype sum max min".split()
+)
 _REDUCTIONS = {"sum": Kind.ROWSUM, "max": Kind.ROWMAX, "min": Kind.ROWMIN, "mean": Kind.ROWSUM}
 _LAYOUTS = frozenset(["", "1", "f", "b", "11", "1f", "b1", "bf"])  # that a row can have; matrices: "ff", "f1"
 
@@ -62,19 +65,25 @@ def a_row(axes) -> str:
 
 
 class Reader:
-    """Turns the nodes of a `Recording`, and of its derivative, into Values; the same node always into the same Value."""
+    """Turns the nodes of a `Recording`, and of its derivative, into Values; the same node always into the
+    same Value.
+    """
 
     def __init__(self, recording):
         self.recording, self.batch, self.dtype = recording, recording.batch, recording.dtype
         self.reads = {}  # node -> Read; of an op with several outputs: a list
         self.makers = {}  # Value -> the node that made it
         self.forms = {}  # (slot, axes or "matrix") -> Value
-        self.arguments = {}  # of a node's number: (node, position) -> Value; of a filled closure: its slot -> Value
-        self.substitutes = {}  # of a tensor without a place on the tape, and of a number: a tensor that has one
+        # of a node's number: (node, position) -> Value; of a filled closure: its slot -> Value
+        self.arguments = {}
+        # of a tensor without a place on the tape, and of a number: a tensor that has one
+        self.substitutes = {}
         self._stand_in()
         for node, given in recording.inputs.items():
             if node.hooks:
-                raise TraceError("it hooks the gradient of x or a state (register_hook): write the change into the equations")
+                raise TraceError(
+                    "it hooks the gradient of x or a state (register_hook): write the change into the equations"
+                )
             width = node.shape[1]
             self._give(node, Read(Value(Kind.INPUT, (), width, True, given), "bf" if width > 1 else "b1"))
 
@@ -131,7 +140,9 @@ class Reader:
         other = copy.copy(self)
         other.reads = {}
         for node, read in self.reads.items():
-            reads = [Read(new.get(r.value, r.value), r.axes) for r in (read if isinstance(read, list) else [read])]
+            reads = [
+                Read(new.get(r.value, r.value), r.axes) for r in (read if isinstance(read, list) else [read])
+            ]
             other.reads[node] = reads if isinstance(read, list) else reads[0]
         return other
 
@@ -168,7 +179,9 @@ class Reader:
         if isinstance(read, Open):
             read = self.closed(read, "bf" if shape[1] > 1 else "b1")
         if read.axes not in ("bf", "b1"):
-            raise TraceError(f"a state has the axes {a_row(read.axes)}: a step must return rows [batch, features]")
+            raise TraceError(
+                f"a state has the axes {a_row(read.axes)}: a step must return rows [batch, features]"
+            )
         return read.value
 
     # ------------------------------------------------------------------ operands
@@ -199,11 +212,16 @@ class Reader:
             raise TraceError("a derivative of the step uses a constant without an axis of features")
         if x.ndim < 2 or x.shape[0] == 1:
             width = x.shape[-1] if x.ndim else 1
-            return Read(widened(value, width, False), ("1" * (x.ndim - 1) + ("f" if width > 1 else "1")) if x.ndim else "")
+            return Read(
+                widened(value, width, False),
+                ("1" * (x.ndim - 1) + ("f" if width > 1 else "1")) if x.ndim else "",
+            )
         raise TraceError("a derivative of the step uses a constant that the step does not have")
 
     def closed(self, given, axes) -> Read:
-        """A closed-over tensor as a row, as rows of the batch, or as a matrix: ``axes`` is "matrix" or its roles."""
+        """A closed-over tensor as a row, as rows of the batch, or as a matrix: ``axes`` is "matrix" or its
+        roles.
+        """
         slot, t = given
         if "b" in axes and slot in self.arguments and t.shape[0] == self.batch:
             return Read(widened(self.arguments[slot], t.shape[1], True), axes)
@@ -221,11 +239,15 @@ class Reader:
         """The roles of a closed-over tensor that meets nothing but numbers and others of its kind."""
         shape = given.tensor.shape
         if len(shape) > 2:
-            raise TraceError(f"the step closes over a tensor of shape {list(shape)}: at most a matrix can be used in a loop")
+            raise TraceError(
+                f"the step closes over a tensor of shape {list(shape)}: at most a matrix can be used in a loop"
+            )
         return "".join("1" if n == 1 else "f" for n in shape)
 
     def aligned(self, name, reads, shape):
-        """``reads`` with roles for closed-over tensors, and the roles of the result ``shape``, by NumPy's broadcasting."""
+        """``reads`` with roles for closed-over tensors, and the roles of the result ``shape``, by NumPy's
+        broadcasting.
+        """
         known = [r for r in reads if isinstance(r, Read)]
         axes = ""
         for back in range(1, len(shape) + 1):
@@ -245,7 +267,9 @@ class Reader:
 
     def _unfit(self, name, reads, why):
         shapes = [a_row(r.axes) if isinstance(r, Read) else str(list(r.tensor.shape)) for r in reads]
-        return TraceError(f"{name} combines {' and '.join(shapes)}: {why}; a step must work on [batch, features]")
+        return TraceError(
+            f"{name} combines {' and '.join(shapes)}: {why}; a step must work on [batch, features]"
+        )
 
     # ------------------------------------------------------------------ nodes
 
@@ -273,7 +297,9 @@ class Reader:
             return
         sizes = {"1": 1, "b": self.batch, "f": value.width}
         fits = len(axes) == len(node.shape) and value.rows == ("b" in axes)
-        if axes not in ("ff", "fb", "1b") and not (fits and all(sizes[r] == n for r, n in zip(axes, node.shape, strict=True))):
+        if axes not in ("ff", "fb", "1b") and not (
+            fits and all(sizes[r] == n for r, n in zip(axes, node.shape, strict=True))
+        ):
             raise CompilerFault(f"{node.op} of shape {list(node.shape)} was read as {a_row(axes)}, {value!r}")
 
     def _needed(self, node):
@@ -291,7 +317,9 @@ class Reader:
         if node.op is None:
             raise TraceError("its derivative meets a tensor that the step does not have")
         if node.hooks:
-            raise TraceError("it hooks a gradient (register_hook, retain_grad): write the change into the equations")
+            raise TraceError(
+                "it hooks a gradient (register_hook, retain_grad): write the change into the equations"
+            )
         name = node.op.name
         reads = [self.read(x) for x in node.saved]
         if node.op.rule:
@@ -309,9 +337,13 @@ class Reader:
         return method(node, reads, **node.params)
 
     def _check_dtype(self, node, name, truths):
-        """Floats are of the one dtype of the loop; truth values and counts of them are numbers in it, and must act as such."""
+        """Floats are of the one dtype of the loop; truth values and counts of them are numbers in it, and
+        must act as such.
+        """
         for dtype in node.dtype if isinstance(node.dtype, list) else [node.dtype]:
-            if dtype != self.dtype and not (truths and (dtype.kind == "b" or (dtype.kind in "iu" and name in MOVES))):
+            if dtype != self.dtype and not (
+                truths and (dtype.kind == "b" or (dtype.kind in "iu" and name in MOVES))
+            ):
                 raise TraceError(
                     f"{name} makes {dtype} where x and states are {self.dtype}: write .astype(h.dtype) before it, or cast "
                     "outside of the step"
@@ -338,7 +370,11 @@ class Reader:
                 axes += "1"
             else:
                 break
-        if pending or len(axes) < len(node.shape) or not (axes in _LAYOUTS or axes in ("ff", "f1", "fb", "1b")):
+        if (
+            pending
+            or len(axes) < len(node.shape)
+            or not (axes in _LAYOUTS or axes in ("ff", "f1", "fb", "1b"))
+        ):
             raise TraceError(f"reshape from {list(old)} to {list(node.shape)} has no compiled form")
         if "b" in axes and axes[0] != "b":
             raise TraceError("a column of the batch is made a row: a step must work on [batch, features]")
@@ -363,7 +399,9 @@ class Reader:
         if was == dtype:
             return x
         if dtype.kind in "iu" and was.kind == "f":
-            raise TraceError(f"astype makes {dtype} of {was}, and a loop has no integers: round with floor() or round()")
+            raise TraceError(
+                f"astype makes {dtype} of {was}, and a loop has no integers: round with floor() or round()"
+            )
         if dtype.kind == "b":
             return Read(pointwise("not_equal", x.value, number(0.0)), x.axes)
         return Read(aliased(Kind.CAST, x.value), x.axes)
@@ -387,7 +425,11 @@ class Reader:
         live = next((r for r in reads if isinstance(r, Read)), None)
         first = live.axes[:-1] if live else self.own_axes(reads[0])[:-1]
         reads = [
-            self.closed(r, (first if r.tensor.shape[0] != 1 or len(r.tensor.shape) < 2 else "1") + _role(r.tensor.shape[-1]))
+            self.closed(
+                r,
+                (first if r.tensor.shape[0] != 1 or len(r.tensor.shape) < 2 else "1")
+                + _role(r.tensor.shape[-1]),
+            )
             if isinstance(r, Open)
             else r
             for r in reads
@@ -401,7 +443,9 @@ class Reader:
 
     def _features(self, name, axis, axes):
         if axis != len(axes) - 1 or axes[axis] == "b":
-            raise TraceError(f"{name} along axis {axis} of {a_row(axes)} has no compiled form: use the axis of features")
+            raise TraceError(
+                f"{name} along axis {axis} of {a_row(axes)} has no compiled form: use the axis of features"
+            )
 
     def _getitem(self, node, reads, key):
         x = self._row("getitem", reads[0])
@@ -438,7 +482,9 @@ class Reader:
         return Read(value, axes)
 
     def _picked(self, key, axes, shape):
-        """For each axis, and each None in ``key``: (role or None, size, key). Raises for what picks from the batch."""
+        """For each axis, and each None in ``key``: (role or None, size, key). Raises for what picks from the
+        batch.
+        """
         keys = list(key) if isinstance(key, tuple) else [key]
         named = sum(k is not None and k is not Ellipsis for k in keys)
         if Ellipsis in keys:
@@ -453,7 +499,9 @@ class Reader:
                 continue
             role, n = axes[axis], shape[axis]
             if role in "b1" and isinstance(k, slice) and k.indices(n) != (0, n, 1):
-                raise TraceError("indexing along the batch has no compiled form: use slices of the axis of features")
+                raise TraceError(
+                    "indexing along the batch has no compiled form: use slices of the axis of features"
+                )
             if role == "b" and not isinstance(k, slice):
                 raise TraceError("one sequence of the batch is picked: a step must treat all alike")
             out.append((role, n, k))
@@ -472,15 +520,22 @@ class Reader:
         if x.value.kind is Kind.TURNED:
             return Read(x.value.inputs[0], x.axes[::-1] if x.axes != "matrix" else x.axes)
         width = np.shape(node.saved[0].data)[0]
-        return Read(Value(Kind.TURNED, (x.value,), width, x.value.rows), x.axes if x.axes == "matrix" else x.axes[::-1])
+        return Read(
+            Value(Kind.TURNED, (x.value,), width, x.value.rows),
+            x.axes if x.axes == "matrix" else x.axes[::-1],
+        )
 
     def _matmul(self, node, reads):
         a, b = reads
         shapes = [np.shape(x.data) for x in node.saved]
         if len(shapes[0]) != 2 or len(shapes[1]) != 2:
-            raise TraceError(f"matmul of shapes {[list(s) for s in shapes]} has no compiled form: use [batch, k] @ [k, n]")
+            raise TraceError(
+                f"matmul of shapes {[list(s) for s in shapes]} has no compiled form: use [batch, k] @ [k, n]"
+            )
         if isinstance(a, Open):
-            raise TraceError(f"a closed-over {list(shapes[0])} multiplies from the left: write h @ U.T for (U @ h.T).T")
+            raise TraceError(
+                f"a closed-over {list(shapes[0])} multiplies from the left: write h @ U.T for (U @ h.T).T"
+            )
         if a.axes in ("fb", "1b"):
             if isinstance(b, Open) or b.axes not in ("bf", "b1"):
                 raise TraceError("a product over the batch has no compiled form")
@@ -522,7 +577,9 @@ class Reader:
         """exp of x less its largest element, the sum of that, the largest element; and the roles of x."""
         x = self._row(name, reads[0])
         if not x.axes or x.axes[-1] == "b" or x.axes not in _LAYOUTS:
-            raise TraceError(f"{name} along an axis of {a_row(x.axes)} has no compiled form: use the axis of features")
+            raise TraceError(
+                f"{name} along an axis of {a_row(x.axes)} has no compiled form: use the axis of features"
+            )
         top = Value(Kind.ROWMAX, (x.value,), 1, x.value.rows)
         e = pointwise("exp", pointwise("subtract", x.value, top))
         return e, Value(Kind.ROWSUM, (e,), 1, x.value.rows), top, x

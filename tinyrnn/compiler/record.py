@@ -1,9 +1,10 @@
 """The recording of a step: it is run on templates, and what leaves its tape is refused.
 
-What a step does outside of the tape (under ``no_grad``, by drawing random numbers, with the size of the batch) would be
-frozen at the values of the recording. So a step is recorded again before it is trusted, with other values of x and states
-and another size of the batch: whatever differs is not the program's. A step that is known costs one recording on a few
-rows of the batch; one whose code asks for a size, one on all of it.
+What a step does outside of the tape (under ``no_grad``, by drawing random numbers, with the size of the
+batch) would be frozen at the values of the recording. So a step is recorded again before it is trusted, with
+other values of x and states
+and another size of the batch: whatever differs is not the program's. A step that is known costs one recording
+on a few rows of the batch; one whose code asks for a size, one on all of it.
 """
 
 import functools
@@ -17,12 +18,16 @@ import numpy as np
 
 from ..autograd.pointwise import as_tensor
 from ..autograd.tape import ITEM, LOOKED, Node, Tensor, leading_to, mark, no_grad, state, tracing
-from ..errors import ShapeError, TinyrnnError, TraceError
+from ..base.errors import ShapeError, TinyrnnError, TraceError
 from ..kernels.generator import draws
 from .effects import AT_ONCE, Reach, change, contents, put_back
-from .ir import CompilerFault, Input, Kind, Source, order
+from .ir import CompilerFault, Input, Kind, Source, needs_grad, order
+from .read import Reader
 
-FEW, OTHER = 3, 4  # rows of the batch that a step is recorded on, and where FEW is the whole batch, the second time
+FEW, OTHER = (
+    3,
+    4,
+)  # rows of the batch that a step is recorded on, and where FEW is the whole batch, the second time
 
 
 def next_states(step, x, old) -> tuple:
@@ -33,10 +38,14 @@ def next_states(step, x, old) -> tuple:
     """
     new = step(x, *old)
     if not isinstance(new, tuple | list | Tensor | np.ndarray):
-        raise ShapeError(f"step returned {type(new).__name__}: return the next state, a Tensor, or a tuple of them")
+        raise ShapeError(
+            f"step returned {type(new).__name__}: return the next state, a Tensor, or a tuple of them"
+        )
     new = tuple([as_tensor(n) for n in new]) if isinstance(new, tuple | list) else (as_tensor(new),)
     if len(new) != len(old):
-        raise ShapeError(f"step returned {len(new)} states, it was given {len(old)}: return one for each state, in their order")
+        raise ShapeError(
+            f"step returned {len(new)} states, it was given {len(old)}: return one for each state, in their order"
+        )
     for i, (n, o) in enumerate(zip(new, old, strict=True)):
         if n.shape != o.shape:
             raise ShapeError(f"step returned state {i} as {list(n.shape)}, it was given as {list(o.shape)}")
@@ -73,7 +82,9 @@ class Recording:
         cuts = len(xs), len(xs) + len(states)
         state.looked = False
         with tracing():
-            self.news = step(tuple(leaves[: cuts[0]]), tuple(leaves[cuts[0] : cuts[1]]), tuple(leaves[cuts[1] :]))
+            self.news = step(
+                tuple(leaves[: cuts[0]]), tuple(leaves[cuts[0] : cuts[1]]), tuple(leaves[cuts[1] :])
+            )
         if state.looked:
             raise TraceError(LOOKED)
         self.widths = tuple([s.shape[1] for s in states])
@@ -95,8 +106,21 @@ class Recording:
                 for i, x in enumerate(saved)
             ])  # fmt: skip
             parents = tuple([names.get(p) for p in node.parents]) if node.op is ITEM else ()
-            shape, dtype = tuple(node.shape), tuple(node.dtype) if isinstance(node.dtype, list) else node.dtype
-            lines.append((name, operands, parents, frozen(node.params) if node.params else (), shape, dtype, bool(node.hooks)))
+            shape, dtype = (
+                tuple(node.shape),
+                tuple(node.dtype) if isinstance(node.dtype, list) else node.dtype,
+            )
+            lines.append(
+                (
+                    name,
+                    operands,
+                    parents,
+                    frozen(node.params) if node.params else (),
+                    shape,
+                    dtype,
+                    bool(node.hooks),
+                )
+            )
             names[node] = len(lines) - 1
         heads = tuple([names[t.node] if t.node in names else self._closed(t) for t in self.news])
         shapes = tuple([(i, n.shape) for n, i in self.inputs.items()])
@@ -106,7 +130,8 @@ class Recording:
         return names[x.node] if x.node in names else self._closed(x)
 
     def _number(self, op, x, place, varying):
-        """Numbers are arguments, but small integers, and those that decide what a derivative looks like, are the program's.
+        """Numbers are arguments, but small integers, and those that decide what a derivative looks like, are
+        the program's.
 
         Unless they were seen to change.
         """
@@ -130,7 +155,9 @@ class Recording:
         return "closure", slot, shape, t.dtype, needs_grad(t), filled
 
     def is_filled(self, t) -> bool:
-        """True for rows of the batch that are all one number, as ``zeros_like(h)`` makes them: a number, not a closure."""
+        """True for rows of the batch that are all one number, as ``zeros_like(h)`` makes them: a number, not
+        a closure.
+        """
         a = t.data
         rows = t.node is None and a.ndim == 2 and len(a) == self.batch > 1 and a.dtype == self.dtype
         return rows and bool((a == a.flat[0]).all())
@@ -158,18 +185,11 @@ class Recording:
 
     @functools.cached_property
     def reader(self):
-        from .read import Reader
-
         return Reader(self)
 
 
 def closure_key(t):
     return t.node if t.node is not None else id(t)
-
-
-def needs_grad(t) -> bool:
-    """True if a gradient flows to a tensor, not only a place on the tape."""
-    return t.node is not None and t.dtype.kind == "f" and (t.node.op is None or t.node.op is ITEM or bool(t.node.op.vjps))
 
 
 def frozen(x):
@@ -202,7 +222,9 @@ class Kept(OrderedDict):
         self.size, self.lock = size, threading.RLock()
 
     def get(self, key, make=lambda: None):
-        """The value of ``key``; where there is none, ``make()`` is stored, unless it is None, and returned."""
+        """The value of ``key``; where there is none, ``make()`` is stored, unless it is None, and
+        returned.
+        """
         with self.lock:
             value = self.pop(key, None)
             value = make() if value is None else value
@@ -234,11 +256,15 @@ class _Numbers:
     varying: frozenset = frozenset()
 
     def changed(self, recording) -> bool:
-        """True if numbers are new in this recording that were other ones before: from now on they are arguments."""
+        """True if numbers are new in this recording that were other ones before: from now on they are
+        arguments.
+        """
         before = self.seen.setdefault(recording.ops, recording.places)
         if len(self.seen) > 16:
             self.seen.clear()
-        found = {place for place, x in recording.places.items() if before.get(place, x) != x} - recording.arguments
+        found = {
+            place for place, x in recording.places.items() if before.get(place, x) != x
+        } - recording.arguments
         self.varying |= found
         return bool(found)
 
@@ -307,7 +333,9 @@ def _attempt(record):
 
 
 def _examined(run, whole, known, size, reach, drawn, start):
-    """A recording of a step that is not known yet, once it was run again on other values, and on another number of rows."""
+    """A recording of a step that is not known yet, once it was run again on other values, and on another
+    number of rows.
+    """
     whole.program  # noqa: B018  raises where it has no compiled form
     _refuse_other_values(whole)
     before, seen = [t.data.copy() for t in whole.closures], reach.look()
@@ -337,11 +365,15 @@ def _examined(run, whole, known, size, reach, drawn, start):
 
 def _refuse(changed):
     if changed is not None:
-        raise TraceError(f"{changed} is changed by it, outside of its tape: return what is to be kept as a state")
+        raise TraceError(
+            f"{changed} is changed by it, outside of its tape: return what is to be kept as a state"
+        )
 
 
 def _refuse_other_values(whole):
-    """Raise where the program of a recording does not give what the step gave: values were changed in place."""
+    """Raise where the program of a recording does not give what the step gave: values were changed in
+    place.
+    """
     from .evaluate import as_read, rows_of
 
     program, given = whole.program, {i: Tensor(n_data) for n_data, i in whole.given}
@@ -356,7 +388,9 @@ def _refuse_other_values(whole):
         for v, t in zip(program.news, whole.news, strict=True):
             found = rows_of(v, env, t.shape, whole.dtype).data
             if not np.allclose(found, t.data, rtol=1e-3, atol=1e-4, equal_nan=True):
-                raise TraceError("values are changed in place, outside of its tape (.data[...] = ...): use tensor functions")
+                raise TraceError(
+                    "values are changed in place, outside of its tape (.data[...] = ...): use tensor functions"
+                )
 
 
 def _agree(whole, other, before):
@@ -433,7 +467,9 @@ def origin(step):
 
 
 def owners(step) -> tuple:
-    """The ids of the objects that a step belongs to: of two models of one class each has a step of its own."""
+    """The ids of the objects that a step belongs to: of two models of one class each has a step of its
+    own.
+    """
     step = origin(step)
     held = [getattr(step, "__self__", None), *[contents(c) for c in getattr(step, "__closure__", None) or ()]]
     return tuple([id(x) for x in held if hasattr(x, "__dict__") and not isinstance(x, types.FunctionType)])

@@ -1,8 +1,10 @@
-"""The referee: the first use of a program in a process is checked against the eager tape, on a small problem of its own.
+"""The referee: the first use of a program in a process is checked against the eager tape, on a small problem
+of its own.
 
-Values and all gradients of a few steps and rows, on random values, in memory that is full of NaN before it is written. A
-program that fails is never used: a fault of the compiler costs speed, never truth. ``TINYRNN_REFEREE=0`` turns it off,
-``=always`` checks every call, on its own values.
+Values and all gradients of a few steps and rows, on random values, in memory that is full of NaN before it is
+written. A
+program that fails is never used: a fault of the compiler costs speed, never truth. ``TINYRNN_REFEREE=0``
+turns it off, ``=always`` checks every call, on its own values.
 """
 
 import hashlib
@@ -10,12 +12,11 @@ import os
 
 import numpy as np
 
+from ..autograd.functional import embedding
 from ..autograd.tape import ITEM, Node, Tensor, backpropagate, no_grad, recording
-from ..errors import TraceError
-from ..functional import embedding
-from ..kernels.files import make_cache_folder, replace_file
-from .evaluate import rows_of
-from .ir import CompilerFault, Input, Kind, Source, Value, order
+from ..base.errors import TraceError
+from ..base.files import make_cache_folder, replace_file
+from .ir import CompilerFault, Kind, order
 from .run import Runner
 
 STEPS = 3
@@ -36,24 +37,31 @@ class Problem:
     """
 
     def __init__(self, xs, init, held, looked_up, reverse):
-        self.init, self.held = [tuple([_leaf(a) for a in group]) for group in (init, held)]
-        self.tables = {i: (_leaf(table), ids) for i, (table, ids) in looked_up.items()}
-        self.plain = {i: _leaf(x) for i, x in enumerate(xs) if i not in looked_up}
+        self.init, self.held = [tuple([leaf(a) for a in group]) for group in (init, held)]
+        self.tables = {i: (leaf(table), ids) for i, (table, ids) in looked_up.items()}
+        self.plain = {i: leaf(x) for i, x in enumerate(xs) if i not in looked_up}
         self.reverse = reverse
 
     def xs(self):
         """The streams; those that are rows of a table are looked up on the tape."""
         count = len(self.plain) + len(self.tables)
-        return [self.plain[i] if i in self.plain else embedding(self.tables[i][1], self.tables[i][0]) for i in range(count)]
+        return [
+            self.plain[i] if i in self.plain else embedding(self.tables[i][1], self.tables[i][0])
+            for i in range(count)
+        ]
 
     def leaves(self):
-        named = {f"x {i}": t for i, t in self.plain.items()} | {f"table {i}": t for i, (t, _) in self.tables.items()}
+        named = {f"x {i}": t for i, t in self.plain.items()} | {
+            f"table {i}": t for i, (t, _) in self.tables.items()
+        }
         named |= {f"initial state {i}": t for i, t in enumerate(self.init)}
         return named | {f"state {i} at resets": t for i, t in enumerate(self.held)}
 
 
 def small(recorded, xs, flags, held, looked_up, reverse) -> Problem:
-    """A problem of `STEPS` steps on the rows that a step was recorded on; the last ``flags`` of ``xs`` are ones and zeros."""
+    """A problem of `STEPS` steps on the rows that a step was recorded on; the last ``flags`` of ``xs`` are
+    ones and zeros.
+    """
     draw, B, dtype = np.random.default_rng(0), recorded.batch, recorded.dtype
     arrays, tables = [], {}
     for i, x in enumerate(xs):
@@ -74,7 +82,7 @@ def _near(a, draw):
     return (a * (0.5 + draw.random(a.shape)) + 0.1 * draw.standard_normal(a.shape)).astype(a.dtype)
 
 
-def _leaf(a):
+def leaf(a):
     return Tensor(a, Node(None, (), None, a))
 
 
@@ -98,7 +106,9 @@ def check(plan, recorded, eager, problem, gradients, name, poison=True):
             problem.tables, poison=poison,
         )  # fmt: skip
         found = runner(name)
-        names = [f"output {k}" for k in range(len(columns))] + [f"final state {k}" for k in range(len(finals))]
+        names = [f"output {k}" for k in range(len(columns))] + [
+            f"final state {k}" for k in range(len(finals))
+        ]
         right = dict(zip(names, expected, strict=True))
         try:
             compare(right, dict(zip(names, found, strict=True)), plan.dtype)
@@ -106,7 +116,9 @@ def check(plan, recorded, eager, problem, gradients, name, poison=True):
             try:
                 compare(right, dict(zip(names, runner.interpret(runner.inputs), strict=True)), plan.dtype)
             except CompilerFault:  # nor do tensor ops: it is not what was recorded
-                raise TraceError("it does not always do what it did when it was recorded: something leaves its tape") from None
+                raise TraceError(
+                    "it does not always do what it did when it was recorded: something leaves its tape"
+                ) from None
             raise
         if gradients:
             leaves = {n: t.node for n, t in problem.leaves().items()}
@@ -148,7 +160,9 @@ def compare(expected, found, dtype, what=""):
         scale = np.abs(a[known]).max(initial=0) + 1e-3 * largest + 1e-6
         gap = np.abs(np.where(known, a, 0) - np.where(known, b, 0)).max(initial=0)
         if not gap <= TOLERANCE[dtype.char] * scale:
-            raise CompilerFault(f"{what}{name} differs from the eager loop by {gap:.1e} where values are up to {scale:.1e}")
+            raise CompilerFault(
+                f"{what}{name} differs from the eager loop by {gap:.1e} where values are up to {scale:.1e}"
+            )
 
 
 def _finite(t):
@@ -165,7 +179,7 @@ _SCRIPT = '''"""A fault of tinyrnn's compiler: {message}
 This script runs the step with and without it, on random values. Please send it in with a report.
 """
 
-from tinyrnn.compiler.referee import reproduce
+from tinyrnn.compiler.reproduce import reproduce
 
 reproduce(
     news={news},
@@ -189,7 +203,9 @@ def report(recorded, message, reverse) -> str:
     for v in order(program.news):
         names[v] = len(names)
         attr = (v.attr.source.name, v.attr.index) if v.kind is Kind.INPUT else v.attr
-        lines.append(f"        {(v.kind.name, tuple(names[x] for x in v.inputs), v.width, v.rows, attr, v.height)},")
+        lines.append(
+            f"        {(v.kind.name, tuple(names[x] for x in v.inputs), v.width, v.rows, attr, v.height)},"
+        )
     text = _SCRIPT.format(
         message=message, news=[names[v] for v in program.news], widths=program.widths, reverse=reverse, batch=recorded.batch,
         closures={c.slot: recorded.closures[c.slot].shape for c in program.closures}, numbers=recorded.numbers,
@@ -201,37 +217,3 @@ def report(recorded, message, reverse) -> str:
     except OSError as error:
         return f"(not written: {error.strerror or error})"
     return str(path)
-
-
-def reproduce(news, widths, closures, numbers, batch, dtype, reverse, values):
-    """Print what the step of a report gives as a compiled loop and as the eager one: sums of values and of gradients."""
-    from .scan import scan
-
-    os.environ["TINYRNN_REFEREE"] = "0"
-    draw, made, inputs = np.random.default_rng(0), [], {}
-
-    def tensor(*shape):
-        return _leaf((draw.standard_normal(shape) / 2).astype(dtype))
-
-    for kind, operands, width, rows, attr, height in values:
-        attr = Input(Source[attr[0]], attr[1]) if kind == "INPUT" else attr
-        made.append(Value(Kind[kind], tuple([made[i] for i in operands]), width, rows, attr, height))
-        if kind == "INPUT":
-            inputs[made[-1]] = attr
-    closures = {slot: tensor(*shape) for slot, shape in closures.items()}
-    init = tuple([tensor(batch, w) for w in widths])
-    count = max([a.index for a in inputs.values() if a.source is Source.X], default=0) + 1
-    streams = {a.index: v.width for v, a in inputs.items() if a.source is Source.X}
-    xs = tuple([tensor(STEPS, batch, streams.get(i, 1)) for i in range(count)])
-
-    def step(x, *states):
-        given = {Source.X: x, Source.STATE: states, Source.HELD: init, Source.CLOSURE: closures, Source.ARGUMENT: numbers}
-        env = {v: given[a.source][a.index] for v, a in inputs.items()}
-        return tuple([rows_of(made[i], env, s.shape, np.dtype(dtype)) for i, s in zip(news, states, strict=True)])
-
-    for compile in (True, False):
-        ys, _ = scan(step, xs, init, compile=compile, reverse=reverse, return_states=True)
-        seeds = [(y.node, Tensor(np.ones_like(y.data))) for y in ys]
-        found = backpropagate(seeds, targets={t.node for t in (*xs, *init, *closures.values())})
-        sums = [float(np.abs(g.data).sum()) for _, g in sorted(found.items(), key=lambda pair: pair[0].number)]
-        print("compiled" if compile else "eager   ", [float(np.abs(y.data).sum()) for y in ys], "gradients", sums)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ..errors import TraceError
+from ..base.errors import TraceError
 from .ir import CompilerFault, Kind, order
 from .plan import depending_on_states
 from .products import recorded_step
@@ -17,8 +17,8 @@ class Report:
 
     Attributes:
         reason: why the step runs eagerly, None if it is compiled.
-        flops: operations of one step of one sequence: two for each multiplication of a matrix product, one for each element
-            that any other op makes; None where the step cannot be read.
+        flops: operations of one step of one sequence: two for each multiplication of a matrix product, one
+            for each element that any other op makes; None where the step cannot be read.
         products: those of matrix products that depend on the states, and those of the others.
         fault: the reason is a fault of the compiler, not of the step.
     """
@@ -33,7 +33,9 @@ class Report:
 
 
 def report(step, x, states) -> Report:
-    """The report on ``step(x, *states)``, for tensors ``x [B, F]`` and ``states [B, H]``. Nothing is compiled yet."""
+    """The report on ``step(x, *states)``, for tensors ``x [B, F]`` and ``states [B, H]``. Nothing is compiled
+    yet.
+    """
     found = ()
     try:
         recording = recorded_step(step, x.data, [s.data for s in states])
@@ -48,13 +50,15 @@ def report(step, x, states) -> Report:
     except TraceError as error:
         return Report(str(error), *found, fault=isinstance(error.__cause__, CompilerFault))
     except CompilerFault as error:
-        return Report(f"a fault of tinyrnn's compiler, not of the step: {error}", *(found or (None, None)), fault=True)
+        return Report(
+            f"a fault of tinyrnn's compiler, not of the step: {error}", *(found or (None, None)), fault=True
+        )
     return Report(None, *found)
 
 
 def report_cell(cell) -> Report:
     """`report` on the step of a `Cell`."""
-    from ..functional import ones
+    from ..autograd.functional import ones
 
     B = 2
     return report(cell.step, ones((B, cell.input_size), dtype=cell.dtype), cell.initial_state(B))

@@ -1,4 +1,6 @@
-"""Rewrites of a program that loops need: slices reach their sources, gradients of slices are laid side by side."""
+"""Rewrites of a program that loops need: slices reach their sources, gradients of slices are laid side by
+side.
+"""
 
 import itertools
 
@@ -7,7 +9,9 @@ from .ir import ALIASES, ROW_REDUCTIONS, Kind, Value, order, pieces
 
 
 def simplify(roots) -> list:
-    """``roots`` rewritten: slices of inputs, products and reductions only, no ``place``, no needless copy, nothing twice."""
+    """``roots`` rewritten: slices of inputs, products and reductions only, no ``place``, no needless copy,
+    nothing twice.
+    """
     rewriter, done = _Rewriter(), {}
     for v in order(roots):
         done[v] = rewriter.rewritten(v, tuple(done[x] for x in v.inputs))
@@ -26,7 +30,9 @@ class _Rewriter:
         return self.made[key]
 
     def number(self, x):
-        return self.made.setdefault(repr(float(x)), Value(Kind.NUMBER, (), 1, False, float(x)))  # 0.0 is not -0.0
+        return self.made.setdefault(
+            repr(float(x)), Value(Kind.NUMBER, (), 1, False, float(x))
+        )  # 0.0 is not -0.0
 
     def rewritten(self, v, inputs):
         """``v`` with rewritten ``inputs``, rewritten itself."""
@@ -52,7 +58,10 @@ class _Rewriter:
             return self.pointwise(v.attr, inputs, v.width)
         if kind in (Kind.MATMUL, Kind.OUTER):  # of rows, also where those became one number
             inputs = tuple(
-                [new if new.rows or not old.rows else self.spread(new) for new, old in zip(inputs, v.inputs, strict=True)]
+                [
+                    new if new.rows or not old.rows else self.spread(new)
+                    for new, old in zip(inputs, v.inputs, strict=True)
+                ]
             )
         return self.value(kind, inputs, v.width, v.rows, v.attr)
 
@@ -61,7 +70,9 @@ class _Rewriter:
         return self.value(Kind.COPY, (x,), x.width, True)
 
     def reduced(self, kind, x):
-        """A reduction over the columns of ``x``; of copies of one column it is that column, or a multiple of it."""
+        """A reduction over the columns of ``x``; of copies of one column it is that column, or a multiple of
+        it.
+        """
         one = x.inputs[0] if x.kind is Kind.COPY and x.inputs[0].width == 1 else x
         if one is x and x.width > 1:
             return self.value(kind, (x,), 1, x.rows)
@@ -77,13 +88,19 @@ class _Rewriter:
         return self.value(Kind.COPY, (x,), width, rows)
 
     def pointwise(self, op, inputs, width=None):
-        """A pointwise value. One column serves as well as its copies, and what numbers alone give is a number."""
+        """A pointwise value. One column serves as well as its copies, and what numbers alone give is a
+        number.
+        """
         width, rows = width or max(x.width for x in inputs), any(x.rows for x in inputs)
         inputs = tuple([x.inputs[0] if x.kind is Kind.COPY else x for x in inputs])
         numbers = [x.attr if x.kind is Kind.NUMBER else None for x in inputs]
         if None not in numbers:
             return self.copy(self.number(TABLE[op].forward(*numbers)), width, rows)
-        if op == "add" and any(x.kind is Kind.CONCAT for x in inputs) and all(x.width == width for x in inputs):
+        if (
+            op == "add"
+            and any(x.kind is Kind.CONCAT for x in inputs)
+            and all(x.width == width for x in inputs)
+        ):
             return self.side_by_side([piece for x in inputs for piece in pieces(x)], width, rows)
         if op == "multiply" and 1.0 in numbers:
             return self.copy(inputs[1 - numbers.index(1.0)], width, rows)
@@ -104,11 +121,15 @@ class _Rewriter:
             return self.value(Kind.SLICE, x.inputs, width, x.rows, (x.attr[0] + first, x.attr[0] + last))
         if x.kind is Kind.CONCAT:
             parts = [
-                self.cut(p, max(first - a, 0), min(last - a, p.width)) for a, p in pieces(x) if a < last and first < a + p.width
+                self.cut(p, max(first - a, 0), min(last - a, p.width))
+                for a, p in pieces(x)
+                if a < last and first < a + p.width
             ]
             return parts[0] if len(parts) == 1 else self.value(Kind.CONCAT, tuple(parts), width, x.rows)
         if x.kind is Kind.POINTWISE:
-            return self.pointwise(x.attr, tuple([i if i.width == 1 else self.cut(i, first, last) for i in x.inputs]), width)
+            return self.pointwise(
+                x.attr, tuple([i if i.width == 1 else self.cut(i, first, last) for i in x.inputs]), width
+            )
         return self.value(Kind.SLICE, (x,), width, x.rows, (first, last))
 
     def side_by_side(self, placed, width, rows):

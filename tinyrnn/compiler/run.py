@@ -1,9 +1,10 @@
 """How the loops of a program run: one call's arrays, both loops, and what is left to their end.
 
-Arrays of the loops: ``state`` over time (one step more than there are inputs), ``stream`` of hoisted values (or a table whose
-rows the ``ids`` pick), bare ``input``, ``held`` and ``closure``, ``packed`` matrices, ``saved`` by the forward loop,
-``rows`` and ``row`` scratch, ``numbers``; backward ``grad`` and ``grad_next`` of the states, ``grad_output``, ``grad_stream``,
-``grad_input``, ``factor`` of products over time and batch (``joined`` side by side), ``sum`` over time.
+Arrays of the loops: ``state`` over time (one step more than there are inputs), ``stream`` of hoisted values
+(or a table whose rows the ``ids`` pick), bare ``input``, ``held`` and ``closure``, ``packed`` matrices,
+``saved`` by the forward loop, ``rows`` and ``row`` scratch, ``numbers``; backward ``grad`` and ``grad_next``
+of the states, ``grad_output``, ``grad_stream``, ``grad_input``, ``factor`` of products over time and batch
+(``joined`` side by side), ``sum`` over time.
 """
 
 import builtins
@@ -16,10 +17,11 @@ import numpy as np
 
 from .. import kernels
 from ..autograd import Tensor, reshape, stack, sum, unstack
+from ..autograd.functional import embedding, grad
 from ..autograd.tape import Op, is_recording, record, recording
-from ..errors import ChangedInPlaceError
-from ..functional import embedding, grad
-from ..kernels.memory import keep_freed_memory
+from ..base import threads
+from ..base.errors import ChangedInPlaceError
+from ..base.memory import keep_freed_memory
 from .evaluate import as_read, evaluate, rows_of
 from .ir import CompilerFault, CompileWarning, Kind, Source, order
 from .loops import UNIT
@@ -27,7 +29,9 @@ from .save import Saved, is_sum
 
 
 def mode() -> str:
-    """How loops run: ``"numba"``, or by the interpreter where the environment says ``TINYRNN_COMPILE=python``."""
+    """How loops run: ``"numba"``, or by the interpreter where the environment says
+    ``TINYRNN_COMPILE=python``.
+    """
     return "python" if os.environ.get("TINYRNN_COMPILE") == "python" else "numba"
 
 
@@ -44,13 +48,17 @@ class Compiled(Saved):
         self.passed, self.fault = set(), None
 
     def functions(self, name, both):
-        """Forward and backward, compiled or loaded from the cache, the second only if ``both``; announced as ``name``."""
+        """Forward and backward, compiled or loaded from the cache, the second only if ``both``; announced as
+        ``name``.
+        """
         if mode() == "python":
             return _load(self.source(mode="python"), "scan_python")
         functions = _load(self.source(), "scan")
         if not all(f.signatures for f in functions[: 1 + both]):
             with kernels.notice.compiling(name):
-                for function, loop in zip(functions[: 1 + both], (self.forward_loop, self.backward_loop), strict=False):
+                for function, loop in zip(
+                    functions[: 1 + both], (self.forward_loop, self.backward_loop), strict=False
+                ):
                     function.compile(loop.signature(self.dtype))
         return functions
 
@@ -95,7 +103,9 @@ class Runner:
         return as_read(value, tensors[source.value, i])
 
     def _streams(self, tensors, xs, looked_up):
-        """Hoisted values over all steps at once, on the ordinary tape; of a table, its rows take the place of x."""
+        """Hoisted values over all steps at once, on the ordinary tape; of a table, its rows take the place of
+        x.
+        """
         program, streams = self.plan.program, []
         values = [v for v in order([h.value for h in program.hoisted]) if v.kind is Kind.INPUT]
         flat = {v: self._given(v, tensors) for v in values if not v.is_input(Source.X, Source.STREAM)}
@@ -120,9 +130,11 @@ class Runner:
         return streams
 
     def __call__(self, name):
-        """``(outputs over time..., final states...)`` as tensors; what has to be compiled is announced as ``name``."""
+        """``(outputs over time..., final states...)`` as tensors; what has to be compiled is announced as
+        ``name``.
+        """
         keep_freed_memory()
-        with kernels.threads.alone():
+        with threads.alone():
             return self._called(name)
 
     def keeps(self) -> bool:
@@ -135,7 +147,9 @@ class Runner:
         self.functions = self.plan.functions(name, both=keep)
         outs, memory = self._forward(dict(zip(self.slots, arrays, strict=True)), keep)
         cells = []
-        tensors = record(_scan, tuple(self.inputs), {"runner": self, "memory": memory, "cells": cells}, tuple(outs))
+        tensors = record(
+            _scan, tuple(self.inputs), {"runner": self, "memory": memory, "cells": cells}, tuple(outs)
+        )
         if tensors[0].node is not None:  # outputs share memory with what the backward loop reads
             made = tensors[0].node.number
             cells += [(t.shared_version(), made) for t in tensors[: len(self.plan.outputs)]]
@@ -153,7 +167,9 @@ class Runner:
         for k, w in enumerate(plan.widths):
             memory[f"state{k}"] = states = self._empty((T + 1, B, w))
             states[T if self.reverse else 0] = given["state", k]
-        for place in plan.saved.values():  # where nothing will be differentiated, every step overwrites the last
+        for (
+            place
+        ) in plan.saved.values():  # where nothing will be differentiated, every step overwrites the last
             memory[place.array] = self._empty((T if keep else 1, B, place.width))
         self._run(plan.forward_loop, 0, memory, {p.array: 0 for p in plan.saved.values()} if not keep else {})
         over_time = slice(0, T) if self.reverse else slice(1, None)
@@ -183,7 +199,7 @@ class Runner:
             function(T, B, first * UNIT, builtins.min(last * UNIT, B), self.reverse, n, *flat)
 
         with np.errstate(all="ignore") if mode() == "python" else contextlib.nullcontext():
-            kernels.threads.split(-(-B // UNIT), part, at_least=T * UNIT * work)
+            threads.split(-(-B // UNIT), part, at_least=T * UNIT * work)
 
     def backward(self, gs, memory):
         """The gradients of ``inputs``, one for each."""
@@ -212,17 +228,22 @@ class Runner:
             if not root.rows:
                 found["closure", i] = self._finish(root, memory, shared)
         return [
-            None if a not in found else Tensor(found[a].reshape(x.shape)) for a, x in zip(self.slots, self.inputs, strict=True)
+            None if a not in found else Tensor(found[a].reshape(x.shape))
+            for a, x in zip(self.slots, self.inputs, strict=True)
         ]
 
     def _columns(self, word, i, place, memory, shared):
-        """The gradient of a stream, a bare x or rows of the batch: over time, or summed for each row of its table."""
+        """The gradient of a stream, a bare x or rows of the batch: over time, or summed for each row of its
+        table.
+        """
         a = memory[place.array]
         if word == "stream" and i in self.plan.tables:
             ids = self.ids[f"ids{i}"]
             key = (place.array, id(ids))
             if key not in shared:
-                shared[key] = kernels.scatter.add_rows(a.reshape(ids.size, -1), ids.reshape(-1), len(memory[f"stream{i}"]))
+                shared[key] = kernels.scatter.add_rows(
+                    a.reshape(ids.size, -1), ids.reshape(-1), len(memory[f"stream{i}"])
+                )
             a = shared[key]
         return a[..., place.first : place.first + self.plan.gradient_widths[word, i]]
 
@@ -241,13 +262,17 @@ class Runner:
             product = kernels.gemm.matmul(self._over_time(left, memory).T, self._over_time(right, memory))
             shared[v.inputs[0], right.array] = product
         product = shared[v.inputs[0], right.array]
-        rows, columns = (slice(p.first, p.first + x.width) for p, x in zip((left, right), v.inputs, strict=True))
+        rows, columns = (
+            slice(p.first, p.first + x.width) for p, x in zip((left, right), v.inputs, strict=True)
+        )
         return product[rows, columns]
 
     def _total(self, v, memory, shared):
         """The sum over time and batch of what the loop left for ``v``."""
         place = self.plan.sums[v]
-        rows = next((a for key, a in shared.items() if key[0] == place.array), None)  # of a table: less to add up
+        rows = next(
+            (a for key, a in shared.items() if key[0] == place.array), None
+        )  # of a table: less to add up
         rows = self._over_time(place, memory) if rows is None else rows
         return kernels.scatter.sum_rows(rows)[None, place.first : place.first + v.width]
 
@@ -266,7 +291,9 @@ class Runner:
         return evaluate(root, env, self.plan.dtype).data
 
     def interpret(self, inputs):
-        """The same recurrence with tensor ops, step by step: for derivatives of second order, and for tests."""
+        """The same recurrence with tensor ops, step by step: for derivatives of second order, and for
+        tests.
+        """
         program, T, dtype = self.plan.program, self.T, self.plan.dtype
         given = dict(zip(self.slots, inputs, strict=True))
         values = [v for v in order(program.news) if v.kind is Kind.INPUT]
@@ -297,7 +324,7 @@ def _vjp(g, inputs, runner, memory, cells):
         )
     if not is_recording():
         try:
-            with kernels.threads.alone():
+            with threads.alone():
                 return runner.backward(g, memory)
         except Exception as error:  # a fault costs speed, never truth: the gradients come from the plain loop
             said = f"a backward loop runs eagerly because of a fault of tinyrnn's compiler: {type(error).__name__}: {error}"

@@ -1,6 +1,7 @@
 """Where every value of both loops is in memory, and what the forward loop saves for the backward loop.
 
-The forward loop saves what the backward loop cannot make again by cheap pointwise ops of what it has anyway. Weight
+The forward loop saves what the backward loop cannot make again by cheap pointwise ops of what it has anyway.
+Weight
 gradients are products over time and batch, left to the end: for those the loops leave both factors over time.
 """
 
@@ -36,10 +37,12 @@ class Saved:
     Args:
         recording: of the step.
         outputs: which states are returned over time.
-        tabled: the numbers of those xs that are rows of a table; ``tables``: for each stream the x whose rows it is made of.
+        tabled: the numbers of those xs that are rows of a table; ``tables``: for each stream the x whose rows
+            it is made of.
 
     Attributes:
-        program: what the step says, with hoisted values as streams: for tensor ops. The loops are made of its simplified twin.
+        program: what the step says, with hoisted values as streams: for tensor ops. The loops are made of its
+            simplified twin.
     """
 
     def __init__(self, recording, outputs, tabled):
@@ -87,12 +90,16 @@ class Saved:
         back, forward = self.back, set(order(self.news))
         self.saved, self.factors, self.sums = {}, {}, {}
         inputs = self._input_places(backwards=True)
-        new_places = {v: Place(f"state{k}", "new", v.width) for k, v in enumerate(self.news) if v not in inputs}
+        new_places = {
+            v: Place(f"state{k}", "new", v.width) for k, v in enumerate(self.news) if v not in inputs
+        }
         roots = []
         for k, (v, w) in enumerate(zip(back.states, self.widths, strict=True)):
             v = widened(constant(0.0) if v is None else v, w, True)  # None: nothing flows back to this state
             roots.append((v, Place(f"grad_next{k}", "batch", w)))
-        streams = [("stream", i, v) for i, v in enumerate(back.streams)] + [("input", i, v) for i, v in enumerate(back.xs)]
+        streams = [("stream", i, v) for i, v in enumerate(back.streams)] + [
+            ("input", i, v) for i, v in enumerate(back.xs)
+        ]
         self.gradients, self.gradient_widths, over_time = {}, {}, {}
         for word, i, v in streams:
             if v is not None and v not in over_time:  # streams that are added have one gradient
@@ -127,7 +134,9 @@ class Saved:
         self._verify()
 
     def _verify(self):
-        """Raise `CompilerFault` unless each array has one use, and what is left to the end has both factors over time."""
+        """Raise `CompilerFault` unless each array has one use, and what is left to the end has both factors
+        over time.
+        """
         uses = {}
         for place in [*self.places.values(), *[p for _, p in self.sinks]]:
             use = place.kind.replace("new", "old"), place.width, place.add
@@ -174,7 +183,9 @@ class Saved:
         return [(v, moved.get(p, p)) for v, p in roots], {v: moved.get(p, p) for v, p in over_time.items()}
 
     def _save(self, forward, inputs, new_places, roots):
-        """Decide which values of the forward loop are saved: what cannot be made again cheaply from what is there anyway."""
+        """Decide which values of the forward loop are saved: what cannot be made again cheaply from what is
+        there anyway.
+        """
         needed, seen = set(), set()
         todo = list(roots)
         while todo:
@@ -199,4 +210,6 @@ class Saved:
                 available.add(v)
 
     def _forward_sinks(self):
-        return [(v, Place(f"state{k}", "new", v.width)) for k, v in enumerate(self.news)] + list(self.saved.items())
+        return [(v, Place(f"state{k}", "new", v.width)) for k, v in enumerate(self.news)] + list(
+            self.saved.items()
+        )

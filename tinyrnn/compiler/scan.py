@@ -8,10 +8,10 @@ import warnings
 import numpy as np
 
 from ..autograd import Tensor, reshape, stack, unstack, where
+from ..autograd.functional.gather import source_of
 from ..autograd.pointwise import as_tensor
-from ..errors import ShapeError, TinyrnnError, TraceError
-from ..functional.layers import source_of
-from ..kernels.arrays import to_device
+from ..base.devices import to_device
+from ..base.errors import ShapeError, TinyrnnError, TraceError
 from .ir import CompilerFault, CompileWarning
 from .record import Kept, code_of, next_states, origin, owners, recorded
 
@@ -19,36 +19,43 @@ from .record import Kept, code_of, next_states, origin, owners, recorded
 def scan(step, xs, init, *, mask=None, resets=None, reverse=False, return_states=False, compile=None):
     """Run ``step(x_t, *states)`` over the first axis of ``xs``.
 
-    The step is recorded, and its tape compiled into one loop, forward and backward. A step that cannot be compiled runs
-    eagerly, with a `CompileWarning` that says why. Compiled programs are kept: a step of the same form costs its recording.
+    The step is recorded, and its tape compiled into one loop, forward and backward. A step that cannot be
+    compiled runs eagerly, with a `CompileWarning` that says why. Compiled programs are kept: a step of the
+    same form costs its recording.
 
     Args:
-        step: returns the next states (a Tensor, or a tuple in the order of ``init``); the first is the output. It may close
-            over tensors, which may require gradients; Python numbers in it may be others at every call.
+        step: returns the next states (a Tensor, or a tuple in the order of ``init``); the first is the
+            output. It may close over tensors, which may require gradients; Python numbers in it may be others
+            at every call.
         xs: ``[T, B, F]``, time first; or a tuple of such: then ``step`` is given a tuple.
         init: the first states, a Tensor ``[B, H]`` or a tuple of them.
         mask: ``[T, B]``; where it is 0 the states are carried on unchanged.
         resets: ``[T, B]``; where it is 1 the states return to ``init`` before the step.
         reverse: run from the last step to the first.
         return_states: return every state over time instead of the first alone.
-        compile: False runs eagerly, the reference; default: compiled, unless there is one step only, or the environment says
-            ``TINYRNN_COMPILE=0``.
+        compile: False runs eagerly, the reference; default: compiled, unless there is one step only, or the
+            environment says ``TINYRNN_COMPILE=0``.
 
     Returns:
-        ``(ys, final)``: ys ``[T, B, H]`` (with ``return_states`` a tuple, one for each state), in the order of ``xs`` also when
-        reversed; final in the form of ``init``.
+        ``(ys, final)``: ys ``[T, B, H]`` (with ``return_states`` a tuple, one for each state), in the order
+        of ``xs`` also when reversed; final in the form of ``init``.
 
     Raises:
-        ShapeError: ``step`` returned another number of states, or a state changed shape; mask or resets do not fit.
+        ShapeError: ``step`` returned another number of states, or a state changed shape; mask or resets do
+            not fit.
     """
     several, single = isinstance(xs, tuple), isinstance(init, Tensor)
     given = [as_tensor(x) for x in xs] if several else [as_tensor(xs)]
     init = (init,) if single else tuple([as_tensor(s) for s in init])
     shape = given[0].shape
     if len(shape) < 2 or not shape[0]:
-        raise ShapeError(f"scan: xs {list(shape)} has no time steps: it must be [T, B, ...] with T of at least 1")
+        raise ShapeError(
+            f"scan: xs {list(shape)} has no time steps: it must be [T, B, ...] with T of at least 1"
+        )
     if any(x.shape[:2] != shape[:2] for x in given):
-        raise ShapeError(f"scan: xs {', '.join(str(list(x.shape)) for x in given)} differ in time or batch, the first two axes")
+        raise ShapeError(
+            f"scan: xs {', '.join(str(list(x.shape)) for x in given)} differ in time or batch, the first two axes"
+        )
     flags = [_flags(name, values, given[0]) for name, values in (("mask", mask), ("resets", resets))]
     streams = [*given, *[f for f in flags if f is not None]]
     inner = _inner(step, len(given) if several else 0, flags[0] is not None, flags[1] is not None)
@@ -58,7 +65,9 @@ def scan(step, xs, init, *, mask=None, resets=None, reverse=False, return_states
     if compile is None:  # a single step, as in generation, costs less than its recording
         compile = shape[0] > 1 and is_on()
     if compile:
-        found, reason = _compiled(step, inner, streams, len(streams) - len(given), init, held, bool(reverse), outputs)
+        found, reason = _compiled(
+            step, inner, streams, len(streams) - len(given), init, held, bool(reverse), outputs
+        )
     columns, final = found or _eager(inner, streams, init, held, reverse, outputs)
     if reason:  # after the eager loop: where that raises an error, nothing else needs to be said
         _warn_once(step, reason)
@@ -82,7 +91,8 @@ def _flags(name, values, xs):
 
 
 def _inner(step, several, masked, reset):
-    """``step`` as a function of ``(xs, states, held)``; the first ``several`` of xs are a tuple for ``step``, flags come last.
+    """``step`` as a function of ``(xs, states, held)``; the first ``several`` of xs are a tuple for ``step``,
+    flags come last.
 
     States return to ``held`` where fresh, and are carried on where not live.
     """
@@ -128,11 +138,15 @@ def _compiled(step, inner, streams, flags, init, held, reverse, outputs):
     try:
         recording, plan, looked_up = compiled_plan(inner, streams, init, held, outputs)
         _say_what_changes(step, recording, plan, (len(streams), flags, bool(held), outputs))
-        return _run(plan, recording, inner, streams, flags, init, held, reverse, looked_up, _short_name(step)), None
+        return _run(
+            plan, recording, inner, streams, flags, init, held, reverse, looked_up, _short_name(step)
+        ), None
     except TraceError as error:
         return None, f"{_name(step)} runs eagerly: {error}"
     except CompilerFault as fault:
-        said = f"{_name(step)} runs eagerly because of a fault of tinyrnn's compiler, not of the step: {fault}"
+        said = (
+            f"{_name(step)} runs eagerly because of a fault of tinyrnn's compiler, not of the step: {fault}"
+        )
         if recording is not None:
             from . import referee
 
@@ -178,7 +192,8 @@ def _run(plan, recording, inner, streams, flags, init, held, reverse, looked_up,
 
 
 def compiled_plan(inner, streams, init, held, outputs):
-    """The recording of a step at this call, its `Compiled`, and table and ids of the streams that are looked up.
+    """The recording of a step at this call, its `Compiled`, and table and ids of the streams that are looked
+    up.
 
     Raises:
         TraceError: it cannot be compiled; the message says why.
@@ -186,8 +201,12 @@ def compiled_plan(inner, streams, init, held, outputs):
     dtype, batch = streams[0].dtype, streams[0].shape[1]
     if dtype.char not in "fd" or any(t.dtype != dtype for t in (*streams, *init)):
         found = ", ".join(sorted({str(t.dtype) for t in (*streams, *init)}))
-        raise TraceError(f"inputs and states are {found}: bring both to float32, or both to float64, with astype()")
-    if any(s.ndim != 2 or s.shape[0] != batch or not s.size for s in init) or any(x.ndim != 3 or not x.size for x in streams):
+        raise TraceError(
+            f"inputs and states are {found}: bring both to float32, or both to float64, with astype()"
+        )
+    if any(s.ndim != 2 or s.shape[0] != batch or not s.size for s in init) or any(
+        x.ndim != 3 or not x.size for x in streams
+    ):
         raise TraceError("inputs are not [T, B, F] or states not [B, H], or one of them is empty")
     if any(t.device != "cpu" for t in (*streams, *init)):
         raise TraceError("the arrays are on a GPU")
@@ -235,11 +254,18 @@ def _name(step) -> str:
 
 
 def _short_name(step) -> str:
-    return getattr(origin(step), "__qualname__", type(step).__qualname__).removesuffix(".step").rpartition(".")[2].lower()
+    return (
+        getattr(origin(step), "__qualname__", type(step).__qualname__)
+        .removesuffix(".step")
+        .rpartition(".")[2]
+        .lower()
+    )
 
 
 def _warn_once(step, message):
-    """Warn, once for each step and reason (what stands in brackets is no other reason), of the line that called tinyrnn."""
+    """Warn, once for each step and reason (what stands in brackets is no other reason), of the line that
+    called tinyrnn.
+    """
     key = code_of(step) or _name(step), re.sub(r"\(.*?\)", "", message)
     if key not in _warned:
         _warned[key] = True
@@ -256,7 +282,12 @@ def forget_warnings():
 
 def _say_what_changes(step, recording, plan, form):
     """Warn at the third compilation of one step: what is different from call to call."""
-    form = form, str(recording.dtype), tuple([c.needs_grad for c in plan.program.closures]), frozenset(plan.tables)
+    form = (
+        form,
+        str(recording.dtype),
+        tuple([c.needs_grad for c in plan.program.closures]),
+        frozenset(plan.tables),
+    )
     seen = _sources.get((code_of(step), owners(step), form), dict)
     source = plan.source()
     if source in seen or code_of(step) is None:
@@ -264,7 +295,10 @@ def _say_what_changes(step, recording, plan, form):
     seen[source] = recording.key
     if len(seen) == 3:
         before, now = list(seen.values())[-2:]
-        _warn_once(step, f"{_name(step)} is compiled for the third time: what changed since the last is {_change(before, now)}")
+        _warn_once(
+            step,
+            f"{_name(step)} is compiled for the third time: what changed since the last is {_change(before, now)}",
+        )
 
 
 def _change(before, now) -> str:
@@ -279,7 +313,9 @@ def _change(before, now) -> str:
             if x != y and "number" in (x[0], y[0]) and len(x) == len(y) == 3
         ]
         if numbers:
-            return f"a number of {a[0]}, {numbers[0][0]} before, {numbers[0][1]} now: use a tensor, or a float"
+            return (
+                f"a number of {a[0]}, {numbers[0][0]} before, {numbers[0][1]} now: use a tensor, or a float"
+            )
         if a[3] != b[3]:
             return f"how {a[0]} is called, {dict(a[3])} before, {dict(b[3])} now"
         return f"what {a[0]} is given"

@@ -1,7 +1,7 @@
 """Floor 0: loops over plain arrays. Numba on NumPy arrays, CuPy's own functions on CUDA arrays.
 
-The modules that hold Numba kernels import Numba when they are imported, so they are reached as attributes of this
-package (``kernels.rows.softmax``): the first use imports the module, ``import tinyrnn`` alone does not.
+The modules that hold Numba kernels import Numba when they are imported, so they are reached as attributes of
+this package (``kernels.rows.softmax``): the first use imports the module, ``import tinyrnn`` alone does not.
 """
 
 import importlib
@@ -11,12 +11,14 @@ import numpy as np
 from . import references
 
 _LAZY = frozenset(
-    "ctc gemm jit memory noalias notice pointwise random rows sampling scalar_math scatter threads updates".split()
+    "ctc gemm jit noalias notice pointwise random rows sampling scalar_math scatter updates".split()
 )
 
 
 def row_kernel(name):
-    """The forward of an op along the last axis: ``rows.NAME`` on NumPy float32 / float64, else ``references.NAME``."""
+    """The forward of an op along the last axis: ``rows.NAME`` on NumPy float32 / float64, else
+    ``references.NAME``.
+    """
     reference = getattr(references, name)
 
     def forward(*arrays, **params):

@@ -1,4 +1,6 @@
-"""Connectionist temporal classification: forward and backward sums over alignments (Graves et al. 2006), in log space."""
+"""Connectionist temporal classification: forward and backward sums over alignments (Graves et al. 2006), in
+log space.
+"""
 
 import numpy as np
 
@@ -44,7 +46,9 @@ def _forward(lp, target, T, S, blank, alpha):
 
 @jit
 def _backward(lp, target, T, S, blank, alpha, loss, beta, grad):
-    """``grad [T, C]``: minus the posterior probability of each label at each time (eq. 15, as a derivative by ``lp``)."""
+    """``grad [T, C]``: minus the posterior probability of each label at each time (eq. 15, as a derivative by
+    ``lp``).
+    """
     L = 2 * S + 1
     beta[:L] = -np.inf  # beta without the label of its own time
     beta[L - 1] = 0
@@ -76,12 +80,19 @@ def _batch(lp, targets, T, S, blank, losses, grad):
 
 
 def ctc(lp, targets, steps, lengths, blank, with_grad):
-    """Losses ``[N]`` of ``lp [T, N, C]`` and, asked for, their derivatives ``[T, N, C]`` by ``lp``; sums run in float64.
+    """Losses ``[N]`` of ``lp [T, N, C]`` and, asked for, their derivatives ``[T, N, C]`` by ``lp``; sums run
+    in float64.
 
     A target that has no alignment costs inf; its derivative is 0.
     """
     losses = np.empty(lp.shape[1], np.float64)
     grad = np.zeros(lp.shape if with_grad else (0, 0, 0), np.float64)
     integers = [np.ascontiguousarray(a, np.int64) for a in (targets, steps, lengths)]
-    _batch(np.ascontiguousarray(lp, np.promote_types(lp.dtype, np.float32)), *integers, np.int64(blank), losses, grad)
+    _batch(
+        np.ascontiguousarray(lp, np.promote_types(lp.dtype, np.float32)),
+        *integers,
+        np.int64(blank),
+        losses,
+        grad,
+    )
     return losses.astype(lp.dtype), grad.astype(lp.dtype)

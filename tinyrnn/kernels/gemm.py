@@ -1,8 +1,9 @@
 """Matrix products by a packed micro-kernel in LLVM vector types, for float32 and float64.
 
-A recurrent loop multiplies by the same matrix at every time step: BLAS packs it anew each time, here it is packed once. The
-micro-kernel keeps 6 rows times 2 vectors of the result in registers and goes once over k (Goto & van de Geijn 2008, "Anatomy of
-high-performance matrix multiplication"). Every element is summed in the order of k, in blocks of `BLOCK` that do not depend on
+A recurrent loop multiplies by the same matrix at every time step: BLAS packs it anew each time, here it is
+packed once. The micro-kernel keeps 6 rows times 2 vectors of the result in registers and goes once over k
+(Goto & van de Geijn 2008, "Anatomy of high-performance matrix multiplication"). Every element is summed in
+the order of k, in blocks of `BLOCK` that do not depend on
 the other sizes: neither the number of threads nor the number of rows changes a bit of the result.
 """
 
@@ -13,7 +14,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from . import threads
+from ..base import threads
 from .jit import jit
 
 ROWS, VECTORS = 6, 2  # of the tile that is held in registers
@@ -77,10 +78,12 @@ def _copy_vector(typing_context, target, source):
 def _tile(typing_context, rows, narrow, a, row_stride, k_stride, panel, c, c_stride, k, accumulate):
     """C[rows, panel] (+)= A[rows, k] @ panel, the panel two vectors wide, or one (``narrow``).
 
-    A may have any strides, C has contiguous rows. There is one loop for each number of rows, so that the tile of C is held in
-    registers.
+    A may have any strides, C has contiguous rows. There is one loop for each number of rows, so that the tile
+    of C is held in registers.
     """
-    signature = types.void(rows, types.boolean, a, types.intp, types.intp, panel, c, types.intp, types.intp, types.boolean)
+    signature = types.void(
+        rows, types.boolean, a, types.intp, types.intp, panel, c, types.intp, types.intp, types.boolean
+    )
 
     def codegen(context, builder, signature, args):
         rows, narrow, *rest = args
@@ -110,8 +113,13 @@ def _emit_tile(builder, rows, vectors, a, row_stride, k_stride, panel, c, c_stri
     lanes = VECTOR_BYTES // size
     vector = ir.VectorType(scalar, lanes)
     fma_type = ir.FunctionType(vector, [vector] * 3)
-    fma = cgutils.get_or_insert_function(builder.module, fma_type, f"llvm.fma.v{lanes}{'f32' if single else 'f64'}")
-    undefined, lane_0 = ir.Constant(vector, ir.Undefined), ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes)
+    fma = cgutils.get_or_insert_function(
+        builder.module, fma_type, f"llvm.fma.v{lanes}{'f32' if single else 'f64'}"
+    )
+    undefined, lane_0 = (
+        ir.Constant(vector, ir.Undefined),
+        ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes),
+    )
 
     def vector_at(pointer, offset):
         return builder.bitcast(builder.gep(pointer, [offset]), vector.as_pointer())
@@ -146,7 +154,9 @@ def _emit_tile(builder, rows, vectors, a, row_stride, k_stride, panel, c, c_stri
     new = []
     for r in range(rows):
         element = builder.load(builder.gep(a_rows[r], [a_offset]))
-        broadcast = builder.shuffle_vector(builder.insert_element(undefined, element, ir.IntType(32)(0)), undefined, lane_0)
+        broadcast = builder.shuffle_vector(
+            builder.insert_element(undefined, element, ir.IntType(32)(0)), undefined, lane_0
+        )
         new += [builder.call(fma, [broadcast, columns[v], sums[r * vectors + v]]) for v in range(vectors)]
     i_next, a_next = builder.add(i, intp(1)), builder.add(a_offset, k_stride)
     i.add_incoming(i_next, loop)
@@ -161,7 +171,9 @@ def _emit_tile(builder, rows, vectors, a, row_stride, k_stride, panel, c, c_stri
 
 
 @jit
-def _panel_product(a, a0, row_stride, k_stride, tiled, panel, p0, c, c0, c_stride, m, k, columns, accumulate, edge):
+def _panel_product(
+    a, a0, row_stride, k_stride, tiled, panel, p0, c, c0, c_stride, m, k, columns, accumulate, edge
+):
     """C[m, columns] (+)= A[m, k] @ one packed panel.
 
     ``tiled``: A lies in tiles as `_pack_rows` makes them. ``edge`` takes tiles that are wider than C.
@@ -171,7 +183,10 @@ def _panel_product(a, a0, row_stride, k_stride, tiled, panel, p0, c, c0, c_strid
     stored = width // 2 if narrow else width
     tiles = (m + ROWS - 1) // ROWS
     for i in range(tiles):
-        r0, r1 = m * i // tiles, m * (i + 1) // tiles  # tiles of nearly equal height: a low one wastes the pipeline
+        r0, r1 = (
+            m * i // tiles,
+            m * (i + 1) // tiles,
+        )  # tiles of nearly equal height: a low one wastes the pipeline
         rows, at_c = r1 - r0, c0 + r0 * c_stride
         rs, ks, at_a = (1, rows, a0 + r0 * k) if tiled else (row_stride, k_stride, a0 + r0 * row_stride)
         if columns == stored:
@@ -216,14 +231,18 @@ def _pack(b, k_stride, n_stride, n, k0, k1, p, out, o0):
 
 @jit
 def _pack_rows(a, a0, row_stride, k_stride, m, k, out):
-    """Rows of A in tiles of up to 6, the rows of a tile side by side for each k; ``out`` has room for one vector more."""
+    """Rows of A in tiles of up to 6, the rows of a tile side by side for each k; ``out`` has room for one
+    vector more.
+    """
     tiles, vector = (m + ROWS - 1) // ROWS, _panel_width(a) // VECTORS
     for i in range(tiles):
         r0, r1 = m * i // tiles, m * (i + 1) // tiles
         at = r0 * k
         for kk in range(k):
             source = a0 + r0 * row_stride + kk * k_stride
-            if row_stride == 1 and vector >= ROWS and source + vector <= a.size:  # what is too much is written over next
+            if (
+                row_stride == 1 and vector >= ROWS and source + vector <= a.size
+            ):  # what is too much is written over next
                 _copy_vector(_at(out, at), _at(a, source))
             else:
                 for r in range(r1 - r0):
@@ -239,7 +258,9 @@ def _pack_panels(b, k_stride, n_stride, k, n, out, first, last):
 
 @jit
 def multiply_packed(a, a0, a_stride, packed, c, c0, c_stride, m, k, n, accumulate):
-    """C[m, n] (+)= A[m, k] @ B, ``a`` and ``c`` flat, ``packed`` from `packed_matrix`: the product of a recurrent loop."""
+    """C[m, n] (+)= A[m, k] @ B, ``a`` and ``c`` flat, ``packed`` from `packed_matrix`: the product of a
+    recurrent loop.
+    """
     width = _panel_width(packed)
     edge = np.empty(ROWS * width, c.dtype)
     for k0 in range(0, k, BLOCK):
@@ -248,7 +269,23 @@ def multiply_packed(a, a0, a_stride, packed, c, c0, c_stride, m, k, n, accumulat
         for p in range((n + width - 1) // width):
             columns = min(width, n - p * width)
             at = p * k * width + k0 * (width // 2 if columns <= width // 2 else width)
-            _panel_product(a, a0 + k0, a_stride, 1, False, packed, at, c, c0 + p * width, c_stride, m, kb, columns, add, edge)
+            _panel_product(
+                a,
+                a0 + k0,
+                a_stride,
+                1,
+                False,
+                packed,
+                at,
+                c,
+                c0 + p * width,
+                c_stride,
+                m,
+                kb,
+                columns,
+                add,
+                edge,
+            )
 
 
 @jit
@@ -270,13 +307,19 @@ def _product(a, a_row, a_k, b, b_k, b_n, c, k, n, m0, m1, p0, p1, accumulate):
             for p in range(p0, p1):
                 columns, at_c, at_p = min(width, n - p * width), r * n + p * width, (p - p0) * kb * width
                 if tiled:
-                    _panel_product(tiles, 0, 1, 1, True, panels, at_p, c, at_c, n, rows, kb, columns, add, edge)
+                    _panel_product(
+                        tiles, 0, 1, 1, True, panels, at_p, c, at_c, n, rows, kb, columns, add, edge
+                    )
                 else:
-                    _panel_product(a, at, a_row, 1, False, panels, at_p, c, at_c, n, rows, kb, columns, add, edge)
+                    _panel_product(
+                        a, at, a_row, 1, False, panels, at_p, c, at_c, n, rows, kb, columns, add, edge
+                    )
 
 
 def _flat(x):
-    """The memory of ``x`` as a flat array, and its strides in elements; a copy unless it or its transpose is contiguous."""
+    """The memory of ``x`` as a flat array, and its strides in elements; a copy unless it or its transpose is
+    contiguous.
+    """
     if x.flags.c_contiguous:
         return x.reshape(-1), x.shape[1], 1
     if x.T.flags.c_contiguous:
@@ -290,12 +333,16 @@ def packed_matrix(b):
     flat, k_stride, n_stride = _flat(b)
     panels = -(-n // width)
     out = np.empty(panels * k * width, b.dtype)
-    threads.split(panels, lambda p0, p1: _pack_panels(flat, k_stride, n_stride, k, n, out, p0, p1), at_least=k * width)
+    threads.split(
+        panels, lambda p0, p1: _pack_panels(flat, k_stride, n_stride, k, n, out, p0, p1), at_least=k * width
+    )
     return out
 
 
 def matmul(a, b, out=None, accumulate=False):
-    """``a [m, k] @ b [k, n]``, both float32 or both float64; ``out [m, n]`` is contiguous and may be added to."""
+    """``a [m, k] @ b [k, n]``, both float32 or both float64; ``out [m, n]`` is contiguous and may be added
+    to.
+    """
     (m, k), n = a.shape, b.shape[1]
     if out is None:
         out, accumulate = np.empty((m, n), a.dtype), False
@@ -308,5 +355,7 @@ def matmul(a, b, out=None, accumulate=False):
     if m >= n:
         threads.split(m, lambda m0, m1: _product(*operands, m0, m1, 0, panels, accumulate), at_least=k * n)
     else:
-        threads.split(panels, lambda p0, p1: _product(*operands, 0, m, p0, p1, accumulate), at_least=k * m * n // panels)
+        threads.split(
+            panels, lambda p0, p1: _product(*operands, 0, m, p0, p1, accumulate), at_least=k * m * n // panels
+        )
     return out

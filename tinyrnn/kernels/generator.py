@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from .. import kernels
-from ..errors import InputError
+from ..base.errors import InputError
 
 _GOLDEN = 0x9E3779B97F4A7C15
 _MASK = 0xFFFFFFFFFFFFFFFF
@@ -53,7 +53,9 @@ class Generator:
         return low + (high - low) * kernels.random.uniform(self.key(), math.prod(shape)).reshape(shape)
 
     def integers(self, low: int, high: int, shape):
-        """Array of ``shape``, integers evenly in ``[low, high)``: int64, or Python integers where those may not fit."""
+        """Array of ``shape``, integers evenly in ``[low, high)``: int64, or Python integers where those may
+        not fit.
+        """
         span, n = high - low, math.prod(shape)
         wide = span > 2**32  # then 53 random bits would favour some integers
         u = kernels.random.uniform(self.key(), 2 * n if wide else n)
@@ -94,7 +96,9 @@ def draws():
 
 @contextmanager
 def drawn_again(states):
-    """In this block the generators of ``states`` (from `draws`) are where they were then; afterwards, where they are now."""
+    """In this block the generators of ``states`` (from `draws`) are where they were then; afterwards, where
+    they are now.
+    """
     now = {generator: generator.state for generator in states}
     try:
         for generator, state in states.items():

@@ -1,7 +1,7 @@
 """How a Python function becomes a compiled kernel: Numba options, the cache on disk, and generated source.
 
-Compiled code and generated source live in the user's cache folder (``kernels/files.py``). A cache that cannot be written or
-read costs compile time and one warning, never a run.
+Compiled code and generated source live in the user's cache folder (``kernels/files.py``). A cache that cannot
+be written or read costs compile time and one warning, never a run.
 """
 
 import functools
@@ -14,17 +14,19 @@ from pathlib import Path
 import numba
 from numba.core import caching
 
+from ..base.files import cache_folder, make_cache_folder, replace_file, temporary_folder
 from . import notice  # noqa: F401  from its import on, what compiles for long is announced
-from .files import cache_folder, make_cache_folder, replace_file, temporary_folder
 
-# No "nnan" and "ninf": a NaN loss has to stay visible. "reassoc" lets LLVM vectorise sums. error_model="numpy" takes the
-# zero check out of divisions, which else keeps a loop from vectorising.
+# No "nnan" and "ninf": a NaN loss has to stay visible. "reassoc" lets LLVM vectorise sums.
+# error_model="numpy" takes the zero check out of divisions, which else keeps a loop from vectorising.
 FAST = {"contract", "reassoc", "arcp", "nsz"}
 
 
 @functools.cache
 def source_stamp() -> str:
-    """Digest of every kernel source: Numba's cache does not notice an edited helper in another module, this does."""
+    """Digest of every kernel source: Numba's cache does not notice an edited helper in another module, this
+    does.
+    """
     digest = hashlib.sha256(numba.__version__.encode())
     for path in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(path.read_bytes())
@@ -37,7 +39,11 @@ _warned = []
 def _warn_once(problem: str):
     if not _warned:
         _warned.append(problem)
-        warnings.warn(f"kernel cache {cache_folder()}: {problem}; kernels are compiled anew", RuntimeWarning, stacklevel=4)
+        warnings.warn(
+            f"kernel cache {cache_folder()}: {problem}; kernels are compiled anew",
+            RuntimeWarning,
+            stacklevel=4,
+        )
 
 
 class _Locator(caching._CacheLocator):
@@ -70,7 +76,9 @@ class _Implementation(caching.CompileResultCacheImpl):
 
 
 class _Cache(caching.FunctionCache):
-    """Numba's function cache, made to survive a folder that is unwritable, full, damaged or written by two at once."""
+    """Numba's function cache, made to survive a folder that is unwritable, full, damaged or written by two at
+    once.
+    """
 
     _impl_class = _Implementation
 

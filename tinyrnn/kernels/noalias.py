@@ -1,7 +1,8 @@
 """Loads and stores that tell LLVM which array they belong to.
 
-A fused loop over twenty arrays or more silently stops being vectorised, because LLVM gives up on checking that they do not
-overlap. Each array of a loop gets an alias scope: what belongs to one scope is said not to touch the others.
+A fused loop over twenty arrays or more silently stops being vectorised, because LLVM gives up on checking
+that they do not overlap. Each array of a loop gets an alias scope: what belongs to one scope is said not to
+touch the others.
 """
 
 import functools
@@ -15,14 +16,20 @@ SCOPES = 192  # arrays that one loop can have
 
 @functools.cache
 def access(scope: int):
-    """Intrinsics ``load(array, offset)`` and ``store(array, offset, value)`` of flat arrays in alias scope ``scope``."""
+    """Intrinsics ``load(array, offset)`` and ``store(array, offset, value)`` of flat arrays in alias scope
+    ``scope``.
+    """
 
     def mark(builder, instruction):
         module = builder.module
         domain = module.add_metadata([ir.MetaDataString(module, "tinyrnn")])
-        scopes = [module.add_metadata([ir.MetaDataString(module, f"array {i}"), domain]) for i in range(SCOPES)]
+        scopes = [
+            module.add_metadata([ir.MetaDataString(module, f"array {i}"), domain]) for i in range(SCOPES)
+        ]
         instruction.set_metadata("alias.scope", module.add_metadata([scopes[scope]]))
-        instruction.set_metadata("noalias", module.add_metadata([s for i, s in enumerate(scopes) if i != scope]))
+        instruction.set_metadata(
+            "noalias", module.add_metadata([s for i, s in enumerate(scopes) if i != scope])
+        )
         return instruction
 
     def pointer(context, builder, array_type, array, offset):

@@ -1,4 +1,6 @@
-"""One line on standard error while something compiles for more than a second: "compiling gru, once: 4.1 s"."""
+"""One line on standard error while something compiles for more than a second: "compiling gru, once: 4.1
+s".
+"""
 
 import sys
 import threading

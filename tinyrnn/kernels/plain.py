@@ -1,6 +1,8 @@
-"""What a generated loop calls, for the Python interpreter: ``TINYRNN_COMPILE=python`` runs loops line by line.
+"""What a generated loop calls, for the Python interpreter: ``TINYRNN_COMPILE=python`` runs loops line by
+line.
 
-Same names as in compiled loops, so that the source is the same but for its imports. Slow, and made for breakpoints and tests.
+Same names as in compiled loops, so that the source is the same but for its imports. Slow, and made for
+breakpoints and tests.
 """
 
 import math

@@ -5,8 +5,8 @@ import re
 
 import numpy as np
 
+from ..base.devices import array_module
 from . import jit, scalar_math
-from .arrays import array_module
 
 _NUMBER = re.compile(r"(?<![\w.])(\d+\.?\d*(?:e-?\d+)?)")
 
@@ -42,7 +42,9 @@ template<typename T> __device__ T logaddexp(T a, T b) {
 
 
 def typed(rule: str, literal) -> str:
-    """``rule`` with every number written by ``literal``: a bare ``1`` would make a float32 loop a float64 one."""
+    """``rule`` with every number written by ``literal``: a bare ``1`` would make a float32 loop a float64
+    one.
+    """
     return _NUMBER.sub(lambda match: literal(match[1]), rule)
 
 
@@ -66,25 +68,34 @@ def cuda_rule(rule: str) -> str:
 @functools.cache
 def _cuda_kernel(cupy, name: str, arguments: tuple, rule: str):
     inputs = ", ".join(f"T {a}" for a in arguments)
-    return cupy.ElementwiseKernel(inputs, "T out", f"out = {cuda_rule(rule)}", f"tinyrnn_{name}", preamble=CUDA_PRELUDE)
+    return cupy.ElementwiseKernel(
+        inputs, "T out", f"out = {cuda_rule(rule)}", f"tinyrnn_{name}", preamble=CUDA_PRELUDE
+    )
 
 
 def run(name: str, arguments: tuple, rule: str, *operands):
     """Evaluate ``rule`` over broadcast ``operands``; the result has their common floating dtype.
 
-    float32 and float64 are computed as they are, float16 through float32, integers through NumPy's rule for true division.
+    float32 and float64 are computed as they are, float16 through float32, integers through NumPy's rule for
+    true division.
     """
     xp = array_module(next((x for x in operands if hasattr(x, "shape")), None))
     dtype = np.result_type(*operands)
     if dtype.kind != "f":
-        dtype = np.result_type(dtype, np.float16) if dtype.itemsize < 4 and dtype.kind != "b" else np.dtype(np.float64)
+        dtype = (
+            np.result_type(dtype, np.float16)
+            if dtype.itemsize < 4 and dtype.kind != "b"
+            else np.dtype(np.float64)
+        )
     if xp is not np:
         return _cuda_kernel(xp, name, arguments, rule)(*[xp.asarray(x, dtype) for x in operands])
     work = dtype if dtype.itemsize > 2 else np.dtype(np.float32)
     shapes = [getattr(x, "shape", ()) for x in operands]
     shape = shapes[0] if shapes.count(shapes[0]) == len(shapes) else np.broadcast_shapes(*shapes)
     scalars = tuple([shape != () and s == () for s in shapes])
-    operands = [work.type(x) if s else _laid_out(x, shape, work) for x, s in zip(operands, scalars, strict=True)]
+    operands = [
+        work.type(x) if s else _laid_out(x, shape, work) for x, s in zip(operands, scalars, strict=True)
+    ]
     out = np.empty(shape, work)
     _kernel(name, arguments, scalars, rule, work.name)(*operands, out.reshape(-1))
     return out if work is dtype else out.astype(dtype, copy=False)
@@ -92,7 +103,12 @@ def run(name: str, arguments: tuple, rule: str, *operands):
 
 def _laid_out(x, shape, dtype):
     """``x`` broadcast to ``shape``, in one row of contiguous memory; conditions stay bools."""
-    if type(x) is not np.ndarray or x.shape != shape or not x.flags.c_contiguous or (x.dtype != dtype and x.dtype.kind != "b"):
+    if (
+        type(x) is not np.ndarray
+        or x.shape != shape
+        or not x.flags.c_contiguous
+        or (x.dtype != dtype and x.dtype.kind != "b")
+    ):
         x = np.asarray(x)
         x = np.ascontiguousarray(np.broadcast_to(x, shape), x.dtype if x.dtype.kind == "b" else dtype)
     return x.reshape(-1)

@@ -1,13 +1,14 @@
 """Counter-based random numbers: element ``i`` of the stream with key ``k`` is a hash of ``(k, i)``.
 
-The hash is SplitMix64 (Steele, Lea & Flood 2014, fig. 13), whose state is the counter itself. A stream can therefore be made
-again from its key, in any order and by any number of threads. Keys come from a `Generator` (``kernels/generator.py``).
+The hash is SplitMix64 (Steele, Lea & Flood 2014, fig. 13), whose state is the counter itself. A stream can
+therefore be made again from its key, in any order and by any number of threads. Keys come from a `Generator`
+(``kernels/generator.py``).
 """
 
 import numpy as np
 
-from . import threads
-from .arrays import array_module
+from ..base import threads
+from ..base.devices import array_module
 from .jit import jit
 
 
@@ -33,14 +34,18 @@ def _dropout(x, key, threshold, scale, out, first, last):
 
 
 def uniform(key: int, n: int, first: int = 0):
-    """``n`` numbers in ``[0, 1)``, float64 with 53 random bits: those of the stream from number ``first`` on."""
+    """``n`` numbers in ``[0, 1)``, float64 with 53 random bits: those of the stream from number ``first``
+    on.
+    """
     out = np.empty(n, np.float64)
     _uniform(np.uint64(key), first, out)
     return out
 
 
 def dropout(x, p: float, key: int):
-    """``x`` with each element zeroed with probability ``p`` and the rest divided by ``1 - p``, by the stream of ``key``."""
+    """``x`` with each element zeroed with probability ``p`` and the rest divided by ``1 - p``, by the stream
+    of ``key``.
+    """
     xp = array_module(x)
     if xp is np and x.dtype.char in "fd":
         out = np.empty(x.shape, x.dtype)

@@ -1,8 +1,10 @@
-"""The plain NumPy form of the row kernels: what they must agree with, and what serves dtypes and devices they do not take."""
+"""The plain NumPy form of the row kernels: what they must agree with, and what serves dtypes and devices they
+do not take.
+"""
 
 import numpy as np
 
-from .arrays import array_module
+from ..base.devices import array_module
 
 
 def softmax(x):
@@ -27,7 +29,11 @@ def logsumexp(x):
 def cross_entropy(logits, *, ids):
     """The plain form of the fused kernel: loss ``[n]`` of logits ``[n, classes]`` and ids ``[n]``."""
     xp, top = array_module(logits), logits.max(axis=-1)
-    return xp.log(xp.exp(logits - top[:, None]).sum(axis=-1)) + top - logits[xp.arange(len(ids)), xp.asarray(ids)]
+    return (
+        xp.log(xp.exp(logits - top[:, None]).sum(axis=-1))
+        + top
+        - logits[xp.arange(len(ids)), xp.asarray(ids)]
+    )
 
 
 def cross_entropy_grad(g, logits, *, ids):

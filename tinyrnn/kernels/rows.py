@@ -20,7 +20,9 @@ def _largest(row):
 
 @jit
 def _top(row):
-    """What to subtract so that exp cannot overflow: the largest element, or 0 if that is infinite; NaN stays NaN."""
+    """What to subtract so that exp cannot overflow: the largest element, or 0 if that is infinite; NaN stays
+    NaN.
+    """
     top = _largest(row)
     return row.dtype.type(0) if abs(top) == np.inf else top
 

@@ -1,4 +1,6 @@
-"""The choice of a token from its logits, compiled: ``tinyrnn/sampling.py`` says what it does, and holds its plain reference."""
+"""The choice of a token from its logits, compiled: ``tinyrnn/tasks/lm/sampling.py`` says what it does, and
+holds its plain reference.
+"""
 
 import numpy as np
 
@@ -17,7 +19,9 @@ def choose(logits, banned, temperature, top_k, top_p, u):
         return best
     p = np.empty(n, np.float64)
     for i in range(n):
-        p[i] = 0.0 if i == banned else np.exp((np.float64(logits[i]) - np.float64(logits[best])) / temperature)
+        p[i] = (
+            0.0 if i == banned else np.exp((np.float64(logits[i]) - np.float64(logits[best])) / temperature)
+        )
     if top_k == 0 and top_p == 1:
         return _picked(p, u)
     order = np.argsort(-p, kind="mergesort")

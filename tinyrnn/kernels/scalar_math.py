@@ -1,8 +1,8 @@
 """Scalar functions that the rules of pointwise ops are written in, for float32 and float64.
 
-``exp`` and ``tanh`` are branch-free polynomials because the calls to libm that LLVM would make are scalar: these
-vectorise. Errors are below 2 (exp) and 5 (tanh) units in the last place. They are compiled without "reassoc",
-which would cancel the rounding trick in ``exp``; NaN passes through, overflow gives inf.
+``exp`` and ``tanh`` are branch-free polynomials because the calls to libm that LLVM would make are scalar:
+these vectorise. Errors are below 2 (exp) and 5 (tanh) units in the last place. They are compiled without
+"reassoc", which would cancel the rounding trick in ``exp``; NaN passes through, overflow gives inf.
 """
 
 import functools
@@ -28,12 +28,16 @@ def _bitcast(source, target, llvm_type):
 
 def _polynomial(F, *coefficients):
     """The polynomial with these coefficients, the highest power's first, by Horner's rule."""
-    rule = functools.reduce(lambda rule, c: f"({rule}) * x + F({c!r})", coefficients[1:], f"F({coefficients[0]!r})")
+    rule = functools.reduce(
+        lambda rule, c: f"({rule}) * x + F({c!r})", coefficients[1:], f"F({coefficients[0]!r})"
+    )
     return scalar(eval(f"lambda x: {rule}", {"F": F}))
 
 
 def _exp(F, series, as_int, as_float, shift, ln2, bias, bits, top, bottom):
-    """2**n * exp(r), |r| <= ln(2)/2: exp(r) = 1 + r + r * r * series(r). Adding ``shift`` rounds to an integer."""
+    """2**n * exp(r), |r| <= ln(2)/2: exp(r) = 1 + r + r * r * series(r). Adding ``shift`` rounds to an
+    integer.
+    """
     one, two, log2e, shift, inf, zero = F(1), F(2), F(1.4426950408889634), F(shift), F(np.inf), F(0)
     (high, low), top, bottom = map(F, ln2), F(top), F(bottom)  # ln(2) in two parts, so that n * high is exact
 
@@ -65,11 +69,15 @@ def _log1p_unit(F, p, q):
 
 
 def _float32_functions():
-    """exp and log1p_unit by Cephes expf and logf, tanh by the rational minimax approximation of degree 13 / 6 in Eigen."""
+    """exp and log1p_unit by Cephes expf and logf, tanh by the rational minimax approximation of degree 13 / 6
+    in Eigen.
+    """
     F, polynomial = np.float32, functools.partial(_polynomial, np.float32)
     as_int = _bitcast(types.float32, types.int32, ir.IntType(32))
     as_float = _bitcast(types.int32, types.float32, ir.FloatType())
-    series = polynomial(1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1)
+    series = polynomial(
+        1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1
+    )
     ln2 = 0.693359375, -2.12194440e-4
     exp = _exp(F, series, as_int, as_float, 12582912, ln2, np.int32(126), np.int32(23), 88.72, -86.6)
     p = polynomial(
@@ -92,13 +100,17 @@ def _float32_functions():
 
 
 def _float64_functions():
-    """exp by the Taylor series to degree 13 (error on |r| <= ln(2)/2 below 1e-17), tanh and log1p_unit by Cephes."""
+    """exp by the Taylor series to degree 13 (error on |r| <= ln(2)/2 below 1e-17), tanh and log1p_unit by
+    Cephes.
+    """
     F, polynomial = np.float64, functools.partial(_polynomial, np.float64)
     as_int = _bitcast(types.float64, types.int64, ir.IntType(64))
     as_float = _bitcast(types.int64, types.float64, ir.DoubleType())
     series = polynomial(*[1 / math.factorial(n) for n in range(13, 1, -1)])
     ln2 = 0.6931471803691238, 1.9082149292705877e-10
-    exp = _exp(F, series, as_int, as_float, 6755399441055744, ln2, np.int64(1022), np.int64(52), 709.78, -707.5)
+    exp = _exp(
+        F, series, as_int, as_float, 6755399441055744, ln2, np.int64(1022), np.int64(52), 709.78, -707.5
+    )
     p = polynomial(-9.64399179425052238628e-1, -9.92877231001918586564e1, -1.61468768441708447952e3)
     q = polynomial(1.0, 1.12811678491632931402e2, 2.23548839060100448583e3, 4.84406305325125486048e3)
 
@@ -128,7 +140,18 @@ def _library(F, functions):
     one, zero = F(1), F(0)
     erf, log, log1p, expm1, sqrt, sin, cos, floor, ceil, round = (
         _rounded(F, f)
-        for f in (math.erf, math.log, math.log1p, math.expm1, math.sqrt, math.sin, math.cos, np.floor, np.ceil, np.rint)
+        for f in (
+            math.erf,
+            math.log,
+            math.log1p,
+            math.expm1,
+            math.sqrt,
+            math.sin,
+            math.cos,
+            np.floor,
+            np.ceil,
+            np.rint,
+        )
     )
 
     sigmoid = scalar(lambda x: one / (one + exp(-x)))

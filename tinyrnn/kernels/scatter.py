@@ -1,9 +1,11 @@
-"""Sums of rows: by id, the gradient of an embedding, and of all rows. Threads share columns, so each sum keeps its order."""
+"""Sums of rows: by id, the gradient of an embedding, and of all rows. Threads share columns, so each sum
+keeps its order.
+"""
 
 import numpy as np
 
-from . import threads
-from .arrays import array_module
+from ..base import threads
+from ..base.devices import array_module
 from .jit import jit
 
 
@@ -25,11 +27,15 @@ def _sum_rows(g, out, first, last):
 
 
 def add_rows(g, ids, rows):
-    """``out[ids[i]] += g[i]`` for ``g [n, w]``: ``[rows, w]``, added in the order of ``i``, so the same on every run."""
+    """``out[ids[i]] += g[i]`` for ``g [n, w]``: ``[rows, w]``, added in the order of ``i``, so the same on
+    every run.
+    """
     xp = array_module(g)
     out = xp.zeros((rows, g.shape[1]), g.dtype)
     if xp is not np:
-        xp.add.at(out, xp.asarray(ids), g)  # CuPy adds atomically: the order, and with it the last bit, varies
+        xp.add.at(
+            out, xp.asarray(ids), g
+        )  # CuPy adds atomically: the order, and with it the last bit, varies
     elif ids.size:
         work = out if g.dtype != np.float16 else out.astype(np.float32)
         g, ids = np.ascontiguousarray(g, work.dtype), np.ascontiguousarray(ids, np.int64)

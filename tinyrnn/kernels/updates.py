@@ -1,7 +1,8 @@
-"""One step of each optimiser over flat arrays: one pass, in place. The equations stand in ``tinyrnn/optim.py``.
+"""One step of each optimiser over flat arrays: one pass, in place. The equations stand in
+``tinyrnn/nn/optim.py``.
 
-All numbers come in the arrays' own precision (``rest`` is 1 - beta): a bare 1 would make a float32 loop a float64 one.
-Each kernel has its plain reference, which also serves CuPy arrays.
+All numbers come in the arrays' own precision (``rest`` is 1 - beta): a bare 1 would make a float32 loop a
+float64 one. Each kernel has its plain reference, which also serves CuPy arrays.
 """
 
 import numpy as np
@@ -81,7 +82,9 @@ def adagrad_reference(p, g, v, lr, eps, decay, scale):
     p -= lr * g / (np.sqrt(v) + eps)
 
 
-def adam_reference(p, g, m, v, lr, beta1, rest1, beta2, rest2, eps, decay, decoupled, correction1, correction2, scale):
+def adam_reference(
+    p, g, m, v, lr, beta1, rest1, beta2, rest2, eps, decay, decoupled, correction1, correction2, scale
+):
     g = g * scale
     if decoupled:
         p -= lr * decay * p

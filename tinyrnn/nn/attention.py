@@ -1,8 +1,8 @@
 """Attention: where to look in a sequence that has been read."""
 
 from ..autograd import expand_dims, matmul, permute_dims, tanh, tensor, where
-from ..errors import InputError
-from ..functional import softmax
+from ..autograd.functional import softmax
+from ..base.errors import InputError
 from .layers import Linear
 from .module import Module
 
@@ -12,8 +12,9 @@ class Attention(Module):
 
     Args:
         query_size, key_size: widths of queries and keys.
-        kind: ``luong``: the score is ``query . (key W)`` (Luong, Pham & Manning 2015, eq. 7 and 8, "general"), one product for
-            all queries; ``bahdanau``: ``v . tanh(query W + key U + b)`` (Bahdanau, Cho & Bengio 2015, eq. 6 and A.1.2).
+        kind: ``luong``: the score is ``query . (key W)`` (Luong, Pham & Manning 2015, eq. 7 and 8,
+            "general"), one product for all queries; ``bahdanau``: ``v . tanh(query W + key U + b)``
+            (Bahdanau, Cho & Bengio 2015, eq. 6 and A.1.2).
         attention_size: width inside the tanh of ``bahdanau``; default: ``query_size``.
         dtype, generator: of the initial weights.
 
@@ -21,7 +22,9 @@ class Attention(Module):
         InputError: another kind.
     """
 
-    def __init__(self, query_size, key_size, *, kind="luong", attention_size=None, dtype="float32", generator=None):
+    def __init__(
+        self, query_size, key_size, *, kind="luong", attention_size=None, dtype="float32", generator=None
+    ):
         if kind not in ("luong", "bahdanau"):
             raise InputError(f"unknown attention {kind!r}: use luong or bahdanau")
         self.kind, shared = kind, {"dtype": dtype, "generator": generator}
@@ -32,7 +35,9 @@ class Attention(Module):
             self.score = Linear(size, 1, bias=False, **shared)
 
     def project(self, keys):
-        """What the scores need of ``keys [S, B, key_size]``; it may be kept as long as the keys are the same."""
+        """What the scores need of ``keys [S, B, key_size]``; it may be kept as long as the keys are the
+        same.
+        """
         return self.keys(keys)
 
     def forward(self, queries, keys, mask=None, projected=None):

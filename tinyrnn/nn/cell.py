@@ -3,7 +3,7 @@
 import numpy as np
 
 from ..autograd import Tensor, tensor
-from ..kernels import arrays
+from ..base import devices as arrays
 from ..kernels.generator import Generator
 from . import init as inits
 from .module import Module
@@ -12,8 +12,8 @@ from .module import Module
 class Cell(Module):
     """Base of recurrent cells.
 
-    A subclass names its states (the first is the output), makes its parameters in ``build`` with ``weight``, ``bias`` and
-    ``affine``, and writes one step as plain equations::
+    A subclass names its states (the first is the output), makes its parameters in ``build`` with ``weight``,
+    ``bias`` and ``affine``, and writes one step as plain equations::
 
         class Elman(Cell):
             states = ("h",)
@@ -54,14 +54,17 @@ class Cell(Module):
         raise NotImplementedError(f"{type(self).__name__} must define build(self, input_size, hidden_size)")
 
     def step(self, x, *states):
-        """One step: ``x [B, input_size]`` and the states ``[B, size]`` to the next states (one Tensor or a tuple)."""
+        """One step: ``x [B, input_size]`` and the states ``[B, size]`` to the next states (one Tensor or a
+        tuple).
+        """
         raise NotImplementedError(f"{type(self).__name__} must define step(self, x, ...states)")
 
     def initial_state(self, batch_size) -> tuple:
         """The states before the first step: zeros ``[B, size]`` of the parameters' dtype and device."""
         device = next((p.device for p in self.parameters()), "cpu")
         return tuple(
-            Tensor(arrays.to_device(np.zeros((batch_size, self.state_sizes[s]), self.dtype), device)) for s in self.states
+            Tensor(arrays.to_device(np.zeros((batch_size, self.state_sizes[s]), self.dtype), device))
+            for s in self.states
         )
 
     def weight(self, n_in, n_out, *, gates=1, init="glorot_uniform") -> Tensor:
@@ -74,8 +77,19 @@ class Cell(Module):
             return self._parameter(np.full(gates * n, float(init)))
         return self._parameter(inits.fill(init, self._generator, 1, n, gates)[0])
 
-    def affine(self, n_in, n_hidden, *, gates=1, init="glorot_uniform", recurrent_init="orthogonal", bias_init="zeros"):
-        """``W [n_in, gates * n_hidden]``, ``U [n_hidden, gates * n_hidden]``, ``b [gates * n_hidden]``: x @ W + h @ U + b."""
+    def affine(
+        self,
+        n_in,
+        n_hidden,
+        *,
+        gates=1,
+        init="glorot_uniform",
+        recurrent_init="orthogonal",
+        bias_init="zeros",
+    ):
+        """``W [n_in, gates * n_hidden]``, ``U [n_hidden, gates * n_hidden]``, ``b [gates * n_hidden]``: x @ W
+        + h @ U + b.
+        """
         return (
             self.weight(n_in, n_hidden, gates=gates, init=init),
             self.weight(n_hidden, n_hidden, gates=gates, init=recurrent_init),

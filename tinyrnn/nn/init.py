@@ -1,13 +1,13 @@
 """Initial values of weights. Each function fills an array ``[n_in, n_out]`` from a `Generator`.
 
-Glorot & Bengio 2010 (eq. 16) for weights of the input, orthogonal matrices (Saxe et al. 2014) for recurrent weights: their
-singular values are 1, so a linear recurrence neither shrinks nor blows up the state. Weights that hold several gates side by
-side are filled gate by gate, since each gate is a product of its own.
+Glorot & Bengio 2010 (eq. 16) for weights of the input, orthogonal matrices (Saxe et al. 2014) for recurrent
+weights: their singular values are 1, so a linear recurrence neither shrinks nor blows up the state. Weights
+that hold several gates side by side are filled gate by gate, since each gate is a product of its own.
 """
 
 import numpy as np
 
-from ..errors import InputError
+from ..base.errors import InputError
 
 
 def glorot_uniform(generator, n_in, n_out):
@@ -17,7 +17,9 @@ def glorot_uniform(generator, n_in, n_out):
 
 
 def orthogonal(generator, n_in, n_out):
-    """A matrix with orthonormal rows or columns, whichever are fewer: Q of the QR decomposition of a normal matrix."""
+    """A matrix with orthonormal rows or columns, whichever are fewer: Q of the QR decomposition of a normal
+    matrix.
+    """
     tall = generator.normal(0.0, 1.0, (max(n_in, n_out), min(n_in, n_out)))
     q, r = np.linalg.qr(tall)
     q = q * np.sign(np.diag(r))  # makes the distribution uniform (Mezzadri 2007)
@@ -43,7 +45,9 @@ INITS = {f.__name__: f for f in (glorot_uniform, orthogonal, normal, zeros, iden
 
 
 def fill(init, generator, n_in, n_out, gates=1):
-    """``[n_in, gates * n_out]`` from an initialiser (a function, or its name), applied to each gate's block."""
+    """``[n_in, gates * n_out]`` from an initialiser (a function, or its name), applied to each gate's
+    block.
+    """
     if isinstance(init, str):
         if init not in INITS:
             raise InputError(

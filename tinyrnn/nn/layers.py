@@ -3,9 +3,10 @@
 import numpy as np
 
 from ..autograd import tensor
-from ..functional import dropout, embedding, layer_norm, linear, ones
+from ..autograd.functional import embedding, ones
 from ..kernels.generator import Generator
 from . import init as inits
+from .functional import dropout, layer_norm, linear
 from .module import Module
 
 
@@ -28,10 +29,14 @@ class Linear(Module):
 
 
 class Embedding(Module):
-    """Rows of ``weight [num_embeddings, embedding_dim]``, normal with standard deviation 1 / sqrt(embedding_dim)."""
+    """Rows of ``weight [num_embeddings, embedding_dim]``, normal with standard deviation 1 /
+    sqrt(embedding_dim).
+    """
 
     def __init__(self, num_embeddings, embedding_dim, *, dtype="float32", generator=None):
-        values = inits.normal(generator or Generator(), num_embeddings, embedding_dim, std=embedding_dim**-0.5)
+        values = inits.normal(
+            generator or Generator(), num_embeddings, embedding_dim, std=embedding_dim**-0.5
+        )
         self.weight = tensor(values, dtype, requires_grad=True)
 
     def forward(self, ids):
@@ -53,7 +58,9 @@ class Dropout(Module):
         if not (self.training and self.p):
             return x
         if self.variational:
-            return x * dropout(ones(x.shape[1:], dtype=x.dtype, device=x.device), self.p, generator=self.generator)
+            return x * dropout(
+                ones(x.shape[1:], dtype=x.dtype, device=x.device), self.p, generator=self.generator
+            )
         return dropout(x, self.p, generator=self.generator)
 
 

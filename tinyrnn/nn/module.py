@@ -5,15 +5,16 @@ from contextlib import contextmanager
 import numpy as np
 
 from ..autograd import Tensor, no_grad
-from ..errors import InputError
-from ..kernels.arrays import to_device
+from ..base.devices import to_device
+from ..base.errors import InputError
 
 
 class Module:
     """Base of layers and models.
 
-    Every attribute that is a leaf Tensor requiring grad is a parameter (not one that was computed and kept); attributes that
-    are modules, or lists and dicts of modules or tensors, are searched too, in the order of assignment. Names are attribute
+    Every attribute that is a leaf Tensor requiring grad is a parameter (not one that was computed and kept);
+    attributes that are modules, or lists and dicts of modules or tensors, are searched too, in the order of
+    assignment. Names are attribute
     paths: ``layers.0.W``.
     """
 
@@ -85,10 +86,14 @@ class Module:
         """
         own = dict(self.named_parameters())
         if missing := sorted(own.keys() ^ state.keys()):
-            raise InputError(f"these weights are for another model: {', '.join(missing[:5])} stand on one side only")
+            raise InputError(
+                f"these weights are for another model: {', '.join(missing[:5])} stand on one side only"
+            )
         for name, p in own.items():
             if p.shape != state[name].shape:
-                raise InputError(f"weight {name} is {list(state[name].shape)} in the file, {list(p.shape)} in the model")
+                raise InputError(
+                    f"weight {name} is {list(state[name].shape)} in the file, {list(p.shape)} in the model"
+                )
         for name, p in own.items():
             p.assign_(state[name])
 

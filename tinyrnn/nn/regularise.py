@@ -1,13 +1,15 @@
-"""Regularisation of a recurrent layer while it trains, for any cell: the step is changed, and runs as compiled as before.
+"""Regularisation of a recurrent layer while it trains, for any cell: the step is changed, and runs as
+compiled as before.
 
 Masks are functions of the generator's keys and of positions: equal for any number of threads.
 """
 
 from ..autograd import Tensor, where
+from ..autograd.functional import ones
+from ..base.errors import InputError, TraceError
 from ..compiler import next_states
-from ..errors import InputError, TraceError
-from ..functional import dropout, ones
 from ..kernels.generator import Generator
+from .functional import dropout
 from .module import Module
 
 
@@ -20,16 +22,27 @@ class Regulariser(Module):
     """What `RNN` does to the step of a cell while training.
 
     Args:
-        recurrent_dropout: probability of dropping an element of what recurrent products multiply (``h`` in ``h @ U``). A state
-            that is carried on is not touched, so memory is not lost (Semeniuta, Severyn & Barth 2016).
-        variational: the same elements at every step of a sequence (Gal & Ghahramani 2016), not others at each.
-        weight_drop: probability of dropping an element of the matrices ``U`` of recurrent products, once for each call (Merity,
-            Keskar & Socher 2018, section 3).
-        zoneout: probability that an element of a state keeps its old value (Krueger et al. 2017, eq. 4): one number, or a dict
-            from names of states. Out of training, the expectation of that.
+        recurrent_dropout: probability of dropping an element of what recurrent products multiply (``h`` in
+            ``h @ U``). A state that is carried on is not touched, so memory is not lost (Semeniuta, Severyn &
+            Barth 2016).
+        variational: the same elements at every step of a sequence (Gal & Ghahramani 2016), not others at
+            each.
+        weight_drop: probability of dropping an element of the matrices ``U`` of recurrent products, once for
+            each call (Merity, Keskar & Socher 2018, section 3).
+        zoneout: probability that an element of a state keeps its old value (Krueger et al. 2017, eq. 4): one
+            number, or a dict from names of states. Out of training, the expectation of that.
     """
 
-    def __init__(self, states, *, recurrent_dropout=0.0, variational=False, weight_drop=0.0, zoneout=0.0, generator=None):
+    def __init__(
+        self,
+        states,
+        *,
+        recurrent_dropout=0.0,
+        variational=False,
+        weight_drop=0.0,
+        zoneout=0.0,
+        generator=None,
+    ):
         zoneout = zoneout if isinstance(zoneout, dict) else dict.fromkeys(states, zoneout)
         if unknown := set(zoneout) - set(states):
             raise InputError(f"zoneout names the state {unknown.pop()!r}: this cell has {', '.join(states)}")
@@ -37,12 +50,18 @@ class Regulariser(Module):
         for name, p in [*rates.items(), *[("zoneout", p) for p in zoneout.values()]]:
             if not 0 <= p < 1:
                 raise InputError(f"{name} is {p}: it must be at least 0 and below 1")
-        self.recurrent_dropout, self.variational, self.weight_drop = recurrent_dropout, variational, weight_drop
+        self.recurrent_dropout, self.variational, self.weight_drop = (
+            recurrent_dropout,
+            variational,
+            weight_drop,
+        )
         self.zoneout = [zoneout.get(s, 0.0) for s in states]
         self.generator = generator or Generator()
 
     def forward(self, step, xs, init):
-        """``(step, (xs, masks...))`` for `scan`, from those of the plain recurrence: ``xs [T, B, F]``, ``init`` a tuple."""
+        """``(step, (xs, masks...))`` for `scan`, from those of the plain recurrence: ``xs [T, B, F]``,
+        ``init`` a tuple.
+        """
         dropped, drops = self._dropped(step, xs, init)
         zoned, zones = self._zoned(xs, init)
 
@@ -58,7 +77,9 @@ class Regulariser(Module):
         return drop_mask(shape, xs, p, self.generator)
 
     def _dropped(self, step, xs, init):
-        """The step with drops in its recurrent products, and the masks over time that it is to be given; (None, []): none."""
+        """The step with drops in its recurrent products, and the masks over time that it is to be given;
+        (None, []): none.
+        """
         p, (T, B) = self.recurrent_dropout, xs.shape[:2]
         if not (self.training and (p or self.weight_drop)):
             return None, []
@@ -70,24 +91,37 @@ class Regulariser(Module):
             raise InputError(f"recurrent dropout and weight drop cannot take this cell: {error}") from None
         matrices = [dropout(m, self.weight_drop, generator=self.generator) for m in products.matrices]
         held = [self._mask((B, w), xs, p) for w in products.widths] if p and self.variational else []
-        over_time = [self._mask((T, B, w), xs, p) for w in products.widths] if p and not self.variational else []
+        over_time = (
+            [self._mask((T, B, w), xs, p) for w in products.widths] if p and not self.variational else []
+        )
         return lambda x, masks, states: products.step(x, states, held or masks, matrices), over_time
 
     def _zoned(self, xs, init):
-        """What brings old states into new ones, and the masks over time that it is to be given; (None, []): nothing does."""
+        """What brings old states into new ones, and the masks over time that it is to be given; (None, []):
+        nothing does.
+        """
         rates = [p for p in self.zoneout if p]
         if not rates:
             return None, []
 
         def zoned(masks, new, old):
             masks = iter(masks or rates)
-            return tuple(self._joined(n, o, next(masks)) if p else n for n, o, p in zip(new, old, self.zoneout, strict=True))
+            return tuple(
+                self._joined(n, o, next(masks)) if p else n
+                for n, o, p in zip(new, old, self.zoneout, strict=True)
+            )
 
         if not self.training:
             return zoned, []
-        return zoned, [self._mask((*xs.shape[:2], s.shape[1]), xs, p) for s, p in zip(init, self.zoneout, strict=True) if p]
+        return zoned, [
+            self._mask((*xs.shape[:2], s.shape[1]), xs, p)
+            for s, p in zip(init, self.zoneout, strict=True)
+            if p
+        ]
 
     @staticmethod
     def _joined(new, old, how):
-        """``new`` where the mask ``how`` is not 0, else ``old``; their mean, if ``how`` is the part of the old."""
+        """``new`` where the mask ``how`` is not 0, else ``old``; their mean, if ``how`` is the part of the
+        old.
+        """
         return where(how, new, old) if isinstance(how, Tensor) else how * old + (1 - how) * new

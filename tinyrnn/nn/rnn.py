@@ -1,11 +1,11 @@
 """`RNN`: a cell over time, in layers and directions."""
 
-from .. import plugins
 from ..autograd import concat, expand_dims
 from ..autograd.pointwise import as_tensor
+from ..base.errors import InputError, ShapeError
 from ..compiler import next_states, scan
-from ..errors import InputError, ShapeError
 from ..kernels.generator import Generator
+from . import registry as plugins
 from .layers import Dropout
 from .module import Module
 from .regularise import Regulariser
@@ -19,10 +19,11 @@ class RNN(Module):
         input_size: width of the inputs.
         hidden_size: width of each layer's states in one direction.
         num_layers: each layer reads the outputs of the one below.
-        bidirectional: each layer runs forward and backward in time and joins both outputs, width ``2 * hidden_size``
-            (Schuster & Paliwal 1997).
+        bidirectional: each layer runs forward and backward in time and joins both outputs, width ``2 *
+            hidden_size`` (Schuster & Paliwal 1997).
         dropout: probability of dropping an output between layers while training (Zaremba et al. 2014).
-        recurrent_dropout, weight_drop, zoneout: of each layer while training, for any cell; see `Regulariser`.
+        recurrent_dropout, weight_drop, zoneout: of each layer while training, for any cell; see
+            `Regulariser`.
         variational: both dropouts drop the same elements at every step of a sequence.
         dtype: ``"float32"`` or ``"float64"``.
         seed: of the initial weights and of dropout; None takes a new one.
@@ -30,7 +31,8 @@ class RNN(Module):
         compile: run the time loop compiled where that is possible; False: op by op, the reference.
         cell_options: the cell's options, for example ``{"forget_bias": 0.0}``.
 
-    ``cells`` holds one cell a layer and direction, in the order layer 0 forward, layer 0 backward, layer 1 forward, ...
+    ``cells`` holds one cell a layer and direction, in the order layer 0 forward, layer 0 backward, layer 1
+    forward, ...
     """
 
     def __init__(
@@ -52,13 +54,21 @@ class RNN(Module):
         compile=True,
         cell_options=None,
     ):
-        for name, value in (("input_size", input_size), ("hidden_size", hidden_size), ("num_layers", num_layers)):
+        for name, value in (
+            ("input_size", input_size),
+            ("hidden_size", hidden_size),
+            ("num_layers", num_layers),
+        ):
             if not isinstance(value, int) or value < 1:
                 raise InputError(f"{name} is {value!r}: it must be an integer of at least 1")
         generator = generator or Generator(seed)
         cell_class = plugins.get_cell(cell) if isinstance(cell, str) else cell
         options = plugins.check_options(cell_class, cell_options or {})
-        self.num_layers, self.directions, self.hidden_size = num_layers, 2 if bidirectional else 1, hidden_size
+        self.num_layers, self.directions, self.hidden_size = (
+            num_layers,
+            2 if bidirectional else 1,
+            hidden_size,
+        )
         self.cells = []
         for layer in range(num_layers):
             size = input_size if layer == 0 else self.cells[-1].output_size * self.directions
@@ -66,7 +76,12 @@ class RNN(Module):
                 self.cells.append(cell_class(size, hidden_size, dtype=dtype, generator=generator, **options))
         self.output_size = self.cells[-1].output_size * self.directions
         self.dropout = Dropout(dropout, variational=variational, generator=generator)
-        rates = dict(recurrent_dropout=recurrent_dropout, weight_drop=weight_drop, zoneout=zoneout, variational=variational)
+        rates = dict(
+            recurrent_dropout=recurrent_dropout,
+            weight_drop=weight_drop,
+            zoneout=zoneout,
+            variational=variational,
+        )
         self.regulariser = Regulariser(cell_class.states, generator=generator, **rates)
         self.compile = compile
 
@@ -75,17 +90,22 @@ class RNN(Module):
         return [cell.initial_state(batch_size) for cell in self.cells]
 
     def cell_step(self, cell, x, old):
-        """The step ``(x,), *states`` of one of ``cells`` as it runs out of training, for inputs like ``x [B, input_size]``."""
+        """The step ``(x,), *states`` of one of ``cells`` as it runs out of training, for inputs like ``x [B,
+        input_size]``.
+        """
         return self.regulariser(cell.step, expand_dims(x, axis=0), old)[0]
 
     def step(self, x, states):
-        """One step through all layers, out of training: ``x [B, input_size]`` and the states to ``(y, states)``.
+        """One step through all layers, out of training: ``x [B, input_size]`` and the states to ``(y,
+        states)``.
 
         Raises:
             InputError: the network is bidirectional.
         """
         if self.directions != 1:
-            raise InputError("a bidirectional network reads its inputs from both ends: it cannot go step by step")
+            raise InputError(
+                "a bidirectional network reads its inputs from both ends: it cannot go step by step"
+            )
         new = []
         for cell, old in zip(self.cells, states, strict=True):
             new.append(next_states(self.cell_step(cell, x, old), (x,), old))
@@ -102,14 +122,19 @@ class RNN(Module):
             resets: ``[T, B]``, 1 where a new document begins: the states return to ``init``.
 
         Returns:
-            ``(ys, final_states)``: ys ``[T, B, directions * hidden_size]``, final_states a list like ``initial_state``'s.
+            ``(ys, final_states)``: ys ``[T, B, directions * hidden_size]``, final_states a list like
+            ``initial_state``'s.
         """
         xs = as_tensor(xs)
         if xs.ndim != 3 or xs.shape[2] != self.cells[0].input_size:
-            raise ShapeError(f"RNN: inputs are {list(xs.shape)}: they must be [T, B, {self.cells[0].input_size}]")
+            raise ShapeError(
+                f"RNN: inputs are {list(xs.shape)}: they must be [T, B, {self.cells[0].input_size}]"
+            )
         init = self.initial_state(xs.shape[1]) if init is None else init
         if len(init) != len(self.cells):
-            raise ShapeError(f"RNN: init holds states of {len(init)} layers and directions, this network has {len(self.cells)}")
+            raise ShapeError(
+                f"RNN: init holds states of {len(init)} layers and directions, this network has {len(self.cells)}"
+            )
         final = []
         for layer in range(self.num_layers):
             if layer:
@@ -117,7 +142,9 @@ class RNN(Module):
             ys = []
             for direction in range(self.directions):
                 i = layer * self.directions + direction
-                flags = dict(mask=mask, resets=resets, reverse=direction == 1, compile=None if self.compile else False)
+                flags = dict(
+                    mask=mask, resets=resets, reverse=direction == 1, compile=None if self.compile else False
+                )
                 step, streams = self.regulariser(self.cells[i].step, xs, init[i])
                 y, states = scan(step, streams, init[i], **flags)
                 ys.append(y)

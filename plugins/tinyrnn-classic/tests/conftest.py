@@ -1,4 +1,6 @@
-"""Kernels compiled by the tests are kept between runs, outside the user's own cache; BLAS runs on one thread."""
+"""Kernels compiled by the tests are kept between runs, outside the user's own cache; BLAS runs on one
+thread.
+"""
 
 import os
 import tempfile

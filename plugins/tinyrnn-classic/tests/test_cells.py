@@ -1,18 +1,19 @@
-"""Every cell beside its paper's formulas in plain NumPy, and through the checks of `tinyrnn.testing`."""
+"""Every cell beside its paper's formulas in plain NumPy, and through the checks of `tinyrnn.tools.check`."""
 
 import numpy as np
 import pytest
 import tinyrnn_classic as classic
 
 import tinyrnn as tr
-from tinyrnn import plugins
 from tinyrnn.compiler.report import report_cell
-from tinyrnn.testing import cell_suite
+from tinyrnn.nn import registry as plugins
+from tinyrnn.tools.check import cell_suite
 
 T, B, F, H, C = 7, 3, 5, 4, 3
 NAMES = ["cifg", "irnn", "janet", "mgu", "mut1", "mut2", "mut3", "peephole", "scrn", "ugrnn"]
 
-# ------------------------------------------------------------------ the papers: one step of one sequence, matrices on the left
+# ------------------------------------------------------------------ the papers: one step of one sequence,
+# matrices on the left
 
 
 def sigm(a):
@@ -20,7 +21,9 @@ def sigm(a):
 
 
 def blocks(p, name, count):
-    """The ``count`` blocks that lie side by side in a parameter, as the matrices (or biases) that papers write on the left."""
+    """The ``count`` blocks that lie side by side in a parameter, as the matrices (or biases) that papers
+    write on the left.
+    """
     return [block.T for block in np.split(p[name], count, axis=-1)]
 
 
@@ -53,7 +56,9 @@ def mut3(p, x, h):
 
 
 def peephole(p, x, y, s, *, output="identity"):
-    """In the letters of Gers et al.: net inputs, gates y_in, y_phi, y_out, the cell's state s, its output y."""
+    """In the letters of Gers et al.: net inputs, gates y_in, y_phi, y_out, the cell's state s, its output
+    y.
+    """
     net_in, net_phi, net_c, net_out = (
         W @ x + U @ y + b for W, U, b in zip(*[blocks(p, name, 4) for name in "WUb"], strict=True)
     )
@@ -121,7 +126,12 @@ CASES = {
     "cifg without peepholes": ("cifg", {"peephole": False}, lambda *a: cifg(*a, peephole=False), F),
     "mgu": ("mgu", {}, mgu, F),
     "ugrnn": ("ugrnn", {}, ugrnn, F),
-    "ugrnn, relu": ("ugrnn", {"activation": "relu"}, lambda *a: ugrnn(*a, activation=lambda u: np.maximum(0, u)), F),
+    "ugrnn, relu": (
+        "ugrnn",
+        {"activation": "relu"},
+        lambda *a: ugrnn(*a, activation=lambda u: np.maximum(0, u)),
+        F,
+    ),
     "janet": ("janet", {}, janet, F),
     "janet, beta 0.3": ("janet", {"beta": 0.3}, lambda *a: janet(*a, beta=0.3), F),
     "irnn": ("irnn", {}, irnn, F),
@@ -143,7 +153,10 @@ def test_the_formulas_of_the_paper(case, compiled):
     for p in rnn.parameters():
         p.assign_(0.7 * rng.standard_normal(p.shape))
     p = {k: v.numpy() for k, v in rnn.cells[0].named_parameters()}
-    xs, first = rng.standard_normal((T, B, inputs)), [0.5 * rng.standard_normal(s.shape) for s in rnn.initial_state(B)[0]]
+    xs, first = (
+        rng.standard_normal((T, B, inputs)),
+        [0.5 * rng.standard_normal(s.shape) for s in rnn.initial_state(B)[0]],
+    )
     ys, final = rnn(tr.tensor(xs), [tuple(map(tr.tensor, first))])
     for b in range(B):
         states = [s[b] for s in first]

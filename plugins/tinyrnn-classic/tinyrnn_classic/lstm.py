@@ -17,14 +17,22 @@ class PeepholeLSTM(Cell):
     o = sigmoid(x W_o + h U_o + p_o c' + b_o)
     h' = o c'
 
-    The paper writes y_in, y_phi, y_out, s and y for i, f, o, c and h. It leaves the cell's output unsquashed; ``output="tanh"``
-    squashes it, h' = o tanh(c'), which is the cell ``lstm`` with ``peephole=true``. The gates lie side by side in W, U and b in
-    the order i, f, g, o. The forget bias starts at 1 (Jozefowicz et al. 2015).
+    The paper writes y_in, y_phi, y_out, s and y for i, f, o, c and h. It leaves the cell's output unsquashed;
+    ``output="tanh"`` squashes it, h' = o tanh(c'), which is the cell ``lstm`` with ``peephole=true``. The
+    gates lie side by side in W, U and b in the order i, f, g, o. The forget bias starts at 1 (Jozefowicz et
+    al. 2015).
     """
 
     states = ("h", "c")
 
-    def build(self, input_size, hidden_size, *, forget_bias: float = 1.0, output: Literal["identity", "tanh"] = "identity"):
+    def build(
+        self,
+        input_size,
+        hidden_size,
+        *,
+        forget_bias: float = 1.0,
+        output: Literal["identity", "tanh"] = "identity",
+    ):
         self.W, self.U, self.b = self.affine(input_size, hidden_size, gates=4)
         self.b.data[hidden_size : 2 * hidden_size] = forget_bias
         self.p_i, self.p_f, self.p_o = (self.bias(hidden_size) for _ in range(3))
@@ -48,8 +56,9 @@ class CIFG(Cell):
     o = sigmoid(x W_o + y R_o + p_o c' + b_o)
     y' = tanh(c') o
 
-    The gates lie side by side in W, R and b in the order z, i, o. The input bias starts at ``-forget_bias``, so that the cell
-    begins by keeping what it has (Jozefowicz et al. 2015). Without ``peephole`` p_i and p_o are left out.
+    The gates lie side by side in W, R and b in the order z, i, o. The input bias starts at ``-forget_bias``,
+    so that the cell begins by keeping what it has (Jozefowicz et al. 2015). Without ``peephole`` p_i and p_o
+    are left out.
     """
 
     states = ("y", "c")

@@ -12,8 +12,8 @@ class MUT1(Cell):
     r = sigmoid(x W_xr + h W_hr + b_r)
     h' = tanh((r h) W_hh + tanh(x) + b_h) z + h (1 - z)
 
-    The paper adds x itself, which takes inputs as wide as the state. Others are brought to its width first: tanh(x P).
-    W_xz and W_xr lie side by side in W, b_z and b_r in b.
+    The paper adds x itself, which takes inputs as wide as the state. Others are brought to its width first:
+    tanh(x P). W_xz and W_xr lie side by side in W, b_z and b_r in b.
     """
 
     states = ("h",)
@@ -41,8 +41,8 @@ class MUT2(Cell):
     r = sigmoid(x + h W_hr + b_r)
     h' = tanh((r h) W_hh + x W_xh + b_h) z + h (1 - z)
 
-    The paper adds x itself, which takes inputs as wide as the state. Others are brought to its width first: x P.
-    W_xz and W_xh lie side by side in W, b_z and b_h in b, W_hz and W_hr in U.
+    The paper adds x itself, which takes inputs as wide as the state. Others are brought to its width first: x
+    P. W_xz and W_xh lie side by side in W, b_z and b_h in b, W_hz and W_hr in U.
     """
 
     states = ("h",)
@@ -78,7 +78,9 @@ class MUT3(Cell):
 
     def build(self, input_size, hidden_size):
         self.W, self.b = self.weight(input_size, hidden_size, gates=3), self.bias(hidden_size, gates=3)
-        self.W_hz, self.W_hr, self.W_hh = (self.weight(hidden_size, hidden_size, init="orthogonal") for _ in range(3))
+        self.W_hz, self.W_hr, self.W_hh = (
+            self.weight(hidden_size, hidden_size, init="orthogonal") for _ in range(3)
+        )
 
     def step(self, x, h):
         x_z, x_r, x_h = split(x @ self.W + self.b, 3)

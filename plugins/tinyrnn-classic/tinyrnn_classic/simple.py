@@ -13,8 +13,8 @@ class IRNN(Cell):
 
     h' = relu(x W + h U + b)
 
-    U starts as ``scale`` times the identity (the paper takes less than 1 where long memory does no good), W as normal numbers
-    of standard deviation 0.001, b as zeros.
+    U starts as ``scale`` times the identity (the paper takes less than 1 where long memory does no good), W
+    as normal numbers of standard deviation 0.001, b as zeros.
     """
 
     states = ("h",)
@@ -37,15 +37,18 @@ class SCRN(Cell):
     h' = sigmoid(s' P + x A + h R)
     y' = (h', s')
 
-    The paper's output is f(h' U + s' V), a linear layer over hidden and context units. Here they lie side by side in one state,
-    ``hidden_size + context`` wide, and U lies above V in the matrix of the linear layer that follows.
+    The paper's output is f(h' U + s' V), a linear layer over hidden and context units. Here they lie side by
+    side in one state, ``hidden_size + context`` wide, and U lies above V in the matrix of the linear layer
+    that follows.
     """
 
     states = ("y",)
 
     def build(self, input_size, hidden_size, *, context: int = 40, alpha: float = 0.95):
         if context < 1 or not 0 <= alpha <= 1:
-            raise InputError(f"context is {context}, alpha {alpha}: there must be 1 unit at least, and alpha lie from 0 to 1")
+            raise InputError(
+                f"context is {context}, alpha {alpha}: there must be 1 unit at least, and alpha lie from 0 to 1"
+            )
         self.state_sizes = {"y": hidden_size + context}
         self.A, self.B = self.weight(input_size, hidden_size), self.weight(input_size, context)
         self.P = self.weight(context, hidden_size)

@@ -18,8 +18,8 @@ class MGU(Cell):
     n = tanh(x W_h + (f h) U_h + b_h)
     h' = (1 - f) h + f n
 
-    The paper joins h and x to one vector, and with them W and U to one matrix. W_f and W_h lie side by side in W, b_f and b_h
-    in b.
+    The paper joins h and x to one vector, and with them W and U to one matrix. W_f and W_h lie side by side
+    in W, b_f and b_h in b.
     """
 
     states = ("h",)
@@ -44,12 +44,20 @@ class UGRNN(Cell):
     g = sigmoid(x W_g + h U_g + b_g)
     h' = g h + (1 - g) c
 
-    s is the ``activation``. W_c and W_g lie side by side in W, and so they do in U and b. b_g starts at ``forget_bias``.
+    s is the ``activation``. W_c and W_g lie side by side in W, and so they do in U and b. b_g starts at
+    ``forget_bias``.
     """
 
     states = ("h",)
 
-    def build(self, input_size, hidden_size, *, activation: Literal["tanh", "relu"] = "tanh", forget_bias: float = 1.0):
+    def build(
+        self,
+        input_size,
+        hidden_size,
+        *,
+        activation: Literal["tanh", "relu"] = "tanh",
+        forget_bias: float = 1.0,
+    ):
         self.W, self.U, self.b = self.affine(input_size, hidden_size, gates=2)
         self.b.data[hidden_size:] = forget_bias
         self.activation = _ACTIVATIONS[activation]
@@ -69,9 +77,9 @@ class JANET(Cell):
     n = tanh(x W_c + c U_c + b_c)
     c' = sigmoid(s) c + (1 - sigmoid(s - beta)) n
 
-    ``beta`` lets in more than is forgotten. b_f starts as the logarithm of numbers spread evenly over 1 to ``t_max - 1``, which
-    makes a cell that remembers for up to ``t_max`` steps (chrono initialisation, Tallec & Ollivier 2018). W_f and W_c lie side
-    by side in W, and so they do in U and b.
+    ``beta`` lets in more than is forgotten. b_f starts as the logarithm of numbers spread evenly over 1 to
+    ``t_max - 1``, which makes a cell that remembers for up to ``t_max`` steps (chrono initialisation, Tallec
+    & Ollivier 2018). W_f and W_c lie side by side in W, and so they do in U and b.
     """
 
     states = ("c",)

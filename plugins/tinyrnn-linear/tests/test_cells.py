@@ -1,4 +1,6 @@
-"""Each cell against its paper's formulas, written for one sequence and column vectors (W x), and what every cell must do."""
+"""Each cell against its paper's formulas, written for one sequence and column vectors (W x), and what every
+cell must do.
+"""
 
 import numpy as np
 import pytest
@@ -6,11 +8,19 @@ from tinyrnn_linear import QRNN, RGLRU, SLSTM, SRU, IndRNN, MinGRU, MinLSTM
 
 import tinyrnn as tr
 from tinyrnn.compiler.report import report_cell
-from tinyrnn.data.vocabulary import Characters
-from tinyrnn.tasks.language_model import LanguageModel
-from tinyrnn.testing import cell_suite
+from tinyrnn.tasks.lm.task import LanguageModel
+from tinyrnn.tasks.text.vocabulary import Characters
+from tinyrnn.tools.check import cell_suite
 
-CELLS = {"mingru": MinGRU, "minlstm": MinLSTM, "sru": SRU, "qrnn": QRNN, "indrnn": IndRNN, "rglru": RGLRU, "slstm": SLSTM}
+CELLS = {
+    "mingru": MinGRU,
+    "minlstm": MinLSTM,
+    "sru": SRU,
+    "qrnn": QRNN,
+    "indrnn": IndRNN,
+    "rglru": RGLRU,
+    "slstm": SLSTM,
+}
 T, B = 6, 3
 
 
@@ -19,7 +29,9 @@ def sigma(a):
 
 
 def run(cell, input_size=5, hidden_size=4, **options):
-    """A layer with random parameters on random inputs: those inputs, outputs and final states, and its parameters."""
+    """A layer with random parameters on random inputs: those inputs, outputs and final states, and its
+    parameters.
+    """
     rng = np.random.default_rng(7)
     rnn = tr.RNN(cell, input_size, hidden_size, dtype="float64", seed=1, cell_options=options)
     for p in rnn.parameters():
@@ -83,7 +95,10 @@ def test_sru_equations(input_size, highway_bias):
         c = np.zeros(4)
         for t in range(T):
             x = xs[t, k]
-            f, r = sigma(W_f @ x + p["v_f"] * c + p["b_f"]), sigma(W_r @ x + p["v_r"] * c + p["b_r"])  # both of the old c
+            f, r = (
+                sigma(W_f @ x + p["v_f"] * c + p["b_f"]),
+                sigma(W_r @ x + p["v_r"] * c + p["b_r"]),
+            )  # both of the old c
             c = f * c + (1 - f) * (W @ x)
             agree(ys[t, k], r * c + (1 - r) * (projection[0] @ x if projection else x) * alpha)
         agree(final["c"][k], c)
@@ -96,7 +111,10 @@ def test_qrnn_equations(window):
     padded = np.concatenate([np.zeros((window - 1, B, 5)), xs])
     newest_first = [rows(W.T, 3) for W in rows(p["W"], window)]  # of each tap: W_z, W_f, W_o
     z, f, o = (
-        np.stack([sum(padded[t + window - 1 - j] @ newest_first[j][i].T for j in range(window)) for t in range(T)]) + b
+        np.stack(
+            [sum(padded[t + window - 1 - j] @ newest_first[j][i].T for j in range(window)) for t in range(T)]
+        )
+        + b
         for i, b in enumerate(np.split(p["b"], 3))
     )
     z, f, o = np.tanh(z), sigma(f), sigma(o)
@@ -139,7 +157,9 @@ def test_rglru_equations(input_size, c):
 
 @pytest.mark.parametrize("forget_gate", ["sigmoid", "exp"])
 def test_slstm_equations(forget_gate):
-    """Equations 8 to 14, which do without m: what the cell keeps in c and n is their c and n by exp(-m), equations 15 to 17."""
+    """Equations 8 to 14, which do without m: what the cell keeps in c and n is their c and n by exp(-m),
+    equations 15 to 17.
+    """
     xs, ys, final, p = run(SLSTM, forget_gate=forget_gate)
     W_i, W_f, W_z, W_o = rows(p["W"], 4)
     R_i, R_f, R_z, R_o = rows(p["R"], 4)
@@ -174,7 +194,7 @@ test_slstm, test_slstm_exp = cell_suite(SLSTM), cell_suite(SLSTM, forget_gate="e
 
 @pytest.mark.parametrize("name", CELLS)
 def test_registered_and_compiled(name):
-    assert tr.plugins.get_cell(name) is CELLS[name]
+    assert tr.cells.get_cell(name) is CELLS[name]
     for input_size in (5, 6):
         assert report_cell(CELLS[name](input_size, 6)).reason is None
 
@@ -198,7 +218,9 @@ def test_huge_inputs_leave_numbers(name):
 
 @pytest.mark.parametrize("name", CELLS)
 def test_generation_is_the_plain_one(name, monkeypatch):
-    model = LanguageModel(Characters.build(["abcdefgh"], None), cell=name, hidden=6, layers=2, embed=5, seed=0)
+    model = LanguageModel(
+        Characters.build(["abcdefgh"], None), cell=name, hidden=6, layers=2, embed=5, seed=0
+    )
     compiled = [model.generate("ab", length=n, seed=1) for n in (20, 21)]
     monkeypatch.setenv("TINYRNN_COMPILE", "0")
     assert compiled == [model.generate("ab", length=n, seed=1) for n in (20, 21)]
@@ -233,7 +255,13 @@ def test_indrnn_starts_within_its_bound_and_stays_there():
 def test_sru_starts_with_variances_of_the_paper():
     cell = SRU(300, 200, highway_bias=-2.0)
     W, W_f, W_r, W_p = np.split(cell.W.numpy(), 4, axis=1)
-    for part, variance in ((W, 1 / 300), (W_f, 0.5 / 300), (W_r, 0.5 / 300), (W_p, 1 / 300), (cell.v_f.numpy(), 0.5)):
+    for part, variance in (
+        (W, 1 / 300),
+        (W_f, 0.5 / 300),
+        (W_r, 0.5 / 300),
+        (W_p, 1 / 300),
+        (cell.v_f.numpy(), 0.5),
+    ):
         assert part.var() == pytest.approx(variance, rel=0.2)
     assert (cell.b_r.numpy() == -2).all()
     assert (cell.b_f.numpy() == 0).all()

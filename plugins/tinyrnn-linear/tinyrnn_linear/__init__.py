@@ -1,4 +1,6 @@
-"""Cells of little recurrence: but for sLSTM's, all their matrix products are of the inputs alone, and leave the time loop."""
+"""Cells of little recurrence: but for sLSTM's, all their matrix products are of the inputs alone, and leave
+the time loop.
+"""
 
 from .diagonal import RGLRU, IndRNN
 from .minimal import MinGRU, MinLSTM

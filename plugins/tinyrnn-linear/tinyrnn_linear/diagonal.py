@@ -19,13 +19,16 @@ class IndRNN(Cell):
 
     h' = f(x W + u h + b)
 
-    u starts uniform in [0, bound], and is held to [-bound, bound] whenever it is used. ``bound`` is the paper's gamma^(1/T) for
-    a growth by gamma in T steps; at 1 nothing grows without end, however long the sequence.
+    u starts uniform in [0, bound], and is held to [-bound, bound] whenever it is used. ``bound`` is the
+    paper's gamma^(1/T) for a growth by gamma in T steps; at 1 nothing grows without end, however long the
+    sequence.
     """
 
     states = ("h",)
 
-    def build(self, input_size, hidden_size, *, activation: Literal["relu", "tanh"] = "relu", bound: float = 1.0):
+    def build(
+        self, input_size, hidden_size, *, activation: Literal["relu", "tanh"] = "relu", bound: float = 1.0
+    ):
         self.W = self.weight(input_size, hidden_size)
         self.u = self.bias(hidden_size, init=lambda generator, *shape: generator.uniform(0.0, bound, shape))
         self.b = self.bias(hidden_size)
@@ -46,14 +49,17 @@ class RGLRU(Cell):
     a = sigmoid(Lambda)^(c r)
     h' = a h + sqrt(1 - a^2) (i x)
 
-    Lambda starts such that sigmoid(Lambda)^c, the fastest decay, is uniform in [min_decay, max_decay]. W_a and W_x lie side by
-    side in W. Where the widths of x and h differ, x W_p stands in the place of x in the last line, and W_p is the last part of
-    W. Powers are taken in logarithms, and 1 - a^2 as tanh(-log a) (1 + a^2), which keeps its digits when a is near 1.
+    Lambda starts such that sigmoid(Lambda)^c, the fastest decay, is uniform in [min_decay, max_decay]. W_a
+    and W_x lie side by side in W. Where the widths of x and h differ, x W_p stands in the place of x in the
+    last line, and W_p is the last part of W. Powers are taken in logarithms, and 1 - a^2 as tanh(-log a) (1 +
+    a^2), which keeps its digits when a is near 1.
     """
 
     states = ("h",)
 
-    def build(self, input_size, hidden_size, *, c: float = 8.0, min_decay: float = 0.9, max_decay: float = 0.999):
+    def build(
+        self, input_size, hidden_size, *, c: float = 8.0, min_decay: float = 0.9, max_decay: float = 0.999
+    ):
         def slow(generator, *shape):
             a = generator.uniform(min_decay, max_decay, shape) ** (1 / c)
             return np.log(a) - np.log1p(-a)

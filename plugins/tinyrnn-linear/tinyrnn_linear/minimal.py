@@ -4,7 +4,9 @@ from tinyrnn import Cell, sigmoid, softplus, split, where
 
 
 def _g(x):
-    """The candidate of the log-space forms of Feng et al. 2024: positive, continuous, and x + 1/2 from 0 on."""
+    """The candidate of the log-space forms of Feng et al. 2024: positive, continuous, and x + 1/2 from 0
+    on.
+    """
     return where(x >= 0, x + 0.5, sigmoid(x))
 
 
@@ -17,8 +19,8 @@ class MinGRU(Cell):
     h~ = x W_h + b_h
     h' = (1 - z) h + z h~
 
-    z and h~ lie side by side in W and b. With ``positive`` the candidate is g(x W_h + b_h), where g(a) is a + 1/2 from 0 on and
-    sigmoid(a) below, as in the paper's log-space form.
+    z and h~ lie side by side in W and b. With ``positive`` the candidate is g(x W_h + b_h), where g(a) is a +
+    1/2 from 0 on and sigmoid(a) below, as in the paper's log-space form.
     """
 
     states = ("h",)
@@ -44,14 +46,23 @@ class MinLSTM(Cell):
     h~ = x W_h + b_h
     h' = f / (f + i) h + i / (f + i) h~
 
-    f, i and h~ lie side by side in W and b. The quotients are taken in logarithms, as in the paper's appendix, so that two
-    closed gates are no 0 / 0. Without ``normalize``, h' = f h + i h~. With ``positive`` the candidate is g(x W_h + b_h), where
-    g(a) is a + 1/2 from 0 on and sigmoid(a) below, as in the paper's log-space form. The forget bias starts at 1.
+    f, i and h~ lie side by side in W and b. The quotients are taken in logarithms, as in the paper's
+    appendix, so that two closed gates are no 0 / 0. Without ``normalize``, h' = f h + i h~. With ``positive``
+    the candidate is g(x W_h + b_h), where g(a) is a + 1/2 from 0 on and sigmoid(a) below, as in the paper's
+    log-space form. The forget bias starts at 1.
     """
 
     states = ("h",)
 
-    def build(self, input_size, hidden_size, *, normalize: bool = True, positive: bool = False, forget_bias: float = 1.0):
+    def build(
+        self,
+        input_size,
+        hidden_size,
+        *,
+        normalize: bool = True,
+        positive: bool = False,
+        forget_bias: float = 1.0,
+    ):
         self.W = self.weight(input_size, hidden_size, gates=3)
         self.b = self.bias(hidden_size, gates=3)
         self.b.data[:hidden_size] = forget_bias

@@ -25,8 +25,9 @@ class SRU(Cell):
     r = sigmoid(x W_r + v_r c + b_r)
     h' = r c' + (1 - r) alpha x
 
-    alpha = sqrt(1 + 2 exp(highway_bias)), and b_r starts at ``highway_bias``. W, W_f and W_r lie side by side in W. Where the
-    widths of x and h differ, x W_p stands in the place of x in the last line, and W_p is the last part of W.
+    alpha = sqrt(1 + 2 exp(highway_bias)), and b_r starts at ``highway_bias``. W, W_f and W_r lie side by side
+    in W. Where the widths of x and h differ, x W_p stands in the place of x in the last line, and W_p is the
+    last part of W.
     """
 
     states = ("h", "c")
@@ -35,7 +36,9 @@ class SRU(Cell):
         widths_differ = input_size != hidden_size
         self.parts = 4 if widths_differ else 3
         self.W = self.weight(input_size, hidden_size, gates=self.parts, init=_uniform(1.0))
-        self.W.data[:, hidden_size : 3 * hidden_size] *= math.sqrt(0.5)  # half of a gate's variance is that of v c
+        self.W.data[:, hidden_size : 3 * hidden_size] *= math.sqrt(
+            0.5
+        )  # half of a gate's variance is that of v c
         self.v_f, self.v_r = (self.bias(hidden_size, init=_uniform(0.5)) for _ in range(2))
         self.b_f, self.b_r = self.bias(hidden_size), self.bias(hidden_size, init=highway_bias)
         self.alpha = math.sqrt(1 + 2 * math.exp(highway_bias))
@@ -59,8 +62,9 @@ class QRNN(Cell):
     c' = f c + (1 - f) z
     h' = o c'
 
-    The filters see the last ``window`` inputs, zeros before the first. W0, W1, ... lie side by side in W, and z, f, o in each.
-    The state p holds what the inputs so far add to the z, f, o of the next window - 1 steps: x W1 for a window of 2.
+    The filters see the last ``window`` inputs, zeros before the first. W0, W1, ... lie side by side in W, and
+    z, f, o in each. The state p holds what the inputs so far add to the z, f, o of the next window - 1 steps:
+    x W1 for a window of 2.
     """
 
     states = ("h", "c", "p")

@@ -19,14 +19,22 @@ class SLSTM(Cell):
     n' = f n + i
     h' = sigmoid(o~) c' / n'
 
-    The gates lie side by side in W, R and b in the order i, f, z, o. n normalises, m keeps the exponentials from overflowing:
-    h does not depend on it. With ``forget_gate`` "exp" the forget gate is an exponential as well. The forget bias starts at 1.
-    Where the input gate has been closed from the start, so that c' and n' are 0 (below 1e-30), h' is 0.
+    The gates lie side by side in W, R and b in the order i, f, z, o. n normalises, m keeps the exponentials
+    from overflowing: h does not depend on it. With ``forget_gate`` "exp" the forget gate is an exponential as
+    well. The forget bias starts at 1. Where the input gate has been closed from the start, so that c' and n'
+    are 0 (below 1e-30), h' is 0.
     """
 
     states = ("h", "c", "n", "m")
 
-    def build(self, input_size, hidden_size, *, forget_gate: Literal["sigmoid", "exp"] = "sigmoid", forget_bias: float = 1.0):
+    def build(
+        self,
+        input_size,
+        hidden_size,
+        *,
+        forget_gate: Literal["sigmoid", "exp"] = "sigmoid",
+        forget_bias: float = 1.0,
+    ):
         self.W, self.R, self.b = self.affine(input_size, hidden_size, gates=4)
         self.b.data[hidden_size : 2 * hidden_size] = forget_bias
         self.forget_gate = forget_gate

@@ -1,6 +1,7 @@
 """The cells against their papers, transcribed in NumPy, and through the checks that every cell must pass.
 
-The transcriptions work on columns, one sequence at a time, as the papers write them: a matrix there is ours transposed.
+The transcriptions work on columns, one sequence at a time, as the papers write them: a matrix there is ours
+    transposed.
 """
 
 import numpy as np
@@ -8,8 +9,9 @@ import pytest
 import tinyrnn_norm as norm
 
 import tinyrnn as tr
-from tinyrnn import plugins, testing
 from tinyrnn.compiler.report import report_cell
+from tinyrnn.nn import registry as plugins
+from tinyrnn.tools import check as testing
 
 T, B, I, H = 6, 3, 5, 4
 CELLS = {
@@ -48,7 +50,9 @@ def lstm(f, i, o, g, c):
 
 def ln_lstm(p, x, h, c):
     """Equations 20 to 22."""
-    entering = ln(p.W_h.numpy().T @ h, p.alpha_1.numpy()) + ln(p.W_x.numpy().T @ x, p.alpha_2.numpy()) + p.b.numpy()
+    entering = (
+        ln(p.W_h.numpy().T @ h, p.alpha_1.numpy()) + ln(p.W_x.numpy().T @ x, p.alpha_2.numpy()) + p.b.numpy()
+    )
     c, output = lstm(*entering.reshape(4, H), c)
     return output(ln(c, p.alpha_3.numpy(), p.beta_3.numpy())), c
 
@@ -60,7 +64,8 @@ def ln_gru(p, x, h):
     gates = ln(of_h, p.alpha_1.numpy(), p.b.numpy()) + ln(of_x, p.alpha_2.numpy())
     z, r = sigma(gates[:H]), sigma(gates[H:])
     of_x, of_h = (
-        ln(v, a.numpy(), b.numpy()) for v, a, b in ((W_x["n"] @ x, p.alpha_3, p.beta_3), (W_h["n"] @ h, p.alpha_4, p.beta_4))
+        ln(v, a.numpy(), b.numpy())
+        for v, a, b in ((W_x["n"] @ x, p.alpha_3, p.beta_3), (W_h["n"] @ h, p.alpha_4, p.beta_4))
     )
     candidate = np.tanh(of_x + r * of_h)
     return (h + z * (candidate - h),)
@@ -80,9 +85,13 @@ def rhn(p, x, s):
 
 
 def mlstm(p, x, h, c):
-    """Krause et al. 2016: the recurrent matrix W_m W_mx W_mh of a product depends on x, through a diagonal one."""
+    """Krause et al. 2016: the recurrent matrix W_m W_mx W_mh of a product depends on x, through a diagonal
+    one.
+    """
     W_x, W_m, b = blocks(p.W_x, "muiof"), blocks(p.W_m, "uiof"), blocks(p.b, "uiof")
-    entering = {g: W_x[g] @ x + (W_m[g] @ np.diag(W_x["m"] @ x) @ p.W_mh.numpy().T) @ h + b[g] for g in "fiou"}
+    entering = {
+        g: W_x[g] @ x + (W_m[g] @ np.diag(W_x["m"] @ x) @ p.W_mh.numpy().T) @ h + b[g] for g in "fiou"
+    }
     c, output = lstm(*entering.values(), c)
     return output(c), c
 
@@ -116,7 +125,10 @@ def test_equations_of_the_paper(name, paper, options):
     rnn = tr.RNN(name, I, H, dtype="float64", cell_options=options)
     for p in rnn.parameters():
         p.assign_(0.6 * rng.standard_normal(p.shape))
-    xs, first = rng.standard_normal((T, B, I)), [0.5 * rng.standard_normal((B, H)) for _ in CELLS[name].states]
+    xs, first = (
+        rng.standard_normal((T, B, I)),
+        [0.5 * rng.standard_normal((B, H)) for _ in CELLS[name].states],
+    )
     ys, (final,) = rnn(tr.tensor(xs), [tuple(map(tr.tensor, first))])
     for b in range(B):
         states = [s[b] for s in first]
@@ -161,7 +173,9 @@ def test_options(name):
     assert {o.name: o.default for o in plugins.options_of(CELLS[name]).values()} == expected[name]
 
 
-@pytest.mark.parametrize(("name", "gates", "f"), [("ln-lstm", "fiog", "f"), ("mlstm", "uiof", "f"), ("mogrifier", "fijo", "f")])
+@pytest.mark.parametrize(
+    ("name", "gates", "f"), [("ln-lstm", "fiog", "f"), ("mlstm", "uiof", "f"), ("mogrifier", "fijo", "f")]
+)
 @pytest.mark.parametrize("options", [{}, {"forget_bias": "0.5"}])
 def test_forget_bias_is_that_of_the_forget_gate(name, gates, f, options):
     b = blocks(build(name, **options).b, gates)
@@ -190,13 +204,17 @@ def test_mogrifier_of_zero_rounds_is_the_lstm():
     for name, p in lstm.named_parameters():
         f, i, j, o = np.split(getattr(cell, name).numpy(), 4, axis=-1)
         p.assign_(np.concatenate([i, f, j, o], axis=-1))
-    x, h, c = (tr.tensor(np.random.default_rng(k).standard_normal((B, n)), "float32") for k, n in enumerate((I, H, H)))
+    x, h, c = (
+        tr.tensor(np.random.default_rng(k).standard_normal((B, n)), "float32")
+        for k, n in enumerate((I, H, H))
+    )
     for ours, theirs in zip(cell.step(x, h, c), lstm.step(x, h, c), strict=True):
         np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(
-    ("name", "options", "said"), [("rhn", {"depth": 0}, "depth is 0"), ("mogrifier", {"rounds": -1}, "rounds is -1")]
+    ("name", "options", "said"),
+    [("rhn", {"depth": 0}, "depth is 0"), ("mogrifier", {"rounds": -1}, "rounds is -1")],
 )
 def test_mistakes_get_a_sentence(name, options, said):
     with pytest.raises(tr.InputError, match=said):

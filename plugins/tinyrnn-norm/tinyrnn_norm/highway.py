@@ -14,8 +14,8 @@ class RHN(Cell):
     s_l = h_l t_l + s_{l-1} (1 - t_l)
     s' = s_depth
 
-    H and T lie side by side in W and in each layer's R and b. The layers start out carrying: b_T is ``transform_bias``, the
-    authors' -2.
+    H and T lie side by side in W and in each layer's R and b. The layers start out carrying: b_T is
+    ``transform_bias``, the authors' -2.
     """
 
     states = ("s",)

@@ -12,8 +12,9 @@ class LayerNormLSTM(Cell):
     c' = sigmoid(f) c + sigmoid(i) tanh(g)
     h' = sigmoid(o) tanh(LN(c'; α_3, β_3))
 
-    LN(z; α, β) = α (z - mean(z)) / sqrt(var(z) + 1e-5) + β, over all four gates at once. The paper's β_1 and β_2 would only be
-    added to b, and are left to it. Gains start at 1 and biases at 0, as in the authors' code, but for f: at ``forget_bias``.
+    LN(z; α, β) = α (z - mean(z)) / sqrt(var(z) + 1e-5) + β, over all four gates at once. The paper's β_1 and
+    β_2 would only be added to b, and are left to it. Gains start at 1 and biases at 0, as in the authors'
+    code, but for f: at ``forget_bias``.
     """
 
     states = ("h", "c")
@@ -26,7 +27,11 @@ class LayerNormLSTM(Cell):
 
     def step(self, x, h, c):
         H = self.hidden_size
-        a = layer_norm(h @ self.W_h, 4 * H, self.alpha_1) + layer_norm(x @ self.W_x, 4 * H, self.alpha_2) + self.b
+        a = (
+            layer_norm(h @ self.W_h, 4 * H, self.alpha_1)
+            + layer_norm(x @ self.W_x, 4 * H, self.alpha_2)
+            + self.b
+        )
         f, i, o, g = split(a, 4)
         c = sigmoid(f) * c + sigmoid(i) * tanh(g)
         return sigmoid(o) * tanh(layer_norm(c, H, self.alpha_3, self.beta_3)), c
@@ -41,8 +46,8 @@ class LayerNormGRU(Cell):
     n = tanh(LN(x W; α_3, β_3) + sigmoid(r) LN(h U; α_4, β_4))
     h' = (1 - sigmoid(z)) h + sigmoid(z) n
 
-    LN is that of `LayerNormLSTM`, over z and r at once and over n alone; b stands for the paper's β_1 + β_2. W lies beside W_x,
-    and U beside W_h.
+    LN is that of `LayerNormLSTM`, over z and r at once and over n alone; b stands for the paper's β_1 + β_2.
+    W lies beside W_x, and U beside W_h.
     """
 
     states = ("h",)
@@ -59,6 +64,10 @@ class LayerNormGRU(Cell):
         H = self.hidden_size
         x_zr, x_n = split(x @ self.W_x, [2 * H])
         h_zr, h_n = split(h @ self.W_h, [2 * H])
-        z, r = split(sigmoid(layer_norm(h_zr, 2 * H, self.alpha_1) + layer_norm(x_zr, 2 * H, self.alpha_2) + self.b), 2)
-        n = tanh(layer_norm(x_n, H, self.alpha_3, self.beta_3) + r * layer_norm(h_n, H, self.alpha_4, self.beta_4))
+        z, r = split(
+            sigmoid(layer_norm(h_zr, 2 * H, self.alpha_1) + layer_norm(x_zr, 2 * H, self.alpha_2) + self.b), 2
+        )
+        n = tanh(
+            layer_norm(x_n, H, self.alpha_3, self.beta_3) + r * layer_norm(h_n, H, self.alpha_4, self.beta_4)
+        )
         return (1 - z) * h + z * n

@@ -16,8 +16,8 @@ class MultiplicativeLSTM(Cell):
     c' = f c + i tanh(u)
     h' = o tanh(c')
 
-    u is the paper's ĥ. The products of x lie side by side in W_x in the order m, u, i, o, f; W_m and b hold the last four. The
-    forget bias starts at 1, as in the authors' code.
+    u is the paper's ĥ. The products of x lie side by side in W_x in the order m, u, i, o, f; W_m and b hold
+    the last four. The forget bias starts at 1, as in the authors' code.
     """
 
     states = ("h", "c")
@@ -53,7 +53,8 @@ class MogrifierLSTM(Cell):
     c' = f c + i j
     h' = o tanh(c')
 
-    The gates lie side by side in W, U and b in the order f, i, j, o. The forget bias starts at 1 (Jozefowicz et al. 2015).
+    The gates lie side by side in W, U and b in the order f, i, j, o. The forget bias starts at 1 (Jozefowicz
+    et al. 2015).
     """
 
     states = ("h", "c")

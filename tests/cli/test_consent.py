@@ -1,0 +1,175 @@
+"""No run or checkpoint makes tinyrnn run a Python file that the user did not name: not without
+--allow-code.
+"""
+
+import json
+import shutil
+
+import pytest
+from click.testing import CliRunner
+
+import tinyrnn as tr
+from tinyrnn.cli import COMMANDS, main
+from tinyrnn.nn import registry as plugins
+from tinyrnn.training.trainer import runs
+
+TINY = "--hidden 4 --embed 4 --layers 1 --batch-size 2 --seq-len 8 --steps 2 --quiet".split()
+SOURCE = """
+from pathlib import Path
+import tinyrnn as tr
+
+Path(__file__).with_name("sentinel").touch()  # this file was run
+
+class Mine(tr.Cell):
+    states = ("h",)
+
+    def build(self, input_size, hidden_size):
+        self.W, self.U, self.b = self.affine(input_size, hidden_size)
+
+    def step(self, x, h):
+        return tr.tanh(x @ self.W + h @ self.U + self.b)
+"""
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(main, list(map(str, arguments)))
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A folder with ``cell.py`` and two runs of its cell: ``lm`` and ``classify``."""
+    folder = tmp_path_factory.mktemp("consent")
+    (folder / "cell.py").write_text(SOURCE)
+    (folder / "text.txt").write_text("the quick brown fox jumps over the lazy dog. " * 20)
+    (folder / "data.csv").write_text("text,label\n" + "a good film,yes\na bad film,no\n" * 20)
+    for task, data in {"lm": "text.txt", "classify": "data.csv"}.items():
+        cell = f"{folder / 'cell.py'}:Mine"
+        result = invoke("train", folder / data, "--task", task, "--cell", cell, *TINY, "--out", folder / task)
+        assert result.exit_code == 0, result.output
+    return folder
+
+
+@pytest.fixture
+def received(trained, tmp_path):
+    """The same files as if somebody had sent them: copies, the cell named by the copy's path, nothing
+    imported so far.
+    """
+    folder = shutil.copytree(trained, tmp_path / "received")
+    (folder / "sentinel").unlink()
+    for path in (*folder.glob("*/*.safetensors"), *folder.glob("*/config.json")):
+        if path.name == "config.json":
+            path.write_text(path.read_text().replace(str(trained), str(folder)))
+        else:
+            tensors, meta = runs.load_tensors(path)
+            runs.save_tensors(path, tensors, json.loads(json.dumps(meta).replace(str(trained), str(folder))))
+    plugins._module.cache_clear()
+    return folder
+
+
+READING = {
+    "generate": ["lm", "--length", "3"],
+    "evaluate": ["lm"],
+    "predict": ["classify", "a good film"],
+    "inspect": ["lm", "the quick fox"],
+    "export": ["lm", "--format", "torch"],
+    "train": ["--resume", "lm", "--steps", "4"],
+}
+
+
+def test_every_command_that_takes_a_run_is_tested_here():
+    takes_run = {
+        name for name in COMMANDS if "run" in {p.name for p in main.get_command(None, name).params}
+    } | {"train"}
+    assert takes_run == READING.keys() | {"plot"}  # which reads the log alone
+
+
+@pytest.mark.parametrize("command", READING)
+def test_a_command_runs_the_file_that_a_run_names_with_consent_only(received, monkeypatch, command):
+    monkeypatch.chdir(received)
+    names = {p.name for p in received.rglob("*")}
+    result = invoke(command, *READING[command])
+    assert result.exit_code == 2 and not (received / "sentinel").exists()
+    assert (
+        f"its cell 'Mine' from the file '{received / 'cell.py'}'" in result.stderr
+        and "--allow-code" in result.stderr
+    )
+    assert result.stderr.count("\n") == 1 and result.stdout == ""
+    assert {p.name for p in received.rglob("*")} == names
+    result = invoke(command, *READING[command], "--allow-code")
+    assert result.exit_code == 0, result.output
+    assert (received / "sentinel").exists()
+
+
+def test_plot_runs_no_file(received):
+    assert invoke("plot", received / "lm", "--out", received / "p.png").exit_code == 0
+    assert not (received / "sentinel").exists()
+
+
+@pytest.mark.parametrize("which", ["lm", "classify", "lm/last.safetensors", "classify/best.safetensors"])
+def test_load_runs_the_file_with_consent_only(received, which):
+    with pytest.raises(
+        tr.InputError,
+        match=r"its cell 'Mine' from the file '.*cell\.py'.*: if you trust both.*allow_code=True",
+    ):
+        tr.load(received / which)
+    assert not (received / "sentinel").exists()
+    assert tr.load(received / which, allow_code=True).settings["cell"] == f"{received / 'cell.py'}:Mine"
+    assert (received / "sentinel").exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["cell.py:Mine", "./cell.py:Mine", "../received/cell.py:Mine", "cell.py:x.py:Mine", "cell.py:"]
+)
+def test_no_spelling_of_the_name_gets_round_the_question(received, monkeypatch, name):
+    monkeypatch.chdir(received)
+    (received / "cell.py:x.py").write_text(SOURCE)
+    tensors, meta = runs.load_tensors(received / "lm" / runs.LAST)
+    meta["model"]["cell"] = name
+    runs.save_tensors(received / "one.safetensors", tensors, meta)
+    config = runs.Run("lm").config
+    config["options"]["cell"] = name
+    runs.Run("lm").update_config(**config)
+    for arguments in (["generate", "one.safetensors"], ["train", "--resume", "lm", "--steps", 4]):
+        result = invoke(*arguments)
+        assert result.exit_code == 2 and "--allow-code" in result.stderr
+    assert not (received / "sentinel").exists()
+
+
+@pytest.mark.parametrize(
+    "command", [["check"], ["cells"], ["bench", "--cell"], ["compare", "--cells"], ["train", "--cell"]]
+)
+def test_a_file_that_the_user_names_needs_no_consent(received, monkeypatch, command):
+    """Its name alone: what is found in it (no class of that name) shows that it was run."""
+    monkeypatch.chdir(received)
+    result = invoke(*command, "cell.py:Nine")
+    assert result.exit_code == 2 and "cell.py has no Nine: its cells are Mine" in result.output
+    assert (received / "sentinel").exists()
+
+
+def test_a_configuration_file_and_a_comparison_are_consent(received, monkeypatch):
+    monkeypatch.chdir(received)
+    (received / "c.toml").write_text('cell = "cell.py:Mine"\n')
+    result = invoke("train", "text.txt", "--config", "c.toml", *TINY, "--out", "new")
+    assert result.exit_code == 0 and (received / "sentinel").exists(), result.output
+    for _ in range(2):  # the second time its run is taken up
+        result = invoke("compare", "text.txt", "--cells", "cell.py:Mine", *TINY[:-1], "--out", "cmp")
+        assert result.exit_code == 0, result.output
+    assert "was there already" in result.output
+
+
+def test_naming_the_cell_again_is_consent_to_resume_with_that_very_file(received, monkeypatch):
+    monkeypatch.chdir(received)
+    (received / "other.py").write_text("raise SystemExit('was run')")
+    result = invoke("train", "--resume", "lm", "--cell", "other.py:Mine", "--steps", 4)
+    assert result.exit_code == 2 and "was trained with --cell" in result.stderr
+    assert not (received / "sentinel").exists()
+    result = invoke("train", "--resume", "lm", "--cell", "cell.py:Mine", "--steps", 4)
+    assert result.exit_code == 0 and (received / "sentinel").exists(), result.output
+
+
+def test_a_file_that_is_gone_is_said_with_consent(received):
+    (received / "cell.py").unlink()
+    result = invoke("generate", received / "lm", "--allow-code")
+    assert (
+        result.exit_code == 2 and f"is in the file {received / 'cell.py'}: put it back there" in result.stderr
+    )

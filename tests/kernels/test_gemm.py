@@ -1,0 +1,184 @@
+"""The packed matrix product, over all edge sizes, and the threads it runs on."""
+
+import threading
+
+import numpy as np
+import pytest
+
+import tinyrnn as tr
+from tinyrnn.base import threads
+from tinyrnn.kernels import gemm
+
+rng = np.random.default_rng(4)
+SIZES = [(m, 5, 7) for m in range(71)] + [(5, k, 7) for k in range(71)] + [(5, 7, n) for n in range(71)]
+SIZES += [tuple(rng.integers(1, 71, 3).tolist()) for _ in range(150)]
+SIZES += [(3, 600, 40), (300, 20, 33), (250, 300, 70), (1, 257, 1)]  # more than a block, more than a chunk
+TOLERANCE = {"float32": 2e-6, "float64": 1e-14}
+
+
+@pytest.fixture(autouse=True)
+def restored():
+    """The number of threads is a setting of the process."""
+    before = threads.threads()
+    yield
+    threads.set_threads(before)
+
+
+def operand(rows, columns, dtype, layout):
+    """A matrix whose memory is C, Fortran, or neither; what lies around it is NaN."""
+    values = rng.standard_normal((rows, columns)).astype(dtype)
+    if layout == "transposed":
+        return np.asfortranarray(values)
+    if layout == "strided":
+        around = np.full((2 * rows, 3 * columns), np.nan, dtype)
+        around[::2, 1::3] = values
+        return around[::2, 1::3]
+    return values
+
+
+@pytest.mark.parametrize(
+    "layouts", ["plain plain", "transposed plain", "plain transposed", "strided strided"]
+)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_product_of_every_size(dtype, layouts):
+    for m, k, n in SIZES:
+        first, second = layouts.split()
+        a, b = operand(m, k, dtype, first), operand(k, n, dtype, second)
+        expected = a.astype("f8") @ b.astype("f8")
+        scale = np.abs(a.astype("f8")) @ np.abs(b.astype("f8")) + 1e-300
+        got = gemm.matmul(a, b, np.full((m, n), np.nan, dtype))
+        assert got.dtype == dtype and got.shape == (m, n)
+        assert (np.abs(got - expected) <= TOLERANCE[dtype] * scale).all(), (m, k, n)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_accumulation(dtype):
+    for m, k, n in SIZES[::7]:
+        a, b, c = operand(m, k, dtype, "plain"), operand(k, n, dtype, "plain"), operand(m, n, dtype, "plain")
+        expected = c + a @ b
+        np.testing.assert_allclose(gemm.matmul(a, b, c, accumulate=True), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_product_with_a_packed_matrix_inside_larger_arrays(dtype):
+    """As a recurrent loop uses it: rows at an offset, with a stride; nothing else may be read or written."""
+    for m, k, n in SIZES:
+        if not (m and k and n):
+            continue
+        a, b = operand(m, k, dtype, "plain"), operand(k, n, dtype, "plain")
+        around_a, around_c = np.full((m + 2, k + 3), np.nan, dtype), np.full((m + 2, n + 5), 7, dtype)
+        around_a[1:-1, :k] = a
+        packed = gemm.packed_matrix(b)
+        for accumulate in (False, True):
+            gemm.multiply_packed(
+                around_a.reshape(-1),
+                k + 3,
+                k + 3,
+                packed,
+                around_c.reshape(-1),
+                n + 5,
+                n + 5,
+                m,
+                k,
+                n,
+                accumulate,
+            )
+        np.testing.assert_allclose(around_c[1:-1, :n], 2 * (a.astype("f8") @ b), rtol=1e-3, atol=1e-3)
+        around_c[1:-1, :n] = 7
+        assert (around_c == 7).all(), (m, k, n)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_results_do_not_depend_on_threads_or_on_the_other_rows(dtype):
+    a, b = operand(100, 700, dtype, "plain"), operand(700, 90, dtype, "plain")
+    results = []
+    for n in (1, 2, 4):
+        threads.set_threads(n)
+        results += [gemm.matmul(a, b), gemm.matmul(a.T.copy().T, b), gemm.matmul(b.T, a.T).T]
+    for r in results[1:]:
+        np.testing.assert_array_equal(r, results[0])
+    packed, c = gemm.packed_matrix(b), np.empty((100, 90), dtype)
+    gemm.multiply_packed(a.reshape(-1), 0, 700, packed, c.reshape(-1), 0, 90, 100, 700, 90, False)
+    np.testing.assert_array_equal(c, results[0])
+    for rows in (1, 2, 3, 7):
+        np.testing.assert_array_equal(gemm.matmul(a[:rows], b), results[0][:rows])
+
+
+def test_nan_reaches_the_result():
+    a, b = np.ones((4, 5), "f"), np.ones((5, 3), "f")
+    a[2, 3] = np.nan
+    np.testing.assert_array_equal(np.isnan(gemm.matmul(a, b)), np.isnan(a @ b))
+
+
+# ------------------------------------------------------------------ threads
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 8])
+def test_split_covers_everything_once(n):
+    threads.set_threads(n)
+    for size in (0, 1, 2, 7, 100):
+        seen, lock = [], threading.Lock()
+
+        def part(first, last, seen=seen, lock=lock):
+            with lock:
+                seen.extend(range(first, last))
+
+        threads.split(size, part, at_least=threads.WORTH)
+        assert sorted(seen) == list(range(size))
+
+
+def test_little_work_stays_on_the_calling_thread():
+    threads.set_threads(4)
+    names = set()
+    threads.split(100, lambda first, last: names.add(threading.current_thread().name), at_least=1)
+    assert names == {threading.current_thread().name}
+
+
+def test_an_error_in_a_part_is_raised_after_all_parts_ended():
+    threads.set_threads(4)
+    ended = []
+
+    def part(first, last):
+        if first:
+            ended.append(first)
+        if first == 25:
+            raise ZeroDivisionError("part")
+
+    with pytest.raises(ZeroDivisionError, match="part"):
+        threads.split(100, part, at_least=threads.WORTH)
+    assert sorted(ended) == [25, 50, 75]
+
+
+def test_blas_gets_its_threads_back():
+    before = threads.blas_threads()
+    if before is None:
+        pytest.skip("this BLAS does not tell how many threads it uses")
+    threads.set_blas_threads(2)
+    try:
+        with pytest.raises(KeyError), threads.alone():
+            raise KeyError(threads.blas_threads())
+        with threads.alone():
+            assert threads.blas_threads() == 1
+        assert threads.blas_threads() == 2
+    finally:
+        threads.set_blas_threads(before)
+
+
+def test_blas_has_one_thread_inside_of_a_compiled_recurrence(monkeypatch):
+    if threads.blas_threads() is None:
+        pytest.skip("this BLAS does not tell its threads")
+    seen, before = [], threads.blas_threads()
+    threads.set_blas_threads(2)
+    split = threads.split
+    monkeypatch.setattr(
+        threads, "split", lambda *a, **k: (seen.append(threads.blas_threads()), split(*a, **k))[1]
+    )
+    try:
+        rnn = tr.RNN("rnn", 3, 4, seed=0)
+        rnn(tr.ones((5, 2, 3), dtype="float32"))[0].sum().backward()
+        assert seen and set(seen) == {1} and threads.blas_threads() == 2
+        with pytest.raises(ZeroDivisionError), threads.alone(), threads.alone():
+            1 / 0  # noqa: B018
+        assert threads.blas_threads() == 2
+    finally:
+        threads.set_blas_threads(before)

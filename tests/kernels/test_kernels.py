@@ -1,0 +1,231 @@
+"""Kernels against their plain references, and what they promise about accuracy, order and caching."""
+
+import os
+import re
+import subprocess
+import sys
+import warnings
+
+import numba
+import numpy as np
+import pytest
+
+import tinyrnn as tr
+from tinyrnn.kernels import jit, notice, pointwise, random, rows, scalar_math, scatter, updates
+
+rng = np.random.default_rng(0)
+
+
+@pytest.mark.parametrize(("dtype", "limit"), [("float32", 86.0), ("float64", 700.0)])
+@pytest.mark.parametrize("name", ["exp", "tanh"])
+def test_scalar_math_is_accurate_to_the_last_digits(name, dtype, limit):
+    x = np.concatenate(
+        [np.linspace(-limit, limit, 200_001), rng.standard_normal(100_000), 10.0 ** np.arange(-30, 1)]
+    ).astype(dtype)
+    got = pointwise.run(f"only_{name}", ("x",), f"{name}(x)", x)
+    exact = getattr(np, name)(x.astype(np.longdouble))
+    spacing = np.spacing(np.abs(exact).astype(dtype)).astype(np.longdouble)
+    assert float(np.max(np.abs(got - exact) / spacing)) < (2 if name == "exp" else 5)
+
+
+def test_scalar_math_at_the_ends():
+    x = np.array([np.nan, np.inf, -np.inf, 1e30, -1e30, 89.0, -104.0], np.float32)
+    np.testing.assert_array_equal(
+        pointwise.run("ends", ("x",), "exp(x)", x), [np.nan, np.inf, 0, np.inf, 0, np.inf, 0]
+    )
+    with pytest.raises(TypeError, match="compiled"):
+        scalar_math.exp(1.0)
+
+
+def test_pointwise_loops_are_vectorised():
+    cached = pointwise._kernel("sigmoid", ("x",), (False,), "sigmoid(x)", "float32")
+    kernel = numba.njit(error_model="numpy", fastmath=jit.FAST)(
+        cached.py_func
+    )  # code from the cache cannot be inspected
+    kernel(np.ones(4, np.float32), np.empty(4, np.float32))
+    assembly = next(iter(kernel.inspect_asm().values()))
+    if not any(packed in assembly for packed in ("mulps", "fmul\tv")):
+        pytest.fail("no packed instruction in the sigmoid loop")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_integers_and_half_precision_go_through_a_float(dtype):
+    assert pointwise.run("s", ("x",), "sigmoid(x)", np.array([0, 1])).dtype == np.float64
+    assert pointwise.run("s", ("x",), "sigmoid(x)", np.array([0, 1], np.float16)).dtype == np.float16
+    assert pointwise.run("s", ("x",), "sigmoid(x)", np.array(0.0, dtype)).shape == ()
+
+
+def test_add_rows_sums_repeated_ids_in_order():
+    g, ids = rng.standard_normal((50, 3)), rng.integers(0, 5, 50)
+    expected = np.zeros((5, 3))
+    np.add.at(expected, ids, g)
+    np.testing.assert_array_equal(scatter.add_rows(g, ids, 5), expected)
+
+
+@pytest.mark.parametrize("ids_type", [np.uint8, np.int32, np.int64])
+def test_cross_entropy_takes_any_integer_type(ids_type):
+    logits = rng.standard_normal((4, 3)).astype(np.float32)
+    assert rows.cross_entropy(logits, np.array([0, 1, 2, 0], ids_type)).shape == (4,)
+
+
+# ------------------------------------------------------------------ random numbers
+
+
+def test_splitmix64_equals_the_published_sequence():
+    # the first outputs for seed 1234567 of the reference implementation (Vigna, splitmix64.c)
+    expected = [
+        6457827717110365317,
+        3203168211198807973,
+        9817491932198370423,
+        4593380528125082431,
+        16408922859458223821,
+    ]
+    got = [random._bits(np.uint64(1234567), i) for i in range(5)]
+    assert [int(g) for g in got] == expected
+
+
+def test_uniform_and_normal_have_their_moments():
+    g = tr.Generator(3)
+    u, n = g.uniform(-1, 1, (100_000,)), g.normal(2.0, 3.0, (100_000,))
+    assert abs(u.mean()) < 0.01 and abs(u.var() - 1 / 3) < 0.01
+    assert abs(n.mean() - 2) < 0.05 and abs(n.std() - 3) < 0.05
+    assert abs(np.corrcoef(u[:-1], u[1:])[0, 1]) < 0.01
+
+
+def test_generator_state_continues_the_stream():
+    g = tr.Generator(5)
+    g.key()
+    state = g.state
+    after = g.uniform(0, 1, (4,))
+    g.state = state
+    np.testing.assert_array_equal(g.uniform(0, 1, (4,)), after)
+    assert len({tr.Generator(s).key() for s in range(100)}) == 100
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_dropout_keeps_the_mean_and_repeats_itself(dtype):
+    x = np.ones((300, 300), dtype)
+    y = random.dropout(x, 0.3, 42)
+    assert y.dtype == dtype and abs(float(y.astype("f8").mean()) - 1) < 0.01
+    assert abs((y == 0).mean() - 0.3) < 0.01
+    np.testing.assert_array_equal(y, random.dropout(x, 0.3, 42))
+    assert (y != random.dropout(x, 0.3, 43)).any()
+
+
+# ------------------------------------------------------------------ optimiser updates
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", ["sgd", "rmsprop", "adagrad", "adam"])
+def test_updates_equal_their_references(name, dtype):
+    F = np.dtype(dtype).type
+    numbers = {
+        "sgd": (0.1, 0.9, True, 0.01, 0.5),
+        "rmsprop": (0.1, 0.9, 0.1, 1e-8, 0.5, 0.01, 0.5),
+        "adagrad": (0.1, 1e-10, 0.01, 0.5),
+        "adam": (0.1, 0.9, 0.1, 0.99, 0.01, 1e-8, 0.01, True, 0.1, 0.01, 0.5),
+    }[name]
+    numbers = [n if isinstance(n, bool) else F(n) for n in numbers]
+    slots = {"sgd": 1, "rmsprop": 2, "adagrad": 1, "adam": 2}[name]
+    a = [rng.standard_normal(50).astype(dtype) for _ in range(2)] + [
+        np.zeros(50, dtype) for _ in range(slots)
+    ]
+    b = [x.copy() for x in a]
+    for _ in range(3):
+        getattr(updates, name)(*a, *numbers)
+        getattr(updates, f"{name}_reference")(*b, *numbers)
+    for x, y in zip(a, b, strict=True):
+        np.testing.assert_allclose(
+            x, y, rtol=1e-5 if dtype == "float32" else 1e-12, atol=1e-7 if dtype == "float32" else 0
+        )
+
+
+# ------------------------------------------------------------------ the cache
+
+USE_KERNEL = "import tinyrnn as tr; print(tr.sigmoid(tr.tensor([0.0])).item())"
+
+
+def run_python(code, cache):
+    environment = {**os.environ, "TINYRNN_CACHE": str(cache)}
+    return subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120
+    )
+
+
+def test_kernels_are_found_again_in_another_process(tmp_path):
+    first = run_python(USE_KERNEL, tmp_path)
+    files = sorted(p.name for p in tmp_path.rglob("*") if p.suffix in (".nbc", ".py"))
+    again = run_python(USE_KERNEL, tmp_path)
+    assert first.stdout == "0.5\n" and re.fullmatch(
+        r"(compiling .*\n)*", first.stderr
+    )  # on a busy machine that takes long
+    assert (again.stdout, again.stderr) == ("0.5\n", "")
+    assert any(f.endswith(".nbc") for f in files)
+    assert files == sorted(p.name for p in tmp_path.rglob("*") if p.suffix in (".nbc", ".py"))
+
+
+def test_a_damaged_cache_is_survived_with_one_warning(tmp_path):
+    run_python(USE_KERNEL, tmp_path)
+    for file in tmp_path.rglob("*.nb?"):
+        file.write_bytes(b"damaged")
+    result = run_python(USE_KERNEL, tmp_path)
+    assert result.stdout == "0.5\n" and result.stderr.count("Warning") == 1
+    assert "Traceback" not in result.stderr
+
+
+def test_a_cache_that_cannot_be_made_is_survived(tmp_path):
+    blocked = tmp_path / "file"
+    blocked.write_text("in the way")
+    result = run_python(USE_KERNEL, blocked / "cache")
+    assert result.stdout == "0.5\n" and result.stderr.count("Warning") == 1
+
+
+def test_a_full_disk_is_survived(tmp_path):
+    pytest.importorskip("resource")
+    limit = "import resource, signal; resource.setrlimit(resource.RLIMIT_FSIZE, (9000, 9000)); "
+    result = run_python(limit + USE_KERNEL, tmp_path)
+    assert (
+        result.stdout == "0.5\n" and result.stderr.count("Warning") == 1 and "not writable" in result.stderr
+    )
+    assert run_python(USE_KERNEL, tmp_path).stdout == "0.5\n"
+
+
+def test_processes_that_fill_the_cache_together(tmp_path):
+    environment = {**os.environ, "TINYRNN_CACHE": str(tmp_path)}
+    command = [sys.executable, "-W", "error", "-c", USE_KERNEL]
+    pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    together = [subprocess.Popen(command, env=environment, **pipes) for _ in range(3)]
+    for process in together:
+        out, err = process.communicate(timeout=120)
+        assert out == "0.5\n" and "Warning" not in err
+
+
+def test_what_compiles_for_long_is_announced_in_one_line(monkeypatch, capsys):
+    monkeypatch.setattr(notice, "PATIENCE", 0.0)
+
+    def inner(x):
+        return x + 1
+
+    def outer(x):
+        return f(x) * 2
+
+    f, g = numba.njit(inner), numba.njit(outer)
+    assert g(1) == 4  # inner is compiled inside of outer
+    assert re.fullmatch(r"compiling outer, once: \d+\.\d s\n", capsys.readouterr().err)
+    with notice.compiling("cell"):
+        f(1.0), g(1.0)
+    assert re.fullmatch(r"compiling cell, once: \d+\.\d s\n", capsys.readouterr().err)
+    f(1), g(1.0)
+    monkeypatch.setattr(notice, "PATIENCE", 100.0)
+    g(1j)
+    assert capsys.readouterr().err == ""
+
+
+def test_generated_source_is_repaired_if_someone_changed_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("TINYRNN_CACHE", str(tmp_path))
+    source = "value = 1\n"
+    assert jit.load_source("x", source).value == 1
+    next(tmp_path.rglob("x_*.py")).write_text("value = 2\n")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert jit.load_source("x", source).value == 1

@@ -1,0 +1,359 @@
+"""Cells from everywhere: packages, files, this process; new packages; comparisons."""
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import tinyrnn as tr
+from tinyrnn.cli import main
+from tinyrnn.nn import registry as plugins
+from tinyrnn.tools import scaffold
+
+TINY = [
+    "--hidden",
+    "8",
+    "--embed",
+    "4",
+    "--layers",
+    "1",
+    "--seq-len",
+    "10",
+    "--batch-size",
+    "4",
+    "--eval-every",
+    "5",
+    "--steps",
+    "10",
+]
+SOURCE = '''
+import tinyrnn as tr
+
+class Mine(tr.Cell):
+    """A cell in a file."""
+    states = ("h",)
+
+    def build(self, input_size, hidden_size, *, gain: float = 1.0):
+        self.W, self.U, self.b = self.affine(input_size, hidden_size)
+        self.gain = gain
+
+    def step(self, x, h):
+        return tr.tanh(x @ self.W + h @ self.U + self.b) * self.gain
+
+class NotACell:
+    pass
+'''
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(main, [str(a) for a in arguments])
+
+
+@pytest.fixture
+def text_file(tmp_path):
+    path = tmp_path / "text.txt"
+    path.write_text("the quick brown fox jumps over the lazy dog. " * 60)
+    return path
+
+
+@pytest.fixture
+def own(monkeypatch):
+    monkeypatch.setattr(plugins.CELLS, "own", {})
+
+
+@pytest.fixture
+def cell_file(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(SOURCE)
+    return path
+
+
+# ------------------------------------------------------------------ this process
+
+
+def test_a_cell_of_this_process_trains_and_loads(own, tmp_path, text_file):
+    @tr.cells.register("mine")
+    class Mine(tr.Cell):
+        """My cell."""
+
+        def build(self, input_size, hidden_size):
+            self.W, self.U, self.b = self.affine(input_size, hidden_size)
+
+        def step(self, x, h):
+            return tr.tanh(x @ self.W + h @ self.U + self.b)
+
+    assert plugins.get_cell("mine") is Mine and "My cell." in invoke("cells", "mine").stdout
+    assert invoke("train", text_file, *TINY, "--cell", "mine", "--out", tmp_path / "run").exit_code == 0
+    assert tr.load(tmp_path / "run").generate("the", length=5, seed=0)
+    tr.cells.register("mine", Mine)  # a notebook runs its cells again
+    plugins.CELLS.own.clear()
+    with pytest.raises(
+        tr.InputError, match=r"'mine' was registered by tr.cells.register in test_plugins:.*run that first"
+    ):
+        tr.load(tmp_path / "run")
+
+
+def test_names_and_classes_that_cannot_be_registered(own):
+    with pytest.raises(tr.InputError, match="belongs to a cell of the package tinyrnn"):
+        tr.cells.register("gru", plugins.get_cell("rnn"))
+    with pytest.raises(tr.InputError, match=r"not a subclass of tinyrnn\.Cell"):
+        tr.cells.register("mine", dict)
+    assert "mine" not in plugins.registered()
+
+
+# ------------------------------------------------------------------ a file
+
+
+def test_a_cell_in_a_file_trains_from_anywhere(tmp_path, text_file, cell_file, monkeypatch):
+    monkeypatch.chdir(cell_file.parent)
+    result = invoke(
+        "train",
+        text_file,
+        *TINY,
+        "--cell",
+        "mine.py:Mine",
+        "--cell-opt",
+        "gain=0.5",
+        "--out",
+        tmp_path / "run",
+    )
+    assert result.exit_code == 0, result.output
+    monkeypatch.chdir("/")
+    assert invoke("generate", tmp_path / "run", "--length", "5", "--allow-code").exit_code == 0
+    assert invoke("train", "--resume", tmp_path / "run", "--steps", "12", "--allow-code").exit_code == 0
+    assert "A cell in a file." in invoke("cells", f"{cell_file}:Mine").stdout
+    cell_file.rename(tmp_path / "elsewhere.py")
+    result = invoke("generate", tmp_path / "run", "--allow-code")
+    assert result.exit_code == 2 and f"'mine' is in the file {cell_file}: put it back there" in result.output
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("{}:Nine", "has no Nine: its cells are Mine"),
+        ("{}:NotACell", "not a subclass of tinyrnn.Cell"),
+        ("{}", "write it as FILE.py:CLASS"),
+        ("{}x.py:Mine", "there is no file"),
+    ],
+)
+def test_files_that_cannot_be_used(cell_file, name, said):
+    result = invoke("cells", name.format(cell_file))
+    assert result.exit_code == 2 and said in result.output
+
+
+def test_a_file_that_cannot_be_imported_is_one_sentence(tmp_path):
+    (tmp_path / "bad.py").write_text("import no_such_module_at_all")
+    result = invoke("cells", f"{tmp_path / 'bad.py'}:Cell")
+    assert (
+        result.exit_code == 2
+        and "cannot be imported: ModuleNotFoundError" in result.output
+        and "Traceback" not in result.output
+    )
+
+
+def test_a_file_that_changed_is_loaded_anew(cell_file):
+    name = f"{cell_file}:Mine"
+    first = plugins.get_cell(name)
+    assert plugins.get_cell(name) is first
+    cell_file.write_text(SOURCE.replace("A cell in a file.", "Changed."))
+    os.utime(cell_file, ns=(1, 1))
+    assert plugins.get_cell(name).__doc__ == "Changed."
+
+
+# ------------------------------------------------------------------ new packages
+
+
+@pytest.mark.parametrize("template", scaffold.templates())
+def test_a_new_package_passes_its_own_tests(tmp_path, template):
+    result = invoke("new-cell", "my-own", "--template", template, "--out", tmp_path)
+    folder = tmp_path / "tinyrnn-my-own"
+    assert result.exit_code == 0 and str(folder) in result.output
+    assert 'my-own = "tinyrnn_my_own:MyOwn"' in (folder / "pyproject.toml").read_text()
+    source = (folder / "tinyrnn_my_own.py").read_text() + (
+        folder / "tests" / "test_tinyrnn_my_own.py"
+    ).read_text()
+    assert "$" not in source + (folder / "README.md").read_text().replace("$ ", "")
+    environment = {**os.environ, "PYTHONPATH": str(folder)}
+    select = [] if template == "minimal" else ["-k", "equations or gradients or compiled"]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *select, str(folder)]
+    done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout
+    ruff = [sys.executable, "-m", "ruff", "format", "--check", "--line-length", "128", folder]
+    assert subprocess.run(ruff, capture_output=True).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("gru", "exists already"),
+        ("My Cell", "cannot name a cell"),
+        ("taken", "exists and is not overwritten"),
+    ],
+)
+def test_names_that_a_new_package_cannot_have(tmp_path, name, said):
+    (tmp_path / "tinyrnn-taken").mkdir()
+    result = invoke("new-cell", name, "--out", tmp_path)
+    assert result.exit_code == 2 and said in result.output
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["tinyrnn-taken"] and not list(
+        (tmp_path / "tinyrnn-taken").iterdir()
+    )
+
+
+@pytest.mark.parametrize(
+    ("step", "said"),
+    [
+        (
+            lambda self, x, h: (h, h),
+            "step returned 2 states, it was given 1: return one for each state, in their order",
+        ),
+        (lambda self, x, h: h[:, :3], r"step returned state 0 as \[4, 3\], it was given as \[4, 8\]"),
+    ],
+)
+def test_a_step_that_returns_something_else_is_one_sentence(own, tmp_path, text_file, step, said):
+    parts = {"step": step, "build": lambda self, n_in, n: setattr(self, "W", self.weight(n_in, n))}
+    tr.cells.register("odd", type("Odd", (tr.Cell,), parts))
+    result = invoke("train", text_file, *TINY, "--cell", "odd", "--out", tmp_path / "run")
+    assert result.exit_code == 2 and re.search(said, result.output) and "Traceback" not in result.output
+    assert invoke("train", text_file, *TINY, "--out", tmp_path / "other").exit_code == 0
+
+
+# ------------------------------------------------------------------ comparisons
+
+
+def test_a_comparison_on_equal_terms(tmp_path, text_file):
+    out = tmp_path / "cmp"
+    command = [
+        "compare",
+        text_file,
+        "--cells",
+        "gru[reset_after=true], rnn",
+        "--seeds",
+        "2",
+        "--out",
+        out,
+        *TINY,
+        "--json",
+    ]
+    first = invoke(*command)
+    assert first.exit_code == 0, first.output
+    found = json.loads(first.stdout)
+    assert (
+        found == json.loads((out / "compare.json").read_text())
+        and (out / "compare.png").read_bytes()[:4] == b"\x89PNG"
+    )
+    by_name = {row["cell"]: row for row in found["cells"]}
+    assert by_name["gru"]["hidden"] == 8 and by_name["gru"]["parameters"] == found["budget"]
+    assert by_name["rnn"]["hidden"] > 8 and abs(by_name["rnn"]["parameters"] / found["budget"] - 1) < 0.1
+    for row in found["cells"]:
+        losses = [run["val_loss"] for run in row["runs"]]
+        assert row["val_loss"] == pytest.approx(np.mean(losses)) and row["val_loss_std"] == pytest.approx(
+            np.std(losses, ddof=1)
+        )
+        model = tr.load(out / row["runs"][1]["path"])
+        assert model.settings["hidden"] == row["hidden"]
+        assert sum(p.size for p in model.parameters()) == row["parameters"]
+    assert [row["val_loss"] for row in found["cells"]] == sorted(row["val_loss"] for row in found["cells"])
+    config = json.loads((out / "gru-1" / "config.json").read_text())["options"]
+    assert config["seed"] == 1 and config["cell_opt"] == ["reset_after=true"]
+
+    stamps = {p: p.stat().st_mtime_ns for p in out.glob("*/last.safetensors")}
+    again = invoke(*[a for a in command if a != "--json"])
+    assert again.output.count("was there already") == 4
+    assert stamps == {p: p.stat().st_mtime_ns for p in out.glob("*/last.safetensors")}
+    longer = invoke(*[15 if a == "10" and command[i - 1] == "--steps" else a for i, a in enumerate(command)])
+    assert longer.exit_code == 0
+    assert json.loads((out / "rnn-0" / "log.jsonl").read_text().splitlines()[-1])["step"] == 15
+
+
+def test_a_cell_that_diverges_is_a_row_of_the_table(own, tmp_path, text_file):
+    @tr.cells.register("wild")
+    class Wild(tr.Cell):
+        def build(self, input_size, hidden_size):
+            self.W, self.U, self.b = self.affine(input_size, hidden_size)
+
+        def step(self, x, h):
+            return 30 * (x @ self.W + h @ self.U + self.b)
+
+    result = invoke("compare", text_file, "--cells", "wild,gru", "--out", tmp_path / "cmp", *TINY)
+    assert result.exit_code == 0 and "diverged" in result.output, result.output
+    found = json.loads((tmp_path / "cmp" / "compare.json").read_text())
+    assert [(row["cell"], row["val_loss"] is None) for row in found["cells"]] == [
+        ("gru", False),
+        ("wild", True),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--cells", "gru,gruu"], "did you mean gru?"),
+        (["--cells", "gru,rnn,gru"], "names gru twice"),
+        (["--cells", "gru[nonsense=1]"], "has no option 'nonsense'"),
+        (["--cells", "gru", "--params", "10"], "more than 10: raise --params"),
+        (["--cells", ", "], "names no cell"),
+        (["-", "--cells", "gru"], "which standard input cannot"),
+        (["--cells", "gru", "--hidden", "9"], "--hidden"),
+    ],
+)
+def test_comparisons_that_cannot_be(tmp_path, text_file, arguments, said):
+    out = tmp_path / "cmp"
+    if "--hidden" in arguments:  # other runs are in the folder
+        assert invoke("compare", text_file, "--cells", "gru", "--out", out, *TINY).exit_code == 0
+    result = invoke("compare", text_file, *TINY, "--out", out, *arguments)
+    assert result.exit_code == 2 and said in result.output, result.output
+
+
+def test_every_train_option_is_an_option_of_compare():
+    shown = invoke("compare", "--help").stdout
+    assert all(
+        o in shown for o in ("--cells", "--seeds", "--params", "--steps", "--recurrent-dropout", "--lr")
+    )
+    assert "--resume" not in shown and "--cell " not in shown
+
+
+def test_runs_are_named_after_the_class_of_a_file(tmp_path, text_file, cell_file, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert invoke("train", text_file, *TINY, "--cell", f"{cell_file}:Mine").exit_code == 0
+    assert Path("runs/text-mine").is_dir()
+
+
+# ------------------------------------------------------------------ the tutorial
+
+
+def test_the_tutorial(tmp_path, text_file, monkeypatch, own):
+    """docs/plugins.md: its Python runs, its commands too (short), its cell does what the page says."""
+    page = (Path(__file__).parents[2] / "docs" / "plugins.md").read_text(encoding="utf-8")
+    names = {}
+    for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+        exec(compile(block, "docs/plugins.md", "exec"), names)
+    tr.cells.register("leaky", names["Leaky"])
+    monkeypatch.chdir(tmp_path)
+    commands = [line[10:] for line in page.splitlines() if line.startswith("$ tinyrnn ")]
+    assert [c.split()[0] for c in commands] == ["new-cell", "cells", "check", "train", "compare"]
+    for line in commands:
+        arguments = shlex.split(line)
+        if arguments[0] == "new-cell":
+            arguments[1] = "leaky-again"  # leaky has its name already
+        if "--minutes" in arguments:
+            i = arguments.index("--minutes")
+            arguments[i : i + 2] = TINY
+        result = invoke(*arguments)
+        assert result.exit_code == 0, f"{line}\n{result.output}"
+        if arguments[0] == "check":
+            shown = page[page.index("$ tinyrnn check leaky") :].split("```")[0].splitlines()[1:]
+            assert [x[:24] for x in shown] == [x[:24] for x in result.stdout.splitlines()]
+    assert len(json.loads(Path("runs/compare/compare.json").read_text())["cells"]) == 3
+    for message in re.findall(r"^\| `(.*?)` \|", page, re.MULTILINE):
+        assert message.split("(")[0].split(" cumsum")[0] in SOURCES, message
+
+
+SOURCES = "".join(p.read_text(encoding="utf-8") for p in (Path(tr.__file__).parent / "compiler").glob("*.py"))
+SOURCES = SOURCES.replace("{found}", "float32, float64").replace("{name}", "cumsum")
+SOURCES += (Path(tr.__file__).parent / "autograd" / "tape.py").read_text(encoding="utf-8")

@@ -1,0 +1,234 @@
+"""Sources, vocabularies, the token cache, and windows."""
+
+import json
+import os
+import sys
+
+import numpy as np
+import pytest
+
+import tinyrnn as tr
+from tinyrnn.tasks.lm import windows
+from tinyrnn.tasks.text import corpus, sources, vocabulary
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("TINYRNN_CACHE", str(tmp_path / "cache"))
+
+
+def write(path, text, encoding="utf-8"):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(text.encode(encoding))
+    return path
+
+
+def load(*paths, **options):
+    return corpus.load(sources.resolve([str(p) for p in paths]), **options)
+
+
+MIXED = "Grüße, 世界!\nA naïve café\r\nold mac\rend 🙂\n"
+
+
+@pytest.mark.parametrize("level", ["char", "byte", "word", "bpe"])
+def test_tokens_decode_to_the_text(tmp_path, level):
+    c = load(write(tmp_path / "a.txt", MIXED), level=level)
+    text = c.vocabulary.decode(c.tokens)
+    expected = MIXED if level == "byte" else MIXED.replace("\r\n", "\n").replace("\r", "\n")
+    assert text == expected
+    decode = c.vocabulary.decoder()
+    assert "".join(decode(i) for i in c.tokens) == expected
+    assert c.vocabulary.characters(c.tokens) == len(expected)
+    again = vocabulary.from_json(c.vocabulary.to_json())
+    assert again.decode(c.tokens) == expected
+
+
+@pytest.mark.parametrize("level", ["char", "word", "bpe"])
+@pytest.mark.parametrize("chunk", [1, 2, 3, 7])
+def test_block_borders_change_nothing(tmp_path, monkeypatch, level, chunk):
+    whole = load(write(tmp_path / "a.txt", MIXED * 3), level=level)
+    monkeypatch.setattr(sources, "CHUNK", chunk)
+    cut = load(write(tmp_path / "b.txt", MIXED * 3), level=level)
+    assert cut.vocabulary.symbols == whole.vocabulary.symbols
+    np.testing.assert_array_equal(cut.tokens, whole.tokens)
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "utf-16", "utf-8-sig"])
+def test_encodings(tmp_path, encoding):
+    c = load(write(tmp_path / "a.txt", "Grüße und Äpfel", encoding), encoding=encoding)
+    assert c.vocabulary.decode(c.tokens) == "Grüße und Äpfel"
+
+
+def test_byte_order_mark_is_no_text(tmp_path):
+    c = load(write(tmp_path / "a.txt", "abc", "utf-8-sig"))
+    assert c.vocabulary.symbols == ["a", "b", "c"]
+
+
+def test_tokens_take_the_smallest_type(tmp_path):
+    assert load(write(tmp_path / "a.txt", "abc")).tokens.dtype == np.uint8
+    many = "".join(map(chr, range(0x4E00, 0x4E00 + 300)))
+    assert load(write(tmp_path / "b.txt", many)).tokens.dtype == np.uint16
+
+
+def test_tokens_are_memory_mapped(tmp_path):
+    assert isinstance(load(write(tmp_path / "a.txt", "abc")).tokens, np.memmap)
+
+
+def test_folders_are_read_in_order_without_hidden_or_binary_files(tmp_path):
+    folder = tmp_path / "f"
+    for name, text in {
+        "b.txt": "two",
+        "a/x.txt": "one\n",
+        ".hidden": "no",
+        ".git/config": "no",
+        "c.bin": "\0\1",
+    }.items():
+        write(folder / name, text)
+    c = load(folder)
+    assert c.vocabulary.decode(c.tokens) == "two\none\n"
+
+
+def test_the_cache_notices_a_changed_file(tmp_path):
+    path = write(tmp_path / "a.txt", "abcabc")
+    first = load(path)
+    assert load(path).fingerprint == first.fingerprint
+    write(path, "abcabd")
+    second = load(path)
+    assert second.vocabulary.decode(second.tokens) == "abcabd"
+    assert second.fingerprint != first.fingerprint
+    assert len(list((tmp_path / "cache" / "tokens").glob("*.bin"))) == 1
+
+
+def test_a_damaged_token_file_is_made_again(tmp_path):
+    path = write(tmp_path / "a.txt", "abcabc")
+    load(path)
+    (binary,) = (tmp_path / "cache" / "tokens").glob("*.bin")
+    binary.write_bytes(b"x")
+    c = load(path)
+    assert c.vocabulary.decode(c.tokens) == "abcabc"
+
+
+def test_without_a_cache_tokens_go_to_the_temporary_folder(tmp_path, monkeypatch):
+    blocked = write(tmp_path / "blocked", "a file")
+    monkeypatch.setenv("TINYRNN_CACHE", str(blocked / "cache"))
+    c = load(write(tmp_path / "a.txt", "abc"))
+    assert c.vocabulary.decode(c.tokens) == "abc"
+
+
+def test_vocabulary_size_keeps_the_most_frequent(tmp_path):
+    path = write(tmp_path / "a.txt", "aaa bbb c")
+    assert load(path, vocab_size=4).vocabulary.unknown is None
+    c = load(path, vocab_size=3)
+    assert c.vocabulary.symbols == [vocabulary.UNKNOWN, "a", "b"]
+    assert c.vocabulary.decode(c.tokens) == "aaa�bbb��"
+    words = load(write(tmp_path / "b.txt", "the cat and the dog and the end"), level="word", vocab_size=3)
+    assert words.vocabulary.symbols == ["<unk>", " and", " the"]
+
+
+def test_symbols_outside_the_vocabulary(tmp_path):
+    c = load(write(tmp_path / "a.txt", "hello"))
+    assert c.vocabulary.missing("hölle ö") == ["ö", " "]
+    assert c.vocabulary.decode(c.vocabulary.encode("hölle")) == "hlle"
+
+
+def test_the_default_corpus_is_python_documentation():
+    c = corpus.load(sources.resolve([]))
+    text = c.vocabulary.decode(c.tokens[:200_000])
+    assert len(c.tokens) > 400_000
+    assert "assignment" in text
+
+
+@pytest.mark.shared
+def test_thousands_of_chinese_characters(corpora):
+    c = load(corpora / "tang-poems.txt")
+    assert len(c.vocabulary) > 4000
+    assert c.tokens.dtype == np.uint16
+    assert c.vocabulary.decode(c.tokens) == (corpora / "tang-poems.txt").read_text(encoding="utf-8")
+
+
+# ------------------------------------------------------------------ windows
+
+
+def test_windows_continue_each_other_and_cover_the_text():
+    tokens = np.arange(1000, dtype=np.uint16)
+    w = windows.Windows(tokens, batch_size=4, seq_len=10, seed=3)
+    assert (w.batch_size, w.per_epoch) == (4, 24)
+    seen = []
+    for k in range(w.per_epoch):
+        x, y, fresh = w[k]
+        assert x.shape == y.shape == (10, 4)
+        assert fresh == (k == 0)
+        np.testing.assert_array_equal(y, x + 1)
+        if k:
+            np.testing.assert_array_equal(x[0], last + 1)  # noqa: F821 (set below)
+        last = x[-1]  # noqa: F841
+        seen += x.ravel().tolist()
+    assert len(set(seen)) == len(seen) == 960
+
+
+def test_epochs_start_at_other_offsets_that_depend_on_the_seed_alone():
+    tokens = np.arange(1000)
+    a, b, c = (windows.Windows(tokens, 4, 10, seed) for seed in (0, 0, 1))
+    starts = [a[e * a.per_epoch][0][0, 0] for e in range(20)]
+    assert len(set(starts)) > 3
+    assert starts == [b[e * b.per_epoch][0][0, 0] for e in range(20)]
+    assert starts != [c[e * c.per_epoch][0][0, 0] for e in range(20)]
+
+
+@pytest.mark.parametrize("n", [11, 12, 21, 57, 100, 999])
+@pytest.mark.parametrize("batch_size", [1, 3, 64])
+def test_any_text_of_one_window_trains(n, batch_size):
+    w = windows.Windows(np.arange(n), batch_size, 10, seed=5)
+    for k in range(3 * w.per_epoch):
+        x, y, _ = w[k]
+        assert x.shape == (10, w.batch_size)
+        assert x.min() >= 0
+        assert y.max() < n
+
+
+@pytest.mark.parametrize("n", [2, 5, 10, 11, 57, 100, 1001])
+@pytest.mark.parametrize("batch_size", [1, 3, 8])
+def test_evaluation_sees_every_token_once(n, batch_size):
+    targets = np.concatenate(
+        [y.ravel() for _, y, _ in windows.evaluation_windows(np.arange(n), batch_size, 10)]
+    )
+    np.testing.assert_array_equal(np.sort(targets), np.arange(1, n))
+
+
+def test_a_text_shorter_than_a_window_is_an_error():
+    with pytest.raises(tr.InputError, match="--seq-len 5"):
+        windows.Windows(np.arange(11), 4, 100)
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="permissions do not bind here")
+def test_unreadable_folder(tmp_path):
+    folder = tmp_path / "closed"
+    folder.mkdir(mode=0)
+    with pytest.raises(tr.InputError, match="cannot be read"):
+        sources.resolve([str(folder)])
+
+
+def test_byte_pairs(tmp_path):
+    text = "the theatre there, these themes: " * 20 + "Ünï ☃ 詩 \t\n"
+    corpus = load(write(tmp_path / "a.txt", text), level="bpe", vocab_size=270)
+    v = corpus.vocabulary
+    assert (
+        len(v) == 270
+        and v.decode(corpus.tokens) == text
+        and " the" in v.symbols
+        and len(corpus.tokens) < len(text) / 2
+    )
+    assert v.characters(corpus.tokens) == len(text) and v.missing("☂") == []
+    decode = v.decoder()
+    assert "".join(decode(i) for i in corpus.tokens) == text
+    again = vocabulary.from_json(json.loads(json.dumps(v.to_json())))
+    np.testing.assert_array_equal(again.encode("☂ theatre"), v.encode("☂ theatre"))
+    assert again.decode(again.encode("☂ theatre")) == "☂ theatre"
+    with pytest.raises(tr.InputError, match="--vocab-size 100: for --level bpe it must be at least 257"):
+        load(write(tmp_path / "a.txt", text), level="bpe", vocab_size=100)
+
+
+def test_byte_pairs_without_their_library(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tokenizers", None)
+    with pytest.raises(tr.InputError, match=r"--level bpe needs tokenizers: pip install 'tinyrnn\[bpe\]'"):
+        load(write(tmp_path / "a.txt", "some text"), level="bpe")

@@ -1,0 +1,195 @@
+"""Choosing symbols and streaming text."""
+
+import numpy as np
+import pytest
+
+import tinyrnn as tr
+from tinyrnn import kernels
+from tinyrnn.nn import registry as plugins
+from tinyrnn.tasks.lm import sampling
+from tinyrnn.tasks.lm.task import LanguageModel
+from tinyrnn.tasks.text.vocabulary import Bytes, Characters, Words
+
+LOGITS = np.log(np.array([0.1, 0.5, 0.3, 0.1], np.float32))
+
+
+def draws(n=4000, **options):
+    u = np.random.default_rng(0).random(n)
+    return np.bincount([sampling.choose(LOGITS, u=x, **options) for x in u], minlength=4) / n
+
+
+def test_temperature():
+    np.testing.assert_allclose(draws(), [0.1, 0.5, 0.3, 0.1], atol=0.02)
+    p = np.array([0.1, 0.5, 0.3, 0.1]) ** 2
+    np.testing.assert_allclose(draws(temperature=0.5), p / p.sum(), atol=0.02)
+    assert draws(temperature=0).tolist() == [0, 1, 0, 0]
+
+
+def test_top_k_and_top_p():
+    np.testing.assert_allclose(draws(top_k=2), [0, 0.625, 0.375, 0], atol=0.02)
+    assert draws(top_k=1).tolist() == [0, 1, 0, 0]
+    np.testing.assert_allclose(draws(top_p=0.7), [0, 0.625, 0.375, 0], atol=0.02)
+    assert draws(top_p=0.4).tolist() == [0, 1, 0, 0]
+    np.testing.assert_allclose(draws(top_p=1.0), [0.1, 0.5, 0.3, 0.1], atol=0.02)
+
+
+class Cycle:
+    """A model that always continues "abcd" in a circle."""
+
+    vocabulary = Characters("abcd")
+
+    def step(self, ids, states):
+        return 50.0 * np.eye(4, dtype=np.float32)[(ids + 1) % 4], None
+
+
+def test_generate_streams_prompt_and_continuation():
+    pieces = list(sampling.generate(Cycle(), "ab", length=5, temperature=0))
+    assert pieces == ["ab", "c", "d", "a", "b", "c"]
+
+
+def test_stop_string_is_held_back():
+    assert "".join(sampling.generate(Cycle(), "a", length=50, stop="da")) == "abc"
+    assert "".join(sampling.generate(Cycle(), "da", length=3, stop="zz")) == "dabcd"
+
+
+def test_symbols_outside_the_vocabulary_are_skipped():
+    assert "".join(sampling.generate(Cycle(), "aéb", length=1)) == "aébc"
+    with pytest.raises(tr.InputError, match="no symbol"):
+        sampling.generate(Cycle(), "é")
+
+
+def test_bytes_stream_whole_characters():
+    class Euro:
+        vocabulary = Bytes()
+
+        def step(self, ids, states):
+            following = {0xE2: 0x82, 0x82: 0xAC}.get(int(ids[0]), 0xE2)
+            return 50.0 * np.eye(256, dtype=np.float32)[[following]], None
+
+    assert "".join(sampling.generate(Euro(), "x", length=7, temperature=0)) == "x€€"
+
+
+@pytest.mark.parametrize(
+    "bad", [{"length": 0}, {"temperature": -1}, {"temperature": float("nan")}, {"top_k": 0}, {"top_p": 0.0}]
+)
+def test_options_out_of_range(bad):
+    with pytest.raises(tr.InputError):
+        sampling.generate(Cycle(), "a", **bad)
+
+
+def test_a_seed_fixes_the_text():
+    class Uniform(Cycle):
+        def step(self, ids, states):
+            return np.zeros((1, 4), np.float32), None
+
+    texts = ["".join(sampling.generate(Uniform(), "a", length=40, seed=s)) for s in (1, 1, 2)]
+    assert texts[0] == texts[1] != texts[2]
+
+
+# ------------------------------------------------------------------ the compiled loop
+
+VOCABULARY = Characters("abcdefghij\n")
+
+
+def language_model(**settings):
+    return LanguageModel(VOCABULARY, **{"hidden": 12, "embed": 6, "layers": 2, "seed": 1, **settings}).eval()
+
+
+def texts(model, monkeypatch, prompt="abc", **options):
+    """The text by the compiled loop, and op by op."""
+    assert model.token_loop() is not None
+    compiled = model.generate(prompt, seed=3, **options)
+    monkeypatch.setenv("TINYRNN_COMPILE", "0")
+    assert model.token_loop() is None
+    eager = model.generate(prompt, seed=3, **options)
+    monkeypatch.delenv("TINYRNN_COMPILE")
+    return compiled, eager
+
+
+@pytest.mark.parametrize("cell", plugins.registered())
+@pytest.mark.parametrize(
+    "settings", [{}, {"zoneout": 0.3, "dropout": 0.5}, {"tie": True, "embed": 12, "dtype": "float64"}]
+)
+def test_the_compiled_loop_writes_what_the_eager_one_writes(cell, settings, monkeypatch):
+    compiled, eager = texts(language_model(cell=cell, **settings), monkeypatch, length=150, temperature=1.5)
+    assert compiled == eager and len(set(compiled)) > 5
+
+
+def test_a_product_of_a_product_of_the_token(monkeypatch):
+    class Deep(tr.Cell):
+        def build(self, input_size, hidden_size):
+            self.A, self.B = self.weight(input_size, hidden_size), self.weight(hidden_size, hidden_size)
+            self.U = self.weight(hidden_size, hidden_size)
+
+        def step(self, x, h):
+            p = tr.tanh(x @ self.A)
+            return tr.tanh(p + p @ self.B + h @ self.U)
+
+    compiled, eager = texts(language_model(cell=Deep), monkeypatch, length=60)
+    assert compiled == eager
+
+
+def test_a_state_that_is_never_read(monkeypatch):
+    class Memory(tr.Cell):
+        states = ("h", "c")
+
+        def build(self, input_size, hidden_size):
+            self.W = self.weight(input_size, hidden_size)
+
+        def step(self, x, h, c):
+            c = 0.5 * c + x @ self.W
+            return tr.tanh(c), c
+
+    compiled, eager = texts(language_model(cell=Memory), monkeypatch, length=60)
+    assert compiled == eager
+
+
+@pytest.mark.parametrize(
+    "options", [{"temperature": 0}, {"top_k": 3}, {"top_p": 0.5}, {"top_k": 4, "top_p": 0.9}, {"stop": "h"}]
+)
+def test_sampling_options_in_the_compiled_loop(options, monkeypatch):
+    compiled, eager = texts(language_model(), monkeypatch, length=100, **options)
+    assert compiled == eager
+
+
+def test_a_long_prompt_and_stretches_of_any_length(monkeypatch):
+    for length in (1, 2, 7, sampling.STRETCH * 2 + 3):
+        compiled, eager = texts(
+            language_model(layers=1), monkeypatch, prompt="abcdefghij" * 30, length=length
+        )
+        assert compiled == eager and len(compiled) == 300 + length
+
+
+def test_the_placeholder_for_unknown_symbols_is_never_written():
+    vocabulary = Words.build(["a b c d e f g h"], 5)
+    model = LanguageModel(vocabulary, hidden=8, embed=8).eval()
+    model.output.bias.assign_(np.where(np.arange(len(vocabulary)) == vocabulary.unknown, 100.0, 0.0))
+    assert vocabulary.symbols[vocabulary.unknown] not in model.generate("a", length=50, seed=0)
+
+
+def test_a_cell_that_cannot_be_compiled_generates_all_the_same():
+    class Ranked(tr.Cell):
+        def build(self, input_size, hidden_size):
+            self.W, self.U, self.b = self.affine(input_size, hidden_size)
+
+        def step(self, x, h):
+            return tr.tanh(x @ self.W + tr.cumsum(h @ self.U, axis=-1) * 0.1 + self.b)
+
+    model = language_model(cell=Ranked)
+    assert model.token_loop() is None and len(model.generate("a", length=20, seed=0)) == 21
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"top_k": 3}, {"top_k": 100}, {"top_p": 0.6}, {"top_k": 5, "top_p": 0.3}, {"temperature": 0}],
+)
+def test_the_compiled_choice_equals_its_reference(options):
+    rng = np.random.default_rng(0)
+    for k in range(300):
+        logits = rng.standard_normal(9).astype(np.float32).round(k % 3)  # with ties
+        u, banned = rng.random(), int(rng.integers(-1, 9))
+        row = np.where(np.arange(9) == banned, -np.inf, logits) if banned >= 0 else logits
+        how = {"temperature": 0.7, **options}
+        expected = sampling.choose(row, u=u, **how)
+        top_k, top_p = how.get("top_k", 0), how.get("top_p", 1.0)
+        assert kernels.sampling.choose(logits, banned, float(how["temperature"]), top_k, top_p, u) == expected

@@ -1,0 +1,419 @@
+"""The task translate: reading pairs, attention, the model, scheduled sampling, search, the commands."""
+
+import itertools
+import json
+import re
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from tinyrnn.tasks.translate.task.reader import read_pairs
+from tinyrnn.tasks.translate.task.task import Translation, Translator
+from tinyrnn.training.trainer.trainer import Plan
+
+import tinyrnn as tr
+from tinyrnn.cli import main, report
+from tinyrnn.tasks.text.vocabulary import Characters, Words, build_vocabulary, encode_text
+from tinyrnn.tasks.translate.task import task as translate
+
+KINDS = ["luong", "bahdanau"]
+SMALL = "--task translate --hidden 16 --embed 8 --batch-size 8 --eval-every 20 --dropout 0.1".split()
+WORDS = ["".join(w) for n in (1, 2, 3) for w in itertools.product("abc", repeat=n)]
+
+
+def invoke(*arguments, code=0, **more):
+    result = CliRunner().invoke(main, [str(a) for a in arguments], **more)
+    assert result.exit_code == code and "Traceback" not in result.output, result.output
+    return result
+
+
+@pytest.fixture
+def pairs_file(tmp_path):
+    """Short strings and the same backwards."""
+    path = tmp_path / "pairs.tsv"
+    path.write_text("\n".join(f"{w} \t{w[::-1]}\tby me" for w in WORDS))
+    return path
+
+
+@pytest.fixture
+def eager(monkeypatch):
+    """Loops run op by op, which gives the same and has nothing to compile."""
+    monkeypatch.setenv("TINYRNN_COMPILE", "0")
+
+
+# ------------------------------------------------------------------ reading
+
+
+def test_what_a_line_may_look_like(tmp_path):
+    (tmp_path / "a").write_text("\ufeffone \t un\tby me\n\n  \ntwo\t deux", encoding="utf-8")
+    (tmp_path / "b").write_text("x _ y _ z\n")
+    assert read_pairs([tmp_path / "a", tmp_path / "a"]) == (["one", "two"] * 2, ["un", "deux"] * 2)
+    assert read_pairs([tmp_path / "a"], separator="\\t") == (["one", "two"], ["un", "deux"])
+    assert read_pairs([tmp_path / "b"], separator="_") == (["x"], ["y"])
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "said"),
+    [
+        (
+            "a\tb\n\nonly\n",
+            [],
+            r"pairs row 3 has no tab between source and target: 'only': mend it, or give --separator",
+        ),
+        ("a\tb\n", ["--separator", "|"], r"row 1 has no '\|' between"),
+        ("a\tb\n \tb\n", [], "row 2: the source is empty: fill it, or delete the row"),
+        ("a\tb\nb\t\tc\n", [], "row 2: the target is empty"),
+        ("\n\n", [], "there are no pairs"),
+        ("a\tb\n" * 20, [], "there are 1 different sources: give 10 at least, or name a --val file"),
+        (b"a\t\xff\n", [], "is not utf-8 text .* name its --encoding"),
+        ("a\tb\n", ["--encoding", "nope"], "unknown encoding 'nope'"),
+        ("a\tb\n", ["--separator", ""], "--separator is empty"),
+        (
+            "".join(f"{w}\tb\n" for w in WORDS),
+            "--scheduled-sampling 0.5 --minutes 1".split(),
+            "in --steps or --epochs",
+        ),
+        ("".join(f"{w}\tb\n" for w in WORDS), "--val nowhere".split(), "does not exist or is no file"),
+    ],
+)
+def test_bad_data_is_one_sentence_that_names_file_and_row(tmp_path, content, options, said):
+    path = tmp_path / "pairs"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    result = invoke("train", path, *SMALL, *options, "--out", tmp_path / "run", code=2)
+    assert re.search(said, result.output), result.output
+    assert not (tmp_path / "run").exists() and len(result.output.strip().splitlines()) == 1
+
+
+def test_no_data_and_missing_files(tmp_path):
+    assert "--task translate needs data" in invoke("train", *SMALL, code=2).output
+    for path in (tmp_path / "x.tsv", tmp_path):
+        assert "does not exist or is no file" in invoke("train", path, *SMALL, code=2).output
+
+
+# ------------------------------------------------------------------ attention
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_attention_is_that_of_the_papers(kind):
+    random, (T, S, B, Q, K, A) = np.random.default_rng(0), (3, 4, 2, 5, 6, 7)
+    attention = tr.Attention(Q, K, kind=kind, attention_size=A, dtype="float64", generator=tr.Generator(1))
+    queries, keys = random.standard_normal((T, B, Q)), random.standard_normal((S, B, K))
+    mask = np.array([[1, 1, 1, 1], [1, 1, 0, 0]]).T
+    context, weights = (y.numpy() for y in attention(tr.asarray(queries), tr.asarray(keys), mask))
+    W = {name: p.numpy() for name, p in attention.named_parameters()}
+    for t, b in itertools.product(range(T), range(B)):
+        n = int(mask[:, b].sum())
+        if kind == "luong":
+            scores = [queries[t, b] @ (keys[s, b] @ W["keys.weight"]) for s in range(n)]
+        else:
+            q = queries[t, b] @ W["queries.weight"] + W["keys.bias"]
+            scores = [np.tanh(q + keys[s, b] @ W["keys.weight"]) @ W["score.weight"][:, 0] for s in range(n)]
+        expected = np.exp(scores) / np.exp(scores).sum()
+        np.testing.assert_allclose(weights[t, b], [*expected, *[0] * (S - n)], rtol=1e-12)
+        np.testing.assert_allclose(context[t, b], expected @ keys[:n, b], rtol=1e-12)
+    with pytest.raises(tr.InputError, match="unknown attention 'x': use luong or bahdanau"):
+        tr.Attention(1, 1, kind="x")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_gradients_of_attention(kind):
+    random = np.random.default_rng(0)
+    attention = tr.Attention(3, 2, kind=kind, attention_size=4, dtype="float64", generator=tr.Generator(1))
+    mask = np.array([[1, 1], [1, 0], [1, 0]])
+
+    def contexts(queries, keys, W):
+        attention.keys.weight = W
+        return attention(queries, keys, mask)
+
+    tr.check_grad(
+        contexts, *[random.standard_normal(s) for s in ((2, 2, 3), (3, 2, 2), attention.keys.weight.shape)]
+    )
+
+
+# ------------------------------------------------------------------ the model
+
+
+def model(kind="luong", symbols="abc", scale=1.0, **settings):
+    sizes = dict(cell="gru", hidden=6, embed=5, attention=kind, dtype="float64", seed=1)
+    vocabulary = Characters.build([symbols], None)
+    made = Translator(vocabulary, vocabulary, **{**sizes, **settings}).eval()
+    for p in made.parameters():
+        p.assign_(scale * p.numpy())
+    return made
+
+
+def batch(m, *pairs):
+    return translate._batch(translate._encoded(m, tuple(zip(*pairs, strict=True))), m.end)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+def test_padding_changes_nothing(kind, cell, eager):
+    m = model(kind, cell=cell, layers=2, scale=2.0)
+    pairs = [("abcab", "c"), ("a", "cbba"), ("bb", "ab")]
+    ids, mask, inputs, targets = batch(m, *pairs)
+    together = m(ids, mask, inputs)[0].numpy()
+    total = translate.loss(m, translate._encoded(m, tuple(zip(*pairs, strict=True))))
+    alone = [m(*batch(m, pair)[:3])[0].numpy()[:, 0] for pair in pairs]
+    for b, logits in enumerate(alone):
+        np.testing.assert_allclose(together[: len(logits), b], logits, rtol=1e-10, atol=1e-12)
+    counts = (targets >= 0).sum(axis=0)
+    single = [
+        tr.cross_entropy(logits, targets[:n, b]).item()
+        for b, (logits, n) in enumerate(zip(alone, counts, strict=True))
+    ]
+    assert total == pytest.approx(np.average(single, weights=counts), rel=1e-10)
+    assert total == pytest.approx(tr.cross_entropy(together, targets).item(), rel=1e-10)
+    sources = [m.encode(s) for s, _ in pairs]
+    for found, (ids, score) in zip(m.search(sources, 3), [m.search([s], 3)[0] for s in sources], strict=True):
+        assert found[0] == ids and found[1] == pytest.approx(score)
+
+
+def test_luong_at_once_equals_step_by_step():
+    m = model(layers=2, bidirectional=False, dtype="float32")
+    ids, mask, inputs, _ = batch(m, ("abc", "ba"), ("a", "ccb"))
+    logits, weights = m(ids, mask, inputs)
+    memory, states = m.read(ids, mask)
+    for t in range(len(inputs)):
+        now, states, seen = m.step(inputs[t : t + 1], states, memory)
+        np.testing.assert_allclose(now.numpy()[0], logits.numpy()[t], rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(seen.numpy()[0], weights.numpy()[t], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_gradients_of_the_whole(kind, eager):
+    m = model(kind, hidden=2, embed=2, symbols="ab").train()
+    ids, mask, inputs, targets = batch(m, ("ab", "b"), ("b", "aa"))
+    names, start = [n for n, _ in m.named_parameters()], [p.numpy().copy() for p in m.parameters()]
+
+    def loss(*values):
+        for name, value in zip(names, values, strict=True):
+            owner, parts = m, name.split(".")
+            for part in parts[:-1]:
+                owner = owner[int(part)] if part.isdigit() else getattr(owner, part)
+            setattr(owner, parts[-1], value)
+        return tr.cross_entropy(m(ids, mask, inputs)[0], targets)
+
+    tr.check_grad(loss, *start, order=1)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("variational", [False, True])
+def test_regularisation_step_by_step(kind, variational, eager):
+    rates = dict(dropout=0.3, recurrent_dropout=0.3, weight_drop=0.2, zoneout=0.1, variational=variational)
+    m = model(kind, layers=2, **rates).train()
+    same = batch(m, ("ab", "bbbb"))[:3]
+    logits = m(*same, 1e-12)[0].numpy()
+    state = m.generator.state
+    assert (m(*same, 1e-12)[0].numpy() != logits).any()
+    m.generator.state = state
+    again = m(*same, 1e-12)[0].numpy()
+    m.generator.state = state
+    np.testing.assert_array_equal(m(*same, 1e-12)[0].numpy(), again)
+    assert np.isfinite(again).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_learns_to_write_backwards(kind):
+    random = np.random.default_rng(0)
+    words = sorted({"".join(random.choice([*"abcd"], random.integers(1, 5))) for _ in range(150)})
+    m = model(kind, symbols="abcd", hidden=32, embed=12, dtype="float32")
+    task = Translation(m, (words, [w[::-1] for w in words]), (words, words), batch_size=32, seed=0)
+    m.train()
+    optimizer = tr.optim.Adam(m.parameters(), 0.01)
+    for step in range(120):
+        optimizer.zero_grad()
+        task.loss(step).backward()
+        optimizer.step(max_norm=1.0)
+    assert np.mean([a == b[::-1] for a, b in zip(m.translate(words), words, strict=True)]) > 0.98
+    source, target, weights = m.attended("abcd")
+    assert source == [*"abcd"] and target == [*"dcba", "end"] and weights.shape == (5, 4)
+    np.testing.assert_allclose(weights.sum(axis=1), 1, rtol=1e-5)
+
+
+# ------------------------------------------------------------------ scheduled sampling
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_sampling_always_feeds_its_own_symbols(kind):
+    m = model(kind, scale=3.0).train()
+    ids, mask, inputs, _ = batch(m, ("abc", "aaaaaa"), ("b", "ccccc"))
+    logits = m(ids, mask, inputs, 1.0)[0].numpy()
+    memory, states = m.read(ids, mask)
+    fed = inputs[:1]
+    for expected in logits:
+        now, states, _ = m.step(fed, states, memory)
+        np.testing.assert_array_equal(now.numpy()[0], expected)
+        fed = now.numpy().argmax(axis=-1)
+    assert (m(ids, mask, inputs)[0].numpy() != logits).any()
+
+
+def test_sampling_rises_to_its_value_over_the_run():
+    length, given = Plan(steps=40), []
+    task = Translation(
+        model(), (WORDS, WORDS), (WORDS, WORDS), batch_size=8, seed=0, sampling=0.5, length=length
+    )
+    task.model = lambda ids, mask, inputs, p: given.append(p) or (tr.zeros((*inputs.shape, 4)), None)
+    task.model.end = 3
+    for step in (0, 10, 20, 40, 50):
+        task.loss(step)
+    assert given == [0, 0.125, 0.25, 0.5, 0.5]
+
+
+# ------------------------------------------------------------------ search
+
+
+def log_probs(m, source, said):
+    """Of each symbol after the first, the second ... ``[len(said), symbols + 1]``."""
+    ids, mask = translate.padded([m.encode(source)])
+    return tr.log_softmax(m(ids, mask, np.array([m.end, *said[:-1]])[:, None])[0]).numpy()[:, 0]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_beam_1_is_greedy(kind, eager):
+    m = model(kind, scale=2.0, layers=2, cell="lstm")
+    sources = [m.encode(w) for w in WORDS]
+    for source, (ids, score) in zip(sources, m.search(sources, 1), strict=True):
+        memory, states = m.read(source[:, None], np.ones((len(source), 1), bool))
+        fed, written, total = np.full((1, 1), m.end), [], 0.0
+        while fed[0, 0] != m.end or not written:
+            logits, states, _ = m.step(fed, states, memory)
+            fed = logits.numpy().argmax(axis=-1)
+            total += tr.log_softmax(logits).numpy()[0, 0, fed[0, 0]]
+            written.append(int(fed[0, 0]))
+            if len(written) == 2 * len(source) + 20:
+                break
+        assert ids == [i for i in written if i != m.end] and score == pytest.approx(total)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("penalty", [0.0, 0.6, 2.0, -1.0])
+def test_a_wide_beam_finds_the_best_of_all_targets(seed, penalty, eager):
+    m = model(symbols="ab", scale=3.0, seed=seed, max_length=4)
+    m.output.bias.assign_([0, 0, -2.0 * seed])
+    sources = ["ab", "b", "aab"]
+    for source, (ids, score) in zip(
+        sources, m.search([m.encode(s) for s in sources], 40, penalty), strict=True
+    ):
+        best = (-np.inf,)
+        for n in range(5):
+            for written in itertools.product((0, 1), repeat=n):
+                said = [*written, m.end][:4]
+                total = log_probs(m, source, said)[np.arange(len(said)), said].sum()
+                best = max(best, (total / ((5 + len(said)) / 6) ** penalty, total, list(written)))
+        assert ids == best[2] and score == pytest.approx(best[1])
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("beam", [2, 3])
+def test_a_narrow_beam_is_that_of_plain_lists(seed, beam, eager):
+    m, sources = model(symbols="abc", scale=3.0, seed=seed, max_length=6), ["ab", "c", "aab", "cccc"]
+    m.output.bias.assign_([0, 0, 0, -1.0])
+    for source, (ids, score) in zip(
+        sources, m.search([m.encode(s) for s in sources], beam, 0.6), strict=True
+    ):
+        live, ended = [(0.0, [])], []
+        for t in range(1, 7):
+            grown = [
+                (s + p, [*w, i]) for s, w in live for i, p in enumerate(log_probs(m, source, [*w, m.end])[-1])
+            ]
+            kept = sorted(grown, reverse=True)[: beam - len(ended)]
+            ended += [(s / ((5 + t) / 6) ** 0.6, s, w) for s, w in kept if w[-1] == m.end or t == 6]
+            live = [(s, w) for s, w in kept if w[-1] != m.end]
+        _, total, written = max(ended)
+        assert ids == [i for i in written if i != m.end] and score == pytest.approx(total)
+
+
+def test_words_are_joined_and_unknown_ones_are_never_written():
+    vocabulary = build_vocabulary(["a fine day", "a day", "fine day, fine"], "word", None)
+    assert isinstance(vocabulary, Words) and set(vocabulary.symbols) == {"<unk>", " a", " fine", " day"}
+    m = Translator(vocabulary, vocabulary, cell="gru", hidden=4, embed=3, seed=0)
+    m.output.bias.assign_([9, 1, 1, 1, 0])  # <unk> would be likeliest
+    found = m.translate(["a fine day", "  ", ""], beam=2)
+    assert (
+        found[1:] == ["", ""]
+        and set(found[0].split()) <= {"a", "fine", "day"}
+        and found[0] == found[0].strip()
+    )
+    assert len(encode_text(vocabulary, "", 5)) == 1
+
+
+# ------------------------------------------------------------------ the commands
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_train_evaluate_predict(tmp_path, pairs_file, kind, monkeypatch):
+    run = tmp_path / "run"
+    options = ["--steps", 40, "--lr", 0.01, "--attention", kind, "--val", pairs_file, "--out", run]
+    result = invoke("train", pairs_file, *SMALL, *options)
+    assert "39 pairs, 39 for validation; vocabularies 3 and 3 (char)" in result.output
+    assert f"next: tinyrnn predict {run}" in result.output
+    log = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    assert log[-1]["step"] == 40 and {"val_loss", "exact", "train_loss"} <= log[-1].keys()
+    figures = json.loads(invoke("evaluate", run, "--json", "--beam", 2).stdout)
+    assert (
+        list(figures) == ["exact", "chrf", "bleu", "loss"]
+        and 0 <= figures["exact"] <= 1
+        and figures["chrf"] > 5
+    )
+    assert json.loads(invoke("evaluate", run, pairs_file, "--json", "--beam", 2).stdout) == figures
+    with monkeypatch.context() as without:
+        without.setattr("importlib.util.find_spec", lambda name: None)
+        said = invoke("evaluate", run).stdout
+    assert "pip install 'tinyrnn[translate]'" in said and "bleu  " not in said and "exact" in said
+    assert "pip" not in invoke("evaluate", run).stdout
+    lines = [
+        json.loads(line)
+        for line in invoke("predict", run, "abc", "", "zz", "--json", "--beam", 3).stdout.splitlines()
+    ]
+    assert [list(line) for line in lines] == [["source", "translation", "score"]] * 3
+    assert lines[0]["score"] < 0 and lines[1] == {"source": "", "translation": "", "score": 0.0}
+    picture = tmp_path / "seen.png"
+    translations = invoke("predict", run, "--plot", picture, input="\nabc\n").stdout.splitlines()
+    assert picture.stat().st_size > 1000 and translations == tr.load(run).translate(["", "abc"])
+    assert (
+        "cannot be written"
+        in invoke("predict", run, "abc", "--plot", tmp_path / "no" / "x.png", code=2).output
+    )
+
+
+def test_what_is_held_out_has_not_been_seen(tmp_path, pairs_file):
+    with pairs_file.open("a") as file:
+        file.write("".join(f"\n{w}\tx" for w in WORDS))
+    invoke("train", pairs_file, *SMALL, "--steps", 1, "--out", tmp_path / "run", "--quiet")
+    options = json.loads((tmp_path / "run" / "config.json").read_text())["options"]
+    (train, _), (held, _), _ = translate._data(options, [pairs_file])
+    assert len(train) == 70 and len(held) == 8 and not set(train) & set(held)
+    pairs_file.write_text(pairs_file.read_text().replace("x", "y"))
+    assert (
+        "have changed since it was trained: name a TEXT"
+        in invoke("evaluate", tmp_path / "run", code=2).output
+    )
+    assert (
+        "was trained on another text"
+        in invoke("train", "--resume", tmp_path / "run", "--steps", 2, code=2).output
+    )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_resuming_is_exact(tmp_path, pairs_file, kind, monkeypatch):
+    options = [
+        *SMALL,
+        "--attention",
+        kind,
+        "--scheduled-sampling",
+        0.8,
+        "--variational",
+        "--steps",
+        24,
+        "--quiet",
+    ]
+    invoke("train", pairs_file, *options, "--out", tmp_path / "whole")
+    with monkeypatch.context() as interrupted:
+        interrupted.setattr(
+            report.Quiet, "stepped", lambda self, trainer, loss: trainer.step == 11 and trainer._stop.set()
+        )
+        invoke("train", pairs_file, *options, "--out", tmp_path / "parts", code=130)
+    invoke("train", "--resume", tmp_path / "parts", "--quiet")
+    one, two = (tr.load(tmp_path / name / "last.safetensors").state_dict() for name in ("whole", "parts"))
+    assert all((one[k] == two[k]).all() for k in one)

@@ -1,0 +1,184 @@
+"""`tinyrnn.tools.check` and ``tinyrnn check``: good cells pass, and each check finds what it is there to
+find.
+"""
+
+import json
+import re
+import sys
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import tinyrnn as tr
+from tinyrnn.cli import main
+from tinyrnn.nn import registry as plugins
+from tinyrnn.tools import check as testing
+
+
+class Elman(tr.Cell):
+    """A good cell, to be spoilt."""
+
+    states = ("h",)
+
+    def build(self, input_size, hidden_size):
+        self.W, self.U, self.b = self.affine(input_size, hidden_size)
+
+    def step(self, x, h):
+        return tr.tanh(x @ self.W + h @ self.U + self.b)
+
+
+class Listed(Elman):
+    def build(self, input_size, hidden_size):
+        super().build(input_size, hidden_size)
+        self.gains = [self.bias(hidden_size, init=1.0)]
+        self.more = {"shift": self.bias(hidden_size)}
+
+    def step(self, x, h):
+        return super().step(x, h) * self.gains[0] + self.more["shift"]
+
+
+class TooMany(Elman):
+    def step(self, x, h):
+        return super().step(x, h), h
+
+
+class WrongShape(Elman):
+    def step(self, x, h):
+        return super().step(x, h)[:, :2]
+
+
+wrong_tanh = tr.custom_vjp(tr.tanh)
+wrong_tanh.defvjp(lambda x: (tr.tanh(x), x), lambda x, g: (0.9 * g * (1 - tr.tanh(x) ** 2),))
+
+
+class WrongGradient(Elman):
+    def step(self, x, h):
+        return wrong_tanh(x @ self.W + h @ self.U)
+
+
+class Unsaved(Elman):
+    def build(self, input_size, hidden_size):
+        super().build(input_size, hidden_size)
+        self.gain = float(self.W.numpy().sum())
+
+    def step(self, x, h):
+        return super().step(x, h) * self.gain
+
+
+class Random(Elman):
+    def step(self, x, h):
+        return super().step(x, h) + np.random.standard_normal()
+
+
+class Huge(Elman):
+    def step(self, x, h):
+        return 50.0 + h + super().step(x, h)
+
+
+class Deaf(Elman):
+    def step(self, x, h):
+        return h * self.b + 0.0 * (x @ self.W + h @ self.U)
+
+
+class Exploding(Elman):
+    def step(self, x, h):
+        return h * 1.2 + x @ self.W + 0.0 * (h @ self.U + self.b)
+
+
+class Raising(Elman):
+    def step(self, x, h):
+        raise KeyError("gone")
+
+
+class Ranked(Elman):
+    def step(self, x, h):
+        return tr.tanh(x @ self.W + tr.cumsum(h @ self.U, axis=-1) * 0.1 + self.b)
+
+
+@pytest.mark.parametrize(
+    ("check", "cell", "said"),
+    [
+        ("states", TooMany, "returned 2 states"),
+        ("states", WrongShape, r"state h is float32 \[3, 2\]: it must be float32 \[3, 6\]"),
+        ("states", Raising, "KeyError"),
+        ("gradients", WrongGradient, "order 1"),
+        ("saving", Unsaved, "keep every weight"),
+        ("determinism", Random, "differ"),
+        ("first loss", Huge, "initial states grow too large"),
+        ("tiny text", Deaf, "it should be below"),
+        ("long memory", Exploding, "it explodes"),
+    ],
+)
+def test_what_is_wrong_is_found(check, cell, said):
+    result = testing.run_check(check, cell, {})
+    assert not result.passed
+    assert re.search(said, result.detail), result.detail
+
+
+def test_an_eager_cell_passes_and_says_why_it_is_eager():
+    result = testing.run_check("compiled", Ranked, {})
+    assert result.passed and result.detail == "runs eagerly: the op cumsum has no compiled form"
+
+
+def test_a_step_that_the_compiler_gets_wrong_is_no_fault_of_the_cell(monkeypatch):
+    from tinyrnn.compiler import run
+
+    forward = run.Runner._forward
+
+    def wrong(self, *arguments):
+        outs, memory = forward(self, *arguments)
+        return [outs[0] + 1e-6, *outs[1:]], memory
+
+    monkeypatch.setattr(run.Runner, "_forward", wrong)
+    caught = testing.run_check("compiled", Elman, {})  # by the referee: the step runs eagerly, and is right
+    assert caught.passed and "because of a fault of tinyrnn's compiler, not of the step" in caught.detail
+    assert testing.run_check("gradients", Elman, {}).passed
+    scan = sys.modules["tinyrnn.compiler.scan"]
+    scan._plans.clear()
+    scan._programs.clear()
+    monkeypatch.setenv("TINYRNN_REFEREE", "0")
+    result = testing.run_check("compiled", Elman, {})
+    assert not result.passed and "a fault of tinyrnn's compiler, not of this cell" in result.detail
+    scan._plans.clear()
+    scan._programs.clear()
+
+
+test_of_a_package = testing.cell_suite(Elman)
+
+
+class Unused(Elman):
+    def build(self, input_size, hidden_size):
+        super().build(input_size, hidden_size)
+        self.spare = self.bias(hidden_size)
+
+
+@pytest.mark.parametrize("check", ["gradients", "compiled", "saving", "determinism"])
+def test_a_parameter_that_the_step_does_not_use(check):
+    assert testing.run_check(check, Unused, {}).passed
+
+
+@pytest.mark.parametrize("check", ["gradients", "compiled", "saving"])
+def test_parameters_in_lists_and_dicts(check):
+    assert testing.run_check(check, Listed, {}).passed
+
+
+@pytest.mark.parametrize("name", plugins.registered())
+def test_registered_cells_pass(name):
+    result = CliRunner().invoke(main, ["check", name, "--json"])
+    found = json.loads(result.stdout)
+    assert result.exit_code == 0 and found["passed"], found
+    assert [c["name"] for c in found["checks"]] == list(testing.CHECKS)
+    assert "compiled, and equal" in found["checks"][2]["detail"]
+
+
+def test_a_failing_cell_ends_with_code_1(monkeypatch):
+    monkeypatch.setattr(plugins, "get_cell", lambda name: WrongShape)  # whatever its name
+    result = CliRunner().invoke(main, ["check", "mine"])
+    assert result.exit_code == 1 and "FAILED  states" in result.stdout and "mine fails" in result.stdout
+
+
+def test_bad_arguments():
+    for arguments, said in ((["gruu"], "did you mean gru?"), (["gru", "--cell-opt", "x"], "NAME=VALUE")):
+        result = CliRunner().invoke(main, ["check", *arguments])
+        assert result.exit_code == 2 and said in result.stderr

@@ -1,0 +1,349 @@
+"""Runs: exact resumption, interruption, killing, early stops, divergence, checkpoints."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import tinyrnn as tr
+from tinyrnn.cli import main
+from tinyrnn.training.trainer import runs
+
+SMALL = "--cell gru --hidden 12 --embed 8 --layers 2 --dropout 0.1 --batch-size 4 --seq-len 20 --eval-every 10".split()
+
+
+def tinyrnn(*args, code=0):
+    result = CliRunner().invoke(main, list(map(str, args)), catch_exceptions=False)
+    assert result.exit_code == code, result.output
+    return result
+
+
+def command(*args):
+    return [sys.executable, "-m", "tinyrnn", *map(str, args)]
+
+
+def contents(folder):
+    """All arrays of a run's checkpoints, and its log without what depends on the clock."""
+    arrays = {}
+    for name in (runs.BEST, runs.LAST, runs.TRAINER):
+        tensors, meta = runs.load_tensors(folder / name)
+        arrays |= {f"{name}/{k}": v for k, v in tensors.items()}
+        if name == runs.TRAINER:
+            meta["position"].pop("seconds")
+            arrays["meta"] = np.array(json.dumps(meta, sort_keys=True))
+    log = [
+        {k: v for k, v in r.items() if k not in ("tokens_per_s", "seconds")}
+        for r in runs.Run(folder).read_log()
+    ]
+    return arrays, log
+
+
+def assert_equal_runs(a, b):
+    (arrays_a, log_a), (arrays_b, log_b) = contents(a), contents(b)
+    assert log_a == log_b
+    assert arrays_a.keys() == arrays_b.keys()
+    for name in arrays_a:
+        np.testing.assert_array_equal(arrays_a[name], arrays_b[name], err_msg=name)
+
+
+@pytest.mark.parametrize("schedule", ["wsd", "constant", "step", "plateau"])
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_a_run_made_longer_equals_one_that_was_never_stopped(tmp_path, text_file, schedule, optimizer):
+    options = [*SMALL, "--schedule", schedule, "--optimizer", optimizer, "--quiet"]
+    tinyrnn("train", text_file, *options, "--steps", 40, "--out", tmp_path / "whole")
+    tinyrnn("train", text_file, *options, "--steps", 17, "--out", tmp_path / "parts")
+    tinyrnn("train", "--resume", tmp_path / "parts", "--steps", 25, "--quiet")
+    tinyrnn("train", "--resume", tmp_path / "parts", "--steps", 40, "--quiet")
+    assert_equal_runs(tmp_path / "whole", tmp_path / "parts")
+    if schedule == "wsd":  # it went back to before its decay: what it had reached is still there
+        tr.load(tmp_path / "parts" / "best-17.safetensors")
+
+
+def test_what_regularises_goes_on_where_it_stopped(tmp_path, text_file):
+    rates = ["--recurrent-dropout", 0.2, "--weight-drop", 0.2, "--zoneout", 0.1, "--dropout", 0.1]
+    options = [*SMALL, *rates, "--schedule", "constant", "--quiet"]
+    tinyrnn("train", text_file, *options, "--steps", 20, "--out", tmp_path / "whole")
+    tinyrnn("train", text_file, *options, "--steps", 9, "--out", tmp_path / "parts")
+    tinyrnn("train", "--resume", tmp_path / "parts", "--steps", 20, "--quiet")
+    assert_equal_runs(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_a_cosine_made_longer_says_that_it_was_planned_shorter(tmp_path, text_file):
+    tinyrnn(
+        "train",
+        text_file,
+        *SMALL,
+        "--schedule",
+        "cosine",
+        "--steps",
+        10,
+        "--out",
+        tmp_path / "run",
+        "--quiet",
+    )
+    assert "planned for 10 steps" in tinyrnn("train", "--resume", tmp_path / "run", "--steps", 20).output
+
+
+def start(text_file, out, *more):
+    process = subprocess.Popen(
+        command("train", text_file, *SMALL, "--steps", 2000, "--out", out, *more),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 60
+    while not out.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert out.exists(), process.communicate()
+    return process
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_and_resuming_is_exact(tmp_path, text_file, number):
+    process = start(text_file, tmp_path / "run", "--schedule", "constant")
+    while not runs.Run(tmp_path / "run").read_log():
+        time.sleep(0.01)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "saved; go on with: tinyrnn train --resume" in err
+    assert "Traceback" not in err
+    _, meta = runs.load_tensors(tmp_path / "run" / runs.TRAINER)
+    steps = meta["position"]["step"] + 15
+    tinyrnn("train", "--resume", tmp_path / "run", "--steps", steps, "--quiet")
+    tinyrnn(
+        "train",
+        text_file,
+        *SMALL,
+        "--schedule",
+        "constant",
+        "--steps",
+        steps,
+        "--out",
+        tmp_path / "whole",
+        "--quiet",
+    )
+    assert_equal_runs(tmp_path / "whole", tmp_path / "run")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+def test_kill_at_random_moments_leaves_a_run_that_loads_and_resumes(tmp_path, text_file):
+    """One run, killed twenty times and resumed each time, ends equal to one that was left alone."""
+    out, rng = tmp_path / "run", random.Random(0)
+    options = ["--schedule", "constant"]
+    process = start(text_file, out, *options)
+    for _ in range(20):
+        time.sleep(rng.random() * 0.6)
+        process.kill()
+        process.communicate()
+        tr.load(out)
+        copy = tmp_path / "copy"
+        shutil.copytree(out, copy)
+        step = runs.load_tensors(copy / runs.TRAINER)[1]["position"]["step"]
+        tinyrnn("train", "--resume", copy, "--steps", step + 1, "--quiet")
+        shutil.rmtree(copy)
+        process = subprocess.Popen(
+            command("train", "--resume", out, "--quiet"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+    process.kill()
+    process.communicate()
+    step = runs.load_tensors(out / runs.TRAINER)[1]["position"]["step"]
+    tinyrnn("train", "--resume", out, "--steps", step + 5, "--quiet")
+    tinyrnn("train", text_file, *SMALL, *options, "--steps", step + 5, "--out", tmp_path / "whole", "--quiet")
+    assert_equal_runs(tmp_path / "whole", out)
+    assert not list(out.glob(".*"))
+
+
+def test_training_learns(tmp_path, text_file):
+    tinyrnn("train", text_file, "--hidden", 48, "--embed", 16, "--batch-size", 8, "--seq-len", 40, "--steps", 150, "--lr", 0.02,
+            "--dropout", 0, "--out", tmp_path / "run", "--quiet")  # fmt: skip
+    log = runs.Run(tmp_path / "run").read_log()
+    assert log[-1]["val_loss"] < 0.6
+    assert set(log[-1]) == {
+        "step",
+        "epoch",
+        "train_loss",
+        "val_loss",
+        "bits",
+        "tokens_per_s",
+        "seconds",
+        "lr",
+    }
+    text = tr.load(tmp_path / "run").generate("the quick ", length=20, temperature=0)
+    assert text.startswith("the quick brown")
+
+
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+@pytest.mark.parametrize("level", ["char", "byte", "word"])
+def test_every_cell_trains_at_every_level(tmp_path, text_file, cell, level):
+    tinyrnn(
+        "train",
+        text_file,
+        *SMALL[2:],
+        "--cell",
+        cell,
+        "--level",
+        level,
+        "--steps",
+        3,
+        "--out",
+        tmp_path / "r",
+        "--quiet",
+    )
+    assert tr.load(tmp_path / "r").generate(length=5, seed=0)
+
+
+def test_early_stopping(tmp_path, text_file):
+    result = tinyrnn("train", text_file, *SMALL, "--lr", 1e-9, "--warmup", 0, "--clip", 1e-9, "--steps", 500, "--patience", 2,
+                     "--optimizer", "sgd", "--out", tmp_path / "r")  # fmt: skip
+    assert "stopped early" in result.output
+    assert runs.Run(tmp_path / "r").read_log()[-1]["step"] <= 60
+
+
+def test_minutes_bound_a_run(tmp_path, text_file):
+    began = time.monotonic()
+    tinyrnn("train", text_file, *SMALL, "--minutes", 0.03, "--warmup", 0, "--out", tmp_path / "r", "--quiet")
+    assert time.monotonic() - began < 30
+    assert runs.Run(tmp_path / "r").read_log()[-1]["lr"] == 0
+
+
+def test_epochs_bound_a_run(tmp_path, text_file):
+    tinyrnn("train", text_file, *SMALL, "--epochs", 0.5, "--out", tmp_path / "r", "--quiet")
+    assert runs.Run(tmp_path / "r").read_log()[-1]["epoch"] == pytest.approx(0.5, abs=0.05)
+
+
+def test_divergence_ends_with_advice_and_keeps_the_checkpoint(tmp_path, text_file):
+    wild = "--cell rnn --cell-opt activation=relu --lr 50 --warmup 0 --clip 0 --optimizer sgd --steps 200".split()
+    result = tinyrnn("train", text_file, *SMALL, *wild, "--out", tmp_path / "r", code=1)
+    assert "lower --lr" in result.output
+    assert all(np.isfinite(v).all() for v in tr.load(tmp_path / "r").state_dict().values())
+
+
+def test_a_cell_option_reaches_the_model_and_the_checkpoint(tmp_path, text_file):
+    tinyrnn("train", text_file, *SMALL[2:], "--cell", "lstm", "--cell-opt", "peephole=true", "--cell-opt", "forget_bias=2",
+            "--steps", 1, "--out", tmp_path / "r", "--quiet")  # fmt: skip
+    model = tr.load(tmp_path / "r")
+    assert model.settings["cell_options"] == {"peephole": True, "forget_bias": 2.0}
+    assert "rnn.cells.0.p_i" in model.state_dict()
+
+
+def test_checkpoints_describe_themselves(tmp_path, text_file):
+    tinyrnn("train", text_file, *SMALL, "--steps", 2, "--out", tmp_path / "r", "--quiet")
+    file = shutil.copy(tmp_path / "r" / runs.BEST, tmp_path / "alone.safetensors")
+    assert tr.load(file).generate("the", length=3, seed=0) == tr.load(tmp_path / "r").generate(
+        "the", length=3, seed=0
+    )
+    config = json.loads((tmp_path / "r" / "config.json").read_text())
+    assert config["options"]["cell"] == "gru"
+    assert not list((tmp_path / "r").glob("*.pkl"))
+
+
+def test_scalars_survive_a_checkpoint(tmp_path):
+    runs.save_tensors(tmp_path / "a", {"x": np.array(2.0), "y": np.ones((2, 3)).T}, {"n": 1})
+    tensors, meta = runs.load_tensors(tmp_path / "a")
+    assert (tensors["x"].shape, tensors["y"].shape, meta) == ((), (3, 2), {"n": 1})
+
+
+def test_resuming_removes_what_a_killed_process_left_and_no_file_of_the_user(tmp_path, text_file):
+    run = tmp_path / "r"
+    tinyrnn("train", text_file, *SMALL, "--steps", 1, "--out", run, "--quiet")
+    for name in (".config.json.swp", ".config.json.original", ".log.jsonl.abcdefgh.tinyrnn-partial"):
+        (run / name).write_text("x")
+    tinyrnn("train", "--resume", run, "--steps", 2, "--quiet")
+    assert sorted(p.name for p in run.glob(".*")) == [".config.json.original", ".config.json.swp"]
+
+
+def test_a_run_folder_that_cannot_be_finished_leaves_nothing(tmp_path, text_file, monkeypatch):
+    tinyrnn("train", text_file, *SMALL, "--steps", 1, "--out", tmp_path / "first", "--quiet")
+    monkeypatch.setattr(os, "fsync", no_room)
+    result = tinyrnn("train", text_file, *SMALL, "--steps", 1, "--out", tmp_path / "new" / "r", code=2)
+    assert "No space left" in result.output
+    assert not list((tmp_path / "new").iterdir())
+
+
+def test_no_room_for_the_tokens_is_one_sentence(tmp_path, text_file, monkeypatch):
+    monkeypatch.setenv("TINYRNN_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(os, "fsync", no_room)
+    result = tinyrnn("train", text_file, *SMALL, "--steps", 1, "--out", tmp_path / "r", code=2)
+    assert "No space left" in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_tied_weights_are_stored_once(tmp_path, text_file):
+    tinyrnn(
+        "train",
+        text_file,
+        "--hidden",
+        8,
+        "--embed",
+        8,
+        "--tie",
+        "--seq-len",
+        20,
+        "--steps",
+        2,
+        "--out",
+        tmp_path / "r",
+        "--quiet",
+    )
+    assert "output.weight" not in tr.load(tmp_path / "r").state_dict()
+
+
+def no_room(descriptor):
+    """Stands in for ``os.fsync`` on a full disk."""
+    raise OSError(28, "No space left on device")
+
+
+def test_disk_full_while_saving_keeps_the_last_good_checkpoint(tmp_path, text_file, monkeypatch):
+    tinyrnn("train", text_file, *SMALL, "--steps", 10, "--out", tmp_path / "r", "--quiet")
+    before = (tmp_path / "r" / runs.TRAINER).read_bytes()
+
+    monkeypatch.setattr(os, "fsync", no_room)
+    result = tinyrnn("train", "--resume", tmp_path / "r", "--steps", 30, "--quiet", code=2)
+    assert "No space left on device" in result.output
+    assert (tmp_path / "r" / runs.TRAINER).read_bytes() == before
+    monkeypatch.undo()
+    tinyrnn("train", "--resume", tmp_path / "r", "--steps", 30, "--quiet")
+
+
+def test_loading_without_the_cells_package_says_what_to_install(tmp_path, text_file, monkeypatch):
+    tinyrnn("train", text_file, *SMALL, "--steps", 1, "--out", tmp_path / "r", "--quiet")
+    from tinyrnn.nn import registry as plugins
+
+    monkeypatch.setattr(plugins.CELLS, "registered", dict)
+    with pytest.raises(tr.InputError, match="pip install tinyrnn"):
+        tr.load(tmp_path / "r")
+
+
+@pytest.mark.shared
+@pytest.mark.slow
+def test_shakespeare_is_learned(tmp_path, corpora):
+    text, out = corpora / "tinyshakespeare.txt", tmp_path / "r"
+    tinyrnn(
+        "train",
+        text,
+        "--hidden",
+        128,
+        "--embed",
+        32,
+        "--dropout",
+        0,
+        "--lr",
+        5e-3,
+        "--steps",
+        100,
+        "--out",
+        out,
+        "--quiet",
+    )
+    assert runs.Run(out).read_log()[-1]["val_loss"] < 2.4

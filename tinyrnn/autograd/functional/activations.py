@@ -1,0 +1,46 @@
+"""Activation functions composed of ops."""
+
+from ...base.errors import InputError
+from .. import clip, erf, expm1, sigmoid, tanh, where
+from ..pointwise import as_tensor
+
+__all__ = ["elu", "gelu", "hardsigmoid", "hardtanh", "leaky_relu", "silu"]
+
+
+def silu(x):
+    """``x * sigmoid(x)`` (Elfwing et al. 2018; "swish")."""
+    return x * sigmoid(x)
+
+
+def gelu(x, approximate="none"):
+    """``x * Phi(x)``, Phi the normal distribution function, or near it by ``approximate="tanh"`` (Hendrycks &
+    Gimpel 2016).
+    """
+    x = as_tensor(x)
+    if approximate not in ("none", "tanh"):
+        raise InputError(f"gelu: approximate is {approximate!r}: use 'none' or 'tanh'")
+    if approximate == "tanh":
+        return 0.5 * x * (1 + tanh(0.7978845608028654 * (x + 0.044715 * x * x * x)))
+    return 0.5 * x * (1 + erf(x * 0.7071067811865476))
+
+
+def leaky_relu(x, negative_slope=0.01):
+    """``x`` where positive, else ``negative_slope * x`` (Maas et al. 2013)."""
+    x = as_tensor(x)
+    return where(x > 0, x, negative_slope * x)
+
+
+def elu(x, alpha=1.0):
+    """``x`` where positive, else ``alpha * (exp(x) - 1)`` (Clevert et al. 2016, eq. 15)."""
+    x = as_tensor(x)
+    return where(x > 0, x, alpha * expm1(where(x > 0, 0, x)))
+
+
+def hardsigmoid(x):
+    """``clip(x / 6 + 1/2, 0, 1)`` (as PyTorch)."""
+    return clip(as_tensor(x) / 6 + 0.5, 0.0, 1.0)
+
+
+def hardtanh(x, min_val=-1.0, max_val=1.0):
+    """``clip(x, min_val, max_val)``."""
+    return clip(x, min_val, max_val)

@@ -1,0 +1,135 @@
+"""Array functions under NumPy's names that are composed of ops."""
+
+import math
+
+import numpy as np
+
+from ...base.errors import ShapeError
+from .. import abs, broadcast_to, equal, max, mean, min, not_equal, reshape, sqrt, square, sum, where
+from ..pointwise import as_tensor
+from ..reductions import single, size_along
+from ..shaping import axes_of, axis_of, getitem, indices_of, place, shape_of
+from ..tape import is_tracing
+
+__all__ = ["diag", "norm", "repeat", "std", "take", "take_along_axis", "tile", "tril", "triu", "var"]
+
+
+def var(x, /, axis=None, *, correction=0.0, keepdims=False):
+    """Variance over ``axis``: squared deviations summed and divided by ``n - correction``, or by 0 if that is
+    negative.
+    """
+    x, dtype = (single(as_tensor(x)), as_tensor(x).dtype)
+    n = size_along(x.shape, None if axis is None else axes_of(axis, x.ndim))
+    total = sum(square(x - mean(x, axis=axis, keepdims=True)), axis=axis, keepdims=keepdims)
+    divisor = n - correction
+    with np.errstate(divide="ignore", invalid="ignore"):  # infinite or NaN where nothing is left to divide by
+        y = total / (divisor if divisor > 0 else 0.0)
+    return y.astype(dtype) if dtype == np.float16 else y
+
+
+def std(x, /, axis=None, *, correction=0.0, keepdims=False):
+    """Standard deviation over ``axis``: the root of ``var``; gradient 0 where that is 0."""
+    return _root(var(x, axis=axis, correction=correction, keepdims=keepdims), 2)
+
+
+def norm(x, /, axis=None, ord=2, *, keepdims=False):
+    """Vector norm over ``axis`` (the array API's ``vector_norm``): ``ord`` a number or +-inf; gradient 0 at
+    the origin.
+    """
+    x = as_tensor(x)
+    if x.dtype == np.float16:
+        return norm(single(x), axis, ord, keepdims=keepdims).astype(x.dtype)
+    size = abs(x)
+    if ord in (math.inf, -math.inf):
+        return (max if ord > 0 else min)(size, axis=axis, keepdims=keepdims)
+    if ord == 0:
+        return sum(not_equal(size, 0).astype(size.dtype), axis=axis, keepdims=keepdims)
+    if ord == 1:
+        return sum(size, axis=axis, keepdims=keepdims)
+    return _root(sum(square(x) if ord == 2 else _steep(size, ord), axis=axis, keepdims=keepdims), ord)
+
+
+def _steep(size, ord):
+    """``size ** ord`` with gradient 0 at 0, where its slope is infinite for ``ord < 1``."""
+    if ord >= 1:
+        return size**ord
+    origin = equal(size, 0)
+    return where(origin, 0.0 if ord > 0 else math.inf, where(origin, 1, size) ** ord)
+
+
+def _root(total, n):
+    """The n-th root with gradient 0 at 0, where its slope is infinite."""
+    origin = equal(total, 0)
+    if not is_tracing() and not origin.data.any():
+        return sqrt(total) if n == 2 else total ** (1 / n)
+    safe = where(origin, 1, total)  # so that no infinite slope is multiplied by zero
+    return where(origin, 0, sqrt(safe) if n == 2 else safe ** (1 / n))
+
+
+def tile(x, /, reps):
+    """``x`` repeated as a whole, ``reps`` times along each axis."""
+    x = as_tensor(x)
+    reps = shape_of(reps)
+    shape = (1,) * (len(reps) - x.ndim) + x.shape
+    reps = (1,) * (x.ndim - len(reps)) + reps
+    x = reshape(x, tuple(m for n in shape for m in (1, n)))
+    x = broadcast_to(x, tuple(m for pair in zip(reps, shape, strict=True) for m in pair))
+    return reshape(x, tuple(r * n for r, n in zip(reps, shape, strict=True)))
+
+
+def repeat(x, /, repeats, axis=None):
+    """Each element along ``axis`` (None: of the elements in one row) ``repeats`` times: a number, or one for
+    each.
+    """
+    x = as_tensor(x)
+    if axis is None:
+        x, axis = reshape(x, -1), 0
+    n = x.shape[axis_of(axis, x.ndim)]
+    if np.ndim(repeats) and len(repeats) not in (1, n):
+        raise ShapeError(f"repeat: {len(repeats)} repeats for {n} elements: give one number, or one for each")
+    return take(x, np.repeat(np.arange(n), repeats), axis=axis)
+
+
+def take(x, indices, /, axis=None):
+    """Elements along ``axis`` (None: of the elements in one row) at integer ``indices [...]``; repeats add
+    their gradients.
+    """
+    x = as_tensor(x)
+    if axis is None:
+        x, axis = reshape(x, -1), 0
+    return getitem(x, (slice(None),) * axis_of(axis, x.ndim) + (indices_of("take", indices),))
+
+
+def take_along_axis(x, indices, /, axis=-1):
+    """``x[..., indices[..., j, ...], ...]``: along ``axis`` by ``indices`` of as many dimensions as ``x``."""
+    x, indices = as_tensor(x), indices_of("take_along_axis", indices)
+    if indices.ndim != x.ndim:
+        raise ShapeError(
+            f"take_along_axis: indices {list(indices.shape)} need the {x.ndim} dimensions of {list(x.shape)}"
+        )
+    axis = axis_of(axis, x.ndim)
+    grid = np.ogrid[tuple(slice(n) for n in x.shape)]
+    return getitem(x, tuple(indices if i == axis else grid[i] for i in range(x.ndim)))
+
+
+def triu(x, /, k=0):
+    """The last two axes on and above diagonal ``k``, zero below."""
+    x = as_tensor(x)
+    return where(np.triu(np.ones(x.shape[-2:], bool), k), x, x.dtype.type(0))
+
+
+def tril(x, /, k=0):
+    """The last two axes on and below diagonal ``k``, zero above."""
+    x = as_tensor(x)
+    return where(np.tril(np.ones(x.shape[-2:], bool), k), x, x.dtype.type(0))
+
+
+def diag(x, /, k=0):
+    """Diagonal ``k`` of a matrix, or the matrix that has ``x [n]`` there and is zero elsewhere."""
+    x = as_tensor(x)
+    if x.ndim not in (1, 2):
+        raise ShapeError(f"diag: {list(x.shape)} is neither a row nor a matrix")
+    if x.ndim == 1:
+        n = len(x) + int(np.abs(k))
+        return place(x, np.nonzero(np.eye(n, k=k)), (n, n))
+    return getitem(x, np.nonzero(np.eye(*x.shape, k=k)))

@@ -1,0 +1,66 @@
+"""Rows of a table by their numbers, and where such rows came from."""
+
+import weakref
+
+from ... import kernels
+from ...base.devices import array_module
+from ...base.errors import InputError, ShapeError
+from ..pointwise import as_tensor
+from ..shaping import indices_of
+from ..tape import BORROWED, Op, apply
+
+__all__ = ["embedding"]
+
+
+def _rows(table, *, ids):
+    if ids.size and not (ids.min() >= 0 and ids.max() < len(table)):
+        raise InputError(
+            f"embedding: ids run from {ids.min()} to {ids.max()}, the table has rows 0 to {len(table) - 1}"
+        )
+    return table.take(array_module(table).asarray(ids), axis=0)
+
+
+def _add_rows(g, *, ids, rows):
+    return kernels.scatter.add_rows(g.reshape(ids.size, g.shape[-1]), ids.reshape(-1), rows)
+
+
+_embedding = Op(
+    "embedding", _rows, {"table": lambda g, table, ids: apply(_scatter, g, ids=ids, rows=len(table))}
+)
+_scatter = Op("scatter_rows", _add_rows, {"g": lambda ct, ids: apply(_embedding, ct, ids=ids)})
+
+
+def embedding(ids, weight, /):
+    """Rows of ``weight [n, width]`` by integer ``ids [...]``: ``[..., width]``. The gradient is a
+    deterministic sum.
+
+    Raises:
+        InputError: an id outside ``[0, n)``; ``DtypeError``: ids that are no integers; ``ShapeError``: weight
+            is no matrix.
+    """
+    weight = as_tensor(weight)
+    if weight.ndim != 2:
+        raise ShapeError(f"embedding: weight {list(weight.shape)} must be [rows, width]")
+    ids = indices_of("embedding", ids)
+    rows = apply(_embedding, weight, ids=ids)
+    key = id(rows)
+    if weight.version is BORROWED:  # whose changes nobody would notice
+        return rows
+    _sources[key] = weakref.ref(rows, lambda _: _sources.pop(key, None)), weight, ids, _changes(weight)
+    return rows
+
+
+# id of a tensor that `embedding` returned: a reference to it, the table, the ids, the table's last change
+_sources = {}
+
+
+def _changes(x):
+    return x.version[0] if x.version else 0
+
+
+def source_of(rows):
+    """``(table, ids)`` if ``rows`` came from `embedding` and nothing was changed in place since, else
+    None.
+    """
+    reference, table, ids, change = _sources.get(id(rows), (lambda: None, None, None, 0))
+    return (table, ids) if reference() is rows and change == _changes(table) and not _changes(rows) else None

@@ -1,0 +1,110 @@
+"""Sums of products: outer, tensordot, einsum."""
+
+import math
+import string
+
+import numpy as np
+
+from ...base.errors import ShapeError
+from .. import Tensor, broadcast_to, matmul, permute_dims, reshape
+from ..pointwise import as_tensor
+from ..shaping import axes_of, getitem
+from ..tape import Op, apply
+
+__all__ = ["einsum", "outer", "tensordot"]
+
+
+def outer(x1, x2, /):
+    """``x1[i] * x2[j]``, operands taken as rows of their elements."""
+    return reshape(x1, (-1, 1)) * reshape(x2, (1, -1))
+
+
+def tensordot(x1, x2, /, axes=2):
+    """Sum of products over ``axes``: the last n of ``x1`` with the first n of ``x2``, or two lists of
+    axes.
+    """
+    a, b = as_tensor(x1), as_tensor(x2)
+    if hasattr(axes, "__index__"):
+        axes = range(a.ndim - axes, a.ndim), range(axes)
+    over_a, over_b = ([*axes_of(o, x.ndim)] for x, o in zip((a, b), axes, strict=True))
+    free_a, free_b = ([i for i in range(x.ndim) if i not in o] for x, o in ((a, over_a), (b, over_b)))
+    if [a.shape[i] for i in over_a] != [b.shape[i] for i in over_b]:
+        raise ShapeError(
+            f"tensordot: axes {over_a} of {list(a.shape)} and {over_b} of {list(b.shape)} differ in size"
+        )
+    rows, columns = [a.shape[i] for i in free_a], [b.shape[i] for i in free_b]
+    inner = math.prod(a.shape[i] for i in over_a)
+    left = reshape(permute_dims(a, free_a + over_a), (math.prod(rows), inner))
+    right = reshape(permute_dims(b, over_b + free_b), (inner, math.prod(columns)))
+    return reshape(matmul(left, right), rows + columns)
+
+
+def _einsum_vjp(g, inputs, i, terms, output):
+    """The sum of products of ``g`` and the other operands that has the labels of operand ``i``."""
+    others = [(t, x) for j, (t, x) in enumerate(zip(terms, inputs, strict=True)) if j != i]
+    # A label that only operand i has was summed over: its gradient is the same everywhere along it.
+    known = set(output).union(*(t for t, _ in others))
+    alone = [label for label in terms[i] if label not in known]
+    ones = [
+        (label, Tensor(np.ones(inputs[i].shape[terms[i].index(label)], inputs[i].dtype))) for label in alone
+    ]
+    labels, operands = zip((output, g), *others, *ones, strict=True)
+    y = apply(_einsum, *operands, terms=labels, output=terms[i])
+    return broadcast_to(y, np.broadcast_shapes(y.shape, inputs[i].shape))  # where another operand had size 1
+
+
+def _sum_of_products(xs, subscripts):
+    dtype = np.result_type(*xs)
+    half = {"dtype": np.float32} if dtype == np.float16 else {}  # which does not add up by itself
+    return np.asarray(np.einsum(subscripts, *xs, optimize=len(xs) > 2, **half)).astype(dtype, copy=False)
+
+
+_einsum = Op(
+    "einsum",
+    lambda *xs, terms, output: _sum_of_products(xs, f"{','.join(terms)}->{output}"),
+    {"*": _einsum_vjp},
+    inputs=(),
+)
+
+
+def einsum(subscripts, /, *operands):
+    """Sums of products by Einstein's convention, as ``numpy.einsum``: ``einsum("bij,jk->bik", x, w)``;
+    ``...`` is understood.
+
+    Raises:
+        ShapeError: the subscripts do not fit the operands.
+    """
+    xs = [as_tensor(x) for x in operands]
+    before, arrow, output = subscripts.replace(" ", "").partition("->")
+    terms = before.split(",")
+    if len(terms) != len(xs):
+        raise ShapeError(f"einsum: {subscripts!r} names {len(terms)} operands, {len(xs)} were given")
+    free = [c for c in string.ascii_letters if c not in subscripts]
+    dims = [x.ndim - len(t.replace("...", "")) if "..." in t else 0 for t, x in zip(terms, xs, strict=True)]
+    rest = "".join(free[: max(dims, default=0)])
+    terms = [
+        t.replace("...", rest[len(rest) - n :] if n > 0 else "") for t, n in zip(terms, dims, strict=True)
+    ]
+    if not arrow:
+        once = "".join(terms)
+        output = rest + "".join(c for c in sorted(set(once) - set(rest)) if once.count(c) == 1)
+    output = output.replace("...", rest)
+    for t, x in zip(terms, xs, strict=True):
+        if len(t) != x.ndim:
+            raise ShapeError(
+                f"einsum: {subscripts!r} gives {len(t)} labels to an operand {list(x.shape)}: one for each axis"
+            )
+    pairs = [_diagonals(t, x) for t, x in zip(terms, xs, strict=True)]
+    return apply(_einsum, *[x for _, x in pairs], terms=tuple(t for t, _ in pairs), output=output)
+
+
+def _diagonals(term, x):
+    """Labels and operand with each repeated label replaced by the diagonal it stands for."""
+    for label in dict.fromkeys(term):
+        while term.count(label) > 1:
+            i, j = term.index(label), term.rindex(label)
+            rest = [k for k in range(len(term)) if k not in (i, j)]
+            n = np.arange(x.shape[i])
+            x = getitem(permute_dims(x, (*rest, i, j)), (Ellipsis, n, n))
+            term = "".join(term[k] for k in rest) + label
+    return term, x

@@ -1,0 +1,126 @@
+"""Finding plugins: built-in parts and those of other packages come through the same entry-point groups."""
+
+import difflib
+import functools
+import importlib.metadata
+from dataclasses import dataclass
+
+from .errors import InputError
+
+
+@dataclass(frozen=True)
+class Here:
+    """A class that needs no import, in the form of an entry point."""
+
+    made: type
+
+    @property
+    def value(self) -> str:
+        return f"{self.made.__module__}:{self.made.__qualname__}"
+
+    def load(self) -> type:
+        return self.made
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One plugin that can be had: its name, where it is, and the package (and version) that brings it."""
+
+    group: "Group"
+    name: str
+    package: str
+    version: str
+    points: tuple
+    hint: str = ""  # how to get it, if it is missing; default: by installing the package
+
+    @property
+    def target(self) -> str:
+        return self.points[0].value
+
+    @property
+    def origin(self) -> str:
+        """Where it comes from, and what to do if it is not there."""
+        return (
+            self.hint or f"comes from the package {self.package} {self.version}: pip install {self.package}"
+        )
+
+    def load(self) -> type:
+        """Import the class.
+
+        Raises:
+            InputError: two packages claim the name, the import fails, or the object is of another kind.
+        """
+        what = f"{self.group.noun} {self.name!r}"
+        if len(self.points) > 1:
+            raise InputError(f"{what} is registered by {self.package}: uninstall all but one of them")
+        try:
+            found = self.points[0].load()
+        except InputError:
+            raise
+        except Exception as error:  # whatever a plugin's import raises must not reach the others
+            said = f"cannot be imported: {type(error).__name__}: {error}"
+            raise InputError(f"{what} of package {self.package} {said}") from error
+        if not (isinstance(found, type) and issubclass(found, self.group.base)):
+            said = f"is not a subclass of tinyrnn.{self.group.base.__name__}: {self.target}"
+            raise InputError(f"{what} of package {self.package} {said}")
+        return found
+
+
+class Group:
+    """An entry-point group.
+
+    Args:
+        name: of the group, as in ``[project.entry-points."tinyrnn.cells"]``.
+        noun: what one of its members is called.
+        base: the class that every member is a subclass of.
+    """
+
+    def __init__(self, name: str, noun: str, base: type):
+        self.name, self.noun, self.base = name, noun, base
+        self.own: dict[str, Entry] = {}  # what `register` was given
+
+    @functools.cached_property
+    def installed(self) -> dict[str, Entry]:
+        """The members that packages bring, found without importing any of them."""
+        found: dict[str, list] = {}
+        for point in importlib.metadata.entry_points(group=self.name):
+            found.setdefault(point.name, []).append(point)
+        entries = {}
+        for name, points in found.items():
+            unique = {(p.dist.name if p.dist else "?", p.value): p for p in points}
+            packages = " and ".join(sorted({package for package, _ in unique}))
+            version = points[0].dist.version if points[0].dist else "?"
+            entries[name] = Entry(self, name, packages, version, tuple(unique.values()))
+        return entries
+
+    def registered(self) -> dict[str, Entry]:
+        """All members by name: of installed packages, and of this process."""
+        return dict(sorted((self.installed | self.own).items()))
+
+    def entry(self, name: str) -> Entry:
+        """The member of that name; InputError with near matches if there is none."""
+        entries = self.registered()
+        if name not in entries:
+            near = difflib.get_close_matches(name, entries, n=3, cutoff=0.5)
+            hint = f"did you mean {' or '.join(near)}?" if near else f"registered are {', '.join(entries)}"
+            raise InputError(f"unknown {self.noun} {name!r}: {hint}")
+        return entries[name]
+
+    def register(self, name: str, made: type, where: str) -> type:
+        """Give ``made`` a name in this process; it may be given anew. ``where``: the function that people
+        call for it.
+
+        Raises:
+            InputError: an installed package has that name, or ``made`` is of another kind.
+        """
+        if name in self.installed:
+            package = self.installed[name].package
+            raise InputError(
+                f"the name {name!r} belongs to a {self.noun} of the package {package}: choose another"
+            )
+        point = Here(made)
+        hint = f"was registered by {where} in {point.value}: run that first"
+        entry = Entry(self, name, "this process", "", (point,), hint)
+        entry.load()
+        self.own[name] = entry
+        return made

@@ -1,0 +1,62 @@
+"""What the script of a fault's report runs: the step that it holds, compiled and eagerly, on the same
+values.
+"""
+
+import os
+
+import numpy as np
+
+from ..autograd.tape import Tensor, backpropagate
+from .evaluate import rows_of
+from .ir import Input, Kind, Source, Value
+from .referee import STEPS, leaf
+from .scan import scan
+
+
+def reproduce(news, widths, closures, numbers, batch, dtype, reverse, values):
+    """Print what the step of a report gives as a compiled loop and as the eager one: sums of values and of
+    gradients.
+    """
+    os.environ["TINYRNN_REFEREE"] = "0"
+    draw, made, inputs = np.random.default_rng(0), [], {}
+
+    def tensor(*shape):
+        return leaf((draw.standard_normal(shape) / 2).astype(dtype))
+
+    for kind, operands, width, rows, attr, height in values:
+        attr = Input(Source[attr[0]], attr[1]) if kind == "INPUT" else attr
+        made.append(Value(Kind[kind], tuple([made[i] for i in operands]), width, rows, attr, height))
+        if kind == "INPUT":
+            inputs[made[-1]] = attr
+    closures = {slot: tensor(*shape) for slot, shape in closures.items()}
+    init = tuple([tensor(batch, w) for w in widths])
+    count = max([a.index for a in inputs.values() if a.source is Source.X], default=0) + 1
+    streams = {a.index: v.width for v, a in inputs.items() if a.source is Source.X}
+    xs = tuple([tensor(STEPS, batch, streams.get(i, 1)) for i in range(count)])
+
+    def step(x, *states):
+        given = {
+            Source.X: x,
+            Source.STATE: states,
+            Source.HELD: init,
+            Source.CLOSURE: closures,
+            Source.ARGUMENT: numbers,
+        }
+        env = {v: given[a.source][a.index] for v, a in inputs.items()}
+        return tuple(
+            [rows_of(made[i], env, s.shape, np.dtype(dtype)) for i, s in zip(news, states, strict=True)]
+        )
+
+    for compile in (True, False):
+        ys, _ = scan(step, xs, init, compile=compile, reverse=reverse, return_states=True)
+        seeds = [(y.node, Tensor(np.ones_like(y.data))) for y in ys]
+        found = backpropagate(seeds, targets={t.node for t in (*xs, *init, *closures.values())})
+        sums = [
+            float(np.abs(g.data).sum()) for _, g in sorted(found.items(), key=lambda pair: pair[0].number)
+        ]
+        print(
+            "compiled" if compile else "eager   ",
+            [float(np.abs(y.data).sum()) for y in ys],
+            "gradients",
+            sums,
+        )

@@ -1,0 +1,44 @@
+"""Gated recurrent unit."""
+
+from ...autograd import sigmoid, split, tanh
+from .. import Cell
+
+
+class GRU(Cell):
+    """Gated recurrent unit.
+
+    Cho et al. 2014, equations 5 to 8.
+
+    r = sigmoid(x W_r + h U_r + b_r)
+    z = sigmoid(x W_z + h U_z + b_z)
+    n = tanh(x W_n + (r h) U_n + b_n)
+    h' = z h + (1 - z) n
+
+    r and z lie side by side in U. With ``reset_after`` the reset gate acts on the product, n = tanh(x W_n +
+    b_n + r (h U_n + b_hn)), as in cuDNN and PyTorch.
+    """
+
+    states = ("h",)
+
+    def build(self, input_size, hidden_size, *, reset_after: bool = False):
+        self.W = self.weight(input_size, hidden_size, gates=3)
+        self.b = self.bias(hidden_size, gates=3)
+        self.reset_after = reset_after
+        if reset_after:
+            self.U = self.weight(hidden_size, hidden_size, gates=3, init="orthogonal")
+            self.b_hn = self.bias(hidden_size)
+        else:
+            self.U = self.weight(hidden_size, hidden_size, gates=2, init="orthogonal")
+            self.U_n = self.weight(hidden_size, hidden_size, init="orthogonal")
+
+    def step(self, x, h):
+        x_r, x_z, x_n = split(x @ self.W + self.b, 3)
+        if self.reset_after:
+            h_r, h_z, h_n = split(h @ self.U, 3)
+            r, z = sigmoid(x_r + h_r), sigmoid(x_z + h_z)
+            n = tanh(x_n + r * (h_n + self.b_hn))
+        else:
+            h_r, h_z = split(h @ self.U, 2)
+            r, z = sigmoid(x_r + h_r), sigmoid(x_z + h_z)
+            n = tanh(x_n + (r * h) @ self.U_n)
+        return z * h + (1 - z) * n

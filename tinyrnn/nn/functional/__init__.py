@@ -1,0 +1,9 @@
+"""What networks are made of, as functions: layers, losses, connectionist temporal classification."""
+
+from . import ctc, ctc_decoding, layers, losses
+from .ctc import *
+from .ctc_decoding import *
+from .layers import *
+from .losses import *
+
+__all__ = ctc.__all__ + ctc_decoding.__all__ + layers.__all__ + losses.__all__

@@ -1,0 +1,326 @@
+"""Optimisers, gradient clipping and learning-rate schedules. Defaults and update rules are PyTorch's.
+
+An optimiser's ``state_dict`` holds NumPy arrays and numbers; loading it continues bit for bit.
+"""
+
+import itertools
+import math
+
+from .. import kernels
+from ..base import threads
+from ..base.devices import array_module, is_cupy
+from ..base.errors import InputError
+
+__all__ = [
+    "OPTIMIZERS",
+    "SGD",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Optimizer",
+    "RMSprop",
+    "Schedule",
+    "clip_grad_norm",
+    "grad_norm",
+]
+
+
+class _Flat:
+    """Parameters of one dtype and device side by side in one buffer, with their gradients and what the
+    optimiser keeps.
+    """
+
+    def __init__(self, params, slots):
+        self.params = params
+        self.ends = list(itertools.accumulate(p.size for p in params))
+        self.starts = [0, *self.ends[:-1]]
+        xp = array_module(params[0].data)
+        self.data = xp.concatenate([p.data.reshape(-1) for p in params])
+        self.grad = xp.empty_like(self.data)
+        self.state = {slot: xp.zeros_like(self.data) for slot in slots}
+        self.kernel = "{}_reference" if is_cupy(self.data) else "{}"
+        self.views = self._views(self.data)
+        for p, view in zip(params, self.views, strict=True):
+            p.data = view
+
+    def _views(self, flat):
+        return [
+            flat[a:b].reshape(p.shape) for p, a, b in zip(self.params, self.starts, self.ends, strict=True)
+        ]
+
+    def gather(self) -> float:
+        """Copy the gradients in; the sum of their squares."""
+        take, total = getattr(kernels.updates, self.kernel.format("take")), []
+        for p, view, a, b in zip(self.params, self.views, self.starts, self.ends, strict=True):
+            if p.data is not view:  # somebody replaced it: it is brought back
+                view[...] = p.data
+                p.data = view
+            if p.grad is not None:
+                total.append(
+                    float(take(array_module(view).ascontiguousarray(p.grad.data).reshape(-1), self.grad[a:b]))
+                )
+        return math.fsum(total)
+
+    def update(self, rule, numbers):
+        """One pass of ``rule`` over every stretch of parameters that have gradients."""
+        F = self.data.dtype.type
+        numbers = [x if isinstance(x, bool) else F(x) for x in numbers]
+        arrays = [self.data, self.grad, *self.state.values()]
+        function = getattr(kernels.updates, self.kernel.format(rule))
+        for given, stretch in itertools.groupby(
+            range(len(self.params)), lambda i: self.params[i].grad is not None
+        ):
+            stretch = list(stretch)
+            if given:
+                first, n = self.starts[stretch[0]], self.ends[stretch[-1]] - self.starts[stretch[0]]
+                threads.split(
+                    n,
+                    lambda i, j, o=first: function(*[a[o + i : o + j] for a in arrays], *numbers),
+                    at_least=8,
+                )
+                for i in stretch:
+                    self.params[i].mark_changed()
+
+    def named_state(self):
+        """Pairs (slot, arrays) of views, one an array for each parameter."""
+        return [(slot, self._views(flat)) for slot, flat in self.state.items()]
+
+
+class Optimizer:
+    """Base: ``params`` is a list of tensors; ``rule`` names the update and ``slots`` the arrays it keeps for
+    each of them.
+
+    The parameters move into one buffer, of which their ``data`` become views, so that an update is one pass.
+    """
+
+    rule = ""
+    slots: tuple[str, ...] = ()
+
+    def __init__(self, params, lr, weight_decay=0.0):
+        self.params = list(params)
+        if not self.params:
+            raise InputError("the optimiser was given no parameters: pass module.parameters()")
+        if lr < 0 or weight_decay < 0:
+            raise InputError(f"lr {lr} and weight_decay {weight_decay} must not be negative")
+        self.lr, self.weight_decay = lr, weight_decay
+        self.steps = 0
+        kinds = {}
+        for p in self.params:
+            kinds.setdefault((p.dtype, p.device), []).append(p)
+        self._flats = [_Flat(group, self.slots) for group in kinds.values()]
+
+    def step(self, scale=1.0, max_norm=None) -> float:
+        """Update every parameter that has a gradient.
+
+        Args:
+            scale: how many times gradients count.
+            max_norm: what their common norm is at most (0: any); if it is not finite, nothing is updated.
+
+        Returns the norm before clipping.
+        """
+        norm = math.sqrt(math.fsum([flat.gather() for flat in self._flats]))
+        if max_norm is not None and not math.isfinite(norm):
+            return norm
+        if max_norm and norm * scale > max_norm:
+            scale = max_norm / norm
+        self.steps += 1
+        for flat in self._flats:
+            flat.update(self.rule, (*self.numbers(), scale))
+        return norm
+
+    def numbers(self) -> tuple:
+        """The numbers that this optimiser's rule in ``kernels/updates.py`` takes after the arrays, at this
+        step.
+        """
+        raise NotImplementedError
+
+    def zero_grad(self):
+        """Forget the gradients."""
+        for p in self.params:
+            p.grad = None
+
+    def _arrays(self):
+        """What is kept for each parameter, as views by the name ``slot.index``."""
+        index = {id(p): i for i, p in enumerate(self.params)}
+        return {
+            f"{slot}.{index[id(p)]}": view
+            for flat in self._flats
+            for slot, views in flat.named_state()
+            for p, view in zip(flat.params, views, strict=True)
+        }
+
+    def state_dict(self) -> dict:
+        """``steps``, and arrays named ``slot.index``."""
+        return {"steps": self.steps, **{k: a.copy() for k, a in self._arrays().items()}}
+
+    def load_state_dict(self, state: dict):
+        """Continue from what ``state_dict`` returned; InputError if it belongs to other parameters."""
+        own = self._arrays()
+        if own.keys() | {"steps"} != state.keys() or any(a.shape != state[k].shape for k, a in own.items()):
+            raise InputError(f"this optimiser state is not of {type(self).__name__} over these parameters")
+        self.steps = int(state["steps"])
+        for k, a in own.items():
+            a[...] = state[k]
+
+
+class SGD(Optimizer):
+    """``m = momentum m + g; p -= lr m`` (Nesterov: ``p -= lr (g + momentum m)``; Sutskever et al. 2013)."""
+
+    rule = "sgd"
+    slots = ("momentum",)
+
+    def __init__(self, params, lr=1e-3, *, momentum=0.0, nesterov=False, weight_decay=0.0):
+        super().__init__(params, lr, weight_decay)
+        self.momentum, self.nesterov = momentum, nesterov
+
+    def numbers(self):
+        return self.lr, self.momentum, self.nesterov, self.weight_decay
+
+
+class RMSprop(Optimizer):
+    """``v = alpha v + (1 - alpha) g^2; p -= lr g / (sqrt(v) + eps)`` (Tieleman & Hinton 2012), with optional
+    momentum.
+    """
+
+    rule = "rmsprop"
+    slots = ("square", "momentum")
+
+    def __init__(self, params, lr=1e-2, *, alpha=0.99, eps=1e-8, momentum=0.0, weight_decay=0.0):
+        super().__init__(params, lr, weight_decay)
+        self.alpha, self.eps, self.momentum = alpha, eps, momentum
+
+    def numbers(self):
+        return self.lr, self.alpha, 1 - self.alpha, self.eps, self.momentum, self.weight_decay
+
+
+class Adagrad(Optimizer):
+    """``v += g^2; p -= lr g / (sqrt(v) + eps)`` (Duchi, Hazan & Singer 2011)."""
+
+    rule = "adagrad"
+    slots = ("square",)
+
+    def __init__(self, params, lr=1e-2, *, eps=1e-10, weight_decay=0.0):
+        super().__init__(params, lr, weight_decay)
+        self.eps = eps
+
+    def numbers(self):
+        return self.lr, self.eps, self.weight_decay
+
+
+class Adam(Optimizer):
+    """Adam (Kingma & Ba 2015, algorithm 1); ``weight_decay`` is added to the gradient."""
+
+    rule = "adam"
+    slots = ("mean", "square")
+    decoupled = False
+
+    def __init__(self, params, lr=1e-3, *, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
+        super().__init__(params, lr, weight_decay)
+        self.betas, self.eps = betas, eps
+
+    def numbers(self):
+        beta1, beta2 = self.betas
+        corrections = 1 - beta1**self.steps, 1 - beta2**self.steps
+        return (
+            self.lr,
+            beta1,
+            1 - beta1,
+            beta2,
+            1 - beta2,
+            self.eps,
+            self.weight_decay,
+            self.decoupled,
+            *corrections,
+        )
+
+
+class AdamW(Adam):
+    """Adam with decoupled weight decay, ``p -= lr weight_decay p`` (Loshchilov & Hutter 2019, algorithm
+    2).
+    """
+
+    decoupled = True
+
+    def __init__(self, params, lr=1e-3, *, betas=(0.9, 0.999), eps=1e-8, weight_decay=1e-2):
+        super().__init__(params, lr, betas=betas, eps=eps, weight_decay=weight_decay)
+
+
+OPTIMIZERS = {"sgd": SGD, "rmsprop": RMSprop, "adagrad": Adagrad, "adam": Adam, "adamw": AdamW}
+
+
+def grad_norm(params) -> float:
+    """Euclidean norm of all gradients together."""
+    grads = [p.grad.data for p in params if p.grad is not None]
+    return math.sqrt(math.fsum(float((g * g).sum()) for g in grads))
+
+
+def clip_grad_norm(params, max_norm) -> float:
+    """Scale all gradients so that their common norm is at most ``max_norm`` (Pascanu et al. 2013, algorithm
+    1).
+
+    Returns the norm before clipping.
+    """
+    params = list(params)
+    norm = grad_norm(params)
+    if norm > max_norm:
+        for p in params:
+            if p.grad is not None:
+                p.grad = p.grad * (max_norm / norm)
+    return norm
+
+
+# ------------------------------------------------------------------ schedules
+
+
+class Schedule:
+    """The learning rate as a factor in ``[0, 1]`` of its peak.
+
+    Args:
+        name: one of ``SCHEDULES``. ``constant``; ``linear`` and ``cosine`` fall to 0 over the whole run;
+            ``wsd`` (warm-up, stable, decay; Hu et al. 2024) stays constant, then falls linearly to 0 over the
+            last part; ``step`` halves at each tenth of the second half; ``plateau`` halves after every third
+            evaluation in a row without improvement.
+        warmup: steps over which the rate first rises linearly.
+        total: steps of the whole run; None where time bounds the run (see ``at``).
+    """
+
+    DECAY = 0.6  # part of the run over which wsd falls: chosen in docs/defaults.md
+    PATIENCE = 3  # evaluations without improvement after which plateau halves
+
+    def __init__(self, name, *, warmup=0, total=None):
+        if name not in SCHEDULES:
+            raise InputError(f"unknown schedule {name!r}: use one of {', '.join(SCHEDULES)}")
+        self.name, self.warmup, self.total = name, warmup, total
+        self.factor = 1.0  # of plateau
+
+    @property
+    def stable_until(self) -> int:
+        """The step up to which the rate does not depend on ``total``, so that a longer run goes the same
+        way.
+        """
+        if self.name in ("constant", "plateau") or self.total is None:
+            return 10**18
+        return {"wsd": int(self.total * (1 - self.DECAY)), "step": self.total // 2}.get(self.name, 0)
+
+    def at(self, step: int, progress: float) -> float:
+        """The factor for the step after ``step`` steps; ``progress`` in [0, 1] is how much of the run is
+        over.
+        """
+        if step < self.warmup:
+            return (step + 1) / self.warmup
+        return max(0.0, SCHEDULES[self.name](self, min(progress, 1.0)))
+
+    def observe(self, bad_evaluations: int):
+        """Tell ``plateau`` how many evaluations in a row, this one included, were no improvement."""
+        if self.name == "plateau" and bad_evaluations and bad_evaluations % self.PATIENCE == 0:
+            self.factor /= 2
+
+
+SCHEDULES = {
+    "constant": lambda s, u: 1.0,
+    "linear": lambda s, u: 1 - u,
+    "cosine": lambda s, u: 0.5 * (1 + math.cos(math.pi * u)),
+    "wsd": lambda s, u: min(1.0, (1 - u) / s.DECAY),
+    "step": lambda s, u: 0.5 ** max(0, int(20 * u) - 9),
+    "plateau": lambda s, u: s.factor,
+}

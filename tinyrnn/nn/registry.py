@@ -1,0 +1,211 @@
+"""Finding cells: built-ins and plugins alike come through the entry-point group ``tinyrnn.cells``."""
+
+import difflib
+import functools
+import hashlib
+import importlib.util
+import inspect
+import sys
+import types
+import typing
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..base.errors import InputError
+from ..base.plugins import Entry, Group
+from .cell import Cell
+
+CELLS = Group("tinyrnn.cells", "cell", Cell)
+registered = CELLS.registered
+
+
+def register(name: str, cell: type[Cell] | None = None):
+    """Give a `Cell` subclass a name in this process, as in a notebook or a test.
+
+    Also as a decorator, ``@register("mine")``. The name may be given anew. Returns the class.
+
+    Raises:
+        InputError: an installed package has that name, or it is not a `Cell`.
+    """
+    if cell is None:
+        return functools.partial(register, name)
+    return CELLS.register(name, cell, "tr.cells.register")
+
+
+@dataclass(frozen=True)
+class _InFile:
+    """A class in a Python file, in the form of an entry point."""
+
+    path: Path
+    name: str
+
+    @property
+    def value(self):
+        return f"{self.path}:{self.name}"
+
+    def load(self):
+        module = _module(self.path, self.path.stat().st_mtime_ns)
+        if not hasattr(module, self.name):
+            cells = [
+                k
+                for k, v in vars(module).items()
+                if isinstance(v, type) and issubclass(v, Cell) and v is not Cell
+            ]
+            raise InputError(f"{self.path} has no {self.name}: its cells are {', '.join(cells) or 'none'}")
+        return getattr(module, self.name)
+
+
+@functools.cache
+def _module(path, changed):
+    """The module in a file, loaded anew when the file has changed."""
+    spec = importlib.util.spec_from_file_location(f"tinyrnn_file_{path.stem}", path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _in_file(name):
+    """The entry of ``FILE.py:CLASS``, None for a name of another form."""
+    path, colon, cell = name.rpartition(":")
+    if name.endswith(".py") or (colon and not path.endswith(".py") and "/" in path):
+        raise InputError(f"cell {name!r}: write it as FILE.py:CLASS")
+    if not path.endswith(".py"):
+        return None
+    path = Path(path).resolve()
+    if not path.is_file():
+        raise InputError(f"cell {name!r}: there is no file {path}")
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+    point = _InFile(path, cell)
+    return Entry(
+        CELLS,
+        point.value,
+        f"the file {path.name}",
+        digest,
+        (point,),
+        f"is in the file {path}: put it back there",
+    )
+
+
+def get_entry(name: str) -> Entry:
+    """The entry of a cell by its name, or by ``FILE.py:CLASS``; InputError with near matches if there is
+    none.
+    """
+    if entry := _in_file(name):
+        return entry
+    return CELLS.entry(name)
+
+
+def package_of(name: str) -> dict:
+    """Where a cell comes from, as a checkpoint stores it."""
+    entry = get_entry(name)
+    return {"name": entry.package, "version": entry.version, "origin": entry.origin}
+
+
+def refuse_code(name: str, source):
+    """InputError if ``name``, which the run or checkpoint ``source`` gives as its cell's, is that of a cell
+    in a file.
+
+    To look such a cell up is to run its file, and whoever made ``source`` chose the file. A cell that the
+    user names needs no
+    such question: neither here nor in what is called for it.
+    """
+    path, _, cell = name.rpartition(":")
+    if path.endswith(".py"):
+        raise InputError(
+            f"{source} has its cell {cell!r} from the file {path!r}, and to load it is to run that file: "
+            "if you trust both, say --allow-code (in Python: allow_code=True)"
+        )
+
+
+def refuse_missing(meta: dict):
+    """InputError if the cell of a checkpoint's ``meta`` is not there; it says how to get it."""
+    name = meta["model"]["cell"]
+    try:
+        get_entry(name)
+    except InputError:
+        raise InputError(f"this model's cell {short_name(name)!r} {meta['package']['origin']}") from None
+
+
+def full_name(name: str) -> str:
+    """``name`` as it is found from any folder: that of a cell in a file with the file's whole path."""
+    return get_entry(name).name
+
+
+def short_name(name: str) -> str:
+    """``name`` as it can stand in a table or a file name: of a cell in a file, the class."""
+    return name.rpartition(":")[2].lower() if ".py:" in name else name
+
+
+def get_cell(name: str) -> type:
+    """The cell class of a name, or of ``FILE.py:CLASS``."""
+    return get_entry(name).load()
+
+
+def options_of(cell: type) -> dict[str, inspect.Parameter]:
+    """A cell's options: the keyword-only arguments of its ``build``."""
+    parameters = inspect.signature(cell.build, eval_str=True).parameters.values()
+    return {p.name: p for p in parameters if p.kind is p.KEYWORD_ONLY}
+
+
+def parse_options(pairs) -> dict:
+    """``["name=value", ...]`` as a dict; InputError for what is not of that form."""
+    parts = [pair.partition("=") for pair in pairs]
+    if bad := [name for name, equals, _ in parts if not equals]:
+        raise InputError(f"--cell-opt {bad[0]}: write it as NAME=VALUE")
+    return {name: value for name, _, value in parts}
+
+
+def read_options(name: str, pairs) -> dict:
+    """The options of the cell ``name`` from ``["name=value", ...]``, as a command line gives them."""
+    return check_options(get_cell(name), parse_options(pairs))
+
+
+def check_options(cell: type, given: dict) -> dict:
+    """``given`` with every value converted to its option's annotation; strings, as from a command line, are
+    parsed.
+
+    Raises:
+        InputError: an unknown option (near matches are listed), or a value that does not fit its type.
+    """
+    known = options_of(cell)
+    checked = {}
+    for name, value in given.items():
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1) or list(known)
+            hint = f"it has {', '.join(near)}" if known else "it has none"
+            raise InputError(f"cell {cell.__name__} has no option {name!r}: {hint}")
+        checked[name] = _convert(name, value, known[name].annotation)
+    return checked
+
+
+def describe_type(annotation) -> str:
+    """An option's type as help text: ``float``, ``true|false``, ``tanh|relu``."""
+    if annotation is bool:
+        return "true|false"
+    if typing.get_origin(annotation) is typing.Literal:
+        return "|".join(map(str, typing.get_args(annotation)))
+    return getattr(annotation, "__name__", str(annotation))
+
+
+def _convert(name, value, annotation):
+    if annotation is inspect.Parameter.empty:
+        return value
+    complaint = InputError(f"cell option {name}={value}: it must be {describe_type(annotation)}")
+    if typing.get_origin(annotation) is typing.Literal:
+        for choice in typing.get_args(annotation):
+            if str(choice) == str(value):
+                return choice
+        raise complaint
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        if value is None or str(value).lower() == "none":
+            return None
+        annotation = next(a for a in typing.get_args(annotation) if a is not type(None))
+    if annotation is bool:
+        if str(value).lower() in ("true", "false", "1", "0"):
+            return str(value).lower() in ("true", "1")
+        raise complaint
+    try:
+        return annotation(value)
+    except (TypeError, ValueError):
+        raise complaint from None

@@ -1,0 +1,110 @@
+"""Labelled texts: CSV, TSV and JSONL files with a column of text and one of labels, or a folder of files
+named after labels.
+"""
+
+import csv
+import json
+from pathlib import Path
+
+from ...base.errors import InputError
+from ..text.sources import check_encoding, decoding
+
+
+def read_examples(
+    paths, *, text_column="text", label_column="label", encoding="utf-8"
+) -> tuple[list[str], list[str]]:
+    """Texts and labels of files (``.csv``, ``.tsv``, ``.jsonl``), or of a folder: a file's name is the label
+    of its lines.
+
+    Raises:
+        InputError: names file, row and column of what is missing or empty; or says that there is one label
+            only.
+    """
+    if not paths:
+        raise InputError(
+            "--task classify needs data: a .csv, .tsv or .jsonl file, or a folder of files named after labels"
+        )
+    check_encoding(encoding)
+    pairs = []
+    for path in map(Path, paths):
+        if not path.exists():
+            raise InputError(f"{path} does not exist: give a .csv, .tsv or .jsonl file, or a folder")
+        reader = _folder if path.is_dir() else _READERS.get(path.suffix.lower())
+        if reader is None:
+            raise InputError(
+                f"{path}: {path.suffix or 'a file without ending'} is not known: use .csv, .tsv, .jsonl or a folder"
+            )
+        with decoding(path, encoding) as known:
+            pairs += reader(path, text_column, label_column, known)
+    texts, labels = (list(column) for column in zip(*pairs, strict=True)) if pairs else ([], [])
+    if len(set(labels)) < 2:
+        found = (
+            f"all {len(labels):,} examples have the label {labels[0]!r}"
+            if labels
+            else "there are no examples"
+        )
+        raise InputError(f"{', '.join(map(str, paths))}: {found}: there is nothing to tell apart")
+    return texts, labels
+
+
+def _checked(path, row, text, label, columns):
+    for column, value in zip(columns, (text, label), strict=True):
+        if value is None or not str(value).strip():
+            raise InputError(f"{path} row {row}: column {column!r} is empty: fill it, or delete the row")
+    return str(text).strip(), str(label).strip()
+
+
+def _columns_exist(path, found, columns):
+    for column, name in zip(columns, ("--text-column", "--label-column"), strict=True):
+        if column not in found:
+            raise InputError(
+                f"{path} has no column {column!r}: choose {name} from {', '.join(map(repr, found)) or 'none'}"
+            )
+
+
+def _separated(delimiter):
+    def read(path, *settings):
+        *columns, encoding = settings
+        with path.open(encoding=encoding, newline="") as file:
+            rows = csv.DictReader(file, delimiter=delimiter, strict=True)
+            try:
+                _columns_exist(path, rows.fieldnames or [], columns)
+                return [_checked(path, rows.line_num, *[row[c] for c in columns], columns) for row in rows]
+            except csv.Error as error:
+                raise InputError(f"{path} row {rows.line_num + 1}: {error}: mend the row") from None
+
+    return read
+
+
+def _json_lines(path, *settings):
+    *columns, encoding = settings
+    pairs = []
+    for number, line in enumerate(path.read_text(encoding=encoding).splitlines(), 1):
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise InputError(f"{path} row {number}: {error}: every row must be one JSON object") from None
+        if not isinstance(row, dict):
+            raise InputError(
+                f"{path} row {number}: {line[:40]} is no JSON object: write one with the columns {', '.join(columns)}"
+            )
+        _columns_exist(f"{path} row {number}", list(row), columns)
+        pairs.append(_checked(path, number, *[row[c] for c in columns], columns))
+    return pairs
+
+
+def _folder(path, _text, _label, encoding):
+    files = sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith("."))
+    stems = [p.stem for p in files]
+    names = [
+        p.stem if stems.count(p.stem) == 1 else p.name for p in files
+    ]  # rt-polarity.pos and rt-polarity.neg
+    return [
+        (line.strip(), name)
+        for name, file in zip(names, files, strict=True)
+        for line in file.read_text(encoding=encoding).splitlines()
+        if line.strip()
+    ]
+
+
+_READERS = {".csv": _separated(","), ".tsv": _separated("\t"), ".jsonl": _json_lines}

@@ -1,0 +1,132 @@
+"""A corpus as one memory-mapped array of token ids, made once and kept in the cache."""
+
+import hashlib
+import json
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ...base.errors import InputError
+from ...base.files import make_cache_folder, replace_file, temporary_folder
+from ...base.version import __version__
+from . import vocabulary as vocabularies
+from .sources import Source, check_encoding
+
+
+@dataclass
+class Corpus:
+    """Token ids of all sources, one after the other, and what they are ids of."""
+
+    tokens: (
+        np.ndarray
+    )  # [n], the smallest unsigned integer type that holds the vocabulary; memory-mapped where possible
+    vocabulary: vocabularies.Vocabulary
+    fingerprint: str  # digest of the tokens: another text has another one
+
+    def split(self, fraction: float):
+        """Training tokens and the last ``fraction`` of the text for validation, as views."""
+        cut = len(self.tokens) - int(len(self.tokens) * fraction)
+        return self.tokens[:cut], self.tokens[cut:]
+
+
+def load(
+    sources: list[Source], level="char", *, encoding="utf-8", vocab_size=None, vocabulary=None
+) -> Corpus:
+    """Tokenise ``sources``, or take them from the cache if neither they nor the settings changed.
+
+    Files are read in blocks, twice (vocabulary, tokens), so neither text nor tokens need fit into memory.
+
+    Args:
+        vocabulary: use this one instead of building one from the text.
+
+    Raises:
+        InputError: unknown encoding, undecodable or binary text, no text at all.
+    """
+    check_encoding(encoding)
+    given = vocabulary.to_json() if vocabulary else None
+    # The name is that of the sources and settings, so that a changed source replaces its old tokens; the
+    # stamps tell.
+    settings = [__version__, level, encoding, vocab_size, given, [str(s.path.resolve()) for s in sources]]
+    key = hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:24]
+    stamps = [s.stamp() for s in sources]
+
+    def tokenised(folder):
+        if (cached := _open(folder, key, stamps)) is not None:
+            return cached
+        with tempfile.TemporaryDirectory(dir=folder) as work:
+            meta = _tokenise(sources, level, encoding, vocab_size, vocabulary, Path(work) / "tokens") | {
+                "stamps": stamps
+            }
+            os.replace(Path(work) / "tokens", folder / f"{key}.bin")
+            replace_file(folder / f"{key}.json", json.dumps(meta).encode())
+        return _open(folder, key, stamps)
+
+    try:
+        corpus = tokenised(make_cache_folder("tokens"))
+    except OSError:  # a cache that cannot be written
+        corpus = tokenised(temporary_folder())
+    if corpus is None:
+        raise InputError("the text changed while it was read: try again when nothing writes to it")
+    return corpus
+
+
+def _open(folder: Path, key: str, stamps: list) -> Corpus | None:
+    """The cached corpus, or None if its files do not belong together."""
+    try:
+        meta = json.loads((folder / f"{key}.json").read_text(encoding="utf-8"))
+        tokens = np.memmap(folder / f"{key}.bin", np.dtype(meta["dtype"]), mode="r")
+    except (OSError, ValueError, KeyError):
+        return None
+    if len(tokens) != meta["tokens"] or meta["stamps"] != stamps:
+        return None
+    return Corpus(tokens, vocabularies.from_json(meta["vocabulary"]), meta["fingerprint"])
+
+
+def _tokenise(sources, level, encoding, vocab_size, vocabulary, path: Path) -> dict:
+    if vocabulary is None:
+        vocabulary = vocabularies.LEVELS[level].build(_blocks(sources, level, encoding), vocab_size)
+    dtype = np.min_scalar_type(max(len(vocabulary) - 1, 1))
+    digest, total = hashlib.sha256(), 0
+    with path.open("wb") as file:
+        for block in _blocks(sources, vocabulary.level, encoding):
+            ids = vocabulary.encode(block).astype(dtype)
+            file.write(ids)
+            digest.update(ids)
+            total += len(ids)
+        if total == 0:  # an empty file cannot be mapped
+            names = ", ".join(s.name for s in sources[:3])
+            raise InputError(
+                f"{names}: there is no text in it: give a text of at least a few hundred characters"
+            )
+    fingerprint = f"{level}-{len(vocabulary)}-{total}-{digest.hexdigest()[:16]}"
+    return {
+        "dtype": dtype.name,
+        "tokens": total,
+        "vocabulary": vocabulary.to_json(),
+        "fingerprint": fingerprint,
+    }
+
+
+def _blocks(sources, level, encoding):
+    """Blocks of all sources; between texts a line end, and words are never cut."""
+    line_end = b"\n" if level == "byte" else "\n"
+    for i, source in enumerate(sources):
+        held = last = line_end[:0]
+        for block in source.raw_blocks() if level == "byte" else source.blocks(encoding):
+            last = block
+            if level in (
+                "word",
+                "bpe",
+            ):  # hold back the last word: it may go on, and it begins with its space
+                block = held + block
+                cut = max(block.rfind(" "), block.rfind("\n"), 0)
+                block, held = block[:cut], block[cut:]
+            if block:
+                yield block
+        if held:
+            yield held
+        if i + 1 < len(sources) and last and not last.endswith(line_end):
+            yield line_end

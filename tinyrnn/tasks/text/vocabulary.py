@@ -1,0 +1,251 @@
+"""Vocabularies: from text to ids and back, at the level of characters, bytes, words or byte pairs."""
+
+import codecs
+import re
+from collections import Counter
+
+import numpy as np
+
+from ...base.errors import InputError
+
+_CODE_POINTS = 0x110000  # of Unicode
+UNKNOWN = "\N{REPLACEMENT CHARACTER}"
+
+
+class Vocabulary:
+    """Base: ``symbols`` is the list of strings by id; ``unknown`` the id that stands for all others, or
+    None.
+    """
+
+    level = ""
+
+    def __init__(self, symbols, unknown=None):
+        self.symbols, self.unknown = list(symbols), unknown
+        self.ids = {s: i for i, s in enumerate(self.symbols)}
+        self._lengths = self._table = None  # made when first needed
+
+    def __len__(self):
+        return len(self.symbols)
+
+    def encode(self, text: str) -> np.ndarray:
+        """Ids of ``text``; symbols outside the vocabulary become ``unknown`` or, without one, are left
+        out.
+        """
+        found = (self.ids.get(s, self.unknown) for s in self.pieces(text))
+        return np.fromiter((i for i in found if i is not None), np.int64)
+
+    def decode(self, ids) -> str:
+        """The text of ``ids``."""
+        return "".join(self.symbols[i] for i in ids)
+
+    def decoder(self):
+        """A function from one id to the text that it completes, for streaming."""
+        return lambda i: self.symbols[i]
+
+    def missing(self, text: str) -> list[str]:
+        """The distinct symbols of ``text`` that are outside the vocabulary, in order."""
+        return [s for s in dict.fromkeys(self.pieces(text)) if s not in self.ids]
+
+    def characters(self, ids) -> int:
+        """Number of characters in the text of ``ids``."""
+        if self._lengths is None:
+            self._lengths = np.array([len(s) for s in self.symbols])
+        return int(self._lengths[ids].sum())
+
+    def to_json(self) -> dict:
+        """Everything needed to make it again."""
+        return {"level": self.level, "symbols": self.symbols, "unknown": self.unknown}
+
+
+class Characters(Vocabulary):
+    """One symbol a character, in the order of their code points."""
+
+    level = "char"
+
+    def pieces(self, text):
+        return text
+
+    @classmethod
+    def build(cls, blocks, size):
+        counts = np.zeros(_CODE_POINTS, np.int64)
+        for block in blocks:
+            counts += np.bincount(_codes(block), minlength=_CODE_POINTS)
+        found = np.flatnonzero(counts)
+        if size is None or len(found) <= size:
+            return cls(map(chr, found))
+        counts[ord(UNKNOWN)] = 0
+        kept = np.sort(np.argsort(-counts, kind="stable")[: size - 1])
+        return cls([UNKNOWN, *map(chr, kept)], unknown=0)
+
+    def encode(self, text):
+        if self._table is None:
+            self._table = np.full(_CODE_POINTS, -1 if self.unknown is None else self.unknown, np.int32)
+            self._table[[ord(s) for s in self.symbols]] = np.arange(len(self))
+        ids = self._table[_codes(text)].astype(np.int64)
+        return ids[ids >= 0]
+
+
+class Bytes(Vocabulary):
+    """The 256 bytes: no text is outside the vocabulary."""
+
+    level = "byte"
+
+    def __init__(self, symbols=None, unknown=None):
+        super().__init__(map(chr, range(256)))
+
+    @classmethod
+    def build(cls, blocks, size):
+        return cls()
+
+    def encode(self, text):
+        data = text if isinstance(text, bytes) else text.encode()
+        return np.frombuffer(data, np.uint8).astype(np.int64)
+
+    def decode(self, ids):
+        return bytes(int(i) for i in ids).decode(errors="replace")
+
+    def decoder(self):
+        incremental = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        return lambda i: incremental.decode(bytes([int(i)]))
+
+    def missing(self, text):
+        return []
+
+    def characters(self, ids):
+        ids = np.asarray(ids)
+        return int(np.count_nonzero((ids & 0xC0) != 0x80))  # every byte but UTF-8's continuation bytes
+
+    def to_json(self):
+        return {"level": self.level}
+
+
+class Words(Vocabulary):
+    """Words with the space before them, punctuation and line ends: joined again they are the text.
+
+    The most frequent ``size - 1`` (default 20,000 in all) are symbols, the rest is ``<unk>``.
+    """
+
+    level = "word"
+    PIECES = re.compile(r"\n| ?\w+(?:['’]\w+)*| ?[^\w\s]|\s")
+    SIZE = 20_000
+
+    def pieces(self, text):
+        return self.PIECES.findall(text)
+
+    @classmethod
+    def build(cls, blocks, size):
+        counts = Counter()
+        for block in blocks:
+            counts.update(cls.PIECES.findall(block))
+        kept = [word for word, _ in counts.most_common((size or cls.SIZE) - 1)]
+        return cls(["<unk>", *sorted(kept)], unknown=0)
+
+
+class BytePairs(Vocabulary):
+    """Byte-pair encoding (Sennrich, Haddow & Birch 2016) over bytes, by the library `tokenizers`: it can
+    write any text.
+
+    ``symbols`` is that library's description of it, a JSON string.
+    """
+
+    level = "bpe"
+    SIZE = 4_000
+
+    def __init__(self, symbols, unknown=None):
+        self.tokenizer = _tokenizers().Tokenizer.from_str(symbols)
+        # The library writes bytes as characters: printable ones as themselves, the others from 256 on.
+        shown = [*range(33, 127), *range(161, 173), *range(174, 256)]
+        byte = {chr(b): b for b in shown} | {
+            chr(256 + i): b for i, b in enumerate(b for b in range(256) if b not in shown)
+        }
+        pieces = [self.tokenizer.id_to_token(i) for i in range(self.tokenizer.get_vocab_size())]
+        self.bytes = [bytes(byte[c] for c in piece) for piece in pieces]
+        super().__init__(b.decode(errors="replace") for b in self.bytes)
+
+    @classmethod
+    def build(cls, blocks, size):
+        if size is not None and size < 257:
+            raise InputError(
+                f"--vocab-size {size}: for --level bpe it must be at least 257, the bytes and a pair of them"
+            )
+        library = _tokenizers()
+        tokenizer = library.Tokenizer(library.models.BPE())
+        tokenizer.pre_tokenizer = library.pre_tokenizers.ByteLevel(add_prefix_space=False)
+        alphabet = library.pre_tokenizers.ByteLevel.alphabet()
+        shape = dict(vocab_size=size or cls.SIZE, initial_alphabet=alphabet, show_progress=False)
+        tokenizer.train_from_iterator(blocks, library.trainers.BpeTrainer(**shape))
+        return cls(tokenizer.to_str())
+
+    def encode(self, text):
+        return np.array(self.tokenizer.encode(text).ids, np.int64)
+
+    def decode(self, ids):
+        return b"".join(self.bytes[i] for i in ids).decode(errors="replace")
+
+    def decoder(self):
+        incremental = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        return lambda i: incremental.decode(self.bytes[i])
+
+    def missing(self, text):
+        return []
+
+    def characters(self, ids):
+        if self._lengths is None:
+            self._lengths = np.array([sum(c & 0xC0 != 0x80 for c in b) for b in self.bytes])
+        return int(self._lengths[ids].sum())
+
+    def to_json(self):
+        return {"level": self.level, "symbols": self.tokenizer.to_str()}
+
+
+def _tokenizers():
+    try:
+        import tokenizers
+    except ImportError:
+        raise InputError("--level bpe needs tokenizers: pip install 'tinyrnn[bpe]'") from None
+    return tokenizers
+
+
+LEVELS = {c.level: c for c in (Characters, Bytes, Words, BytePairs)}
+
+
+def build_vocabulary(texts, level, size) -> Vocabulary:
+    """Of single texts. Words that occur once are unknown: what stands for them in new texts must have been
+    learned.
+    """
+    if level in ("word", "bpe"):
+        texts = [_spaced(text) for text in texts]
+    if level == "word":
+        counts = Counter(piece for text in texts for piece in Words.PIECES.findall(text))
+        often = 1 + sum(n > 1 for n in counts.values())
+        size = min(size or Words.SIZE, max(often, 2))
+    elif level == "char":  # whose table of counts is too large for each text
+        texts = ["".join(texts)]
+    return LEVELS[level].build(texts, size)
+
+
+def encode_text(vocabulary, text: str, max_length: int) -> np.ndarray:
+    """At most ``max_length`` ids of a single text, one at least; for words its first word looks like any
+    other.
+    """
+    text = _spaced(text) if isinstance(vocabulary, Words | BytePairs) else text
+    ids = vocabulary.encode(text)[:max_length]
+    return ids if len(ids) else np.zeros(1, np.int64)
+
+
+def _spaced(text):
+    """``text`` with one space before each word, the first too: a word is then the same wherever it stands."""
+    return " " + " ".join(text.split())
+
+
+def from_json(stored: dict) -> Vocabulary:
+    """The vocabulary that ``to_json`` described."""
+    if stored["level"] not in LEVELS:
+        raise InputError(
+            f"this model's text level {stored['level']!r} is unknown to this version of tinyrnn: upgrade it"
+        )
+    return LEVELS[stored["level"]](stored.get("symbols"), stored.get("unknown"))
+
+
+def _codes(text):
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)

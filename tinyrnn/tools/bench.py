@@ -1,0 +1,234 @@
+"""Speed: of any cell, forward, in a training step and in generation, beside PyTorch's layers.
+
+Each contender runs in a process of its own, so that neither memory settings nor waiting threads of one touch
+another. They
+take turns, and medians are compared: a noisy moment hits all of them alike.
+"""
+
+import multiprocessing
+import statistics
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..autograd import no_grad
+from ..base import threads
+from ..base.errors import InputError
+from ..compiler.report import report_cell
+from ..kernels.generator import Generator
+from ..nn.functional import cross_entropy
+from ..nn.optim import Adam
+from ..nn.registry import get_cell
+from ..tasks.lm.task import LanguageModel
+from ..tasks.text.vocabulary import Characters
+
+WHAT = ("forward", "train", "generate")
+TOKENS = 500  # that one run of "generate" writes
+PAUSE = 0.1  # seconds between turns: the threads of BLAS and OpenMP go on spinning when their work is done
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A character model: embedding, recurrent layers, softmax, Adam with clipping."""
+
+    cell: object = "lstm"  # a registered name, or a Cell
+    cell_options: tuple = ()  # pairs
+    hidden: int = 256
+    layers: int = 1
+    embed: int = 128
+    vocabulary: int = 65
+    batch: int = 64
+    length: int = 50
+    threads: int | None = None
+
+    def tokens(self, what) -> int:
+        """Tokens of one run."""
+        return TOKENS if what == "generate" else self.batch * self.length
+
+    def ids(self):
+        """Inputs and targets, int64 ``[length, batch]``."""
+        return np.random.default_rng(0).integers(0, self.vocabulary, (2, self.length, self.batch))
+
+    def flops(self, what) -> int | None:
+        """Of all matrix products of one run, but for those that a table of the tokens replaces; None where
+        unknown.
+        """
+        cell = get_cell(self.cell) if isinstance(self.cell, str) else self.cell
+        total = 2 * self.hidden * self.vocabulary
+        for layer in range(self.layers):
+            size = self.hidden if layer else self.embed
+            found = report_cell(cell(size, self.hidden, generator=Generator(0), **dict(self.cell_options)))
+            if found.products is None:
+                return None
+            total += found.products[0] + (found.products[1] if layer else 0)
+        return total * self.tokens(what) * (3 if what == "train" else 1)
+
+
+def ours(work: Workload, what):
+    """A function that runs ``what`` (one of `WHAT`) once."""
+    if work.threads:
+        threads.set_threads(work.threads)
+    vocabulary = Characters([chr(0x4E00 + i) for i in range(work.vocabulary)])
+    sizes = dict(hidden=work.hidden, layers=work.layers, embed=work.embed)
+    model = LanguageModel(vocabulary, cell=work.cell, cell_options=dict(work.cell_options), **sizes)
+    inputs, targets = work.ids()
+    optimizer = Adam(model.parameters())
+
+    def forward():
+        with no_grad():
+            return cross_entropy(model(inputs)[0], targets).item()
+
+    def train():
+        optimizer.zero_grad()
+        loss = cross_entropy(model(inputs)[0], targets)
+        loss.backward()
+        optimizer.step(max_norm=5.0)
+        return loss.item()
+
+    def generate():
+        return len(model.generate(length=TOKENS, temperature=1.0, seed=0))
+
+    return {"forward": forward, "train": train, "generate": generate}[what]
+
+
+def torch_layers(work: Workload, what):
+    """The same with PyTorch's nn.LSTM, nn.GRU or nn.RNN (nn.LSTM for any other cell)."""
+    import torch
+
+    if work.threads:
+        torch.set_num_threads(work.threads)
+    kind = {"gru": torch.nn.GRU, "rnn": torch.nn.RNN}.get(work.cell, torch.nn.LSTM)
+    embedding = torch.nn.Embedding(work.vocabulary, work.embed)
+    rnn = kind(work.embed, work.hidden, work.layers)
+    return torch_steps(
+        torch.nn.ModuleList([embedding, rnn, torch.nn.Linear(work.hidden, work.vocabulary)]), work, what
+    )
+
+
+def torch_steps(model, work: Workload, what):
+    """``what`` for a list of PyTorch's modules: embedding, recurrent part, output."""
+    import torch
+
+    embedding, rnn, output = model
+    parameters = list(model.parameters())
+    optimizer = torch.optim.Adam(parameters)
+    inputs, targets = map(torch.from_numpy, work.ids())
+
+    def loss():
+        return torch.nn.functional.cross_entropy(
+            output(rnn(embedding(inputs))[0]).flatten(0, 1), targets.flatten()
+        )
+
+    def forward():
+        with torch.no_grad():
+            return loss().item()
+
+    def train():
+        optimizer.zero_grad()
+        value = loss()
+        value.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 5.0)
+        optimizer.step()
+        return value.item()
+
+    def generate():
+        with torch.no_grad():
+            token, state = torch.zeros(1, 1, dtype=torch.long), None
+            for _ in range(TOKENS):
+                y, state = rnn(embedding(token), state)
+                token = torch.multinomial(torch.softmax(output(y)[0], -1), 1)
+        return TOKENS
+
+    return {"forward": forward, "train": train, "generate": generate}[what]
+
+
+def gemm_peak(n=1024):
+    """A function that multiplies two float32 matrices ``[n, n]`` with NumPy, twice."""
+    a, b = np.random.default_rng(0).standard_normal((2, n, n)).astype(np.float32)
+    c = np.empty_like(a)
+
+    def run():
+        np.matmul(a, b, out=c)
+        np.matmul(a, b, out=c)
+
+    return run
+
+
+def peak_flops(n=1024) -> int:
+    """Operations of one run of `gemm_peak`."""
+    return 4 * n**3
+
+
+def _serve(pipe, make, arguments):
+    """Runs in a process of its own: on each request the median seconds of a few runs."""
+    try:
+        run = make(*arguments)
+        run()
+        pipe.send(None)
+        while pipe.recv():
+            run()  # what ran before, elsewhere, left cold caches
+            times = []
+            while len(times) < 3 or (sum(times) < 0.1 and len(times) < 25):
+                began = time.perf_counter()
+                run()
+                times.append(time.perf_counter() - began)
+            pipe.send(statistics.median(times))
+    except Exception as error:  # shown by the process that asked
+        pipe.send(f"{type(error).__name__}: {error}")
+
+
+def seconds(jobs, rounds=7) -> list:
+    """Median seconds of each of ``jobs``, pairs (make, arguments) where ``make(*arguments)()`` is one run,
+    taken in turns.
+
+    Raises:
+        InputError: a contender cannot run.
+    """
+    context, workers = multiprocessing.get_context("spawn"), []
+    times = [[] for _ in jobs]
+    try:
+        for make, arguments in jobs:
+            pipe, other = context.Pipe()
+            process = context.Process(target=_serve, args=(other, make, arguments), daemon=True)
+            process.start()
+            workers.append((process, pipe))
+            if problem := pipe.recv():
+                raise InputError(f"{make.__name__} cannot run: {problem}")
+        for k in range(rounds):
+            for i in [*range(k % len(jobs), len(jobs)), *range(k % len(jobs))]:
+                time.sleep(PAUSE)
+                workers[i][1].send(True)
+                answer = workers[i][1].recv()
+                if isinstance(answer, str):
+                    raise InputError(f"{jobs[i][0].__name__} cannot run: {answer}")
+                times[i].append(answer)
+    finally:
+        for process, _ in workers:
+            process.terminate()
+    return [statistics.median(t) for t in times]
+
+
+def bench(work: Workload, *, against_torch=False, rounds=7) -> dict:
+    """``{"peak": GEMM flops a second, "rows": one dict for each of `WHAT`}`` with tokens a second of each
+    contender.
+
+    ``fraction`` is the part of the machine's GEMM peak that the products of the equations make up.
+    """
+    makers = {"tinyrnn": ours} | ({"torch": torch_layers} if against_torch else {})
+    jobs = [(gemm_peak, ())] + [(make, (work, what)) for what in WHAT for make in makers.values()]
+    peak_seconds, *found = seconds(jobs, rounds)
+    peak, rows = peak_flops() / peak_seconds, []
+    for k, what in enumerate(WHAT):
+        own = dict(zip(makers, found[k * len(makers) :], strict=False))
+        flops = work.flops(what)
+        rows.append(
+            {
+                "what": what,
+                **{name: work.tokens(what) / s for name, s in own.items()},
+                "ms": 1e3 * own["tinyrnn"],
+            }
+        )
+        rows[-1]["fraction"] = flops / own["tinyrnn"] / peak if flops and what != "generate" else None
+        rows[-1]["ratio"] = own["torch"] / own["tinyrnn"] if against_torch else None
+    return {"peak": peak, "rows": rows}

@@ -1,0 +1,177 @@
+"""Cells on equal terms: the same parameter budget, text, seeds and length for each; a table, a JSON file and
+a plot.
+"""
+
+import importlib.util
+import json
+import math
+import statistics
+from pathlib import Path
+
+from ..base.errors import InputError
+from ..nn import RNN
+from ..nn import registry as plugins
+from ..training import experiments
+from ..training.runs import CONFIG, Run, refuse_foreign, write_atomically
+
+RESULT, PICTURE = "compare.json", "compare.png"
+
+
+def parameters(configuration, cell, options, hidden, vocabulary) -> int:
+    """How many parameters a language model of this configuration has."""
+    rnn = RNN(
+        cell, configuration["embed"], hidden, num_layers=configuration["layers"], seed=0, cell_options=options
+    )
+    return (
+        sum(p.size for p in rnn.parameters())
+        + vocabulary * configuration["embed"]
+        + (rnn.output_size + 1) * vocabulary
+    )
+
+
+def hidden_for(budget, configuration, cell, options, vocabulary) -> int:
+    """The hidden size with which the model comes nearest to ``budget`` parameters.
+
+    Raises:
+        InputError: the smallest model has more.
+    """
+
+    def count(hidden):
+        return parameters(configuration, cell, options, hidden, vocabulary)
+
+    low, high = 1, 2
+    while count(high) < budget:
+        low, high = high, 2 * high
+    if count(low) > budget:
+        raise InputError(
+            f"{cell} has {count(low):,} parameters at hidden size 1, more than {budget:,}: raise --params"
+        )
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if count(middle) <= budget else (low, middle)
+    return min(low, high, key=lambda hidden: abs(count(hidden) - budget))
+
+
+class Comparison:
+    """One comparison and its folder.
+
+    Args:
+        configuration: of all runs; ``cell``, ``cell_opt``, ``hidden`` and ``seed`` are set for each.
+        texts: as for ``tinyrnn train``.
+        cells: pairs (name, options as ``NAME=VALUE`` strings).
+        seeds: how many runs a cell has.
+        out: the folder; runs that it holds are reused, or taken up where they stopped.
+        budget: parameters of every model; None: those of the first cell at the configuration's ``hidden``.
+    """
+
+    def __init__(self, configuration, texts, cells, seeds, out, *, budget=None, device="cpu"):
+        if not cells:
+            raise InputError("--cells names no cell: give several, with commas between them")
+        if "-" in texts:
+            raise InputError(
+                "a comparison reads its text once for every run, which standard input cannot: give a file"
+            )
+        names = [plugins.short_name(name) for name, _ in cells]
+        if twice := {n for n in names if names.count(n) > 1}:
+            raise InputError(f"--cells names {twice.pop()} twice: name each cell once")
+        if configuration["task"] != "lm":
+            raise InputError("compare trains language models only: leave --task out")
+        configuration = experiments.with_length(configuration)
+        self.configuration, self.texts, self.cells, self.out, self.device = (
+            configuration,
+            texts,
+            cells,
+            Path(out),
+            device,
+        )
+        refuse_foreign(self.out / RESULT, RESULT)
+        if not (self.out / RESULT).exists():  # then this is no picture of a comparison either
+            refuse_foreign(self.out / PICTURE, PICTURE)
+        self.seeds, self.budget, self.sizes, self.counts = range(seeds), budget, {}, {}
+        self.diverged = set()  # folders of runs whose loss left the finite
+
+    def runs(self, report):
+        """The runs, begun or taken up in turn: yields (name, seed, trainer, done); the caller is to ``fit``
+        them.
+        """
+        vocabulary = self._vocabulary()
+        for name, pairs in self.cells:
+            cell, options = plugins.get_cell(name), plugins.read_options(name, pairs)
+            if self.budget is None:
+                self.budget = parameters(
+                    self.configuration, cell, options, self.configuration["hidden"], vocabulary
+                )
+            self.sizes[name] = hidden_for(self.budget, self.configuration, cell, options, vocabulary)
+            self.counts[name] = parameters(self.configuration, cell, options, self.sizes[name], vocabulary)
+        for seed in self.seeds:  # a comparison that is cut short has all cells on some seeds
+            for name, pairs in self.cells:
+                own = {
+                    "cell": plugins.full_name(name),
+                    "cell_opt": list(pairs),
+                    "hidden": self.sizes[name],
+                    "seed": seed,
+                }
+                configuration = {**self.configuration, **own}
+                path = self._path(name, seed)
+                if (path / CONFIG).exists():
+                    trainer = experiments.take_up(path, configuration, self.texts, report, device=self.device)
+                else:
+                    trainer = experiments.begin(
+                        configuration, self.texts, report, out=path, device=self.device
+                    )
+                yield plugins.short_name(name), seed, trainer, trainer.step > 0 and trainer.progress() >= 1
+
+    def _path(self, name, seed):
+        return self.out / f"{plugins.short_name(name)}-{seed}"
+
+    def _vocabulary(self) -> int:
+        from ..tasks.lm.task import read_corpus
+        from ..tasks.text import sources
+
+        return len(read_corpus(self.configuration, sources.resolve(self.texts)).vocabulary)
+
+    def result(self) -> dict:
+        """What the runs of the folder show, the best cell first; also written to ``compare.json`` and
+        drawn.
+        """
+        rows = []
+        for name, pairs in self.cells:
+            runs = [Run(self._path(name, seed)) for seed in self.seeds]
+            logs = [run.read_log() for run in runs]
+            failed = any(run.path in self.diverged for run in runs)
+            best = [] if failed else [min(r["val_loss"] for r in log) for log in logs]
+            speeds = [r["tokens_per_s"] for log in logs for r in log if r["tokens_per_s"]]
+            rows.append(
+                {
+                    "cell": plugins.short_name(name),
+                    "cell_opt": list(pairs),
+                    "hidden": self.sizes[name],
+                    "parameters": self.counts[name],
+                    "val_loss": None if failed else statistics.fmean(best),
+                    "val_loss_std": statistics.stdev(best) if len(best) > 1 else None,
+                    "tokens_per_s": statistics.median(speeds) if speeds else None,
+                    "seconds": statistics.fmean(log[-1]["seconds"] if log else 0.0 for log in logs),
+                    "runs": [
+                        {
+                            "seed": seed,
+                            "path": run.path.name,
+                            "val_loss": min((r["val_loss"] for r in log), default=None),
+                        }
+                        for seed, run, log in zip(self.seeds, runs, logs, strict=True)
+                    ],
+                }
+            )
+        rows.sort(key=lambda row: math.inf if row["val_loss"] is None else row["val_loss"])
+        found = {
+            "budget": self.budget,
+            "seeds": len(self.seeds),
+            "configuration": self.configuration,
+            "cells": rows,
+        }
+        write_atomically(self.out / RESULT, (json.dumps(found, indent=1) + "\n").encode())
+        if importlib.util.find_spec("matplotlib"):
+            from ..training.pictures import comparison
+
+            logs = {row["cell"]: [Run(self.out / r["path"]).read_log() for r in row["runs"]] for row in rows}
+            comparison({cell: runs for cell, runs in logs.items() if all(runs)}, self.out / PICTURE)
+        return found

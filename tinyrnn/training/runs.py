@@ -1,0 +1,251 @@
+"""The run folder: `config.json`, checkpoints, `log.jsonl`. Every file is replaced whole or not at all."""
+
+import itertools
+import json
+import os
+import shutil
+import tempfile
+import zlib
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from ..base.errors import InputError
+from ..base.files import PARTIAL, replace_file, umask
+from ..base.version import __version__
+
+FORMAT = 1  # of checkpoints and config.json; a reader accepts its own and older ones
+CONFIG, LOG = "config.json", "log.jsonl"
+# What stands near the beginning of the files that commands write; no other file is ever replaced by one.
+_MARKS = {
+    "compare.json": b'{\n "budget":',
+    "curve.png": b"Software\0tinyrnn",
+    "inspect.html": b"<title>tinyrnn inspect</title>",
+    "model.onnx": b"\x12\x07tinyrnn",  # its producer
+    "model.py": b"One step of a language model trained with tinyrnn",
+    "model.safetensors": b'"tinyrnn":"export"',
+}
+BEST, LAST, TRAINER, STABLE = (
+    "best.safetensors",
+    "last.safetensors",
+    "trainer.safetensors",
+    "stable.safetensors",
+)
+
+
+@contextmanager
+def _write_errors(path):
+    """Failures to write (disk full, no permission) as one sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"{path} could not be written ({error.strerror or error}): what was saved before is unharmed; "
+            "make room or choose another --out"
+        ) from error
+
+
+def write_atomically(path: Path, data: bytes):
+    """``replace_file`` with its errors as one sentence."""
+    with _write_errors(path):
+        replace_file(path, data)
+
+
+def save_tensors(path: Path, tensors: dict, meta: dict):
+    """Write arrays and JSON-able ``meta`` as safetensors, with a checksum over the arrays."""
+    from safetensors.numpy import save
+
+    tensors = {
+        name: np.asarray(a, order="C") for name, a in tensors.items()
+    }  # keeps 0-d, unlike ascontiguousarray
+    header = {"format": str(FORMAT), "tinyrnn": __version__, "crc32": str(_checksum(tensors))}
+    write_atomically(path, save(tensors, header | {k: json.dumps(v) for k, v in meta.items()}))
+
+
+def load_tensors(path: Path) -> tuple[dict, dict]:
+    """Arrays and meta of a file that ``save_tensors`` wrote.
+
+    Raises:
+        InputError: no such file, truncated or damaged, not written by tinyrnn, or by a newer version.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            header = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist: give a run folder or a checkpoint file") from None
+    except (SafetensorError, OSError) as error:
+        raise InputError(
+            f"{path} is damaged or not a checkpoint ({error}): use another checkpoint of the run"
+        ) from None
+    if "format" not in header:
+        raise InputError(f"{path} was not written by tinyrnn: give a run folder or one of its checkpoints")
+    if int(header["format"]) > FORMAT:
+        raise InputError(
+            f"{path} was written by tinyrnn {header['tinyrnn']}, this is {__version__}: upgrade tinyrnn"
+        )
+    if int(header["crc32"]) != _checksum(tensors):
+        raise InputError(f"{path} is damaged (its checksum differs): use another checkpoint of the run")
+    meta = {k: json.loads(v) for k, v in header.items() if k not in ("format", "tinyrnn", "crc32")}
+    return tensors, meta
+
+
+def _checksum(tensors):
+    value = 0
+    for name in sorted(tensors):
+        value = zlib.crc32(tensors[name].tobytes(), zlib.crc32(name.encode(), value))
+    return value
+
+
+class Run:
+    """An existing run folder, given by its path or that of a checkpoint in it."""
+
+    def __init__(self, path):
+        self.path = Path(path)
+        if self.path.is_file():
+            self.path = self.path.parent
+        if not (self.path / CONFIG).is_file():
+            raise InputError(
+                f"{self.path} is not a run folder (it has no {CONFIG}): give the path that train printed"
+            )
+
+    @staticmethod
+    def refuse_existing(path: Path):
+        """InputError if there is something at ``path``: runs are never overwritten."""
+        if path.exists():
+            raise InputError(
+                f"{path} exists and is never overwritten: choose another --out, or --resume {path}"
+            )
+
+    @classmethod
+    def create(cls, path: Path, config: dict, fill):
+        """Make a run folder that is complete from the moment it appears: ``fill(folder)`` writes its first
+        checkpoints.
+
+        Raises:
+            InputError: ``path`` exists, or cannot be made.
+        """
+        cls.refuse_existing(path)
+        with _write_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            work = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+            try:
+                os.chmod(work, 0o777 & ~umask())
+                write_atomically(work / CONFIG, _pretty({"format": FORMAT, "tinyrnn": __version__, **config}))
+                (work / LOG).touch()
+                fill(work)
+                os.rename(work, path)
+            except BaseException:  # also on Ctrl-C: no unfinished folder may stay
+                shutil.rmtree(work, ignore_errors=True)
+                raise
+        return cls(path)
+
+    @property
+    def config(self) -> dict:
+        try:
+            config = json.loads((self.path / CONFIG).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"{self.path / CONFIG} cannot be read ({error}): restore it from a copy"
+            ) from None
+        if "options" not in config:
+            raise InputError(
+                f"{self.path / CONFIG} was not written by tinyrnn: give the path that train printed"
+            )
+        if config.get("format", 0) > FORMAT:
+            raise InputError(
+                f"{self.path} was written by tinyrnn {config['tinyrnn']}, this is {__version__}: upgrade tinyrnn"
+            )
+        return config
+
+    def refuse_changed(self, fingerprint, what="text of this run has"):
+        """InputError unless ``fingerprint`` is that of the data that the run was trained on."""
+        if fingerprint != self.config["fingerprint"]:
+            raise InputError(f"the {what} changed since it was trained: name a TEXT to evaluate on")
+
+    def update_config(self, **changes):
+        """Store what a resumed run changed."""
+        write_atomically(self.path / CONFIG, _pretty({**self.config, **changes}))
+
+    def append_log(self, record: dict):
+        """Add one line to the log."""
+        with _write_errors(self.path / LOG), (self.path / LOG).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+
+    def read_log(self) -> list[dict]:
+        """The log's records; a last line that a crash cut short is left out."""
+        records = []
+        for line in (self.path / LOG).read_text(encoding="utf-8").splitlines():
+            try:
+                records.append(json.loads(line))
+            except ValueError:
+                break
+        return records
+
+    def rewind_log(self, keep):
+        """Drop the records that a resumed run will write again: those for which ``keep(record)`` is false."""
+        lines = [json.dumps(r) + "\n" for r in self.read_log() if keep(r)]
+        write_atomically(self.path / LOG, "".join(lines).encode())
+
+    def keep_best(self, step: int) -> str:
+        """Keep the best checkpoint of a run of ``step`` steps under a name of its own, which is returned."""
+        name = f"best-{step}.safetensors"
+        if (self.path / BEST).exists():
+            write_atomically(self.path / name, (self.path / BEST).read_bytes())
+        return name
+
+    def clean(self):
+        """Remove temporary files that a killed process left."""
+        for name in (CONFIG, LOG, BEST, LAST, TRAINER, STABLE):
+            for leftover in self.path.glob(f".{name}.*{PARTIAL}"):
+                leftover.unlink()
+
+
+def refuse_foreign(path: Path, name: str):
+    """InputError if there is something at ``path`` that tinyrnn did not make, as a file of the kind that it
+    calls ``name``.
+    """
+    if path.is_file():
+        with path.open("rb") as file:
+            if name in _MARKS and _MARKS[name] in file.read(1024):
+                return
+    if path.exists():
+        raise InputError(
+            f"{path} exists and is no {name} that tinyrnn made: it is not overwritten, choose another name"
+        )
+
+
+def output_file(out, run, name: str) -> Path:
+    """Where a command writes its ``name``: to ``out``, else into the folder of ``run``.
+
+    Raises:
+        InputError: something is there that tinyrnn did not make. (In a run folder what bears that name is
+            tinyrnn's.)
+    """
+    folder = Path(run) if Path(run).is_dir() else Path(run).parent
+    target = Path(out) if out else folder / name
+    if out or not (folder / CONFIG).is_file():
+        refuse_foreign(target, name)
+    return target
+
+
+def free_name(path: Path) -> Path:
+    """``path``, or the first of ``path-2``, ``path-3`` ... that does not exist."""
+    candidates = itertools.chain([path], (path.with_name(f"{path.name}-{n}") for n in itertools.count(2)))
+    return next(p for p in candidates if not p.exists())
+
+
+def weights_file(path) -> Path:
+    """The checkpoint to use of a run folder (best, else last), or ``path`` itself if it is a file."""
+    path = Path(path)
+    if path.is_dir():
+        Run(path)
+        return next((path / name for name in (BEST, LAST) if (path / name).exists()), path / LAST)
+    return path
+
+
+def _pretty(config):
+    return (json.dumps(config, indent=2, ensure_ascii=False) + "\n").encode()

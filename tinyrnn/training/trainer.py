@@ -1,0 +1,360 @@
+"""The training loop: steps, evaluations, checkpoints, interruption and exact resumption. Knows tasks by their
+protocol only.
+"""
+
+import math
+import signal
+import threading
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..base import threads
+from ..base.errors import Diverged, InputError
+from ..nn.optim import OPTIMIZERS, Schedule
+from . import runs
+
+CHECKPOINT_SECONDS = 60.0  # at most so much work is lost to a power cut
+
+
+class Interrupted(Exception):
+    """Training was stopped by a signal; the checkpoint is saved."""
+
+
+@dataclass
+class Plan:
+    """How long and how to train; see the options of ``tinyrnn train``."""
+
+    steps: int | None = None
+    epochs: float | None = None
+    minutes: float | None = None
+    lr: float = 5e-3
+    optimizer: str = "adamw"
+    schedule: str = "wsd"
+    warmup: int = 100
+    clip: float = 1.0
+    weight_decay: float = 0.0
+    eval_every: int = 250
+    patience: int | None = None
+
+    def total_steps(self, steps_per_epoch: int) -> int | None:
+        """The run's length in steps; None where time alone bounds it."""
+        bounds = [self.steps, self.epochs and max(1, round(self.epochs * steps_per_epoch))]
+        bounds = [b for b in bounds if b is not None]
+        return min(bounds) if bounds else None
+
+
+class Reporter:
+    """What a training run tells its caller; the command line overrides what it shows."""
+
+    def message(self, text: str):
+        """A sentence worth showing."""
+
+    def started(self, trainer):
+        """The first step is about to run."""
+
+    def compiled(self, seconds: float):
+        """The first step is done; it took this long, compilation included."""
+
+    def stepped(self, trainer, loss: float):
+        """A step is done."""
+
+    def evaluated(self, record: dict):
+        """An evaluation was logged."""
+
+    def finished(self):
+        """No more steps will follow."""
+
+
+class Trainer:
+    """Trains ``task`` by ``plan`` into a run folder.
+
+    What a task is: `tinyrnn.training.task.Task`. Everything that the future of a run depends on is in
+    ``trainer.safetensors``: loading it makes what follows equal, bit for bit, to a run that was never
+    stopped.
+    """
+
+    def __init__(self, task, plan: Plan, report: Reporter | None = None):
+        self.task, self.plan, self.report = task, plan, report or Reporter()
+        self.model = task.model
+        if plan.optimizer not in OPTIMIZERS:
+            raise InputError(f"unknown optimizer {plan.optimizer!r}: use one of {', '.join(OPTIMIZERS)}")
+        self.optimizer = OPTIMIZERS[plan.optimizer](
+            self.model.parameters(), plan.lr, weight_decay=plan.weight_decay
+        )
+        self.total = plan.total_steps(task.steps_per_epoch)
+        self.schedule = Schedule(plan.schedule, warmup=plan.warmup, total=self.total)
+        self.run = None
+        self.step = 0
+        self.seconds = 0.0  # spent in steps and evaluations, over all resumptions
+        self.first_loss = None
+        self.loss_sum, self.loss_count = 0.0, 0  # since the last evaluation on the grid
+        self.evaluated_at = 0
+        self.best, self.bad_evaluations = None, 0
+        self._stop = threading.Event()
+        self._timed_steps, self._timed_seconds = (
+            -1,
+            0.0,
+        )  # since the last evaluation; the very first step compiles
+
+    # -------------------------------------------------------------- the loop
+
+    def start(self, path: Path, config: dict):
+        """Make the run folder, complete with the untrained model, so that it can be loaded from its first
+        moment.
+        """
+
+        def fill(folder):
+            self.save(folder)
+            runs.save_tensors(folder / runs.LAST, *self._weights())
+
+        self.run = runs.Run.create(path, config, fill)
+
+    def fit(self):
+        """Train until the plan is fulfilled.
+
+        Raises:
+            Interrupted: on Ctrl-C or SIGTERM, after saving.
+            Diverged: the loss became NaN, infinite or ``task.rise`` times the first; the last good checkpoint
+                stays.
+            InputError: a file could not be written.
+        """
+        with self._signals(), threads.alone():
+            if self.step and self.progress() >= 1:
+                self.report.message(
+                    f"the run is complete at step {self.step}: give a larger --steps to go on"
+                )
+            self.run.rewind_log(lambda r: r["step"] <= self.evaluated_at)  # what follows is logged anew
+            self.report.started(self)
+            try:
+                self._loop()
+            finally:
+                self.report.finished()
+
+    def _loop(self):
+        self.model.train()
+        last_save = time.monotonic()
+        while True:
+            if self.step % self.plan.eval_every == 0 and self.evaluated_at < self.step:
+                self._evaluate_on_grid()
+                last_save = time.monotonic()
+            if self._done():
+                return self._finish()
+            self._train_step()
+            if self._stop.is_set():
+                self._interrupt()
+            if self.step == self.schedule.stable_until:
+                self.save(self.run.path, runs.STABLE)
+            if time.monotonic() - last_save > CHECKPOINT_SECONDS:
+                self._checkpoint()
+                last_save = time.monotonic()
+
+    def progress(self) -> float:
+        """Part of the run that is over, in [0, 1]."""
+        by_steps = self.step / self.total if self.total else 0.0
+        by_time = self.seconds / (60 * self.plan.minutes) if self.plan.minutes else 0.0
+        return max(by_steps, by_time)
+
+    def tokens_per_second(self) -> float:
+        """Training speed since the last evaluation, compilation left out."""
+        return (
+            self._timed_steps * self.task.tokens_per_step / self._timed_seconds
+            if self._timed_seconds
+            else 0.0
+        )
+
+    def learning_rate(self) -> float:
+        """Of the next step."""
+        return self.plan.lr * self.schedule.at(self.step, self.progress())
+
+    def _done(self):
+        patience = self.plan.patience
+        if patience is not None and self.bad_evaluations >= patience:
+            self.report.message(f"stopped early: no better validation loss in {patience} evaluations")
+            return True
+        return self.progress() >= 1
+
+    def _train_step(self):
+        began = time.perf_counter()
+        loss_tensor = self.task.loss(self.step)
+        loss = loss_tensor.item()
+        self._check_loss(loss)
+        self.optimizer.zero_grad()
+        loss_tensor.backward()
+        self.optimizer.lr = self.learning_rate()
+        norm = self.optimizer.step(max_norm=self.plan.clip)
+        if not math.isfinite(norm):
+            raise Diverged(self._advice(f"the gradient became {norm}"))
+        self.step += 1
+        self.loss_sum, self.loss_count = self.loss_sum + loss, self.loss_count + 1
+        took = time.perf_counter() - began
+        self.seconds += took
+        self._timed_steps += 1
+        if self._timed_steps:
+            self._timed_seconds += took
+        else:
+            self.report.compiled(took)
+        self.report.stepped(self, loss)
+
+    def _check_loss(self, loss):
+        if self.first_loss is None and math.isfinite(loss):
+            self.first_loss = loss
+        if not math.isfinite(loss):
+            raise Diverged(self._advice(f"the loss became {loss}"))
+        if loss > self.task.rise * self.first_loss:
+            said = f"the loss rose to {loss:.3f}, {self.task.rise:g} times the first ({self.first_loss:.3f})"
+            raise Diverged(self._advice(said))
+
+    def _advice(self, what):
+        return (
+            f"training stopped at step {self.step}: {what}: use a lower --lr than {self.plan.lr:g} or a smaller --clip; "
+            f"the last good checkpoint is in {self.run.path}"
+        )
+
+    # -------------------------------------------------------------- evaluation and checkpoints
+
+    def _evaluate(self):
+        """Log an evaluation; the state of training is not touched."""
+        began = time.perf_counter()
+        figures = self.task.evaluate(self._stop.is_set)
+        if figures is None:
+            self._interrupt()
+        self.seconds += time.perf_counter() - began
+        if not math.isfinite(figures["val_loss"]):
+            raise Diverged(self._advice(f"the validation loss became {figures['val_loss']}"))
+        record = {
+            "step": self.step,
+            "epoch": round(self.step / self.task.steps_per_epoch, 4),
+            "train_loss": self.loss_sum / self.loss_count if self.loss_count else None,
+            **figures,
+            "tokens_per_s": round(self.tokens_per_second(), 1),
+            "seconds": round(self.seconds, 3),
+            "lr": self.learning_rate(),
+        }
+        if self.best is None or figures["val_loss"] < self.best:
+            runs.save_tensors(self.run.path / runs.BEST, *self._weights(val_loss=figures["val_loss"]))
+        self.run.append_log(record)
+        self.report.evaluated(record)
+        self._timed_steps, self._timed_seconds = 0, 0.0
+        return figures["val_loss"]
+
+    def _evaluate_on_grid(self):
+        """An evaluation at a multiple of ``eval_every``: it counts for patience and schedule, and is
+        checkpointed.
+        """
+        loss = self._evaluate()
+        better = self.best is None or loss < self.best
+        self.best, self.bad_evaluations = (loss, 0) if better else (self.best, self.bad_evaluations + 1)
+        self.schedule.observe(self.bad_evaluations)
+        self.loss_sum, self.loss_count, self.evaluated_at = 0.0, 0, self.step
+        self._checkpoint()
+
+    def _finish(self):
+        """Checkpoint, then a last evaluation if the run ends off the grid: a longer run would not have made
+        it.
+        """
+        self._checkpoint()
+        if self.evaluated_at < self.step or not self.step:
+            self._evaluate()
+
+    def _interrupt(self):
+        self._checkpoint()
+        raise Interrupted
+
+    def _checkpoint(self):
+        self.save(self.run.path)
+        runs.save_tensors(self.run.path / runs.LAST, *self._weights())
+
+    def _weights(self, **facts):
+        return self.model.state_dict(), {**self.model.describe(), "step": self.step, **facts}
+
+    def save(self, folder: Path, name=runs.TRAINER):
+        """Write everything that the rest of the run depends on, weights included, as one file."""
+        optimizer = self.optimizer.state_dict()
+        tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
+        tensors |= {f"state.{k}": v for k, v in self.task.state_arrays().items()}
+        tensors |= {f"optimizer.{k}": v for k, v in optimizer.items() if k != "steps"}
+        meta = {
+            "position": {k: getattr(self, k) for k in _POSITION},
+            "optimizer_steps": optimizer["steps"],
+            "generator": [str(v) for v in self.model.generator.state],
+            "schedule_factor": self.schedule.factor,
+            "total": self.total,
+        }
+        runs.save_tensors(folder / name, tensors, meta)
+
+    # -------------------------------------------------------------- resumption
+
+    def resume(self, run: runs.Run):
+        """Take up ``run`` where its last checkpoint left it.
+
+        If the run is now longer and its learning rate already fell towards the old end, it is taken up at the
+        point where
+        the fall began: what follows is then what a run of the new length would have done from the start.
+        """
+        self.run = run
+        run.clean()
+        tensors, meta = runs.load_tensors(run.path / runs.TRAINER)
+        if meta["total"] != self.total:
+            before = Schedule(self.plan.schedule, warmup=self.plan.warmup, total=meta["total"]).stable_until
+            common = min(before, self.schedule.stable_until)
+            step = meta["position"]["step"]
+            if step > common and before == common and (run.path / runs.STABLE).exists():
+                tensors, meta = runs.load_tensors(run.path / runs.STABLE)
+                kept = run.keep_best(step)
+                self.report.message(
+                    f"taking up the run at step {meta['position']['step']} of {step}, before its learning rate began to fall; "
+                    f"its best model so far stays as {kept}"
+                )
+            elif step > common:
+                self.report.message(
+                    f"the learning rate was planned for {meta['total']} steps up to here, from now on for {self.total}"
+                )
+        self._restore(tensors, meta)
+
+    def _restore(self, tensors, meta):
+        part = {kind: {} for kind in ("model", "state", "optimizer")}
+        for name, array in tensors.items():
+            kind, _, rest = name.partition(".")
+            part[kind][rest] = array
+        self.model.load_state_dict(part["model"])
+        self.task.load_state_arrays(part["state"])
+        self.optimizer.load_state_dict({"steps": meta["optimizer_steps"], **part["optimizer"]})
+        self.model.generator.state = meta["generator"]
+        for k, v in meta["position"].items():
+            setattr(self, k, v)
+        self.schedule.factor = meta["schedule_factor"]
+
+    @contextmanager
+    def _signals(self):
+        """Let Ctrl-C and SIGTERM end the run after the current step; a second Ctrl-C ends it at once."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def handler(number, frame):
+            if self._stop.is_set() and number == signal.SIGINT:
+                raise KeyboardInterrupt
+            self._stop.set()
+
+        previous = {s: signal.signal(s, handler) for s in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for s, old in previous.items():
+                signal.signal(s, old)
+
+
+# What each line of the log holds beside the task's own figures.
+RECORD = ("step", "epoch", "train_loss", "val_loss", "tokens_per_s", "seconds", "lr")
+_POSITION = (
+    "step",
+    "seconds",
+    "first_loss",
+    "loss_sum",
+    "loss_count",
+    "evaluated_at",
+    "best",
+    "bad_evaluations",
+)

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from tinyrnn.tasks.classify.task.reader import read_examples
+from tinyrnn.tasks.classify.reader import read_examples
 
 import tinyrnn as tr
 from tinyrnn.cli import main

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from safetensors.numpy import load_file
-from tinyrnn.tasks.forecast.task.series import Series, read_series
+from tinyrnn.tasks.forecast.series import Series, read_series
 from tinyrnn.tasks.forecast.task.task import Forecaster, Forecasting, Transform, backtest
 
 import tinyrnn as tr

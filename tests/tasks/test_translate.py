@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from tinyrnn.tasks.translate.task.reader import read_pairs
+from tinyrnn.tasks.translate.reader import read_pairs
 from tinyrnn.tasks.translate.task.task import Translation, Translator
 from tinyrnn.training.trainer.trainer import Plan
 

@@ -41,7 +41,7 @@ def contents(folder):
             arrays["meta"] = np.array(json.dumps(meta, sort_keys=True))
     log = [
         {k: v for k, v in r.items() if k not in ("tokens_per_s", "seconds")}
-        for r in runs.Run(folder).read_log()
+        for r in runs.RunFolder(folder).read_log()
     ]
     return arrays, log
 
@@ -110,7 +110,7 @@ def start(text_file, out, *more):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_saves_and_resuming_is_exact(tmp_path, text_file, number):
     process = start(text_file, tmp_path / "run", "--schedule", "constant")
-    while not runs.Run(tmp_path / "run").read_log():
+    while not runs.RunFolder(tmp_path / "run").read_log():
         time.sleep(0.01)
     process.send_signal(number)
     _, err = process.communicate(timeout=60)
@@ -167,7 +167,7 @@ def test_kill_at_random_moments_leaves_a_run_that_loads_and_resumes(tmp_path, te
 def test_training_learns(tmp_path, text_file):
     tinyrnn("train", text_file, "--hidden", 48, "--embed", 16, "--batch-size", 8, "--seq-len", 40, "--steps", 150, "--lr", 0.02,
             "--dropout", 0, "--out", tmp_path / "run", "--quiet")  # fmt: skip
-    log = runs.Run(tmp_path / "run").read_log()
+    log = runs.RunFolder(tmp_path / "run").read_log()
     assert log[-1]["val_loss"] < 0.6
     assert set(log[-1]) == {
         "step",
@@ -207,19 +207,19 @@ def test_early_stopping(tmp_path, text_file):
     result = tinyrnn("train", text_file, *SMALL, "--lr", 1e-9, "--warmup", 0, "--clip", 1e-9, "--steps", 500, "--patience", 2,
                      "--optimizer", "sgd", "--out", tmp_path / "r")  # fmt: skip
     assert "stopped early" in result.output
-    assert runs.Run(tmp_path / "r").read_log()[-1]["step"] <= 60
+    assert runs.RunFolder(tmp_path / "r").read_log()[-1]["step"] <= 60
 
 
 def test_minutes_bound_a_run(tmp_path, text_file):
     began = time.monotonic()
     tinyrnn("train", text_file, *SMALL, "--minutes", 0.03, "--warmup", 0, "--out", tmp_path / "r", "--quiet")
     assert time.monotonic() - began < 30
-    assert runs.Run(tmp_path / "r").read_log()[-1]["lr"] == 0
+    assert runs.RunFolder(tmp_path / "r").read_log()[-1]["lr"] == 0
 
 
 def test_epochs_bound_a_run(tmp_path, text_file):
     tinyrnn("train", text_file, *SMALL, "--epochs", 0.5, "--out", tmp_path / "r", "--quiet")
-    assert runs.Run(tmp_path / "r").read_log()[-1]["epoch"] == pytest.approx(0.5, abs=0.05)
+    assert runs.RunFolder(tmp_path / "r").read_log()[-1]["epoch"] == pytest.approx(0.5, abs=0.05)
 
 
 def test_divergence_ends_with_advice_and_keeps_the_checkpoint(tmp_path, text_file):
@@ -346,4 +346,4 @@ def test_shakespeare_is_learned(tmp_path, corpora):
         out,
         "--quiet",
     )
-    assert runs.Run(out).read_log()[-1]["val_loss"] < 2.4
+    assert runs.RunFolder(out).read_log()[-1]["val_loss"] < 2.4

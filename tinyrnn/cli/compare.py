@@ -5,34 +5,23 @@ import sys
 
 import click
 
-from . import train
+from ..training.experiments import Configuration
 from .common import Command, note, option
+from .options import chosen
+from .train import TASK, fit, task_flags
 
 # What a comparison sets for each run, or does not have.
-_OWN = {
-    "texts",
-    "cell",
-    "cell_opt",
-    "seed",
-    "out",
-    "resume",
-    "config",
-    "as_json",
-    "quiet",
-    "threads",
-    "tie",
-    "allow_code",
-}
+_OWN = {"cell", "cell_opt", "seed", "tie"}
 
 
-def _with_options_of_train(command):
-    """The options of ``tinyrnn train`` that all runs of a comparison share."""
-    command.params[1:1] = [p for p in train.command.params if p.name not in _OWN and p.name != "debug"]
-    return command
+class CompareCommand(Command):
+    """Has the options that all runs of a comparison share."""
+
+    def get_params(self, context):
+        return [*(p for p in task_flags(TASK) if p.name not in _OWN), *super().get_params(context)]
 
 
-@_with_options_of_train
-@click.command("compare", cls=Command)
+@click.command("compare", cls=CompareCommand)
 @click.argument("texts", nargs=-1, metavar="[TEXT]...", type=click.Path())
 @option(
     "--cells",
@@ -64,9 +53,10 @@ def _with_options_of_train(command):
 @option(
     "--threads", type=click.IntRange(min=1), group="Run", help="Threads to compute on. Default: all cores."
 )
+@option("--device", default="cpu", type=click.Choice(["cpu", "cuda"]), group="Run", help="Where to compute.")
 @option("--json", "as_json", is_flag=True, group="Run", help="Print one JSON object, nothing else.")
 @click.pass_context
-def command(context, texts, cells, seeds, params, out, threads, as_json, **options):
+def command(context, texts, cells, seeds, params, out, threads, device, as_json, **options):
     """Train several cells on TEXT with the same number of parameters, data, seeds and length; print a table,
     draw a plot.
 
@@ -80,18 +70,15 @@ def command(context, texts, cells, seeds, params, out, threads, as_json, **optio
 
     if threads:
         pool.set_threads(threads)
-    configuration = train.configuration_of({**options, "cell": "", "cell_opt": (), "seed": 0, "tie": False})
-    configuration["level"] = configuration["level"] or "char"
+    configuration = Configuration.make(TASK, texts, chosen(context, options))
     wanted = [_cell(text) for text in _split(cells)]
-    comparison = Comparison(
-        configuration, list(texts), wanted, seeds, out, budget=params, device=options["device"]
-    )
+    comparison = Comparison(configuration, wanted, seeds, out, budget=params, device=device)
     shown = report.Live() if sys.stdout.isatty() and not as_json else report.Quiet()
     for name, seed, trainer, done in comparison.runs(shown):
         end = "  (was there already)" if done else ""
         try:
             if not done:
-                train.fit(context, trainer, "the same command")
+                fit(context, trainer, "the same command")
         except Diverged:  # one cell's failure is a result, too
             comparison.diverged.add(trainer.run.path)
             end = f"  diverged at step {trainer.step}"

@@ -7,7 +7,7 @@ import numpy as np
 
 from ..base.errors import InputError
 from ..base.files import replace_file
-from .runs import Run
+from .runs import RunFolder
 
 
 def _pyplot():
@@ -21,7 +21,7 @@ def _pyplot():
     return pyplot
 
 
-def curves(runs: list[Run], target: Path):
+def curves(runs: list[RunFolder], target: Path):
     """Validation (solid) and training loss (thin) of ``runs`` against steps and against seconds, as a PNG.
 
     Raises:

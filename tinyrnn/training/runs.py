@@ -100,7 +100,7 @@ def _checksum(tensors):
     return value
 
 
-class Run:
+class RunFolder:
     """An existing run folder, given by its path or that of a checkpoint in it."""
 
     def __init__(self, path):
@@ -242,7 +242,7 @@ def weights_file(path) -> Path:
     """The checkpoint to use of a run folder (best, else last), or ``path`` itself if it is a file."""
     path = Path(path)
     if path.is_dir():
-        Run(path)
+        RunFolder(path)
         return next((path / name for name in (BEST, LAST) if (path / name).exists()), path / LAST)
     return path
 

@@ -2,9 +2,26 @@
 in common.
 """
 
-from types import MappingProxyType
+from dataclasses import dataclass
 
+from ..base.errors import InputError
+from ..base.options import Options, option
 from ..base.plugins import Group
+from ..nn.rnn import RnnOptions
+from .plan import Plan
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskOptions(RnnOptions):
+    """The options that every task has, beside the `Plan`: those of the network, of the data, and the seed."""
+
+    encoding: str = option("utf-8", "Encoding of the files.", "Data")
+    val: str | None = option(
+        None, "Data to validate on. Default: a part of what is trained on.", "Data", path=True
+    )
+    val_fraction: float = option(0.1, "Part kept for validation.", "Data", low=0, high=1, open_high=True)
+    batch_size: int = option(64, "Sequences that are read side by side.", "Data", low=1)
+    seed: int = option(0, "Same seed, same run.", "Run", low=0)
 
 
 class Task:
@@ -24,11 +41,26 @@ class Task:
     """
 
     name = ""
-    defaults = MappingProxyType({})  # in place of the defaults of `tinyrnn train`
+    options = TaskOptions  # their class; its defaults are the task's own
+    plan = Plan(steps=2000)  # how it is trained where nothing else is said
+    evaluation = Options  # what `tinyrnn evaluate` can be told, and
+    prediction = Options  # `tinyrnn predict`
     next_command = "predict"
     default_texts = ()  # what it is trained on where nothing is named
     in_nats = True  # the loss is minus the logarithm of a probability
     rise = 3.0  # a training loss of so many times the first means that the run diverged
+
+    @classmethod
+    def store(cls, data) -> tuple[str, str]:
+        """Data from memory as a file that ``build`` reads: its suffix and its text.
+
+        Raises:
+            InputError: it is of no kind that the task reads.
+        """
+        raise InputError(f"task {cls.name} reads files: give their paths, not {type(data).__name__}")
+
+    def planned(self, total):
+        """The run will have ``total`` steps; None: time alone bounds it."""
 
     def state_arrays(self) -> dict:
         """Arrays that are carried from step to step, by name."""

@@ -7,42 +7,19 @@ import signal
 import threading
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from ..base import threads
-from ..base.errors import Diverged, InputError
+from ..base.errors import Diverged
 from ..nn.optim import OPTIMIZERS, Schedule
 from . import runs
+from .plan import Plan
 
 CHECKPOINT_SECONDS = 60.0  # at most so much work is lost to a power cut
 
 
 class Interrupted(Exception):
     """Training was stopped by a signal; the checkpoint is saved."""
-
-
-@dataclass
-class Plan:
-    """How long and how to train; see the options of ``tinyrnn train``."""
-
-    steps: int | None = None
-    epochs: float | None = None
-    minutes: float | None = None
-    lr: float = 5e-3
-    optimizer: str = "adamw"
-    schedule: str = "wsd"
-    warmup: int = 100
-    clip: float = 1.0
-    weight_decay: float = 0.0
-    eval_every: int = 250
-    patience: int | None = None
-
-    def total_steps(self, steps_per_epoch: int) -> int | None:
-        """The run's length in steps; None where time alone bounds it."""
-        bounds = [self.steps, self.epochs and max(1, round(self.epochs * steps_per_epoch))]
-        bounds = [b for b in bounds if b is not None]
-        return min(bounds) if bounds else None
 
 
 class Reporter:
@@ -78,12 +55,11 @@ class Trainer:
     def __init__(self, task, plan: Plan, report: Reporter | None = None):
         self.task, self.plan, self.report = task, plan, report or Reporter()
         self.model = task.model
-        if plan.optimizer not in OPTIMIZERS:
-            raise InputError(f"unknown optimizer {plan.optimizer!r}: use one of {', '.join(OPTIMIZERS)}")
         self.optimizer = OPTIMIZERS[plan.optimizer](
             self.model.parameters(), plan.lr, weight_decay=plan.weight_decay
         )
         self.total = plan.total_steps(task.steps_per_epoch)
+        task.planned(self.total)
         self.schedule = Schedule(plan.schedule, warmup=plan.warmup, total=self.total)
         self.run = None
         self.step = 0
@@ -109,7 +85,7 @@ class Trainer:
             self.save(folder)
             runs.save_tensors(folder / runs.LAST, *self._weights())
 
-        self.run = runs.Run.create(path, config, fill)
+        self.run = runs.RunFolder.create(path, config, fill)
 
     def fit(self):
         """Train until the plan is fulfilled.
@@ -286,7 +262,7 @@ class Trainer:
 
     # -------------------------------------------------------------- resumption
 
-    def resume(self, run: runs.Run):
+    def resume(self, run: runs.RunFolder):
         """Take up ``run`` where its last checkpoint left it.
 
         If the run is now longer and its learning rate already fell towards the old end, it is taken up at the

@@ -13,6 +13,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+
 from tinyrnn.tasks.classify.reader import read_examples
 
 FOLDS = 10

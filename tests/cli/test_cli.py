@@ -100,7 +100,9 @@ def test_train_on_folders_standard_input_and_nothing(tmp_path, text_file, monkey
 
 def test_json_prints_the_log_and_nothing_else(tmp_path, text_file):
     result = invoke("train", text_file, *TINY[:-1], "--json", "--eval-every", 2, "--out", tmp_path / "run")
-    assert [json.loads(line) for line in result.stdout.splitlines()] == runs.RunFolder(tmp_path / "run").read_log()
+    assert [json.loads(line) for line in result.stdout.splitlines()] == runs.RunFolder(
+        tmp_path / "run"
+    ).read_log()
 
 
 def test_validation_file(tmp_path, text_file):

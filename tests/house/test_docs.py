@@ -104,3 +104,8 @@ def test_line_budgets():
             bool(line.strip()) for d in documented for line in text.splitlines()[d.lineno - 1 : d.end_lineno]
         )
     assert code <= 11000
+
+
+def test_the_page_of_options_is_current():
+    script = ROOT / "docs" / "make_options.py"
+    assert subprocess.run([sys.executable, script, "--check"]).returncode == 0, f"run python {script}"

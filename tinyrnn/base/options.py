@@ -55,13 +55,13 @@ class Rule:
 
     @property
     def wanted(self) -> str:
-        """The values in words."""
+        """What to give, in words."""
         if self.choices:
-            return f"one of {', '.join(self.choices)}"
+            return f"use one of {', '.join(self.choices)}"
         if self.kind not in (int, float):
-            return {bool: "true or false", str: "a text"}[self.kind]
+            return "it must be " + {bool: "true or false", str: "a text"}[self.kind]
         noun = "an integer" if self.kind is int else "a finite number"
-        return f"{noun} {self.bounds}".strip()
+        return f"it must be {noun} {self.bounds}".strip()
 
     def checked(self, value: Any, name: str) -> Any:
         """``value`` in its own type.
@@ -74,7 +74,7 @@ class Rule:
                 return tuple(map(self._one, self.listed(value)))
             return None if value is None and self.optional else self._one(value)
         except ValueError:
-            raise InputError(f"{name} is {value!r}: it must be {self.wanted}") from None
+            raise InputError(f"{name} is {value!r}: {self.wanted}") from None
 
     def read(self, text: str, name: str) -> Any:
         """The value that a command line writes as ``text``; raises as `checked` does."""

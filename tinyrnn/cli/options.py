@@ -4,6 +4,7 @@ import contextlib
 
 import click
 from click.core import ParameterSource
+from click.shell_completion import CompletionItem
 
 from ..base.errors import InputError
 from ..base.options import Rule
@@ -22,12 +23,14 @@ class RuleType(click.ParamType):
         try:
             read = self.rule.read if isinstance(value, str) else self.rule.checked
             found = read(value, "it")
-        except InputError as error:
-            self.fail(str(error).partition(": ")[2] + f", not {value!r}", parameter, context)
+        except InputError:
+            self.fail(f"{self.rule.wanted}, not {value}", parameter, context)
         return found[0] if self.rule.many else found  # click makes the tuple
 
     def shell_complete(self, context, parameter, incomplete):
-        return click.Path().shell_complete(context, parameter, incomplete) if self.rule.path else []
+        if self.rule.path:
+            return click.Path().shell_complete(context, parameter, incomplete)
+        return [CompletionItem(c) for c in self.rule.choices if c.startswith(incomplete)]
 
 
 def flag(name: str, rule: Rule, **settings) -> click.Option:
@@ -35,16 +38,14 @@ def flag(name: str, rule: Rule, **settings) -> click.Option:
     text = "--" + name.replace("_", "-")
     if rule.kind is bool:
         own = dict(is_flag=True, show_default=rule.default is not None)
-        return GroupedOption(
-            [f"{text}/--no-{text[2:]}"], default=rule.default, help=rule.help, group=rule.group, **own
-        )
-    kind = click.Choice(rule.choices) if rule.choices else RuleType(rule)
+        names = [f"{text}/--no-{text[2:]}"]
+        return GroupedOption(names, default=rule.default, help=rule.help, group=rule.group, **own, **settings)
     return GroupedOption(
         [text],
-        type=kind,
+        type=RuleType(rule),
         default=rule.default,
         multiple=rule.many,
-        metavar=rule.metavar,
+        metavar=rule.metavar or (f"[{'|'.join(rule.choices)}]" if rule.choices else None),
         help=rule.help,
         group=rule.group,
         show_default=rule.default is not None and not rule.many,
@@ -53,9 +54,9 @@ def flag(name: str, rule: Rule, **settings) -> click.Option:
     )
 
 
-def flags(rules: dict[str, Rule], **settings) -> list[click.Option]:
-    """One for each; ``settings``: of single ones, by name."""
-    return [flag(name, rule, **settings.get(name, {})) for name, rule in rules.items()]
+def flags(rules: dict[str, Rule], of: dict | None = None, **settings) -> list[click.Option]:
+    """One for each, with ``settings``; ``of``: further settings of single ones, by name."""
+    return [flag(name, rule, **settings, **(of or {}).get(name, {})) for name, rule in rules.items()]
 
 
 class TaskCommand(Command):

@@ -1,5 +1,6 @@
 """``tinyrnn train``: from data to a run folder."""
 
+import contextlib
 import tomllib
 from pathlib import Path
 
@@ -25,6 +26,7 @@ class TrainCommand(Command):
             context.meta["tinyrnn.task"] = value_of(args, "--task") or entries.get("task") or _resumed(args)
             known = {p.name for p in self.get_params(context)} | {"texts"}
         except InputError as error:
+            context.meta.pop("tinyrnn.task", None)
             raise click.UsageError(str(error), context) from None
         if unknown := [name for name in entries if name not in known]:
             file = value_of(args, "--config")
@@ -32,14 +34,27 @@ class TrainCommand(Command):
         return super().parse_args(context, args)
 
     def get_params(self, context):
-        return [*task_flags(context.meta.get("tinyrnn.task") or TASK), *super().get_params(context)]
+        own = [*task_flags(context.meta.get("tinyrnn.task") or TASK), *super().get_params(context)]
+        return own + foreign_flags({each.name for each in own})
 
 
 def task_flags(name):
     """The flags of a task and of the plan, the shared ones first; their defaults are the task's."""
     task = get_task(name)
     plan = {k: rule.with_default(getattr(task.plan, k)) for k, rule in Plan.rules().items()}
-    return flags({**task.options.rules(), **plan}, cell=dict(shell_complete=complete_cell))
+    return flags({**task.options.rules(), **plan}, of=dict(cell=dict(shell_complete=complete_cell)))
+
+
+def foreign_flags(known):
+    """Flags of other tasks' options: not shown, and without effect, but no error: one file of options may serve
+    several tasks.
+    """
+    found = {}
+    for entry in TASKS.registered().values():
+        with contextlib.suppress(InputError):  # a broken task hurts those alone who use it
+            rules = entry.load().options.rules()
+            found |= {name: rule for name, rule in rules.items() if name not in known}
+    return flags(found, hidden=True)
 
 
 def value_of(args, name):
@@ -137,7 +152,7 @@ def command(
     texts, resume = _resume_or_text(list(texts), resume, out)
     if threads:
         pool.set_threads(threads)
-    given = chosen(context, options)
+    given = _own(chosen(context, options), task if resume is None else context.meta["tinyrnn.task"] or task)
     shown = report_for(as_json, quiet)
     if resume is None:
         configuration = experiments.Configuration.make(task, texts, given)
@@ -156,6 +171,14 @@ def command(
         for line in said:
             click.echo(line)
         click.echo(f"next: tinyrnn {trainer.task.next_command} {trainer.run.path}")
+
+
+def _own(given, task):
+    """What is ``given`` without the options of other tasks, each of which is told."""
+    known = {*get_task(task).options.rules(), *Plan.rules()}
+    for name in given.keys() - known:
+        note(f"--{name.replace('_', '-')} has no effect: it is an option of other tasks than {task}")
+    return {k: v for k, v in given.items() if k in known}
 
 
 def report_for(as_json, quiet):

@@ -45,7 +45,7 @@ class Configuration:
         # as it is found from any folder
         paths = {k: _absolute(getattr(options, k)) for k, rule in known.items() if rule.path}
         options = replace(options, cell=registry.full_name(options.cell), **paths)
-        texts = [_absolute(text) for text in texts] or list(found.default_texts)
+        texts = [str(text) for text in texts] or list(found.default_texts)
         return cls(found, options, found.plan.changed(**{k: v for k, v in given.items() if k in plan}), texts)
 
     @classmethod
@@ -57,8 +57,13 @@ class Configuration:
 
     def entries(self) -> dict[str, Any]:
         """As ``config.json`` holds them."""
-        named = {"task": self.task.name, "texts": self.texts}
+        named = {"task": self.task.name, "texts": self.stored_texts}
         return {**named, **self.options.entries(), **self.plan.entries()}
+
+    @property
+    def stored_texts(self) -> list[str]:
+        """``texts`` as they are found from any folder."""
+        return [t if t in self.task.default_texts else _absolute(t) for t in self.texts]
 
     def trainer(self, report: Reporter | None, device: str) -> Trainer:
         """Reads the data and builds the model.
@@ -86,7 +91,7 @@ def begin(configuration: Configuration, report=None, *, out=None, device="cpu") 
     if out:  # before the data is read, which may take long
         RunFolder.refuse_existing(Path(out))
     trainer = configuration.trainer(report, device)
-    first = configuration.texts[0] if configuration.texts else configuration.task.name
+    first = (configuration.stored_texts or [configuration.task.name])[0]
     stem = "stdin" if first == "-" else Path(first).stem.replace(" ", "-")
     path = Path(out or free_name(Path("runs") / f"{stem}-{registry.short_name(configuration.options.cell)}"))
     stored = {"task": trainer.task.name, "options": configuration.entries()}

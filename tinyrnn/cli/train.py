@@ -19,7 +19,7 @@ _MISSING = click.Choice(["error", "interpolate"])
 _ATTENTION = click.Choice(["luong", "bahdanau"])
 
 # Options that say where and how to run, not what: they are not part of the run's configuration.
-OUTSIDE = {"texts", "out", "resume", "config", "as_json", "quiet", "threads", "device", "allow_code"}
+OUTSIDE = set("texts out resume config as_json quiet threads device allow_code logger".split())
 
 
 def _read_config(context, parameter, path):
@@ -267,6 +267,13 @@ def _read_config(context, parameter, path):
     help="Take options from a file that holds lines like: hidden = 256",
 )
 @option(
+    "--logger",
+    multiple=True,
+    type=click.Choice(["csv", "tensorboard"]),
+    group="Run",
+    help="Log to log.csv or for TensorBoard as well, in the run's folder; may be repeated.",
+)
+@option(
     "--json",
     "as_json",
     is_flag=True,
@@ -282,7 +289,7 @@ def command(context, **options):
     on. The defaults below are those of language models; other tasks have some of their own (docs/tasks.md).
     """
     from ..base import threads
-    from ..training import experiments
+    from ..training import experiments, loggers
     from ..training.task import get_task
     from . import report
 
@@ -292,12 +299,13 @@ def command(context, **options):
         threads.set_threads(options["threads"])
     shown = report.Live if sys.stdout.isatty() else report.Plain
     shown = (report.Json if options["as_json"] else report.Quiet if options["quiet"] else shown)()
+    report_to = loggers.Together([*loggers.make(options["logger"]), shown])
     configuration, device = configuration_of(options), options["device"]
     if options["resume"] is None:
         chosen = {k for k in configuration if context.get_parameter_source(k) != ParameterSource.DEFAULT}
         own = get_task(options["task"]).defaults
         configuration |= {k: v for k, v in own.items() if k not in chosen and k not in experiments.LENGTHS}
-        trainer = experiments.begin(configuration, texts, shown, out=options["out"], device=device)
+        trainer = experiments.begin(configuration, texts, report_to, out=options["out"], device=device)
     else:
         given = {
             k: v
@@ -305,7 +313,9 @@ def command(context, **options):
             if context.get_parameter_source(k) != ParameterSource.DEFAULT
         }
         allow = options["allow_code"]
-        trainer = experiments.take_up(options["resume"], given, texts, shown, device=device, allow_code=allow)
+        trainer = experiments.take_up(
+            options["resume"], given, texts, report_to, device=device, allow_code=allow
+        )
     shown.introduce(trainer, device)
     fit(context, trainer, f"tinyrnn train --resume {trainer.run.path}")
     experiments.draw_curve(trainer.run)

@@ -3,12 +3,15 @@
 import math
 from types import MappingProxyType
 
+import numpy as np
+
 from ...autograd import matrix_transpose, no_grad, tensor
 from ...base.errors import InputError
 from ...kernels.generator import Generator
 from ...nn import RNN, Dropout, Embedding, Linear, Module
 from ...nn import registry as plugins
 from ...nn.functional import cross_entropy, linear
+from ...nn.gates import step_and_gates
 from ...training.runs import Run
 from ...training.task import Task
 from ..text import corpus as corpora
@@ -18,6 +21,7 @@ from . import windows
 from .sampling import generate
 
 EVALUATION_TOKENS = 500_000  # so much of a long validation text is read at each evaluation while training
+GLIMPSE = 200  # tokens that a logger shows
 
 
 class LanguageModel(Module):
@@ -76,7 +80,8 @@ class LanguageModel(Module):
         if tie and embed != self.rnn.output_size:
             width = self.rnn.output_size
             raise InputError(
-                f"--tie shares the embedding with the output: --embed {embed} must equal the cell's output, {width}"
+                f"--tie shares the embedding with the output: --embed {embed} must equal the cell's output, "
+                f"{width}"
             )
         self.output = Linear(
             self.rnn.output_size, len(vocabulary), weight=self.embedding.weight if tie else None, **shared
@@ -161,7 +166,8 @@ class LanguageModeling(Task):
         corpus = read_corpus(options, text_sources.resolve(texts))
         if len(corpus.vocabulary) < 2:
             raise InputError(
-                f"the text has one distinct symbol, {corpus.vocabulary.symbols[0]!r}: there is nothing to learn in it"
+                f"the text has one distinct symbol, {corpus.vocabulary.symbols[0]!r}: "
+                "there is nothing to learn in it"
             )
         if options["val"]:
             train, val = corpus.tokens, _validation_file(options, corpus.vocabulary)
@@ -230,6 +236,24 @@ class LanguageModeling(Task):
         figures = evaluate(self.model, self.val_tokens[:EVALUATION_TOKENS], stop=stop)
         return figures and {"val_loss": figures["loss"], "bits": figures["loss"] / math.log(2)}
 
+    def glimpse(self) -> dict:
+        """``text``, a sample; ``gates/LAYER.NUMBER`` ``[GLIMPSE, H]``, over the first validation tokens."""
+        model = self.model
+        before, values = model.training, {}
+        model.eval()
+        try:
+            values["text"] = model.generate(length=GLIMPSE, seed=0)
+            states = model.rnn.initial_state(1)
+            for token in self.val_tokens[:GLIMPSE].astype(np.int64):
+                x = model.embedding(token[None]).detach()
+                _, states, layers = step_and_gates(model.rnn, x, states)
+                for i, layer in enumerate(layers):
+                    for j, gate in enumerate(layer):
+                        values.setdefault(f"gates/{i}.{j}", []).append(gate[0])
+        finally:
+            model.train(before)
+        return {name: value if name == "text" else np.stack(value) for name, value in values.items()}
+
     def state_arrays(self) -> dict:
         """The carried state as arrays by name."""
         return {
@@ -274,7 +298,9 @@ def evaluate(model: LanguageModel, tokens, *, batch_size=64, seq_len=100, stop=l
     }
 
 
-_MODEL = "cell hidden layers embed dropout recurrent_dropout weight_drop zoneout variational tie dtype seed".split()
+_MODEL = (
+    "cell hidden layers embed dropout recurrent_dropout weight_drop zoneout variational tie dtype seed"
+).split()
 
 
 def read_corpus(options, sources):

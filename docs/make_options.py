@@ -1,4 +1,6 @@
-"""Write docs/options.md, the options of `tinyrnn train`, from their dataclasses. With --check: exit 1 if it is not current."""
+"""Write docs/options.md, the options of `tinyrnn train`, from their dataclasses. With --check: exit 1 if it
+is not current.
+"""
 
 import sys
 from pathlib import Path

@@ -862,7 +862,8 @@ def results(outs, loss, leaves):
 # ------------------------------------------------------------------ drawing cases
 
 INSTRUCTIONS = (
-    "unary binary product product_of_input closure reduce flat column less_a_column detach cut range split join normalise "
+    "unary binary product product_of_input closure reduce flat column less_a_column detach cut range split "
+    "join normalise "
     "bools two_products product_of_parts anchor linear flat_op collision reversed_binary constant "
     "unary binary product product_of_input closure less_a_column detach join product_of_parts constant"
 ).split()
@@ -1130,7 +1131,8 @@ def search(count, seed, *, shrink=False, report=print) -> Counter:
             report(f"# ---------------- case {counts.total()}: {case}\n{wrong}")
             if not is_wrong_alone(case):
                 report(
-                    "# ---- right in a process of its own: it was given a program that was kept from another step"
+                    "# ---- right in a process of its own: it was given a program that was kept from another "
+                    "step"
                 )
             elif shrink:
                 least = shrunk(case)

@@ -17,7 +17,9 @@ import tinyrnn as tr
 from tinyrnn.cli import main
 from tinyrnn.training.trainer import runs
 
-SMALL = "--cell gru --hidden 12 --embed 8 --layers 2 --dropout 0.1 --batch-size 4 --seq-len 20 --eval-every 10".split()
+SMALL = (
+    "--cell gru --hidden 12 --embed 8 --layers 2 --dropout 0.1 --batch-size 4 --seq-len 20 --eval-every 10"
+).split()
 
 
 def tinyrnn(*args, code=0):
@@ -223,7 +225,9 @@ def test_epochs_bound_a_run(tmp_path, text_file):
 
 
 def test_divergence_ends_with_advice_and_keeps_the_checkpoint(tmp_path, text_file):
-    wild = "--cell rnn --cell-opt activation=relu --lr 50 --warmup 0 --clip 0 --optimizer sgd --steps 200".split()
+    wild = (
+        "--cell rnn --cell-opt activation=relu --lr 50 --warmup 0 --clip 0 --optimizer sgd --steps 200"
+    ).split()
     result = tinyrnn("train", text_file, *SMALL, *wild, "--out", tmp_path / "r", code=1)
     assert "lower --lr" in result.output
     assert all(np.isfinite(v).all() for v in tr.load(tmp_path / "r").state_dict().values())

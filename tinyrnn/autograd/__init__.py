@@ -1,4 +1,4 @@
-"""Floor 1: differentiable arrays. Knows nothing of cells, compilers or files."""
+"""Differentiable arrays. Knows nothing of cells, compilers or files."""
 
 from . import linalg, pointwise, reductions, shaping
 from .linalg import *

@@ -62,7 +62,8 @@ def matmul(x1, x2, /):
     inner = right[-2] if len(right) > 1 else right[0]
     if left[-1] != inner:
         raise ShapeError(
-            f"matmul: {list(left)} @ {list(right)}: inner sizes {left[-1]} and {inner} differ: transpose or reshape one of them"
+            f"matmul: {list(left)} @ {list(right)}: inner sizes {left[-1]} and {inner} differ: transpose or "
+            "reshape one of them"
         )
     if (
         len(left) > 2 and len(right) == 2

@@ -551,7 +551,8 @@ def _hooked(node, g):
             replaced = replaced if isinstance(replaced, Tensor) else Tensor(np.asarray(replaced))
             if replaced.data.shape != g.data.shape:
                 raise errors.GradientError(
-                    f"a hook replaced a gradient {list(g.shape)} by {list(replaced.data.shape)}: return that shape, or None"
+                    f"a hook replaced a gradient {list(g.shape)} by {list(replaced.data.shape)}: return that "
+                    "shape, or None"
                 )
             g = fit(replaced, g.data.shape, g.data.dtype)
     return g

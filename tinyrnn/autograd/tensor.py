@@ -66,13 +66,15 @@ def backward(self, gradient=None, *, retain_graph=False, create_graph=False):
     """
     if self.node is None:
         raise GradientError(
-            "backward: no operation that led to this tensor was recorded: set requires_grad on a leaf, and compute outside of "
+            "backward: no operation that led to this tensor was recorded: set requires_grad on a leaf, and "
+            "compute outside of "
             "no_grad() (also that of another thread) and without detach()"
         )
     if gradient is None:
         if self.data.size != 1:
             raise GradientError(
-                f"backward: a tensor of shape {list(self.shape)} needs gradient=..., or reduce it with sum() or mean()"
+                f"backward: a tensor of shape {list(self.shape)} needs gradient=..., or reduce it with sum() "
+                "or mean()"
             )
         g = Tensor(np.ones_like(self.data))
     else:
@@ -125,7 +127,8 @@ def register_hook(self, hook):
     """
     if self.node is None:
         raise GradientError(
-            "register_hook: no gradient flows to this tensor: set requires_grad, or compute it from one that does"
+            "register_hook: no gradient flows to this tensor: set requires_grad, or compute it from one that "
+            "does"
         )
     return _Hook(self.node, hook)
 
@@ -156,7 +159,8 @@ def _in_place(function, symbol):
     def change(self, other):
         if is_recording() and (self.node is not None or is_recorded(other)):
             raise ChangedInPlaceError(
-                f"{symbol} changes a tensor in place, and its gradient would be lost: write a = a {symbol[0]} b, "
+                f"{symbol} changes a tensor in place, and its gradient would be lost: write a = a "
+                f"{symbol[0]} b, "
                 "or wrap an update of parameters in no_grad()"
             )
         value = other.data if isinstance(other, Tensor) else other
@@ -167,7 +171,8 @@ def _in_place(function, symbol):
 
 def _setitem(self, key, value):
     raise ChangedInPlaceError(
-        "assigning to a part of a tensor would break recorded derivatives: build the result with where(), concat() or "
+        "assigning to a part of a tensor would break recorded derivatives: build the result with where(), "
+        "concat() or "
         "stack(), or change tensor.data and call mark_changed()"
     )
 

@@ -1,7 +1,7 @@
 """Options, said once: a frozen dataclass whose fields carry their help and their range.
 
-From it come the flags of a command, the keywords of a function, the entries of a configuration file, the one check
-of their values, and the tables in the docs.
+From it come the flags of a command, the keywords of a function, the entries of a configuration file, the one
+check of their values, and the tables in the docs.
 """
 
 import dataclasses

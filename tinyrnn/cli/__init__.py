@@ -1,4 +1,4 @@
-"""Floor 5: the command line. One file a command; a command's imports happen when it runs."""
+"""The command line. One file a command; a command's imports happen when it runs."""
 
 import ast
 import difflib

@@ -93,7 +93,8 @@ def command(context, texts, cells, seeds, params, out, threads, device, as_json,
         f"\n{found['budget']:,} parameters each, {seeds} seed{'s' * (seeds > 1)}; the loss is in nats a token"
     )
     click.echo(
-        f"{'cell':14} {'hidden':>6} {'parameters':>11} {'validation':>11} {'spread':>8} {'tokens/s':>10} {'seconds':>8}"
+        f"{'cell':14} {'hidden':>6} {'parameters':>11} {'validation':>11} {'spread':>8} "
+        f"{'tokens/s':>10} {'seconds':>8}"
     )
     for row in found["cells"]:
         spread = "" if row["val_loss_std"] is None else f"{row['val_loss_std']:.4f}"

@@ -9,7 +9,9 @@ from .common import Command, option
 @click.argument("name")
 @option("--out", type=click.Path(), default=".", help="Folder to write the package into.")
 def command(name, out):
-    """Write a package tinyrnn-NAME: a task with its options, reader and model, its entry point, tests and README."""
+    """Write a package tinyrnn-NAME: a task with its options, reader and model, its entry point, tests and
+    README.
+    """
     from ..tools.scaffold import write_package
 
     folder = write_package(name, "task", out)

@@ -60,7 +60,9 @@ def flags(rules: dict[str, Rule], of: dict | None = None, **settings) -> list[cl
 
 
 class TaskCommand(Command):
-    """A command on a trained model: has the options that any task has for it, the task's own under its name."""
+    """A command on a trained model: has the options that any task has for it, the task's own under its
+    name.
+    """
 
     role = ""  # of the options: the attribute of a task that is their class
 

@@ -37,7 +37,8 @@ class Plain(Quiet):
         step = f", from step {trainer.step}" if trainer.step else ""
         length = f"{trainer.total:,} steps" if trainer.total else f"{trainer.plan.minutes:g} minutes"
         click.echo(
-            f"model       {settings['cell']}, {settings['layers']} x {settings['hidden']}, {size:,} parameters, "
+            f"model       {settings['cell']}, {settings['layers']} x {settings['hidden']}, {size:,} "
+            "parameters, "
             f"{settings['dtype']} on {device}"
         )
         click.echo(f"data        {task.introduction()}")

@@ -46,8 +46,8 @@ def task_flags(name):
 
 
 def foreign_flags(known):
-    """Flags of other tasks' options: not shown, and without effect, but no error: one file of options may serve
-    several tasks.
+    """Flags of other tasks' options: not shown, and without effect, but no error: one file of options may
+    serve several tasks.
     """
     found = {}
     for entry in TASKS.registered().values():
@@ -58,7 +58,9 @@ def foreign_flags(known):
 
 
 def value_of(args, name):
-    """The last value that ``args`` give the option ``name``, read before the options of the task are known."""
+    """The last value that ``args`` give the option ``name``, read before the options of the task are
+    known.
+    """
     found = None
     for arg, following in zip(args, [*args[1:], None], strict=True):
         if arg == "--":
@@ -129,6 +131,13 @@ def _config(path):
     help="Take options from a file that holds lines like: hidden = 256",
 )
 @option(
+    "--logger",
+    multiple=True,
+    type=click.Choice(["csv", "tensorboard"]),
+    group="Run",
+    help="Log to log.csv or for TensorBoard as well, in the run's folder; may be repeated.",
+)
+@option(
     "--json",
     "as_json",
     is_flag=True,
@@ -138,7 +147,7 @@ def _config(path):
 @option("--quiet", is_flag=True, group="Run", help="Print the run's path only.")
 @click.pass_context
 def command(
-    context, texts, task, threads, device, out, resume, allow_code, config, as_json, quiet, **options
+    context, texts, task, threads, device, out, resume, allow_code, config, as_json, quiet, logger, **options
 ):
     """Train a model on TEXT: files, folders, or - for standard input.
 
@@ -147,19 +156,20 @@ def command(
     tinyrnn train --task forecast --help.
     """
     from ..base import threads as pool
-    from ..training import experiments
+    from ..training import experiments, loggers
 
     texts, resume = _resume_or_text(list(texts), resume, out)
     if threads:
         pool.set_threads(threads)
     given = _own(chosen(context, options), task if resume is None else context.meta["tinyrnn.task"] or task)
     shown = report_for(as_json, quiet)
+    report_to = loggers.Together([*loggers.make(logger), shown])
     if resume is None:
         configuration = experiments.Configuration.make(task, texts, given)
-        trainer = experiments.begin(configuration, shown, out=out, device=device)
+        trainer = experiments.begin(configuration, report_to, out=out, device=device)
     else:
         given |= chosen(context, {"task": task})
-        trainer = experiments.take_up(resume, given, texts, shown, device=device, allow_code=allow_code)
+        trainer = experiments.take_up(resume, given, texts, report_to, device=device, allow_code=allow_code)
     shown.introduce(trainer, device)
     fit(context, trainer, f"tinyrnn train --resume {trainer.run.path}")
     experiments.draw_curve(trainer.run)

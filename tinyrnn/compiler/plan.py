@@ -33,7 +33,8 @@ from .read import Open, Read
 from .rewrite import simplify
 
 CHEAP = frozenset(
-    "add subtract multiply negative square where maximum minimum abs relu equal not_equal less less_equal greater "
+    "add subtract multiply negative square where maximum minimum abs relu equal not_equal less less_equal "
+    "greater "
     "greater_equal logical_and logical_or logical_not logical_xor sign clip".split()
 )
 

@@ -35,7 +35,8 @@ from .ir import (
 )
 
 TRUTHS = frozenset(  # pointwise ops that give truth values of numbers and truth values alike
-    "equal not_equal less less_equal greater greater_equal logical_and logical_or logical_not logical_xor isnan isinf isfinite "
+    "equal not_equal less less_equal greater greater_equal logical_and logical_or logical_not logical_xor "
+    "isnan isinf isfinite "
     "where maximum minimum multiply".split()
 )
 MOVES = frozenset(
@@ -82,7 +83,8 @@ class Reader:
         for node, given in recording.inputs.items():
             if node.hooks:
                 raise TraceError(
-                    "it hooks the gradient of x or a state (register_hook): write the change into the equations"
+                    "it hooks the gradient of x or a state (register_hook): write the change into the "
+                    "equations"
                 )
             width = node.shape[1]
             self._give(node, Read(Value(Kind.INPUT, (), width, True, given), "bf" if width > 1 else "b1"))
@@ -161,13 +163,15 @@ class Reader:
             by_batch = any("b" in axes for axes in forms)
             if by_batch and len(forms) > 1:
                 raise TraceError(
-                    f"a closed-over tensor {list(t.shape)} is used in two ways, as rows of the batch and otherwise"
+                    f"a closed-over tensor {list(t.shape)} is used in two ways, as rows of the batch and "
+                    "otherwise"
                 )
             shape = tuple([None if by_batch and i == 0 else n for i, n in enumerate(t.shape)])
             grad = needs_grad(t)
             if grad and forms and t.dtype != self.dtype:
                 raise TraceError(
-                    f"it closes over {t.dtype}, x and states are {self.dtype}: bring them to one dtype, with astype()"
+                    f"it closes over {t.dtype}, x and states are {self.dtype}: bring them to one dtype, with "
+                    "astype()"
                 )
             closures.append(Closed(slot, grad and bool(forms), shape))
         program = Program(tuple(news), self.recording.widths, tuple(closures), self.count)
@@ -240,7 +244,8 @@ class Reader:
         shape = given.tensor.shape
         if len(shape) > 2:
             raise TraceError(
-                f"the step closes over a tensor of shape {list(shape)}: at most a matrix can be used in a loop"
+                f"the step closes over a tensor of shape {list(shape)}: at most a matrix can be used in a "
+                "loop"
             )
         return "".join("1" if n == 1 else "f" for n in shape)
 
@@ -345,7 +350,8 @@ class Reader:
                 truths and (dtype.kind == "b" or (dtype.kind in "iu" and name in MOVES))
             ):
                 raise TraceError(
-                    f"{name} makes {dtype} where x and states are {self.dtype}: write .astype(h.dtype) before it, or cast "
+                    f"{name} makes {dtype} where x and states are {self.dtype}: write .astype(h.dtype) "
+                    "before it, or cast "
                     "outside of the step"
                 )
 

@@ -44,7 +44,8 @@ def next_states(step, x, old) -> tuple:
     new = tuple([as_tensor(n) for n in new]) if isinstance(new, tuple | list) else (as_tensor(new),)
     if len(new) != len(old):
         raise ShapeError(
-            f"step returned {len(new)} states, it was given {len(old)}: return one for each state, in their order"
+            f"step returned {len(new)} states, it was given {len(old)}: return one for each state, in their "
+            "order"
         )
     for i, (n, o) in enumerate(zip(new, old, strict=True)):
         if n.shape != o.shape:
@@ -345,7 +346,8 @@ def _examined(run, whole, known, size, reach, drawn, start):
         raise TraceError("it cannot be run twice: on other values of x and states it raises an error")
     if drawn:
         raise TraceError(
-            "it draws random numbers, which a loop would not draw anew: draw them for all steps, and give them to the step as "
+            "it draws random numbers, which a loop would not draw anew: draw them for all steps, and give "
+            "them to the step as "
             "part of xs"
         )
     for other in others:
@@ -389,7 +391,8 @@ def _refuse_other_values(whole):
             found = rows_of(v, env, t.shape, whole.dtype).data
             if not np.allclose(found, t.data, rtol=1e-3, atol=1e-4, equal_nan=True):
                 raise TraceError(
-                    "values are changed in place, outside of its tape (.data[...] = ...): use tensor functions"
+                    "values are changed in place, outside of its tape (.data[...] = ...): use tensor "
+                    "functions"
                 )
 
 
@@ -435,11 +438,13 @@ def _blamed(reason, run, whole, size):
     repeated = _attempt(lambda: run(size))
     if repeated is None or _difference(whole, repeated, before) is not None:
         return (
-            f"from one run to the next something changes that is not on the tape ({reason}): a random draw, a counter, or a "
+            f"from one run to the next something changes that is not on the tape ({reason}): a random draw, "
+            "a counter, or a "
             "buffer changed in place; give it to the step as part of xs or as a state"
         )
     return (
-        f"something is made of x or a state outside of the tape ({reason}): under no_grad(), through .data or a buffer; use "
+        f"something is made of x or a state outside of the tape ({reason}): under no_grad(), through .data "
+        "or a buffer; use "
         "tensor functions, and detach() where no gradient is to flow"
     )
 

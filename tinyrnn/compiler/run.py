@@ -319,7 +319,8 @@ class Runner:
 def _vjp(g, inputs, runner, memory, cells):
     if any(version[0] > number for version, number in cells):
         raise ChangedInPlaceError(
-            "scan: its outputs were changed in place after they were computed, and its gradient needs them: use the functional "
+            "scan: its outputs were changed in place after they were computed, and its gradient needs them: "
+            "use the functional "
             "form (ys = ys + y), or change them after backward()"
         )
     if not is_recording():
@@ -327,7 +328,10 @@ def _vjp(g, inputs, runner, memory, cells):
             with threads.alone():
                 return runner.backward(g, memory)
         except Exception as error:  # a fault costs speed, never truth: the gradients come from the plain loop
-            said = f"a backward loop runs eagerly because of a fault of tinyrnn's compiler: {type(error).__name__}: {error}"
+            said = (
+                "a backward loop runs eagerly because of a fault of tinyrnn's compiler: "
+                f"{type(error).__name__}: {error}"
+            )
             warnings.warn(said, CompileWarning, stacklevel=2)
 
     def weighted(*inputs):

@@ -54,7 +54,8 @@ def scan(step, xs, init, *, mask=None, resets=None, reverse=False, return_states
         )
     if any(x.shape[:2] != shape[:2] for x in given):
         raise ShapeError(
-            f"scan: xs {', '.join(str(list(x.shape)) for x in given)} differ in time or batch, the first two axes"
+            f"scan: xs {', '.join(str(list(x.shape)) for x in given)} differ in time or batch, the first two "
+            "axes"
         )
     flags = [_flags(name, values, given[0]) for name, values in (("mask", mask), ("resets", resets))]
     streams = [*given, *[f for f in flags if f is not None]]
@@ -297,7 +298,8 @@ def _say_what_changes(step, recording, plan, form):
         before, now = list(seen.values())[-2:]
         _warn_once(
             step,
-            f"{_name(step)} is compiled for the third time: what changed since the last is {_change(before, now)}",
+            f"{_name(step)} is compiled for the third time: what changed since the last is "
+            f"{_change(before, now)}",
         )
 
 

@@ -1,6 +1,6 @@
 """How a Python function becomes a compiled kernel: Numba options, the cache on disk, and generated source.
 
-Compiled code and generated source live in the user's cache folder (``kernels/files.py``). A cache that cannot
+Compiled code and generated source live in the user's cache folder (``base/files.py``). A cache that cannot
 be written or read costs compile time and one warning, never a run.
 """
 

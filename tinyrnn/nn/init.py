@@ -51,7 +51,8 @@ def fill(init, generator, n_in, n_out, gates=1):
     if isinstance(init, str):
         if init not in INITS:
             raise InputError(
-                f"unknown initialiser {init!r}: use one of {', '.join(INITS)}, or a function (generator, n_in, n_out)"
+                f"unknown initialiser {init!r}: use one of {', '.join(INITS)}, or a function (generator, "
+                "n_in, n_out)"
             )
         init = INITS[init]
     return np.concatenate([init(generator, n_in, n_out) for _ in range(gates)], axis=1)

@@ -171,7 +171,8 @@ class RNN(Module):
         init = self.initial_state(xs.shape[1]) if init is None else init
         if len(init) != len(self.cells):
             raise ShapeError(
-                f"RNN: init holds states of {len(init)} layers and directions, this network has {len(self.cells)}"
+                f"RNN: init holds states of {len(init)} layers and directions, this network has "
+                f"{len(self.cells)}"
             )
         final = []
         for layer in range(self.num_layers):

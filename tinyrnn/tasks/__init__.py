@@ -1,4 +1,5 @@
-"""One folder a task, each whole: options, reader, model, figures. Found by the entry-point group ``tinyrnn.tasks``.
+"""One folder a task, each whole: options, reader, model, figures. Found by the entry-point group
+``tinyrnn.tasks``.
 
 What a task of one's own is written with is here: `Task` and its options, the base of its model, batches.
 """

@@ -1,5 +1,5 @@
-"""The packages that ``tinyrnn new-cell`` and ``tinyrnn new-task`` write: an entry point, a module, tests, a README,
-from the files in ``templates/``.
+"""The packages that ``tinyrnn new-cell`` and ``tinyrnn new-task`` write: an entry point, a module, tests, a
+README, from the files in ``templates/``.
 """
 
 import re
@@ -30,7 +30,8 @@ def write_package(name: str, template: str, parent) -> Path:
     """Write the package ``tinyrnn-NAME`` into the folder ``parent``, whole or not at all; returns its folder.
 
     Raises:
-        InputError: a name that cannot be a cell's or task's or is taken, a folder that exists or cannot be written.
+        InputError: a name that cannot be a cell's or task's or is taken, a folder that exists or cannot be
+            written.
     """
     group = TASKS if template == "task" else CELLS
     if not re.fullmatch(r"[a-z][a-z0-9_-]*", name):

@@ -33,11 +33,14 @@ class Run(RunFolder):
 
     @property
     def log(self) -> list[dict[str, Any]]:
-        """One dict an evaluation: step, epoch, train_loss, val_loss, tokens_per_s, seconds, lr, and the task's own."""
+        """One dict an evaluation: step, epoch, train_loss, val_loss, tokens_per_s, seconds, lr, and the
+        task's own.
+        """
         return self.read_log()
 
     def evaluate(self, data: Any = (), **options: Any) -> dict[str, Any]:
-        """The figures that ``tinyrnn evaluate`` prints, on ``data`` or on the validation part of the run's own.
+        """The figures that ``tinyrnn evaluate`` prints, on ``data`` or on the validation part of the run's
+        own.
 
         Raises:
             InputError: the data cannot be used, or the task has no such option.
@@ -46,7 +49,8 @@ class Run(RunFolder):
         return task.evaluate_run(self.model, _paths(data), self.path, task.evaluation(**options))
 
     def plot(self, target: str | os.PathLike[str] | None = None) -> Path:
-        """Draw the learning curve; the path of the picture, which is ``curve.png`` in the run's folder by default.
+        """Draw the learning curve; the path of the picture, which is ``curve.png`` in the run's folder by
+        default.
 
         Raises:
             InputError: matplotlib is missing, or there is no evaluation yet.

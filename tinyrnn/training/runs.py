@@ -16,7 +16,7 @@ from ..base.files import PARTIAL, replace_file, umask
 from ..base.version import __version__
 
 FORMAT = 1  # of checkpoints and config.json; a reader accepts its own and older ones
-CONFIG, LOG = "config.json", "log.jsonl"
+CONFIG, LOG, TABLE = "config.json", "log.jsonl", "log.csv"
 # What stands near the beginning of the files that commands write; no other file is ever replaced by one.
 _MARKS = {
     "compare.json": b'{\n "budget":',
@@ -157,7 +157,8 @@ class RunFolder:
             )
         if config.get("format", 0) > FORMAT:
             raise InputError(
-                f"{self.path} was written by tinyrnn {config['tinyrnn']}, this is {__version__}: upgrade tinyrnn"
+                f"{self.path} was written by tinyrnn {config['tinyrnn']}, this is {__version__}: "
+                "upgrade tinyrnn"
             )
         return config
 
@@ -199,7 +200,7 @@ class RunFolder:
 
     def clean(self):
         """Remove temporary files that a killed process left."""
-        for name in (CONFIG, LOG, BEST, LAST, TRAINER, STABLE):
+        for name in (CONFIG, LOG, TABLE, BEST, LAST, TRAINER, STABLE):
             for leftover in self.path.glob(f".{name}.*{PARTIAL}"):
                 leftover.unlink()
 

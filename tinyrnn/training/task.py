@@ -73,6 +73,13 @@ class Task:
         """Lines to print when training is over; draws the task's own pictures into the folder of ``run``."""
         return []
 
+    def glimpse(self) -> dict:
+        """What a logger shows beside the figures: texts, and arrays of any shape, by name.
+
+        It changes nothing that training depends on.
+        """
+        return {}
+
     @classmethod
     def lines(cls, figures: dict):
         """What ``tinyrnn evaluate`` prints: the figures that are numbers, and remarks."""

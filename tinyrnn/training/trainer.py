@@ -184,7 +184,8 @@ class Trainer:
 
     def _advice(self, what):
         return (
-            f"training stopped at step {self.step}: {what}: use a lower --lr than {self.plan.lr:g} or a smaller --clip; "
+            f"training stopped at step {self.step}: {what}: use a lower --lr than {self.plan.lr:g} or a "
+            "smaller --clip; "
             f"the last good checkpoint is in {self.run.path}"
         )
 
@@ -280,12 +281,14 @@ class Trainer:
                 tensors, meta = runs.load_tensors(run.path / runs.STABLE)
                 kept = run.keep_best(step)
                 self.report.message(
-                    f"taking up the run at step {meta['position']['step']} of {step}, before its learning rate began to fall; "
+                    f"taking up the run at step {meta['position']['step']} of {step}, before its learning "
+                    "rate began to fall; "
                     f"its best model so far stays as {kept}"
                 )
             elif step > common:
                 self.report.message(
-                    f"the learning rate was planned for {meta['total']} steps up to here, from now on for {self.total}"
+                    f"the learning rate was planned for {meta['total']} steps up to here, from now on for "
+                    f"{self.total}"
                 )
         self._restore(tensors, meta)
 

@@ -92,7 +92,8 @@ def einsum(subscripts, /, *operands):
     for t, x in zip(terms, xs, strict=True):
         if len(t) != x.ndim:
             raise ShapeError(
-                f"einsum: {subscripts!r} gives {len(t)} labels to an operand {list(x.shape)}: one for each axis"
+                f"einsum: {subscripts!r} gives {len(t)} labels to an operand {list(x.shape)}: one for each "
+                "axis"
             )
     pairs = [_diagonals(t, x) for t, x in zip(terms, xs, strict=True)]
     return apply(_einsum, *[x for _, x in pairs], terms=tuple(t for t, _ in pairs), output=output)

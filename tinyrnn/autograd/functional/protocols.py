@@ -158,7 +158,8 @@ def _array_function(self, function, types, args, kwargs):
 def _refuse_gradients(name, values):
     if any(is_recorded(v) for v in values):
         raise GradientError(
-            f"numpy.{name} with these arguments has no derivative here: use a function of tinyrnn, or detach()"
+            f"numpy.{name} with these arguments has no derivative here: use a function of tinyrnn, or "
+            "detach()"
         )
 
 

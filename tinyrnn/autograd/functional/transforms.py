@@ -371,7 +371,8 @@ class custom_vjp:
         y, needed = self._op.forward(*attached)
         if _closed_over(start, [as_tensor(v) for v in tree_leaves(y)], _tensors(attached)):
             raise GradientError(
-                f"{self.__name__} closes over a tensor that requires a gradient, which its backward does not give: "
+                f"{self.__name__} closes over a tensor that requires a gradient, which its backward does not "
+                "give: "
                 "pass it as an argument, or detach() it"
             )
         needed = tree_map(lambda x: x if isinstance(x, Tensor) else owned(x), needed, modules=None)
@@ -468,7 +469,8 @@ def _run_again(g, inputs, f, drawn, count, before, number):
         )  # of the value itself, which is no matter
         if not own_change and not _same(old, new):
             raise ChangedInPlaceError(
-                "checkpoint: the second run of the function gave other values: leave what it uses unchanged until backward(), "
+                "checkpoint: the second run of the function gave other values: leave what it uses unchanged "
+                "until backward(), "
                 "and draw random numbers from a Generator"
             )
     outs, gs = ((value,), [g]) if isinstance(value, Tensor) else (tuple(value), g)

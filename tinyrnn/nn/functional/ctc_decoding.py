@@ -72,7 +72,8 @@ def _sequences(name, log_probs, input_lengths, blank):
     sequences = [lp[:steps, n].astype(np.float64) for n, steps in enumerate(lengths)]
     if not all(np.isfinite(s.max(axis=1)).all() for s in sequences):
         raise InputError(
-            f"{name}: log_probs have a step that is NaN or infinite in all classes: take them from log_softmax"
+            f"{name}: log_probs have a step that is NaN or infinite in all classes: take them from "
+            "log_softmax"
         )
     return sequences
 

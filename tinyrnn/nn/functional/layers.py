@@ -92,7 +92,8 @@ def batch_norm(
         if training and running_mean is not None:
             if n < 2:
                 raise ShapeError(
-                    f"batch_norm: {list(x.shape)} has one value a channel: a batch of at least 2 is needed in training"
+                    f"batch_norm: {list(x.shape)} has one value a channel: a batch of at least 2 is needed "
+                    "in training"
                 )
             for running, now in ((running_mean, mu), (running_var, v * (n / (n - 1)))):
                 running.assign_((1 - momentum) * running.data + momentum * now.data.reshape(-1))
@@ -142,7 +143,8 @@ def conv1d(x, weight, /, bias=None, *, stride=1, padding=0, dilation=1, groups=1
     x, weight = as_tensor(x), as_tensor(weight)
     if x.ndim != 3 or weight.ndim != 3:
         raise ShapeError(
-            f"conv1d: x {list(x.shape)} must be [N, C_in, L], weight {list(weight.shape)} [C_out, C_in / groups, K]"
+            f"conv1d: x {list(x.shape)} must be [N, C_in, L], weight {list(weight.shape)} [C_out, C_in / "
+            "groups, K]"
         )
     if not all(
         isinstance(v, int) and v >= low for v, low in ((stride, 1), (padding, 0), (dilation, 1), (groups, 1))
@@ -154,7 +156,8 @@ def conv1d(x, weight, /, bias=None, *, stride=1, padding=0, dilation=1, groups=1
     c_out, per_group, taps = weight.shape
     if per_group * groups != c_in or c_out % groups:
         raise ShapeError(
-            f"conv1d: weight {list(weight.shape)} in {groups} groups needs {per_group * groups} input channels, got {c_in}"
+            f"conv1d: weight {list(weight.shape)} in {groups} groups needs {per_group * groups} input "
+            f"channels, got {c_in}"
         )
     if padding:
         x = pad(x, [(0, 0), (0, 0), (padding, padding)])

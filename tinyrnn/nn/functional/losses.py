@@ -139,7 +139,8 @@ def cross_entropy(input, target, /, weight=None, *, ignore_index=-100, label_smo
     if goal.dtype.kind == "f":
         if goal.shape != logits.shape:
             raise ShapeError(
-                f"cross_entropy: logits {list(logits.shape)} need probabilities of that shape, got {list(goal.shape)}"
+                f"cross_entropy: logits {list(logits.shape)} need probabilities of that shape, got "
+                f"{list(goal.shape)}"
             )
         goal = goal * (1 - label_smoothing) + label_smoothing / classes
         scores = log_softmax(logits)

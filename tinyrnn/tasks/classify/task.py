@@ -61,7 +61,8 @@ class Classification(Task):
             train, val = data, read_examples([options.val], **columns, encoding=options.encoding)
             if strange := set(val[1]) - set(labels):
                 raise InputError(
-                    f"{options.val} has the label {strange.pop()!r}, which the training data lacks: remove its rows"
+                    f"{options.val} has the label {strange.pop()!r}, which the training data lacks: remove "
+                    "its rows"
                 )
         else:
             train, val = _split(*data, options.val_fraction, options.seed)
@@ -90,7 +91,8 @@ class Classification(Task):
         )
         more = f" and {len(counts) - 6} more" if len(counts) > 6 else ""
         return (
-            f"{len(self.train):,} examples, {len(self.val):,} for validation; vocabulary {len(self.model.vocabulary):,} "
+            f"{len(self.train):,} examples, {len(self.val):,} for validation; vocabulary "
+            f"{len(self.model.vocabulary):,} "
             f"({self.model.vocabulary.level}); labels: {shown}{more}"
         )
 

@@ -146,6 +146,7 @@ def checked_column(series, name, transform):
     if transform.log and values.min() <= 0:
         shown = series.shown(series.dates[[int(values.argmin())]])[0]
         raise InputError(
-            f"{series.name}: column {name!r} is {values.min():g} at {shown} and has no logarithm: train with --no-log"
+            f"{series.name}: column {name!r} is {values.min():g} at {shown} and has no logarithm: train with "
+            "--no-log"
         )
     return values

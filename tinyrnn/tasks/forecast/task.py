@@ -68,9 +68,12 @@ class Forecasting(Task):
         def refuse_short(window, lost):
             if train_rows < max(lost + window + horizon, season + 1) or len(series) - test_row < horizon:
                 raise InputError(
-                    f"{series.name}: {len(series)} rows are too few for --window {window} and --horizon {horizon}: "
-                    f"{train_rows} train, of which differences take {lost}, {test_row - train_rows} choose the best step, "
-                    f"{len(series) - test_row} test: lower --window, --horizon or --season, or give a longer series"
+                    f"{series.name}: {len(series)} rows are too few for --window {window} and --horizon "
+                    f"{horizon}: "
+                    f"{train_rows} train, of which differences take {lost}, {test_row - train_rows} choose "
+                    "the best step, "
+                    f"{len(series) - test_row} test: lower --window, --horizon or --season, or give a longer "
+                    "series"
                 )
 
         refuse_short(options.window or 2, 0)
@@ -120,13 +123,17 @@ class Forecasting(Task):
         others = f" from {', '.join(self.model.columns[1:])}" if len(self.model.columns) > 1 else ""
         return (
             f"{n:,} rows, season {self.model.season}; {self.model.columns[0]}{others}: {calm}; "
-            f"the last {n - self.test_row:,} rows test, {self.test_row - self.train_rows:,} before them choose the best step"
+            f"the last {n - self.test_row:,} rows test, {self.test_row - self.train_rows:,} before them "
+            "choose the best step"
         )
 
     @property
     def shape(self) -> str:
         """Of a step, in words."""
-        return f"batches of {self.batches.batch_size} windows of {self.model.window} + {self.model.horizon} steps"
+        return (
+            f"batches of {self.batches.batch_size} windows of {self.model.window} + {self.model.horizon} "
+            "steps"
+        )
 
     @property
     def steps_per_epoch(self) -> int:
@@ -203,7 +210,10 @@ class Forecasting(Task):
         for name, prefix in rows.items():
             rmse, mae, mase = (figures[prefix + k] for k in ("rmse", "mae", "mase"))
             yield f"{name:16} {rmse:10.5g} {mae:10.5g} {mase:7.3f}"
-        said = f"{figures['horizon']} steps ahead; {figures['coverage']:.1%} of the true values lie in the interval"
+        said = (
+            f"{figures['horizon']} steps ahead; {figures['coverage']:.1%} of the true values lie in the "
+            "interval"
+        )
         yield f"{said}, made for {figures['interval']:.0%}"
         better = [
             name for name, prefix in rows.items() if prefix and figures[f"{prefix}rmse"] <= figures["rmse"]
@@ -283,7 +293,8 @@ def _origins(model, series, first):
     first = max(first, model.needed, model.season + 1)
     if len(series) < first + model.horizon:
         raise InputError(
-            f"{series.name} has {len(series)} rows: {first} come before the first forecast and {model.horizon} test it: "
+            f"{series.name} has {len(series)} rows: {first} come before the first forecast and "
+            f"{model.horizon} test it: "
             "give a longer series"
         )
     return np.arange(first, len(series) - model.horizon + 1)

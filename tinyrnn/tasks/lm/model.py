@@ -31,7 +31,8 @@ class LanguageModel(TaskModel):
         width = self.rnn.output_size
         if tie and embed != width:
             raise InputError(
-                f"--tie shares the embedding with the output: --embed {embed} must equal the cell's output, {width}"
+                f"--tie shares the embedding with the output: --embed {embed} must equal the cell's output, "
+                f"{width}"
             )
         weight = self.embedding.weight if tie else None
         self.output = Linear(width, len(vocabulary), weight=weight, **self.shared)

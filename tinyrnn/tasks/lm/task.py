@@ -2,9 +2,12 @@
 
 import math
 
+import numpy as np
+
 from ...autograd import tensor
 from ...base.errors import InputError
 from ...nn.functional import cross_entropy
+from ...nn.gates import step_and_gates
 from ...training.runs import RunFolder
 from ...training.task import Task
 from ..text import corpus as corpora
@@ -17,6 +20,7 @@ from .options import LanguageModelOptions
 
 # so much of a long validation text is read at each evaluation while training
 EVALUATION_TOKENS = 500_000
+GLIMPSE = 200  # tokens that a logger shows
 
 
 class LanguageModeling(Task):
@@ -49,7 +53,8 @@ class LanguageModeling(Task):
         corpus = read_corpus(options, text_sources.resolve(texts))
         if len(corpus.vocabulary) < 2:
             raise InputError(
-                f"the text has one distinct symbol, {corpus.vocabulary.symbols[0]!r}: there is nothing to learn in it"
+                f"the text has one distinct symbol, {corpus.vocabulary.symbols[0]!r}: "
+                "there is nothing to learn in it"
             )
         if options.val:
             train, val = corpus.tokens, _validation_file(options, corpus.vocabulary)
@@ -129,6 +134,24 @@ class LanguageModeling(Task):
         """Validation figures, or None if ``stop()`` became true on the way."""
         figures = evaluate(self.model, self.val_tokens[:EVALUATION_TOKENS], stop=stop)
         return figures and {"val_loss": figures["loss"], "bits": figures["loss"] / math.log(2)}
+
+    def glimpse(self) -> dict:
+        """``text``, a sample; ``gates/LAYER.NUMBER`` ``[GLIMPSE, H]``, over the first validation tokens."""
+        model = self.model
+        before, values = model.training, {}
+        model.eval()
+        try:
+            values["text"] = model.generate(length=GLIMPSE, seed=0)
+            states = model.rnn.initial_state(1)
+            for token in self.val_tokens[:GLIMPSE].astype(np.int64):
+                x = model.embedding(token[None]).detach()
+                _, states, layers = step_and_gates(model.rnn, x, states)
+                for i, layer in enumerate(layers):
+                    for j, gate in enumerate(layer):
+                        values.setdefault(f"gates/{i}.{j}", []).append(gate[0])
+        finally:
+            model.train(before)
+        return {name: value if name == "text" else np.stack(value) for name, value in values.items()}
 
     def state_arrays(self) -> dict:
         """The carried state as arrays by name."""

@@ -2,16 +2,19 @@
 a plot.
 """
 
-import importlib.util
 import json
 import math
 import statistics
 from pathlib import Path
 
+import numpy as np
+
 from ..base.errors import InputError
 from ..nn import RNN
 from ..nn import registry as plugins
-from ..training import experiments
+from ..tasks.lm.task import LanguageModeling, read_corpus
+from ..tasks.text import sources
+from ..training import experiments, pictures
 from ..training.runs import CONFIG, Run, refuse_foreign, write_atomically
 
 RESULT, PICTURE = "compare.json", "compare.png"
@@ -114,6 +117,7 @@ class Comparison:
                 configuration = {**self.configuration, **own}
                 path = self._path(name, seed)
                 if (path / CONFIG).exists():
+                    self._refuse_longer(Run(path))
                     trainer = experiments.take_up(path, configuration, self.texts, report, device=self.device)
                 else:
                     trainer = experiments.begin(
@@ -121,13 +125,20 @@ class Comparison:
                     )
                 yield plugins.short_name(name), seed, trainer, trainer.step > 0 and trainer.progress() >= 1
 
+    def _refuse_longer(self, run):
+        """InputError if a run of the folder was made longer than this comparison's are to be."""
+        for name in experiments.LENGTHS:
+            now, before = self.configuration[name], run.config["options"][name]
+            if now is not None and before is not None and before > now:
+                raise InputError(
+                    f"{run.path} was trained for {before:g} {name}, this comparison is for {now:g}: "
+                    f"give --{name} {before:g}, or another --out"
+                )
+
     def _path(self, name, seed):
         return self.out / f"{plugins.short_name(name)}-{seed}"
 
     def _vocabulary(self) -> int:
-        from ..tasks.lm.task import read_corpus
-        from ..tasks.text import sources
-
         return len(read_corpus(self.configuration, sources.resolve(self.texts)).vocabulary)
 
     def result(self) -> dict:
@@ -169,9 +180,34 @@ class Comparison:
             "cells": rows,
         }
         write_atomically(self.out / RESULT, (json.dumps(found, indent=1) + "\n").encode())
-        if importlib.util.find_spec("matplotlib"):
-            from ..training.pictures import comparison
-
-            logs = {row["cell"]: [Run(self.out / r["path"]).read_log() for r in row["runs"]] for row in rows}
-            comparison({cell: runs for cell, runs in logs.items() if all(runs)}, self.out / PICTURE)
+        if pictures.available():
+            self._draw(rows)
         return found
+
+    def length(self) -> str:
+        """Of each run, in words."""
+        given = [(self.configuration[name], name) for name in experiments.LENGTHS]
+        return ", at most ".join(f"{value:,g} {name}" for value, name in given if value is not None)
+
+    def _draw(self, rows):
+        """Validation loss against steps and against seconds: the mean over seeds, thin lines for each."""
+        logs = {row["cell"]: [Run(self.out / r["path"]).read_log() for r in row["runs"]] for row in rows}
+        logs = {cell: runs for cell, runs in logs.items() if all(runs)}
+        figure, axes = pictures.canvas(2, figsize=(11, 4.2))
+        longest = max((log[-1]["seconds"] for runs in logs.values() for log in runs), default=0.0)
+        places = pictures.loss_panels(axes, longest, f"validation {LanguageModeling.loss_name}")
+        losses = {row["cell"]: row["val_loss"] for row in rows}
+        for i, (cell, runs) in enumerate(logs.items()):
+            n = min(map(len, runs))
+            said = "diverged" if losses[cell] is None else f"best {losses[cell]:.4g}"
+            for axis, place in zip(axes, places, strict=True):
+                x, y = ([[f(r) for r in log] for log in runs] for f in (place, lambda r: r["val_loss"]))
+                mean = [np.mean([column[:n] for column in columns], axis=0) for columns in (x, y)]
+                pictures.line(axis, *mean, color=f"C{i}", label=f"{cell}, {said}")
+                for one in zip(x, y, strict=True) if len(runs) > 1 else ():
+                    axis.plot(*one, color=f"C{i}", **pictures.FAINT)
+        pictures.legend_below(figure, axes)
+        texts = ", ".join(Path(t).name for t in self.texts or LanguageModeling.default_texts)
+        seeds = f", mean of {len(self.seeds)} seeds" if len(self.seeds) > 1 else ""
+        figure.suptitle(f"{texts}: {self.budget:,} parameters and {self.length()} each{seeds}")
+        pictures.save(figure, self.out / PICTURE)

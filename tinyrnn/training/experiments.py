@@ -87,7 +87,8 @@ def take_up(path, given, texts, report, *, device="cpu", allow_code=False):
         )
     trainer = _trainer(task, configuration, report, device)
     trainer.resume(run)
-    run.update_config(options=configuration)
+    if trainer.progress() < 1:  # else nothing of it will happen
+        run.update_config(options=configuration)
     return trainer
 
 

@@ -103,6 +103,8 @@ class Classification(Task):
     """The task ``classify``."""
 
     name = "classify"
+    loss_name = "loss (nats an example)"
+    drawn = MappingProxyType({"accuracy": "accuracy", "macro_f1": "macro F1"})
     # What `tinyrnn train --task classify` takes in place of the defaults for language models.
     defaults = MappingProxyType(
         dict(level="word", hidden=128, layers=1, embed=128, dropout=0.5, lr=2e-3, epochs=4.0, eval_every=100)

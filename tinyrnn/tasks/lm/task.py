@@ -138,6 +138,7 @@ class LanguageModeling(Task):
     name = "lm"
     defaults = MappingProxyType({"level": "char", "steps": 2000})
     next_command = "generate"
+    loss_name = "loss (nats a token)"
     default_texts = (text_sources.BUILTIN,)
 
     def __init__(self, model, train_tokens, val_tokens, *, batch_size, seq_len, seed, fingerprint=""):

@@ -18,6 +18,7 @@ from ...training.trainer import Plan
 from ..batches import Batches, in_order, padded
 from ..text.sources import digest, read_lines
 from ..text.vocabulary import build_vocabulary, encode_text, from_json
+from .pictures import draw_attention
 from .reader import read_pairs
 
 EXACT_PAIRS = 200  # so many validation pairs are translated at each evaluation while training
@@ -236,6 +237,8 @@ class Translation(Task):
     """The task ``translate``."""
 
     name = "translate"
+    loss_name = "loss (nats a symbol)"
+    drawn = MappingProxyType({"exact": "exact matches (part)"})
     # What `tinyrnn train --task translate` takes in place of the defaults for language models.
     defaults = MappingProxyType(
         dict(level="char", bidirectional=True, hidden=128, layers=1, lr=3e-3, steps=1500)
@@ -336,9 +339,7 @@ class Translation(Task):
         lines = read_lines(inputs, options["encoding"] or "utf-8")
         how = {k: options[k] for k in ("beam", "length_penalty")}
         if options["plot"] and (first := next((line for line in lines if line.strip()), None)):
-            from ...training.pictures import attention
-
-            attention(*model.attended(first, **how), options["plot"])
+            draw_attention(*model.attended(first, **how), options["plot"])
         for line, (translation, score) in zip(lines, model.scored(lines, **how), strict=True):
             yield {"source": line, "translation": translation, "score": round(score, 6)}
 

@@ -9,11 +9,12 @@ import pytest
 from click.testing import CliRunner
 
 import tinyrnn as tr
-from tinyrnn.cli import main, report
+from tinyrnn.cli import main
 from tinyrnn.tasks.text.vocabulary import Characters, Words, build_vocabulary, encode_text
 from tinyrnn.tasks.translate import task as translate
 from tinyrnn.tasks.translate.reader import read_pairs
 from tinyrnn.tasks.translate.task import Translation, Translator
+from tinyrnn.training import report
 
 KINDS = ["luong", "bahdanau"]
 SMALL = "--task translate --hidden 16 --embed 8 --batch-size 8 --eval-every 20 --dropout 0.1".split()

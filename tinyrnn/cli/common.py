@@ -6,6 +6,7 @@ import sys
 import click
 
 from ..base.errors import Diverged, TinyrnnError
+from ..training.screen import note
 
 EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED = 1, 2, 130
 
@@ -94,11 +95,6 @@ def allow_code_option(**kwargs):
         help="Run the Python file that RUN names, if its cell is in a file.",
         **kwargs,
     )
-
-
-def note(text):
-    """A remark for people, kept out of what a program reads from standard output."""
-    click.echo(text, err=True)
 
 
 def any_symbol_output():

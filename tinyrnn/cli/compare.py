@@ -6,7 +6,8 @@ import sys
 import click
 
 from ..training.experiments import Configuration
-from .common import Command, note, option
+from ..training.screen import note, say
+from .common import Command, option
 from .options import chosen
 from .train import TASK, fit, task_flags
 
@@ -66,43 +67,42 @@ def command(context, texts, cells, seeds, params, out, threads, device, as_json,
     from ..base import threads as pool
     from ..base.errors import Diverged
     from ..tools.compare import PICTURE, Comparison
-    from . import report
+    from ..training import report
 
     if threads:
         pool.set_threads(threads)
     configuration = Configuration.make(TASK, texts, chosen(context, options))
     wanted = [_cell(text) for text in _split(cells)]
     comparison = Comparison(configuration, wanted, seeds, out, budget=params, device=device)
-    shown = report.Live() if sys.stdout.isatty() and not as_json else report.Quiet()
+    shown = report.for_people(quiet=as_json or not sys.stdout.isatty())
     for name, seed, trainer, done in comparison.runs(shown):
         end = "  (was there already)" if done else ""
         try:
             if not done:
+                shown.message(f"{name}, seed {seed}")
                 fit(context, trainer, "the same command")
         except Diverged:  # one cell's failure is a result, too
             comparison.diverged.add(trainer.run.path)
             end = f"  diverged at step {trainer.step}"
         if not as_json:
             losses = [r["val_loss"] for r in trainer.run.read_log()]
-            click.echo(f"{name:14} seed {seed}  validation {f'{min(losses):.4f}' if losses else '-'}{end}")
+            say(f"{name:14} seed {seed}  validation {f'{min(losses):.4f}' if losses else '-'}{end}")
     found = comparison.result()
     if as_json:
-        click.echo(json.dumps(found))
+        say(json.dumps(found))
         return
-    click.echo(
-        f"\n{found['budget']:,} parameters each, {seeds} seed{'s' * (seeds > 1)}; the loss is in nats a token"
-    )
-    click.echo(
-        f"{'cell':14} {'hidden':>6} {'parameters':>11} {'validation':>11} {'spread':>8} "
-        f"{'tokens/s':>10} {'seconds':>8}"
-    )
+    share = f"{found['budget']:,} parameters and {comparison.length()} each"
+    say(f"\n{share}, {seeds} seed{'s' * (seeds > 1)}; the loss is in nats a token")
+    width = max([14, *[len(row["cell"]) for row in found["cells"]]])
+    form = f"{{:{width}}} {{:>6}} {{:>11}} {{:>11}} {{:>8}} {{:>10}} {{:>8}}"
+    say(form.format("cell", "hidden", "parameters", "validation", "spread", "tokens/s", "seconds"))
     for row in found["cells"]:
         spread = "" if row["val_loss_std"] is None else f"{row['val_loss_std']:.4f}"
         speed = "" if row["tokens_per_s"] is None else f"{row['tokens_per_s']:,.0f}"
         loss = "diverged" if row["val_loss"] is None else f"{row['val_loss']:.4f}"
-        sizes = f"{row['cell']:14} {row['hidden']:>6} {row['parameters']:>11,}"
-        click.echo(f"{sizes} {loss:>11} {spread:>8} {speed:>10} {row['seconds']:>8,.0f}")
-    click.echo(comparison.out)
+        sizes = row["cell"], row["hidden"], f"{row['parameters']:,}"
+        say(form.format(*sizes, loss, spread, speed, f"{row['seconds']:,.0f}"))
+    say(comparison.out)
     if not (comparison.out / PICTURE).exists():
         note("for a plot: pip install 'tinyrnn[plot]', then the same command")
 

@@ -156,13 +156,13 @@ def command(
     tinyrnn train --task forecast --help.
     """
     from ..base import threads as pool
-    from ..training import experiments, loggers
+    from ..training import experiments, loggers, report
 
     texts, resume = _resume_or_text(list(texts), resume, out)
     if threads:
         pool.set_threads(threads)
     given = _own(chosen(context, options), task if resume is None else context.meta["tinyrnn.task"] or task)
-    shown = report_for(as_json, quiet)
+    shown = report.Json() if as_json else report.for_people(quiet)
     report_to = loggers.Together([*loggers.make(logger), shown])
     if resume is None:
         configuration = experiments.Configuration.make(task, texts, given)
@@ -189,16 +189,6 @@ def _own(given, task):
     for name in given.keys() - known:
         note(f"--{name.replace('_', '-')} has no effect: it is an option of other tasks than {task}")
     return {k: v for k, v in given.items() if k in known}
-
-
-def report_for(as_json, quiet):
-    """What shows the run."""
-    import sys
-
-    from . import report
-
-    shown = report.Live if sys.stdout.isatty() else report.Plain
-    return (report.Json if as_json else report.Quiet if quiet else shown)()
 
 
 def fit(context, trainer, again):

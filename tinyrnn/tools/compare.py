@@ -2,16 +2,20 @@
 a plot.
 """
 
-import importlib.util
 import json
 import math
 import statistics
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from ..base.errors import InputError
 from ..nn import RNN, registry
-from ..training import experiments
+from ..tasks.lm.task import read_corpus
+from ..tasks.text import sources
+from ..training import experiments, pictures
+from ..training.plan import LENGTHS
 from ..training.runs import CONFIG, RunFolder, refuse_foreign, write_atomically
 
 RESULT, PICTURE = "compare.json", "compare.png"
@@ -92,6 +96,7 @@ class Comparison:
                 configuration = replace(self.configuration, options=replace(options, **own))
                 path = self._path(name, seed)
                 if (path / CONFIG).exists():
+                    self._refuse_longer(RunFolder(path))
                     given = {**configuration.options.entries(), **configuration.plan.entries()}
                     trainer = experiments.take_up(
                         path, given, configuration.texts, report, device=self.device
@@ -100,13 +105,20 @@ class Comparison:
                     trainer = experiments.begin(configuration, report, out=path, device=self.device)
                 yield registry.short_name(name), seed, trainer, trainer.step > 0 and trainer.progress() >= 1
 
+    def _refuse_longer(self, run):
+        """InputError if a run of the folder was made longer than this comparison's are to be."""
+        for name in LENGTHS:
+            now, before = getattr(self.configuration.plan, name), run.config["options"][name]
+            if now is not None and before is not None and before > now:
+                raise InputError(
+                    f"{run.path} was trained for {before:g} {name}, this comparison is for {now:g}: "
+                    f"give --{name} {before:g}, or another --out"
+                )
+
     def _path(self, name, seed):
         return self.out / f"{registry.short_name(name)}-{seed}"
 
     def _vocabulary(self) -> int:
-        from ..tasks.lm.task import read_corpus
-        from ..tasks.text import sources
-
         return len(
             read_corpus(self.configuration.options, sources.resolve(self.configuration.texts)).vocabulary
         )
@@ -150,11 +162,36 @@ class Comparison:
             "cells": rows,
         }
         write_atomically(self.out / RESULT, (json.dumps(found, indent=1) + "\n").encode())
-        if importlib.util.find_spec("matplotlib"):
-            from ..training.pictures import comparison
-
-            logs = {
-                row["cell"]: [RunFolder(self.out / r["path"]).read_log() for r in row["runs"]] for row in rows
-            }
-            comparison({cell: runs for cell, runs in logs.items() if all(runs)}, self.out / PICTURE)
+        if pictures.available():
+            self._draw(rows)
         return found
+
+    def length(self) -> str:
+        """Of each run, in words."""
+        given = [(getattr(self.configuration.plan, name), name) for name in LENGTHS]
+        return ", at most ".join(f"{value:,g} {name}" for value, name in given if value is not None)
+
+    def _draw(self, rows):
+        """Validation loss against steps and against seconds: the mean over seeds, thin lines for each."""
+        logs = {
+            row["cell"]: [RunFolder(self.out / r["path"]).read_log() for r in row["runs"]] for row in rows
+        }
+        logs = {cell: runs for cell, runs in logs.items() if all(runs)}
+        figure, axes = pictures.canvas(2, figsize=(11, 4.2))
+        longest = max((log[-1]["seconds"] for runs in logs.values() for log in runs), default=0.0)
+        places = pictures.loss_panels(axes, longest, f"validation {LanguageModeling.loss_name}")
+        losses = {row["cell"]: row["val_loss"] for row in rows}
+        for i, (cell, runs) in enumerate(logs.items()):
+            n = min(map(len, runs))
+            said = "diverged" if losses[cell] is None else f"best {losses[cell]:.4g}"
+            for axis, place in zip(axes, places, strict=True):
+                x, y = ([[f(r) for r in log] for log in runs] for f in (place, lambda r: r["val_loss"]))
+                mean = [np.mean([column[:n] for column in columns], axis=0) for columns in (x, y)]
+                pictures.line(axis, *mean, color=f"C{i}", label=f"{cell}, {said}")
+                for one in zip(x, y, strict=True) if len(runs) > 1 else ():
+                    axis.plot(*one, color=f"C{i}", **pictures.FAINT)
+        pictures.legend_below(figure, axes)
+        texts = ", ".join(Path(t).name for t in self.configuration.texts)
+        seeds = f", mean of {len(self.seeds)} seeds" if len(self.seeds) > 1 else ""
+        figure.suptitle(f"{texts}: {self.budget:,} parameters and {self.length()} each{seeds}")
+        pictures.save(figure, self.out / PICTURE)

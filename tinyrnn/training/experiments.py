@@ -136,7 +136,8 @@ def take_up(path, given, texts=(), report=None, *, device="cpu", allow_code=Fals
             f"now {trainer.task.fingerprint}): give the same text"
         )
     trainer.resume(run)
-    run.update_config(options=configuration.entries())
+    if trainer.progress() < 1:  # else nothing of it will happen
+        run.update_config(options=configuration.entries())
     return trainer
 
 

@@ -10,7 +10,7 @@ from typing import Any, Self
 from ..base import threads as pool
 from ..base.errors import InputError
 from . import experiments
-from .report import for_python
+from .report import for_people
 from .runs import RunFolder, write_atomically
 from .task import get_task
 from .trainer import Interrupted
@@ -67,7 +67,7 @@ class Run(RunFolder):
         Args:
             plan: as in `train`; what would make it another run is refused.
         """
-        report = for_python(quiet)
+        report = for_people(quiet)
         trainer = experiments.take_up(self.path, plan, report=report, allow_code=True)
         return _finished(type(self), trainer, report, "cpu")
 
@@ -117,7 +117,7 @@ def train(
     """
     if threads:
         pool.set_threads(threads)
-    report = for_python(quiet)
+    report = for_people(quiet)
     configuration = experiments.Configuration.make(task, _paths(data, get_task(task).store), options)
     trainer = experiments.begin(configuration, report, out=out, device=device)
     return _finished(Run, trainer, report, device)

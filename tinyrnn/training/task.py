@@ -3,6 +3,7 @@ in common.
 """
 
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from ..base.errors import InputError
 from ..base.options import Options, option
@@ -48,6 +49,9 @@ class Task:
     next_command = "predict"
     default_texts = ()  # what it is trained on where nothing is named
     in_nats = True  # the loss is minus the logarithm of a probability
+    loss_name = "loss"  # on a picture's axis, with its unit
+    unit = "tokens"  # what ``tokens_per_step`` counts
+    drawn = MappingProxyType({})  # those of its own figures that are drawn beside the loss: names in words
     rise = 3.0  # a training loss of so many times the first means that the run diverged
 
     @classmethod

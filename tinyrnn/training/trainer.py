@@ -9,6 +9,7 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
+from .. import kernels
 from ..base import threads
 from ..base.errors import Diverged
 from ..nn.optim import OPTIMIZERS, Schedule
@@ -16,6 +17,18 @@ from . import runs
 from .plan import Plan
 
 CHECKPOINT_SECONDS = 60.0  # at most so much work is lost to a power cut
+# The training loss is logged after each of the first steps, then as the mean over some: by steps, not
+# seconds, so that the curves of equal runs are equal.
+LOGGED_SINGLY, LOGGED_TOGETHER = 20, 10
+
+
+def _clock() -> float:
+    """The seconds that a run's time is made of. Making kernels is left out, wherever it happens (the first
+    evaluation compiles, too): else two runs of as many minutes would be of different length, whichever cell
+    is not in the cache yet the shorter.
+    """
+    spent = kernels.notice.seconds_spent()
+    return time.perf_counter() - spent
 
 
 class Interrupted(Exception):
@@ -63,16 +76,16 @@ class Trainer:
         self.schedule = Schedule(plan.schedule, warmup=plan.warmup, total=self.total)
         self.run = None
         self.step = 0
-        self.seconds = 0.0  # spent in steps and evaluations, over all resumptions
+        self.seconds = 0.0  # spent in steps and evaluations, by `_clock`, over all resumptions
         self.first_loss = None
         self.loss_sum, self.loss_count = 0.0, 0  # since the last evaluation on the grid
+        self.recent = []  # training losses that are not logged yet
         self.evaluated_at = 0
         self.best, self.bad_evaluations = None, 0
         self._stop = threading.Event()
-        self._timed_steps, self._timed_seconds = (
-            -1,
-            0.0,
-        )  # since the last evaluation; the very first step compiles
+        # Since the last evaluation; the very first step also traces and checks.
+        self._timed_steps, self._timed_seconds = -1, 0.0
+        self._begun = False  # by this object, in a folder of its own
 
     # -------------------------------------------------------------- the loop
 
@@ -85,7 +98,7 @@ class Trainer:
             self.save(folder)
             runs.save_tensors(folder / runs.LAST, *self._weights())
 
-        self.run = runs.RunFolder.create(path, config, fill)
+        self.run, self._begun = runs.RunFolder.create(path, config, fill), True
 
     def fit(self):
         """Train until the plan is fulfilled.
@@ -95,16 +108,26 @@ class Trainer:
             Diverged: the loss became NaN, infinite or ``task.rise`` times the first; the last good checkpoint
                 stays.
             InputError: a file could not be written.
+
+        Any other error before the first step is done takes the run's new folder with it: there is nothing in
+        it, and the same command can be given again.
         """
         with self._signals(), threads.alone():
             if self.step and self.progress() >= 1:
-                self.report.message(
-                    f"the run is complete at step {self.step}: give a larger --steps to go on"
-                )
-            self.run.rewind_log(lambda r: r["step"] <= self.evaluated_at)  # what follows is logged anew
+                more = "give a larger --steps (or --epochs, --minutes) to go on"
+                self.report.message(f"the run is complete at step {self.step}: {more}")
+            self.run.rewind_log(self.evaluated_at)  # what follows is logged anew
+            self.run.rewind_log(self.step, runs.TRAINING)
             self.report.started(self)
             try:
                 self._loop()
+            except (Interrupted, Diverged):
+                raise
+            except BaseException:
+                if self._begun and not self.step:
+                    self.run.discard()
+                    self.report.message(f"nothing was trained: {self.run.path} is removed")
+                raise
             finally:
                 self.report.finished()
 
@@ -133,7 +156,7 @@ class Trainer:
         return max(by_steps, by_time)
 
     def tokens_per_second(self) -> float:
-        """Training speed since the last evaluation, compilation left out."""
+        """Training speed since the last evaluation."""
         return (
             self._timed_steps * self.task.tokens_per_step / self._timed_seconds
             if self._timed_seconds
@@ -152,7 +175,7 @@ class Trainer:
         return self.progress() >= 1
 
     def _train_step(self):
-        began = time.perf_counter()
+        called, began = time.perf_counter(), _clock()
         loss_tensor = self.task.loss(self.step)
         loss = loss_tensor.item()
         self._check_loss(loss)
@@ -164,14 +187,23 @@ class Trainer:
             raise Diverged(self._advice(f"the gradient became {norm}"))
         self.step += 1
         self.loss_sum, self.loss_count = self.loss_sum + loss, self.loss_count + 1
-        took = time.perf_counter() - began
+        took = _clock() - began
         self.seconds += took
         self._timed_steps += 1
         if self._timed_steps:
             self._timed_seconds += took
         else:
-            self.report.compiled(took)
+            self.report.compiled(time.perf_counter() - called)
+        self._log_loss(loss)
         self.report.stepped(self, loss)
+
+    def _log_loss(self, loss):
+        self.recent.append(loss)
+        if self.step <= LOGGED_SINGLY or self.step % LOGGED_TOGETHER == 0:
+            record = {"step": self.step, "train_loss": math.fsum(self.recent) / len(self.recent)}
+            record |= {"seconds": round(self.seconds, 3), "lr": self.optimizer.lr}
+            self.run.append_log(record, runs.TRAINING)
+            self.recent = []
 
     def _check_loss(self, loss):
         if self.first_loss is None and math.isfinite(loss):
@@ -193,11 +225,11 @@ class Trainer:
 
     def _evaluate(self):
         """Log an evaluation; the state of training is not touched."""
-        began = time.perf_counter()
+        began = _clock()
         figures = self.task.evaluate(self._stop.is_set)
         if figures is None:
             self._interrupt()
-        self.seconds += time.perf_counter() - began
+        self.seconds += _clock() - began
         if not math.isfinite(figures["val_loss"]):
             raise Diverged(self._advice(f"the validation loss became {figures['val_loss']}"))
         record = {
@@ -333,6 +365,7 @@ _POSITION = (
     "first_loss",
     "loss_sum",
     "loss_count",
+    "recent",
     "evaluated_at",
     "best",
     "bad_evaluations",

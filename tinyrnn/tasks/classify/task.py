@@ -1,6 +1,7 @@
 """Classification of texts: sentiment and other labels."""
 
 import math
+from types import MappingProxyType
 
 import numpy as np
 
@@ -27,6 +28,8 @@ class Classification(Task):
     plan = Plan(lr=2e-3, epochs=4.0, eval_every=100)
     evaluation = LabelReadingOptions
     prediction = ReadingOptions
+    loss_name = "loss (nats an example)"
+    drawn = MappingProxyType({"accuracy": "accuracy", "macro_f1": "macro F1"})
 
     def __init__(self, model, train, val, *, batch_size, seed, class_weights=None, fingerprint=""):
         self.model, self.fingerprint = model, fingerprint

@@ -1,22 +1,22 @@
 """Forecasts of time series, with prediction intervals, measured against naive forecasts."""
 
 import hashlib
-import importlib.util
 from dataclasses import asdict
+from types import MappingProxyType
 
 import numpy as np
 
 from ...autograd import matmul, softplus, tensor
 from ...base.errors import InputError
 from ...nn.functional import mse_loss, quantile_loss
-from ...training import pictures as plotting
-from ...training import runs
+from ...training import pictures, runs
 from ...training.plan import Plan
 from ...training.runs import RunFolder
 from ...training.task import Task
 from ..batches import Batches
 from .model import Forecaster, checked_column
 from .options import ForecastOptions, SeriesPredictionOptions, SeriesReadingOptions
+from .pictures import draw_errors, draw_forecasts
 from .series import read_series
 from .transform import Transform
 
@@ -32,7 +32,9 @@ class Forecasting(Task):
     plan = Plan(lr=2e-3, steps=500, eval_every=25, warmup=20)
     evaluation = SeriesReadingOptions
     prediction = SeriesPredictionOptions
-    in_nats = False
+    in_nats, unit = False, "rows"
+    loss_name = "loss (of scaled differences)"
+    drawn = MappingProxyType({"rmse": "RMSE (units of the series)"})
     rise = 100.0  # squared errors of single batches differ much
 
     def __init__(
@@ -187,7 +189,7 @@ class Forecasting(Task):
         self.model.load_state_dict(runs.load_tensors(runs.weights_file(run.path))[0])
         origins = _origins(self.model, self.series, self.test_row)
         said = self.model.forecast(self.series, origins)
-        if importlib.util.find_spec("matplotlib"):
+        if pictures.available():
             draw(self.model, self.series, origins, said, run.path)
         return [
             f"backtest    {len(origins):,} origins",
@@ -227,9 +229,9 @@ class Forecasting(Task):
         series, _ = _of_run(run, inputs, options.encoding)
         said, dates = model.forecast(series)[:, 0], series.future(model.horizon)
         if options.plot:
-            plotting.forecasts(
-                series, model.columns[0], [(dates, said)], 4 * model.horizon + model.window, options.plot
-            )
+            words = dict(interval=model.interval, title=f"{series.name}: {_steps(model)} after its end")
+            rows = 4 * model.horizon + model.window
+            draw_forecasts(series, model.columns[0], [(dates, said)], rows, options.plot, **words)
         for date, value, lower, upper in zip(series.shown(dates), *said.tolist(), strict=True):
             yield {"date": date, "forecast": value, "lower": lower, "upper": upper}
 
@@ -281,11 +283,15 @@ def draw(model, series, origins, said, folder):
     if model.horizon == 1:  # one line
         parts = [(dates[origins], said[:, :, 0])]
     parts.append((dates[len(series) :], model.forecast(series)[:, 0]))
-    plotting.forecasts(
-        series, model.columns[0], parts, len(series) - origins[0] + 2 * model.horizon, folder / "forecast.png"
-    )
+    title = f"{series.name}: the test part, forecast {_steps(model)} at a time; then the future"
+    words, rows = dict(interval=model.interval, title=title), len(series) - origins[0] + 2 * model.horizon
+    draw_forecasts(series, model.columns[0], parts, rows, folder / "forecast.png", **words)
     errors = said[0] - values[origins[:, None] + np.arange(model.horizon)]
-    plotting.errors(series.dates[origins], errors, model.columns[0], folder / "errors.png")
+    draw_errors(series, origins, errors, model.columns[0], folder / "errors.png")
+
+
+def _steps(model):
+    return f"{model.horizon} step{'s' * (model.horizon > 1)}"
 
 
 def _origins(model, series, first):

@@ -30,6 +30,7 @@ class LanguageModeling(Task):
     options = LanguageModelOptions
     evaluation = ReadingOptions
     next_command = "generate"
+    loss_name = "loss (nats a token)"
     default_texts = (text_sources.BUILTIN,)
 
     def __init__(self, model, train_tokens, val_tokens, *, batch_size, seq_len, seed, fingerprint=""):

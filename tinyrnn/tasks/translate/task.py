@@ -1,6 +1,7 @@
 """Translation: any sequence of symbols to another, by an encoder and a decoder with attention."""
 
 import importlib.util
+from types import MappingProxyType
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from ..text.sources import digest, read_lines
 from ..text.vocabulary import build_vocabulary, encode_text, from_json
 from .model import Translator
 from .options import TranslateOptions, TranslationPredictionOptions, TranslationReadingOptions
+from .pictures import draw_attention
 from .reader import read_pairs
 
 EXACT_PAIRS = 200  # so many validation pairs are translated at each evaluation while training
@@ -28,6 +30,8 @@ class Translation(Task):
     plan = Plan(lr=3e-3, steps=1500)
     evaluation = TranslationReadingOptions
     prediction = TranslationPredictionOptions
+    loss_name = "loss (nats a symbol)"
+    drawn = MappingProxyType({"exact": "exact matches (part)"})
 
     def __init__(self, model, train, val, *, batch_size, seed, sampling=0.0, fingerprint=""):
         self.model, self.fingerprint, self.sampling, self.raw_val = model, fingerprint, sampling, val
@@ -134,9 +138,7 @@ class Translation(Task):
         """The translation of each text or line."""
         lines, how = read_lines(inputs, options.encoding or "utf-8"), options.search()
         if options.plot and (first := next((line for line in lines if line.strip()), None)):
-            from ...training.pictures import attention
-
-            attention(*model.attended(first, **how), options.plot)
+            draw_attention(*model.attended(first, **how), options.plot)
         for line, (translation, score) in zip(lines, model.scored(lines, **how), strict=True):
             yield {"source": line, "translation": translation, "score": round(score, 6)}
 

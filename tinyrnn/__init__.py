@@ -28,12 +28,14 @@ from .nn.functional import *
 from .nn.functional import __all__ as _network_names
 from .nn.optim import clip_grad_norm
 from .training.experiments import load
+from .training.run import Run, train
 
 __all__ = [
     *_autograd_names,
     *_functional_names,
     *_network_names,
     "RNN",
+    "Run",
     "Attention",
     "Cell",
     "ChangedInPlaceError",
@@ -57,4 +59,5 @@ __all__ = [
     "nn",
     "optim",
     "scan",
+    "train",
 ]

@@ -179,7 +179,7 @@ class Comparison:
         logs = {cell: runs for cell, runs in logs.items() if all(runs)}
         figure, axes = pictures.canvas(2, figsize=(11, 4.2))
         longest = max((log[-1]["seconds"] for runs in logs.values() for log in runs), default=0.0)
-        places = pictures.loss_panels(axes, longest, f"validation {LanguageModeling.loss_name}")
+        places = pictures.loss_panels(axes, longest, f"validation {self.configuration.task.loss_name}")
         losses = {row["cell"]: row["val_loss"] for row in rows}
         for i, (cell, runs) in enumerate(logs.items()):
             n = min(map(len, runs))

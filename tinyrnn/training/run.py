@@ -10,7 +10,6 @@ from typing import Any, Self
 from ..base import threads as pool
 from ..base.errors import InputError
 from . import experiments
-from .report import for_people
 from .runs import RunFolder, write_atomically
 from .task import get_task
 from .trainer import Interrupted
@@ -67,7 +66,7 @@ class Run(RunFolder):
         Args:
             plan: as in `train`; what would make it another run is refused.
         """
-        report = for_people(quiet)
+        report = _report(quiet)
         trainer = experiments.take_up(self.path, plan, report=report, allow_code=True)
         return _finished(type(self), trainer, report, "cpu")
 
@@ -117,10 +116,16 @@ def train(
     """
     if threads:
         pool.set_threads(threads)
-    report = for_people(quiet)
+    report = _report(quiet)
     configuration = experiments.Configuration.make(task, _paths(data, get_task(task).store), options)
     trainer = experiments.begin(configuration, report, out=out, device=device)
     return _finished(Run, trainer, report, device)
+
+
+def _report(quiet):
+    from .report import for_people  # and with it what draws in terminals
+
+    return for_people(quiet)
 
 
 def _finished(kind, trainer, report, device):

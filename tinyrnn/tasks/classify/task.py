@@ -5,14 +5,13 @@ from types import MappingProxyType
 
 import numpy as np
 
-from ... import autograd
-from ...autograd import tensor, where
 from ...autograd.functional import softmax
 from ...base.errors import InputError
 from ...kernels.generator import Generator
 from ...nn import RNN, Dropout, Embedding, Linear, Module
 from ...nn import registry as plugins
 from ...nn.functional import cross_entropy
+from ...nn.pooling import pooled
 from ...training.runs import Run
 from ...training.task import Task
 from ..batches import Batches, in_order, padded
@@ -20,17 +19,13 @@ from ..text.sources import digest, read_lines
 from ..text.vocabulary import build_vocabulary, encode_text, from_json
 from .reader import read_examples
 
-POOLINGS = ("last", "mean", "max", "attention")
-
 
 class Classifier(Module):
     """Embedding, recurrent layers, pooling over time, and a softmax over the labels.
 
     Args:
         vocabulary, labels: what texts and labels are made of.
-        pooling: ``last``: the outputs at the ends of a sequence; ``mean`` and ``max`` over its steps;
-            ``attention``: a mean weighted by a learned score of each step (Yang et al. 2016, eq. 5 to 7,
-            without the hidden layer).
+        pooling: see `pooled`.
         max_length: tokens of a text that are read.
         settings: of `RNN`; dropout also falls on the embedding and before the output.
     """
@@ -62,18 +57,7 @@ class Classifier(Module):
     def forward(self, ids, mask):
         """Ids and mask ``[T, B]`` to logits ``[B, labels]``."""
         ys, final = self.rnn(self.dropout(self.embedding(ids)), mask=mask)
-        return self.output(self.output_dropout(self._pooled(ys, final, mask[:, :, None])))
-
-    def _pooled(self, ys, final, mask):
-        if self.pooling == "last":
-            return autograd.concat([states[0] for states in final[-self.rnn.directions :]], axis=-1)
-        if self.pooling == "max":
-            return autograd.max(where(mask, ys, -np.inf), axis=0)
-        if self.pooling == "attention":
-            weights = softmax(where(mask, self.score(ys), -np.inf), axis=0)
-        else:
-            weights = tensor((mask / mask.sum(axis=0)).astype(ys.dtype), device=ys.device)
-        return autograd.sum(weights * where(mask, ys, 0.0), axis=0)
+        return self.output(self.output_dropout(pooled(self.pooling, self.rnn, ys, final, mask, self.score)))
 
     def encode(self, text):
         """Ids of a text, one at least; for words its first word looks like any other."""

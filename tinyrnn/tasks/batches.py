@@ -29,13 +29,15 @@ class Batches:
         return self._order[b]
 
 
-def padded(sequences):
-    """Ids int64 ``[T, B]``, 0 after the end of a sequence, and the mask ``[T, B]`` of what is not padding."""
+def padded(sequences, width=(), dtype=np.int64):
+    """Ids ``[T, B]``, or features ``[T, B, *width]``, 0 after the end of a sequence, and the mask ``[T, B]``
+    of what is not padding.
+    """
     lengths = np.array([len(s) for s in sequences])
-    ids = np.zeros((max(lengths.max(), 1), len(sequences)), np.int64)
+    steps = np.zeros((max(lengths.max(), 1), len(sequences), *width), dtype)
     for b, s in enumerate(sequences):
-        ids[: len(s), b] = s
-    return ids, np.arange(len(ids))[:, None] < lengths
+        steps[: len(s), b] = s
+    return steps, np.arange(len(steps))[:, None] < lengths
 
 
 def in_order(sequences, batch_size):

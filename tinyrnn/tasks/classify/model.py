@@ -2,10 +2,9 @@
 
 import numpy as np
 
-from ... import autograd
-from ...autograd import tensor, where
 from ...autograd.functional import softmax
 from ...nn import Dropout, Embedding, Linear
+from ...nn.pooling import pooled
 from ..batches import in_order, padded
 from ..model import TaskModel
 from ..text.vocabulary import encode_text
@@ -16,9 +15,7 @@ class Classifier(TaskModel):
 
     Args:
         vocabulary, labels: what texts and labels are made of.
-        pooling: ``last``: the outputs at the ends of a sequence; ``mean`` and ``max`` over its steps;
-            ``attention``: a mean weighted by a learned score of each step (Yang et al. 2016, eq. 5 to 7,
-            without the hidden layer).
+        pooling: see `pooled`.
         max_length: tokens of a text that are read.
         settings: of `RNN`; dropout also falls on the embedding and before the output.
     """
@@ -56,18 +53,7 @@ class Classifier(TaskModel):
     def forward(self, ids, mask):
         """Ids and mask ``[T, B]`` to logits ``[B, labels]``."""
         ys, final = self.rnn(self.dropout(self.embedding(ids)), mask=mask)
-        return self.output(self.output_dropout(self._pooled(ys, final, mask[:, :, None])))
-
-    def _pooled(self, ys, final, mask):
-        if self.pooling == "last":
-            return autograd.concat([states[0] for states in final[-self.rnn.directions :]], axis=-1)
-        if self.pooling == "max":
-            return autograd.max(where(mask, ys, -np.inf), axis=0)
-        if self.pooling == "attention":
-            weights = softmax(where(mask, self.score(ys), -np.inf), axis=0)
-        else:
-            weights = tensor((mask / mask.sum(axis=0)).astype(ys.dtype), device=ys.device)
-        return autograd.sum(weights * where(mask, ys, 0.0), axis=0)
+        return self.output(self.output_dropout(pooled(self.pooling, self.rnn, ys, final, mask, self.score)))
 
     def encode(self, text):
         """Ids of a text, one at least; for words its first word looks like any other."""

@@ -89,7 +89,7 @@ def draw_terminal(lines, title, target):
 
 
 def draw_inside(run, text, target):
-    """The text, coloured by the unit of the top layer that varies least quickly, and its gates, as SVG."""
+    """The text, coloured by the unit of the top layer that changes its sign least often, as SVG."""
     found = inspection.look(tr.load(run), text)
     outputs = found["layers"][-1]["outputs"]
     # A unit that is far from 0 and changes its sign seldom says something about more than one symbol.
@@ -133,7 +133,7 @@ def main():
         (run,) = Path(folder, "runs").iterdir()
         lines += typed(f"tinyrnn generate runs/{run.name} --length 220 --seed 1", folder)
         draw_terminal(lines, "tinyrnn", PICTURES / "train.svg")
-        draw_inside(run, given.text.read_text(encoding="utf-8")[:800], PICTURES / "inspect.svg")
+        draw_inside(run, given.text.read_text(encoding="utf-8")[:600], PICTURES / "inspect.svg")
         sizes = f"--layers 1 --hidden 128 --steps {steps // 2} --eval-every {max(1, steps // 20)}"
         typed(f"tinyrnn compare {name} --cells gru,lstm,rnn --seeds 2 {sizes}", folder)
         shutil.copy(Path(folder, "runs", "compare", "compare.png"), PICTURES / "compare.png")

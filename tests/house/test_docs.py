@@ -1,11 +1,14 @@
 """The README and the examples do what they say."""
 
 import ast
+import os
 import re
+import runpy
 import shlex
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from click.testing import CliRunner
@@ -121,6 +124,26 @@ def test_the_files_that_a_page_names_exist(page):
                 ), span
     for link in re.findall(r"\]\((?!http)([^)#\s]+)", text):
         assert (page.parent / link).exists(), link
+
+
+def test_pictures_are_small_and_whole():
+    pictures = list((ROOT / "docs" / "pictures").iterdir())
+    assert {p.name for p in pictures} == set(re.findall(r"\(docs/pictures/([^)]+)\)", README)) != set()
+    for picture in pictures:
+        assert picture.stat().st_size < 200_000, picture
+        if picture.suffix == ".svg":  # well-formed, and nothing is fetched from elsewhere
+            drawn = picture.read_text(encoding="utf-8")
+            assert ElementTree.fromstring(drawn).tag == "{http://www.w3.org/2000/svg}svg"
+            assert not re.search(r"url\((?!#)|href|<script", drawn), picture
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pseudo-terminals are POSIX's")
+def test_the_screen_of_a_picture_is_that_of_a_terminal():
+    screen = runpy.run_path(ROOT / "docs" / "make_pictures.py")["screen"]
+    assert screen("a\r\nb\r\n") == ["a", "b"]
+    assert screen("bar 1\r\x1b[2Kbar 2\r\x1b[2Kline\n\x1b[?25h") == ["line"]
+    two = "first\nsecond\r\x1b[2K\x1b[1A\x1b[2K\x1b[1mnew\x1b[0m\nA"
+    assert screen(two) == ["\x1b[1mnew\x1b[0m", "A"]
 
 
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))

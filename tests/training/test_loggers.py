@@ -44,7 +44,7 @@ def rows(run):
 
 def assert_the_log_three_times(run):
     """``log.csv`` and the event files say what ``log.jsonl`` says."""
-    log = runs.Run(run).read_log()
+    log = runs.RunFolder(run).read_log()
     assert [{k: "" if v is None else str(v) for k, v in r.items()} for r in log] == rows(run)
     shown = events(run)
     for column in set(log[0]) - {"step"}:

@@ -7,6 +7,7 @@ import warnings
 
 import numpy as np
 
+from .. import kernels
 from ..autograd import Tensor, reshape, stack, unstack, where
 from ..autograd.functional.gather import source_of
 from ..autograd.pointwise import as_tensor
@@ -172,7 +173,8 @@ def _run(plan, recording, inner, streams, flags, init, held, reverse, looked_up,
         who = recording.who, reverse
         if setting == "first" and not {(who, gradients), (who, True)} & plan.passed:
             problem = referee.small(recording, streams, flags, held, looked_up, reverse)
-            referee.check(plan, recording, eager, problem, gradients, name)
+            with kernels.notice.making():
+                referee.check(plan, recording, eager, problem, gradients, name)
             plan.passed.add((who, gradients))
         elif setting == "always":
             arrays = [[t.data for t in group] for group in (streams, init, held)]
@@ -234,7 +236,8 @@ def plan_of(recording, outputs, tabled):
         plan = _programs.get(program)
         if plan is None:
             try:
-                plan = _programs[program] = Compiled(recording, outputs, tabled)
+                with kernels.notice.making():
+                    plan = _programs[program] = Compiled(recording, outputs, tabled)
             except TinyrnnError:
                 raise
             except Exception as error:  # whatever goes wrong in planning is not the step's fault

@@ -52,7 +52,9 @@ _stopwatch = _Stopwatch()
 
 
 def seconds_spent() -> float:
-    """How long this process has been making kernels: compiling, and reading and writing the cache."""
+    """How long this process has been making kernels: planning, checking and compiling them, and reading and
+    writing the cache.
+    """
     return _stopwatch.count(0)
 
 

@@ -305,6 +305,11 @@ class Trainer:
         self.run = run
         run.clean()
         tensors, meta = runs.load_tensors(run.path / runs.TRAINER)
+        if self.total is not None and meta["position"]["step"] > self.total:
+            raise InputError(
+                f"{run.path} is at step {meta['position']['step']:,}, past the {self.total:,} that it is to have: "
+                "give a greater length, or start a new run"
+            )
         if meta["total"] != self.total:
             before = Schedule(self.plan.schedule, warmup=self.plan.warmup, total=meta["total"]).stable_until
             common = min(before, self.schedule.stable_until)

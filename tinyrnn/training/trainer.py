@@ -11,7 +11,7 @@ from pathlib import Path
 
 from .. import kernels
 from ..base import threads
-from ..base.errors import Diverged
+from ..base.errors import Diverged, InputError
 from ..nn.optim import OPTIMIZERS, Schedule
 from . import runs
 from .plan import Plan

@@ -1,11 +1,18 @@
 """`RNN`: a cell over time, in layers and directions."""
 
-from ..autograd import concat, expand_dims
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..autograd import Tensor, concat, expand_dims
 from ..autograd.pointwise import as_tensor
+from ..autograd.types import ArrayLike, DType
 from ..base.errors import InputError, ShapeError
 from ..compiler import next_states, scan
 from ..kernels.generator import Generator
 from . import registry as plugins
+from .cell import Cell
 from .layers import Dropout
 from .module import Module
 from .regularise import Regulariser
@@ -37,23 +44,23 @@ class RNN(Module):
 
     def __init__(
         self,
-        cell,
-        input_size,
-        hidden_size,
+        cell: str | type[Cell],
+        input_size: int,
+        hidden_size: int,
         *,
-        num_layers=1,
-        bidirectional=False,
-        dropout=0.0,
-        recurrent_dropout=0.0,
-        weight_drop=0.0,
-        zoneout=0.0,
-        variational=False,
-        dtype="float32",
-        seed=None,
-        generator=None,
-        compile=True,
-        cell_options=None,
-    ):
+        num_layers: int = 1,
+        bidirectional: bool = False,
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        weight_drop: float = 0.0,
+        zoneout: float | Mapping[str, float] = 0.0,
+        variational: bool = False,
+        dtype: DType = "float32",
+        seed: int | None = None,
+        generator: Generator | None = None,
+        compile: bool = True,
+        cell_options: Mapping[str, Any] | None = None,
+    ) -> None:
         for name, value in (
             ("input_size", input_size),
             ("hidden_size", hidden_size),
@@ -69,14 +76,14 @@ class RNN(Module):
             2 if bidirectional else 1,
             hidden_size,
         )
-        self.cells = []
+        self.cells: list[Cell] = []
         for layer in range(num_layers):
             size = input_size if layer == 0 else self.cells[-1].output_size * self.directions
             for _ in range(self.directions):
                 self.cells.append(cell_class(size, hidden_size, dtype=dtype, generator=generator, **options))
         self.output_size = self.cells[-1].output_size * self.directions
         self.dropout = Dropout(dropout, variational=variational, generator=generator)
-        rates = dict(
+        rates: dict[str, Any] = dict(
             recurrent_dropout=recurrent_dropout,
             weight_drop=weight_drop,
             zoneout=zoneout,
@@ -85,17 +92,17 @@ class RNN(Module):
         self.regulariser = Regulariser(cell_class.states, generator=generator, **rates)
         self.compile = compile
 
-    def initial_state(self, batch_size) -> list:
+    def initial_state(self, batch_size: int) -> list[tuple[Tensor, ...]]:
         """The states before the first step, a tuple of ``[B, size]`` for each of ``cells``."""
         return [cell.initial_state(batch_size) for cell in self.cells]
 
-    def cell_step(self, cell, x, old):
+    def cell_step(self, cell: Cell, x: Tensor, old: Sequence[Tensor]) -> Any:
         """The step ``(x,), *states`` of one of ``cells`` as it runs out of training, for inputs like ``x [B,
         input_size]``.
         """
         return self.regulariser(cell.step, expand_dims(x, axis=0), old)[0]
 
-    def step(self, x, states):
+    def step(self, x: Tensor, states: Sequence[Sequence[Tensor]]) -> tuple[Tensor, list[tuple[Tensor, ...]]]:
         """One step through all layers, out of training: ``x [B, input_size]`` and the states to ``(y,
         states)``.
 
@@ -112,7 +119,13 @@ class RNN(Module):
             x = new[-1][0]
         return x, new
 
-    def forward(self, xs, init=None, mask=None, resets=None):
+    def forward(
+        self,
+        xs: ArrayLike,
+        init: Sequence[Sequence[Tensor]] | None = None,
+        mask: ArrayLike | None = None,
+        resets: ArrayLike | None = None,
+    ) -> tuple[Tensor, list[tuple[Tensor, ...]]]:
         """Run over time.
 
         Args:
@@ -132,9 +145,8 @@ class RNN(Module):
             )
         init = self.initial_state(xs.shape[1]) if init is None else init
         if len(init) != len(self.cells):
-            raise ShapeError(
-                f"RNN: init holds states of {len(init)} layers and directions, this network has {len(self.cells)}"
-            )
+            own = f"this network has {len(self.cells)}"
+            raise ShapeError(f"RNN: init holds states of {len(init)} layers and directions, {own}")
         final = []
         for layer in range(self.num_layers):
             if layer:
@@ -142,7 +154,7 @@ class RNN(Module):
             ys = []
             for direction in range(self.directions):
                 i = layer * self.directions + direction
-                flags = dict(
+                flags: dict[str, Any] = dict(
                     mask=mask, resets=resets, reverse=direction == 1, compile=None if self.compile else False
                 )
                 step, streams = self.regulariser(self.cells[i].step, xs, init[i])

@@ -8,6 +8,7 @@ A configuration is a dict of the options of ``tinyrnn train`` that belong to a r
 import importlib.util
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 from ..base.devices import require_cupy
 from ..base.errors import InputError
@@ -106,7 +107,7 @@ def draw_curve(run):
         curves([run], run.path / "curve.png")
 
 
-def load(run, *, allow_code=False):
+def load(run: str | Path, *, allow_code: bool = False) -> Any:
     """The trained model of a run folder or checkpoint file, ready to use.
 
     Args:
@@ -126,6 +127,7 @@ def load(run, *, allow_code=False):
     if not allow_code:
         registry.refuse_code(meta["model"]["cell"], run)
     registry.refuse_missing(meta)
-    model = get_task(meta["task"]).rebuild(meta)
+    task: Any = get_task(meta["task"])
+    model = task.rebuild(meta)
     model.load_state_dict(tensors)
     return model.eval()

@@ -94,9 +94,7 @@ def repeat(x: ArrayLike, /, repeats: Shape, axis: int | None = None) -> tape.Ten
         x, axis = reshape(x, -1), 0
     n = x.shape[axis_of(axis, x.ndim)]
     if np.ndim(repeats) and np.size(repeats) not in (1, n):
-        raise ShapeError(
-            f"repeat: {np.size(repeats)} repeats for {n} elements: give one number, or one for each"
-        )
+        raise ShapeError(f"repeat: {np.size(repeats)} repeats for {n} elements: give one, or one for each")
     return take(x, np.repeat(np.arange(n), repeats), axis=axis)
 
 

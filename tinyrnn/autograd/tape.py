@@ -150,18 +150,7 @@ class Op:
     """
 
     # The last three say what a node is to save.
-    __slots__ = (
-        "name",
-        "forward",
-        "inputs",
-        "rule",
-        "view",
-        "vjps",
-        "joint",
-        "keeps",
-        "keeps_output",
-        "keeps_shapes",
-    )
+    __slots__ = "name forward inputs rule view vjps joint keeps keeps_output keeps_shapes".split()
 
     def __init__(
         self,
@@ -239,20 +228,7 @@ class Node:
     """
 
     # The last three are what its VJPs need.
-    __slots__ = (
-        "__weakref__",
-        "op",
-        "parents",
-        "params",
-        "shape",
-        "dtype",
-        "number",
-        "grad",
-        "hooks",
-        "saved",
-        "output",
-        "shapes",
-    )
+    __slots__ = "__weakref__ op parents params shape dtype number grad hooks saved output shapes".split()
     shapes: Any
 
     def __init__(self, op: Any, parents: Any, params: Any, data: Array, saved: Any = None) -> None:

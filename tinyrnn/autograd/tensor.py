@@ -257,9 +257,8 @@ class Tensor:
             raise GradientError("requires_grad can be taken from leaf tensors only: call detach()")
         if value and self.node is None:
             if self.data.dtype.kind != "f":
-                raise GradientError(
-                    f"a tensor of {self.data.dtype} has no gradient: make it a floating dtype first"
-                )
+                mend = "make it a floating dtype first"
+                raise GradientError(f"a tensor of {self.dtype} has no gradient: {mend}")
             if self.version is BORROWED:
                 self.data, self.version = self.data.copy(), None
             self.node = Node(None, (), None, self.data)
@@ -314,9 +313,8 @@ class Tensor:
         else:
             g = owned(as_tensor(gradient))
             if g.shape != self.shape:
-                raise GradientError(
-                    f"backward: gradient {list(g.shape)} must have this tensor's shape {shape}"
-                )
+                needed = f"must have this tensor's shape {shape}"
+                raise GradientError(f"backward: gradient {list(g.shape)} {needed}")
             g = g if g.dtype == self.dtype else g.astype(self.dtype)
         found = backpropagate([(self.node, g)], create_graph=create_graph, retain_graph=retain_graph)
         with _accumulating:
@@ -365,9 +363,8 @@ class Tensor:
         """Overwrite the values in place, outside the tape: for optimisers and state that is carried along."""
         value = as_tensor(value)
         if value.shape not in (self.shape, ()):
-            raise InputError(
-                f"assign_: {list(value.shape)} does not fit a tensor of shape {list(self.shape)}"
-            )
+            given = f"{list(value.shape)} does not fit"
+            raise InputError(f"assign_: {given} a tensor of shape {list(self.shape)}")
         return _changed(self, "assign_", lambda: np.copyto(self.data, value.data, casting="unsafe"))
 
     def __setitem__(self, key: Any, value: Any) -> None:

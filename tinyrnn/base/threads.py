@@ -10,11 +10,13 @@ import functools
 import os
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 WORTH = 200_000  # operations that a thread must have to be worth waking
 
@@ -46,6 +48,8 @@ def threads() -> int:
 
 
 def _pool() -> ThreadPoolExecutor:
+    from concurrent.futures import ThreadPoolExecutor  # heavy for `import tinyrnn`
+
     if _Settings.pool is None or _Settings.pid != os.getpid():  # threads do not survive a fork
         _Settings.pool = ThreadPoolExecutor(max(1, _Settings.count - 1), "tinyrnn")
         _Settings.pid = os.getpid()

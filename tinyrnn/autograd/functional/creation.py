@@ -177,9 +177,7 @@ def randint(
     except TypeError as error:
         raise DtypeError(f"randint: low {low!r} and high {high!r} must be integers") from error
     if not low < high:
-        raise InputError(
-            f"randint: no integer is at least {low} and below {high}: low must be less than high"
-        )
+        raise InputError(f"randint: no integer is in [{low}, {high}): low must be less than high")
     dtype = checked_dtype(dtype or np.int64)
     first, last = {"f": (low, high), "b": (0, 1)}.get(dtype.kind) or (
         int(np.iinfo(dtype).min),

@@ -151,16 +151,13 @@ def value_and_grad(
             y = f(*args, **kwargs)
             if has_aux:
                 if not isinstance(y, tuple) or len(y) != 2:
-                    raise GradientError(
-                        "has_aux=True needs a function that returns a pair: the value, and anything"
-                    )
+                    raise GradientError("has_aux=True needs a function that returns (value, anything)")
                 y, more = y
                 aux.append(more)
             y = as_tensor(y) if isinstance(y, int | float | np.generic | np.ndarray) else y  # a constant
             if not isinstance(y, Tensor) or y.data.size != 1:
-                raise GradientError(
-                    "grad needs a function that returns a Tensor of one element: add .sum() or .mean()"
-                )
+                mend = "add .sum() or .mean()"
+                raise GradientError(f"grad needs a function that returns a Tensor of one element: {mend}")
             return y
 
         run = _Recorded(value, args, argnums, kwargs)

@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 import hypothesis
+import numpy as np
 import pytest
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -20,6 +21,12 @@ hypothesis.settings.register_profile("search", max_examples=1000, deadline=None)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 TEXT = "the quick brown fox jumps over the lazy dog. how now, brown cow?\n" * 40
+
+
+@pytest.fixture
+def rng():
+    """Numbers that do not depend on which tests ran before."""
+    return np.random.default_rng(0)
 
 
 @pytest.fixture

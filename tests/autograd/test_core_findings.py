@@ -17,6 +17,7 @@ from op_samples import SAMPLES
 
 import tinyrnn as tr
 from tinyrnn.autograd import shaping
+from tinyrnn.autograd.functional.trees import tree_leaves
 from tinyrnn.autograd.pointwise import operand
 from tinyrnn.autograd.tape import TABLE, Tensor, apply
 
@@ -634,7 +635,7 @@ def test_structures_keep_their_type():
         {"a": collections.OrderedDict(a=V)},
     ]
     for tree in trees:
-        total = lambda p: sum((leaf * leaf).sum() for leaf in tr.functional.trees.tree_leaves(p))  # noqa: E731
+        total = lambda p: sum((leaf * leaf).sum() for leaf in tree_leaves(p))  # noqa: E731
         g = tr.grad(total)(tree)
         assert type(g) is type(tree) and (not isinstance(tree, dict) or list(g) == list(tree))
     assert type(g["a"]) is collections.OrderedDict

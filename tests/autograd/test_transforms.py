@@ -92,7 +92,7 @@ def test_several_arguments_and_structures():
     assert type(slopes) is Pair and slopes.x.item() == 3 and slopes.y.item() == 2
 
 
-def test_the_gradient_by_a_module_is_a_dict_by_name():
+def test_the_gradient_by_a_module_is_a_dict_by_name(rng):
     layer = tr.Linear(3, 2, dtype="float64")
     x = rng.standard_normal((4, 3))
     loss = lambda layer: (layer(x) ** 2).mean()  # noqa: E731
@@ -106,7 +106,7 @@ def test_the_gradient_by_a_module_is_a_dict_by_name():
     np.testing.assert_allclose(both["layer"]["bias"], gradient["bias"])
 
 
-def test_a_gradient_penalty_on_a_module():
+def test_a_gradient_penalty_on_a_module(rng):
     """The gradient of a function of the gradient by the same parameters: the inner walk must be recorded."""
     layer = tr.Linear(2, 1, dtype="float64")
     x = rng.standard_normal((3, 2))
@@ -246,7 +246,7 @@ def deep(x, w, n=20):
     return x
 
 
-def test_checkpoint_gives_the_same_gradients_of_any_order():
+def test_checkpoint_gives_the_same_gradients_of_any_order(rng):
     w = rng.standard_normal(3)
     plain = lambda x, w: deep(x, w).sum()  # noqa: E731
     again = lambda x, w: tr.checkpoint(deep)(x, w).sum()  # noqa: E731
@@ -260,7 +260,7 @@ def test_checkpoint_gives_the_same_gradients_of_any_order():
     np.testing.assert_allclose(x.grad, 2 * X)
 
 
-def test_checkpoint_reaches_what_the_function_closes_over():
+def test_checkpoint_reaches_what_the_function_closes_over(rng):
     layer = tr.Linear(3, 3, dtype="float64")
     scale = tr.tensor(2.0, requires_grad=True)
     inner = scale * 3  # a node of its own, in the middle of the outer tape
@@ -460,7 +460,7 @@ def test_check_grad_remembers_a_nan_and_works_inside_no_grad():
         tr.check_grad(tr.tanh, X)
 
 
-def test_check_grad_of_large_arguments_still_names_the_index():
+def test_check_grad_of_large_arguments_still_names_the_index(rng):
     x = rng.standard_normal((40, 40))
     tr.check_grad(tr.tanh, x)
     bad = np.ones((40, 40))

@@ -255,7 +255,7 @@ def test_what_a_step_leaves_behind(name):
 
 
 @pytest.mark.parametrize("step", [caught, set_in_place, mask_of_values, guard, input_changed])
-def test_values_that_are_looked_at_or_set(step):
+def test_values_that_are_looked_at_or_set(rng, step):
     xs = np.where(rng.random(X.shape) < 0.3, np.nan, X) if step is mask_of_values else X
     plain = lambda x, h: tr.tanh(x @ W + h @ U)  # noqa: E731
     run(plain, True)  # a program of the same tape that was found right

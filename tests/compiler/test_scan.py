@@ -19,24 +19,31 @@ rng = np.random.default_rng(0)
 F, H, G, T, B = 5, 7, 11, 6, 4
 
 
-def matrix(*shape):
+def matrix(rng, *shape):
     return tr.tensor(rng.standard_normal(shape) / np.sqrt(shape[0]), requires_grad=True)
 
 
-def row(n):
+def row(rng, n):
     return tr.tensor(rng.standard_normal(n) * 0.5, requires_grad=True)
 
 
-W, U, b = matrix(F, 4 * H), matrix(H, 4 * H), row(4 * H)
-W1, W2, U1, U2, b1, b2 = matrix(F, H), matrix(F, H), matrix(H, H), matrix(H, H), row(H), row(H)
+W, U, b = matrix(rng, F, 4 * H), matrix(rng, H, 4 * H), row(rng, 4 * H)
+W1, W2, U1, U2, b1, b2 = (
+    matrix(rng, F, H),
+    matrix(rng, F, H),
+    matrix(rng, H, H),
+    matrix(rng, H, H),
+    row(rng, H),
+    row(rng, H),
+)
 gain, gain_h, gain_c, joint, wide, back, decay = (
-    row(4 * H),
-    row(4 * H),
-    row(H),
-    matrix(F + H, 4 * H),
-    matrix(F + H, G),
-    matrix(G, H),
-    row(H),
+    row(rng, 4 * H),
+    row(rng, 4 * H),
+    row(rng, H),
+    matrix(rng, F + H, 4 * H),
+    matrix(rng, F + H, G),
+    matrix(rng, G, H),
+    row(rng, H),
 )
 PARAMETERS = [W, U, b, W1, W2, U1, U2, b1, b2, gain, gain_h, gain_c, joint, wide, back, decay]
 fixed = tr.tensor(rng.standard_normal((H, H)) / 3)  # needs no gradient
@@ -184,7 +191,7 @@ def test_compiled_equals_eager(name, form):
     [("rnn", {}), ("lstm", {"peephole": True}), ("gru", {}), ("gru", {"reset_after": True})],
 )
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_built_in_cells_compiled_equal_eager(name, options, dtype):
+def test_built_in_cells_compiled_equal_eager(rng, name, options, dtype):
     cell = tr.cells.get_cell(name)(F, 33, dtype=dtype, **options)
     for p in cell.parameters():
         p.data += 0.1 * rng.standard_normal(p.shape).astype(dtype)
@@ -197,7 +204,7 @@ def test_built_in_cells_compiled_equal_eager(name, options, dtype):
     assert_equal(make(True), make(False), 1e-10 if dtype == "float64" else 1e-4)
 
 
-def test_second_order_goes_through_the_plain_loop():
+def test_second_order_goes_through_the_plain_loop(rng):
     x0 = rng.standard_normal((3, 2, F))
     small = [tr.tensor(p.data) for p in (W1, U1, b1)]
 
@@ -260,10 +267,10 @@ def test_nan_reaches_the_output_and_nothing_unwritten_is_read(monkeypatch):
     assert np.isnan(ys.numpy()[2:, 1]).all() and np.isfinite(np.delete(ys.numpy(), 1, axis=1)).all()
 
 
-def test_one_compilation_serves_all_sizes_and_lengths():
+def test_one_compilation_serves_all_sizes_and_lengths(rng):
     loads = compiled._load.cache_info().misses
     for hidden, steps in ((6, 2), (9, 30)):
-        w, u = matrix(F, hidden), matrix(hidden, hidden)
+        w, u = matrix(rng, F, hidden), matrix(rng, hidden, hidden)
         tr.scan(
             lambda x, h, w=w, u=u: tr.tanh(x @ w - h @ u),
             tr.tensor(rng.standard_normal((steps, 2, F))),
@@ -273,9 +280,9 @@ def test_one_compilation_serves_all_sizes_and_lengths():
 
 
 @pytest.mark.parametrize("rows", [3, 500])
-def test_rows_of_an_embedding(rows):
+def test_rows_of_an_embedding(rng, rows):
     """A small table is multiplied in place of the inputs; a large one is not."""
-    table, ids = matrix(rows, F), rng.integers(0, 3, (T, B))
+    table, ids = matrix(rng, rows, F), rng.integers(0, 3, (T, B))
     both = []
     for c in (True, False):
         for p in (table, W1, W2, U1, U2, b1, b2):
@@ -288,12 +295,12 @@ def test_rows_of_an_embedding(rows):
 
 
 @pytest.mark.parametrize("name", [n for n in STEPS if "batch" not in n])
-def test_every_step_on_a_larger_batch_and_on_rows_of_a_table(name):
+def test_every_step_on_a_larger_batch_and_on_rows_of_a_table(rng, name):
     """A step is recorded on a few rows of the batch, and what depends on x alone is computed for each row of
     the table.
     """
     step, sizes = STEPS[name]
-    batch, table = 9, matrix(4, F)
+    batch, table = 9, matrix(rng, 4, F)
     ids, both = rng.integers(0, 4, (T, batch)), []
     for c in (True, False):
         for p in (table, *PARAMETERS):
@@ -328,8 +335,8 @@ def half_a_parameter(x, h):
 
 @pytest.mark.parametrize("step", [gates_of_x, products_in_a_row, half_a_parameter])
 @pytest.mark.parametrize("rows", [True, False])
-def test_values_of_x_that_are_made_of_each_other(step, rows):
-    table, ids, both = matrix(3, F), rng.integers(0, 3, (T, B)), []
+def test_values_of_x_that_are_made_of_each_other(rng, step, rows):
+    table, ids, both = matrix(rng, 3, F), rng.integers(0, 3, (T, B)), []
     for c in (True, False):
         for p in (table, W, W1, U1, U2):
             p.grad = None
@@ -341,8 +348,8 @@ def test_values_of_x_that_are_made_of_each_other(step, rows):
         np.testing.assert_allclose(x, y, rtol=1e-9, atol=1e-12)
 
 
-def test_two_inputs_one_of_them_rows_of_a_table():
-    table, ids, both = matrix(3, F), rng.integers(0, 3, (T, B)), []
+def test_two_inputs_one_of_them_rows_of_a_table(rng):
+    table, ids, both = matrix(rng, 3, F), rng.integers(0, 3, (T, B)), []
     more = tr.tensor(rng.standard_normal((T, B, H)), requires_grad=True)
     for c in (True, False):
         for p in (table, more, W1, U1, U2):
@@ -368,7 +375,7 @@ def test_the_first_scan_of_a_process():
 
 
 @pytest.mark.parametrize("name", ["MGU", "layer-norm LSTM"])
-def test_a_large_batch_equals_its_sequences_one_by_one(name):
+def test_a_large_batch_equals_its_sequences_one_by_one(rng, name):
     step, sizes = STEPS[name]
     xs = rng.standard_normal((T, 20, F))
     whole, _ = tr.scan(step, tr.tensor(xs), tuple(tr.zeros((20, n)) for n in sizes), compile=True)
@@ -379,7 +386,7 @@ def test_a_large_batch_equals_its_sequences_one_by_one(name):
         np.testing.assert_allclose(whole.numpy()[:, k], one.numpy()[:, 0], rtol=1e-10)
 
 
-def test_a_step_that_knows_the_size_of_the_batch():
+def test_a_step_that_knows_the_size_of_the_batch(rng):
     for batch in (10, 20, 7):
         xs, rows = tr.tensor(rng.standard_normal((T, batch, F))), tr.tensor(rng.standard_normal((batch, H)))
         for step in (
@@ -391,8 +398,8 @@ def test_a_step_that_knows_the_size_of_the_batch():
             np.testing.assert_allclose(*both, rtol=1e-10)
 
 
-def test_rows_that_were_changed_are_not_looked_up():
-    table, ids = matrix(3, F), rng.integers(0, 3, (T, B))
+def test_rows_that_were_changed_are_not_looked_up(rng):
+    table, ids = matrix(rng, 3, F), rng.integers(0, 3, (T, B))
     for change in (lambda xs: xs.assign_(xs * 2), lambda xs: table.assign_(np.ones((3, F))), lambda xs: None):
         with tr.no_grad():
             xs = tr.embedding(ids, table)
@@ -461,8 +468,8 @@ def test_compilation_can_be_turned_off(monkeypatch):
         run(mgu, (H,), True)
 
 
-def test_changing_a_weight_before_backward_is_noticed():
-    w = matrix(H, H)
+def test_changing_a_weight_before_backward_is_noticed(rng):
+    w = matrix(rng, H, H)
     ys, _ = tr.scan(
         lambda x, h: tr.tanh(x @ W1 + h @ w),
         tr.tensor(rng.standard_normal((3, 2, F))),

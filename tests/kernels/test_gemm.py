@@ -24,7 +24,7 @@ def restored():
     threads.set_threads(before)
 
 
-def operand(rows, columns, dtype, layout):
+def operand(rng, rows, columns, dtype, layout):
     """A matrix whose memory is C, Fortran, or neither; what lies around it is NaN."""
     values = rng.standard_normal((rows, columns)).astype(dtype)
     if layout == "transposed":
@@ -40,10 +40,10 @@ def operand(rows, columns, dtype, layout):
     "layouts", ["plain plain", "transposed plain", "plain transposed", "strided strided"]
 )
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_product_of_every_size(dtype, layouts):
+def test_product_of_every_size(rng, dtype, layouts):
     for m, k, n in SIZES:
         first, second = layouts.split()
-        a, b = operand(m, k, dtype, first), operand(k, n, dtype, second)
+        a, b = operand(rng, m, k, dtype, first), operand(rng, k, n, dtype, second)
         expected = a.astype("f8") @ b.astype("f8")
         scale = np.abs(a.astype("f8")) @ np.abs(b.astype("f8")) + 1e-300
         got = gemm.matmul(a, b, np.full((m, n), np.nan, dtype))
@@ -52,20 +52,24 @@ def test_product_of_every_size(dtype, layouts):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_accumulation(dtype):
+def test_accumulation(rng, dtype):
     for m, k, n in SIZES[::7]:
-        a, b, c = operand(m, k, dtype, "plain"), operand(k, n, dtype, "plain"), operand(m, n, dtype, "plain")
+        a, b, c = (
+            operand(rng, m, k, dtype, "plain"),
+            operand(rng, k, n, dtype, "plain"),
+            operand(rng, m, n, dtype, "plain"),
+        )
         expected = c + a @ b
         np.testing.assert_allclose(gemm.matmul(a, b, c, accumulate=True), expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_product_with_a_packed_matrix_inside_larger_arrays(dtype):
+def test_product_with_a_packed_matrix_inside_larger_arrays(rng, dtype):
     """As a recurrent loop uses it: rows at an offset, with a stride; nothing else may be read or written."""
     for m, k, n in SIZES:
         if not (m and k and n):
             continue
-        a, b = operand(m, k, dtype, "plain"), operand(k, n, dtype, "plain")
+        a, b = operand(rng, m, k, dtype, "plain"), operand(rng, k, n, dtype, "plain")
         around_a, around_c = np.full((m + 2, k + 3), np.nan, dtype), np.full((m + 2, n + 5), 7, dtype)
         around_a[1:-1, :k] = a
         packed = gemm.packed_matrix(b)
@@ -89,8 +93,8 @@ def test_product_with_a_packed_matrix_inside_larger_arrays(dtype):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_results_do_not_depend_on_threads_or_on_the_other_rows(dtype):
-    a, b = operand(100, 700, dtype, "plain"), operand(700, 90, dtype, "plain")
+def test_results_do_not_depend_on_threads_or_on_the_other_rows(rng, dtype):
+    a, b = operand(rng, 100, 700, dtype, "plain"), operand(rng, 700, 90, dtype, "plain")
     results = []
     for n in (1, 2, 4):
         threads.set_threads(n)

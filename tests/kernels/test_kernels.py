@@ -18,7 +18,7 @@ rng = np.random.default_rng(0)
 
 @pytest.mark.parametrize(("dtype", "limit"), [("float32", 86.0), ("float64", 700.0)])
 @pytest.mark.parametrize("name", ["exp", "tanh"])
-def test_scalar_math_is_accurate_to_the_last_digits(name, dtype, limit):
+def test_scalar_math_is_accurate_to_the_last_digits(rng, name, dtype, limit):
     x = np.concatenate(
         [np.linspace(-limit, limit, 200_001), rng.standard_normal(100_000), 10.0 ** np.arange(-30, 1)]
     ).astype(dtype)
@@ -55,7 +55,7 @@ def test_integers_and_half_precision_go_through_a_float(dtype):
     assert pointwise.run("s", ("x",), "sigmoid(x)", np.array(0.0, dtype)).shape == ()
 
 
-def test_add_rows_sums_repeated_ids_in_order():
+def test_add_rows_sums_repeated_ids_in_order(rng):
     g, ids = rng.standard_normal((50, 3)), rng.integers(0, 5, 50)
     expected = np.zeros((5, 3))
     np.add.at(expected, ids, g)
@@ -63,7 +63,7 @@ def test_add_rows_sums_repeated_ids_in_order():
 
 
 @pytest.mark.parametrize("ids_type", [np.uint8, np.int32, np.int64])
-def test_cross_entropy_takes_any_integer_type(ids_type):
+def test_cross_entropy_takes_any_integer_type(rng, ids_type):
     logits = rng.standard_normal((4, 3)).astype(np.float32)
     assert rows.cross_entropy(logits, np.array([0, 1, 2, 0], ids_type)).shape == (4,)
 
@@ -117,7 +117,7 @@ def test_dropout_keeps_the_mean_and_repeats_itself(dtype):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", ["sgd", "rmsprop", "adagrad", "adam"])
-def test_updates_equal_their_references(name, dtype):
+def test_updates_equal_their_references(rng, name, dtype):
     F = np.dtype(dtype).type
     numbers = {
         "sgd": (0.1, 0.9, True, 0.01, 0.5),

@@ -29,7 +29,7 @@ def make(name, options, **kwargs):
 
 @pytest.mark.parametrize(("name", "options"), CELLS)
 @pytest.mark.parametrize("special", ["plain", "mask and resets", "bidirectional stack"])
-def test_gradients_by_finite_differences(name, options, special):
+def test_gradients_by_finite_differences(rng, name, options, special):
     """Inputs, first states and every parameter, through several time steps."""
     stack = special == "bidirectional stack"
     B, T, I = 2, 3, 3  # one difference takes two runs for every number of every parameter
@@ -102,7 +102,7 @@ PARITY = [
 @pytest.mark.parametrize(("name", "options"), PARITY)
 @pytest.mark.parametrize("layers", [1, 2])
 @pytest.mark.parametrize("bidirectional", [False, True])
-def test_forward_and_backward_equal_pytorch(name, options, layers, bidirectional):
+def test_forward_and_backward_equal_pytorch(rng, name, options, layers, bidirectional):
     torch, twin = torch_twin(name, options, num_layers=layers, bidirectional=bidirectional)
     rnn = make(name, options, num_layers=layers, bidirectional=bidirectional)
     for p in rnn.parameters():
@@ -128,7 +128,7 @@ def test_forward_and_backward_equal_pytorch(name, options, layers, bidirectional
             np.testing.assert_allclose(getattr(cell, ours).grad.numpy(), expected, rtol=1e-10, atol=1e-12)
 
 
-def test_gru_equations_of_the_paper():
+def test_gru_equations_of_the_paper(rng):
     """Cho et al. 2014, equations 5 to 8, transcribed in NumPy."""
     rnn = make("gru", {})
     p = {k: v.numpy() for k, v in rnn.cells[0].named_parameters()}
@@ -141,7 +141,7 @@ def test_gru_equations_of_the_paper():
     np.testing.assert_allclose(rnn(tr.tensor(x), [(tr.tensor(h),)])[0].numpy()[0], expected)
 
 
-def test_peepholes_of_the_paper():
+def test_peepholes_of_the_paper(rng):
     """Gers, Schraudolph & Schmidhuber 2002: i and f see the old cell, o the new one."""
     rnn = make("lstm", {"peephole": True})
     cell = rnn.cells[0]
@@ -161,7 +161,7 @@ def test_peepholes_of_the_paper():
 
 
 @pytest.mark.parametrize(("name", "options"), CELLS)
-def test_mask_gives_what_the_short_sequence_gives(name, options):
+def test_mask_gives_what_the_short_sequence_gives(rng, name, options):
     rnn = make(name, options, num_layers=2, bidirectional=True)
     xs = rng.standard_normal((T, 2, I))
     lengths = np.array([T, 2])
@@ -174,7 +174,7 @@ def test_mask_gives_what_the_short_sequence_gives(name, options):
 
 
 @pytest.mark.parametrize(("name", "options"), CELLS)
-def test_reset_gives_what_a_fresh_start_gives(name, options):
+def test_reset_gives_what_a_fresh_start_gives(rng, name, options):
     rnn = make(name, options)
     xs = rng.standard_normal((T, 2, I))
     resets = np.zeros((T, 2), bool)
@@ -186,7 +186,7 @@ def test_reset_gives_what_a_fresh_start_gives(name, options):
     np.testing.assert_allclose(ys.numpy()[:, :1], straight.numpy()[:, :1], rtol=1e-12)
 
 
-def test_carried_state_continues_the_sequence():
+def test_carried_state_continues_the_sequence(rng):
     rnn = make("lstm", {}, num_layers=2)
     xs = tr.tensor(rng.standard_normal((6, B, I)))
     whole, _ = rnn(xs)
@@ -208,7 +208,7 @@ def test_scan_returns_all_states_and_takes_any_step():
     assert a.numpy().ravel().tolist() == [4, 3, 2] and b.numpy().ravel().tolist() == [6, 2, 1]
 
 
-def test_dropout_between_layers_only_while_training():
+def test_dropout_between_layers_only_while_training(rng):
     rnn = tr.RNN("gru", I, H, num_layers=2, dropout=0.5, seed=3)
     xs = tr.tensor(rng.standard_normal((T, B, I)), "float32")
     assert (rnn(xs)[0].numpy() != rnn(xs)[0].numpy()).any()
@@ -274,7 +274,7 @@ class TwoWidths(tr.Cell):
 
 
 @pytest.mark.parametrize("cell", [MGU, TwoWidths])
-def test_a_cell_class_can_be_used_without_registering(cell):
+def test_a_cell_class_can_be_used_without_registering(rng, cell):
     rnn = tr.RNN(cell, I, H, num_layers=2, dtype="float64", seed=0)
     ys, final = rnn(tr.tensor(rng.standard_normal((T, B, I))))
     assert ys.shape == (T, B, H) and [s.shape[1] for s in final[0]] == list(rnn.cells[0].state_sizes.values())

@@ -1,21 +1,26 @@
 """Matrix products."""
 
+from __future__ import annotations
+
 import math
+from typing import Any
 
 import numpy as np
 
 from .. import kernels
 from ..base.errors import ShapeError
+from . import tape
 from .pointwise import as_tensor
 from .shaping import expand_dims, matrix_transpose, reshape
 from .tape import Op, apply
+from .types import ArrayLike
 
 __all__ = ["matmul"]
 
 LARGE = 1 << 18  # multiplications: below, BLAS on one thread is as fast
 
 
-def _matmul_a(g, b, shape):
+def _matmul_a(g: tape.Tensor, b: tape.Tensor, shape: tuple[int, ...]) -> tape.Tensor:
     if b.ndim == 1:  # every row of a was multiplied by this one vector
         return expand_dims(g, axis=-1) * b
     if len(shape) == 1:
@@ -23,12 +28,12 @@ def _matmul_a(g, b, shape):
     return matmul(g, matrix_transpose(b))
 
 
-def _rows(x):
+def _rows(x: tape.Tensor) -> tape.Tensor:
     """``[..., k]`` as a matrix ``[n, k]``."""
     return reshape(x, (math.prod(x.shape[:-1]), x.shape[-1]))
 
 
-def _matmul_b(g, a, shape):
+def _matmul_b(g: tape.Tensor, a: tape.Tensor, shape: tuple[int, ...]) -> tape.Tensor:
     if len(shape) == 1:
         return matmul(reshape(g, -1), _rows(a))
     if a.ndim == 1:
@@ -36,7 +41,7 @@ def _matmul_b(g, a, shape):
     return matmul(matrix_transpose(a), g)
 
 
-def _product(a, b):
+def _product(a: Any, b: Any) -> Any:
     """The packed product for large matrices: it runs on our own threads, beside which BLAS would have to run
     on one.
     """
@@ -48,7 +53,7 @@ def _product(a, b):
 _matmul = Op("matmul", _product, {"a": _matmul_a, "b": _matmul_b}, inputs=("a", "b"))
 
 
-def matmul(x1, x2, /):
+def matmul(x1: ArrayLike, x2: ArrayLike, /) -> tape.Tensor:
     """Matrix product ``[..., n, k] @ [..., k, m] -> [..., n, m]``; leading axes broadcast, a 1-D operand is a
     vector.
 
@@ -61,12 +66,8 @@ def matmul(x1, x2, /):
         raise ShapeError("matmul: operands need at least one axis: use * to scale by a number")
     inner = right[-2] if len(right) > 1 else right[0]
     if left[-1] != inner:
-        raise ShapeError(
-            f"matmul: {list(left)} @ {list(right)}: inner sizes {left[-1]} and {inner} differ: transpose or "
-            "reshape one of them"
-        )
-    if (
-        len(left) > 2 and len(right) == 2
-    ):  # one large product instead of a batch of small ones, forward and backward
+        differ = f"matmul: {list(left)} @ {list(right)}: inner sizes {left[-1]} and {inner} differ"
+        raise ShapeError(f"{differ}: transpose or reshape one of them")
+    if len(left) > 2 and len(right) == 2:  # one large product instead of many small ones, both ways
         return reshape(apply(_matmul, _rows(a), b), (*left[:-1], right[-1]))
     return apply(_matmul, a, b)

@@ -6,14 +6,19 @@ loop, and derivatives that would take NumPy several passes over memory, are comp
 generators use them too.
 """
 
+from __future__ import annotations
+
 import inspect
 import re
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from .. import kernels
 from ..base.devices import is_cupy
 from ..base.errors import DtypeError, GradientError, ShapeError
+from . import tape
 from .tape import (
     BORROWED,
     EXPLAINED,
@@ -21,7 +26,6 @@ from .tape import (
     TRACE,
     Node,
     Op,
-    Tensor,
     apply,
     explained,
     is_recorded,
@@ -30,67 +34,63 @@ from .tape import (
     record,
     state,
 )
+from .types import ArrayLike, Binary, DType, Ternary, Unary
 
 __all__ = [
     "abs", "add", "ceil", "clip", "cos", "divide", "equal", "erf", "exp", "expm1", "floor", "greater",
-    "greater_equal", "isfinite", "isinf", "isnan", "less", "less_equal", "log",
-    "log1p", "logaddexp", "logical_and", "logical_not", "logical_or", "logical_xor", "maximum", "minimum", "multiply",
-    "negative", "not_equal", "power", "reciprocal", "relu", "round", "sigmoid", "sign", "sin", "softplus", "sqrt",
+    "greater_equal", "isfinite", "isinf", "isnan", "less", "less_equal", "log", "log1p", "logaddexp",
+    "logical_and", "logical_not", "logical_or", "logical_xor", "maximum", "minimum", "multiply", "negative",
+    "not_equal", "power", "reciprocal", "relu", "round", "sigmoid", "sign", "sin", "softplus", "sqrt",
     "square", "subtract", "tanh", "where",
 ]  # fmt: skip
 
 
-def operand(x):
+def operand(x: Any) -> Any:
     """``x`` as an input of an op: tensors and Python numbers as they are (numbers promote weakly), the rest
     as arrays.
 
     Raises:
         DtypeError: an array that is not of floats (up to 64 bits), integers or bools.
     """
-    if isinstance(x, Tensor | float | int) and not isinstance(x, np.generic):
+    if isinstance(x, tape.Tensor | float | int) and not isinstance(x, np.generic):
         return x
     if is_recorded(x):
-        raise GradientError(
-            "a list of tensors would lose their gradients: join them with stack() or concat()"
-        )
+        raise GradientError("a list of tensors would lose its gradients: join them with stack() or concat()")
     own = isinstance(x, list | tuple | np.generic)  # of which NumPy makes an array that nobody else holds
     try:
         x = x if is_cupy(x) else np.asarray(x)
     except ValueError as error:
-        raise ShapeError(
-            f"no tensor can be made of lists of different lengths ({error}): pad them first"
-        ) from error
+        raise ShapeError(f"lists of different lengths make no tensor ({error}): pad them first") from error
     dtype = checked_dtype(x.dtype)
-    return Tensor(x if x.dtype.isnative else x.astype(dtype), None, None if own else BORROWED)
+    return tape.Tensor(x if x.dtype.isnative else x.astype(dtype), None, None if own else BORROWED)
 
 
-def checked_dtype(dtype) -> np.dtype:
+def checked_dtype(dtype: DType) -> np.dtype[Any]:
     """``dtype`` in the byte order of this machine, if a tensor can hold it."""
     try:
         dtype = np.dtype(dtype)
     except TypeError as error:
-        raise DtypeError(
-            f"{dtype!r} is no dtype: use 'float32', 'float64', 'float16', 'int64' or 'bool'"
-        ) from error
+        names = "'float32', 'float64', 'float16', 'int64' or 'bool'"
+        raise DtypeError(f"{dtype!r} is no dtype: use {names}") from error
     if dtype.kind not in "fiub" or dtype.itemsize > 8:
         raise DtypeError(f"a tensor cannot hold dtype {dtype}: use float16 to float64, integers or bools")
     return dtype.newbyteorder("=")
 
 
-def as_tensor(x) -> Tensor:
+def as_tensor(x: ArrayLike) -> tape.Tensor:
     """``x`` as a Tensor: for functions that look at shapes, where a bare number will not do."""
-    if type(x) is Tensor:
+    if type(x) is tape.Tensor:
         return x
     x = operand(x)
-    return x if isinstance(x, Tensor) else Tensor(np.asarray(x))
+    return x if isinstance(x, tape.Tensor) else tape.Tensor(np.asarray(x))
 
 
-def _plain(x):
+def _plain(x: Any) -> tuple[Any, Any, None]:
     """``x`` as an operand, what the loop gets for it, and its node: none."""
     if type(x) is float or type(x) is int:
         return x, x, None
     x = operand(x)
-    return x, x.data if type(x) is Tensor else x, None
+    return x, x.data if type(x) is tape.Tensor else x, None
 
 
 FLAT = "where(g == g, 0, g)"  # the gradient of a step function: 0, also for an infinite g
@@ -100,10 +100,11 @@ FLAT = "where(g == g, 0, g)"  # the gradient of a step function: 0, also for an 
 _VECTORISED = frozenset(
     {"abs", "exp", "maximum", "minimum", "sigmoid", "sign", "softplus", "sqrt", "tanh", "where"}
 )
-FUSED = {}  # (op, rule of a derivative that is compiled): its arguments
+# (op, rule of a derivative that is compiled): its arguments.
+FUSED: dict[tuple[str, str], tuple[str, ...]] = {}
 
 
-def rule_vjp(name, rule, inputs):
+def rule_vjp(name: str, rule: str, inputs: tuple[str, ...]) -> Callable[..., tape.Tensor]:
     """The VJP that ``rule`` states in ``g``, the inputs and the output ``y``.
 
     A rule is an expression of tensors and of scalars alike. Where nothing is recorded it runs as one compiled
@@ -118,42 +119,49 @@ def rule_vjp(name, rule, inputs):
     if fuses:
         FUSED[name, rule] = ("g", *used)
 
-    def vjp(g, *values):
+    def vjp(g: tape.Tensor, *values: Any) -> Any:
         if fuses and not state.recording:
-            arrays = [v.data if type(v) is Tensor else v for v in (g, *values)]
+            arrays = [v.data if type(v) is tape.Tensor else v for v in (g, *values)]
             if all(getattr(a, "shape", ()) in ((), g.data.shape) for a in arrays):
-                return Tensor(kernels.pointwise.run(f"{name}_grad", ("g", *used), rule, *arrays))
+                return tape.Tensor(kernels.pointwise.run(f"{name}_grad", ("g", *used), rule, *arrays))
         return eval(code, globals(), dict(zip(used, values, strict=True), g=g))
 
-    vjp.__signature__ = inspect.Signature(
-        [inspect.Parameter(n, inspect.Parameter.POSITIONAL_ONLY) for n in ("g", *used)]
-    )
+    parameters = [inspect.Parameter(n, inspect.Parameter.POSITIONAL_ONLY) for n in ("g", *used)]
+    vjp.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return vjp
 
 
-def pointwise(name, rule, loop=None, doc=None, **vjps):
-    """Enter a pointwise op into the table and return its public function.
+def _entered(name: str, rule: str, loop: Any, vjps: dict[str, Any]) -> tuple[Op, Callable[..., Any]]:
+    """A pointwise op, entered into the table, and its loop.
 
     ``loop`` None: it is compiled from the rule. The VJPs are rules too (`rule_vjp`), or functions. The op's
     inputs are the names in ``rule``, in order, that are not called.
     """
     inputs = tuple(dict.fromkeys(re.findall(r"\b[a-z]\w*\b(?!\()", rule)))
     vjps = {n: rule_vjp(name, v, inputs) if isinstance(v, str) else v for n, v in vjps.items()}
-    if loop is None:
+    loop = loop or (lambda *arrays: kernels.pointwise.run(name, inputs, rule, *arrays))
+    return Op(name, loop, vjps, inputs=inputs, rule=rule), loop
 
-        def loop(*arrays):
-            return kernels.pointwise.run(name, inputs, rule, *arrays)
 
-    op = Op(name, loop, vjps, inputs=inputs, rule=rule)
+def _public(function: Any, op: Op, doc: str | None) -> Any:
+    """``function`` as the public function of ``op``: named and documented."""
+    function.__name__ = function.__qualname__ = op.name
+    says = doc or op.name.replace("_", " ").capitalize()
+    function.__doc__ = f"{says}, pointwise with broadcasting: ``{op.rule}``."
+    return function
 
-    differentiable = bool(vjps)
-    y_for_a, y_for_b = 0 in op.keeps_output, 1 in op.keeps_output
-    (a_for_a, a_for_b), *more_inputs = [(0 in need, 1 in need) for need in op.keeps]
-    b_for_a, b_for_b = more_inputs[0] if more_inputs else (False, False)
 
-    # `apply` written out for one and two inputs: small arrays pay for every Python instruction.
-    def unary(x, /):
-        x = x if type(x) is Tensor else as_tensor(x)
+# Each of these enters an op of so many inputs into the table and returns its public function. For one and two
+# inputs that is `apply` written out: small arrays pay for every Python instruction.
+
+
+def unary(name: str, rule: str, loop: Any = None, doc: str | None = None, **vjps: Any) -> Unary:
+    """A function of one tensor."""
+    op, loop = _entered(name, rule, loop, vjps)
+    differentiable, needs_y, needs_x = bool(vjps), bool(op.keeps_output), bool(op.keeps[0])
+
+    def function(x: ArrayLike, /) -> tape.Tensor:
+        x = x if type(x) is tape.Tensor else as_tensor(x)
         try:
             out = loop(x.data)
         except EXPLAINED as error:
@@ -162,18 +170,28 @@ def pointwise(name, rule, loop=None, doc=None, **vjps):
         if type(out) is not np.ndarray or recording is TRACE:
             return record(op, (x,), NONE, out)
         if not recording or not differentiable:
-            return Tensor(out)
-        y = Tensor(out, Node(op, (x.node,), NONE, out, (x,) if a_for_a else None))
-        if y_for_a:
-            y.node.output = out, y.shared_version()
+            return tape.Tensor(out)
+        y = tape.Tensor(out, node := Node(op, (x.node,), NONE, out, (x,) if needs_x else None))
+        if needs_y:
+            node.output = out, y.shared_version()
         return y
 
-    def binary(x1, x2, /):
-        if type(x1) is Tensor:
+    return _public(function, op, doc)
+
+
+def binary(name: str, rule: str, loop: Any = None, doc: str | None = None, **vjps: Any) -> Binary:
+    """A function of two tensors."""
+    op, loop = _entered(name, rule, loop, vjps)
+    differentiable = bool(vjps)
+    y_for_a, y_for_b = 0 in op.keeps_output, 1 in op.keeps_output
+    (a_for_a, a_for_b), (b_for_a, b_for_b) = [(0 in need, 1 in need) for need in op.keeps]
+
+    def function(x1: ArrayLike, x2: ArrayLike, /) -> tape.Tensor:
+        if type(x1) is tape.Tensor:
             a, n1 = x1.data, x1.node
         else:
             x1, a, n1 = _plain(x1)
-        if type(x2) is Tensor:
+        if type(x2) is tape.Tensor:
             b, n2 = x2.data, x2.node
         else:
             x2, b, n2 = _plain(x2)
@@ -185,93 +203,94 @@ def pointwise(name, rule, loop=None, doc=None, **vjps):
         if type(out) is not np.ndarray or recording is TRACE:
             return record(op, (x1, x2), NONE, out)
         if not recording or not differentiable:
-            return Tensor(out)
+            return tape.Tensor(out)
         keep_a = (a_for_a and n1 is not None) or (a_for_b and n2 is not None)
         keep_b = (b_for_a and n1 is not None) or (b_for_b and n2 is not None)
         saved = (
             (x1 if n1 is not None else owned(x1)) if keep_a else None,
             (x2 if n2 is not None else owned(x2)) if keep_b else None,
         )
-        y = Tensor(out, Node(op, (n1, n2), NONE, out, saved))
+        y = tape.Tensor(out, node := Node(op, (n1, n2), NONE, out, saved))
         if (y_for_a and n1 is not None) or (y_for_b and n2 is not None):
-            y.node.output = out, y.shared_version()
+            node.output = out, y.shared_version()
         return y
 
-    def ternary(x1, x2, x3, /):
+    return _public(function, op, doc)
+
+
+def ternary(name: str, rule: str, loop: Any = None, doc: str | None = None, **vjps: Any) -> Ternary:
+    """A function of three tensors."""
+    op, _ = _entered(name, rule, loop, vjps)
+
+    def function(x1: ArrayLike, x2: ArrayLike, x3: ArrayLike, /) -> tape.Tensor:
         return apply(op, operand(x1), operand(x2), operand(x3))
 
-    function = {1: unary, 2: binary, 3: ternary}[len(inputs)]
-    function.__name__ = function.__qualname__ = name
-    function.__doc__ = (
-        f"{doc or name.replace('_', ' ').capitalize()}, pointwise with broadcasting: ``{rule}``."
-    )
-    return function
+    return _public(function, op, doc)
 
 
-def _where(c, a, b):
+def _where(c: Any, a: Any, b: Any) -> Any:
     """NumPy's where, which is slow for large arrays of floats: those go through the rule."""
     if type(c) is np.ndarray and c.size > 1000 and np.result_type(a, b).kind == "f":
-        return kernels.pointwise.run(
-            "where", ("c", "a", "b"), "where(c, a, b)", c.astype(bool, copy=False), a, b
-        )
+        c = c.astype(bool, copy=False)
+        return kernels.pointwise.run("where", ("c", "a", "b"), "where(c, a, b)", c, a, b)
     return np.where(c, a, b)
 
 
-add = pointwise("add", "a + b", np.add, a="g", b="g")
-subtract = pointwise("subtract", "a - b", np.subtract, a="g", b="-g")
-multiply = pointwise("multiply", "a * b", np.multiply, a="g * b", b="g * a")
-divide = pointwise("divide", "a / b", np.divide, a="g / b", b="-g * y / b")
-negative = pointwise("negative", "-x", np.negative, x="-g")
-square = pointwise("square", "x * x", np.square, x="2 * g * x")
-reciprocal = pointwise("reciprocal", "1 / x", np.reciprocal, x="-g * y * y")
-sqrt = pointwise("sqrt", "sqrt(x)", np.sqrt, "Square root", x="0.5 * g / y")
-exp = pointwise("exp", "exp(x)", np.exp, "Exponential function", x="g * y")
-expm1 = pointwise("expm1", "expm1(x)", np.expm1, "exp(x) - 1, exact near 0", x="g * (y + 1)")
-log = pointwise("log", "log(x)", np.log, "Natural logarithm", x="g / x")
-log1p = pointwise("log1p", "log1p(x)", np.log1p, "log(1 + x), exact near 0", x="g / (x + 1)")
-sin = pointwise("sin", "sin(x)", np.sin, "Sine", x="g * cos(x)")
-cos = pointwise("cos", "cos(x)", np.cos, "Cosine", x="-g * sin(x)")
-tanh = pointwise("tanh", "tanh(x)", np.tanh, "Hyperbolic tangent", x="g * (1 - y * y)")
-sigmoid = pointwise("sigmoid", "sigmoid(x)", None, "Logistic sigmoid 1 / (1 + exp(-x))", x="g * y * (1 - y)")
-softplus = pointwise("softplus", "softplus(x)", None, "log(1 + exp(x)) without overflow", x="g * sigmoid(x)")
-erf = pointwise("erf", "erf(x)", None, "Error function", x="g * exp(-x * x) * 1.1283791670955126")
-relu = pointwise("relu", "maximum(x, 0)", lambda x: np.maximum(x, 0), "Rectifier", x="where(y <= 0, 0, g)")
-sign = pointwise("sign", "sign(x)", np.sign, "Sign, of zero 0", x=FLAT)
-floor = pointwise("floor", "floor(x)", np.floor, "Next integer below", x=FLAT)
-ceil = pointwise("ceil", "ceil(x)", np.ceil, "Next integer above", x=FLAT)
-round = pointwise("round", "round(x)", np.round, "Nearest integer, of two the even one", x=FLAT)
-abs = pointwise("abs", "abs(x)", np.abs, "Absolute value", x="g * sign(x)")
+add = binary("add", "a + b", np.add, a="g", b="g")
+subtract = binary("subtract", "a - b", np.subtract, a="g", b="-g")
+multiply = binary("multiply", "a * b", np.multiply, a="g * b", b="g * a")
+divide = binary("divide", "a / b", np.divide, a="g / b", b="-g * y / b")
+negative = unary("negative", "-x", np.negative, x="-g")
+square = unary("square", "x * x", np.square, x="2 * g * x")
+reciprocal = unary("reciprocal", "1 / x", np.reciprocal, x="-g * y * y")
+sqrt = unary("sqrt", "sqrt(x)", np.sqrt, "Square root", x="0.5 * g / y")
+exp = unary("exp", "exp(x)", np.exp, "Exponential function", x="g * y")
+expm1 = unary("expm1", "expm1(x)", np.expm1, "exp(x) - 1, exact near 0", x="g * (y + 1)")
+log = unary("log", "log(x)", np.log, "Natural logarithm", x="g / x")
+log1p = unary("log1p", "log1p(x)", np.log1p, "log(1 + x), exact near 0", x="g / (x + 1)")
+sin = unary("sin", "sin(x)", np.sin, "Sine", x="g * cos(x)")
+cos = unary("cos", "cos(x)", np.cos, "Cosine", x="-g * sin(x)")
+tanh = unary("tanh", "tanh(x)", np.tanh, "Hyperbolic tangent", x="g * (1 - y * y)")
+sigmoid = unary("sigmoid", "sigmoid(x)", None, "Logistic sigmoid 1 / (1 + exp(-x))", x="g * y * (1 - y)")
+softplus = unary("softplus", "softplus(x)", None, "log(1 + exp(x)) without overflow", x="g * sigmoid(x)")
+erf = unary("erf", "erf(x)", None, "Error function", x="g * exp(-x * x) * 1.1283791670955126")
+relu = unary("relu", "maximum(x, 0)", lambda x: np.maximum(x, 0), "Rectifier", x="where(y <= 0, 0, g)")
+sign = unary("sign", "sign(x)", np.sign, "Sign, of zero 0", x=FLAT)
+floor = unary("floor", "floor(x)", np.floor, "Next integer below", x=FLAT)
+ceil = unary("ceil", "ceil(x)", np.ceil, "Next integer above", x=FLAT)
+round = unary("round", "round(x)", np.round, "Nearest integer, of two the even one", x=FLAT)
+abs = unary("abs", "abs(x)", np.abs, "Absolute value", x="g * sign(x)")
 _LARGER, _SMALLER = "where(a < b, 0, where(a == b, 0.5 * g, g))", "where(a > b, 0, where(a == b, 0.5 * g, g))"
-maximum = pointwise("maximum", "maximum(a, b)", np.maximum, "Larger, a tie shared", a=_LARGER, b=_SMALLER)
-minimum = pointwise("minimum", "minimum(a, b)", np.minimum, "Smaller, a tie shared", a=_SMALLER, b=_LARGER)
+maximum = binary("maximum", "maximum(a, b)", np.maximum, "Larger, a tie shared", a=_LARGER, b=_SMALLER)
+minimum = binary("minimum", "minimum(a, b)", np.minimum, "Smaller, a tie shared", a=_SMALLER, b=_LARGER)
 _LOGADDEXP = "log(exp(a) + exp(b)) without overflow"
 
 
-def _logaddexp(a, b):
+def _logaddexp(a: Any, b: Any) -> Any:
     """The compiled loop; integers and bools go through NumPy's, whose promotion depends on both dtypes."""
     if np.result_type(a, b).kind != "f":
         return np.logaddexp(a, b)
     return kernels.pointwise.run("logaddexp", ("a", "b"), "logaddexp(a, b)", a, b)
 
 
-logaddexp = pointwise(
+logaddexp = binary(
     "logaddexp", "logaddexp(a, b)", _logaddexp, _LOGADDEXP, a="g * sigmoid(a - b)", b="g * sigmoid(b - a)"
 )
-where = pointwise(
+where = ternary(
     "where", "where(c, a, b)", _where, "a where c, else b", a="where(c, g, 0)", b="where(c, 0, g)"
 )
 
 
-def _power_a(g, a, b):
-    if not isinstance(b, Tensor):
+def _power_a(g: tape.Tensor, a: tape.Tensor, b: Any) -> tape.Tensor:
+    if not isinstance(b, tape.Tensor):
         return g * b * a ** (b - 1) if b != 0 else where(equal(g, g), 0, g)
     return g * b * where((b == 0) & (a == 0), 1, a) ** (b - 1)  # 0 ** 0: the slope is 0, not 0 * infinity
 
 
 # 0 ** b is constant for b >= 0 (0, or 1 at 0): its derivative is 0, not 0 * log(0).
 _POWER_B = "g * y * log(where((a == 0) & (b >= 0), 1, a))"
-power = pointwise("power", "pow(a, b)", np.power, "a to the power of b", a=_power_a, b=_POWER_B)
-_clip = pointwise(
+power = binary("power", "pow(a, b)", np.power, "a to the power of b", a=_power_a, b=_POWER_B)
+_clip = ternary(
     "clip",
     "minimum(maximum(x, low), high)",
     np.clip,
@@ -280,22 +299,22 @@ _clip = pointwise(
     high="where(maximum(x, low) > high, g, 0)",
 )
 
-equal = pointwise("equal", "a == b", np.equal)
-not_equal = pointwise("not_equal", "a != b", np.not_equal)
-less = pointwise("less", "a < b", np.less)
-less_equal = pointwise("less_equal", "a <= b", np.less_equal)
-greater = pointwise("greater", "a > b", np.greater)
-greater_equal = pointwise("greater_equal", "a >= b", np.greater_equal)
-logical_and = pointwise("logical_and", "(a != 0) & (b != 0)", np.logical_and)
-logical_or = pointwise("logical_or", "(a != 0) | (b != 0)", np.logical_or)
-logical_xor = pointwise("logical_xor", "(a != 0) ^ (b != 0)", np.logical_xor)
-logical_not = pointwise("logical_not", "x == 0", np.logical_not)
-isnan = pointwise("isnan", "x != x", np.isnan, "True where NaN")
-isinf = pointwise("isinf", "(x == x) & (x - x != 0)", np.isinf, "True where infinite")
-isfinite = pointwise("isfinite", "x - x == 0", np.isfinite, "True where neither NaN nor infinite")
+equal = binary("equal", "a == b", np.equal)
+not_equal = binary("not_equal", "a != b", np.not_equal)
+less = binary("less", "a < b", np.less)
+less_equal = binary("less_equal", "a <= b", np.less_equal)
+greater = binary("greater", "a > b", np.greater)
+greater_equal = binary("greater_equal", "a >= b", np.greater_equal)
+logical_and = binary("logical_and", "(a != 0) & (b != 0)", np.logical_and)
+logical_or = binary("logical_or", "(a != 0) | (b != 0)", np.logical_or)
+logical_xor = binary("logical_xor", "(a != 0) ^ (b != 0)", np.logical_xor)
+logical_not = unary("logical_not", "x == 0", np.logical_not)
+isnan = unary("isnan", "x != x", np.isnan, "True where NaN")
+isinf = unary("isinf", "(x == x) & (x - x != 0)", np.isinf, "True where infinite")
+isfinite = unary("isfinite", "x - x == 0", np.isfinite, "True where neither NaN nor infinite")
 
 
-def clip(x, min=None, max=None):
+def clip(x: ArrayLike, min: ArrayLike | None = None, max: ArrayLike | None = None) -> tape.Tensor:
     """Limit ``x`` to ``[min, max]``; None leaves a side open. The gradient passes where the value is inside,
     ends included.
     """
@@ -304,9 +323,9 @@ def clip(x, min=None, max=None):
         return x
     given = [v if v is None else operand(v) for v in (min, max)]
     if x.dtype.kind != "f" and not is_tracing() and not any(map(is_recorded, given)):
-        return Tensor(np.asarray(np.clip(x.data, *[v.data if type(v) is Tensor else v for v in given])))
-    limits = (
-        np.iinfo(x.dtype) if x.dtype.kind in "iu" else None
-    )  # an infinite limit would make floats of integers
-    low, high = (limits.min, limits.max) if limits else (-float("inf"), float("inf"))
+        limits = [v.data if type(v) is tape.Tensor else v for v in given]
+        return tape.Tensor(np.asarray(np.clip(x.data, *limits)))
+    low, high = -np.inf, np.inf
+    if x.dtype.kind in "iu":  # of which an infinite limit would make floats
+        low, high = np.iinfo(x.dtype).min, np.iinfo(x.dtype).max
     return _clip(x, low if min is None else min, high if max is None else max)

@@ -2,45 +2,55 @@
 size 1.
 """
 
+from __future__ import annotations
+
 import math
+from typing import Any
 
 import numpy as np
 
+from . import tape
 from .pointwise import as_tensor, equal, isnan, logical_and, logical_or, where
 from .shaping import astype, axes_of, axis_of, broadcast_to, expand_dims, flip, permute_dims, reshape
-from .tape import Op, Tensor, apply, is_tracing
+from .tape import Op, apply, is_tracing
+from .types import ArrayLike, Axis
 
 __all__ = ["all", "any", "argmax", "argmin", "count_nonzero", "cumsum", "max", "mean", "min", "prod", "sum"]
 
 
-def _spread(g, shape, axis, keepdims):
+_Axes = tuple[int, ...] | None  # None: all
+
+
+def _spread(g: tape.Tensor, shape: tuple[int, ...], axis: _Axes, keepdims: bool) -> tape.Tensor:
     """Broadcast the gradient of a reduction back over the axes that were reduced."""
     if not keepdims:
         g = reshape(g, kept(shape, axis))
     return broadcast_to(g, shape)
 
 
-def kept(shape, axis):
+def kept(shape: tuple[int, ...], axis: _Axes) -> tuple[int, ...]:
+    """``shape`` with the axes of ``axis`` (None: all) of size 1."""
     return tuple(1 if axis is None or i in axis else n for i, n in enumerate(shape))
 
 
-def single(x):
+def single(x: tape.Tensor) -> tape.Tensor:
     """``x``, where it is of half precision in single: counts and sums of squares do not fit into float16."""
     return astype(x, np.float32) if x.dtype == np.float16 else x
 
 
-def size_along(shape, axis):
+def size_along(shape: tuple[int, ...], axis: _Axes) -> int:
+    """How many elements there are along ``axis`` (None: in all)."""
     return math.prod(n for i, n in enumerate(shape) if axis is None or i in axis)
 
 
-def joined(x, axis):
+def joined(x: tape.Tensor, axis: _Axes) -> tape.Tensor:
     """``x`` with the axes of ``axis`` (None: all) moved to the end and made one."""
     axes = tuple(range(x.ndim)) if axis is None else axis
     rest = tuple(i for i in range(x.ndim) if i not in axes)
     return reshape(permute_dims(x, rest + axes), (*[x.shape[i] for i in rest], size_along(x.shape, axis)))
 
 
-def _share(g, x, y, axis, keepdims):
+def _share(g: tape.Tensor, x: tape.Tensor, y: tape.Tensor, axis: _Axes) -> tape.Tensor:
     """Gradient of max and min: the elements equal to the result share it evenly."""
     shape = kept(x.shape, axis)
     y, g = reshape(y, shape), reshape(g, shape)
@@ -50,7 +60,7 @@ def _share(g, x, y, axis, keepdims):
     return where(hit, g / sum(hit, axis=axis, keepdims=True).astype(g.dtype), 0)
 
 
-def _prod_vjp(g, x, y, axis, keepdims):
+def _prod_vjp(g: tape.Tensor, x: tape.Tensor, y: tape.Tensor, axis: _Axes, keepdims: bool) -> tape.Tensor:
     """Each element gets the product of the others; where one is zero that cannot be had by division."""
     if x.data.all():
         return _spread(g * y, x.shape, axis, keepdims) / x
@@ -63,61 +73,105 @@ def _prod_vjp(g, x, y, axis, keepdims):
     return _spread(g, x.shape, axis, keepdims) * others
 
 
-def reduction(loop, vjp, doc, checked=axes_of):
-    """Enter a reduction under the name of NumPy's ``loop`` into the table and return its public function.
+def _mean_vjp(g: tape.Tensor, shape: tuple[int, ...], axis: _Axes, keepdims: bool) -> tape.Tensor:
+    return _spread(single(g) / size_along(shape, axis), shape, axis, keepdims)
 
-    ``checked`` is ``axis_of`` for what NumPy reduces along one axis only.
-    """
+
+def _entered(loop: Any, vjp: Any = None) -> Op:
+    """A reduction, entered into the table under the name of NumPy's ``loop``."""
     name = loop.__name__
     adds = name in ("sum", "mean", "prod")
 
-    def method(x, *, axis, keepdims):
+    def method(x: Any, *, axis: _Axes, keepdims: bool) -> Any:
         if adds and x.dtype == np.float16:  # whose own sums stop growing at 2048 ones
             return np.asarray(getattr(x, name)(axis, dtype=np.float32, keepdims=keepdims)).astype(x.dtype)
         return getattr(x, name)(axis, keepdims=keepdims)  # the method is the function without its dispatch
 
-    def function_of_numpy(x, *, axis, keepdims):
+    def function_of_numpy(x: Any, *, axis: _Axes, keepdims: bool) -> Any:
         return loop(x, axis=axis, keepdims=keepdims)
 
     forward = method if hasattr(np.ndarray, name) else function_of_numpy
-    op = Op(name, forward, {"x": vjp} if vjp else None)
-
-    def function(x, /, axis=None, keepdims=False):
-        x = x if type(x) is Tensor else as_tensor(x)
-        return apply(op, x, axis=None if axis is None else checked(axis, x.data.ndim), keepdims=keepdims)
-
-    function.__name__ = function.__qualname__ = name
-    function.__doc__ = doc
-    return function
+    return Op(name, forward, {"x": vjp} if vjp else None)
 
 
-sum = reduction(np.sum, _spread, "Sum over ``axis``. The sum over no element is 0.")
-mean = reduction(
-    np.mean,
-    lambda g, shape, axis, keepdims: _spread(single(g) / size_along(shape, axis), shape, axis, keepdims),
-    "Arithmetic mean over ``axis``.",
-)
-prod = reduction(np.prod, _prod_vjp, "Product over ``axis``. The product of no element is 1.")
-max = reduction(np.max, _share, "Largest element over ``axis``; at a tie the gradient is shared evenly.")
-min = reduction(np.min, _share, "Smallest element over ``axis``; at a tie the gradient is shared evenly.")
-all = reduction(np.all, None, "True where every element over ``axis`` is true (no gradient).")
-any = reduction(np.any, None, "True where an element over ``axis`` is true (no gradient).")
-count_nonzero = reduction(
-    np.count_nonzero, None, "How many elements over ``axis`` are not zero (no gradient)."
-)
-argmax = reduction(np.argmax, None, "Index of the first largest element (no gradient).", axis_of)
-argmin = reduction(np.argmin, None, "Index of the first smallest element (no gradient).", axis_of)
+def _reduced(op: Op, x: ArrayLike, axis: Axis, keepdims: bool) -> tape.Tensor:
+    x = x if type(x) is tape.Tensor else as_tensor(x)
+    return apply(op, x, axis=None if axis is None else axes_of(axis, x.data.ndim), keepdims=keepdims)
+
+
+def _position(op: Op, x: ArrayLike, axis: int | None, keepdims: bool) -> tape.Tensor:
+    """The same for what NumPy reduces along one axis only."""
+    x = as_tensor(x)
+    return apply(op, x, axis=None if axis is None else axis_of(axis, x.data.ndim), keepdims=keepdims)
+
+
+_sum, _mean, _prod = _entered(np.sum, _spread), _entered(np.mean, _mean_vjp), _entered(np.prod, _prod_vjp)
+_max, _min = _entered(np.max, _share), _entered(np.min, _share)
+_all, _any, _count = _entered(np.all), _entered(np.any), _entered(np.count_nonzero)
+_argmax, _argmin = _entered(np.argmax), _entered(np.argmin)
+
+
+def sum(x: ArrayLike, /, axis: Axis = None, keepdims: bool = False) -> tape.Tensor:
+    """Sum over ``axis``. The sum over no element is 0."""
+    return _reduced(_sum, x, axis, keepdims)
+
+
+def mean(x: ArrayLike, /, axis: Axis = None, keepdims: bool = False) -> tape.Tensor:
+    """Arithmetic mean over ``axis``."""
+    return _reduced(_mean, x, axis, keepdims)
+
+
+def prod(x: ArrayLike, /, axis: Axis = None, keepdims: bool = False) -> tape.Tensor:
+    """Product over ``axis``. The product of no element is 1."""
+    return _reduced(_prod, x, axis, keepdims)
+
+
+def max(x: ArrayLike, /, axis: Axis = None, keepdims: bool = False) -> tape.Tensor:
+    """Largest element over ``axis``; at a tie the gradient is shared evenly."""
+    return _reduced(_max, x, axis, keepdims)
+
+
+def min(x: ArrayLike, /, axis: Axis = None, keepdims: bool = False) -> tape.Tensor:
+    """Smallest element over ``axis``; at a tie the gradient is shared evenly."""
+    return _reduced(_min, x, axis, keepdims)
+
+
+def all(x: ArrayLike, /, axis: Axis = None, keepdims: bool = False) -> tape.Tensor:
+    """True where every element over ``axis`` is true (no gradient)."""
+    return _reduced(_all, x, axis, keepdims)
+
+
+def any(x: ArrayLike, /, axis: Axis = None, keepdims: bool = False) -> tape.Tensor:
+    """True where an element over ``axis`` is true (no gradient)."""
+    return _reduced(_any, x, axis, keepdims)
+
+
+def count_nonzero(x: ArrayLike, /, axis: Axis = None, keepdims: bool = False) -> tape.Tensor:
+    """How many elements over ``axis`` are not zero (no gradient)."""
+    return _reduced(_count, x, axis, keepdims)
+
+
+def argmax(x: ArrayLike, /, axis: int | None = None, keepdims: bool = False) -> tape.Tensor:
+    """Index of the first largest element (no gradient)."""
+    return _position(_argmax, x, axis, keepdims)
+
+
+def argmin(x: ArrayLike, /, axis: int | None = None, keepdims: bool = False) -> tape.Tensor:
+    """Index of the first smallest element (no gradient)."""
+    return _position(_argmin, x, axis, keepdims)
+
+
+def _cumulated(x: Any, *, axis: int) -> Any:
+    half = x.dtype == np.float16
+    return np.cumsum(x, axis, dtype=np.float32).astype(x.dtype) if half else np.cumsum(x, axis)
+
 
 _cumsum = Op(
-    "cumsum",
-    lambda x, *, axis: (
-        np.cumsum(x, axis, dtype="f4").astype("f2") if x.dtype == np.float16 else np.cumsum(x, axis)
-    ),
-    {"x": lambda g, axis: flip(cumsum(flip(g, axis=axis), axis=axis), axis=axis)},
+    "cumsum", _cumulated, {"x": lambda g, axis: flip(cumsum(flip(g, axis=axis), axis=axis), axis=axis)}
 )
 
 
-def cumsum(x, /, axis=None):
+def cumsum(x: ArrayLike, /, axis: int | None = None) -> tape.Tensor:
     """Cumulative sum along ``axis`` (None: of the elements in one row)."""
     x = as_tensor(x)
     if axis is None:

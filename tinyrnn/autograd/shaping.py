@@ -1,20 +1,26 @@
 """Shape, dtype, indexing, joining and taking apart. Where NumPy gives a view, so do these."""
 
+from __future__ import annotations
+
 import array
 import math
 import operator
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
 from ..base.devices import array_module, device_of, to_device
 from ..base.errors import DtypeError, OutOfRangeError, ShapeError
+from . import tape
 from .pointwise import as_tensor, checked_dtype
-from .tape import Op, Tensor, apply, values_of
+from .tape import Op, apply, values_of
+from .types import ArrayLike, Axis, DType, Shape
 
 __all__ = [
-    "astype", "broadcast_to", "concat", "expand_dims", "flip", "matrix_transpose", "pad", "permute_dims", "reshape", "roll",
-    "split", "squeeze", "stack", "swapaxes", "transpose", "unstack",
+    "astype", "broadcast_to", "concat", "expand_dims", "flip", "matrix_transpose", "pad", "permute_dims",
+    "reshape", "roll", "split", "squeeze", "stack", "swapaxes", "transpose", "unstack",
 ]  # fmt: skip
 
 _reshape = Op(
@@ -37,17 +43,15 @@ _roll = Op(
     lambda x, *, shift, axis: np.roll(x, shift, axis),
     {"x": lambda g, shift, axis: roll(g, tuple(-s for s in shift), axis=axis)},
 )
-_pad = Op(
-    "pad",
-    lambda x, *, widths, value: np.pad(x, widths, constant_values=value),
-    {
-        "x": lambda g, shape, widths: getitem(
-            g, tuple(slice(w, w + n) for (w, _), n in zip(widths, shape, strict=True))
-        )
-    },
-)
+
+
+def _unpadded(g: tape.Tensor, shape: tuple[int, ...], widths: list[tuple[int, int]]) -> tape.Tensor:
+    return getitem(g, tuple(slice(w, w + n) for (w, _), n in zip(widths, shape, strict=True)))
+
+
+_pad = Op("pad", lambda x, *, widths, value: np.pad(x, widths, constant_values=value), {"x": _unpadded})
 _astype = Op("astype", lambda x, *, dtype: x.astype(dtype), {"x": lambda g: g})  # and casts what was promoted
-_to = Op(
+_to: Op = Op(
     "to",
     lambda x, *, device, source: to_device(x, device),
     {"x": lambda g, device, source: apply(_to, g, device=source, source=device)},
@@ -55,7 +59,7 @@ _to = Op(
 )
 
 
-def _place(g, *, key, into):
+def _place(g: Any, *, key: Any, into: tuple[int, ...]) -> Any:
     xp = array_module(g)
     if is_basic(key):
         out = xp.zeros(into, g.dtype)
@@ -73,15 +77,13 @@ _gather = Op("gather", lambda x, *, key: x[key], {"x": lambda g, shape, key: pla
 _place_op = Op("place", _place, {"g": lambda ct, key: getitem(ct, key)}, inputs=("g",))
 
 
-def is_basic(key) -> bool:
+def is_basic(key: Any) -> bool:
     """True where indexing with ``key`` gives a view: ints, slices, None and Ellipsis."""
-    return all(
-        k is None or k is Ellipsis or isinstance(k, int | slice)
-        for k in (key if type(key) is tuple else (key,))
-    )
+    keys = key if type(key) is tuple else (key,)
+    return all(k is None or k is Ellipsis or isinstance(k, int | slice) for k in keys)
 
 
-def _piece(g, axis, i, shapes):
+def _piece(g: tape.Tensor, axis: int, i: int, shapes: list[tuple[int, ...]]) -> tape.Tensor:
     """The part of `g` that belongs to input `i`."""
     start = sum(s[axis] for s in shapes[:i])
     return getitem(g, (slice(None),) * axis + (slice(start, start + shapes[i][axis]),))
@@ -102,7 +104,7 @@ _split = Op(
 )
 
 
-def _slices(x, axis):
+def _slices(x: Any, axis: int) -> list[Any]:
     x = np.moveaxis(x, axis, 0)
     return [x[i, ...] for i in range(len(x))]  # arrays, also where they have no axis
 
@@ -115,7 +117,7 @@ _unstack = Op(
 )
 
 
-def axes_of(axis, ndim) -> tuple:
+def axes_of(axis: Any, ndim: int) -> tuple[int, ...]:
     """``axis``, an int or several, as a tuple of different ints from 0 to ``ndim - 1``.
 
     Raises:
@@ -126,70 +128,64 @@ def axes_of(axis, ndim) -> tuple:
     try:
         return normalize_axis_tuple(axis, ndim)
     except IndexError as error:
-        raise OutOfRangeError(
-            f"{error}: use {-ndim} to {ndim - 1}" if ndim else "a 0-d tensor has no axes"
-        ) from error
+        usable = f"{error}: use {-ndim} to {ndim - 1}" if ndim else "a 0-d tensor has no axes"
+        raise OutOfRangeError(usable) from error
     except ValueError as error:
         raise ShapeError(f"axis {axis} names an axis twice: name each once") from error
     except TypeError as error:
         raise DtypeError(f"axis is {axis!r}: give an int or a tuple of ints") from error
 
 
-def shape_of(shape) -> tuple:
+def shape_of(shape: Any) -> tuple[int, ...]:
     """``shape``, an int or several, as a tuple of Python ints."""
     try:
-        return (
-            (operator.index(shape),)
-            if hasattr(shape, "__index__")
-            else tuple(operator.index(n) for n in shape)
-        )
+        sizes = (shape,) if hasattr(shape, "__index__") else shape
+        return tuple(operator.index(n) for n in sizes)
     except TypeError as error:
-        raise ShapeError(f"a shape is an int or ints, not {shape!r}") from error
+        raise ShapeError(f"a shape is {shape!r}: give an int or ints") from error
 
 
-def indices_of(name, indices):
+def indices_of(name: str, indices: ArrayLike) -> Any:
     """Integer ``indices`` as an array that nobody else will change."""
-    indices = indices.data.copy() if isinstance(indices, Tensor) else np.array(indices)
+    indices = indices.data.copy() if isinstance(indices, tape.Tensor) else np.array(indices)
     if indices.dtype.kind not in "iu" and indices.size:
         raise DtypeError(f"{name}: indices are {indices.dtype}: they must be integers")
     return indices if indices.size else indices.astype(np.intp)
 
 
-def axis_of(axis, ndim) -> int:
+def axis_of(axis: Any, ndim: int) -> int:
     """The same for the one axis of functions that work along one."""
     if not isinstance(axis, int | np.integer):
         raise DtypeError(f"axis is {axis!r}: this function works along one axis, give an int")
     return axes_of(int(axis), ndim)[0]
 
 
-def reshape(x, /, shape):
+def reshape(x: ArrayLike, /, shape: Shape) -> tape.Tensor:
     """``x`` in another shape of the same size; one size may be -1 ("the rest")."""
     x, shape = as_tensor(x), shape_of(shape)
     if math.prod(shape) != x.data.size and (shape.count(-1) != 1 or x.data.size % (math.prod(shape) or 1)):
-        raise ShapeError(
-            f"reshape: {list(x.shape)} has {x.data.size} elements, {list(shape)} does not hold as many"
-        )
+        has = f"{list(x.shape)} has {x.data.size} elements"
+        raise ShapeError(f"reshape: {has}, {list(shape)} does not hold as many")
     return apply(_reshape, x, newshape=shape)
 
 
-def permute_dims(x, /, axes):
+def permute_dims(x: ArrayLike, /, axes: Sequence[int]) -> tape.Tensor:
     """Axes in a new order: axis ``i`` of the result is axis ``axes[i]`` of ``x``."""
     x, axes = as_tensor(x), tuple(axes)
     order = axes_of(axes, x.ndim)
     if len(order) != x.ndim:
-        raise ShapeError(
-            f"permute_dims: axes {list(axes)} must name each of the {x.ndim} axes of {list(x.shape)} once"
-        )
+        needed = f"each of the {x.ndim} axes of {list(x.shape)} once"
+        raise ShapeError(f"permute_dims: axes {list(axes)} must name {needed}")
     return apply(_permute, x, axes=order)
 
 
-def transpose(x, /, axes=None):
+def transpose(x: ArrayLike, /, axes: Sequence[int] | None = None) -> tape.Tensor:
     """NumPy's name of ``permute_dims``; None: all axes in reverse order."""
     x = as_tensor(x)
     return permute_dims(x, range(x.ndim)[::-1] if axes is None else axes)
 
 
-def swapaxes(x, /, axis1, axis2):
+def swapaxes(x: ArrayLike, /, axis1: int, axis2: int) -> tape.Tensor:
     """``x`` with two axes exchanged."""
     x = as_tensor(x)
     axes, i, j = list(range(x.ndim)), axis_of(axis1, x.ndim), axis_of(axis2, x.ndim)
@@ -197,12 +193,12 @@ def swapaxes(x, /, axis1, axis2):
     return permute_dims(x, axes)
 
 
-def matrix_transpose(x, /):
+def matrix_transpose(x: ArrayLike, /) -> tape.Tensor:
     """The last two axes exchanged."""
     return swapaxes(x, -1, -2)
 
 
-def expand_dims(x, /, axis=0):
+def expand_dims(x: ArrayLike, /, axis: int | Sequence[int] = 0) -> tape.Tensor:
     """New axes of size 1 at the positions ``axis`` of the result."""
     x = as_tensor(x)
     new = axes_of(axis, x.ndim + (len(axis) if isinstance(axis, tuple | list) else 1))
@@ -210,7 +206,7 @@ def expand_dims(x, /, axis=0):
     return reshape(x, tuple(1 if i in new else next(sizes) for i in range(x.ndim + len(new))))
 
 
-def squeeze(x, /, axis=None):
+def squeeze(x: ArrayLike, /, axis: Axis = None) -> tape.Tensor:
     """``x`` without the size-1 axis (or axes) ``axis``; None: without any axis of size 1."""
     x = as_tensor(x)
     if axis is None:
@@ -221,74 +217,75 @@ def squeeze(x, /, axis=None):
     return reshape(x, tuple(n for i, n in enumerate(x.shape) if i not in axes))
 
 
-def broadcast_to(x, /, shape):
+def broadcast_to(x: ArrayLike, /, shape: Shape) -> tape.Tensor:
     """``x`` repeated to ``shape`` without a copy (read-only memory)."""
     return apply(_broadcast, as_tensor(x), to=shape_of(shape))
 
 
-def flip(x, /, axis=None):
+def flip(x: ArrayLike, /, axis: Axis = None) -> tape.Tensor:
     """Elements in reverse order along ``axis`` (None: all axes)."""
     x = as_tensor(x)
     return apply(_flip, x, axis=None if axis is None else axes_of(axis, x.ndim))
 
 
-def astype(x, dtype, /):
+def astype(x: ArrayLike, dtype: DType, /) -> tape.Tensor:
     """``x`` as another dtype; gradients flow between floating dtypes."""
     return apply(_astype, as_tensor(x), dtype=checked_dtype(dtype))
 
 
-def to(x, device, /):
+def to(x: ArrayLike, device: str, /) -> tape.Tensor:
     """``x`` on ``"cpu"`` or ``"cuda"``; the gradient travels back."""
     x = as_tensor(x)
     source = device_of(x.data)
     return x if device == source else apply(_to, x, device=device, source=source)
 
 
-def getitem(x, key, /):
+def getitem(x: ArrayLike, key: Any, /) -> tape.Tensor:
     """``x[key]`` with NumPy's basic and advanced indexing; repeated indices add their gradients."""
     key = tuple(map(_plain_key, key)) if type(key) is tuple else _plain_key(key)
     return apply(_getitem if is_basic(key) else _gather, as_tensor(x), key=key)
 
 
-def _plain_key(k):
+def _plain_key(k: Any) -> Any:
     """A part of a key in terms of NumPy alone, which the tape can keep."""
     if isinstance(k, slice):
         parts = k.start, k.stop, k.step
         return slice(*[v if v is None else operator.index(v) for v in parts])
-    if isinstance(k, Tensor):
+    if isinstance(k, tape.Tensor):
         return k.data
     return np.asarray(k) if isinstance(k, array.array | memoryview) else k
 
 
-def place(g, key, into, /):
+def place(g: ArrayLike, key: Any, into: tuple[int, ...], /) -> tape.Tensor:
     """Zeros of shape ``into`` with ``g`` at ``key``, summed where ``key`` names an element twice: the
     transpose of indexing.
     """
     return apply(_place_op, as_tensor(g), key=key, into=into)
 
 
-def concat(xs, /, axis=0):
+def concat(xs: Iterable[ArrayLike], /, axis: int | None = 0) -> tape.Tensor:
     """Join tensors along an existing axis (None: their elements in one row)."""
-    xs = _several("concat", xs)
+    tensors = _several("concat", xs)
     if axis is None:
-        xs, axis = [reshape(x, -1) for x in xs], 0
-    return apply(_concat, *xs, axis=axis_of(axis, xs[0].ndim), shapes=[x.shape for x in xs])
+        tensors, axis = [reshape(x, -1) for x in tensors], 0
+    shapes = [x.shape for x in tensors]
+    return apply(_concat, *tensors, axis=axis_of(axis, len(shapes[0])), shapes=shapes)
 
 
-def stack(xs, /, axis=0):
+def stack(xs: Iterable[ArrayLike], /, axis: int = 0) -> tape.Tensor:
     """Join tensors of one shape along a new axis."""
-    xs = _several("stack", xs)
-    return apply(_stack, *xs, axis=axis_of(axis, xs[0].ndim + 1))
+    tensors = _several("stack", xs)
+    return apply(_stack, *tensors, axis=axis_of(axis, tensors[0].ndim + 1))
 
 
-def _several(name, xs):
-    xs = [as_tensor(x) for x in xs]
-    if not xs:
+def _several(name: str, xs: Iterable[ArrayLike]) -> list[tape.Tensor]:
+    tensors = [as_tensor(x) for x in xs]
+    if not tensors:
         raise ShapeError(f"{name}: there is nothing to join: give at least one tensor")
-    return xs
+    return tensors
 
 
-def split(x, indices_or_sections, /, axis=-1):
+def split(x: ArrayLike, indices_or_sections: Shape, /, axis: int = -1) -> tuple[tape.Tensor, ...]:
     """Take apart along ``axis`` into equal parts (an int) or at the given positions, as views.
 
     NumPy's ``split`` with the last axis as default: the one along which gates lie.
@@ -308,24 +305,24 @@ def split(x, indices_or_sections, /, axis=-1):
     return apply(_split, x, axis=axis, points=points)
 
 
-def unstack(x, /, axis=0):
+def unstack(x: ArrayLike, /, axis: int = 0) -> tuple[tape.Tensor, ...]:
     """The slices along ``axis``, as views without it."""
     x = as_tensor(x)
     return apply(_unstack, x, axis=axis_of(axis, x.ndim))
 
 
-def roll(x, /, shift, axis=None):
+def roll(x: ArrayLike, /, shift: Shape, axis: Axis = None) -> tape.Tensor:
     """Elements shifted along ``axis`` (None: as one row), those that leave at one end coming in at the
     other.
     """
     x = as_tensor(x)
-    shift = tuple(indices_of("roll", shift).reshape(-1).tolist())
+    shifts = tuple(np.reshape(indices_of("roll", shift), -1).tolist())  # type: ignore[arg-type]
     if axis is not None:
         axis = tuple(axis_of(a, x.ndim) for a in (axis if isinstance(axis, tuple | list) else (axis,)))
-    return apply(_roll, x, shift=shift, axis=axis)
+    return apply(_roll, x, shift=shifts, axis=axis)
 
 
-def pad(x, /, pad_width, *, constant_values=0):
+def pad(x: ArrayLike, /, pad_width: ArrayLike, *, constant_values: ArrayLike = 0) -> tape.Tensor:
     """``x`` with ``pad_width`` elements of ``constant_values`` around it: a number, a pair, or a pair an
     axis.
     """
@@ -333,8 +330,7 @@ def pad(x, /, pad_width, *, constant_values=0):
     try:
         widths = np.broadcast_to(np.asarray(pad_width, int), (x.ndim, 2)).tolist()
     except (ValueError, TypeError) as error:
-        raise ShapeError(
-            f"pad: pad_width {pad_width!r} is no number, pair, or pair for each of {x.ndim} axes"
-        ) from error
+        needed = f"number, pair, or pair for each of {x.ndim} axes"
+        raise ShapeError(f"pad: pad_width {pad_width!r} is no {needed}") from error
     value = values_of(as_tensor(constant_values), "pad: constant_values", "use concat()")
     return apply(_pad, x, widths=[tuple(w) for w in widths], value=value)

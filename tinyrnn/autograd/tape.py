@@ -6,45 +6,63 @@ written in tensor ops, so walking back is itself recorded when asked (``create_g
 derivatives of any order.
 
 Nodes are numbered as they are made, and an op's inputs exist before its output. The walk back therefore takes
-the highest
-number first from a heap: no recursion, no search for an order, and every node is final when it is taken.
+the highest number first from a heap: no recursion, no search for an order, and every node is final when it
+is taken.
+
+`Tensor`, the class, knows all functions of tensors as its methods, so it is defined after them, in
+``tensor.py``, and becomes the ``Tensor`` of this file there (`tensors_are`). Files between the two write
+``tape.Tensor``: they make tensors only when they are called.
 """
+
+from __future__ import annotations
 
 import heapq
 import inspect
 import itertools
 import threading
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from ..base import errors
 from ..base.devices import array_module, device_of, is_cupy
 
-TABLE: dict[
-    str, "Op"
-] = {}  # every op by name: the gradient check, the documentation and the compiler read it
+if TYPE_CHECKING:
+    from .tensor import Tensor as Tensor
+
+Array = Any  # of NumPy or CuPy, which has no types
+_Class = TypeVar("_Class")
+# Every op by name: the gradient check, the documentation and the compiler read it.
+TABLE: dict[str, Op] = {}
 EXPLAINED = (ValueError, TypeError, IndexError, OverflowError)  # of NumPy and CuPy: see `explained`
 
 _numbers = itertools.count()
 
 
 class _State(threading.local):
-    recording = True
+    recording: bool | str = True
     looked = False  # at values, while a program was recorded
 
 
 state = _State()
 # What the surrounding derivatives of functions differentiate by: a thread or task that is given this context
 # sees them too.
-differentiated = ContextVar("differentiated", default=frozenset())
+differentiated: ContextVar[frozenset[Any]] = ContextVar("differentiated", default=frozenset())
 LOOKED = "it looks at the values of a tensor (item(), numpy(), if ...)"
 TRACE = "trace"  # in state.recording: record every op, with all its inputs, also where no gradient flows
 
 
+def tensors_are(made: type[_Class]) -> type[_Class]:
+    """Class decorator: that class is the ``Tensor`` of this file."""
+    globals()["Tensor"] = made
+    return made
+
+
 @contextmanager
-def _set_recording(value):
+def _set_recording(value: bool | str) -> Iterator[None]:
     previous = state.recording
     state.recording = TRACE if value and previous is TRACE else value
     try:
@@ -53,19 +71,19 @@ def _set_recording(value):
         state.recording = previous
 
 
-def no_grad():
+def no_grad() -> AbstractContextManager[None]:
     """Context (or decorator) in which nothing is recorded: for inference and for changing parameters in
     place.
     """
     return _set_recording(False)
 
 
-def recording():
+def recording() -> AbstractContextManager[None]:
     """Context in which operations are recorded, also inside ``no_grad()``."""
     return _set_recording(True)
 
 
-def tracing():
+def tracing() -> AbstractContextManager[None]:
     """Context in which the tape holds the whole program: what a compiler reads."""
     return _set_recording(TRACE)
 
@@ -85,7 +103,7 @@ def is_recording() -> bool:
     return bool(state.recording)
 
 
-def is_recorded(x) -> bool:
+def is_recorded(x: Any) -> bool:
     """True for a tensor on the tape while recording, and for a list or tuple of such: its values alone lose a
     gradient.
     """
@@ -94,7 +112,7 @@ def is_recorded(x) -> bool:
     return isinstance(x, Tensor) and x.node is not None and bool(state.recording)
 
 
-def values_of(x, user, mend):
+def values_of(x: Tensor, user: str, mend: str) -> Array:
     """The array of a tensor, for ``user``, code that takes values without saying that no gradient is wanted.
 
     Raises:
@@ -105,7 +123,7 @@ def values_of(x, user, mend):
     return looked_at(x)
 
 
-def looked_at(x):
+def looked_at(x: Tensor) -> Array:
     """``x.data``, for code that looks at the values, which a program for any values cannot do."""
     if state.recording is TRACE and x.node is not None:
         state.looked = True  # also if the step catches the error
@@ -131,46 +149,54 @@ class Op:
         listed: enter it into ``TABLE``; False for what is no function of arrays alone.
     """
 
-    __slots__ = ("name", "forward", "inputs", "rule", "view", "vjps", "joint")
-    __slots__ += ("keeps", "keeps_output", "keeps_shapes")  # what a node is to save
+    # The last three say what a node is to save.
+    __slots__ = "name forward inputs rule view vjps joint keeps keeps_output keeps_shapes".split()
 
-    def __init__(self, name, forward, vjps=None, *, inputs=None, rule=None, view=False, listed=True):
+    def __init__(
+        self,
+        name: str,
+        forward: Any,
+        vjps: Any = None,
+        *,
+        inputs: tuple[str, ...] | None = None,
+        rule: str | None = None,
+        view: bool = False,
+        listed: bool = True,
+    ) -> None:
         self.name, self.forward, self.rule, self.view = name, forward, rule, view
         self.joint = callable(vjps)
         vjps = {"*": vjps} if self.joint else vjps or {}
         if inputs is None:
-            inputs = tuple(
-                n for n, p in inspect.signature(forward).parameters.items() if p.kind != p.KEYWORD_ONLY
-            )
+            arguments = inspect.signature(forward).parameters.values()
+            inputs = tuple(p.name for p in arguments if p.kind != p.KEYWORD_ONLY)
         self.inputs = inputs
         needed = {n: tuple(inspect.signature(f).parameters)[1:] for n, f in vjps.items()}
-        used = set().union(*needed.values())
+        used: set[str] = set().union(*needed.values())
         # For each input, and for the output: the inputs whose VJPs need it. What no gradient will need is not
         # kept.
         each = [needed.get("*", needed.get(n, ())) for n in inputs]
-        self.keeps = "inputs" in used or tuple(
-            frozenset(i for i, need in enumerate(each) if n in need) for n in inputs
-        )
+        keeps = tuple(frozenset(i for i, need in enumerate(each) if n in need) for n in inputs)
+        self.keeps: Any = "inputs" in used or keeps
         self.keeps_output = frozenset(i for i, need in enumerate(each) if "y" in need)
         self.keeps_shapes = "shape" in used
-        self.vjps = {n: _bind(f, needed[n], inputs) for n, f in vjps.items()}
+        self.vjps: Any = {n: _bind(f, needed[n], inputs) for n, f in vjps.items()}
         if "*" not in vjps:  # by position, for speed
             self.vjps = tuple(self.vjps.get(n) for n in inputs) if vjps else ()
         if listed and TABLE.setdefault(name, self) is not self:
             raise errors.TinyrnnError(f"op {name!r} is in the table already: choose another name")
 
-    def vjp(self, position: int):
+    def vjp(self, position: int) -> Any:
         """The VJP of the input at ``position`` as a function ``(g, node, position)``, or None."""
         return self.vjps[position] if type(self.vjps) is tuple else self.vjps["*"]
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<op {self.name}>"
 
 
-def _bind(function, needed, inputs):
+def _bind(function: Any, needed: Sequence[str], inputs: tuple[str, ...]) -> Callable[..., Any]:
     """Turn a VJP with named needs into a function of (gradient, node, position of the input)."""
 
-    def getter(name):
+    def getter(name: str) -> Callable[[Node, int], Any]:
         if name == "y":
             return lambda node, i: node.restore_output()
         if name == "shape":
@@ -201,44 +227,35 @@ class Node:
     being taken.
     """
 
-    __slots__ = ("op", "parents", "params", "shape", "dtype", "number", "grad", "hooks")  # what it is
-    __slots__ += ("saved", "output", "shapes", "__weakref__")  # what its VJPs need
+    # The last three are what its VJPs need.
+    __slots__ = "__weakref__ op parents params shape dtype number grad hooks saved output shapes".split()
+    shapes: Any
 
-    def __init__(self, op, parents, params, data, saved=None):
-        self.op, self.parents, self.params, self.shape, self.dtype = (
-            op,
-            parents,
-            params,
-            data.shape,
-            data.dtype,
-        )
-        self.saved = saved
+    def __init__(self, op: Any, parents: Any, params: Any, data: Array, saved: Any = None) -> None:
+        self.op, self.parents, self.params, self.saved = op, parents, params, saved
+        self.shape, self.dtype = data.shape, data.dtype
         self.number = next(_numbers)
-        self.grad = self.output = self.hooks = None
+        self.grad: Tensor | None = None
+        self.output: Any = None
+        self.hooks: Any = None
 
-    def restore_output(self):
+    def restore_output(self) -> Tensor:
         data, version = self.output
         return Tensor(data, self, version)
 
-    def check_versions(self):
+    def check_versions(self) -> None:
         """Raise if a saved value was changed in place: versions and nodes are numbered by one counter."""
         versions = [x.version for x in self.saved or () if type(x) is Tensor]
         if self.output is not None:
             versions.append(self.output[1])
         check_unchanged(self.op.name, versions, self.number)
 
-    def free(self):
-        self.op, self.saved, self.output, self.params, self.shapes, self.parents = (
-            FREED,
-            None,
-            None,
-            None,
-            None,
-            (),
-        )
+    def free(self) -> None:
+        self.op, self.parents = FREED, ()
+        self.saved = self.output = self.params = self.shapes = None
 
 
-def check_unchanged(name, versions, number):
+def check_unchanged(name: str, versions: Iterable[Any], number: int) -> None:
     """Raise if memory with one of ``versions`` was changed in place since node ``number`` of op ``name``."""
     if any(v is not None and v[0] > number for v in versions):
         raise errors.ChangedInPlaceError(
@@ -249,92 +266,12 @@ def check_unchanged(name, versions, number):
 
 # Stand-ins in Node.op: a tape already walked, and "output i of an op with several outputs".
 FREED, ITEM = "freed", "item"
-NONE: dict = {}  # the parameters of an op that has none
-BORROWED = (
-    0,
-)  # in Tensor.version: an array of the caller's, given without a tensor; what is kept of it is a copy
+NONE: dict[str, Any] = {}  # the parameters of an op that has none
+# In Tensor.version: an array of the caller's, given without a tensor; what is kept of it is a copy.
+BORROWED = (0,)
 
 
-class Tensor:
-    """An array that remembers how it was computed.
-
-    Args:
-        data: the array (NumPy or CuPy); it is not copied. Use ``tensor`` to make one from anything else.
-
-    ``data`` is the array, ``node`` its place on the tape (None: no gradient flows to it), ``version`` a cell
-    shared by all
-    tensors over the same memory, made when there is a second one: the number, in the order in which nodes are
-    made, of the last change in place, or BORROWED.
-    """
-
-    __slots__ = ("data", "node", "version", "__weakref__")
-
-    def __init__(self, data, node=None, version=None):
-        self.data = data
-        self.node = node
-        self.version = version
-
-    def shared_version(self) -> list:
-        """The version cell, for another tensor over the same memory."""
-        if self.version is None:
-            self.version = [0]
-        return self.version
-
-    @property
-    def requires_grad(self) -> bool:
-        return self.node is not None
-
-    @requires_grad.setter
-    def requires_grad(self, value: bool):
-        if not self.is_leaf:
-            if value:
-                return
-            raise errors.GradientError("requires_grad can be taken from leaf tensors only: call detach()")
-        if value and self.node is None:
-            if self.data.dtype.kind != "f":
-                raise errors.GradientError(
-                    f"a tensor of {self.data.dtype} has no gradient: make it a floating dtype first"
-                )
-            if self.version is BORROWED:
-                self.data, self.version = self.data.copy(), None
-            self.node = Node(None, (), None, self.data)
-            self.node.output = (
-                None,
-                self.shared_version(),
-            )  # so that a recomputation can ask whether the leaf changed
-        elif not value:
-            self.node = None
-
-    @property
-    def is_leaf(self) -> bool:
-        """True when no recorded op made this tensor."""
-        return self.node is None or self.node.op is None
-
-    @property
-    def grad(self):
-        """The accumulated gradient of a leaf, a Tensor of its shape and dtype, or None."""
-        return None if self.node is None else self.node.grad
-
-    @grad.setter
-    def grad(self, value):
-        if self.node is None:
-            raise errors.GradientError("this tensor does not require grad: set requires_grad = True first")
-        if value is not None and getattr(value, "shape", None) != self.data.shape:
-            raise errors.GradientError(
-                f"grad must be None or a tensor of shape {list(self.data.shape)}, like its own"
-            )
-        self.node.grad = value
-
-    def mark_changed(self):
-        """Say that ``data`` was changed in place: derivatives recorded before will refuse to use it. Returns
-        the tensor.
-        """
-        if self.version is not BORROWED:
-            self.shared_version()[0] = next(_numbers)
-        return self
-
-
-def apply(op: Op, *inputs, **params):
+def apply(op: Op, *inputs: Any, **params: Any) -> Any:
     """Run ``op`` on tensors (and bare Python numbers) and record it if any input requires a gradient."""
     try:
         out = op.forward(*[x.data if type(x) is Tensor else x for x in inputs], **params)
@@ -345,7 +282,7 @@ def apply(op: Op, *inputs, **params):
     return record(op, inputs, params, out)
 
 
-def record(op, inputs, params, out):
+def record(op: Op, inputs: Sequence[Any], params: Mapping[str, Any], out: Any) -> Any:
     """``out``, computed by ``op`` from ``inputs``, as a tensor (or a tuple of them) with its place on the
     tape.
     """
@@ -361,7 +298,7 @@ def record(op, inputs, params, out):
     return y
 
 
-def _record_many(op, inputs, params, outs):
+def _record_many(op: Op, inputs: Any, params: Any, outs: tuple[Array, ...]) -> tuple[Tensor, ...]:
     ys = tuple([Tensor(out, None, inputs[0].shared_version() if op.view else None) for out in outs])
     node = _node(op, inputs, params, outs[0])
     if node is not None:
@@ -372,7 +309,7 @@ def _record_many(op, inputs, params, outs):
     return ys
 
 
-def _node(op, inputs, params, out):
+def _node(op: Op, inputs: Any, params: Any, out: Array) -> Node | None:
     """The node of this application, or None where nothing is to be recorded."""
     parents = tuple([x.node if type(x) is Tensor else None for x in inputs])
     recording = state.recording
@@ -384,8 +321,8 @@ def _node(op, inputs, params, out):
     elif any(op.keeps):
         live = {i for i, p in enumerate(parents) if p is not None}
         saved = [None if live.isdisjoint(need) else x for x, need in zip(inputs, op.keeps, strict=True)]
-    if recording is not TRACE:
-        saved = saved and [owned(x) if p is None else x for x, p in zip(saved, parents, strict=True)]
+    if saved and recording is not TRACE:
+        saved = [owned(x) if p is None else x for x, p in zip(saved, parents, strict=True)]
     if params and not op.joint:  # a joint op answers for its parameters itself
         params = {n: v if type(v) in _IMMUTABLE else owned(v) for n, v in params.items()}
     node = Node(op, parents, params, out, saved)
@@ -397,7 +334,7 @@ def _node(op, inputs, params, out):
 _IMMUTABLE = {int, float, bool, str, type(None)}
 
 
-def owned(x):
+def owned(x: Any) -> Any:
     """``x``, an input or a parameter of an op, as the tape may keep it: arrays that the caller may change are
     copied.
 
@@ -410,16 +347,14 @@ def owned(x):
     return x.copy() if isinstance(x, np.ndarray) or is_cupy(x) else x
 
 
-def explained(op, inputs, error):
+def explained(op: Op, inputs: Sequence[Any], error: Exception) -> errors.TinyrnnError:
     """What to raise for an error of NumPy or CuPy in the forward of ``op``: named, with the shapes and the
     mend.
     """
     shapes = " and ".join(str(list(getattr(x, "shape", ()))) for x in inputs[:4])
     said = str(error)
     if len({device_of(x.data) for x in inputs if isinstance(x, Tensor)}) > 1:
-        return errors.DeviceError(
-            f"{op.name}: operands on cpu and cuda: move them to one device with .to(device)"
-        )
+        return errors.DeviceError(f"{op.name}: operands on cpu and cuda: move them to one with .to(device)")
     if "could not be broadcast" in said or "remapped" in said:
         return errors.ShapeError(
             f"{op.name}: shapes {shapes} do not broadcast: sizes must be equal or 1, counted from the right"
@@ -433,16 +368,14 @@ def explained(op, inputs, error):
     return (errors.ShapeError if about_shapes else errors.InputError)(f"{op.name}: {said} (shapes {shapes})")
 
 
-def fit(g: Tensor, shape, dtype) -> Tensor:
+def fit(g: Tensor, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Tensor:
     """Undo broadcasting and promotion: sum ``g`` to ``shape`` and cast it to ``dtype``. The one place for
     both.
     """
     if g.data.shape != shape:
         extra = g.data.ndim - len(shape)
-        axes = tuple(range(extra)) + tuple(
-            i + extra for i, n in enumerate(shape) if n == 1 and g.data.shape[i + extra] != 1
-        )
-        if axes:
+        stretched = (i + extra for i, n in enumerate(shape) if n == 1 and g.data.shape[i + extra] != 1)
+        if axes := (*range(extra), *stretched):
             g = apply(TABLE["sum"], g, axis=axes, keepdims=False)
         if g.data.shape != shape:
             g = apply(TABLE["reshape"], g, newshape=shape)
@@ -452,11 +385,13 @@ def fit(g: Tensor, shape, dtype) -> Tensor:
 class _Sums:
     """Gradients under way, by node. A sum that owns its array grows in place."""
 
-    def __init__(self, create_graph):
+    def __init__(self, create_graph: bool) -> None:
         self.create_graph = create_graph
-        self.sums, self.owned, self.heap = {}, set(), []
+        self.sums: dict[Node, Any] = {}
+        self.owned: set[Node] = set()
+        self.heap: list[tuple[int, Node]] = []
 
-    def add(self, node, g, fresh=False):
+    def add(self, node: Node, g: Tensor, fresh: bool = False) -> None:
         """Add ``g`` to the gradient of ``node``; ``fresh`` says that nobody else holds its array."""
         held = self.sums.get(node)
         if held is None:
@@ -471,31 +406,37 @@ class _Sums:
         if fresh and not self.create_graph:
             self.owned.add(node)
 
-    def add_item(self, node, i, g):
+    def add_item(self, node: Node, i: int, g: Tensor) -> None:
         """Set the gradient of output ``i`` of a node with several outputs."""
         if node not in self.sums:
             self.sums[node] = [None] * len(node.shape)
             heapq.heappush(self.heap, (-node.number, node))
         self.sums[node][i] = g
 
-    def pop(self):
+    def pop(self) -> tuple[Node, Any]:
         _, node = heapq.heappop(self.heap)
         g = self.sums.pop(node)
         if type(g) is list:  # outputs that nothing used
             xp = array_module(next(gi.data for gi in g if gi is not None))
-            g = [
-                Tensor(xp.zeros(node.shape[i], node.dtype[i])) if gi is None else gi for i, gi in enumerate(g)
-            ]
+            kinds = zip(node.shape, node.dtype, strict=True)
+            g = [Tensor(xp.zeros(*kind)) if gi is None else gi for gi, kind in zip(g, kinds, strict=True)]
         return node, g
 
-    def final(self, node, g):
+    def final(self, node: Node, g: Any) -> Tensor:
         """``g`` as it is handed out: not sharing memory with another gradient (``a + b`` gives both the
         same).
         """
         return owned(g) if self.create_graph or node in self.owned else Tensor(g.data.copy())
 
 
-def backpropagate(roots, *, create_graph=False, retain_graph=False, targets=None, hooks=True) -> dict:
+def backpropagate(
+    roots: Iterable[tuple[Node, Tensor]],
+    *,
+    create_graph: bool = False,
+    retain_graph: bool = False,
+    targets: Collection[Node] | None = None,
+    hooks: bool = True,
+) -> dict[Node, Tensor]:
     """Walk the tape back from ``roots``, pairs (node, gradient), and return the gradients of ``targets`` by
     node.
 
@@ -507,8 +448,10 @@ def backpropagate(roots, *, create_graph=False, retain_graph=False, targets=None
         TapeFreedError: part of the tape was freed by an earlier walk.
         ChangedInPlaceError: a saved value was changed in place.
     """
+    roots = list(roots)
     useful = None if targets is None else leading_to(targets, [node for node, _ in roots])
-    found, sums = {}, _Sums(create_graph)
+    found: dict[Node, Tensor] = {}
+    sums = _Sums(create_graph)
     for node, g in roots:
         if useful is None or node in useful:
             sums.add(node, g)
@@ -540,58 +483,55 @@ def backpropagate(roots, *, create_graph=False, retain_graph=False, targets=None
     return found
 
 
-def _same_memory(gi, g):
+def _same_memory(gi: Tensor, g: Any) -> bool:
     return any(gi.data is x.data for x in g) if type(g) is list else gi.data is g.data
 
 
-def _hooked(node, g):
+def _hooked(node: Node, g: Tensor) -> Tensor:
     for hook in node.hooks:
         replaced = hook.function(Tensor(g.data.copy(), g.node))  # a copy: a hook may change it, or keep it
         if replaced is not None:
             replaced = replaced if isinstance(replaced, Tensor) else Tensor(np.asarray(replaced))
             if replaced.data.shape != g.data.shape:
-                raise errors.GradientError(
-                    f"a hook replaced a gradient {list(g.shape)} by {list(replaced.data.shape)}: return that "
-                    "shape, or None"
-                )
+                change = f"{list(g.shape)} by {list(replaced.data.shape)}"
+                raise errors.GradientError(f"a hook replaced a gradient {change}: return that shape, or None")
             g = fit(replaced, g.data.shape, g.data.dtype)
     return g
 
 
-def _gradients(node, g, useful):
+def _gradients(node: Node, g: Any, useful: set[Node] | None) -> list[tuple[Node, Tensor]]:
     """Pairs (parent, gradient) for the parents of ``node`` that are to be walked."""
     if node.op.joint:
-        all_at_once = node.op.vjps["*"](g, node, None)
-        pairs = zip(node.parents, all_at_once, strict=True)
-        return [
-            (p, gi) for p, gi in pairs if p is not None and gi is not None and (useful is None or p in useful)
-        ]
-    pairs = []
+        pairs = zip(node.parents, node.op.vjps["*"](g, node, None), strict=True)
+        wanted = [pair for pair in pairs if pair[0] is not None and pair[1] is not None]
+        return [(p, gi) for p, gi in wanted if useful is None or p in useful]
+    gradients = []
     for i, parent in enumerate(node.parents if node.op.vjps else ()):
         # While a program is recorded, integers and bools have nodes as well: no gradient flows to those.
         if parent is not None and parent.dtype.kind == "f" and (useful is None or parent in useful):
             vjp = node.op.vjp(i)
             if vjp is not None:
-                pairs.append((parent, vjp(g, node, i)))
-    return pairs
+                gradients.append((parent, vjp(g, node, i)))
+    return gradients
 
 
-def leading_to(targets, roots) -> set:
+def leading_to(targets: Collection[Node], roots: Iterable[Node]) -> set[Node]:
     """The nodes between ``roots`` and ``targets``: those from which a target is reached."""
     oldest = min((t.number for t in targets), default=0)
     reached = walk(roots, oldest, targets)
-    useful = set()
+    useful: set[Node] = set()
     for node in sorted(reached, key=lambda n: n.number):
         if node in targets or any(p in useful for p in node.parents):
             useful.add(node)
     return useful
 
 
-def walk(roots, oldest=0, ends=()) -> set:
+def walk(roots: Iterable[Node | None], oldest: int = 0, ends: Collection[Node] = ()) -> set[Node]:
     """All nodes that ``roots`` depend on, themselves included, not older than number ``oldest`` nor beyond
     ``ends``.
     """
-    reached, todo = set(), [n for n in roots if n is not None]
+    reached: set[Node] = set()
+    todo = [n for n in roots if n is not None]
     while todo:
         node = todo.pop()
         if node not in reached and node.number >= oldest:

@@ -3,29 +3,30 @@ asked for.
 """
 
 import sys
+from typing import Any
 
 import numpy as np
 
 from .errors import InputError
 
 
-def is_cupy(array) -> bool:
+def is_cupy(array: Any) -> bool:
     """True for a CuPy array; a process that never imported CuPy cannot hold one."""
     cupy = sys.modules.get("cupy")
     return cupy is not None and isinstance(array, cupy.ndarray)
 
 
-def array_module(array):
+def array_module(array: Any) -> Any:
     """``numpy`` or ``cupy``: the module whose functions work on ``array``."""
     return sys.modules["cupy"] if is_cupy(array) else np
 
 
-def device_of(array) -> str:
+def device_of(array: Any) -> str:
     """``"cpu"`` or ``"cuda"``."""
     return "cuda" if is_cupy(array) else "cpu"
 
 
-def to_device(array, device: str):
+def to_device(array: Any, device: str) -> Any:
     """``array`` on ``"cpu"`` or ``"cuda"``; the array itself where it is there already.
 
     Raises:
@@ -38,7 +39,7 @@ def to_device(array, device: str):
     return require_cupy(device).asarray(array)
 
 
-def require_cupy(device: str):
+def require_cupy(device: str) -> Any:
     """Import CuPy and run one trivial kernel: finding the package is no proof that it works."""
     if device != "cuda":
         raise InputError(f"unknown device {device!r}: use 'cpu' or 'cuda'")

@@ -77,14 +77,14 @@ def clear_cache() -> tuple[dict[str, int], list[str]]:
     folder = cache_folder()
     if not folder.is_dir():
         return {}, []
-    deleted, left, marker = {}, [], folder / MARKER
+    deleted: dict[str, int] = {}
+    left: list[str] = []
+    marker = folder / MARKER
     marked = marker.is_file() and not marker.is_symlink() and b"made by tinyrnn" in marker.read_bytes()
     for part, made in _MADE.items():
         path = folder / part
         if path.is_symlink():
-            if (
-                marked
-            ):  # in a cache of our own the link stands for a sub-folder: it goes, what it leads to stays
+            if marked:  # in our own cache a link stands for a sub-folder: it goes, what it leads to stays
                 path.unlink()
                 deleted[part] = 1
         elif path.is_dir() and (count := _sweep(path, re.compile(made), marked)):
@@ -98,7 +98,7 @@ def clear_cache() -> tuple[dict[str, int], list[str]]:
     return deleted, left
 
 
-def _sweep(folder: Path, made: re.Pattern, marked: bool, above="") -> int:
+def _sweep(folder: Path, made: re.Pattern[str], marked: bool, above: str = "") -> int:
     """Delete the files in ``folder`` and the folders in it whose names ``made`` matches, and the folders that
     this empties.
     """
@@ -132,7 +132,7 @@ def temporary_folder() -> Path:
     return folder
 
 
-def replace_file(path: Path, data: bytes):
+def replace_file(path: Path, data: bytes) -> None:
     """Put ``data`` at ``path``: a reader, also after a crash, sees the old content or the new. Raises
     OSError.
     """

@@ -2,7 +2,6 @@
 
 import difflib
 import functools
-import importlib.metadata
 from dataclasses import dataclass
 
 from .errors import InputError
@@ -82,6 +81,8 @@ class Group:
     @functools.cached_property
     def installed(self) -> dict[str, Entry]:
         """The members that packages bring, found without importing any of them."""
+        import importlib.metadata  # heavy for `import tinyrnn`
+
         found: dict[str, list] = {}
         for point in importlib.metadata.entry_points(group=self.name):
             found.setdefault(point.name, []).append(point)

@@ -4,22 +4,24 @@ Two pools that wait for work by spinning slow each other down several times over
 thread wherever the pool is at work (`alone`).
 """
 
-import ctypes
+from __future__ import annotations
+
 import functools
 import os
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-_PREFIXES = ("scipy_openblas", "openblas")
-_SUFFIXES = ("64_", "")
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
+
 WORTH = 200_000  # operations that a thread must have to be worth waking
 
 
-def _default_count():
+def _default_count() -> int:
     try:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # not on this system
@@ -28,14 +30,14 @@ def _default_count():
 
 class _Settings:
     count = _default_count()
-    pool = None
-    pid = None
+    pool: ThreadPoolExecutor | None = None
+    pid: int | None = None
     lock = threading.Lock()
     alone = 0  # blocks of `alone` that are open
-    blas = None  # threads of BLAS before the first of them
+    blas: tuple[int, ...] = ()  # threads of each BLAS before the first of them
 
 
-def set_threads(n: int):
+def set_threads(n: int) -> None:
     """Run kernels on ``n`` threads from now on."""
     _Settings.count, _Settings.pool = n, None
 
@@ -45,16 +47,16 @@ def threads() -> int:
     return _Settings.count
 
 
-def _pool():
+def _pool() -> ThreadPoolExecutor:
+    from concurrent.futures import ThreadPoolExecutor  # heavy for `import tinyrnn`
+
     if _Settings.pool is None or _Settings.pid != os.getpid():  # threads do not survive a fork
-        _Settings.pool, _Settings.pid = (
-            ThreadPoolExecutor(max(1, _Settings.count - 1), "tinyrnn"),
-            os.getpid(),
-        )
+        _Settings.pool = ThreadPoolExecutor(max(1, _Settings.count - 1), "tinyrnn")
+        _Settings.pid = os.getpid()
     return _Settings.pool
 
 
-def split(n, function, at_least=WORTH):
+def split(n: int, function: Callable[[int, int], Any], at_least: int = WORTH) -> None:
     """Call ``function(first, last)`` so that ``range(n)`` is covered, in as many parts as there are threads.
 
     ``at_least`` is the work of one of the ``n``, in elementary operations: little work stays on one thread.
@@ -75,51 +77,47 @@ def split(n, function, at_least=WORTH):
 
 
 @contextmanager
-def alone():
+def alone() -> Iterator[None]:
     """In this block BLAS uses one thread; afterwards as many as before, also when the block raises."""
     with _Settings.lock:
         _Settings.alone += 1
         if _Settings.alone == 1:
-            _Settings.blas = blas_threads()
+            _Settings.blas = tuple(library.num_threads for library in _blas())
             set_blas_threads(1)
     try:
         yield
     finally:
         with _Settings.lock:
             _Settings.alone -= 1
-            if not _Settings.alone and _Settings.blas is not None:
-                set_blas_threads(_Settings.blas)
+            if not _Settings.alone:
+                for library, n in zip(_blas(), _Settings.blas, strict=True):
+                    library.set_num_threads(n)
 
 
 @functools.cache
-def _openblas():
-    """Functions (set, get) of the OpenBLAS inside NumPy's wheel, or None where NumPy uses another BLAS."""
-    root = Path(np.__file__).parent
-    for path in [*root.parent.glob("numpy.libs/*openblas*"), *root.glob(".dylibs/*openblas*")]:
-        library = ctypes.CDLL(str(path))
-        for prefix in _PREFIXES:
-            for suffix in _SUFFIXES:
-                names = [f"{prefix}_{verb}_num_threads{suffix}" for verb in ("set", "get")]
-                if all(hasattr(library, name) for name in names):
-                    return tuple(getattr(library, name) for name in names)
-    return None
+def _blas() -> list[Any]:
+    """The BLAS libraries of this process whose threads can be set, as threadpoolctl finds them: NumPy's, and
+    of what was imported before the first use of this; empty where it knows none.
+    """
+    from threadpoolctl import ThreadpoolController
+
+    return list(ThreadpoolController().select(user_api="blas").lib_controllers)
 
 
 def set_blas_threads(n: int) -> bool:
     """Let BLAS use ``n`` threads from now on; False where this BLAS cannot be told."""
-    functions = _openblas()
-    if functions:
-        functions[0](n)
-    return functions is not None
+    for library in _blas():
+        library.set_num_threads(n)
+    return bool(_blas())
 
 
 def blas_threads() -> int | None:
     """Threads that BLAS uses, None where it does not tell."""
-    functions = _openblas()
-    return functions[1]() if functions else None
+    return max((library.num_threads for library in _blas()), default=None)
 
 
 def blas_name() -> str:
     """Name and version of NumPy's BLAS."""
-    blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
+    blas: Any = np.show_config(mode="dicts")
+    blas = blas["Build Dependencies"]["blas"]
     return f"{blas['name']} {blas['version']}"

@@ -1,9 +1,13 @@
 """The time loop: the one place where a step function is run over time, compiled where that is possible."""
 
+from __future__ import annotations
+
 import os
 import re
 import sys
 import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -11,13 +15,24 @@ from .. import kernels
 from ..autograd import Tensor, reshape, stack, unstack, where
 from ..autograd.functional.gather import source_of
 from ..autograd.pointwise import as_tensor
+from ..autograd.types import ArrayLike
 from ..base.devices import to_device
 from ..base.errors import ShapeError, TinyrnnError, TraceError
 from .ir import CompilerFault, CompileWarning
 from .record import Kept, code_of, next_states, origin, owners, recorded
 
 
-def scan(step, xs, init, *, mask=None, resets=None, reverse=False, return_states=False, compile=None):
+def scan(
+    step: Callable[..., Any],
+    xs: ArrayLike | tuple[ArrayLike, ...],
+    init: Tensor | Sequence[ArrayLike],
+    *,
+    mask: ArrayLike | None = None,
+    resets: ArrayLike | None = None,
+    reverse: bool = False,
+    return_states: bool = False,
+    compile: bool | None = None,
+) -> tuple[Any, Any]:
     """Run ``step(x_t, *states)`` over the first axis of ``xs``.
 
     The step is recorded, and its tape compiled into one loop, forward and backward. A step that cannot be
@@ -46,18 +61,16 @@ def scan(step, xs, init, *, mask=None, resets=None, reverse=False, return_states
             not fit.
     """
     several, single = isinstance(xs, tuple), isinstance(init, Tensor)
-    given = [as_tensor(x) for x in xs] if several else [as_tensor(xs)]
-    init = (init,) if single else tuple([as_tensor(s) for s in init])
+    given = [as_tensor(x) for x in xs] if isinstance(xs, tuple) else [as_tensor(xs)]
+    init = (init,) if isinstance(init, Tensor) else tuple([as_tensor(s) for s in init])
     shape = given[0].shape
     if len(shape) < 2 or not shape[0]:
         raise ShapeError(
             f"scan: xs {list(shape)} has no time steps: it must be [T, B, ...] with T of at least 1"
         )
     if any(x.shape[:2] != shape[:2] for x in given):
-        raise ShapeError(
-            f"scan: xs {', '.join(str(list(x.shape)) for x in given)} differ in time or batch, the first two "
-            "axes"
-        )
+        shapes = ", ".join(str(list(x.shape)) for x in given)
+        raise ShapeError(f"scan: xs {shapes} differ in time or batch, the first two axes")
     flags = [_flags(name, values, given[0]) for name, values in (("mask", mask), ("resets", resets))]
     streams = [*given, *[f for f in flags if f is not None]]
     inner = _inner(step, len(given) if several else 0, flags[0] is not None, flags[1] is not None)

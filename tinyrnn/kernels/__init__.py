@@ -5,6 +5,8 @@ this package (``kernels.rows.softmax``): the first use imports the module, ``imp
 """
 
 import importlib
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -15,13 +17,13 @@ _LAZY = frozenset(
 )
 
 
-def row_kernel(name):
+def row_kernel(name: str) -> Callable[..., Any]:
     """The forward of an op along the last axis: ``rows.NAME`` on NumPy float32 / float64, else
     ``references.NAME``.
     """
     reference = getattr(references, name)
 
-    def forward(*arrays, **params):
+    def forward(*arrays: Any, **params: Any) -> Any:
         if all(type(a) is np.ndarray and a.dtype.char in "fd" and a.size for a in arrays):
             return getattr(importlib.import_module(f"{__name__}.rows"), name)(*arrays, **params)
         return reference(*arrays, **params)
@@ -29,7 +31,7 @@ def row_kernel(name):
     return forward
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> Any:
     if name in _LAZY:
         return importlib.import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,8 +1,13 @@
 """`Generator`: where the keys of random streams come from. Its whole state is two integers."""
 
+from __future__ import annotations
+
 import math
+import operator
 import threading
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 
@@ -27,18 +32,24 @@ class Generator:
         seed: any non-negative integer; None takes one from the operating system.
     """
 
-    def __init__(self, seed=None):
-        if seed is not None and int(seed) < 0:
-            raise InputError(f"seed {seed} is negative: use 0 or more")
-        self.seed = np.random.SeedSequence().entropy & _MASK if seed is None else int(seed)
+    def __init__(self, seed: int | None = None) -> None:
+        if seed is None:
+            seed = int(np.random.SeedSequence().generate_state(1, np.uint64)[0])
+        try:
+            self.seed = operator.index(seed)
+        except TypeError as error:
+            raise InputError(f"Generator: seed {seed!r} is no integer: use one of 0 or more") from error
+        if self.seed < 0:
+            raise InputError(f"Generator: seed {seed} is negative: use 0 or more")
         self.counter = 0
 
     @property
-    def state(self):
+    def state(self) -> tuple[int, int]:
+        """``(seed, counter)``."""
         return self.seed, self.counter
 
     @state.setter
-    def state(self, value):
+    def state(self, value: tuple[int, int]) -> None:
         self.seed, self.counter = map(int, value)
 
     def key(self) -> int:
@@ -48,11 +59,11 @@ class Generator:
         self.counter += 1
         return mix((mix(self.seed & _MASK) + self.counter * _GOLDEN) & _MASK)
 
-    def uniform(self, low, high, shape):
+    def uniform(self, low: float, high: float, shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
         """Array of ``shape``, float64, evenly in ``[low, high)``."""
         return low + (high - low) * kernels.random.uniform(self.key(), math.prod(shape)).reshape(shape)
 
-    def integers(self, low: int, high: int, shape):
+    def integers(self, low: int, high: int, shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
         """Array of ``shape``, integers evenly in ``[low, high)``: int64, or Python integers where those may
         not fit.
         """
@@ -67,7 +78,7 @@ class Generator:
         held = low >= -(2**63) and high <= 2**63
         return ((low + offsets) if held else (low + offsets.astype(object))).reshape(shape)
 
-    def normal(self, mean, std, shape):
+    def normal(self, mean: float, std: float, shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
         """Array of ``shape``, float64, normally distributed (Box & Muller 1958)."""
         n = math.prod(shape)
         u = kernels.random.uniform(self.key(), 2 * n)
@@ -76,26 +87,29 @@ class Generator:
 
 
 class _Watch(threading.local):
-    drawn = None
+    drawn: dict[Generator, tuple[int, int]] | None = None
 
 
 _watch = _Watch()
 
 
 @contextmanager
-def draws():
+def draws() -> Iterator[dict[Generator, tuple[int, int]]]:
     """Gives a dict that collects the generators drawn from in this block, each with its state before."""
-    outer, _watch.drawn = _watch.drawn, {}
+    outer = _watch.drawn
+    inner: dict[Generator, tuple[int, int]] = {}
+    _watch.drawn = inner
     try:
-        yield _watch.drawn
+        yield inner
     finally:
-        inner, _watch.drawn = _watch.drawn, outer
-        for generator, state in inner.items() if outer is not None else ():
-            outer.setdefault(generator, state)
+        _watch.drawn = outer
+        if outer is not None:
+            for generator, state in inner.items():
+                outer.setdefault(generator, state)
 
 
 @contextmanager
-def drawn_again(states):
+def drawn_again(states: Mapping[Generator, tuple[int, int]]) -> Iterator[None]:
     """In this block the generators of ``states`` (from `draws`) are where they were then; afterwards, where
     they are now.
     """

@@ -1,8 +1,15 @@
 """Attention: where to look in a sequence that has been read."""
 
-from ..autograd import expand_dims, matmul, permute_dims, tanh, tensor, where
+from __future__ import annotations
+
+from typing import Any
+
+from ..autograd import Tensor, expand_dims, matmul, permute_dims, tanh, tensor, where
 from ..autograd.functional import softmax
+from ..autograd.types import DType
 from ..base.errors import InputError
+from ..kernels.generator import Generator
+from .checks import checked_sizes
 from .layers import Linear
 from .module import Module
 
@@ -23,24 +30,35 @@ class Attention(Module):
     """
 
     def __init__(
-        self, query_size, key_size, *, kind="luong", attention_size=None, dtype="float32", generator=None
-    ):
+        self,
+        query_size: int,
+        key_size: int,
+        *,
+        kind: str = "luong",
+        attention_size: int | None = None,
+        dtype: DType = "float32",
+        generator: Generator | None = None,
+    ) -> None:
         if kind not in ("luong", "bahdanau"):
             raise InputError(f"unknown attention {kind!r}: use luong or bahdanau")
-        self.kind, shared = kind, {"dtype": dtype, "generator": generator}
-        size = query_size if kind == "luong" else attention_size or query_size
+        self.kind = kind
+        shared: dict[str, Any] = {"dtype": dtype, "generator": generator}
+        size = query_size if kind == "luong" or attention_size is None else attention_size
+        checked_sizes("Attention", query_size=query_size, key_size=key_size, attention_size=size)
         self.keys = Linear(key_size, size, bias=kind == "bahdanau", **shared)
         if kind == "bahdanau":
             self.queries = Linear(query_size, size, bias=False, **shared)
             self.score = Linear(size, 1, bias=False, **shared)
 
-    def project(self, keys):
+    def project(self, keys: Tensor) -> Tensor:
         """What the scores need of ``keys [S, B, key_size]``; it may be kept as long as the keys are the
         same.
         """
         return self.keys(keys)
 
-    def forward(self, queries, keys, mask=None, projected=None):
+    def forward(
+        self, queries: Tensor, keys: Tensor, mask: Any = None, projected: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Contexts and weights of all queries.
 
         Args:

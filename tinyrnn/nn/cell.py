@@ -1,11 +1,17 @@
 """`Cell`: one step of a recurrent network. A new cell is a subclass with `build` and `step`."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 
 from ..autograd import Tensor, tensor
+from ..autograd.types import DType
 from ..base import devices as arrays
 from ..kernels.generator import Generator
 from . import init as inits
+from .checks import checked_generator, checked_sizes
 from .module import Module
 
 
@@ -34,13 +40,22 @@ class Cell(Module):
         options: the cell's options.
     """
 
-    states = ("h",)
+    states: tuple[str, ...] = ("h",)
 
-    def __init__(self, input_size, hidden_size, *, dtype="float32", generator=None, **options):
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        dtype: DType = "float32",
+        generator: Generator | None = None,
+        **options: Any,
+    ) -> None:
+        checked_sizes(type(self).__name__, input_size=input_size, hidden_size=hidden_size)
         self.input_size, self.hidden_size = input_size, hidden_size
         self.dtype = np.dtype(dtype)
         self.state_sizes = dict.fromkeys(self.states, hidden_size)
-        self._generator = generator or Generator()
+        self._generator = checked_generator(generator)
         self.build(input_size, hidden_size, **options)
         del self._generator
 
@@ -49,17 +64,17 @@ class Cell(Module):
         """Width of the output, the first state."""
         return self.state_sizes[self.states[0]]
 
-    def build(self, input_size, hidden_size):
-        """Make the parameters."""
+    def build(self, input_size: int, hidden_size: int) -> None:
+        """Make the parameters; keyword-only arguments of a subclass are its options."""
         raise NotImplementedError(f"{type(self).__name__} must define build(self, input_size, hidden_size)")
 
-    def step(self, x, *states):
+    def step(self, x: Any, *states: Any) -> Any:
         """One step: ``x [B, input_size]`` and the states ``[B, size]`` to the next states (one Tensor or a
         tuple).
         """
         raise NotImplementedError(f"{type(self).__name__} must define step(self, x, ...states)")
 
-    def initial_state(self, batch_size) -> tuple:
+    def initial_state(self, batch_size: int) -> tuple[Tensor, ...]:
         """The states before the first step: zeros ``[B, size]`` of the parameters' dtype and device."""
         device = next((p.device for p in self.parameters()), "cpu")
         return tuple(
@@ -67,11 +82,13 @@ class Cell(Module):
             for s in self.states
         )
 
-    def weight(self, n_in, n_out, *, gates=1, init="glorot_uniform") -> Tensor:
+    def weight(
+        self, n_in: int, n_out: int, *, gates: int = 1, init: str | inits.Initialiser = "glorot_uniform"
+    ) -> Tensor:
         """A parameter ``[n_in, gates * n_out]``; ``init`` names a function of ``nn/init.py``, or is one."""
         return self._parameter(inits.fill(init, self._generator, n_in, n_out, gates))
 
-    def bias(self, n, *, gates=1, init="zeros") -> Tensor:
+    def bias(self, n: int, *, gates: int = 1, init: str | float | inits.Initialiser = "zeros") -> Tensor:
         """A parameter ``[gates * n]``; ``init`` may also be a number."""
         if isinstance(init, int | float):
             return self._parameter(np.full(gates * n, float(init)))
@@ -79,14 +96,14 @@ class Cell(Module):
 
     def affine(
         self,
-        n_in,
-        n_hidden,
+        n_in: int,
+        n_hidden: int,
         *,
-        gates=1,
-        init="glorot_uniform",
-        recurrent_init="orthogonal",
-        bias_init="zeros",
-    ):
+        gates: int = 1,
+        init: str | inits.Initialiser = "glorot_uniform",
+        recurrent_init: str | inits.Initialiser = "orthogonal",
+        bias_init: str | float | inits.Initialiser = "zeros",
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """``W [n_in, gates * n_hidden]``, ``U [n_hidden, gates * n_hidden]``, ``b [gates * n_hidden]``: x @ W
         + h @ U + b.
         """
@@ -96,5 +113,5 @@ class Cell(Module):
             self.bias(n_hidden, gates=gates, init=bias_init),
         )
 
-    def _parameter(self, values):
+    def _parameter(self, values: Any) -> Tensor:
         return tensor(values, self.dtype, requires_grad=True)

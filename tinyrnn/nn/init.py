@@ -5,18 +5,28 @@ weights: their singular values are 1, so a linear recurrence neither shrinks nor
 that hold several gates side by side are filled gate by gate, since each gate is a product of its own.
 """
 
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 from ..base.errors import InputError
+from ..kernels.generator import Generator
+
+_Array = np.ndarray[Any, Any]
+Initialiser = Callable[[Generator, int, int], _Array]
 
 
-def glorot_uniform(generator, n_in, n_out):
+def glorot_uniform(generator: Generator, n_in: int, n_out: int) -> _Array:
     """Uniform in ``+-sqrt(6 / (n_in + n_out))``."""
-    limit = np.sqrt(6 / (n_in + n_out))
+    limit = math.sqrt(6 / (n_in + n_out))
     return generator.uniform(-limit, limit, (n_in, n_out))
 
 
-def orthogonal(generator, n_in, n_out):
+def orthogonal(generator: Generator, n_in: int, n_out: int) -> _Array:
     """A matrix with orthonormal rows or columns, whichever are fewer: Q of the QR decomposition of a normal
     matrix.
     """
@@ -26,33 +36,31 @@ def orthogonal(generator, n_in, n_out):
     return q if n_in >= n_out else q.T
 
 
-def normal(generator, n_in, n_out, std=0.02):
+def normal(generator: Generator, n_in: int, n_out: int, std: float = 0.02) -> _Array:
     """Normal with standard deviation ``std``."""
     return generator.normal(0.0, std, (n_in, n_out))
 
 
-def zeros(generator, n_in, n_out):
+def zeros(generator: Generator, n_in: int, n_out: int) -> _Array:
     """All 0."""
     return np.zeros((n_in, n_out))
 
 
-def identity(generator, n_in, n_out):
+def identity(generator: Generator, n_in: int, n_out: int) -> _Array:
     """The identity (Le, Jaitly & Hinton 2015)."""
     return np.eye(n_in, n_out)
 
 
-INITS = {f.__name__: f for f in (glorot_uniform, orthogonal, normal, zeros, identity)}
+INITS: dict[str, Initialiser] = {f.__name__: f for f in (glorot_uniform, orthogonal, normal, zeros, identity)}
 
 
-def fill(init, generator, n_in, n_out, gates=1):
+def fill(init: str | Initialiser, generator: Generator, n_in: int, n_out: int, gates: int = 1) -> _Array:
     """``[n_in, gates * n_out]`` from an initialiser (a function, or its name), applied to each gate's
     block.
     """
     if isinstance(init, str):
         if init not in INITS:
-            raise InputError(
-                f"unknown initialiser {init!r}: use one of {', '.join(INITS)}, or a function (generator, "
-                "n_in, n_out)"
-            )
+            usable = f"use one of {', '.join(INITS)}, or a function (generator, n_in, n_out)"
+            raise InputError(f"unknown initialiser {init!r}: {usable}")
         init = INITS[init]
     return np.concatenate([init(generator, n_in, n_out) for _ in range(gates)], axis=1)

@@ -1,11 +1,16 @@
 """Layers without time: linear, embedding, dropout, layer normalisation."""
 
+from __future__ import annotations
+
 import numpy as np
 
-from ..autograd import tensor
+from ..autograd import Tensor, tensor
 from ..autograd.functional import embedding, ones
+from ..autograd.types import ArrayLike, DType
+from ..base.errors import InputError
 from ..kernels.generator import Generator
 from . import init as inits
+from .checks import checked_generator, checked_number, checked_rate, checked_sizes
 from .functional import dropout, layer_norm, linear
 from .module import Module
 
@@ -16,14 +21,27 @@ class Linear(Module):
     ``weight`` may be given, to share it with another layer.
     """
 
-    def __init__(self, in_features, out_features, *, bias=True, weight=None, dtype="float32", generator=None):
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        bias: bool = True,
+        weight: Tensor | None = None,
+        dtype: DType = "float32",
+        generator: Generator | None = None,
+    ) -> None:
+        checked_sizes("Linear", in_features=in_features, out_features=out_features)
         if weight is None:
-            values = inits.glorot_uniform(generator or Generator(), in_features, out_features)
+            values = inits.glorot_uniform(checked_generator(generator), in_features, out_features)
             weight = tensor(values, dtype, requires_grad=True)
+        elif not isinstance(weight, Tensor) or weight.shape != (in_features, out_features):
+            shape = list(getattr(weight, "shape", ())) or repr(weight)
+            raise InputError(f"Linear: weight is {shape}: it must be a Tensor {[in_features, out_features]}")
         self.weight = weight
         self.bias = tensor(np.zeros(out_features), dtype, requires_grad=True) if bias else None
 
-    def forward(self, x):
+    def forward(self, x: ArrayLike) -> Tensor:
         """``[..., in_features] -> [..., out_features]``."""
         return linear(x, self.weight, self.bias)
 
@@ -33,13 +51,21 @@ class Embedding(Module):
     sqrt(embedding_dim).
     """
 
-    def __init__(self, num_embeddings, embedding_dim, *, dtype="float32", generator=None):
+    def __init__(
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        *,
+        dtype: DType = "float32",
+        generator: Generator | None = None,
+    ) -> None:
+        checked_sizes("Embedding", num_embeddings=num_embeddings, embedding_dim=embedding_dim)
         values = inits.normal(
-            generator or Generator(), num_embeddings, embedding_dim, std=embedding_dim**-0.5
+            checked_generator(generator), num_embeddings, embedding_dim, std=embedding_dim**-0.5
         )
         self.weight = tensor(values, dtype, requires_grad=True)
 
-    def forward(self, ids):
+    def forward(self, ids: ArrayLike) -> Tensor:
         """Integer ids ``[...] -> [..., embedding_dim]``."""
         return embedding(ids, self.weight)
 
@@ -50,10 +76,13 @@ class Dropout(Module):
     ``variational``: what is dropped is the same along the first axis, time (Gal & Ghahramani 2016).
     """
 
-    def __init__(self, p=0.5, *, variational=False, generator=None):
-        self.p, self.variational, self.generator = p, variational, generator or Generator()
+    def __init__(
+        self, p: float = 0.5, *, variational: bool = False, generator: Generator | None = None
+    ) -> None:
+        p = checked_rate("Dropout: p", p)
+        self.p, self.variational, self.generator = p, variational, checked_generator(generator)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """Any shape."""
         if not (self.training and self.p):
             return x
@@ -67,11 +96,12 @@ class Dropout(Module):
 class LayerNorm(Module):
     """Each row to mean 0 and variance 1, then scaled and shifted (Ba, Kiros & Hinton 2016, eq. 4)."""
 
-    def __init__(self, size, *, eps=1e-5, dtype="float32"):
-        self.eps = eps
+    def __init__(self, size: int, *, eps: float = 1e-5, dtype: DType = "float32") -> None:
+        checked_sizes("LayerNorm", size=size)
+        self.eps = checked_number("LayerNorm: eps", eps)
         self.weight = tensor(np.ones(size), dtype, requires_grad=True)
         self.bias = tensor(np.zeros(size), dtype, requires_grad=True)
 
-    def forward(self, x):
+    def forward(self, x: ArrayLike) -> Tensor:
         """``[..., size] -> [..., size]``."""
         return layer_norm(x, self.weight.shape[0], self.weight, self.bias, self.eps)

@@ -1,12 +1,19 @@
 """`Module`: an object whose parameters can be listed, saved and loaded."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from os import PathLike
+from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 
 from ..autograd import Tensor, no_grad
 from ..base.devices import to_device
 from ..base.errors import InputError
+from ..base.files import replace_file
 
 
 class Module:
@@ -20,45 +27,62 @@ class Module:
 
     training = True
 
-    def __call__(self, *args, **kwargs):
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """What the module computes; a subclass defines it, and ``module(...)`` calls it."""
+        raise NotImplementedError(f"{type(self).__name__} must define forward(self, ...)")
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.forward(*args, **kwargs)
 
-    def named_parameters(self):
+    def __repr__(self) -> str:
+        """Layers, shapes and numbers of parameters, one layer a line."""
+        total = sum(p.size for p in self.parameters())
+        own, layers = [], []
+        for name, child in _children(self, ""):
+            if isinstance(child, Module):
+                layers.append(f"({name}): {child!r}".replace("\n", "\n  "))
+            elif _is_parameter(child):
+                own.append(f"{name} {list(child.shape)}")
+        lines = [", ".join(own)] if own else []
+        body = "".join(f"\n  {line}" for line in lines + layers) + "\n" if layers else "".join(lines)
+        return f"{type(self).__name__}({body}): {total:,} parameters"
+
+    def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
         """Pairs (name, Tensor) of all parameters, each tensor once (also when two places share it)."""
         seen = set()
         for name, value in _walk(self, ""):
-            if isinstance(value, Tensor) and value.requires_grad and value.is_leaf and id(value) not in seen:
+            if _is_parameter(value) and id(value) not in seen:
                 seen.add(id(value))
                 yield name, value
 
-    def parameters(self) -> list:
+    def parameters(self) -> list[Tensor]:
         """All parameters."""
         return [p for _, p in self.named_parameters()]
 
-    def modules(self):
+    def modules(self) -> Iterator[Module]:
         """This module and all modules inside it."""
         yield self
         for _, value in _walk(self, ""):
             if isinstance(value, Module):
                 yield value
 
-    def zero_grad(self):
+    def zero_grad(self) -> None:
         """Forget the gradients of all parameters."""
         for p in self.parameters():
             p.grad = None
 
-    def train(self, mode=True):
+    def train(self, mode: bool = True) -> Self:
         """Switch what differs between training and use (dropout); returns the module."""
         for module in self.modules():
             module.training = mode
         return self
 
-    def eval(self):
+    def eval(self) -> Self:
         """``train(False)``."""
         return self.train(False)
 
     @contextmanager
-    def evaluating(self):
+    def evaluating(self) -> Iterator[None]:
         """In this block the module is out of training and nothing is recorded; afterwards it is as it was."""
         before = self.training
         self.eval()
@@ -68,17 +92,17 @@ class Module:
         finally:
             self.train(before)
 
-    def to(self, device):
+    def to(self, device: str) -> Self:
         """Move all parameters to ``"cpu"`` or ``"cuda"``, in place; returns the module."""
         for p in self.parameters():
             p.data = to_device(p.data, device)
         return self
 
-    def state_dict(self) -> dict:
-        """Copies of all parameters as NumPy arrays, by name."""
-        return {name: np.array(p.numpy()) for name, p in self.named_parameters()}
+    def state_dict(self) -> dict[str, np.ndarray[Any, Any]]:
+        """Copies of all parameters as NumPy arrays, by name: in C order, which files take for granted."""
+        return {name: np.array(p.numpy(), order="C") for name, p in self.named_parameters()}
 
-    def load_state_dict(self, state):
+    def load_state_dict(self, state: Mapping[str, np.ndarray[Any, Any]]) -> None:
         """Overwrite all parameters by arrays of the same names and shapes.
 
         Raises:
@@ -97,20 +121,62 @@ class Module:
         for name, p in own.items():
             p.assign_(state[name])
 
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write all parameters to ``path``, a safetensors file. It is replaced whole or not at all.
 
-def _walk(value, path):
-    """(path, value) of everything below ``value``, modules and tensors alike."""
+        Raises:
+            InputError: the file cannot be written.
+        """
+        from safetensors.numpy import save
+
+        try:
+            replace_file(Path(path), save(self.state_dict()))
+        except OSError as error:
+            raise InputError(f"the weights cannot be written to {path}: {error}") from error
+
+    def load_weights(self, path: str | PathLike[str]) -> Self:
+        """Overwrite all parameters by those that `save` wrote to ``path``; returns the module.
+
+        Raises:
+            InputError: the file cannot be read or is no safetensors file, or it holds the weights of another
+                model, as in `load_state_dict`.
+        """
+        from safetensors import SafetensorError
+        from safetensors.numpy import load
+
+        try:
+            state = load(Path(path).read_bytes())
+        except (OSError, SafetensorError) as error:
+            raise InputError(f"the weights in {path} cannot be read: {error}") from error
+        self.load_state_dict(state)
+        return self
+
+
+def _is_parameter(value: object) -> bool:
+    return isinstance(value, Tensor) and value.requires_grad and value.is_leaf
+
+
+def _children(value: object, path: str) -> Iterator[tuple[str, Any]]:
+    """(path, child) of the modules and tensors in ``value``, a module, dict, list or tuple; not of those
+    inside these modules.
+    """
+    children: Iterable[tuple[Any, Any]] = ()
     if isinstance(value, Module):
         children = vars(value).items()
     elif isinstance(value, dict):
         children = value.items()
     elif isinstance(value, list | tuple):
         children = enumerate(value)
-    else:
-        return
     for key, child in children:
-        name = f"{path}{key}"
         if isinstance(child, Tensor | Module):
-            yield name, child
-        if not isinstance(child, Tensor):
+            yield f"{path}{key}", child
+        else:
+            yield from _children(child, f"{path}{key}.")
+
+
+def _walk(module: Module, path: str) -> Iterator[tuple[str, Any]]:
+    """(path, value) of everything below ``module``, modules and tensors alike."""
+    for name, child in _children(module, path):
+        yield name, child
+        if isinstance(child, Module):
             yield from _walk(child, f"{name}.")

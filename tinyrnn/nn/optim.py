@@ -3,13 +3,19 @@
 An optimiser's ``state_dict`` holds NumPy arrays and numbers; loading it continues bit for bit.
 """
 
+from __future__ import annotations
+
 import itertools
 import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, cast
 
 from .. import kernels
+from ..autograd import Tensor
 from ..base import threads
 from ..base.devices import array_module, is_cupy
 from ..base.errors import InputError
+from .checks import checked_integer, checked_number
 
 __all__ = [
     "OPTIMIZERS",
@@ -30,7 +36,7 @@ class _Flat:
     optimiser keeps.
     """
 
-    def __init__(self, params, slots):
+    def __init__(self, params: list[Tensor], slots: Sequence[str]) -> None:
         self.params = params
         self.ends = list(itertools.accumulate(p.size for p in params))
         self.starts = [0, *self.ends[:-1]]
@@ -43,10 +49,9 @@ class _Flat:
         for p, view in zip(params, self.views, strict=True):
             p.data = view
 
-    def _views(self, flat):
-        return [
-            flat[a:b].reshape(p.shape) for p, a, b in zip(self.params, self.starts, self.ends, strict=True)
-        ]
+    def _views(self, flat: Any) -> list[Any]:
+        stretches = zip(self.params, self.starts, self.ends, strict=True)
+        return [flat[a:b].reshape(p.shape) for p, a, b in stretches]
 
     def gather(self) -> float:
         """Copy the gradients in; the sum of their squares."""
@@ -56,34 +61,40 @@ class _Flat:
                 view[...] = p.data
                 p.data = view
             if p.grad is not None:
-                total.append(
-                    float(take(array_module(view).ascontiguousarray(p.grad.data).reshape(-1), self.grad[a:b]))
-                )
+                gradient = array_module(view).ascontiguousarray(p.grad.data).reshape(-1)
+                total.append(float(take(gradient, self.grad[a:b])))
         return math.fsum(total)
 
-    def update(self, rule, numbers):
+    def update(self, rule: str, numbers: Iterable[float]) -> None:
         """One pass of ``rule`` over every stretch of parameters that have gradients."""
         F = self.data.dtype.type
         numbers = [x if isinstance(x, bool) else F(x) for x in numbers]
         arrays = [self.data, self.grad, *self.state.values()]
         function = getattr(kernels.updates, self.kernel.format(rule))
-        for given, stretch in itertools.groupby(
-            range(len(self.params)), lambda i: self.params[i].grad is not None
-        ):
-            stretch = list(stretch)
+        positions = range(len(self.params))
+        for given, group in itertools.groupby(positions, lambda i: self.params[i].grad is not None):
+            stretch = list(group)
             if given:
-                first, n = self.starts[stretch[0]], self.ends[stretch[-1]] - self.starts[stretch[0]]
-                threads.split(
-                    n,
-                    lambda i, j, o=first: function(*[a[o + i : o + j] for a in arrays], *numbers),
-                    at_least=8,
-                )
+                start, end = self.starts[stretch[0]], self.ends[stretch[-1]]
+
+                def part(i: int, j: int, o: int = start) -> None:
+                    function(*[a[o + i : o + j] for a in arrays], *numbers)
+
+                threads.split(end - start, part, at_least=8)
                 for i in stretch:
                     self.params[i].mark_changed()
 
-    def named_state(self):
+    def named_state(self) -> list[tuple[str, list[Any]]]:
         """Pairs (slot, arrays) of views, one an array for each parameter."""
         return [(slot, self._views(flat)) for slot, flat in self.state.items()]
+
+
+def checked_params(params: Iterable[Tensor]) -> list[Tensor]:
+    """``params`` as a list of tensors; InputError where it is none."""
+    listed = list(params) if isinstance(params, Iterable) and not isinstance(params, Tensor) else [None]
+    if not all(isinstance(p, Tensor) for p in listed):
+        raise InputError("parameters must be a list of tensors: pass module.parameters()")
+    return cast(list[Tensor], listed)
 
 
 class Optimizer:
@@ -96,20 +107,19 @@ class Optimizer:
     rule = ""
     slots: tuple[str, ...] = ()
 
-    def __init__(self, params, lr, weight_decay=0.0):
-        self.params = list(params)
+    def __init__(self, params: Iterable[Tensor], lr: float, weight_decay: float = 0.0) -> None:
+        self.params = checked_params(params)
         if not self.params:
             raise InputError("the optimiser was given no parameters: pass module.parameters()")
-        if lr < 0 or weight_decay < 0:
-            raise InputError(f"lr {lr} and weight_decay {weight_decay} must not be negative")
-        self.lr, self.weight_decay = lr, weight_decay
+        self.lr = checked_number("lr", lr)
+        self.weight_decay = checked_number("weight_decay", weight_decay)
         self.steps = 0
-        kinds = {}
+        kinds: dict[Any, list[Tensor]] = {}
         for p in self.params:
             kinds.setdefault((p.dtype, p.device), []).append(p)
         self._flats = [_Flat(group, self.slots) for group in kinds.values()]
 
-    def step(self, scale=1.0, max_norm=None) -> float:
+    def step(self, scale: float = 1.0, max_norm: float | None = None) -> float:
         """Update every parameter that has a gradient.
 
         Args:
@@ -128,18 +138,18 @@ class Optimizer:
             flat.update(self.rule, (*self.numbers(), scale))
         return norm
 
-    def numbers(self) -> tuple:
+    def numbers(self) -> tuple[float, ...]:
         """The numbers that this optimiser's rule in ``kernels/updates.py`` takes after the arrays, at this
         step.
         """
         raise NotImplementedError
 
-    def zero_grad(self):
+    def zero_grad(self) -> None:
         """Forget the gradients."""
         for p in self.params:
             p.grad = None
 
-    def _arrays(self):
+    def _arrays(self) -> dict[str, Any]:
         """What is kept for each parameter, as views by the name ``slot.index``."""
         index = {id(p): i for i, p in enumerate(self.params)}
         return {
@@ -149,11 +159,11 @@ class Optimizer:
             for p, view in zip(flat.params, views, strict=True)
         }
 
-    def state_dict(self) -> dict:
+    def state_dict(self) -> dict[str, Any]:
         """``steps``, and arrays named ``slot.index``."""
         return {"steps": self.steps, **{k: a.copy() for k, a in self._arrays().items()}}
 
-    def load_state_dict(self, state: dict):
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from what ``state_dict`` returned; InputError if it belongs to other parameters."""
         own = self._arrays()
         if own.keys() | {"steps"} != state.keys() or any(a.shape != state[k].shape for k, a in own.items()):
@@ -169,11 +179,19 @@ class SGD(Optimizer):
     rule = "sgd"
     slots = ("momentum",)
 
-    def __init__(self, params, lr=1e-3, *, momentum=0.0, nesterov=False, weight_decay=0.0):
+    def __init__(
+        self,
+        params: Iterable[Tensor],
+        lr: float = 1e-3,
+        *,
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        weight_decay: float = 0.0,
+    ) -> None:
         super().__init__(params, lr, weight_decay)
-        self.momentum, self.nesterov = momentum, nesterov
+        self.momentum, self.nesterov = checked_number("momentum", momentum), nesterov
 
-    def numbers(self):
+    def numbers(self) -> tuple[float, ...]:
         return self.lr, self.momentum, self.nesterov, self.weight_decay
 
 
@@ -185,11 +203,21 @@ class RMSprop(Optimizer):
     rule = "rmsprop"
     slots = ("square", "momentum")
 
-    def __init__(self, params, lr=1e-2, *, alpha=0.99, eps=1e-8, momentum=0.0, weight_decay=0.0):
+    def __init__(
+        self,
+        params: Iterable[Tensor],
+        lr: float = 1e-2,
+        *,
+        alpha: float = 0.99,
+        eps: float = 1e-8,
+        momentum: float = 0.0,
+        weight_decay: float = 0.0,
+    ) -> None:
         super().__init__(params, lr, weight_decay)
-        self.alpha, self.eps, self.momentum = alpha, eps, momentum
+        self.alpha, self.eps = checked_number("alpha", alpha, below=1), checked_number("eps", eps)
+        self.momentum = checked_number("momentum", momentum)
 
-    def numbers(self):
+    def numbers(self) -> tuple[float, ...]:
         return self.lr, self.alpha, 1 - self.alpha, self.eps, self.momentum, self.weight_decay
 
 
@@ -199,11 +227,13 @@ class Adagrad(Optimizer):
     rule = "adagrad"
     slots = ("square",)
 
-    def __init__(self, params, lr=1e-2, *, eps=1e-10, weight_decay=0.0):
+    def __init__(
+        self, params: Iterable[Tensor], lr: float = 1e-2, *, eps: float = 1e-10, weight_decay: float = 0.0
+    ) -> None:
         super().__init__(params, lr, weight_decay)
-        self.eps = eps
+        self.eps = checked_number("eps", eps)
 
-    def numbers(self):
+    def numbers(self) -> tuple[float, ...]:
         return self.lr, self.eps, self.weight_decay
 
 
@@ -214,24 +244,29 @@ class Adam(Optimizer):
     slots = ("mean", "square")
     decoupled = False
 
-    def __init__(self, params, lr=1e-3, *, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
+    def __init__(
+        self,
+        params: Iterable[Tensor],
+        lr: float = 1e-3,
+        *,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None:
         super().__init__(params, lr, weight_decay)
-        self.betas, self.eps = betas, eps
+        if not isinstance(betas, tuple | list) or len(betas) != 2:
+            raise InputError(f"betas is {betas!r}: it must be a pair of numbers")
+        self.betas = (
+            checked_number("betas[0]", betas[0], below=1),
+            checked_number("betas[1]", betas[1], below=1),
+        )
+        self.eps = checked_number("eps", eps)
 
-    def numbers(self):
+    def numbers(self) -> tuple[float, ...]:
         beta1, beta2 = self.betas
         corrections = 1 - beta1**self.steps, 1 - beta2**self.steps
-        return (
-            self.lr,
-            beta1,
-            1 - beta1,
-            beta2,
-            1 - beta2,
-            self.eps,
-            self.weight_decay,
-            self.decoupled,
-            *corrections,
-        )
+        rates = beta1, 1 - beta1, beta2, 1 - beta2
+        return (self.lr, *rates, self.eps, self.weight_decay, self.decoupled, *corrections)
 
 
 class AdamW(Adam):
@@ -241,26 +276,42 @@ class AdamW(Adam):
 
     decoupled = True
 
-    def __init__(self, params, lr=1e-3, *, betas=(0.9, 0.999), eps=1e-8, weight_decay=1e-2):
+    def __init__(
+        self,
+        params: Iterable[Tensor],
+        lr: float = 1e-3,
+        *,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 1e-2,
+    ) -> None:
         super().__init__(params, lr, betas=betas, eps=eps, weight_decay=weight_decay)
 
 
-OPTIMIZERS = {"sgd": SGD, "rmsprop": RMSprop, "adagrad": Adagrad, "adam": Adam, "adamw": AdamW}
+OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
+    "sgd": SGD,
+    "rmsprop": RMSprop,
+    "adagrad": Adagrad,
+    "adam": Adam,
+    "adamw": AdamW,
+}
 
 
-def grad_norm(params) -> float:
+def grad_norm(params: Iterable[Tensor]) -> float:
     """Euclidean norm of all gradients together."""
     grads = [p.grad.data for p in params if p.grad is not None]
     return math.sqrt(math.fsum(float((g * g).sum()) for g in grads))
 
 
-def clip_grad_norm(params, max_norm) -> float:
+def clip_grad_norm(params: Iterable[Tensor], max_norm: float) -> float:
     """Scale all gradients so that their common norm is at most ``max_norm`` (Pascanu et al. 2013, algorithm
     1).
 
     Returns the norm before clipping.
     """
-    params = list(params)
+    params = checked_params(params)
+    if max_norm != math.inf:  # which clips nothing
+        checked_number("max_norm", max_norm)
     norm = grad_norm(params)
     if norm > max_norm:
         for p in params:
@@ -287,10 +338,11 @@ class Schedule:
     DECAY = 0.6  # part of the run over which wsd falls: chosen in docs/defaults.md
     PATIENCE = 3  # evaluations without improvement after which plateau halves
 
-    def __init__(self, name, *, warmup=0, total=None):
+    def __init__(self, name: str, *, warmup: int = 0, total: int | None = None) -> None:
         if name not in SCHEDULES:
             raise InputError(f"unknown schedule {name!r}: use one of {', '.join(SCHEDULES)}")
-        self.name, self.warmup, self.total = name, warmup, total
+        self.name, self.warmup = name, checked_integer("warmup", warmup, 0)
+        self.total = total if total is None else checked_integer("total", total, 0)
         self.factor = 1.0  # of plateau
 
     @property
@@ -310,13 +362,13 @@ class Schedule:
             return (step + 1) / self.warmup
         return max(0.0, SCHEDULES[self.name](self, min(progress, 1.0)))
 
-    def observe(self, bad_evaluations: int):
+    def observe(self, bad_evaluations: int) -> None:
         """Tell ``plateau`` how many evaluations in a row, this one included, were no improvement."""
         if self.name == "plateau" and bad_evaluations and bad_evaluations % self.PATIENCE == 0:
             self.factor /= 2
 
 
-SCHEDULES = {
+SCHEDULES: dict[str, Callable[[Schedule, float], float]] = {
     "constant": lambda s, u: 1.0,
     "linear": lambda s, u: 1 - u,
     "cosine": lambda s, u: 0.5 * (1 + math.cos(math.pi * u)),

@@ -1,5 +1,7 @@
 """Finding cells: built-ins and plugins alike come through the entry-point group ``tinyrnn.cells``."""
 
+from __future__ import annotations
+
 import difflib
 import functools
 import hashlib
@@ -8,8 +10,10 @@ import inspect
 import sys
 import types
 import typing
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar, overload
 
 from ..base.errors import InputError
 from ..base.plugins import Entry, Group
@@ -19,7 +23,14 @@ CELLS = Group("tinyrnn.cells", "cell", Cell)
 registered = CELLS.registered
 
 
-def register(name: str, cell: type[Cell] | None = None):
+_C = TypeVar("_C", bound=type[Cell])
+
+
+@overload
+def register(name: str, cell: _C) -> _C: ...
+@overload
+def register(name: str, cell: None = None) -> Callable[[_C], _C]: ...
+def register(name: str, cell: Any = None) -> Any:
     """Give a `Cell` subclass a name in this process, as in a notebook or a test.
 
     Also as a decorator, ``@register("mine")``. The name may be given anew. Returns the class.
@@ -40,51 +51,43 @@ class _InFile:
     name: str
 
     @property
-    def value(self):
+    def value(self) -> str:
         return f"{self.path}:{self.name}"
 
-    def load(self):
+    def load(self) -> type[Cell]:
         module = _module(self.path, self.path.stat().st_mtime_ns)
         if not hasattr(module, self.name):
-            cells = [
-                k
-                for k, v in vars(module).items()
-                if isinstance(v, type) and issubclass(v, Cell) and v is not Cell
-            ]
+            classes = {k: v for k, v in vars(module).items() if isinstance(v, type) and v is not Cell}
+            cells = [k for k, v in classes.items() if issubclass(v, Cell)]
             raise InputError(f"{self.path} has no {self.name}: its cells are {', '.join(cells) or 'none'}")
-        return getattr(module, self.name)
+        made: type[Cell] = getattr(module, self.name)
+        return made
 
 
 @functools.cache
-def _module(path, changed):
+def _module(path: Path, changed: int) -> types.ModuleType:
     """The module in a file, loaded anew when the file has changed."""
-    spec = importlib.util.spec_from_file_location(f"tinyrnn_file_{path.stem}", path)
+    spec: Any = importlib.util.spec_from_file_location(f"tinyrnn_file_{path.stem}", path)
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module
 
 
-def _in_file(name):
+def _in_file(name: str) -> Entry | None:
     """The entry of ``FILE.py:CLASS``, None for a name of another form."""
-    path, colon, cell = name.rpartition(":")
-    if name.endswith(".py") or (colon and not path.endswith(".py") and "/" in path):
+    file, colon, cell = name.rpartition(":")
+    if name.endswith(".py") or (colon and not file.endswith(".py") and "/" in file):
         raise InputError(f"cell {name!r}: write it as FILE.py:CLASS")
-    if not path.endswith(".py"):
+    if not file.endswith(".py"):
         return None
-    path = Path(path).resolve()
+    path = Path(file).resolve()
     if not path.is_file():
         raise InputError(f"cell {name!r}: there is no file {path}")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
     point = _InFile(path, cell)
-    return Entry(
-        CELLS,
-        point.value,
-        f"the file {path.name}",
-        digest,
-        (point,),
-        f"is in the file {path}: put it back there",
-    )
+    hint = f"is in the file {path}: put it back there"
+    return Entry(CELLS, point.value, f"the file {path.name}", digest, (point,), hint)
 
 
 def get_entry(name: str) -> Entry:
@@ -96,13 +99,13 @@ def get_entry(name: str) -> Entry:
     return CELLS.entry(name)
 
 
-def package_of(name: str) -> dict:
+def package_of(name: str) -> dict[str, str]:
     """Where a cell comes from, as a checkpoint stores it."""
     entry = get_entry(name)
     return {"name": entry.package, "version": entry.version, "origin": entry.origin}
 
 
-def refuse_code(name: str, source):
+def refuse_code(name: str, source: object) -> None:
     """InputError if ``name``, which the run or checkpoint ``source`` gives as its cell's, is that of a cell
     in a file.
 
@@ -118,7 +121,7 @@ def refuse_code(name: str, source):
         )
 
 
-def refuse_missing(meta: dict):
+def refuse_missing(meta: Mapping[str, Any]) -> None:
     """InputError if the cell of a checkpoint's ``meta`` is not there; it says how to get it."""
     name = meta["model"]["cell"]
     try:
@@ -137,18 +140,18 @@ def short_name(name: str) -> str:
     return name.rpartition(":")[2].lower() if ".py:" in name else name
 
 
-def get_cell(name: str) -> type:
+def get_cell(name: str) -> type[Cell]:
     """The cell class of a name, or of ``FILE.py:CLASS``."""
     return get_entry(name).load()
 
 
-def options_of(cell: type) -> dict[str, inspect.Parameter]:
+def options_of(cell: type[Cell]) -> dict[str, inspect.Parameter]:
     """A cell's options: the keyword-only arguments of its ``build``."""
     parameters = inspect.signature(cell.build, eval_str=True).parameters.values()
     return {p.name: p for p in parameters if p.kind is p.KEYWORD_ONLY}
 
 
-def parse_options(pairs) -> dict:
+def parse_options(pairs: Iterable[str]) -> dict[str, str]:
     """``["name=value", ...]`` as a dict; InputError for what is not of that form."""
     parts = [pair.partition("=") for pair in pairs]
     if bad := [name for name, equals, _ in parts if not equals]:
@@ -156,12 +159,12 @@ def parse_options(pairs) -> dict:
     return {name: value for name, _, value in parts}
 
 
-def read_options(name: str, pairs) -> dict:
+def read_options(name: str, pairs: Iterable[str]) -> dict[str, Any]:
     """The options of the cell ``name`` from ``["name=value", ...]``, as a command line gives them."""
     return check_options(get_cell(name), parse_options(pairs))
 
 
-def check_options(cell: type, given: dict) -> dict:
+def check_options(cell: type[Cell], given: Mapping[str, Any]) -> dict[str, Any]:
     """``given`` with every value converted to its option's annotation; strings, as from a command line, are
     parsed.
 
@@ -169,7 +172,7 @@ def check_options(cell: type, given: dict) -> dict:
         InputError: an unknown option (near matches are listed), or a value that does not fit its type.
     """
     known = options_of(cell)
-    checked = {}
+    checked: dict[str, Any] = {}
     for name, value in given.items():
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1) or list(known)
@@ -179,7 +182,7 @@ def check_options(cell: type, given: dict) -> dict:
     return checked
 
 
-def describe_type(annotation) -> str:
+def describe_type(annotation: Any) -> str:
     """An option's type as help text: ``float``, ``true|false``, ``tanh|relu``."""
     if annotation is bool:
         return "true|false"
@@ -188,7 +191,7 @@ def describe_type(annotation) -> str:
     return getattr(annotation, "__name__", str(annotation))
 
 
-def _convert(name, value, annotation):
+def _convert(name: str, value: Any, annotation: Any) -> Any:
     if annotation is inspect.Parameter.empty:
         return value
     complaint = InputError(f"cell option {name}={value}: it must be {describe_type(annotation)}")

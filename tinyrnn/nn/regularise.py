@@ -4,16 +4,22 @@ compiled as before.
 Masks are functions of the generator's keys and of positions: equal for any number of threads.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
 from ..autograd import Tensor, where
 from ..autograd.functional import ones
 from ..base.errors import InputError, TraceError
 from ..compiler import next_states
 from ..kernels.generator import Generator
+from .checks import checked_generator, checked_rate
 from .functional import dropout
 from .module import Module
 
 
-def drop_mask(shape, like, p, generator):
+def drop_mask(shape: Sequence[int], like: Tensor, p: float, generator: Generator) -> Tensor:
     """A Tensor of zeros (with probability ``p``) and ``1 / (1 - p)``."""
     return dropout(ones(shape, dtype=like.dtype, device=like.device), p, generator=generator)
 
@@ -35,48 +41,46 @@ class Regulariser(Module):
 
     def __init__(
         self,
-        states,
+        states: Sequence[str],
         *,
-        recurrent_dropout=0.0,
-        variational=False,
-        weight_drop=0.0,
-        zoneout=0.0,
-        generator=None,
-    ):
-        zoneout = zoneout if isinstance(zoneout, dict) else dict.fromkeys(states, zoneout)
-        if unknown := set(zoneout) - set(states):
+        recurrent_dropout: float = 0.0,
+        variational: bool = False,
+        weight_drop: float = 0.0,
+        zoneout: float | Mapping[str, float] = 0.0,
+        generator: Generator | None = None,
+    ) -> None:
+        rates = dict(zoneout) if isinstance(zoneout, Mapping) else dict.fromkeys(states, zoneout)
+        if unknown := set(rates) - set(states):
             raise InputError(f"zoneout names the state {unknown.pop()!r}: this cell has {', '.join(states)}")
-        rates = {"recurrent_dropout": recurrent_dropout, "weight_drop": weight_drop}
-        for name, p in [*rates.items(), *[("zoneout", p) for p in zoneout.values()]]:
-            if not 0 <= p < 1:
-                raise InputError(f"{name} is {p}: it must be at least 0 and below 1")
-        self.recurrent_dropout, self.variational, self.weight_drop = (
-            recurrent_dropout,
-            variational,
-            weight_drop,
-        )
-        self.zoneout = [zoneout.get(s, 0.0) for s in states]
-        self.generator = generator or Generator()
+        self.recurrent_dropout = checked_rate("recurrent_dropout", recurrent_dropout)
+        self.weight_drop = checked_rate("weight_drop", weight_drop)
+        self.variational = variational
+        self.zoneout = [checked_rate("zoneout", rates.get(s, 0.0)) for s in states]
+        self.generator = checked_generator(generator)
 
-    def forward(self, step, xs, init):
+    def forward(
+        self, step: Callable[..., Any], xs: Tensor, init: Sequence[Tensor]
+    ) -> tuple[Callable[..., Any], tuple[Tensor, ...]]:
         """``(step, (xs, masks...))`` for `scan`, from those of the plain recurrence: ``xs [T, B, F]``,
         ``init`` a tuple.
         """
         dropped, drops = self._dropped(step, xs, init)
         zoned, zones = self._zoned(xs, init)
 
-        def regularised(streams, *states):
+        def regularised(streams: Sequence[Tensor], *states: Tensor) -> Any:
             x, *masks = streams
             new = dropped(x, masks[: len(drops)], states) if dropped else next_states(step, x, states)
             return zoned(masks[len(drops) :], new, states) if zoned else new
 
-        regularised.__wrapped__ = step  # what messages are about
+        regularised.__wrapped__ = step  # type: ignore[attr-defined]  # what messages are about
         return regularised, (xs, *drops, *zones)
 
-    def _mask(self, shape, xs, p):
+    def _mask(self, shape: Sequence[int], xs: Tensor, p: float) -> Tensor:
         return drop_mask(shape, xs, p, self.generator)
 
-    def _dropped(self, step, xs, init):
+    def _dropped(
+        self, step: Callable[..., Any], xs: Tensor, init: Sequence[Tensor]
+    ) -> tuple[Any, list[Tensor]]:
         """The step with drops in its recurrent products, and the masks over time that it is to be given;
         (None, []): none.
         """
@@ -91,12 +95,10 @@ class Regulariser(Module):
             raise InputError(f"recurrent dropout and weight drop cannot take this cell: {error}") from None
         matrices = [dropout(m, self.weight_drop, generator=self.generator) for m in products.matrices]
         held = [self._mask((B, w), xs, p) for w in products.widths] if p and self.variational else []
-        over_time = (
-            [self._mask((T, B, w), xs, p) for w in products.widths] if p and not self.variational else []
-        )
+        over_time = [self._mask((T, B, w), xs, p) for w in products.widths] if p and not held else []
         return lambda x, masks, states: products.step(x, states, held or masks, matrices), over_time
 
-    def _zoned(self, xs, init):
+    def _zoned(self, xs: Tensor, init: Sequence[Tensor]) -> tuple[Any, list[Tensor]]:
         """What brings old states into new ones, and the masks over time that it is to be given; (None, []):
         nothing does.
         """
@@ -104,10 +106,12 @@ class Regulariser(Module):
         if not rates:
             return None, []
 
-        def zoned(masks, new, old):
-            masks = iter(masks or rates)
+        def zoned(
+            masks: Sequence[Tensor], new: Sequence[Tensor], old: Sequence[Tensor]
+        ) -> tuple[Tensor, ...]:
+            hows: Iterator[Any] = iter(masks or rates)
             return tuple(
-                self._joined(n, o, next(masks)) if p else n
+                self._joined(n, o, next(hows)) if p else n
                 for n, o, p in zip(new, old, self.zoneout, strict=True)
             )
 
@@ -120,7 +124,7 @@ class Regulariser(Module):
         ]
 
     @staticmethod
-    def _joined(new, old, how):
+    def _joined(new: Tensor, old: Tensor, how: Tensor | float) -> Tensor:
         """``new`` where the mask ``how`` is not 0, else ``old``; their mean, if ``how`` is the part of the
         old.
         """

@@ -1,16 +1,21 @@
 """`RNN`: a cell over time, in layers and directions."""
 
+from __future__ import annotations
+
 import itertools
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ..autograd import concat, expand_dims
+from ..autograd import Tensor, concat, expand_dims
 from ..autograd.pointwise import as_tensor
+from ..autograd.types import ArrayLike, DType
 from ..base.errors import InputError, ShapeError
 from ..base.options import Options, option
 from ..compiler import next_states, scan
 from ..kernels.generator import Generator
 from . import registry
+from .cell import Cell
 from .layers import Dropout
 from .module import Module
 from .regularise import Regulariser
@@ -67,27 +72,26 @@ class RNN(Module):
 
     def __init__(
         self,
-        cell,
-        input_size,
-        hidden_size,
+        cell: str | type[Cell],
+        input_size: int,
+        hidden_size: int,
         *,
-        num_layers=1,
-        bidirectional=False,
-        dropout=0.0,
-        recurrent_dropout=0.0,
-        weight_drop=0.0,
-        zoneout=0.0,
-        variational=False,
-        dtype="float32",
-        seed=None,
-        generator=None,
-        compile=True,
-        cell_options=None,
-    ):
+        num_layers: int = 1,
+        bidirectional: bool = False,
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        weight_drop: float = 0.0,
+        zoneout: float | Mapping[str, float] = 0.0,
+        variational: bool = False,
+        dtype: DType = "float32",
+        seed: int | None = None,
+        generator: Generator | None = None,
+        compile: bool = True,
+        cell_options: Mapping[str, Any] | None = None,
+    ) -> None:
         rules = RnnOptions.rules()
-        for name, value in dict(
-            input_size=input_size, hidden_size=hidden_size, num_layers=num_layers
-        ).items():
+        sizes = dict(input_size=input_size, hidden_size=hidden_size, num_layers=num_layers)
+        for name, value in sizes.items():
             rules["hidden"].checked(value, name)
         rules["dropout"].checked(dropout, "dropout")
         generator = generator or Generator(seed)
@@ -98,14 +102,14 @@ class RNN(Module):
             2 if bidirectional else 1,
             hidden_size,
         )
-        self.cells = []
+        self.cells: list[Cell] = []
         for layer in range(num_layers):
             size = input_size if layer == 0 else self.cells[-1].output_size * self.directions
             for _ in range(self.directions):
                 self.cells.append(cell_class(size, hidden_size, dtype=dtype, generator=generator, **options))
         self.output_size = self.cells[-1].output_size * self.directions
         self.dropout = Dropout(dropout, variational=variational, generator=generator)
-        rates = dict(
+        rates: dict[str, Any] = dict(
             recurrent_dropout=recurrent_dropout,
             weight_drop=weight_drop,
             zoneout=zoneout,
@@ -114,26 +118,26 @@ class RNN(Module):
         self.regulariser = Regulariser(cell_class.states, generator=generator, **rates)
         self.compile = compile
 
-    def initial_state(self, batch_size) -> list:
+    def initial_state(self, batch_size: int) -> list[tuple[Tensor, ...]]:
         """The states before the first step, a tuple of ``[B, size]`` for each of ``cells``."""
         return [cell.initial_state(batch_size) for cell in self.cells]
 
-    def flat(self, states) -> list:
+    def flat(self, states: Iterable[Sequence[Tensor]]) -> list[Tensor]:
         """The states of all ``cells``, one after the other, as a step that is compiled takes them."""
         return [s for layer in states for s in layer]
 
-    def layered(self, states) -> list:
+    def layered(self, states: Iterable[Tensor]) -> list[tuple[Tensor, ...]]:
         """The inverse of ``flat``: a tuple for each of ``cells``."""
         states = iter(states)
         return [tuple(itertools.islice(states, len(cell.states))) for cell in self.cells]
 
-    def cell_step(self, cell, x, old):
+    def cell_step(self, cell: Cell, x: Tensor, old: Sequence[Tensor]) -> Any:
         """The step ``(x,), *states`` of one of ``cells`` as it runs out of training, for inputs like ``x [B,
         input_size]``.
         """
         return self.regulariser(cell.step, expand_dims(x, axis=0), old)[0]
 
-    def step(self, x, states):
+    def step(self, x: Tensor, states: Sequence[Sequence[Tensor]]) -> tuple[Tensor, list[tuple[Tensor, ...]]]:
         """One step through all layers, out of training: ``x [B, input_size]`` and the states to ``(y,
         states)``.
 
@@ -150,7 +154,13 @@ class RNN(Module):
             x = new[-1][0]
         return x, new
 
-    def forward(self, xs, init=None, mask=None, resets=None):
+    def forward(
+        self,
+        xs: ArrayLike,
+        init: Sequence[Sequence[Tensor]] | None = None,
+        mask: ArrayLike | None = None,
+        resets: ArrayLike | None = None,
+    ) -> tuple[Tensor, list[tuple[Tensor, ...]]]:
         """Run over time.
 
         Args:
@@ -170,10 +180,8 @@ class RNN(Module):
             )
         init = self.initial_state(xs.shape[1]) if init is None else init
         if len(init) != len(self.cells):
-            raise ShapeError(
-                f"RNN: init holds states of {len(init)} layers and directions, this network has "
-                f"{len(self.cells)}"
-            )
+            own = f"this network has {len(self.cells)}"
+            raise ShapeError(f"RNN: init holds states of {len(init)} layers and directions, {own}")
         final = []
         for layer in range(self.num_layers):
             if layer:
@@ -181,7 +189,7 @@ class RNN(Module):
             ys = []
             for direction in range(self.directions):
                 i = layer * self.directions + direction
-                flags = dict(
+                flags: dict[str, Any] = dict(
                     mask=mask, resets=resets, reverse=direction == 1, compile=None if self.compile else False
                 )
                 step, streams = self.regulariser(self.cells[i].step, xs, init[i])

@@ -149,7 +149,7 @@ def draw_curve(run):
         curves([run], run.path / "curve.png")
 
 
-def load(run, *, allow_code=False):
+def load(run: str | Path, *, allow_code: bool = False) -> Any:
     """The trained model of a run folder or checkpoint file, ready to use.
 
     Args:
@@ -169,6 +169,7 @@ def load(run, *, allow_code=False):
     if not allow_code:
         registry.refuse_code(meta["model"]["cell"], run)
     registry.refuse_missing(meta)
-    model = get_task(meta["task"]).rebuild(meta)
+    task: Any = get_task(meta["task"])
+    model = task.rebuild(meta)
     model.load_state_dict(tensors)
     return model.eval()

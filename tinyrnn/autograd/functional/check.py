@@ -1,19 +1,35 @@
 """The one gradient check: analytic against central differences, in float64, on a random projection."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import numpy as np
 
 from ...base.errors import GradientError
 from .. import Tensor, sum
 from ..pointwise import as_tensor
 from ..tape import recording
+from ..types import Tree
 from .transforms import grad
 from .trees import tree_leaves, tree_map
 
 __all__ = ["check_grad"]
 
 
-@recording()
-def check_grad(f, *args, order=2, eps=1e-6, rtol=1e-6, atol=1e-7, seed=0):
+_Scalar = Callable[..., Tensor]
+
+
+def check_grad(
+    f: Callable[..., Tree],
+    *args: Tree,
+    order: int = 2,
+    eps: float = 1e-6,
+    rtol: float = 1e-6,
+    atol: float = 1e-7,
+    seed: int = 0,
+) -> None:
     """Check the derivatives of ``f`` at ``args`` up to ``order``; return None or raise.
 
     Args:
@@ -32,62 +48,50 @@ def check_grad(f, *args, order=2, eps=1e-6, rtol=1e-6, atol=1e-7, seed=0):
     Raises:
         GradientError: names the order, the argument and the index that differ most, with both values.
     """
-    structure, f = args, _flattened(f, args)
-    args = [np.array(a.data if isinstance(a, Tensor) else a) for a in tree_leaves(structure)]
-    varied = [i for i, a in enumerate(args) if a.dtype.kind == "f"]
+    arrays = [np.array(a.data if isinstance(a, Tensor) else a) for a in tree_leaves(args)]
+    varied = tuple(i for i, a in enumerate(arrays) if a.dtype.kind == "f")
     if not varied:
-        raise GradientError(
-            "check_grad: no argument is floating, so there is nothing to vary: give arrays of floats"
-        )
-    args = [Tensor(a.astype(np.float64) if i in varied else a) for i, a in enumerate(args)]
-    if any(hasattr(a, "named_parameters") for a in structure):
+        raise GradientError("check_grad: no argument is floating: give arrays of floats to vary")
+    if any(hasattr(a, "named_parameters") for a in args):
         raise GradientError("check_grad: give the parameters of a module as arguments, not the module")
+    leaves = [Tensor(a.astype(np.float64) if i in varied else a) for i, a in enumerate(arrays)]
     directions = np.random.default_rng(seed)
 
-    def allowed(numeric):
+    def function(*leaves: Any) -> Tree:
+        """``f`` of the leaves of its arguments."""
+        values = iter(leaves)
+        return f(*tree_map(lambda _: next(values), args))
+
+    def allowed(numeric: Any) -> Any:
         return atol + rtol * np.maximum(1.0, np.abs(numeric))
 
-    scalar = _projected(f, args, directions)
-    for k in range(1, order + 1):
-        analytic = grad(scalar, tuple(varied))(*args)
-        for i, g in zip(varied, analytic, strict=True):
-            x = args[i].data
-            if g.shape != x.shape:
-                raise GradientError(
-                    f"order {k}: gradient of argument {i} has shape {list(g.shape)}, not {list(x.shape)}"
-                )
-            if x.size > 100 and all(
-                _along(scalar, args, i, g, d, eps, allowed) for d in directions.standard_normal((3, *x.shape))
-            ):
-                continue
-            _compare(scalar, args, i, g, k, eps, allowed)
-        if k < order:
-            scalar = _projected(grad(scalar, tuple(varied)), args, directions)
+    with recording():
+        scalar = _projected(function, leaves, directions)
+        for k in range(1, order + 1):
+            for i, g in zip(varied, grad(scalar, varied)(*leaves), strict=True):
+                x = leaves[i].data
+                if g.shape != x.shape:
+                    shapes = f"{list(g.shape)}, not {list(x.shape)}"
+                    raise GradientError(f"order {k}: gradient of argument {i} has shape {shapes}")
+                along = directions.standard_normal((3, *x.shape)) if x.size > 100 else ()
+                if len(along) and all(_along(scalar, leaves, i, g, d, eps, allowed) for d in along):
+                    continue
+                _compare(scalar, leaves, i, g, k, eps, allowed)
+            if k < order:
+                scalar = _projected(grad(scalar, varied), leaves, directions)
 
 
-def _flattened(f, structure):
-    """``f`` as a function of the leaves of its arguments."""
-
-    def function(*leaves):
-        leaves = iter(leaves)
-        return f(*tree_map(lambda _: next(leaves), structure))
-
-    return function
-
-
-def _projected(f, args, directions):
+def _projected(f: Callable[..., Tree], args: Sequence[Tensor], directions: np.random.Generator) -> _Scalar:
     """``f`` followed by a dot product with one fixed random direction."""
 
-    def outputs(*xs):
+    def outputs(*xs: Tensor) -> list[Tensor]:
         return [y for y in map(as_tensor, tree_leaves(f(*xs))) if y.dtype.kind == "f"]
 
     weights = [directions.standard_normal(y.shape) for y in outputs(*args)]
     if not weights:
-        raise GradientError(
-            "check_grad: the function returns no floating tensor, so there is no gradient to check"
-        )
+        raise GradientError("check_grad: the function returns no floating tensor: there is nothing to check")
 
-    def scalar(*xs):
+    def scalar(*xs: Tensor) -> Tensor:
         total = Tensor(np.zeros(()))
         for w, y in zip(weights, outputs(*xs), strict=True):
             total = total + sum(Tensor(w) * y)
@@ -96,13 +100,17 @@ def _projected(f, args, directions):
     return scalar
 
 
-def _along(scalar, args, i, g, direction, eps, allowed):
+def _along(
+    scalar: _Scalar, args: list[Tensor], i: int, g: Tensor, direction: Any, eps: float, allowed: Any
+) -> bool:
     """True if gradient ``g`` of argument ``i`` agrees with the difference along ``direction``."""
     numeric = _difference(scalar, args, i, eps * direction) / eps
-    return abs(float((g.data * direction).sum()) - numeric) <= allowed(numeric)
+    return bool(abs(float((g.data * direction).sum()) - numeric) <= allowed(numeric))
 
 
-def _compare(scalar, args, i, g, order, eps, allowed):
+def _compare(
+    scalar: _Scalar, args: list[Tensor], i: int, g: Tensor, order: int, eps: float, allowed: Any
+) -> None:
     x = args[i].data
     numeric = np.empty(x.shape)
     for index in np.ndindex(x.shape):
@@ -111,16 +119,12 @@ def _compare(scalar, args, i, g, order, eps, allowed):
         numeric[index] = _difference(scalar, args, i, step) / step[index]
     gaps = np.abs(g.data - numeric) / allowed(numeric)
     if not (gaps <= 1).all():
-        index = tuple(
-            map(int, np.unravel_index(gaps.argmax(), x.shape))
-        )  # of the worst, which a NaN counts as
-        where, got, expected = f"argument {i} at index {index}", g.data[index], numeric[index]
-        raise GradientError(
-            f"order {order}: the gradient of {where} is {got:.9g}, the central difference {expected:.9g}"
-        )
+        index = tuple(map(int, np.unravel_index(gaps.argmax(), x.shape)))  # a NaN counts as the worst
+        got = f"the gradient of argument {i} at index {index} is {g.data[index]:.9g}"
+        raise GradientError(f"order {order}: {got}, the central difference {numeric[index]:.9g}")
 
 
-def _difference(scalar, args, i, step):
+def _difference(scalar: _Scalar, args: list[Tensor], i: int, step: Any) -> float:
     """Half the change of ``scalar`` from ``x - step`` to ``x + step``, ``x`` being argument ``i``."""
     values = [scalar(*args[:i], Tensor(args[i].data + s), *args[i + 1 :]).item() for s in (step, -step)]
-    return (values[0] - values[1]) / 2
+    return float(values[0] - values[1]) / 2

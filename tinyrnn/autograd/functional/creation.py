@@ -1,34 +1,51 @@
 """New tensors. ``dtype`` is NumPy's default where it is None; ``device`` is ``"cpu"`` or ``"cuda"``."""
 
+from __future__ import annotations
+
 import copy
 import operator
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 
 from ...base.devices import array_module, device_of, require_cupy
 from ...base.errors import DtypeError, InputError
+from ...kernels.generator import Generator
 from .. import Tensor, broadcast_to
 from ..pointwise import as_tensor, checked_dtype
 from ..shaping import shape_of
 from ..tape import values_of
 from ..tensor import new
+from ..types import ArrayLike, DType, Shape
 
 __all__ = [
-    "arange", "asarray", "eye", "from_dlpack", "full", "full_like", "linspace", "ones", "ones_like", "rand", "randint", "randn",
-    "zeros", "zeros_like",
+    "arange", "asarray", "eye", "from_dlpack", "full", "full_like", "linspace", "ones", "ones_like", "rand",
+    "randint", "randn", "zeros", "zeros_like",
 ]  # fmt: skip
 
 
-def asarray(obj, /, dtype=None, *, device=None):
+class Place(TypedDict, total=False):
+    """Keywords of every function that makes a tensor."""
+
+    device: str  # default: "cpu"
+    requires_grad: bool  # default: False
+
+
+class Options(Place, total=False):
+    """These, and the dtype."""
+
+    dtype: DType  # default: float64
+
+
+def asarray(obj: ArrayLike, /, dtype: DType = None, *, device: str | None = None) -> Tensor:
     """``obj`` as a tensor that shares its memory where dtype and device allow it (``tr.tensor`` copies)."""
-    t = (
-        obj if isinstance(obj, Tensor) else Tensor(as_tensor(obj).data)
-    )  # which the caller changes knowing that it is shared
+    # One who changes the array knows that it is shared, so it is wrapped anew, not BORROWED.
+    t = obj if isinstance(obj, Tensor) else Tensor(as_tensor(obj).data)
     t = t if dtype is None or t.dtype == dtype else t.astype(dtype)
     return t if device is None else t.to(device)
 
 
-def from_dlpack(x, /):
+def from_dlpack(x: Any, /) -> Tensor:
     """A tensor over the memory of ``x`` (a PyTorch, CuPy, NumPy ... array that speaks DLPack), without a
     copy.
     """
@@ -41,79 +58,115 @@ def from_dlpack(x, /):
     return asarray(require_cupy("cuda").from_dlpack(x))
 
 
-def zeros(shape, *, dtype=None, device="cpu", requires_grad=False):
+def zeros(shape: Shape, **options: Unpack[Options]) -> Tensor:
     """All 0."""
-    return full(shape, 0.0, dtype=dtype, device=device, requires_grad=requires_grad)
+    return full(shape, 0.0, **options)
 
 
-def ones(shape, *, dtype=None, device="cpu", requires_grad=False):
+def ones(shape: Shape, **options: Unpack[Options]) -> Tensor:
     """All 1."""
-    return full(shape, 1.0, dtype=dtype, device=device, requires_grad=requires_grad)
+    return full(shape, 1.0, **options)
 
 
-def full(shape, fill_value, *, dtype=None, device="cpu", requires_grad=False):
+def full(shape: Shape, fill_value: ArrayLike, *, dtype: DType = None, **place: Unpack[Place]) -> Tensor:
     """All ``fill_value``."""
     if isinstance(fill_value, Tensor):
         return broadcast_to(fill_value if dtype is None else fill_value.astype(dtype), shape)
-    return new(np.full(shape_of(shape), fill_value, dtype and checked_dtype(dtype)), device, requires_grad)
+    data = np.full(shape_of(shape), fill_value, None if dtype is None else checked_dtype(dtype))
+    return new(data, **place)
 
 
-def arange(start, /, stop=None, step=1, *, dtype=None, device="cpu", requires_grad=False):
+def arange(
+    start: float,
+    /,
+    stop: float | None = None,
+    step: float = 1,
+    *,
+    dtype: DType = None,
+    **place: Unpack[Place],
+) -> Tensor:
     """``start``, ``start + step`` ... below ``stop``; with one argument from 0 to there."""
     start, stop, step = _constants("arange", start, stop, step)
-    return new(
-        np.arange(*((0, start) if stop is None else (start, stop)), step, dtype=dtype), device, requires_grad
-    )
+    first, last = (0, start) if stop is None else (start, stop)
+    return new(np.arange(first, last, step, dtype=dtype), **place)
 
 
-def linspace(start, stop, /, num=50, *, endpoint=True, dtype=None, device="cpu", requires_grad=False):
+def linspace(
+    start: float,
+    stop: float,
+    /,
+    num: int = 50,
+    *,
+    endpoint: bool = True,
+    dtype: DType = None,
+    **place: Unpack[Place],
+) -> Tensor:
     """``num`` evenly spaced numbers from ``start`` to ``stop``."""
     start, stop = _constants("linspace", start, stop)
-    return new(np.linspace(start, stop, num, endpoint=endpoint, dtype=dtype), device, requires_grad)
+    return new(np.linspace(start, stop, num, endpoint=endpoint, dtype=dtype), **place)
 
 
-def eye(n_rows, n_cols=None, /, *, k=0, dtype=None, device="cpu", requires_grad=False):
+def eye(
+    n_rows: int, n_cols: int | None = None, /, *, k: int = 0, dtype: DType = None, **place: Unpack[Place]
+) -> Tensor:
     """1 on diagonal ``k``, else 0."""
-    return new(np.eye(n_rows, n_cols, k, dtype or np.float64), device, requires_grad)
+    return new(np.eye(n_rows, n_cols, k, dtype or np.float64), **place)
 
 
-def zeros_like(x, /, *, dtype=None, requires_grad=False):
+def zeros_like(x: ArrayLike, /, *, dtype: DType = None, requires_grad: bool = False) -> Tensor:
     """All 0, in the shape, dtype and place of ``x``."""
     return full_like(x, 0, dtype=dtype, requires_grad=requires_grad)
 
 
-def ones_like(x, /, *, dtype=None, requires_grad=False):
+def ones_like(x: ArrayLike, /, *, dtype: DType = None, requires_grad: bool = False) -> Tensor:
     """All 1, in the shape, dtype and place of ``x``."""
     return full_like(x, 1, dtype=dtype, requires_grad=requires_grad)
 
 
-def full_like(x, /, fill_value, *, dtype=None, requires_grad=False):
+def full_like(
+    x: ArrayLike, /, fill_value: ArrayLike, *, dtype: DType = None, requires_grad: bool = False
+) -> Tensor:
     """All ``fill_value``, in the shape, dtype and place of ``x``."""
     data = as_tensor(x).data
     if isinstance(fill_value, Tensor):
         return full(data.shape, fill_value, dtype=dtype or data.dtype)
-    return new(
-        array_module(data).full(data.shape, fill_value, dtype or data.dtype), device_of(data), requires_grad
-    )
+    filled = array_module(data).full(data.shape, fill_value, dtype or data.dtype)
+    return new(filled, device_of(data), requires_grad)
 
 
-def rand(shape, *, generator, low=0.0, high=1.0, dtype=None, device="cpu", requires_grad=False):
+def rand(
+    shape: Shape,
+    *,
+    generator: Generator,
+    low: float = 0.0,
+    high: float = 1.0,
+    dtype: DType = None,
+    **place: Unpack[Place],
+) -> Tensor:
     """Evenly distributed in ``[low, high)``, from a `Generator`."""
     low, high = _constants("rand", low, high)
     values = generator.uniform(low, high, shape_of(shape)).astype(dtype or np.float64)
     below = np.nextafter(values.dtype.type(high), values.dtype.type(low))  # rounding may have reached `high`
-    return new(np.minimum(values, below), device, requires_grad)
+    return new(np.minimum(values, below), **place)
 
 
-def randn(shape, *, generator, mean=0.0, std=1.0, dtype=None, device="cpu", requires_grad=False):
+def randn(
+    shape: Shape,
+    *,
+    generator: Generator,
+    mean: float = 0.0,
+    std: float = 1.0,
+    dtype: DType = None,
+    **place: Unpack[Place],
+) -> Tensor:
     """Normally distributed, from a `Generator`."""
     mean, std = _constants("randn", mean, std)
-    return new(
-        generator.normal(mean, std, shape_of(shape)).astype(dtype or np.float64), device, requires_grad
-    )
+    return new(generator.normal(mean, std, shape_of(shape)).astype(dtype or np.float64), **place)
 
 
-def randint(low, high, shape, *, generator, dtype=None, device="cpu"):
+def randint(
+    low: int, high: int, shape: Shape, *, generator: Generator, dtype: DType = None, device: str = "cpu"
+) -> Tensor:
     """Integers in ``[low, high)``, evenly distributed, from a `Generator`.
 
     Raises:
@@ -124,22 +177,19 @@ def randint(low, high, shape, *, generator, dtype=None, device="cpu"):
     except TypeError as error:
         raise DtypeError(f"randint: low {low!r} and high {high!r} must be integers") from error
     if not low < high:
-        raise InputError(
-            f"randint: no integer is at least {low} and below {high}: low must be less than high"
-        )
+        raise InputError(f"randint: no integer is in [{low}, {high}): low must be less than high")
     dtype = checked_dtype(dtype or np.int64)
     first, last = {"f": (low, high), "b": (0, 1)}.get(dtype.kind) or (
-        np.iinfo(dtype).min,
-        np.iinfo(dtype).max,
+        int(np.iinfo(dtype).min),
+        int(np.iinfo(dtype).max),
     )
     if low < first or high - 1 > last:
-        raise InputError(
-            f"randint: {dtype} holds {first} to {last}, not all of [{low}, {high}): use a larger dtype"
-        )
+        held = f"{dtype} holds {first} to {last}, not all of [{low}, {high})"
+        raise InputError(f"randint: {held}: use a larger dtype")
     return new(generator.integers(low, high, shape_of(shape)).astype(dtype), device)
 
 
-def _constants(name, *values):
+def _constants(name: str, *values: Any) -> list[Any]:
     """``values`` as plain numbers: what is made from them is not differentiable by them."""
     mend = "write it with tensors (as t + arange(n) * step, or mean + std * randn(...)), or detach() it"
     return [values_of(x, name, mend)[()] if isinstance(x, Tensor) else x for x in values]

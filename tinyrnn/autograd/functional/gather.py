@@ -1,18 +1,23 @@
 """Rows of a table by their numbers, and where such rows came from."""
 
+from __future__ import annotations
+
 import weakref
+from typing import Any
 
 from ... import kernels
 from ...base.devices import array_module
 from ...base.errors import InputError, ShapeError
+from .. import Tensor
 from ..pointwise import as_tensor
 from ..shaping import indices_of
 from ..tape import BORROWED, Op, apply
+from ..types import ArrayLike
 
 __all__ = ["embedding"]
 
 
-def _rows(table, *, ids):
+def _rows(table: Any, *, ids: Any) -> Any:
     if ids.size and not (ids.min() >= 0 and ids.max() < len(table)):
         raise InputError(
             f"embedding: ids run from {ids.min()} to {ids.max()}, the table has rows 0 to {len(table) - 1}"
@@ -20,17 +25,17 @@ def _rows(table, *, ids):
     return table.take(array_module(table).asarray(ids), axis=0)
 
 
-def _add_rows(g, *, ids, rows):
+def _add_rows(g: Any, *, ids: Any, rows: int) -> Any:
     return kernels.scatter.add_rows(g.reshape(ids.size, g.shape[-1]), ids.reshape(-1), rows)
 
 
-_embedding = Op(
+_embedding: Op = Op(
     "embedding", _rows, {"table": lambda g, table, ids: apply(_scatter, g, ids=ids, rows=len(table))}
 )
-_scatter = Op("scatter_rows", _add_rows, {"g": lambda ct, ids: apply(_embedding, ct, ids=ids)})
+_scatter: Op = Op("scatter_rows", _add_rows, {"g": lambda ct, ids: apply(_embedding, ct, ids=ids)})
 
 
-def embedding(ids, weight, /):
+def embedding(ids: ArrayLike, weight: ArrayLike, /) -> Tensor:
     """Rows of ``weight [n, width]`` by integer ``ids [...]``: ``[..., width]``. The gradient is a
     deterministic sum.
 
@@ -51,14 +56,14 @@ def embedding(ids, weight, /):
 
 
 # id of a tensor that `embedding` returned: a reference to it, the table, the ids, the table's last change
-_sources = {}
+_sources: dict[int, tuple[Any, ...]] = {}
 
 
-def _changes(x):
+def _changes(x: Tensor) -> int:
     return x.version[0] if x.version else 0
 
 
-def source_of(rows):
+def source_of(rows: Tensor) -> tuple[Tensor, Any] | None:
     """``(table, ids)`` if ``rows`` came from `embedding` and nothing was changed in place since, else
     None.
     """

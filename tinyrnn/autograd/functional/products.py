@@ -1,7 +1,11 @@
 """Sums of products: outer, tensordot, einsum."""
 
+from __future__ import annotations
+
 import math
 import string
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -10,28 +14,28 @@ from .. import Tensor, broadcast_to, matmul, permute_dims, reshape
 from ..pointwise import as_tensor
 from ..shaping import axes_of, getitem
 from ..tape import Op, apply
+from ..types import ArrayLike
 
 __all__ = ["einsum", "outer", "tensordot"]
 
 
-def outer(x1, x2, /):
+def outer(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
     """``x1[i] * x2[j]``, operands taken as rows of their elements."""
     return reshape(x1, (-1, 1)) * reshape(x2, (1, -1))
 
 
-def tensordot(x1, x2, /, axes=2):
+def tensordot(x1: ArrayLike, x2: ArrayLike, /, axes: int | Sequence[int | Sequence[int]] = 2) -> Tensor:
     """Sum of products over ``axes``: the last n of ``x1`` with the first n of ``x2``, or two lists of
     axes.
     """
     a, b = as_tensor(x1), as_tensor(x2)
-    if hasattr(axes, "__index__"):
-        axes = range(a.ndim - axes, a.ndim), range(axes)
-    over_a, over_b = ([*axes_of(o, x.ndim)] for x, o in zip((a, b), axes, strict=True))
+    n: Any = axes  # how many, or both lists
+    both = (range(a.ndim - n, a.ndim), range(n)) if hasattr(n, "__index__") else n
+    over_a, over_b = ([*axes_of(o, x.ndim)] for x, o in zip((a, b), both, strict=True))
     free_a, free_b = ([i for i in range(x.ndim) if i not in o] for x, o in ((a, over_a), (b, over_b)))
     if [a.shape[i] for i in over_a] != [b.shape[i] for i in over_b]:
-        raise ShapeError(
-            f"tensordot: axes {over_a} of {list(a.shape)} and {over_b} of {list(b.shape)} differ in size"
-        )
+        both = f"axes {over_a} of {list(a.shape)} and {over_b} of {list(b.shape)}"
+        raise ShapeError(f"tensordot: {both} differ in size")
     rows, columns = [a.shape[i] for i in free_a], [b.shape[i] for i in free_b]
     inner = math.prod(a.shape[i] for i in over_a)
     left = reshape(permute_dims(a, free_a + over_a), (math.prod(rows), inner))
@@ -39,35 +43,35 @@ def tensordot(x1, x2, /, axes=2):
     return reshape(matmul(left, right), rows + columns)
 
 
-def _einsum_vjp(g, inputs, i, terms, output):
+def _einsum_vjp(g: Tensor, inputs: Sequence[Tensor], i: int, terms: Sequence[str], output: str) -> Tensor:
     """The sum of products of ``g`` and the other operands that has the labels of operand ``i``."""
     others = [(t, x) for j, (t, x) in enumerate(zip(terms, inputs, strict=True)) if j != i]
     # A label that only operand i has was summed over: its gradient is the same everywhere along it.
     known = set(output).union(*(t for t, _ in others))
     alone = [label for label in terms[i] if label not in known]
-    ones = [
-        (label, Tensor(np.ones(inputs[i].shape[terms[i].index(label)], inputs[i].dtype))) for label in alone
-    ]
+    x, sizes = inputs[i], dict(zip(terms[i], inputs[i].shape, strict=True))
+    ones = [(label, Tensor(np.ones(sizes[label], x.dtype))) for label in alone]
     labels, operands = zip((output, g), *others, *ones, strict=True)
     y = apply(_einsum, *operands, terms=labels, output=terms[i])
-    return broadcast_to(y, np.broadcast_shapes(y.shape, inputs[i].shape))  # where another operand had size 1
+    return broadcast_to(y, np.broadcast_shapes(y.shape, x.shape))  # where another operand had size 1
 
 
-def _sum_of_products(xs, subscripts):
+def _sum_of_products(xs: Sequence[Any], subscripts: str) -> Any:
     dtype = np.result_type(*xs)
-    half = {"dtype": np.float32} if dtype == np.float16 else {}  # which does not add up by itself
+    half: dict[str, Any] = (
+        {"dtype": np.float32} if dtype == np.float16 else {}
+    )  # which does not add up by itself
     return np.asarray(np.einsum(subscripts, *xs, optimize=len(xs) > 2, **half)).astype(dtype, copy=False)
 
 
-_einsum = Op(
-    "einsum",
-    lambda *xs, terms, output: _sum_of_products(xs, f"{','.join(terms)}->{output}"),
-    {"*": _einsum_vjp},
-    inputs=(),
-)
+def _forward(*xs: Any, terms: Sequence[str], output: str) -> Any:
+    return _sum_of_products(xs, f"{','.join(terms)}->{output}")
 
 
-def einsum(subscripts, /, *operands):
+_einsum = Op("einsum", _forward, {"*": _einsum_vjp}, inputs=())
+
+
+def einsum(subscripts: str, /, *operands: ArrayLike) -> Tensor:
     """Sums of products by Einstein's convention, as ``numpy.einsum``: ``einsum("bij,jk->bik", x, w)``;
     ``...`` is understood.
 
@@ -91,15 +95,13 @@ def einsum(subscripts, /, *operands):
     output = output.replace("...", rest)
     for t, x in zip(terms, xs, strict=True):
         if len(t) != x.ndim:
-            raise ShapeError(
-                f"einsum: {subscripts!r} gives {len(t)} labels to an operand {list(x.shape)}: one for each "
-                "axis"
-            )
+            given = f"{subscripts!r} gives {len(t)} labels to an operand {list(x.shape)}"
+            raise ShapeError(f"einsum: {given}: one for each axis")
     pairs = [_diagonals(t, x) for t, x in zip(terms, xs, strict=True)]
     return apply(_einsum, *[x for _, x in pairs], terms=tuple(t for t, _ in pairs), output=output)
 
 
-def _diagonals(term, x):
+def _diagonals(term: str, x: Tensor) -> tuple[str, Tensor]:
     """Labels and operand with each repeated label replaced by the diagonal it stands for."""
     for label in dict.fromkeys(term):
         while term.count(label) > 1:

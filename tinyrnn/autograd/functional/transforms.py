@@ -4,9 +4,13 @@
 is a dict by parameter name.
 """
 
+from __future__ import annotations
+
 import functools
 import operator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +20,7 @@ from ...kernels.generator import drawn_again, draws
 from .. import Tensor, reshape, stack, sum
 from ..pointwise import as_tensor
 from ..tape import (
+    Node,
     Op,
     backpropagate,
     check_unchanged,
@@ -27,10 +32,15 @@ from ..tape import (
     recording,
     walk,
 )
+from ..types import Tree
 from .creation import ones_like, zeros, zeros_like
 from .trees import tree_leaves, tree_map
 
 __all__ = ["checkpoint", "custom_vjp", "grad", "hessian", "hvp", "jacobian", "jvp", "value_and_grad", "vjp"]
+
+
+_Function = Callable[..., Any]
+_Argnums = int | tuple[int, ...] | list[int]
 
 
 class _Recorded:
@@ -43,32 +53,32 @@ class _Recorded:
     Module are leaves of both, and need `differentiated`.
     """
 
-    def __init__(self, f, args, argnums, kwargs):
+    def __init__(
+        self, f: _Function, args: Sequence[Tree], argnums: _Argnums, kwargs: Mapping[str, Any]
+    ) -> None:
         if not is_recording():
             raise GradientError("a derivative was asked for inside no_grad(): leave the no_grad block first")
         self.single = not isinstance(argnums, tuple | list)
-        args, positions = list(args), (argnums,) if self.single else argnums
+        args, positions = list(args), argnums if isinstance(argnums, tuple | list) else (argnums,)
         if positions and not -len(args) <= min(positions) <= max(positions) < len(args):
-            raise GradientError(
-                f"argnums {list(positions)}: the function was called with {len(args)} positional arguments"
-            )
-        self.openings = []
+            called = f"the function was called with {len(args)} positional arguments"
+            raise GradientError(f"argnums {list(positions)}: {called}")
+        self.openings: list[Any] = []
         for i in positions:
             args[i] = tree_map(lambda x: _fresh(x, self.openings), args[i], modules=None)
         self.inputs = tuple(args[i] for i in positions)
         self.leaves = [x for tree in self.inputs for x in tree_leaves(tree)]
-        self.targets = {x.node for x in self.leaves}
+        self.targets: set[Any] = {x.node for x in self.leaves}
         outer = differentiated.get()
         with self.open():
             self.value = f(*args, **kwargs)
         self.outputs = [as_tensor(y) for y in tree_leaves(self.value)]
         tape = walk([y.node for y in self.outputs])
-        self.nested = any(
-            n in outer or (n.op is None and n not in self.targets and n.params != []) for n in tape
-        )
+        ends = (n for n in tape if n.op is None and n not in self.targets and n.params != [])
+        self.nested = not outer.isdisjoint(tape) or any(ends)
 
     @contextmanager
-    def open(self):
+    def open(self) -> Iterator[None]:
         """In this block a derivative by ``targets`` is being taken, also of what `checkpoint` computes
         again.
         """
@@ -80,48 +90,47 @@ class _Recorded:
             self.openings.remove(token)
             differentiated.reset(token)
 
-    def pull(self, cotangents, keep=False) -> list:
+    def pull(self, cotangents: Iterable[Tensor | None], keep: bool = False) -> list[Tensor]:
         """The gradients of ``leaves`` for one gradient (or None) an output; ``keep`` the tape for another
         pull.
         """
-        roots = [
-            (y.node, g)
-            for y, g in zip(self.outputs, cotangents, strict=True)
-            if y.node is not None and g is not None
-        ]
+        pairs = zip(self.outputs, cotangents, strict=True)
+        roots = [(y.node, g) for y, g in pairs if y.node is not None and g is not None]
         nested = self.nested or any(g.requires_grad for _, g in roots)
         with self.open():
             found = backpropagate(roots, create_graph=nested, retain_graph=keep, targets=self.targets)
         return [_found_or_zero(found, x) for x in self.leaves]
 
-    def constants(self):
+    def constants(self) -> Tree:
         """The value without its past, unless something else is differentiated through it."""
         return self.value if self.nested else tree_map(lambda y: as_tensor(y).detach(), self.value)
 
-    def shaped(self, values):
+    def shaped(self, values: Iterable[Any]) -> Tree:
         """``values``, one a leaf, in the structure of the inputs; of the only one for an int ``argnums``."""
-        values = iter(values)
-        trees = tuple(tree_map(lambda _: next(values), tree) for tree in self.inputs)
+        rest = iter(values)
+        trees = tuple(tree_map(lambda _: next(rest), tree) for tree in self.inputs)
         return trees[0] if self.single else trees
 
 
-def _fresh(x, openings=None):
+def _fresh(x: Any, openings: list[Any] | None = None) -> Tensor:
     """``x`` as an input of its own: a gradient with respect to it does not flow on, one taken later does."""
     x = owned(as_tensor(x))
     if x.node is not None:
         return reshape(x, x.shape)
-    leaf = Tensor(x.data, None, x.shared_version())
+    leaf: Any = Tensor(x.data, None, x.shared_version())
     leaf.requires_grad = True
     leaf.node.params = openings
     return leaf
 
 
-def _found_or_zero(found, x):
+def _found_or_zero(found: Mapping[Any, Tensor], x: Tensor) -> Tensor:
     """The gradient of ``x`` among those of ``backpropagate``, zeros if nothing reached it."""
     return found[x.node] if x.node in found else zeros_like(x)
 
 
-def value_and_grad(f, argnums=0, *, has_aux=False):
+def value_and_grad(
+    f: _Function, argnums: _Argnums = 0, *, has_aux: bool = False
+) -> Callable[..., tuple[Any, Any]]:
     """A function that returns ``f``'s value and its gradient with respect to the arguments at ``argnums``.
 
     Args:
@@ -135,23 +144,20 @@ def value_and_grad(f, argnums=0, *, has_aux=False):
     """
 
     @functools.wraps(f)
-    def wrapped(*args, **kwargs):
+    def wrapped(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
         aux = []
 
-        def value(*args, **kwargs):
+        def value(*args: Any, **kwargs: Any) -> Tensor:
             y = f(*args, **kwargs)
             if has_aux:
                 if not isinstance(y, tuple) or len(y) != 2:
-                    raise GradientError(
-                        "has_aux=True needs a function that returns a pair: the value, and anything"
-                    )
-                aux.append(y[1])
-            y = y[0] if has_aux else y
+                    raise GradientError("has_aux=True needs a function that returns (value, anything)")
+                y, more = y
+                aux.append(more)
             y = as_tensor(y) if isinstance(y, int | float | np.generic | np.ndarray) else y  # a constant
             if not isinstance(y, Tensor) or y.data.size != 1:
-                raise GradientError(
-                    "grad needs a function that returns a Tensor of one element: add .sum() or .mean()"
-                )
+                mend = "add .sum() or .mean()"
+                raise GradientError(f"grad needs a function that returns a Tensor of one element: {mend}")
             return y
 
         run = _Recorded(value, args, argnums, kwargs)
@@ -162,7 +168,7 @@ def value_and_grad(f, argnums=0, *, has_aux=False):
     return wrapped
 
 
-def grad(f, argnums=0, *, has_aux=False):
+def grad(f: _Function, argnums: _Argnums = 0, *, has_aux: bool = False) -> Callable[..., Any]:
     """The gradient of ``f`` as a function: `value_and_grad` without the value. ``grad(grad(f))`` is the
     second derivative.
 
@@ -171,14 +177,14 @@ def grad(f, argnums=0, *, has_aux=False):
     with_value = value_and_grad(f, argnums, has_aux=has_aux)
 
     @functools.wraps(f)
-    def wrapped(*args, **kwargs):
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
         y, gradients = with_value(*args, **kwargs)
         return (gradients, y[1]) if has_aux else gradients
 
     return wrapped
 
 
-def vjp(f, *primals):
+def vjp(f: _Function, *primals: Tree) -> tuple[Tree, Callable[[Tree], Any]]:
     """``(f(*primals), pullback)``: ``pullback(g)`` is the tuple of ``g``'s products with the Jacobians, one a
     primal.
 
@@ -186,13 +192,13 @@ def vjp(f, *primals):
     """
     run = _Recorded(f, primals, tuple(range(len(primals))), {})
 
-    def pullback(g):
+    def pullback(g: Tree) -> Any:
         return run.shaped(run.pull(_like("vjp", g, run.value), keep=True))
 
     return run.constants(), pullback
 
 
-def jvp(f, primals, tangents):
+def jvp(f: _Function, primals: Tree, tangents: Tree) -> tuple[Tree, Tree]:
     """``(f(*primals), tangents_out)``: the derivative of ``f`` in the direction ``tangents``, in the
     structure of its value.
 
@@ -204,19 +210,20 @@ def jvp(f, primals, tangents):
     primals, tangents = (x if isinstance(x, tuple) else (x,) for x in (primals, tangents))
     run = _Recorded(f, primals, tuple(range(len(primals))), {})
     directions = _like("jvp", tangents, run.inputs)
+    dtypes = [y.dtype if y.node else None for y in run.outputs]
     u = [
-        zeros(y.shape, dtype=y.dtype if y.node else None, device=y.device, requires_grad=True)
-        for y in run.outputs
+        zeros(y.shape, dtype=dtype, device=y.device, requires_grad=True)
+        for y, dtype in zip(run.outputs, dtypes, strict=True)
     ]
     nested = run.nested or any(t.requires_grad for t in directions)
     back = [(g.node, t) for g, t in zip(run.pull(u), directions, strict=True) if g.node is not None]
     with run.open():
-        found = backpropagate(back, create_graph=nested, targets={x.node for x in u})
+        found = backpropagate(back, create_graph=nested, targets={x.node for x in u if x.node})
     out = iter([_found_or_zero(found, x) for x in u])
     return run.constants(), tree_map(lambda _: next(out), run.value)
 
 
-def _like(name, tree, like, partial=False) -> list:
+def _like(name: str, tree: Tree, like: Tree, partial: bool = False) -> list[Any]:
     """The leaves of ``tree`` as tensors, in the order of those of ``like``, whose structure and shapes it
     must have.
 
@@ -241,7 +248,7 @@ def _like(name, tree, like, partial=False) -> list:
     return [leaf]
 
 
-def jacobian(f, argnums=0):
+def jacobian(f: _Function, argnums: _Argnums = 0) -> Callable[..., Any]:
     """A function that returns all derivatives of ``f``'s value ``[*out]`` by an argument ``[*in]``: ``[*out,
     *in]``.
 
@@ -250,37 +257,36 @@ def jacobian(f, argnums=0):
     """
 
     @functools.wraps(f)
-    def wrapped(*args, **kwargs):
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
         run = _Recorded(f, args, argnums, kwargs)
         position = iter(range(len(run.outputs)))
 
-        def derivatives(_):
+        def derivatives(_: Any) -> Any:
             k = next(position)
             y, rows = run.outputs[k], []
             for one in np.eye(y.data.size, dtype=y.dtype):
-                cotangents = [None] * len(run.outputs)
+                cotangents: list[Tensor | None] = [None] * len(run.outputs)
                 cotangents[k] = as_tensor(one.reshape(y.shape)).to(y.device)
                 rows.append(run.pull(cotangents, keep=True))
-            return run.shaped(
-                reshape(stack([row[i] for row in rows]), y.shape + x.shape)
-                if rows
-                else Tensor(np.zeros(y.shape + x.shape, y.dtype))
-                for i, x in enumerate(run.leaves)
-            )
+            shapes = [y.shape + x.shape for x in run.leaves]
+            if not rows:
+                return run.shaped(Tensor(np.zeros(shape, y.dtype)) for shape in shapes)
+            columns = zip(zip(*rows, strict=True), shapes, strict=True)
+            return run.shaped(reshape(stack(column), shape) for column, shape in columns)
 
         return tree_map(derivatives, run.value)
 
     return wrapped
 
 
-def hessian(f, argnums=0):
+def hessian(f: _Function, argnums: _Argnums = 0) -> Callable[..., Any]:
     """A function that returns the second derivatives of a function of one value: the Jacobian of its
     gradient.
     """
     return jacobian(grad(f, argnums), argnums)
 
 
-def hvp(f, primals, tangents):
+def hvp(f: _Function, primals: Tree, tangents: Tree) -> Tree:
     """The Hessian of ``f`` at ``primals`` times ``tangents``, without forming it: in the structure of
     ``primals``.
 
@@ -290,7 +296,7 @@ def hvp(f, primals, tangents):
     primals, tangents = ((primals,), (tangents,)) if single else (primals, tangents)
     argnums = tuple(range(len(primals)))
 
-    def slope(*xs):
+    def slope(*xs: Any) -> Tensor:
         gradients = grad(f, argnums)(*xs)
         directions = _like("hvp", tangents[0] if single else tangents, gradients[0] if single else gradients)
         slopes = [sum(g * t) for g, t in zip(tree_leaves(gradients), directions, strict=True)]
@@ -319,49 +325,50 @@ class custom_vjp:
             not give: pass it as an argument, or detach() it.
     """
 
-    def __init__(self, f):
-        functools.update_wrapper(self, f)
-        self._f, self._op = f, None
+    __name__: str
 
-    def defvjp(self, forward, backward):
+    def __init__(self, f: _Function) -> None:
+        functools.update_wrapper(self, f)
+        self._f, self._op = f, None  # type: tuple[_Function, Op | None]
+
+    def defvjp(self, forward: _Function, backward: _Function) -> None:
         """Give the derivative."""
 
-        def vjp(g, needed, args, number):
+        def vjp(g: Any, needed: Any, args: Any, number: int) -> list[Any]:
             check_unchanged(self.__name__, [x.version for x in _tensors(needed)], number)
             found = backward(needed, g)
             found = found if isinstance(found, tuple | list) else (found,)
             if len(found) != len(args):
-                raise GradientError(
-                    f"{self.__name__}: backward returned {len(found)} gradients for {len(args)} arguments"
-                )
+                counts = f"{len(found)} gradients for {len(args)} arguments"
+                raise GradientError(f"{self.__name__}: backward returned {counts}")
             return [
-                gi for i, pair in enumerate(zip(found, args, strict=True)) for gi in self._given(i, *pair)
+                gi
+                for i, (gs, arg) in enumerate(zip(found, args, strict=True))
+                for gi in self._given(i, gs, arg)
             ]
 
         self._op = Op(self.__name__, forward, vjp, inputs=(), listed=False)
 
-    def _given(self, i, gradient, arg):
+    def _given(self, i: int, gradient: Tree, arg: Tree) -> list[Any]:
         """What backward gave for each tensor in argument ``i``."""
         if gradient is None or not _tensors(arg):
             return [None] * len(_tensors(arg))
         try:
             given = _like("", gradient, arg, partial=True)
         except ShapeError as error:
-            raise GradientError(
-                f"{self.__name__}: backward returned a gradient that does not fit argument {i}{error}"
-            ) from error
-        leaves = []
+            misfit = f"backward returned a gradient that does not fit argument {i}{error}"
+            raise GradientError(f"{self.__name__}: {misfit}") from error
+        leaves: list[Any] = []
         tree_map(leaves.append, arg, modules=None)
         return [g for g, x in zip(given, leaves, strict=True) if isinstance(x, Tensor)]
 
-    def __call__(self, *args):
+    def __call__(self, *args: Tree) -> Any:
         inputs = _tensors(args)
         if not (is_recording() and any(x.requires_grad for x in inputs)):
             return self._f(*args)
         if self._op is None:
-            raise GradientError(
-                f"{self.__name__} has no derivative yet: call {self.__name__}.defvjp(forward, backward)"
-            )
+            mend = f"call {self.__name__}.defvjp(forward, backward)"
+            raise GradientError(f"{self.__name__} has no derivative yet: {mend}")
         # Inside, the arguments are inputs of their own, so that `needed` depends on them and not on what made
         # them.
         start = mark()
@@ -372,21 +379,20 @@ class custom_vjp:
         if _closed_over(start, [as_tensor(v) for v in tree_leaves(y)], _tensors(attached)):
             raise GradientError(
                 f"{self.__name__} closes over a tensor that requires a gradient, which its backward does not "
-                "give: "
-                "pass it as an argument, or detach() it"
+                "give: pass it as an argument, or detach() it"
             )
         needed = tree_map(lambda x: x if isinstance(x, Tensor) else owned(x), needed, modules=None)
         return _recorded(self._op, tuple(inputs), {"needed": needed, "args": args, "number": mark()}, y)
 
 
-def _tensors(tree) -> list:
+def _tensors(tree: Tree) -> list[Tensor]:
     """The tensors in a structure; Modules are not looked into."""
-    leaves = []
+    leaves: list[Any] = []
     tree_map(leaves.append, tree, modules=None)
     return [x for x in leaves if isinstance(x, Tensor)]
 
 
-def _closed_over(start, outputs, inputs) -> set:
+def _closed_over(start: int, outputs: Sequence[Tensor], inputs: Sequence[Tensor]) -> set[Node]:
     """Nodes older than number ``start`` that the tape of ``outputs`` ends in: what a function took from
     around it.
     """
@@ -396,7 +402,7 @@ def _closed_over(start, outputs, inputs) -> set:
     return {p for p in ends if p is not None and p.number < start and p not in ours}
 
 
-def _recorded(op, inputs, params, value):
+def _recorded(op: Op, inputs: tuple[Tensor, ...], params: dict[str, Any], value: Any) -> Any:
     """``value``, one tensor or several, as made by ``op`` from ``inputs``; memory that it shares stays known
     as shared.
     """
@@ -408,7 +414,7 @@ def _recorded(op, inputs, params, value):
     return outs
 
 
-def checkpoint(f):
+def checkpoint(f: _Function) -> _Function:
     """``f``, forgetting its intermediate values and computing them again in backward: less memory for more
     time.
 
@@ -422,15 +428,15 @@ def checkpoint(f):
     """
 
     @functools.wraps(f)
-    def wrapped(*args, **kwargs):
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
         if not is_recording():
             return f(*args, **kwargs)
         start, inputs = mark(), [x for x in args if isinstance(x, Tensor)]
         attached = [x if x.node is None else _fresh(x) for x in inputs]
 
-        def again(*tensors):
-            tensors = iter(tensors)
-            return f(*[next(tensors) if isinstance(x, Tensor) else x for x in args], **kwargs)
+        def again(*tensors: Tensor) -> Any:
+            rest = iter(tensors)
+            return f(*[next(rest) if isinstance(x, Tensor) else x for x in args], **kwargs)
 
         with draws() as drawn:
             value = again(*attached)
@@ -440,7 +446,7 @@ def checkpoint(f):
         # What f closed over is an input of the op like the arguments. A leaf's node knows when the leaf was
         # changed.
         closed = _closed_over(start, outs, attached)
-        params = {"f": again, "drawn": drawn, "count": len(inputs), "number": mark()}
+        params: dict[str, Any] = {"f": again, "drawn": drawn, "count": len(inputs), "number": mark()}
         params["before"] = [Tensor(y.data, None, y.shared_version()) for y in outs]
         inputs += [Tensor(outs[0].data, node, node.output and node.output[1]) for node in closed]
         return _recorded(_checkpoint, tuple(inputs), params, value)
@@ -448,7 +454,7 @@ def checkpoint(f):
     return wrapped
 
 
-def _same(before, after):
+def _same(before: Tensor, after: Tensor) -> bool:
     """Equal up to rounding: a product may be summed in another order where its memory lies otherwise."""
     a, b = before.data, after.data
     if a.shape != b.shape or a.dtype.kind != "f":
@@ -458,23 +464,28 @@ def _same(before, after):
     return bool(xp.allclose(a, b, rtol=r, atol=r * largest, equal_nan=True))
 
 
-def _run_again(g, inputs, f, drawn, count, before, number):
+def _run_again(
+    g: Any,
+    inputs: Sequence[Tensor],
+    f: _Function,
+    drawn: Any,
+    count: int,
+    before: Sequence[Tensor],
+    number: int,
+) -> list[Any]:
     create_graph = is_recording()
     with recording(), drawn_again(drawn):
         again = [x if x.node is None else _fresh(x) for x in inputs[:count]]
         value = f(*again)
     for old, new in zip(before, (value,) if isinstance(value, Tensor) else value, strict=True):
-        own_change = (
-            old.version is not None and old.version[0] > number
-        )  # of the value itself, which is no matter
+        own_change = old.version is not None and old.version[0] > number  # of the value: no matter
         if not own_change and not _same(old, new):
             raise ChangedInPlaceError(
                 "checkpoint: the second run of the function gave other values: leave what it uses unchanged "
-                "until backward(), "
-                "and draw random numbers from a Generator"
+                "until backward(), and draw random numbers from a Generator"
             )
     outs, gs = ((value,), [g]) if isinstance(value, Tensor) else (tuple(value), g)
-    nodes = [x.node for x in again] + [x.node for x in inputs[count:]]
+    nodes: list[Any] = [x.node for x in (*again, *inputs[count:])]
     roots = [(y.node, gi) for y, gi in zip(outs, gs, strict=True) if y.node is not None]
     found = backpropagate(roots, create_graph=create_graph, targets={n for n in nodes if n is not None})
     return [found.get(node) for node in nodes]

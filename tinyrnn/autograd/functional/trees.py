@@ -2,17 +2,23 @@
 ``named_parameters()`` (a Module), which counts as a dict by parameter name.
 """
 
+from __future__ import annotations
+
 import copy
+from collections.abc import Callable
+from typing import Any
+
+from ..types import Tree
 
 
-def tree_leaves(tree) -> list:
+def tree_leaves(tree: Tree) -> list[Any]:
     """Tensors and arrays of a structure, in order."""
-    leaves = []
+    leaves: list[Any] = []
     tree_map(leaves.append, tree)
     return leaves
 
 
-def tree_map(f, tree, modules=dict):
+def tree_map(f: Callable[[Any], Any], tree: Tree, modules: Any = dict) -> Tree:
     """``f`` of every leaf, in the structure of ``tree``; ``modules`` None leaves modules as they are."""
     if hasattr(tree, "named_parameters"):
         return tree_map(f, modules(tree.named_parameters())) if modules else tree

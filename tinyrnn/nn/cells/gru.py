@@ -1,6 +1,6 @@
 """Gated recurrent unit."""
 
-from ...autograd import sigmoid, split, tanh
+from ...autograd import Tensor, sigmoid, split, tanh
 from .. import Cell
 
 
@@ -20,7 +20,7 @@ class GRU(Cell):
 
     states = ("h",)
 
-    def build(self, input_size, hidden_size, *, reset_after: bool = False):
+    def build(self, input_size: int, hidden_size: int, *, reset_after: bool = False) -> None:
         self.W = self.weight(input_size, hidden_size, gates=3)
         self.b = self.bias(hidden_size, gates=3)
         self.reset_after = reset_after
@@ -31,7 +31,7 @@ class GRU(Cell):
             self.U = self.weight(hidden_size, hidden_size, gates=2, init="orthogonal")
             self.U_n = self.weight(hidden_size, hidden_size, init="orthogonal")
 
-    def step(self, x, h):
+    def step(self, x: Tensor, h: Tensor) -> Tensor:
         x_r, x_z, x_n = split(x @ self.W + self.b, 3)
         if self.reset_after:
             h_r, h_z, h_n = split(h @ self.U, 3)

@@ -1,6 +1,6 @@
 """Long short-term memory."""
 
-from ...autograd import sigmoid, split, tanh
+from ...autograd import Tensor, sigmoid, split, tanh
 from .. import Cell
 
 
@@ -23,14 +23,16 @@ class LSTM(Cell):
 
     states = ("h", "c")
 
-    def build(self, input_size, hidden_size, *, forget_bias: float = 1.0, peephole: bool = False):
+    def build(
+        self, input_size: int, hidden_size: int, *, forget_bias: float = 1.0, peephole: bool = False
+    ) -> None:
         self.W, self.U, self.b = self.affine(input_size, hidden_size, gates=4)
         self.b.data[hidden_size : 2 * hidden_size] = forget_bias
         self.peephole = peephole
         if peephole:
             self.p_i, self.p_f, self.p_o = (self.bias(hidden_size) for _ in range(3))
 
-    def step(self, x, h, c):
+    def step(self, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
         i, f, g, o = split(x @ self.W + h @ self.U + self.b, 4)
         if self.peephole:
             i, f = i + self.p_i * c, f + self.p_f * c

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from ...autograd import relu, sigmoid, tanh
+from ...autograd import Tensor, relu, sigmoid, tanh
 from .. import Cell
 
 _ACTIVATIONS = {"tanh": tanh, "relu": relu, "sigmoid": sigmoid}
@@ -18,9 +18,11 @@ class RNN(Cell):
 
     states = ("h",)
 
-    def build(self, input_size, hidden_size, *, activation: Literal["tanh", "relu", "sigmoid"] = "tanh"):
+    def build(
+        self, input_size: int, hidden_size: int, *, activation: Literal["tanh", "relu", "sigmoid"] = "tanh"
+    ) -> None:
         self.W, self.U, self.b = self.affine(input_size, hidden_size)
         self.activation = _ACTIVATIONS[activation]
 
-    def step(self, x, h):
+    def step(self, x: Tensor, h: Tensor) -> Tensor:
         return self.activation(x @ self.W + h @ self.U + self.b)

@@ -6,4 +6,8 @@ from .ctc_decoding import *
 from .layers import *
 from .losses import *
 
-__all__ = ctc.__all__ + ctc_decoding.__all__ + layers.__all__ + losses.__all__
+__all__ = []
+__all__ += ctc.__all__
+__all__ += ctc_decoding.__all__
+__all__ += layers.__all__
+__all__ += losses.__all__

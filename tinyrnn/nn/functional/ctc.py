@@ -2,14 +2,19 @@
 2006).
 """
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 
 from ... import kernels
-from ...autograd import expand_dims, logaddexp, stack, sum, where
-from ...autograd.functional.arrays import take_along_axis
+from ...autograd import Tensor, expand_dims, logaddexp, stack, sum, where
+from ...autograd.arrays import take_along_axis
 from ...autograd.functional.transforms import grad
 from ...autograd.pointwise import as_tensor
 from ...autograd.tape import Op, apply, is_recording
+from ...autograd.types import ArrayLike
 from ...base.devices import array_module, to_device
 from ...base.errors import InputError, ShapeError
 from .losses import reduced
@@ -18,8 +23,16 @@ __all__ = ["ctc_loss"]
 
 
 def ctc_loss(
-    log_probs, targets, input_lengths, target_lengths, /, blank=0, *, reduction="mean", zero_infinity=False
-):
+    log_probs: ArrayLike,
+    targets: ArrayLike,
+    input_lengths: ArrayLike,
+    target_lengths: ArrayLike,
+    /,
+    blank: int = 0,
+    *,
+    reduction: str = "mean",
+    zero_infinity: bool = False,
+) -> Tensor:
     """Connectionist temporal classification (Graves et al. 2006): minus the log-likelihood of all alignments
     of a target.
 
@@ -46,24 +59,23 @@ def ctc_loss(
     losses = apply(_ctc, lp, targets=np.where(live, ids, blank), steps=steps, lengths=lengths, blank=blank)
     if zero_infinity:
         losses = where(losses.data == np.inf, 0, losses)
-    return reduced(
-        losses / np.maximum(lengths, 1).astype(lp.dtype) if reduction == "mean" else losses, reduction
-    )
+    if reduction == "mean":
+        losses = losses / np.maximum(lengths, 1).astype(lp.dtype)
+    return reduced(losses, reduction)
 
 
-def checked_log_probs(name, log_probs, blank):
+def checked_log_probs(name: str, log_probs: ArrayLike, blank: int) -> Tensor:
     """A tensor ``[T, N, C]``, of whose classes ``blank`` is one."""
     lp = as_tensor(log_probs)
     if lp.ndim != 3:
         raise ShapeError(f"{name}: log_probs {list(lp.shape)} must be [T, N, C]")
-    if not 0 <= blank < lp.shape[2]:
-        raise InputError(
-            f"{name}: the blank {blank} must be one of the {lp.shape[2]} classes, from 0 to {lp.shape[2] - 1}"
-        )
+    if not isinstance(blank, int | np.integer) or not 0 <= blank < lp.shape[2]:
+        classes = f"the {lp.shape[2]} classes, from 0 to {lp.shape[2] - 1}"
+        raise InputError(f"{name}: the blank {blank!r} must be one of {classes}")
     return lp
 
 
-def _ctc_targets(ids, inputs, lengths, T, N):
+def _ctc_targets(ids: Any, inputs: Any, lengths: Any, T: int, N: int) -> Any:
     """Targets as ``[N, S]``, checked like both lengths."""
     if inputs.shape != (N,) or lengths.shape != (N,):
         raise ShapeError(
@@ -89,7 +101,7 @@ def _ctc_targets(ids, inputs, lengths, T, N):
 LOG_ZERO = -1e30  # finite, so that it can be added and differentiated
 
 
-def ctc_reference(lp, *, targets, steps, lengths, blank):
+def ctc_reference(lp: Tensor, *, targets: Any, steps: Any, lengths: Any, blank: int) -> Tensor:
     """The plain form of the kernel in tensor ops: log-likelihoods ``[N]``, those below ``LOG_ZERO / 2``
     standing for log 0.
 
@@ -104,11 +116,9 @@ def ctc_reference(lp, *, targets, steps, lengths, blank):
     at = [take_along_axis(lp[t], labels) for t in range(T)]
     alpha = where(start, at[0], low)
 
-    def later(a, n):
-        return stack(
-            [a[:, i - n] if i >= n else as_tensor(np.full(N, low, lp.dtype)) for i in range(labels.shape[1])],
-            axis=1,
-        )
+    def later(a: Tensor, n: int) -> Tensor:
+        first = as_tensor(np.full(N, low, lp.dtype))
+        return stack([a[:, i - n] if i >= n else first for i in range(labels.shape[1])], axis=1)
 
     for t in range(1, T):
         step = logaddexp(logaddexp(alpha, later(alpha, 1)), where(skip, later(alpha, 2), low)) + at[t]
@@ -118,16 +128,16 @@ def ctc_reference(lp, *, targets, steps, lengths, blank):
     return logaddexp(last, where(end > 0, take_along_axis(alpha, np.maximum(end - 1, 0)), low))[:, 0]
 
 
-def _ctc_forward(lp, *, targets, steps, lengths, blank):
+def _ctc_forward(lp: Any, *, targets: Any, steps: Any, lengths: Any, blank: int) -> Any:
     losses = kernels.ctc.ctc(to_device(lp, "cpu"), targets, steps, lengths, blank, False)[0]
     return array_module(lp).asarray(losses)
 
 
-def _ctc_vjp(g, lp, targets, steps, lengths, blank):
-    facts = dict(targets=targets, steps=steps, lengths=lengths, blank=blank)
+def _ctc_vjp(g: Tensor, lp: Tensor, targets: Any, steps: Any, lengths: Any, blank: int) -> Tensor:
+    facts: dict[str, Any] = dict(targets=targets, steps=steps, lengths=lengths, blank=blank)
     if is_recording():
 
-        def weighted(lp, g):
+        def weighted(lp: Tensor, g: Tensor) -> Tensor:
             likelihoods = ctc_reference(lp, **facts)
             return sum(where(likelihoods.data > LOG_ZERO / 2, -likelihoods * g, 0))
 

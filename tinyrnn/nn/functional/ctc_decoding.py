@@ -1,8 +1,13 @@
 """From the output of a network trained with CTC to labels: the best path, and prefix beam search."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 
 from ...autograd.pointwise import as_tensor
+from ...autograd.types import ArrayLike
 from ...base.devices import to_device
 from ...base.errors import InputError, ShapeError
 from .ctc import checked_log_probs
@@ -10,7 +15,9 @@ from .ctc import checked_log_probs
 __all__ = ["ctc_beam_decode", "ctc_greedy_decode"]
 
 
-def ctc_greedy_decode(log_probs, input_lengths=None, /, blank=0) -> list:
+def ctc_greedy_decode(
+    log_probs: ArrayLike, input_lengths: ArrayLike | None = None, /, blank: int = 0
+) -> list[np.ndarray[Any, Any]]:
     """The labels of the most probable path: repeats merged, then blanks dropped (Graves et al. 2006, sec.
     3.2).
 
@@ -30,7 +37,9 @@ def ctc_greedy_decode(log_probs, input_lengths=None, /, blank=0) -> list:
     return [path[(path != blank) & (np.diff(path, prepend=blank) != 0)] for path in paths]
 
 
-def ctc_beam_decode(log_probs, input_lengths=None, /, blank=0, *, beam_width=10) -> list:
+def ctc_beam_decode(
+    log_probs: ArrayLike, input_lengths: ArrayLike | None = None, /, blank: int = 0, *, beam_width: int = 10
+) -> list[tuple[np.ndarray[Any, Any], float]]:
     """The most probable labels and their log-probability, by prefix beam search (Hannun et al. 2014,
     algorithm 1).
 
@@ -48,41 +57,40 @@ def ctc_beam_decode(log_probs, input_lengths=None, /, blank=0, *, beam_width=10)
     Raises:
         InputError, ShapeError: as `ctc_greedy_decode`; a width below 1.
     """
-    if beam_width < 1:
-        raise InputError(f"ctc_beam_decode: beam_width is {beam_width}: it must be at least 1")
-    return [
-        _search(lp, blank, beam_width)
-        for lp in _sequences("ctc_beam_decode", log_probs, input_lengths, blank)
-    ]
+    if not isinstance(beam_width, int) or beam_width < 1:
+        raise InputError(
+            f"ctc_beam_decode: beam_width is {beam_width!r}: it must be an integer of at least 1"
+        )
+    sequences = _sequences("ctc_beam_decode", log_probs, input_lengths, blank)
+    return [_search(lp, blank, beam_width) for lp in sequences]
 
 
-def _sequences(name, log_probs, input_lengths, blank):
+def _sequences(
+    name: str, log_probs: ArrayLike, input_lengths: ArrayLike | None, blank: int
+) -> list[np.ndarray[Any, Any]]:
     """The ``[steps, C]`` of each sequence in float64, checked."""
     lp = to_device(checked_log_probs(name, log_probs, blank).data, "cpu")
     T, N, _ = lp.shape
-    lengths = (
-        np.full(N, T)
-        if input_lengths is None
-        else np.asarray(to_device(as_tensor(input_lengths).data, "cpu"), np.int64)
-    )
+    lengths = np.full(N, T)
+    if input_lengths is not None:
+        lengths = np.asarray(to_device(as_tensor(input_lengths).data, "cpu"), np.int64)
     if lengths.shape != (N,):
         raise ShapeError(f"{name}: {N} sequences need {N} input lengths, got {list(lengths.shape)}")
     if ((lengths < 0) | (lengths > T)).any():
         raise InputError(f"{name}: input lengths must be from 0 to {T}")
     sequences = [lp[:steps, n].astype(np.float64) for n, steps in enumerate(lengths)]
     if not all(np.isfinite(s.max(axis=1)).all() for s in sequences):
-        raise InputError(
-            f"{name}: log_probs have a step that is NaN or infinite in all classes: take them from "
-            "log_softmax"
-        )
+        fault = "a step that is NaN or infinite in all classes"
+        raise InputError(f"{name}: log_probs have {fault}: take them from log_softmax")
     return sequences
 
 
-def _search(lp, blank, width):
+def _search(lp: np.ndarray[Any, Any], blank: int, width: int) -> tuple[np.ndarray[Any, Any], float]:
     """The labels of ``lp [T, C]`` and their log-probability."""
     # Of each prefix, the log-probability of its paths that end in a blank, and of those that end in its last
     # label.
-    prefixes, in_blank, in_label = [()], np.zeros(1), np.full(1, -np.inf)
+    prefixes: list[tuple[int, ...]] = [()]
+    in_blank, in_label = np.zeros(1), np.full(1, -np.inf)
     for row in lp:
         last = np.array([p[-1] if p else blank for p in prefixes])
         total = np.logaddexp(in_blank, in_label)
@@ -92,9 +100,8 @@ def _search(lp, blank, width):
         in_blank, in_label = total + row[blank], in_label + row[last]
         place = {p: i for i, p in enumerate(prefixes)}
         for i, p in enumerate(prefixes):
-            if (
-                p and (parent := place.get(p[:-1])) is not None
-            ):  # what grows into a prefix that is there joins it
+            # What grows into a prefix that is there joins it.
+            if p and (parent := place.get(p[:-1])) is not None:
                 in_label[i] = np.logaddexp(in_label[i], grown[parent, p[-1]])
                 grown[parent, p[-1]] = -np.inf
         in_blank = np.concatenate([in_blank, np.full(grown.size, -np.inf)])

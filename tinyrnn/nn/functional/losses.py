@@ -2,15 +2,21 @@
 last one.
 """
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 
 from ... import kernels
 from ...autograd import Tensor, abs, maximum, mean, minimum, reshape, softplus, square, sum, where
-from ...autograd.functional.arrays import take, take_along_axis
-from ...autograd.functional.softmaxes import log_softmax, softmax
+from ...autograd.arrays import take, take_along_axis
 from ...autograd.pointwise import as_tensor, operand
+from ...autograd.softmaxes import log_softmax, softmax
 from ...autograd.tape import Op, apply
+from ...autograd.types import ArrayLike
 from ...base.errors import InputError, ShapeError
+from ..checks import checked_number
 
 __all__ = [
     "binary_cross_entropy_with_logits",
@@ -23,7 +29,7 @@ __all__ = [
 ]
 
 
-def reduced(losses, reduction, weights=None):
+def reduced(losses: Tensor, reduction: str, weights: Tensor | None = None) -> Tensor:
     """``losses`` reduced; a mean is one weighted by ``weights`` where they are given."""
     if reduction == "mean":
         return mean(losses) if weights is None else sum(losses) / sum(weights)
@@ -34,19 +40,19 @@ def reduced(losses, reduction, weights=None):
     raise InputError(f"reduction {reduction!r}: use 'mean', 'sum' or 'none'")
 
 
-def _grad_vjp_logits(ct, g, logits):
+def _grad_vjp_logits(ct: Tensor, g: Tensor, logits: Tensor) -> Tensor:
     """d/dlogits of sum(ct * (softmax - onehot) * g): the softmax's own VJP."""
     p = softmax(logits)
     return reshape(g, (-1, 1)) * p * (ct - sum(ct * p, axis=-1, keepdims=True))
 
 
-_cross_entropy = Op(
+_cross_entropy: Op = Op(
     "cross_entropy",
     kernels.row_kernel("cross_entropy"),
     {"logits": lambda g, logits, ids: apply(_cross_entropy_grad, g, logits, ids=ids)},
     inputs=("logits",),
 )
-_cross_entropy_grad = Op(
+_cross_entropy_grad: Op = Op(
     "cross_entropy_grad",
     kernels.row_kernel("cross_entropy_grad"),
     {
@@ -59,11 +65,19 @@ _cross_entropy_grad = Op(
 )
 
 
-def _ones(logits):
+def _ones(logits: Tensor) -> Any:
     return np.ones_like(logits.data[:, 0])
 
 
-def nll_loss(input, target, /, weight=None, *, ignore_index=-100, reduction="mean"):
+def nll_loss(
+    input: ArrayLike,
+    target: ArrayLike,
+    /,
+    weight: ArrayLike | None = None,
+    *,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+) -> Tensor:
     """Negative log-likelihood ``-input[target]`` of log-probabilities ``[..., classes]`` and class ids
     ``[...]``.
 
@@ -81,7 +95,9 @@ def nll_loss(input, target, /, weight=None, *, ignore_index=-100, reduction="mea
     return _counted(losses, ignored, counts, reduction)
 
 
-def _targets(name, scores, target, weight, ignore_index):
+def _targets(
+    name: str, scores: Tensor, target: ArrayLike, weight: ArrayLike | None, ignore_index: int
+) -> tuple[Any, Any, Tensor | None]:
     """Ids (0 where ignored), the mask of ignored ones or None, and what each target counts, None where that
     is 1 for all.
     """
@@ -93,13 +109,10 @@ def _targets(name, scores, target, weight, ignore_index):
     ids, ignored = (np.where(ignored, 0, ids), ignored) if ignored.any() else (ids, None)
     classes = scores.shape[-1]
     if ids.size and not (ids.min() >= 0 and ids.max() < classes):
-        raise InputError(
-            f"{name}: class ids run from {ids.min()} to {ids.max()}, there are {classes} classes"
-        )
-    if weight is not None and as_tensor(weight).shape != (classes,):
-        raise ShapeError(
-            f"{name}: weight {list(as_tensor(weight).shape)} must be [{classes}], one for each class"
-        )
+        span = f"from {ids.min()} to {ids.max()}"
+        raise InputError(f"{name}: class ids run {span}, there are {classes} classes")
+    if weight is not None and (shape := as_tensor(weight).shape) != (classes,):
+        raise ShapeError(f"{name}: weight {list(shape)} must be [{classes}], one for each class")
     counts = None if weight is None else take(weight, ids)
     if ignored is not None:
         seen = as_tensor((~ignored).astype(scores.dtype))
@@ -107,7 +120,7 @@ def _targets(name, scores, target, weight, ignore_index):
     return ids, ignored, counts
 
 
-def _counted(losses, ignored, counts, reduction):
+def _counted(losses: Tensor, ignored: Any, counts: Tensor | None, reduction: str) -> Tensor:
     """Losses weighted by what they count, zero where ignored, and reduced."""
     if ignored is not None:
         losses = where(ignored, 0, losses)
@@ -117,7 +130,16 @@ def _counted(losses, ignored, counts, reduction):
         return reduced(losses * counts, reduction, counts)
 
 
-def cross_entropy(input, target, /, weight=None, *, ignore_index=-100, label_smoothing=0.0, reduction="mean"):
+def cross_entropy(
+    input: ArrayLike,
+    target: ArrayLike,
+    /,
+    weight: ArrayLike | None = None,
+    *,
+    ignore_index: int = -100,
+    label_smoothing: float = 0.0,
+    reduction: str = "mean",
+) -> Tensor:
     """Softmax cross-entropy, in nats, of logits ``[..., classes]``.
 
     Args:
@@ -133,15 +155,15 @@ def cross_entropy(input, target, /, weight=None, *, ignore_index=-100, label_smo
             1].
     """
     logits, goal = as_tensor(input), as_tensor(target)
-    if not 0 <= label_smoothing <= 1:
+    if checked_number("cross_entropy: label_smoothing", label_smoothing) > 1:
         raise InputError(f"cross_entropy: label_smoothing is {label_smoothing}: it must be from 0 to 1")
+    if not logits.ndim:
+        raise ShapeError("cross_entropy: logits [] must be [..., classes]: give one score for each class")
     classes = logits.shape[-1]
     if goal.dtype.kind == "f":
         if goal.shape != logits.shape:
-            raise ShapeError(
-                f"cross_entropy: logits {list(logits.shape)} need probabilities of that shape, got "
-                f"{list(goal.shape)}"
-            )
+            needed = f"logits {list(logits.shape)} need probabilities of that shape"
+            raise ShapeError(f"cross_entropy: {needed}, got {list(goal.shape)}")
         goal = goal * (1 - label_smoothing) + label_smoothing / classes
         scores = log_softmax(logits)
         return reduced(-sum(goal * (scores if weight is None else scores * weight), axis=-1), reduction)
@@ -156,16 +178,23 @@ def cross_entropy(input, target, /, weight=None, *, ignore_index=-100, label_smo
     return reduced((1 - label_smoothing) * own + label_smoothing * spread, reduction, counts)
 
 
-def _pair(name, input, target):
+def _pair(name: str, input: ArrayLike, target: ArrayLike) -> tuple[Tensor, Tensor]:
     x, t = as_tensor(input), as_tensor(target)
     if x.shape != t.shape:
-        raise ShapeError(
-            f"{name}: input {list(x.shape)} and target {list(t.shape)} differ: reshape one of them"
-        )
+        shapes = f"input {list(x.shape)} and target {list(t.shape)}"
+        raise ShapeError(f"{name}: {shapes} differ: reshape one of them")
     return x, t
 
 
-def binary_cross_entropy_with_logits(input, target, /, weight=None, *, pos_weight=None, reduction="mean"):
+def binary_cross_entropy_with_logits(
+    input: ArrayLike,
+    target: ArrayLike,
+    /,
+    weight: ArrayLike | None = None,
+    *,
+    pos_weight: ArrayLike | None = None,
+    reduction: str = "mean",
+) -> Tensor:
     """``-t log s(x) - (1 - t) log(1 - s(x))`` with ``s`` the sigmoid, as ``(1 - t) x + log(1 + exp(-x))``.
 
     ``weight`` multiplies the losses, ``pos_weight`` their first term; both broadcast.
@@ -176,29 +205,32 @@ def binary_cross_entropy_with_logits(input, target, /, weight=None, *, pos_weigh
     return reduced(losses if weight is None else losses * weight, reduction)
 
 
-def mse_loss(input, target, /, *, reduction="mean"):
+def mse_loss(input: ArrayLike, target: ArrayLike, /, *, reduction: str = "mean") -> Tensor:
     """Squared error ``(input - target)**2``."""
     x, t = _pair("mse_loss", input, target)
     return reduced(square(x - t), reduction)
 
 
-def l1_loss(input, target, /, *, reduction="mean"):
+def l1_loss(input: ArrayLike, target: ArrayLike, /, *, reduction: str = "mean") -> Tensor:
     """Absolute error ``|input - target|``."""
     x, t = _pair("l1_loss", input, target)
     return reduced(abs(x - t), reduction)
 
 
-def huber_loss(input, target, /, *, delta=1.0, reduction="mean"):
+def huber_loss(
+    input: ArrayLike, target: ArrayLike, /, *, delta: float = 1.0, reduction: str = "mean"
+) -> Tensor:
     """``d**2 / 2`` where ``|d| <= delta``, else ``delta (|d| - delta / 2)``, of ``d = input - target`` (Huber
     1964).
     """
     x, t = _pair("huber_loss", input, target)
+    checked_number("huber_loss: delta", delta, positive=True)
     d = abs(x - t)
     near = minimum(d, delta)  # so that the square cannot overflow where it is not used
     return reduced(0.5 * square(near) + delta * (d - near), reduction)
 
 
-def quantile_loss(input, target, /, q, *, reduction="mean"):
+def quantile_loss(input: ArrayLike, target: ArrayLike, /, q: float, *, reduction: str = "mean") -> Tensor:
     """``max(q d, (q - 1) d)`` of ``d = target - input``: least where ``input`` is the quantile ``q`` (Koenker
     & Bassett 1978).
 
@@ -206,7 +238,6 @@ def quantile_loss(input, target, /, q, *, reduction="mean"):
         InputError: ``q`` is not between 0 and 1.
     """
     x, t = _pair("quantile_loss", input, target)
-    if not 0 < q < 1:
-        raise InputError(f"quantile_loss: q is {q}: it must be between 0 and 1")
+    checked_number("quantile_loss: q", q, below=1, positive=True)
     d = t - x
     return reduced(maximum(q * d, (q - 1) * d), reduction)

@@ -1,24 +1,30 @@
 """Array functions under NumPy's names that are composed of ops."""
 
+from __future__ import annotations
+
 import math
 
 import numpy as np
 
-from ...base.errors import ShapeError
-from .. import abs, broadcast_to, equal, max, mean, min, not_equal, reshape, sqrt, square, sum, where
-from ..pointwise import as_tensor
-from ..reductions import single, size_along
-from ..shaping import axes_of, axis_of, getitem, indices_of, place, shape_of
-from ..tape import is_tracing
+from ..base.errors import ShapeError
+from . import tape
+from .pointwise import abs, as_tensor, equal, not_equal, sqrt, square, where
+from .reductions import max, mean, min, single, size_along, sum
+from .shaping import axes_of, axis_of, broadcast_to, getitem, indices_of, place, reshape, shape_of
+from .tape import is_tracing
+from .types import ArrayLike, Axis, Shape
 
 __all__ = ["diag", "norm", "repeat", "std", "take", "take_along_axis", "tile", "tril", "triu", "var"]
 
 
-def var(x, /, axis=None, *, correction=0.0, keepdims=False):
+def var(
+    x: ArrayLike, /, axis: Axis = None, *, correction: float = 0.0, keepdims: bool = False
+) -> tape.Tensor:
     """Variance over ``axis``: squared deviations summed and divided by ``n - correction``, or by 0 if that is
     negative.
     """
-    x, dtype = (single(as_tensor(x)), as_tensor(x).dtype)
+    x = as_tensor(x)
+    x, dtype = single(x), x.dtype
     n = size_along(x.shape, None if axis is None else axes_of(axis, x.ndim))
     total = sum(square(x - mean(x, axis=axis, keepdims=True)), axis=axis, keepdims=keepdims)
     divisor = n - correction
@@ -27,12 +33,14 @@ def var(x, /, axis=None, *, correction=0.0, keepdims=False):
     return y.astype(dtype) if dtype == np.float16 else y
 
 
-def std(x, /, axis=None, *, correction=0.0, keepdims=False):
+def std(
+    x: ArrayLike, /, axis: Axis = None, *, correction: float = 0.0, keepdims: bool = False
+) -> tape.Tensor:
     """Standard deviation over ``axis``: the root of ``var``; gradient 0 where that is 0."""
     return _root(var(x, axis=axis, correction=correction, keepdims=keepdims), 2)
 
 
-def norm(x, /, axis=None, ord=2, *, keepdims=False):
+def norm(x: ArrayLike, /, axis: Axis = None, ord: float = 2, *, keepdims: bool = False) -> tape.Tensor:
     """Vector norm over ``axis`` (the array API's ``vector_norm``): ``ord`` a number or +-inf; gradient 0 at
     the origin.
     """
@@ -49,7 +57,7 @@ def norm(x, /, axis=None, ord=2, *, keepdims=False):
     return _root(sum(square(x) if ord == 2 else _steep(size, ord), axis=axis, keepdims=keepdims), ord)
 
 
-def _steep(size, ord):
+def _steep(size: tape.Tensor, ord: float) -> tape.Tensor:
     """``size ** ord`` with gradient 0 at 0, where its slope is infinite for ``ord < 1``."""
     if ord >= 1:
         return size**ord
@@ -57,7 +65,7 @@ def _steep(size, ord):
     return where(origin, 0.0 if ord > 0 else math.inf, where(origin, 1, size) ** ord)
 
 
-def _root(total, n):
+def _root(total: tape.Tensor, n: float) -> tape.Tensor:
     """The n-th root with gradient 0 at 0, where its slope is infinite."""
     origin = equal(total, 0)
     if not is_tracing() and not origin.data.any():
@@ -66,7 +74,7 @@ def _root(total, n):
     return where(origin, 0, sqrt(safe) if n == 2 else safe ** (1 / n))
 
 
-def tile(x, /, reps):
+def tile(x: ArrayLike, /, reps: Shape) -> tape.Tensor:
     """``x`` repeated as a whole, ``reps`` times along each axis."""
     x = as_tensor(x)
     reps = shape_of(reps)
@@ -77,7 +85,7 @@ def tile(x, /, reps):
     return reshape(x, tuple(r * n for r, n in zip(reps, shape, strict=True)))
 
 
-def repeat(x, /, repeats, axis=None):
+def repeat(x: ArrayLike, /, repeats: Shape, axis: int | None = None) -> tape.Tensor:
     """Each element along ``axis`` (None: of the elements in one row) ``repeats`` times: a number, or one for
     each.
     """
@@ -85,12 +93,12 @@ def repeat(x, /, repeats, axis=None):
     if axis is None:
         x, axis = reshape(x, -1), 0
     n = x.shape[axis_of(axis, x.ndim)]
-    if np.ndim(repeats) and len(repeats) not in (1, n):
-        raise ShapeError(f"repeat: {len(repeats)} repeats for {n} elements: give one number, or one for each")
+    if np.ndim(repeats) and np.size(repeats) not in (1, n):
+        raise ShapeError(f"repeat: {np.size(repeats)} repeats for {n} elements: give one, or one for each")
     return take(x, np.repeat(np.arange(n), repeats), axis=axis)
 
 
-def take(x, indices, /, axis=None):
+def take(x: ArrayLike, indices: ArrayLike, /, axis: int | None = None) -> tape.Tensor:
     """Elements along ``axis`` (None: of the elements in one row) at integer ``indices [...]``; repeats add
     their gradients.
     """
@@ -100,31 +108,30 @@ def take(x, indices, /, axis=None):
     return getitem(x, (slice(None),) * axis_of(axis, x.ndim) + (indices_of("take", indices),))
 
 
-def take_along_axis(x, indices, /, axis=-1):
+def take_along_axis(x: ArrayLike, indices: ArrayLike, /, axis: int = -1) -> tape.Tensor:
     """``x[..., indices[..., j, ...], ...]``: along ``axis`` by ``indices`` of as many dimensions as ``x``."""
-    x, indices = as_tensor(x), indices_of("take_along_axis", indices)
-    if indices.ndim != x.ndim:
-        raise ShapeError(
-            f"take_along_axis: indices {list(indices.shape)} need the {x.ndim} dimensions of {list(x.shape)}"
-        )
+    x, at = as_tensor(x), indices_of("take_along_axis", indices)
+    if at.ndim != x.ndim:
+        needed = f"the {x.ndim} dimensions of {list(x.shape)}"
+        raise ShapeError(f"take_along_axis: indices {list(at.shape)} need {needed}")
     axis = axis_of(axis, x.ndim)
     grid = np.ogrid[tuple(slice(n) for n in x.shape)]
-    return getitem(x, tuple(indices if i == axis else grid[i] for i in range(x.ndim)))
+    return getitem(x, tuple(at if i == axis else grid[i] for i in range(x.ndim)))
 
 
-def triu(x, /, k=0):
+def triu(x: ArrayLike, /, k: int = 0) -> tape.Tensor:
     """The last two axes on and above diagonal ``k``, zero below."""
     x = as_tensor(x)
     return where(np.triu(np.ones(x.shape[-2:], bool), k), x, x.dtype.type(0))
 
 
-def tril(x, /, k=0):
+def tril(x: ArrayLike, /, k: int = 0) -> tape.Tensor:
     """The last two axes on and below diagonal ``k``, zero above."""
     x = as_tensor(x)
     return where(np.tril(np.ones(x.shape[-2:], bool), k), x, x.dtype.type(0))
 
 
-def diag(x, /, k=0):
+def diag(x: ArrayLike, /, k: int = 0) -> tape.Tensor:
     """Diagonal ``k`` of a matrix, or the matrix that has ``x [n]`` there and is zero elsewhere."""
     x = as_tensor(x)
     if x.ndim not in (1, 2):
@@ -132,4 +139,4 @@ def diag(x, /, k=0):
     if x.ndim == 1:
         n = len(x) + int(np.abs(k))
         return place(x, np.nonzero(np.eye(n, k=k)), (n, n))
-    return getitem(x, np.nonzero(np.eye(*x.shape, k=k)))
+    return getitem(x, np.nonzero(np.eye(x.shape[0], x.shape[1], k)))

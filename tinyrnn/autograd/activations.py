@@ -1,18 +1,22 @@
 """Activation functions composed of ops."""
 
-from ...base.errors import InputError
-from .. import clip, erf, expm1, sigmoid, tanh, where
-from ..pointwise import as_tensor
+from __future__ import annotations
+
+from ..base.errors import InputError
+from . import tape
+from .pointwise import as_tensor, clip, erf, expm1, sigmoid, tanh, where
+from .types import ArrayLike
 
 __all__ = ["elu", "gelu", "hardsigmoid", "hardtanh", "leaky_relu", "silu"]
 
 
-def silu(x):
+def silu(x: ArrayLike) -> tape.Tensor:
     """``x * sigmoid(x)`` (Elfwing et al. 2018; "swish")."""
+    x = as_tensor(x)
     return x * sigmoid(x)
 
 
-def gelu(x, approximate="none"):
+def gelu(x: ArrayLike, approximate: str = "none") -> tape.Tensor:
     """``x * Phi(x)``, Phi the normal distribution function, or near it by ``approximate="tanh"`` (Hendrycks &
     Gimpel 2016).
     """
@@ -24,23 +28,23 @@ def gelu(x, approximate="none"):
     return 0.5 * x * (1 + erf(x * 0.7071067811865476))
 
 
-def leaky_relu(x, negative_slope=0.01):
+def leaky_relu(x: ArrayLike, negative_slope: float = 0.01) -> tape.Tensor:
     """``x`` where positive, else ``negative_slope * x`` (Maas et al. 2013)."""
     x = as_tensor(x)
     return where(x > 0, x, negative_slope * x)
 
 
-def elu(x, alpha=1.0):
+def elu(x: ArrayLike, alpha: float = 1.0) -> tape.Tensor:
     """``x`` where positive, else ``alpha * (exp(x) - 1)`` (Clevert et al. 2016, eq. 15)."""
     x = as_tensor(x)
     return where(x > 0, x, alpha * expm1(where(x > 0, 0, x)))
 
 
-def hardsigmoid(x):
+def hardsigmoid(x: ArrayLike) -> tape.Tensor:
     """``clip(x / 6 + 1/2, 0, 1)`` (as PyTorch)."""
     return clip(as_tensor(x) / 6 + 0.5, 0.0, 1.0)
 
 
-def hardtanh(x, min_val=-1.0, max_val=1.0):
+def hardtanh(x: ArrayLike, min_val: float = -1.0, max_val: float = 1.0) -> tape.Tensor:
     """``clip(x, min_val, max_val)``."""
     return clip(x, min_val, max_val)

@@ -3,7 +3,7 @@
 try:
     from .tools.estimators import SequenceClassifier, SequenceEstimator, SequenceRegressor, SequenceTagger
 except ModuleNotFoundError as error:
-    if error.name.split(".")[0] != "sklearn":
+    if (error.name or "").split(".")[0] != "sklearn":
         raise
     raise ImportError("tinyrnn.sklearn needs scikit-learn: pip install 'tinyrnn[sklearn]'") from None
 from .tools.error_map import plot_errors

@@ -5,13 +5,12 @@ check of their values, and the tables in the docs.
 """
 
 import dataclasses
-import functools
 import math
 import types
 import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass
-from typing import Any, Self, SupportsFloat
+from typing import Any, ClassVar, Self, SupportsFloat
 
 from .errors import InputError
 
@@ -122,6 +121,8 @@ class Options:
         InputError: a value is not among those that its option takes.
     """
 
+    _rules: ClassVar[dict[str, Rule]]
+
     def __post_init__(self) -> None:
         for name, rule in self.rules().items():
             object.__setattr__(self, name, rule.checked(getattr(self, name), name))
@@ -129,7 +130,10 @@ class Options:
     @classmethod
     def rules(cls) -> dict[str, Rule]:
         """The rule of each option, by name."""
-        return _rules(cls)
+        if "_rules" not in vars(cls):
+            hints = typing.get_type_hints(cls)
+            cls._rules = {f.name: _rule(hints[f.name], f) for f in dataclasses.fields(cls)}
+        return cls._rules
 
     @classmethod
     def of(cls, entries: Mapping[str, Any]) -> Self:
@@ -142,12 +146,6 @@ class Options:
         """As a configuration file holds them."""
         values = {name: getattr(self, name) for name in self.rules()}
         return {name: list(v) if isinstance(v, tuple) else v for name, v in values.items()}
-
-
-@functools.cache
-def _rules(cls: type[Options]) -> dict[str, Rule]:
-    hints = typing.get_type_hints(cls)
-    return {f.name: _rule(hints[f.name], f) for f in dataclasses.fields(cls)}
 
 
 def _rule(hint: Any, field: dataclasses.Field[Any]) -> Rule:

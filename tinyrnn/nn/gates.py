@@ -1,11 +1,16 @@
 """The gates of any cell: the sigmoids of its equations, read from the tape of its step."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
+from ..autograd import Tensor
 from ..compiler import next_states
+from .rnn import RNN
 
 
-def step_and_gates(rnn, x, states):
+def step_and_gates(rnn: RNN, x: Tensor, states: Sequence[Any]) -> tuple[Tensor, list[Any], list[list[Any]]]:
     """One step of an `RNN`, and what its gates were.
 
     Args:
@@ -25,13 +30,14 @@ def step_and_gates(rnn, x, states):
     return x, new, gates
 
 
-def _name(node):
-    return getattr(node.op, "name", "")
+def _name(node: Any) -> str:
+    return str(getattr(node.op, "name", ""))
 
 
-def _nodes(tensors):
+def _nodes(tensors: Sequence[Tensor]) -> list[Any]:
     """All nodes that ``tensors`` were made by, in order."""
-    found, left = {}, [t.node for t in tensors]
+    found: dict[int, Any] = {}
+    left: list[Any] = [t.node for t in tensors]
     while left:
         node = left.pop()
         if node is not None and node.number not in found:

@@ -1,15 +1,27 @@
 """From the steps of a sequence to one row: pooling over time."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
 from .. import autograd
-from ..autograd import tensor, where
+from ..autograd import Tensor, tensor, where
 from ..autograd.functional import softmax
+from .layers import Linear
+from .rnn import RNN
 
 POOLINGS = ("last", "mean", "max", "attention")
 
 
-def pooled(pooling, rnn, ys, final, mask, score=None):
+def pooled(
+    pooling: str,
+    rnn: RNN,
+    ys: Tensor,
+    final: Sequence[Sequence[Tensor]],
+    mask: Any,
+    score: Linear | None = None,
+) -> Tensor:
     """What ``rnn`` returned, ``ys [T, B, size]`` and ``final`` states, as one row a sequence ``[B, size]``.
 
     Args:
@@ -24,7 +36,7 @@ def pooled(pooling, rnn, ys, final, mask, score=None):
     mask = mask[:, :, None]
     if pooling == "max":
         return autograd.max(where(mask, ys, -np.inf), axis=0)
-    if pooling == "attention":
+    if pooling == "attention" and score is not None:
         weights = softmax(where(mask, score(ys), -np.inf), axis=0)
     else:
         weights = tensor((mask / mask.sum(axis=0)).astype(ys.dtype), device=ys.device)

@@ -5,14 +5,16 @@ import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from ..base import threads as pool
 from ..base.errors import InputError
 from . import experiments
 from .runs import RunFolder, write_atomically
 from .task import get_task
-from .trainer import Interrupted
+from .trainer import Interrupted, Trainer
+
+R = TypeVar("R", bound="Run")
 
 
 class Run(RunFolder):
@@ -122,13 +124,13 @@ def train(
     return _finished(Run, trainer, report, device)
 
 
-def _report(quiet):
+def _report(quiet: bool) -> Any:
     from .report import for_people  # and with it what draws in terminals
 
     return for_people(quiet)
 
 
-def _finished(kind, trainer, report, device):
+def _finished(kind: type[R], trainer: Trainer, report: Any, device: str) -> R:
     report.introduce(trainer, device)
     try:
         trainer.fit()

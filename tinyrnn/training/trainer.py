@@ -8,6 +8,7 @@ import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from .. import kernels
 from ..base import threads
@@ -74,7 +75,7 @@ class Trainer:
         self.total = plan.total_steps(task.steps_per_epoch)
         task.planned(self.total)
         self.schedule = Schedule(plan.schedule, warmup=plan.warmup, total=self.total)
-        self.run = None
+        self.run: Any = None  # the `RunFolder`, from `start` or `resume` on
         self.step = 0
         self.seconds = 0.0  # spent in steps and evaluations, by `_clock`, over all resumptions
         self.first_loss = None

@@ -39,6 +39,7 @@ class Classification(Task):
             for texts, labels in (train, val)
         ]
         self.batches = Batches(self.train, batch_size, seed)
+        self.steps_per_epoch, self.shape = self.batches.per_epoch, f"batches of {batch_size}"
         self.tokens_per_step = batch_size * np.mean([len(s) for s in self.train])
         self.weights = None
         if (
@@ -98,15 +99,6 @@ class Classification(Task):
             f"{len(self.model.vocabulary):,} "
             f"({self.model.vocabulary.level}); labels: {shown}{more}"
         )
-
-    @property
-    def shape(self) -> str:
-        """Of a step, in words."""
-        return f"batches of {self.batches.batch_size}"
-
-    @property
-    def steps_per_epoch(self) -> int:
-        return self.batches.per_epoch
 
     def loss(self, step: int):
         """The training loss of batch ``step``, a Tensor."""

@@ -25,13 +25,10 @@ def canvas(columns=1, **settings):
     """
     if not available():
         raise InputError("plots need matplotlib: pip install 'tinyrnn[plot]'")
-    import matplotlib
+    from matplotlib.figure import Figure  # not pyplot, whose figures are the user's
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(1, columns, layout="constrained", squeeze=False, **settings)
-    return figure, list(axes[0])
+    figure = Figure(layout="constrained", **settings)
+    return figure, list(figure.subplots(1, columns, squeeze=False)[0])
 
 
 def save(figure, target):
@@ -40,8 +37,6 @@ def save(figure, target):
     Raises:
         InputError: ``target`` cannot be written.
     """
-    from matplotlib import pyplot
-
     target, picture = Path(target), io.BytesIO()
     form = target.suffix[1:] or "png"
     try:
@@ -51,8 +46,6 @@ def save(figure, target):
         replace_file(target, picture.getvalue())
     except OSError as error:
         raise InputError(f"{target} cannot be written ({error.strerror}): choose another --out") from None
-    finally:
-        pyplot.close(figure)
 
 
 def line(axis, at, values, **style):
@@ -101,17 +94,19 @@ def curves(runs: list[RunFolder], target: Path):
     Raises:
         InputError: matplotlib is missing, a run has no evaluation yet, or ``target`` cannot be written.
     """
-    logs = {run.path.resolve().name: run.read_log() for run in runs}
-    for name, log in logs.items():
+    names, logs = [run.path.resolve().name for run in runs], [run.read_log() for run in runs]
+    if len(set(names)) < len(names):
+        names = [str(run.path) for run in runs]
+    for name, log in zip(names, logs, strict=True):
         if not log:
             raise InputError(f"run {name} has no evaluation yet: let it train to its first one")
     tasks = {run.config["task"] for run in runs}
     task = get_task(tasks.pop()) if len(tasks) == 1 else None
     drawn = task.drawn if task else {}
     figure, axes = canvas(3 if drawn else 2, figsize=(15 if drawn else 11, 4))
-    longest = max(log[-1]["seconds"] for log in logs.values())
+    longest = max(log[-1]["seconds"] for log in logs)
     places = loss_panels(axes[:2], longest, task.loss_name if task else "loss")
-    for i, (run, (name, log)) in enumerate(zip(runs, logs.items(), strict=True)):
+    for i, (run, name, log) in enumerate(zip(runs, names, logs, strict=True)):
         color, training = f"C{i}", run.training_losses()
         best = min(r["val_loss"] for r in log)
         label = f"{name}, best validation {best:.4g}" if len(runs) > 1 else f"validation, best {best:.4g}"

@@ -1,11 +1,11 @@
 """What commands say: lines on the standard streams, and for a while one live line below them.
 
-While there is a live line, whatever goes to the terminal (lines, remarks, warnings, what a plugin prints)
-goes through the one console that draws it, above it and whole.
+While there is a live line, whatever goes to the terminal goes through the one console that draws it, above it
+and whole: what is said here, and what anybody else writes (warnings, a plugin), since rich stands in for
+`sys.stdout` and `sys.stderr`. `click.echo` alone would pass that by, into the stream below.
 """
 
 import sys
-import warnings
 from contextlib import contextmanager
 
 import click
@@ -52,13 +52,7 @@ def live_line(render):
     from rich.console import Console
     from rich.live import Live
 
-    def show_warning(message, category, filename, lineno, file=None, line=None):
-        if file is None:
-            note(warnings.formatwarning(message, category, filename, lineno, line).rstrip())
-        else:
-            usual(message, category, filename, lineno, file, line)
-
-    console, usual = Console(), warnings.showwarning
+    console = Console()
     line = Live(
         get_renderable=lambda: render(console.width - MARGIN),
         console=console,
@@ -66,8 +60,8 @@ def live_line(render):
         redirect_stderr=sys.stderr.isatty(),
     )
     with line:
-        _console, warnings.showwarning = console, show_warning
+        _console = console
         try:
             yield
         finally:
-            _console, warnings.showwarning = None, usual
+            _console = None

@@ -4,8 +4,6 @@ The step is recorded as `scan` records it. What depends on the token alone is co
 as a table.
 """
 
-import functools
-
 import numba
 import numpy as np
 
@@ -13,24 +11,19 @@ from .. import kernels
 from ..autograd import Tensor, no_grad
 from ..base.errors import TraceError
 from . import referee
-from .evaluate import evaluate
 from .ir import CompilerFault, Kind, Source, order
-from .loops import Loop, Place, module_source
 from .plan import hoist
 from .record import recorded
 from .rewrite import simplify
-from .run import mode
 from .scan import is_on
+from .schedule import Place, Schedule
+from .targets.numba import Loop, compiled, load, mode, module_source
+from .targets.tensor import evaluate
 
-_EXTRA = ("ids", "u", "known", "banned", "temperature", "top_k", "top_p")
-_EXTRA_TYPES = (
-    numba.int64[::1],
-    numba.float64[::1],
-    *[numba.int64] * 2,
-    numba.float64,
-    numba.int64,
-    numba.float64,
-)
+_EXTRA = {  # what the choice of a token takes besides the logits
+    "ids": numba.int64[::1], "u": numba.float64[::1], "known": numba.int64, "banned": numba.int64,
+    "temperature": numba.float64, "top_k": numba.int64, "top_p": numba.float64,
+}  # fmt: skip
 
 
 class TokenLoop:
@@ -94,7 +87,7 @@ class TokenLoop:
             f"if t + 1 >= known: ids[t + 1] = choose(state_next{K}, banned, temperature, top_k, top_p, u[t])"
         )
         carried = [(f"state{k}", f"state_next{k}") for k in range(K)]
-        loop = Loop("generate", sinks, leaves, carried=carried, after=[choice], extra=_EXTRA)
+        loop = Loop("generate", Schedule(sinks, leaves, carried=carried), after=[choice], extra=_EXTRA)
         for (matrix, turned), packed in loop.packed.items():
             c = self.arrays[f"closure{matrix.attr.index}"]
             self.arrays[packed] = kernels.gemm.packed_matrix(c.T if turned else c)
@@ -102,10 +95,8 @@ class TokenLoop:
         self.spare = [np.empty_like(s) for s in [*states, logits[:1]]]
         self.loop, self.integers = loop, np.array(loop.integers(dict.fromkeys(loop.steps, 0)), np.int64)
         self.arrays["numbers"] = np.array(loop.all_numbers(recording.numbers), dtype)
-        self.function = _load(module_source([loop], dtype, mode()))
-        if mode() == "numba" and not self.function.signatures:
-            with kernels.notice.compiling(name):
-                self.function.compile((*loop.signature(dtype), *_EXTRA_TYPES))
+        module = load("generate", module_source([loop], dtype, mode()))
+        (self.function,) = compiled(module, [loop], dtype, name)
         if referee.setting() != "0":
             self._check(step, table)
 
@@ -144,11 +135,6 @@ class TokenLoop:
         if n % 2:  # what was written last is read next
             K = len(self.states)
             self.states, self.spare[:K] = self.spare[:K], self.states
-
-
-@functools.cache
-def _load(source):
-    return kernels.jit.load_source("generate", source).generate
 
 
 def token_loop(step, table, states, name):

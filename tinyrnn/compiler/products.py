@@ -1,10 +1,10 @@
 """What a step's recurrent products multiply, so that it can be dropped: of any step, read from its tape."""
 
 from ..base.errors import TraceError
-from .evaluate import as_read, rows_of
 from .ir import CompilerFault, Input, Kind, Source, Value, order, pointwise, rebuilt
 from .plan import depending_on_states
 from .record import next_states, recorded
+from .targets.tensor import as_read, rows_of
 
 
 def recorded_step(step, x, states):

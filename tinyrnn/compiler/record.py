@@ -374,7 +374,7 @@ def _refuse_other_values(whole):
     """Raise where the program of a recording does not give what the step gave: values were changed in
     place.
     """
-    from .evaluate import as_read, rows_of
+    from .targets.tensor import as_read, rows_of
 
     program, given = whole.program, {i: Tensor(n_data) for n_data, i in whole.given}
     env = {}

@@ -7,10 +7,10 @@ import os
 import numpy as np
 
 from ..autograd.tape import Tensor, backpropagate
-from .evaluate import rows_of
 from .ir import Input, Kind, Source, Value
 from .referee import STEPS, leaf
 from .scan import scan
+from .targets.tensor import rows_of
 
 
 def reproduce(news, widths, closures, numbers, batch, dtype, reverse, values):

@@ -10,7 +10,6 @@ of the states, ``grad_output``, ``grad_stream``, ``grad_input``, ``factor`` of p
 import builtins
 import contextlib
 import functools
-import os
 import warnings
 
 import numpy as np
@@ -22,17 +21,11 @@ from ..autograd.tape import Op, is_recording, record, recording
 from ..base import threads
 from ..base.errors import ChangedInPlaceError
 from ..base.memory import keep_freed_memory
-from .evaluate import as_read, evaluate, rows_of
 from .ir import CompilerFault, CompileWarning, Kind, Source, order
-from .loops import UNIT
 from .save import Saved, is_sum
-
-
-def mode() -> str:
-    """How loops run: ``"numba"``, or by the interpreter where the environment says
-    ``TINYRNN_COMPILE=python``.
-    """
-    return "python" if os.environ.get("TINYRNN_COMPILE") == "python" else "numba"
+from .schedule import UNIT
+from .targets.numba import Loop, compiled, load, mode, module_source
+from .targets.tensor import as_read, evaluate, rows_of
 
 
 class Compiled(Saved):
@@ -45,28 +38,17 @@ class Compiled(Saved):
 
     def __init__(self, recording, outputs, tabled):
         super().__init__(recording, outputs, tabled)
+        self.loops = Loop("forward", self.forward), Loop("backward", self.backward)
+        self.sources = {how: module_source(self.loops, self.dtype, how) for how in ("numba", "python")}
         self.passed, self.fault = set(), None
 
     def functions(self, name, both):
-        """Forward and backward, compiled or loaded from the cache, the second only if ``both``; announced as
+        """The functions of the loops, the second only if ``both``; what is compiled is announced as
         ``name``.
         """
-        if mode() == "python":
-            return _load(self.source(mode="python"), "scan_python")
-        functions = _load(self.source(), "scan")
-        if not all(f.signatures for f in functions[: 1 + both]):
-            with kernels.notice.compiling(name):
-                for function, loop in zip(
-                    functions[: 1 + both], (self.forward_loop, self.backward_loop), strict=False
-                ):
-                    function.compile(loop.signature(self.dtype))
-        return functions
-
-
-@functools.lru_cache(maxsize=256)
-def _load(source, name):
-    module = kernels.jit.load_source(name, source)
-    return module.forward, module.backward
+        how = mode()
+        module = load("scan" if how == "numba" else "scan_python", self.sources[how])
+        return compiled(module, self.loops[: 1 + both], self.dtype, name)
 
 
 class Runner:
@@ -171,16 +153,16 @@ class Runner:
             place
         ) in plan.saved.values():  # where nothing will be differentiated, every step overwrites the last
             memory[place.array] = self._empty((T if keep else 1, B, place.width))
-        self._run(plan.forward_loop, 0, memory, {p.array: 0 for p in plan.saved.values()} if not keep else {})
+        self._run(0, memory, {p.array: 0 for p in plan.saved.values()} if not keep else {})
         over_time = slice(0, T) if self.reverse else slice(1, None)
         outs = [memory[f"state{k}"][over_time] for k in plan.outputs]
         finals = [memory[f"state{k}"][0 if self.reverse else T].copy() for k in range(len(plan.widths))]
         return outs + finals, memory if keep else None
 
-    def _run(self, loop, which, memory, still):
+    def _run(self, which, memory, still):
         """Call one loop in parts of the batch, one a thread."""
         T, B, plan = self.T, self.B, self.plan
-        function = self.functions[which]
+        function, loop = self.functions[which], plan.loops[which]
         arrays = memory | {name: ids.reshape(-1) for name, ids in self.ids.items()}
         arrays["numbers"] = np.array(loop.all_numbers(self.numbers), plan.dtype)
         for (matrix, turned), name in loop.packed.items():
@@ -192,7 +174,7 @@ class Runner:
                 raise CompilerFault(f"{name} is not contiguous")
         steps = {a: still.get(a, arrays[a][0].size if arrays[a].ndim == 3 else 0) for a in loop.steps}
         n = np.array(loop.integers(steps), np.int64)
-        products = builtins.sum(v.inputs[0].width * v.width for v in loop.values if v.kind is Kind.MATMUL)
+        products = builtins.sum(v.inputs[0].width * v.width for v in loop.schedule.products)
         work = products + 50 * builtins.sum(plan.widths)
 
         def part(first, last):
@@ -218,7 +200,7 @@ class Runner:
                 memory[place.array] = np.zeros((-(-B // UNIT), place.width), plan.dtype)
             elif place.add:
                 memory[place.array] = np.zeros((B, place.width), plan.dtype)
-        self._run(plan.backward_loop, 1, memory, {})
+        self._run(1, memory, {})
         word = "grad" if T % 2 == 0 else "grad_next"
         found = {("state", k): memory[f"{word}{k}"] for k in range(len(plan.widths))}
         shared = {}  # sums of rows by id, and products, that several gradients are columns of

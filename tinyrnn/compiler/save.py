@@ -10,8 +10,8 @@ from dataclasses import replace
 
 from .ir import SUMS, CompilerFault, Kind, Source, order, widened
 from .ir import number as constant
-from .loops import Loop, Place, module_source
 from .plan import backward, hoist, is_cheap, simplified, used_inputs
+from .schedule import Place, Schedule
 
 _PLACES = {  # of inputs: the array's name, and how its rows are found
     Source.X: ("input", "time"),
@@ -32,7 +32,7 @@ def is_sum(v):
 
 
 class Saved:
-    """The loops of one program, and their arrays.
+    """What the two loops of one program do, and their arrays.
 
     Args:
         recording: of the step.
@@ -55,15 +55,10 @@ class Saved:
         self.inputs = used_inputs(looped, self.back)
         self._names = itertools.count()
         self._plan_backward()
-        self.forward_loop = Loop("forward", self._forward_sinks(), self._input_places())
-        self.backward_loop = Loop("backward", self.sinks, self.places, carried=self.carried, backwards=True)
-        self._sources = {}
-
-    def source(self, mode="numba") -> str:
-        """The module that holds both loops, for a compiler or for the interpreter."""
-        if mode not in self._sources:
-            self._sources[mode] = module_source((self.forward_loop, self.backward_loop), self.dtype, mode)
-        return self._sources[mode]
+        carried = [(f"grad{k}", f"grad_next{k}") for k in range(len(self.news))]
+        new_states = [(v, Place(f"state{k}", "new", v.width)) for k, v in enumerate(self.news)]
+        self.forward = Schedule([*new_states, *self.saved.items()], self._input_places())
+        self.backward = Schedule(self.sinks, self.places, carried=carried, backwards=True)
 
     def _new(self, word) -> str:
         """A name that no other array has."""
@@ -130,7 +125,6 @@ class Saved:
         self._save(forward, inputs, new_places, [v for v, _ in roots])
         self.sinks = roots
         self.places = inputs | new_places | self.saved
-        self.carried = [(f"grad{k}", f"grad_next{k}") for k in range(len(self.news))]
         self._verify()
 
     def _verify(self):
@@ -208,8 +202,3 @@ class Saved:
             if v in needed and not cheap(v):
                 self.saved[v] = Place(self._new("saved"), "time", v.width)
                 available.add(v)
-
-    def _forward_sinks(self):
-        return [(v, Place(f"state{k}", "new", v.width)) for k, v in enumerate(self.news)] + list(
-            self.saved.items()
-        )

@@ -16,7 +16,7 @@ from tinyrnn.compiler.run import Compiled, Runner
 from tinyrnn.compiler.targets import Target, Written
 from tinyrnn.compiler.targets.numba import Loop
 from tinyrnn.compiler.targets.onnx import Onnx
-from tinyrnn.compiler.targets.tensor import Tensors, as_read, rows_of
+from tinyrnn.compiler.targets.tensor import Tensors, environment, rows_of
 from tinyrnn.compiler.targets.torch import Torch
 from tinyrnn.nn.registry import registered
 
@@ -97,7 +97,7 @@ class Step:
         self.news = self.recording.program.news
         self.rows = {"input0": self.x} | {f"state{i}": s for i, s in enumerate(self.states)}
         self.inputs = [v for v in order(self.news) if v.kind is Kind.INPUT]
-        env = {v: as_read(v, tr.tensor(self.given(v))) for v in self.inputs}
+        env = environment(self.inputs, {v.attr: self.tensor(v) for v in self.inputs})
         self.expected = [
             rows_of(v, env, s.shape, s.dtype).numpy() for v, s in zip(self.news, self.states, strict=True)
         ]
@@ -114,6 +114,9 @@ class Step:
             if source is Source.X
             else (self.recording.numbers if source is Source.ARGUMENT else self.states)[i]
         )
+
+    def tensor(self, v):
+        return self.given(v) if v.attr.source is Source.ARGUMENT else tr.tensor(self.given(v))
 
     def named(self, target):
         """What stands for the inputs of the step in a target that writes."""

@@ -8,19 +8,15 @@ gradients are products over time and batch, left to the end: for those the loops
 import itertools
 from dataclasses import replace
 
-from .ir import SUMS, CompilerFault, Kind, Source, order, widened
+from .ir import SUMS, CompilerFault, Input, Kind, Source, order, widened
 from .ir import number as constant
 from .plan import backward, hoist, is_cheap, simplified, used_inputs
 from .schedule import Place, Schedule
 
-_PLACES = {  # of inputs: the array's name, and how its rows are found
-    Source.X: ("input", "time"),
-    Source.STATE: ("state", "old"),
-    Source.HELD: ("held", "batch"),
-    Source.STREAM: ("stream", "time"),
-    Source.GRAD: ("grad", "batch"),
-    Source.GRAD_OUTPUT: ("grad_output", "time"),
-}
+_KINDS = {  # of the places of inputs, where they are always the same
+    Source.X: "time", Source.STATE: "old", Source.HELD: "batch", Source.STREAM: "time", Source.GRAD: "batch",
+    Source.GRAD_OUTPUT: "time",
+}  # fmt: skip
 
 
 OVER_TIME = frozenset({"time", "old", "new"})  # kinds of places that hold every step
@@ -56,28 +52,30 @@ class Saved:
         self._names = itertools.count()
         self._plan_backward()
         carried = [(f"grad{k}", f"grad_next{k}") for k in range(len(self.news))]
-        new_states = [(v, Place(f"state{k}", "new", v.width)) for k, v in enumerate(self.news)]
-        self.forward = Schedule([*new_states, *self.saved.items()], self._input_places())
+        self.forward = Schedule([*self._new_states(), *self.saved.items()], self._input_places())
         self.backward = Schedule(self.sinks, self.places, carried=carried, backwards=True)
 
     def _new(self, word) -> str:
         """A name that no other array has."""
         return f"{word}{next(self._names)}"
 
+    def _new_states(self):
+        return [(v, Place(f"state{k}", "new", v.width)) for k, v in enumerate(self.news)]
+
     def _input_places(self, *, backwards=False):
         """Where inputs are while a step runs."""
         places = {}
         for v in self.inputs:
             source, i = v.attr
+            name = f"{source.value}{i}"
             if source is Source.CLOSURE:
-                places[v] = Place(f"closure{i}", "batch" if v.rows else "one", v.width)
+                places[v] = Place(name, "batch" if v.rows else "one", v.width)
             elif source is Source.ARGUMENT:
                 places[v] = Place("numbers", "number", 1, first=i)
             elif source is Source.STREAM and i in self.tables:
-                places[v] = Place(f"stream{i}", "table", v.width, ids=f"ids{i}")
+                places[v] = Place(name, "table", v.width, ids=f"ids{i}")
             elif backwards or source not in (Source.GRAD, Source.GRAD_OUTPUT):
-                word, kind = _PLACES[source]
-                places[v] = Place(f"{word}{i}", kind, v.width)
+                places[v] = Place(name, _KINDS[source], v.width)
         return places
 
     def _plan_backward(self):
@@ -85,32 +83,26 @@ class Saved:
         back, forward = self.back, set(order(self.news))
         self.saved, self.factors, self.sums = {}, {}, {}
         inputs = self._input_places(backwards=True)
-        new_places = {
-            v: Place(f"state{k}", "new", v.width) for k, v in enumerate(self.news) if v not in inputs
-        }
+        new_places = {v: p for v, p in self._new_states() if v not in inputs}
         roots = []
         for k, (v, w) in enumerate(zip(back.states, self.widths, strict=True)):
             v = widened(constant(0.0) if v is None else v, w, True)  # None: nothing flows back to this state
             roots.append((v, Place(f"grad_next{k}", "batch", w)))
-        streams = [("stream", i, v) for i, v in enumerate(back.streams)] + [
-            ("input", i, v) for i, v in enumerate(back.xs)
-        ]
-        self.gradients, self.gradient_widths, over_time = {}, {}, {}
-        for word, i, v in streams:
+        wanted = [(Input(Source.STREAM, i), v) for i, v in enumerate(back.streams)]
+        wanted += [(Input(Source.X, i), v) for i, v in enumerate(back.xs)]
+        over_time = {}
+        for at, v in wanted:
             if v is not None and v not in over_time:  # streams that are added have one gradient
-                over_time[v] = Place(f"grad_{word}{i}", "time", v.width)
+                over_time[v] = Place(f"grad_{at.source.value}{at.index}", "time", v.width)
                 roots.append((v, over_time[v]))
-            if v is not None:
-                self.gradients[word, i], self.gradient_widths[word, i] = over_time[v], v.width
-        self.held = {i: v for i, v in enumerate(back.held) if v is not None}
-        self.closure = {i: v for i, v in enumerate(back.closures) if v is not None}
-        by_batch = [("held", i, v) for i, v in self.held.items()]
-        by_batch += [("closure", i, v) for i, v in self.closure.items() if v.rows]
-        for word, i, v in by_batch:
-            self.gradients[word, i] = Place(self._new("sum"), "batch", v.width, add=True)
-            self.gradient_widths[word, i] = v.width
-            roots.append((v, self.gradients[word, i]))
-        shared = [v for v in self.closure.values() if not v.rows]
+        self.gradients = {at: (over_time[v], v.width) for at, v in wanted if v is not None}
+        closures = [(Input(Source.CLOSURE, i), v) for i, v in enumerate(back.closures) if v is not None]
+        by_batch = [(Input(Source.HELD, i), v) for i, v in enumerate(back.held) if v is not None]
+        for at, v in [*by_batch, *[(at, v) for at, v in closures if v.rows]]:
+            self.gradients[at] = Place(self._new("sum"), "batch", v.width, add=True), v.width
+            roots.append((v, self.gradients[at][0]))
+        self.shared = {at: v for at, v in closures if not v.rows}
+        shared = list(self.shared.values())
         left_to_the_end = [v for v in order(shared, is_sum) if is_sum(v)]
         for v in left_to_the_end:
             for x in v.inputs if v.kind is Kind.OUTER else ():
@@ -173,7 +165,7 @@ class Saved:
                 place = over_time[v]
                 moved[place] = replace(place, array=name, width=ends[-1], first=end - v.width)
         self.factors = {v: moved.get(p, p) for v, p in self.factors.items()}
-        self.gradients = {key: moved.get(p, p) for key, p in self.gradients.items()}
+        self.gradients = {at: (moved.get(p, p), width) for at, (p, width) in self.gradients.items()}
         return [(v, moved.get(p, p)) for v, p in roots], {v: moved.get(p, p) for v, p in over_time.items()}
 
     def _save(self, forward, inputs, new_places, roots):

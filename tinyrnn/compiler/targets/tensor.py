@@ -61,11 +61,13 @@ def evaluate(value, env, dtype):
     return Tensors(dtype).walk([value], env)[0]
 
 
-def as_read(v, t):
-    """A closed-over tensor in the shape that its Value has in a program: a column of the batch ``[B]`` as
-    ``[B, 1]``.
+def environment(values, given):
+    """What ``given``, `Input` -> tensor or number, has for those of ``values`` that are inputs, in the shape
+    that they have in a program: a column of the batch ``[B]`` as ``[B, 1]``.
     """
-    return reshape(t, (-1, 1)) if v.rows and t.ndim == 1 else t
+    env = {v: given[v.attr] for v in values if v.kind is Kind.INPUT and v.attr in given}
+    flat = [v for v, x in env.items() if v.rows and x.ndim == 1]
+    return env | {v: reshape(env[v], (-1, 1)) for v in flat}
 
 
 def rows_of(value, env, shape, dtype):

@@ -33,8 +33,8 @@ from .read import Open, Read
 from .rewrite import simplify
 
 CHEAP = frozenset(
-    "add subtract multiply negative square where maximum minimum abs relu equal not_equal less less_equal greater "
-    "greater_equal logical_and logical_or logical_not logical_xor sign clip".split()
+    "add subtract multiply negative square where maximum minimum abs relu equal not_equal less less_equal "
+    "greater greater_equal logical_and logical_or logical_not logical_xor sign clip".split()
 )
 
 
@@ -42,11 +42,8 @@ def is_cheap(v) -> bool:
     """True where computing ``v`` from its inputs costs no more than reading it from memory."""
     if v.kind in (Kind.COPY, Kind.DETACH, Kind.CAST):
         return True
-    if v.kind is not Kind.POINTWISE:
-        return False
-    return v.attr in CHEAP or (
-        v.attr == "divide" and v.inputs[1].width == 1
-    )  # by one number a row: a multiplication
+    by_one_number = v.attr == "divide" and v.inputs[1].width == 1  # a row: a multiplication
+    return v.kind is Kind.POINTWISE and (v.attr in CHEAP or by_one_number)
 
 
 def depending_on_states(program) -> set:
@@ -139,15 +136,11 @@ def backward(program, recording, new, outputs) -> Backward:
     wanted = {n for group in targets for n in group if n is not None}
     with tracing():
         found = backpropagate(roots, create_graph=True, targets=wanted, hooks=False)
-    values = [
-        [None if n is None or n not in found else reader.read(found[n]) for n in group] for group in targets
-    ]
+    values = [[reader.read(found[n]) if n in found else None for n in group] for group in targets]
     *looped, closures = values
     looped = [tuple([None if r is None else _rows(r) for r in group]) for group in looped]
-    sums = [
-        None if r is None else _as_closed(reader, r, c)
-        for r, c in zip(closures, program.closures, strict=True)
-    ]
+    pairs = zip(closures, program.closures, strict=True)
+    sums = [None if r is None else _as_closed(reader, r, c) for r, c in pairs]
     back = Backward(*looped, tuple(sums))
     verify(program, back)
     return back

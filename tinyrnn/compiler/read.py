@@ -282,9 +282,9 @@ class Reader:
         """Refuse a layout that is none of rows. Roles say what the sizes are: of a wrong reading the two
         would not agree.
         """
-        if node.op is not ITEM and (node.op.rule or node.op.name in _SHAPED) and axes not in _LAYOUTS:
-            if axes not in _MATRICES or node.op.name in _ROWS_ONLY:
-                raise no_form(f"{node.op.name} to {a_row(axes)}")
+        shaped = node.op is not ITEM and (node.op.rule or node.op.name in _SHAPED) and axes not in _LAYOUTS
+        if shaped and (axes not in _MATRICES or node.op.name in _ROWS_ONLY):
+            raise no_form(f"{node.op.name} to {a_row(axes)}")
         sizes = {"1": 1, "b": self.batch, "f": value.width}
         fits = value.rows == ("b" in axes) and [sizes[r] for r in axes] == list(node.shape)
         if not fits and axes not in ("ff", "fb", "1b"):

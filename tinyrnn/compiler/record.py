@@ -275,14 +275,7 @@ def _recorded(step, xs, states, held, reach):
     before = reach.look() if not known.tied else []
     with draws() as drawn:
         try:
-            try:
-                whole = run(size)
-                if whole.key not in known.tied and numbers.changed(whole):
-                    whole = run(size)
-            except TraceError:
-                raise
-            except Exception as error:  # where it is the step's, the eager loop raises it as well
-                raise TraceError(f"it raises {type(error).__name__} while it is recorded: {error}") from error
+            whole = _whole(run, size, known, numbers)
             if whole.key in known.tied:
                 return whole
             if whole.key in known.refused:
@@ -296,6 +289,17 @@ def _recorded(step, xs, states, held, reach):
             put_back(before)
             for generator, state in drawn.items():
                 generator.state = state
+
+
+def _whole(run, size, known, numbers):
+    """A recording on the whole batch, in which numbers that were seen to change are arguments."""
+    try:
+        whole = run(size)
+        return run(size) if whole.key not in known.tied and numbers.changed(whole) else whole
+    except TraceError:
+        raise
+    except Exception as error:  # where it is the step's, the eager loop raises it as well
+        raise TraceError(f"it raises {type(error).__name__} while it is recorded: {error}") from error
 
 
 def _attempt(record):
@@ -381,16 +385,29 @@ def _equal(a, b):
     return a.shape == b.shape and a.dtype == b.dtype and np.array_equal(a, b, equal_nan=a.dtype.kind == "f")
 
 
+def differing(before, now) -> str:
+    """What differs between two keys of recordings, in words."""
+    for a, b in zip(before[0], now[0], strict=False):
+        if a == b:
+            continue
+        if a[0] != b[0]:
+            return f"an op, {a[0]} before, {b[0]} now"
+        for x, y in zip(a[1], b[1], strict=False):
+            if x != y and "number" in (x[0], y[0]) and len(x) == len(y) == 3:
+                return f"a number of {a[0]}, {x[2]} before, {y[2]} now: use a tensor, or a float"
+        if a[3] != b[3]:
+            return f"how {a[0]} is called, {dict(a[3])} before, {dict(b[3])} now"
+        return f"what {a[0]} is given"
+    return f"how many ops it has, {len(before[0])} before, {len(now[0])} now"
+
+
 def _difference(whole, again, before):
     """What differs between two recordings on the same rows, in words; None if nothing does."""
     if whole.key != again.key:
-        for line, other in zip(whole.key[0], again.key[0], strict=False):
-            if line != other:
-                return f"the op {line[0]}" if line[0] == other[0] else f"the op {line[0]}, then {other[0]}"
-        return "its list of ops"
-    if whole.numbers != again.numbers:
-        a, b = next((a, b) for a, b in zip(whole.numbers, again.numbers, strict=True) if a != b)
-        return f"the number {a:g}, then {b:g}"
+        return differing(whole.key, again.key)
+    for a, b in zip(whole.numbers, again.numbers, strict=True):
+        if a != b:
+            return f"the number {a:g}, then {b:g}"
     changed = _changed(whole, again, before)
     return None if changed is None else f"a tensor {list(changed.shape)} that is not on the tape"
 

@@ -172,18 +172,17 @@ class Saved:
         """Decide which values of the forward loop are saved: what cannot be made again cheaply from what is
         there anyway.
         """
-        needed, seen = set(), set()
-        todo = list(roots)
+        available = set(inputs) | set(new_places) | set(self.saved)
+        needed, seen, todo = set(), set(), list(roots)
         while todo:
             v = todo.pop()
-            if v in seen or v in inputs or v in new_places or v in self.saved:
+            if v in seen or v in available:
                 continue
             seen.add(v)
             if v in forward:
                 needed.add(v)
             else:
                 todo.extend(v.inputs)
-        available = set(inputs) | set(new_places) | set(self.saved)
 
         def cheap(v):
             if v in available or v.kind is Kind.NUMBER:

@@ -165,9 +165,9 @@ class Schedule:
             return self._cheap(v.inputs[0], size) or self.source(v).kind is Kind.MATMUL
         if not v.rows and self._movable(v):
             return True
-        return self._movable(v) and is_cheap(v) and size > 0 and all(
-            self._anywhere(x) and (self.source(x).kind is Kind.MATMUL or self._cheap(x, size - 1)) for x in v.inputs
-        )  # fmt: skip
+        if not self._movable(v) or not is_cheap(v) or size == 0 or not all(map(self._anywhere, v.inputs)):
+            return False
+        return all(self.source(x).kind is Kind.MATMUL or self._cheap(x, size - 1) for x in v.inputs)
 
     def _is_read_elsewhere(self, v):
         if any(u.kind is Kind.MATMUL and self.source(u.inputs[0]) is v for u in self.users.get(v, ())):
@@ -211,9 +211,8 @@ class Schedule:
 
     def turns(self, stage) -> list:
         """The turns of a stage, in order."""
-        turns = {
-            p[1] for v, p in self.position.items() if p[0] == stage and (self._acts(v) or v in self.stored)
-        }
+        acting = [v for v in self.values if self._acts(v) or v in self.stored]
+        turns = {self.position[v][1] for v in acting if self.position[v][0] == stage}
         if any(v in self.sinks and self.position[v][0] + 1 == stage for v in self.products):
             turns.add(0)
         return sorted(turns)

@@ -117,7 +117,8 @@ class Loop(Target):
     def offset(self, place):
         """The name of the offset of row b in ``place``, defined once a pass over the rows."""
         step, text = self._offset(place)
-        name = f"o_{place.kind}_{step or self.ids.get(place.array) or self.size(place.width)}_{self.size(place.width)}"
+        width = self.size(place.width)
+        name = f"o_{place.kind}_{step or self.ids.get(place.array) or width}_{width}"
         if name not in self.offsets:
             self.offsets.add(name)
             self.head.append(f"{name} = {text}")
@@ -279,9 +280,8 @@ class Loop(Target):
         names = [*self.sizes.values(), *self.steps.values()]
         lines += [f" {name} = n[{k}]" for k, name in enumerate(names)]
         lines += [f" {name} = numbers[{k}]" for k, name in sorted(self.numbers.items())]
-        lines += [
-            f" {name} = numbers[numbers.size - {k + 1}]" for k, name in enumerate(self.constants.values())
-        ]
+        constants = enumerate(self.constants.values(), 1)
+        lines += [f" {name} = numbers[numbers.size - {k}]" for k, name in constants]
         first_to_last = "T - 1 - i if back else i"
         last_to_first = "i if back else T - 1 - i"
         lines += [*scratch, " for i in range(T):"]

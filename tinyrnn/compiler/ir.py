@@ -224,24 +224,6 @@ class Program:
         return listed(self.roots), self.widths, self.closures, self.arguments, tables
 
 
-@dataclass(frozen=True)
-class Backward:
-    """Gradients of old states, streams, bare xs, held rows and closures; None where nothing flows."""
-
-    states: tuple
-    streams: tuple
-    xs: tuple
-    held: tuple
-    closures: tuple
-
-    def parts(self) -> list:
-        return [self.states, self.streams, self.xs, self.held, self.closures]
-
-    @property
-    def roots(self) -> list:
-        return [v for part in self.parts() for v in part if v is not None]
-
-
 def listed(roots):
     """``roots`` as plain data: a line for each value that they are made of, with the numbers of the lines of
     its inputs; and the numbers of the roots.
@@ -256,8 +238,9 @@ def listed(roots):
 # ------------------------------------------------------------------ the check
 
 
-def verify(program: Program, back: Backward | None = None):
-    """Raise `CompilerFault` where a program, or its backward program, contradicts itself.
+def verify(program: Program, back: dict[Input, Value] | None = None):
+    """Raise `CompilerFault` where a program, or its backward program (the gradients of its inputs),
+    contradicts itself.
 
     Checked are: arity, widths and rows of every value; that the forward program reads no gradient and sums
     over no batch; that every state is written and every gradient has the form of what it is the gradient of;
@@ -270,7 +253,8 @@ def verify(program: Program, back: Backward | None = None):
             raise CompilerFault(f"{v!r} stands in a forward program")
         if v.kind is Kind.INPUT and v.attr.source not in FORWARD_SOURCES:
             raise CompilerFault(f"a forward program reads {v!r}")
-    _check_count("states", len(program.news), len(program.widths))
+    if len(program.news) != len(program.widths):
+        raise CompilerFault(f"{len(program.news)} states where {len(program.widths)} are needed")
     for v, w in zip(program.news, program.widths, strict=True):
         if v.width not in (1, w):
             raise CompilerFault(f"a state of width {w} is {v!r}")
@@ -285,28 +269,23 @@ def verify(program: Program, back: Backward | None = None):
 
 
 def _verify_backward(program, back):
-    streams = [h.stream.width for h in program.hoisted]
-    _check_count("gradients of states", len(back.states), len(program.widths))
-    _check_count("gradients of streams", len(back.streams), len(streams))
-    _check_count("gradients of closures", len(back.closures), len(program.closures))
-    for v in order(back.roots):
+    widths = {Source.STATE: program.widths, Source.HELD: program.widths}
+    widths |= {Source.STREAM: [h.stream.width for h in program.hoisted]}
+    for v in order(list(back.values())):
         _check_value(v)
         if v.rows and any(x.kind in SUMS for x in v.inputs):
             raise CompilerFault(f"{v!r} reads a sum over the batch inside of the loop")
-    wanted = [*program.widths, *streams, *program.widths[: len(back.held)]]
-    for v, w in zip([*back.states, *back.streams, *back.held], wanted, strict=True):
-        if v is not None and v.width not in (1, w):
-            raise CompilerFault(f"the gradient of rows of width {w} is {v!r}")
-    for closed, v in zip(program.closures, back.closures, strict=True):
-        if v is not None and v.rows != (None in closed.shape):
-            raise CompilerFault(f"the gradient of a closed-over {list(closed.shape)} is {v!r}")
-        if v is not None and not v.rows:
-            _check_linear(v)
-
-
-def _check_count(what, found, needed):
-    if found != needed:
-        raise CompilerFault(f"{found} {what} where {needed} are needed")
+    for (source, i), v in back.items():
+        if source is Source.CLOSURE:
+            by_batch = None in program.closures[i].shape
+            if v.rows != by_batch:
+                raise CompilerFault(
+                    f"the gradient of a closed-over {list(program.closures[i].shape)} is {v!r}"
+                )
+            if not by_batch:
+                _check_linear(v)
+        elif source is not Source.X and v.width not in (1, widths[source][i]):
+            raise CompilerFault(f"the gradient of {source.value}{i}, of width {widths[source][i]}, is {v!r}")
 
 
 def _check_value(v):

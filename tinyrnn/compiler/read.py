@@ -90,7 +90,7 @@ class Reader:
         for node, given in recording.inputs.items():
             self._refuse_hooks(node)
             width = node.shape[1]
-            self._give(node, Read(Value(Kind.INPUT, (), width, True, given), "b" + _role(width)))
+            self._give(node, Read(Value(Kind.INPUT, (), width, True, given), "b" + role_of(width)))
 
     def _stand_in(self):
         """Put tensors of its own on the recording's tape for those that have no place there, and for numbers.
@@ -178,7 +178,7 @@ class Reader:
     def rows(self, read, shape) -> Value:
         """A new state as rows ``[B, w]``."""
         if isinstance(read, Open):
-            read = self.closed(read, "b" + _role(shape[1]))
+            read = self.closed(read, "b" + role_of(shape[1]))
         if read.axes not in ("bf", "b1"):
             mend = "a step must return rows [batch, features]"
             raise TraceError(f"a state has the axes {a_row(read.axes)}: {mend}")
@@ -207,7 +207,7 @@ class Reader:
         known = rows or x.shape[0] == 1 if x.ndim == 2 else x.ndim == 0 or (x.ndim == 1 and not rows)
         if not known or not x.size or not (x.data == x.data.flat[0]).all():
             raise TraceError("a derivative of the step uses a constant that the step does not have")
-        axes = ("b" if rows else "1") * (x.ndim - 1) + _role(width) if x.ndim else ""
+        axes = ("b" if rows else "1") * (x.ndim - 1) + role_of(width) if x.ndim else ""
         return Read(widened(number(x.data.flat[0]), width, rows), axes)
 
     def closed(self, given, axes) -> Read:
@@ -395,9 +395,11 @@ class Reader:
             if isinstance(read, Read):
                 return read
             shape = read.tensor.shape
-            return self.closed(read, ("1" if len(shape) > 1 and shape[0] == 1 else first) + _role(shape[-1]))
+            return self.closed(
+                read, ("1" if len(shape) > 1 and shape[0] == 1 else first) + role_of(shape[-1])
+            )
 
-        reads, axes = [beside(r) for r in reads], first + _role(node.shape[-1])
+        reads, axes = [beside(r) for r in reads], first + role_of(node.shape[-1])
         self._features("concat", axis, axes)
         if any(r.axes[:-1] != first and "b" in r.axes for r in reads):
             raise self._unfit("concat", reads, "they lie otherwise")
@@ -417,7 +419,7 @@ class Reader:
             elif role == "f":
                 first, last = _range(k, n)
                 value = sliced(value, first, last)
-                axes += "" if isinstance(k, int) else _role(last - first)
+                axes += "" if isinstance(k, int) else role_of(last - first)
             else:
                 axes += "" if isinstance(k, int) else role
         return Read(value, axes)
@@ -493,7 +495,7 @@ class Reader:
             raise no_form("a product with a matrix that changes over time")
         if a.axes not in ("bf", "b1"):
             raise no_form(f"a product of {a_row(a.axes)}")
-        return Read(Value(Kind.MATMUL, (a.value, matrix), width, True, turned), "b" + _role(width))
+        return Read(Value(Kind.MATMUL, (a.value, matrix), width, True, turned), "b" + role_of(width))
 
     def _reduce(self, node, reads, axis, keepdims):
         """A sum, mean, max or min over columns, over the batch, or over both."""
@@ -546,7 +548,8 @@ def _placed(data):
     return Tensor(data, Node(None, (), None, data))
 
 
-def _role(n):
+def role_of(n) -> str:
+    """The role of an axis of features."""
     return "f" if n > 1 else "1"
 
 

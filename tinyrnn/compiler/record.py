@@ -417,14 +417,16 @@ def _blamed(reason, run, whole, size):
     before = [t.data.copy() for t in whole.closures]
     repeated = _attempt(lambda: run(size))
     if repeated is None or _difference(whole, repeated, before) is not None:
-        why = (
-            f"from one run to the next something changes that is not on the tape ({reason}): a random draw, "
+        why = f"from one run to the next something changes that is not on the tape ({reason})"
+        mend = (
+            "a random draw, a counter, or a buffer changed in place; give it to the step in xs or as a state"
         )
-        mend = "a counter, or a buffer changed in place; give it to the step as part of xs or as a state"
     else:
-        why = f"something is made of x or a state outside of the tape ({reason}): under no_grad(), through .data "
-        mend = "or a buffer; use tensor functions, and detach() where no gradient is to flow"
-    return why + mend
+        why = f"something is made of x or a state outside of the tape ({reason})"
+        mend = (
+            "under no_grad(), through .data or a buffer; use tensor functions, and detach() to stop gradients"
+        )
+    return f"{why}: {mend}"
 
 
 SEEDS = 1, 2  # of other values: near the given ones, and with the other sign

@@ -85,23 +85,21 @@ class Saved:
         inputs = self._input_places(backwards=True)
         new_places = {v: p for v, p in self._new_states() if v not in inputs}
         roots = []
-        for k, (v, w) in enumerate(zip(back.states, self.widths, strict=True)):
-            v = widened(constant(0.0) if v is None else v, w, True)  # None: nothing flows back to this state
-            roots.append((v, Place(f"grad_next{k}", "batch", w)))
-        wanted = [(Input(Source.STREAM, i), v) for i, v in enumerate(back.streams)]
-        wanted += [(Input(Source.X, i), v) for i, v in enumerate(back.xs)]
-        over_time = {}
-        for at, v in wanted:
-            if v is not None and v not in over_time:  # streams that are added have one gradient
-                over_time[v] = Place(f"grad_{at.source.value}{at.index}", "time", v.width)
-                roots.append((v, over_time[v]))
-        self.gradients = {at: (over_time[v], v.width) for at, v in wanted if v is not None}
-        closures = [(Input(Source.CLOSURE, i), v) for i, v in enumerate(back.closures) if v is not None]
-        by_batch = [(Input(Source.HELD, i), v) for i, v in enumerate(back.held) if v is not None]
-        for at, v in [*by_batch, *[(at, v) for at, v in closures if v.rows]]:
-            self.gradients[at] = Place(self._new("sum"), "batch", v.width, add=True), v.width
-            roots.append((v, self.gradients[at][0]))
-        self.shared = {at: v for at, v in closures if not v.rows}
+        for k, w in enumerate(self.widths):
+            v = back.get(Input(Source.STATE, k), constant(0.0))  # of which nothing flows back to this state
+            roots.append((widened(v, w, True), Place(f"grad_next{k}", "batch", w)))
+        self.gradients, self.shared, over_time = {}, {}, {}
+        for at, v in back.items():
+            if at.source in (Source.STREAM, Source.X):
+                if v not in over_time:  # streams that are added have one gradient
+                    over_time[v] = Place(f"grad_{at.source.value}{at.index}", "time", v.width)
+                    roots.append((v, over_time[v]))
+                self.gradients[at] = over_time[v], v.width
+            elif v.rows and at.source is not Source.STATE:
+                self.gradients[at] = Place(self._new("sum"), "batch", v.width, add=True), v.width
+                roots.append((v, self.gradients[at][0]))
+            elif at.source is Source.CLOSURE:
+                self.shared[at] = v
         shared = list(self.shared.values())
         left_to_the_end = [v for v in order(shared, is_sum) if is_sum(v)]
         for v in left_to_the_end:

@@ -87,10 +87,11 @@ class Onnx(Written):
         Kind.CAST: lambda self, v, x: x,
     }
     ops = {  # noqa: RUF012
-        "add": "Add", "subtract": "Sub", "multiply": "Mul", "divide": "Div", "negative": "Neg", "power": "Pow",
-        "reciprocal": "Reciprocal", "sqrt": "Sqrt", "exp": "Exp", "log": "Log", "sin": "Sin", "cos": "Cos",
-        "tanh": "Tanh", "erf": "Erf", "sigmoid": "Sigmoid", "softplus": "Softplus", "relu": "Relu", "abs": "Abs",
-        "sign": "Sign", "floor": "Floor", "ceil": "Ceil", "round": "Round", "maximum": "Max", "minimum": "Min",
+        "add": "Add", "subtract": "Sub", "multiply": "Mul", "divide": "Div", "negative": "Neg", "abs": "Abs",
+        "power": "Pow", "reciprocal": "Reciprocal", "sqrt": "Sqrt", "exp": "Exp", "log": "Log", "sin": "Sin",
+        "cos": "Cos", "tanh": "Tanh", "erf": "Erf", "sigmoid": "Sigmoid", "softplus": "Softplus",
+        "relu": "Relu", "sign": "Sign", "floor": "Floor", "ceil": "Ceil", "round": "Round",
+        "maximum": "Max", "minimum": "Min",
         "where": lambda self, c, a, b: self.node("Where", self.truth(c), a, b),
         "equal": _test("Equal"), "less": _test("Less"), "less_equal": _test("LessOrEqual"),
         "greater": _test("Greater"), "greater_equal": _test("GreaterOrEqual"), "isnan": _test("IsNaN"),

@@ -10,7 +10,7 @@ import pytest
 import tinyrnn as tr
 from tinyrnn.autograd.tape import TABLE
 from tinyrnn.compiler import targets
-from tinyrnn.compiler.ir import SUMS, CompilerFault, Input, Kind, Source, Value, order, pointwise
+from tinyrnn.compiler.ir import SUMS, CompilerFault, Input, Kind, Source, Value, aliased, order, pointwise
 from tinyrnn.compiler.products import recorded_step
 from tinyrnn.compiler.run import Compiled, Runner
 from tinyrnn.compiler.targets import Target, Written
@@ -220,3 +220,10 @@ def test_a_function_that_a_target_lacks_is_named():
 
     with pytest.raises(CompilerFault, match="the target few has no form of erf: add it to its table"):
         Few(np.float64).op("erf", "x")
+
+
+def test_what_is_detached_is_detached_in_pytorch():
+    x = Value(Kind.INPUT, (), 4, True, Input(Source.STATE, 0))
+    target = Torch(np.float64)
+    target.walk([aliased(Kind.DETACH, x)], {x: "state0"})
+    assert target.lines == ["v1 = state0.detach()"]

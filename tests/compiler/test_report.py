@@ -7,7 +7,7 @@ from tinyrnn.compiler.report import report_cell
 
 F, H = 5, 3
 
-# name, options, products of the state, of x, operations on elements: (additions with x W, h U and b; the rest)
+# name, options, products of the state, of x, operations on elements
 COUNTS = [
     ("rnn", {}, 2 * H * H, 2 * F * H, 2 * H + H),  # h U + x W + b; tanh
     # i f g o side by side; sigmoid f, times c, sigmoid i, tanh g, times, plus, sigmoid o, tanh c, times

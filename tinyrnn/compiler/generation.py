@@ -11,7 +11,7 @@ from .. import kernels
 from ..autograd import Tensor, no_grad
 from ..base.errors import TraceError
 from . import referee
-from .ir import CompilerFault, Input, Kind, Source, order
+from .ir import CompilerFault, Kind, Source, numbered, order
 from .plan import hoist
 from .record import recorded
 from .rewrite import simplify
@@ -51,9 +51,8 @@ class TokenLoop:
         with no_grad():
             recording = recorded(inner, (table.data[[0]],), (*states, logits))
             program, _ = hoist(recording.program, recording.reader.makers)
-            given = {Input(Source.CLOSURE, i): t for i, t in enumerate(recording.closures)}
-            given |= {Input(Source.ARGUMENT, i): x for i, x in enumerate(recording.numbers)}
-            given[Input(Source.X, 0)] = table
+            given = numbered(Source.X, [table]) | numbered(Source.CLOSURE, recording.closures)
+            given |= numbered(Source.ARGUMENT, recording.numbers)
             env, tables = environment(order([h.value for h in program.hoisted]), given), {}
             for h in program.hoisted:
                 env[h.stream] = tables[h.stream.attr.index] = evaluate(h.value, env, dtype)
@@ -80,12 +79,8 @@ class TokenLoop:
         sinks = [(v, Place(f"state_next{k}", "batch", v.width)) for k, v in enumerate(news)]
         choice = f"choose(state_next{K}, banned, temperature, top_k, top_p, u[t])"
         carried = [(f"state{k}", f"state_next{k}") for k in range(K)]
-        loop = Loop(
-            "generate",
-            Schedule(sinks, leaves, carried=carried),
-            after=[f"if t + 1 >= known: ids[t + 1] = {choice}"],
-            extra=_EXTRA,
-        )
+        after = [f"if t + 1 >= known: ids[t + 1] = {choice}"]
+        loop = Loop("generate", Schedule(sinks, leaves, carried=carried), after=after, extra=_EXTRA)
         for (matrix, turned), packed in loop.packed.items():
             c = self.arrays[f"closure{matrix.attr.index}"]
             self.arrays[packed] = kernels.gemm.packed_matrix(c.T if turned else c)

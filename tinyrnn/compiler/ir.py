@@ -90,6 +90,11 @@ class Input(NamedTuple):
     index: int
 
 
+def numbered(source, things) -> dict:
+    """``things`` by their inputs, all of one source."""
+    return {Input(source, i): x for i, x in enumerate(things)}
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class Value:
     """One value of a program; two are the same only if they are one object.

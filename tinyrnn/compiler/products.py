@@ -1,7 +1,7 @@
 """What a step's recurrent products multiply, so that it can be dropped: of any step, read from its tape."""
 
 from ..base.errors import TraceError
-from .ir import CompilerFault, Input, Kind, Source, Value, order, pointwise, rebuilt
+from .ir import CompilerFault, Input, Kind, Source, Value, numbered, order, pointwise, rebuilt
 from .plan import depending_on_states
 from .record import next_states, recorded
 from .targets.tensor import environment, rows_of
@@ -48,8 +48,8 @@ class RecurrentProducts:
         factors = list(dict.fromkeys(v.inputs[0] for v in products))
         masks = [Value(Kind.INPUT, (), s.width, True, Input(Source.HELD, k)) for k, s in enumerate(factors)]
         self._inputs = [v for v in values if v.kind is Kind.INPUT]
-        self._tensors = {Input(Source.CLOSURE, i): t for i, t in enumerate(recording.closures)}
-        self._tensors |= {Input(Source.ARGUMENT, i): x for i, x in enumerate(recording.numbers)}
+        self._tensors = numbered(Source.CLOSURE, recording.closures)
+        self._tensors |= numbered(Source.ARGUMENT, recording.numbers)
         self._matrices = list({v.inputs[1]: None for v in products})
         self._plain, self._masked = (
             program.news,
@@ -63,8 +63,7 @@ class RecurrentProducts:
         """Next states, with ``matrices`` for ``U``, and each ``s`` multiplied by one of ``masks`` ``[B,
         width]``, if any.
         """
-        given = self._tensors | {Input(Source.X, 0): x}
-        given |= {Input(Source.STATE, i): s for i, s in enumerate(states)}
+        given = self._tensors | numbered(Source.X, [x]) | numbered(Source.STATE, states)
         env = environment(self._inputs, given) | dict(zip(self._matrices, matrices, strict=True))
         if masks:
             env |= dict(zip(self._masks, masks, strict=True))

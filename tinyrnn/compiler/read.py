@@ -356,6 +356,8 @@ class Reader:
         for back in range(1, len(node.shape) + 1):
             role, n = x.axes[-back] if len(x.axes) >= back else "1", node.shape[-back]
             if role == "1" and n != 1:
+                if back > 1 and n != self.batch:
+                    raise no_form(f"broadcast from {a_row(x.axes)} to {list(node.shape)}")
                 role = "f" if back == 1 else "b"
             axes = role + axes
         width = node.shape[-1] if axes and axes[-1] == "f" else 1
@@ -379,13 +381,10 @@ class Reader:
     def _split(self, node, reads, axis, points):
         x = self._row("split", reads[0])
         self._features("split", axis, x.axes)
-        ends = [0, *points, x.value.width]
-        found = []
-        for a, b in itertools.pairwise(ends):
-            if a == b:
-                raise TraceError("split makes a part without columns")
-            found.append(Read(sliced(x.value, a, b), x.axes[:-1] + ("f" if b - a > 1 else "1")))
-        return found
+        ends = list(itertools.pairwise([0, *points, x.value.width]))
+        if any(a == b for a, b in ends):
+            raise TraceError("split makes a part without columns")
+        return [Read(sliced(x.value, a, b), x.axes[:-1] + role_of(b - a)) for a, b in ends]
 
     def _concat(self, node, reads, axis, shapes):
         live = next((r for r in reads if isinstance(r, Read)), None)
@@ -395,9 +394,8 @@ class Reader:
             if isinstance(read, Read):
                 return read
             shape = read.tensor.shape
-            return self.closed(
-                read, ("1" if len(shape) > 1 and shape[0] == 1 else first) + role_of(shape[-1])
-            )
+            rows = "1" if len(shape) > 1 and shape[0] == 1 else first
+            return self.closed(read, rows + role_of(shape[-1]))
 
         reads, axes = [beside(r) for r in reads], first + role_of(node.shape[-1])
         self._features("concat", axis, axes)

@@ -22,7 +22,7 @@ from ..autograd.tape import ITEM, LOOKED, Node, Tensor, leading_to, mark, no_gra
 from ..base.errors import ShapeError, TraceError
 from ..kernels.generator import draws
 from .effects import AT_ONCE, Reach, change, contents, put_back
-from .ir import Input, Source, needs_grad, order, own_faults
+from .ir import Input, Source, needs_grad, numbered, order, own_faults
 from .read import Reader
 from .targets.tensor import environment, rows_of
 
@@ -350,8 +350,8 @@ def _refuse_other_values(whole):
     place.
     """
     program = whole.program
-    given = dict(whole.given) | {Input(Source.ARGUMENT, i): x for i, x in enumerate(whole.numbers)}
-    given |= {Input(Source.CLOSURE, i): t.detach() for i, t in enumerate(whole.closures)}
+    given = whole.given | numbered(Source.ARGUMENT, whole.numbers)
+    given |= numbered(Source.CLOSURE, [t.detach() for t in whole.closures])
     env = environment(order(program.news), given)
     with no_grad(), np.errstate(all="ignore"):
         for v, t in zip(program.news, whole.news, strict=True):

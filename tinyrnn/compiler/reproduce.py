@@ -7,7 +7,7 @@ import os
 import numpy as np
 
 from ..autograd.tape import Tensor, backpropagate
-from .ir import Input, Kind, Source, Value
+from .ir import Input, Kind, Source, Value, numbered
 from .referee import STEPS, leaf
 from .scan import scan
 from .targets.tensor import environment, rows_of
@@ -33,9 +33,11 @@ def reproduce(news, widths, closures, numbers, batch, dtype, reverse, values):
     xs = tuple([tensor(STEPS, batch, streams.get(i, 1)) for i in range(max(streams, default=0) + 1)])
 
     def step(x, *states):
-        given = {Source.X: x, Source.STATE: states, Source.HELD: init, Source.CLOSURE: closures}
-        given[Source.ARGUMENT] = numbers
-        env = environment(made, {a: given[a.source][a.index] for a in inputs.values()})
+        given = numbered(Source.X, x) | numbered(Source.STATE, states) | numbered(Source.HELD, init)
+        given |= numbered(Source.ARGUMENT, numbers) | {
+            Input(Source.CLOSURE, i): t for i, t in closures.items()
+        }
+        env = environment(made, given)
         pairs = zip(news, states, strict=True)
         return tuple([rows_of(made[i], env, s.shape, np.dtype(dtype)) for i, s in pairs])
 

@@ -21,7 +21,7 @@ from ..autograd.tape import Op, is_recording, record, recording
 from ..base import threads
 from ..base.errors import ChangedInPlaceError
 from ..base.memory import keep_freed_memory
-from .ir import CompilerFault, CompileWarning, Input, Kind, Source, order
+from .ir import CompilerFault, CompileWarning, Input, Kind, Source, numbered, order
 from .save import Saved, is_sum
 from .schedule import UNIT
 from .targets.numba import Loop, compiled, load, mode, module_source
@@ -67,21 +67,18 @@ class Runner:
         self.T, self.B = xs[0].shape[:2]
         whole = {id(ids): np.ascontiguousarray(ids, np.int64) for _, ids in looked_up.values()}
         self.ids = {f"ids{i}": whole[id(looked_up[x][1])] for i, x in plan.tables.items()}
-        tensors = {Input(Source.X, i): x for i, x in enumerate(xs)}
-        tensors |= {Input(Source.HELD, i): h for i, h in enumerate(held)}
-        tensors |= {Input(Source.CLOSURE, c.slot): closures[c.slot] for c in plan.program.closures}
+        tensors = numbered(Source.X, xs) | numbered(Source.HELD, held) | numbered(Source.CLOSURE, closures)
         self.numbers = numbers
         tables = {i: table for i, (table, _) in looked_up.items()}
-        tensors |= {Input(Source.STREAM, i): s for i, s in enumerate(self._streams(tensors, tables))}
+        tensors |= numbered(Source.STREAM, self._streams(tensors, tables))
         slots = ({v.attr for v in plan.inputs} & set(tensors)) | set(plan.gradients) | set(plan.shared)
-        states = {Input(Source.STATE, k): s for k, s in enumerate(init)}
+        states = numbered(Source.STATE, init)
         self.slots = [*sorted(slots), *states]
         self.inputs = [(tensors | states)[slot] for slot in self.slots]
 
     def _environment(self, values, tensors):
         """What stands for inputs of the program: tensors and numbers."""
-        numbers = {Input(Source.ARGUMENT, i): x for i, x in enumerate(self.numbers)}
-        return environment(values, tensors | numbers)
+        return environment(values, tensors | numbered(Source.ARGUMENT, self.numbers))
 
     def _streams(self, tensors, tables):
         """Hoisted values over all steps at once, on the ordinary tape; of a table, its rows take the place of
@@ -89,7 +86,10 @@ class Runner:
         """
         program, dtype, streams = self.plan.program, self.plan.dtype, []
         values = order([h.value for h in program.hoisted])
-        flat = {at: reshape(x, (-1, x.shape[2])) if at.source is Source.X else x for at, x in tensors.items()}
+        flat = {v.attr: tensors[v.attr] for v in values if v.attr in tensors and not v.is_input(Source.X)}
+        for v in order([h.value for h in program.hoisted if h.table is None]):
+            if v.is_input(Source.X):
+                flat[v.attr] = reshape(tensors[v.attr], (-1, v.width))
         of_tables, by_step = {}, self._environment(values, flat)  # the first: for each x that is looked up
         for h in program.hoisted:
             if h.table is not None:
@@ -196,7 +196,7 @@ class Runner:
                 memory[place.array] = np.zeros((B, place.width), plan.dtype)
         self._run(1, memory, {})
         word = "grad" if T % 2 == 0 else "grad_next"
-        found = {Input(Source.STATE, k): memory[f"{word}{k}"] for k in range(len(plan.widths))}
+        found = numbered(Source.STATE, [memory[f"{word}{k}"] for k in range(len(plan.widths))])
         shared = {}  # sums of rows by id, and products, that several gradients are columns of
         for at, (place, width) in plan.gradients.items():
             found[at] = self._columns(at, place, memory, shared)[..., place.first : place.first + width]

@@ -380,6 +380,7 @@ def test_the_commands_of_the_tutorial(tmp_path, text_file, monkeypatch, own):
         assert message.split("(")[0].split(" cumsum")[0] in SOURCES, message
 
 
-SOURCES = "".join(p.read_text(encoding="utf-8") for p in (Path(tr.__file__).parent / "compiler").glob("*.py"))
+FILES = (Path(tr.__file__).parent / "compiler").rglob("*.py")
+SOURCES = "".join(p.read_text(encoding="utf-8") for p in FILES)
 SOURCES = SOURCES.replace("{found}", "float32, float64").replace("{name}", "cumsum")
 SOURCES += (Path(tr.__file__).parent / "autograd" / "tape.py").read_text(encoding="utf-8")

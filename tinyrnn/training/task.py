@@ -34,7 +34,8 @@ class Task:
     A subclass has a ``name``, its classes of options, the methods that raise `NotImplementedError` here, and
     on its objects
 
-    - ``model``, a `Module` with ``settings``, ``generator`` and ``describe()`` (see `tinyrnn.tasks.TaskModel`);
+    - ``model``, a `Module` with ``settings``, ``generator`` and ``describe()`` (see
+      `tinyrnn.tasks.TaskModel`);
     - ``fingerprint``, a text that is another for other data;
     - ``steps_per_epoch``; ``tokens_per_step``, in ``unit``; ``shape`` of a step, in words.
     """

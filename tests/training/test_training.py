@@ -170,7 +170,8 @@ def test_kill_at_random_moments_leaves_a_run_that_loads_and_resumes(tmp_path, te
 
 
 def test_training_learns(tmp_path, text_file):
-    tinyrnn("train", text_file, "--hidden", 48, "--embed", 16, "--batch-size", 8, "--seq-len", 40, "--steps", 150, "--lr", 0.02,
+    tinyrnn("train", text_file, "--hidden", 48, "--embed", 16, "--batch-size", 8, "--seq-len", 40,
+        "--steps", 150, "--lr", 0.02,
             "--dropout", 0, "--out", tmp_path / "run", "--quiet")  # fmt: skip
     log = runs.RunFolder(tmp_path / "run").read_log()
     assert log[-1]["val_loss"] < 0.6
@@ -209,7 +210,8 @@ def test_every_cell_trains_at_every_level(tmp_path, text_file, cell, level):
 
 
 def test_early_stopping(tmp_path, text_file):
-    result = tinyrnn("train", text_file, *SMALL, "--lr", 1e-9, "--warmup", 0, "--clip", 1e-9, "--steps", 500, "--patience", 2,
+    result = tinyrnn("train", text_file, *SMALL, "--lr", 1e-9, "--warmup", 0, "--clip", 1e-9, "--steps",
+        500, "--patience", 2,
                      "--optimizer", "sgd", "--out", tmp_path / "r")  # fmt: skip
     assert "stopped early" in result.output
     assert runs.RunFolder(tmp_path / "r").read_log()[-1]["step"] <= 60
@@ -356,7 +358,8 @@ def test_divergence_ends_with_advice_and_keeps_the_checkpoint(tmp_path, text_fil
 
 
 def test_a_cell_option_reaches_the_model_and_the_checkpoint(tmp_path, text_file):
-    tinyrnn("train", text_file, *SMALL[2:], "--cell", "lstm", "--cell-opt", "peephole=true", "--cell-opt", "forget_bias=2",
+    tinyrnn("train", text_file, *SMALL[2:], "--cell", "lstm", "--cell-opt", "peephole=true", "--cell-opt",
+        "forget_bias=2",
             "--steps", 1, "--out", tmp_path / "r", "--quiet")  # fmt: skip
     model = tr.load(tmp_path / "r")
     assert model.settings["cell_options"] == {"peephole": True, "forget_bias": 2.0}

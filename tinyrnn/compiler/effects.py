@@ -212,7 +212,7 @@ def _inside(thing) -> list:
     if isinstance(thing, functools.partial):
         return [("", thing.func), ("", thing.args), ("", thing.keywords)]
     if isinstance(thing, types.FunctionType):
-        named = list(zip(thing.__code__.co_freevars, thing.__closure__ or (), strict=True))
+        named: list = list(zip(thing.__code__.co_freevars, thing.__closure__ or (), strict=True))
         if _of_library(thing):
             return named
         named += [("", thing.__defaults__ or ()), ("", thing.__kwdefaults__ or {})]

@@ -219,7 +219,7 @@ class Schedule:
 
     def effects(self, stage, turn) -> dict:
         """What a turn does: width -> list of `Effect`, for each pass over so many columns."""
-        effects = {}
+        effects: dict = {}
 
         def add(width, *effect):
             effects.setdefault(width, []).append(Effect(*effect))

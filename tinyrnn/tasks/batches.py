@@ -23,8 +23,8 @@ class Batches:
             shuffled, size = random.permutation(len(self.sequences)), self.batch_size
             pools = [shuffled[i : i + POOL * size] for i in range(0, len(shuffled), POOL * size)]
             lengths = np.array([len(s) for s in self.sequences])
-            batches = [p[i : i + size] for pool in pools for p in [pool[np.argsort(lengths[pool], kind="stable")]]
-                       for i in range(0, len(p), size)]  # fmt: skip
+            pools = [pool[np.argsort(lengths[pool], kind="stable")] for pool in pools]
+            batches = [pool[i : i + size] for pool in pools for i in range(0, len(pool), size)]
             self._epoch, self._order = epoch, [batches[i] for i in random.permutation(len(batches))]
         return self._order[b]
 

@@ -103,13 +103,15 @@ def to_torch(model, weights: str) -> tuple[str, dict]:
     names = [name for name, _, _ in step.states]
     initial = {f"initial_{name}": np.ascontiguousarray(value) for name, _, value in step.states}
     arrays, body = target.constants | initial, "\n        ".join(target.lines)
-    source = f'''"""One step of a language model trained with tinyrnn ({type(model.rnn.cells[0]).__name__}), in PyTorch.
+    cell = type(model.rnn.cells[0]).__name__
+    source = f'''"""One step of a language model trained with tinyrnn ({cell}), in PyTorch.
 
     model = Step()
     states = model.initial_states(1)
     logits, *states = model(ids, *states)  # ids int64 [B]; states [B, size]: {", ".join(names)}
 
-The ids are indices into SYMBOLS. All arrays but the initial states are parameters: the module can be trained on.
+The ids are indices into SYMBOLS. All arrays but the initial states are parameters: the module can be trained
+on.
 """
 
 from pathlib import Path

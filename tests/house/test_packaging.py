@@ -25,7 +25,6 @@ MODULES = {  # the module of a package, where it bears another name
     "pytest-xdist": "xdist",
 }
 # Required or offered for code that is being written.
-AWAITED = {"scikit-learn", "threadpoolctl"}
 
 
 def names(requirements):
@@ -50,13 +49,7 @@ OFFERED = {(extra, name) for extra in EXTRAS.keys() - {"docs", "test"} for name 
 
 
 @pytest.mark.parametrize(
-    ("extra", "package"),
-    [
-        pytest.param(
-            *pair, marks=pytest.mark.xfail(reason="its code comes next") if pair[1] in AWAITED else ()
-        )
-        for pair in sorted(OFFERED | {("", name) for name in names(PROJECT["dependencies"])})
-    ],
+    ("extra", "package"), sorted(OFFERED | {("", name) for name in names(PROJECT["dependencies"])})
 )
 def test_every_package_that_is_asked_for_is_used(extra, package):
     assert MODULES.get(package, package) in USED, (

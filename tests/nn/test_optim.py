@@ -115,7 +115,7 @@ def test_unknown_names_and_empty_parameters():
         optim.Schedule("cosin")
     with pytest.raises(tr.InputError, match="no parameters"):
         optim.Adam([])
-    with pytest.raises(tr.InputError, match="negative"):
+    with pytest.raises(tr.InputError, match="lr is -1: it must be a finite number of at least 0"):
         optim.Adam([tr.tensor(1.0, requires_grad=True)], lr=-1)
 
 

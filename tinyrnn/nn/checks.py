@@ -39,7 +39,8 @@ def checked_number(name: str, value: Any, *, below: float = math.inf, positive: 
     """A number of at least 0, or above 0 if it must be ``positive``; below ``below``."""
     if not (_is_number(value) and 0 <= value < below and (value or not positive)):
         least = "above 0" if positive else "of at least 0"
-        raise InputError(f"{name} is {value!r}: it must be a number {least}, below {below:g}")
+        limit = "" if below == math.inf else f" and below {below:g}"
+        raise InputError(f"{name} is {value!r}: it must be a finite number {least}{limit}")
     return float(value)
 
 

@@ -10,6 +10,7 @@ from ...autograd.pointwise import as_tensor
 from ...autograd.types import ArrayLike
 from ...base.devices import to_device
 from ...base.errors import InputError, ShapeError
+from ..checks import checked_integer
 from .ctc import checked_log_probs
 
 __all__ = ["ctc_beam_decode", "ctc_greedy_decode"]
@@ -57,10 +58,7 @@ def ctc_beam_decode(
     Raises:
         InputError, ShapeError: as `ctc_greedy_decode`; a width below 1.
     """
-    if not isinstance(beam_width, int) or beam_width < 1:
-        raise InputError(
-            f"ctc_beam_decode: beam_width is {beam_width!r}: it must be an integer of at least 1"
-        )
+    checked_integer("ctc_beam_decode: beam_width", beam_width, 1)
     sequences = _sequences("ctc_beam_decode", log_probs, input_lengths, blank)
     return [_search(lp, blank, beam_width) for lp in sequences]
 

@@ -162,7 +162,9 @@ NEEDED = {  # what an example imports beside Python's own modules and tinyrnn's 
 
 
 @pytest.mark.parametrize(
-    ("path", "package"), [(p, n) for p in EXAMPLES for n in NEEDED[p]], ids=lambda v: getattr(v, "stem", v)
+    ("path", "package"),
+    [(p, n) for p in EXAMPLES for n in sorted(NEEDED[p])],
+    ids=lambda v: getattr(v, "stem", v),
 )
 def test_an_example_whose_extra_is_missing_says_so(path, package):
     hidden = f"import runpy, sys; sys.modules[{package!r}] = None; "

@@ -11,7 +11,7 @@ from tinyrnn.tasks.forecast import pictures as forecast_pictures
 from tinyrnn.tasks.forecast.series import Series
 from tinyrnn.tasks.translate import pictures as translate_pictures
 from tinyrnn.training import pictures
-from tinyrnn.training.runs import Run
+from tinyrnn.training.runs import RunFolder
 
 pytest.importorskip("matplotlib")
 
@@ -43,7 +43,7 @@ def run(folder, task, log, training=()):
     (folder / "config.json").write_text(json.dumps({"format": 1, "options": {}, "task": task}))
     for name, records in (("log.jsonl", log), ("train.jsonl", training)):
         (folder / name).write_text("".join(json.dumps(r) + "\n" for r in records))
-    return Run(folder)
+    return RunFolder(folder)
 
 
 def evaluation(step, **own):

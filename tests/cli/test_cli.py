@@ -168,6 +168,12 @@ def test_generate_interactively(run):
     assert "not read" not in result.stdout
 
 
+def test_generate_on_a_number_of_threads(run):
+    said = [invoke("generate", run, "--length", 30, "--seed", 1, "--threads", n).stdout for n in (1, 2)]
+    assert said[0] == said[1] != ""
+    assert invoke("generate", run, "--threads", 0).exit_code == 2
+
+
 def test_generate_streams(run):
     """The first symbols arrive while a long text is still being made."""
     command = [sys.executable, "-m", "tinyrnn", "generate", str(run), "--length", "1000000"]

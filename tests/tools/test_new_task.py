@@ -22,7 +22,9 @@ def test_a_new_task_passes_its_own_tests(tmp_path):
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: tinyrnn-last-number\nVersion: 0.1.0\n")
     text = (folder / "pyproject.toml").read_text()
     assert '[project.entry-points."tinyrnn.tasks"]\nlast-number = "tinyrnn_last_number:LastNumber"' in text
-    (metadata / "entry_points.txt").write_text("[tinyrnn.tasks]\nlast-number = tinyrnn_last_number:LastNumber\n")
+    (metadata / "entry_points.txt").write_text(
+        "[tinyrnn.tasks]\nlast-number = tinyrnn_last_number:LastNumber\n"
+    )
     paths = os.pathsep.join([str(folder), str(Path(tinyrnn.__file__).parents[1])])
     environment = os.environ | {"PYTHONPATH": paths}
     done = subprocess.run(

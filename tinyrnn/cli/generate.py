@@ -31,15 +31,21 @@ from .common import Command, allow_code_option, any_symbol_output, load_language
 )
 @option("--interactive", is_flag=True, help="Ask for prompts until an empty line or the end of input.")
 @option("--out", type=click.Path(dir_okay=False), help="Write to this new file instead of the terminal.")
+@option("--threads", type=click.IntRange(min=1), help="Threads to compute on. Default: all cores.")
 @allow_code_option()
-def command(run, prompt, length, num, stop, temperature, top_k, top_p, seed, interactive, out, allow_code):
+def command(
+    run, prompt, length, num, stop, temperature, top_k, top_p, seed, interactive, out, threads, allow_code
+):
     """Write text with the model of RUN, a run folder or checkpoint.
 
     Streams as it samples. Example: tinyrnn generate runs/text-gru --prompt "The " --temperature 0.7
     """
+    from ..base import threads as pool
     from ..base.errors import InputError
     from ..tasks.lm import sampling
 
+    if threads:
+        pool.set_threads(threads)
     any_symbol_output()
     if out and Path(out).is_file():
         raise InputError(f"{out} exists and is not overwritten: choose another --out")

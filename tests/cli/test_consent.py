@@ -117,6 +117,15 @@ def test_load_runs_the_file_with_consent_only(received, which):
     assert (received / "sentinel").exists()
 
 
+def test_a_run_uses_the_file_with_consent_only(received):
+    for use in (lambda run: run.model, lambda run: run.evaluate(), lambda run: run.resume(steps=9)):
+        with pytest.raises(tr.InputError, match="allow_code=True"):
+            use(tr.Run(received / "lm"))
+    assert "lm" in repr(tr.Run(received / "lm"))
+    assert not (received / "sentinel").exists()
+    assert tr.Run(received / "lm", allow_code=True).model.settings["cell"].endswith("cell.py:Mine")
+
+
 @pytest.mark.parametrize(
     "name", ["cell.py:Mine", "./cell.py:Mine", "../received/cell.py:Mine", "cell.py:x.py:Mine", "cell.py:"]
 )

@@ -22,15 +22,21 @@ class Run(RunFolder):
 
     Args:
         path: of the folder, or of a checkpoint in it.
+        allow_code: run the Python file that the run names, where its cell is one of a file; needless for what
+            `train` returns, whose cell you named.
 
     Raises:
         InputError: it is no run.
     """
 
+    def __init__(self, path: str | os.PathLike[str], *, allow_code: bool = False):
+        super().__init__(path)
+        self.allow_code = allow_code
+
     @functools.cached_property
     def model(self) -> Any:
         """The best model so far, ready to use; see `load`."""
-        return experiments.load(self.path, allow_code=True)
+        return experiments.load(self.path, allow_code=self.allow_code)
 
     @property
     def log(self) -> list[dict[str, Any]]:
@@ -69,7 +75,7 @@ class Run(RunFolder):
             plan: as in `train`; what would make it another run is refused.
         """
         report = _report(quiet)
-        trainer = experiments.take_up(self.path, plan, report=report, allow_code=True)
+        trainer = experiments.take_up(self.path, plan, report=report, allow_code=self.allow_code)
         return _finished(type(self), trainer, report, "cpu")
 
     def __repr__(self) -> str:
@@ -141,7 +147,7 @@ def _finished(kind: type[R], trainer: Trainer, report: Any, device: str) -> R:
     experiments.draw_curve(trainer.run)
     for line in trainer.task.conclude(trainer.run):
         report.message(line)
-    return kind(trainer.run.path)
+    return kind(trainer.run.path, allow_code=True)  # its cell's code has just run
 
 
 def _paths(data: Any, store: Callable[[Any], tuple[str, str]] | None = None) -> list[str]:

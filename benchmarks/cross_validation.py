@@ -13,7 +13,8 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from tinyrnn.tasks.classify.task.reader import read_examples
+
+from tinyrnn.tasks.classify.reader import read_examples
 
 FOLDS = 10
 data, options = sys.argv[1], sys.argv[2:]

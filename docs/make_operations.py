@@ -14,7 +14,9 @@ from tinyrnn.autograd.pointwise import FLAT
 from tinyrnn.autograd.tape import TABLE
 
 PAGE = Path(__file__).with_name("operations.md")
-ORDER = "pointwise reductions shaping linalg arrays products activations losses layers creation transforms".split()
+ORDER = (
+    "pointwise reductions shaping linalg arrays products activations losses layers creation transforms"
+).split()
 MOVED = {
     "ctc": "losses",
     "ctc_decoding": "losses",

@@ -11,7 +11,11 @@ import subprocess
 import sys
 import tempfile
 
-import optuna
+try:
+    import optuna
+except ImportError:
+    print("this example needs optuna: pip install 'tinyrnn[search]'", file=sys.stderr)
+    sys.exit(2)
 
 text, trials, steps = [*sys.argv[1:], *["text.txt", "20", "600"][len(sys.argv) - 1 :]]
 

@@ -19,7 +19,8 @@ RATE, SNR, JITTER = 4000, -3.0, 0.1  # samples a second, decibels, standard devi
 WINDOW, HOP, JOINED = 128, 48, 3  # 32 ms of audio every 12 ms; so many frames are one step of the network
 CODES = dict(zip(
     "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789",
-    ".- -... -.-. -.. . ..-. --. .... .. .--- -.- .-.. -- -. --- .--. --.- .-. ... - ..- ...- .-- -..- -.-- --.. "
+    ".- -... -.-. -.. . ..-. --. .... .. .--- -.- .-.. -- -. --- .--. --.- .-. ... - ..- ...- .-- -..- -.-- "
+    "--.. "
     "----- .---- ..--- ...-- ....- ..... -.... --... ---.. ----.".split(),
     strict=True,
 ))  # fmt: skip

@@ -52,6 +52,7 @@ with tr.no_grad():
         value = guess.numpy()[0, 0]
 
 print(
-    f"one step ahead: RMSE {rmse(one_step - test[1:]):.3f}, repeating the last value {rmse(test[1:] - test[:-1]):.3f}"
+    f"one step ahead: RMSE {rmse(one_step - test[1:]):.3f}, repeating the last value "
+    f"{rmse(test[1:] - test[:-1]):.3f}"
 )
 print(f"{horizon} steps free-running: RMSE {rmse(np.array(free) - test[100:150]):.3f}, noise alone 0.05")

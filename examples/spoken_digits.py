@@ -41,7 +41,8 @@ def samples(path):
         stop(f"{path} is not a WAV file ({error}): remove it from the folder")
     if form != (RATE, 1, 2) or len(data) < 10 * WINDOW:
         stop(
-            f"{path} must be 8 kHz, mono, 16 bits, and at least {5 * WINDOW / RATE} s long: convert it, or remove it"
+            f"{path} must be 8 kHz, mono, 16 bits, and at least {5 * WINDOW / RATE} s long: convert it, or "
+            "remove it"
         )
     audio = np.frombuffer(data, "<i2") / 2**15
     audio = audio / (audio.std() or 1)
@@ -53,7 +54,8 @@ test = [f for f in files if f.stem.split("_")[-1] in ("0", "1")]
 train = [f for f in files if f not in test]
 if not train or not test:
     stop(
-        "name a folder of DIGIT_SPEAKER_INDEX.wav, some of index 0 or 1 and some of others: spoken_digits.py FOLDER"
+        "name a folder of DIGIT_SPEAKER_INDEX.wav, some of index 0 or 1 and some of others: spoken_digits.py "
+        "FOLDER"
     )
 
 

@@ -832,14 +832,16 @@ if __name__ == "__main__":
     for call in CALLS:
         compiled, eager = run(True, *call), run(False, *call)
         for name in eager:
-            print(call, name, "differs by", np.abs(np.asarray(compiled[name]) - np.asarray(eager[name])).max(initial=0))
+            gap = np.abs(np.asarray(compiled[name]) - np.asarray(eager[name])).max(initial=0)
+            print(call, name, "differs by", gap)
 '''
 _FIRST_ORDER = """
 def results(outs, loss, leaves):
     if loss.requires_grad:
         loss.backward()
     found = {f"output {k}": o.numpy().copy() for k, o in enumerate(outs)}
-    return found | {f"gradient of {k}": np.zeros(p.shape) if p.grad is None else p.grad.numpy() for k, p in leaves.items()}
+    grads = {k: np.zeros(p.shape) if p.grad is None else p.grad.numpy() for k, p in leaves.items()}
+    return found | {f"gradient of {k}": g for k, g in grads.items()}
 """
 _SECOND_ORDER = '''
 def results(outs, loss, leaves):
@@ -855,14 +857,16 @@ def results(outs, loss, leaves):
     total = sum((g * g).sum() for g in slopes)
     if slopes and total.requires_grad:
         total.backward()
-    return found | {f"second of {k}": np.zeros(p.shape) if p.grad is None else p.grad.numpy() for k, p in leaves.items()}
+    grads = {k: np.zeros(p.shape) if p.grad is None else p.grad.numpy() for k, p in leaves.items()}
+    return found | {f"second of {k}": g for k, g in grads.items()}
 '''
 
 
 # ------------------------------------------------------------------ drawing cases
 
 INSTRUCTIONS = (
-    "unary binary product product_of_input closure reduce flat column less_a_column detach cut range split join normalise "
+    "unary binary product product_of_input closure reduce flat column less_a_column detach cut range split "
+    "join normalise "
     "bools two_products product_of_parts anchor linear flat_op collision reversed_binary constant "
     "unary binary product product_of_input closure less_a_column detach join product_of_parts constant"
 ).split()
@@ -1130,7 +1134,8 @@ def search(count, seed, *, shrink=False, report=print) -> Counter:
             report(f"# ---------------- case {counts.total()}: {case}\n{wrong}")
             if not is_wrong_alone(case):
                 report(
-                    "# ---- right in a process of its own: it was given a program that was kept from another step"
+                    "# ---- right in a process of its own: it was given a program that was kept from another "
+                    "step"
                 )
             elif shrink:
                 least = shrunk(case)

@@ -47,8 +47,9 @@ from .nn.optim import clip_grad_norm
 
 if TYPE_CHECKING:
     from .training.experiments import load
+    from .training.run import Run, train
 
-_LATER = {"load": ".training.experiments"}  # name: where it is
+_LATER = {"load": ".training.experiments", "Run": ".training.run", "train": ".training.run"}  # where it is
 
 # fmt: off
 __all__ = [
@@ -80,7 +81,7 @@ __all__ = [
     "Attention", "batch_norm", "Cell", "cells", "conv1d", "Dropout", "dropout", "Embedding", "layer_norm",
     "LayerNorm", "Linear", "linear", "Module", "nn", "RNN", "scaled_dot_product_attention", "scan",
     # training
-    "clip_grad_norm", "load", "optim",
+    "clip_grad_norm", "load", "optim", "Run", "train",
     # errors
     "ChangedInPlaceError", "DeviceError", "Diverged", "DtypeError", "GradientError", "InputError",
     "ShapeError", "TapeFreedError", "TinyrnnError",

@@ -143,19 +143,24 @@ NAMES_NOT_WALKED = {name for names in NOT_WALKED.values() for name in names.spli
 # Functions that no call above brings to a float that depends on x. Whatever appears here needs its reason.
 WITHOUT_A_DERIVATIVE = {
     "their results are truth values": "all any allclose array_equal array_equiv isclose iscomplex iscomplexobj isfinite "
-    "isfortran isin isinf isnan isnat isneginf isposinf isreal isrealobj isscalar iterable equal not_equal greater "
+    "isfortran isin isinf isnan isnat isneginf isposinf isreal isrealobj isscalar iterable equal not_equal "
+    "greater "
     "greater_equal less less_equal logical_and logical_not logical_or logical_xor signbit shares_memory "
     "may_share_memory",
     "their results are counts, indices, shapes or text": "argmax argmin argpartition argsort argwhere array2string array_repr "
-    "array_str count_nonzero digitize flatnonzero lexsort matrix_rank ndim nonzero searchsorted shape size nanargmax nanargmin "
+    "array_str count_nonzero digitize flatnonzero lexsort matrix_rank ndim nonzero searchsorted shape size "
+    "nanargmax nanargmin "
     "broadcast_shapes format_float_positional format_float_scientific",
     "they are flat almost everywhere": "ceil fix floor floor_divide rint round around sign trunc spacing angle imag "
     "ones_like zeros_like isfinite",
     "their arguments are integers, bools, bits, dates, characters or sizes": "base_repr binary_repr bitwise_and bitwise_count "
-    "bitwise_invert bitwise_left_shift bitwise_not bitwise_or bitwise_right_shift bitwise_xor busday_count busday_offset "
-    "datetime_as_string datetime_data diag_indices diag_indices_from eye gcd identity indices invert is_busday "
+    "bitwise_invert bitwise_left_shift bitwise_not bitwise_or bitwise_right_shift bitwise_xor busday_count "
+    "busday_offset "
+    "datetime_as_string datetime_data diag_indices diag_indices_from eye gcd identity indices invert "
+    "is_busday "
     "lcm left_shift mask_indices ones packbits ravel_multi_index right_shift tri tril_indices "
-    "tril_indices_from triu_indices triu_indices_from unpackbits unravel_index zeros bartlett blackman hamming hanning "
+    "tril_indices_from triu_indices triu_indices_from unpackbits unravel_index zeros bartlett blackman "
+    "hamming hanning "
     "fromstring einsum_path nested_iters frompyfunc",
 }
 NO_DERIVATIVE = {name for names in WITHOUT_A_DERIVATIVE.values() for name in names.split()}

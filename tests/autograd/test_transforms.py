@@ -442,7 +442,8 @@ def test_check_grad_takes_structures():
 def test_a_wrong_tie_rule_is_rejected():
     from tinyrnn.autograd.tape import TABLE, Op, apply
 
-    op = Op("wrong maximum", np.maximum, {"x1": lambda g, x1, x2: g * (x1 >= x2), "x2": lambda g, x1, x2: g * (x1 < x2)},
+    vjps = {"x1": lambda g, x1, x2: g * (x1 >= x2), "x2": lambda g, x1, x2: g * (x1 < x2)}
+    op = Op("wrong maximum", np.maximum, vjps,
             inputs=("x1", "x2"), listed=False)  # fmt: skip
     assert "wrong maximum" not in TABLE
     a, b = np.array([1.0, 2.0]), np.array([1.0, 3.0])

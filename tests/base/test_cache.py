@@ -190,7 +190,8 @@ def test_a_folder_that_is_no_cache_is_refused(cache, inside):
     result = clear()
     assert result.exit_code == 2 and contents(cache) == before
     assert result.stderr == (
-        f"Error: {cache} is no cache of tinyrnn's, nothing in it was deleted: check the variable TINYRNN_CACHE\n"
+        f"Error: {cache} is no cache of tinyrnn's, nothing in it was deleted: check the variable "
+        "TINYRNN_CACHE\n"
     )
 
 

@@ -100,7 +100,9 @@ def test_train_on_folders_standard_input_and_nothing(tmp_path, text_file, monkey
 
 def test_json_prints_the_log_and_nothing_else(tmp_path, text_file):
     result = invoke("train", text_file, *TINY[:-1], "--json", "--eval-every", 2, "--out", tmp_path / "run")
-    assert [json.loads(line) for line in result.stdout.splitlines()] == runs.Run(tmp_path / "run").read_log()
+    assert [json.loads(line) for line in result.stdout.splitlines()] == runs.RunFolder(
+        tmp_path / "run"
+    ).read_log()
 
 
 def test_validation_file(tmp_path, text_file):
@@ -118,10 +120,10 @@ def test_options_from_a_file(tmp_path, text_file):
     )
     options = ["--config", config, "--embed", 4, "--seq-len", 20, "--steps", 1, "--quiet"]
     assert invoke("train", text_file, *options, "--out", tmp_path / "run").exit_code == 0
-    stored = runs.Run(tmp_path / "run").config["options"]
+    stored = runs.RunFolder(tmp_path / "run").config["options"]
     assert (stored["hidden"], stored["batch_size"], stored["cell_opt"]) == (9, 2, ["forget_bias=0.5"])
     assert invoke("train", text_file, *options, "--hidden", 5, "--out", tmp_path / "other").exit_code == 0
-    assert runs.Run(tmp_path / "other").config["options"]["hidden"] == 5
+    assert runs.RunFolder(tmp_path / "other").config["options"]["hidden"] == 5
     config.write_text("hiden = 9\n")
     result = invoke("train", text_file, "--config", config)
     assert result.exit_code == 2
@@ -178,7 +180,7 @@ def test_generate_streams(run):
 def test_evaluate(run, text_file):
     own = json.loads(invoke("evaluate", run, "--json").stdout)
     assert set(own) == {"loss", "perplexity", "bits_per_char", "tokens"}
-    assert own["loss"] == pytest.approx(runs.Run(run).read_log()[-1]["val_loss"], rel=1e-3)
+    assert own["loss"] == pytest.approx(runs.RunFolder(run).read_log()[-1]["val_loss"], rel=1e-3)
     assert own["tokens"] == 259
     assert "perplexity" in invoke("evaluate", run, text_file).stdout
 

@@ -126,9 +126,9 @@ def test_no_spelling_of_the_name_gets_round_the_question(received, monkeypatch, 
     tensors, meta = runs.load_tensors(received / "lm" / runs.LAST)
     meta["model"]["cell"] = name
     runs.save_tensors(received / "one.safetensors", tensors, meta)
-    config = runs.Run("lm").config
+    config = runs.RunFolder("lm").config
     config["options"]["cell"] = name
-    runs.Run("lm").update_config(**config)
+    runs.RunFolder("lm").update_config(**config)
     for arguments in (["generate", "one.safetensors"], ["train", "--resume", "lm", "--steps", 4]):
         result = invoke(*arguments)
         assert result.exit_code == 2 and "--allow-code" in result.stderr

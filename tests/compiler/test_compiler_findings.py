@@ -34,7 +34,8 @@ def referee(request, monkeypatch):
 # ------------------------------------------------------------------ one recurrence, compiled or not
 
 SHAPES = {
-    "W": (F, H), "W2": (F, H), "U": (H, H), "U2": (H, H), "V": (H, G), "V2": (G, H), "A": (H, 2), "C": (2, H), "D": (H, H + 2),
+    "W": (F, H), "W2": (F, H), "U": (H, H), "U2": (H, H), "V": (H, G), "V2": (G, H), "A": (H, 2), "C": (2,
+    H), "D": (H, H + 2),
     "b": (H,), "g": (H,), "row": (1, H), "s": (), "one": (1,), "wide": (F + H, H),
 }  # fmt: skip
 OF_THE_BATCH = {"c1": H, "c2": H, "c3": H, "d1": 1, "d2": 1}

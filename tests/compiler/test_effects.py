@@ -239,9 +239,12 @@ def input_changed(x, h):
 
 
 EFFECTS = {
-    "a list of an object": of_a_method("appends"), "a list far down": of_a_method("deeply"), "a counter": of_a_method("counts"),
-    "a gate": of_a_method("keeps"), "a global counter": counting_globally, "a global tensor": remembering_globally,
-    "a helper": a_helper_that_notes, "a function's attribute": a_function_attribute, "a class's attribute": a_class_attribute,
+    "a list of an object": of_a_method("appends"), "a list far down": of_a_method("deeply"),
+    "a counter": of_a_method("counts"),
+    "a gate": of_a_method("keeps"), "a global counter": counting_globally,
+    "a global tensor": remembering_globally,
+    "a helper": a_helper_that_notes, "a function's attribute": a_function_attribute, ("a class's "
+        "attribute"): a_class_attribute,
     "a buffer filled once": a_buffer_filled_once, "a global buffer": a_global_buffer, "slots": of_slots,
     "a partial": of_a_partial,
     "Python's random numbers": drawing(random.random), "NumPy's": drawing(lambda: np.random.rand()),

@@ -2,18 +2,22 @@
 ones.
 """
 
+import copy
+import pickle
 import subprocess
 import sys
 import warnings
+import weakref
 
 import numpy as np
 import pytest
 
 import tinyrnn as tr
+from tinyrnn.autograd.functional.gather import source_of
 from tinyrnn.base import threads
 from tinyrnn.compiler import CompileWarning
 from tinyrnn.compiler import run as compiled
-from tinyrnn.nn.functional.layers import _sources, source_of
+from tinyrnn.compiler.targets import numba as loops
 
 rng = np.random.default_rng(0)
 F, H, G, T, B = 5, 7, 11, 6, 4
@@ -268,7 +272,7 @@ def test_nan_reaches_the_output_and_nothing_unwritten_is_read(monkeypatch):
 
 
 def test_one_compilation_serves_all_sizes_and_lengths(rng):
-    loads = compiled._load.cache_info().misses
+    loads = loops.load.cache_info().misses
     for hidden, steps in ((6, 2), (9, 30)):
         w, u = matrix(rng, F, hidden), matrix(rng, hidden, hidden)
         tr.scan(
@@ -276,7 +280,7 @@ def test_one_compilation_serves_all_sizes_and_lengths(rng):
             tr.tensor(rng.standard_normal((steps, 2, F))),
             tr.zeros((2, hidden)),
         )
-    assert compiled._load.cache_info().misses - loads <= 1
+    assert loops.load.cache_info().misses - loads <= 1
 
 
 @pytest.mark.parametrize("rows", [3, 500])
@@ -408,13 +412,24 @@ def test_rows_that_were_changed_are_not_looked_up(rng):
             change(xs)
             both = [tr.scan(mgu, xs, tr.zeros((B, H)), compile=c)[0].numpy() for c in (True, False)]
             np.testing.assert_allclose(*both, rtol=1e-10)
-    before = len(_sources)
-    del xs, found
-    assert len(_sources) == before - 1
+
+
+def test_the_origin_of_rows_goes_with_them_alone():
+    table, ids = matrix(3, F), rng.integers(0, 3, (T, B))
+    with tr.no_grad():
+        xs = tr.embedding(ids, table)
+    others = copy.copy(xs), copy.deepcopy(xs), pickle.loads(pickle.dumps(xs)), xs.detach(), xs.copy(), xs + 0
+    assert source_of(xs)[0] is table and [source_of(x) for x in others] == [None] * len(others)
+    assert source_of(tr.embedding(ids, table.numpy())) is None  # nobody would notice that the array changes
+    held = weakref.ref(table)
+    del table
+    assert held() is not None
+    del xs
+    assert held() is None  # at once: nothing else keeps it
 
 
 def test_values_that_a_step_closes_over_may_change_between_calls():
-    loads = compiled._load.cache_info().misses
+    loads = loops.load.cache_info().misses
     for scale in (0.5, 0.25):
         alpha = tr.tensor(scale)
         both = [
@@ -427,7 +442,7 @@ def test_values_that_a_step_closes_over_may_change_between_calls():
             for c in (True, False)
         ]
         np.testing.assert_allclose(both[0][0].numpy(), both[1][0].numpy())
-    assert compiled._load.cache_info().misses - loads <= 1
+    assert loops.load.cache_info().misses - loads <= 1
 
 
 def looks_at_values(x, h):

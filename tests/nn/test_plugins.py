@@ -16,6 +16,7 @@ import tinyrnn as tr
 from tinyrnn.cli import main
 from tinyrnn.nn import registry as plugins
 from tinyrnn.tools import scaffold
+from tinyrnn.tools.check import CHECKS
 
 TINY = [
     "--hidden",
@@ -180,10 +181,8 @@ def test_a_new_package_passes_its_own_tests(tmp_path, template):
         folder / "tests" / "test_tinyrnn_my_own.py"
     ).read_text()
     assert "$" not in source + (folder / "README.md").read_text().replace("$ ", "")
-    environment = {**os.environ, "PYTHONPATH": str(folder)}
     select = [] if template == "minimal" else ["-k", "equations or gradients or compiled"]
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *select, str(folder)]
-    done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, timeout=300)
+    done = own_tests(folder, *select)
     assert done.returncode == 0, done.stdout
     ruff = [sys.executable, "-m", "ruff", "format", "--check", "--line-length", "128", folder]
     assert subprocess.run(ruff, capture_output=True).returncode == 0
@@ -327,15 +326,42 @@ def test_runs_are_named_after_the_class_of_a_file(tmp_path, text_file, cell_file
 # ------------------------------------------------------------------ the tutorial
 
 
-def test_the_tutorial(tmp_path, text_file, monkeypatch, own):
-    """docs/plugins.md: its Python runs, its commands too (short), its cell does what the page says."""
-    page = (Path(__file__).parents[2] / "docs" / "plugins.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "plugins.md").read_text(encoding="utf-8")
+PASTED = dict(re.findall(r"stands in\s`([^`]+)`:\n\n```python\n(.*?)```", PAGE, re.DOTALL))
+
+
+def own_tests(folder, *select):
+    """The tests of a package that is not installed, run in a process of their own."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *select, str(folder)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), *sys.path])}
+    return subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, timeout=300)
+
+
+def test_the_tutorial_fits_the_package_that_new_cell_writes(tmp_path, monkeypatch):
+    """docs/plugins.md followed to the letter: its package, its blocks in the files it names, its tests."""
+    monkeypatch.chdir(tmp_path)
+    first = next(line for line in PAGE.splitlines() if line.startswith("$ tinyrnn new-cell"))
+    assert invoke(*shlex.split(first)[2:]).exit_code == 0
+    assert len(PASTED) == PAGE.count("```python") == 2
+    for name, block in PASTED.items():
+        assert Path(name).is_file(), f"new-cell writes no {name}"
+        Path(name).write_text(block, encoding="utf-8")
+    done = own_tests(tmp_path / "tinyrnn-leaky")
+    assert done.returncode == 0, done.stdout
+    assert f"{len(CHECKS) + 1} passed" in done.stdout  # the suite and the equations
+    assert subprocess.run(
+        [sys.executable, "-m", "ruff", "format", "--check", "--line-length", "110", "tinyrnn-leaky"],
+        capture_output=True,
+    ).returncode == 0  # fmt: skip
+
+
+def test_the_commands_of_the_tutorial(tmp_path, text_file, monkeypatch, own):
+    """docs/plugins.md: its commands run (short), and its cell does what the page shows."""
     names = {}
-    for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
-        exec(compile(block, "docs/plugins.md", "exec"), names)
+    exec(compile(PASTED["tinyrnn-leaky/tinyrnn_leaky.py"], "docs/plugins.md", "exec"), names)
     tr.cells.register("leaky", names["Leaky"])
     monkeypatch.chdir(tmp_path)
-    commands = [line[10:] for line in page.splitlines() if line.startswith("$ tinyrnn ")]
+    commands = [line[10:] for line in PAGE.splitlines() if line.startswith("$ tinyrnn ")]
     assert [c.split()[0] for c in commands] == ["new-cell", "cells", "check", "train", "compare"]
     for line in commands:
         arguments = shlex.split(line)
@@ -347,13 +373,14 @@ def test_the_tutorial(tmp_path, text_file, monkeypatch, own):
         result = invoke(*arguments)
         assert result.exit_code == 0, f"{line}\n{result.output}"
         if arguments[0] == "check":
-            shown = page[page.index("$ tinyrnn check leaky") :].split("```")[0].splitlines()[1:]
+            shown = PAGE[PAGE.index("$ tinyrnn check leaky") :].split("```")[0].splitlines()[1:]
             assert [x[:24] for x in shown] == [x[:24] for x in result.stdout.splitlines()]
     assert len(json.loads(Path("runs/compare/compare.json").read_text())["cells"]) == 3
-    for message in re.findall(r"^\| `(.*?)` \|", page, re.MULTILINE):
+    for message in re.findall(r"^\| `(.*?)` \|", PAGE, re.MULTILINE):
         assert message.split("(")[0].split(" cumsum")[0] in SOURCES, message
 
 
-SOURCES = "".join(p.read_text(encoding="utf-8") for p in (Path(tr.__file__).parent / "compiler").glob("*.py"))
+FILES = (Path(tr.__file__).parent / "compiler").rglob("*.py")
+SOURCES = "".join(p.read_text(encoding="utf-8") for p in FILES)
 SOURCES = SOURCES.replace("{found}", "float32, float64").replace("{name}", "cumsum")
 SOURCES += (Path(tr.__file__).parent / "autograd" / "tape.py").read_text(encoding="utf-8")

@@ -5,12 +5,13 @@ import json
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from tinyrnn.tasks.classify.task.reader import read_examples
 
 import tinyrnn as tr
 from tinyrnn.cli import main
 from tinyrnn.tasks.batches import Batches, in_order, padded
-from tinyrnn.tasks.classify.task import task as classify
+from tinyrnn.tasks.classify import task as classify
+from tinyrnn.tasks.classify.options import ClassifyOptions
+from tinyrnn.tasks.classify.reader import read_examples
 from tinyrnn.tasks.text.vocabulary import Words
 
 GOOD = [
@@ -168,7 +169,7 @@ def model(**settings):
     )
 
 
-@pytest.mark.parametrize("pooling", classify.POOLINGS)
+@pytest.mark.parametrize("pooling", ClassifyOptions.rules()["pooling"].choices)
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_padding_changes_nothing(pooling, bidirectional):
     m = model(pooling=pooling, bidirectional=bidirectional, layers=2, dtype="float64")
@@ -178,7 +179,7 @@ def test_padding_changes_nothing(pooling, bidirectional):
         np.testing.assert_allclose(m.predict([text])[0], together[i], rtol=1e-5)
 
 
-@pytest.mark.parametrize("pooling", classify.POOLINGS)
+@pytest.mark.parametrize("pooling", ClassifyOptions.rules()["pooling"].choices)
 def test_it_learns(pooling):
     m = model(pooling=pooling, bidirectional=True).train()
     texts, targets = [m.encode(t) for t in GOOD + BAD], np.array([1] * 6 + [0] * 6)

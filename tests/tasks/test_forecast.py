@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from safetensors.numpy import load_file
-from tinyrnn.tasks.forecast.task.series import Series, read_series
-from tinyrnn.tasks.forecast.task.task import Forecaster, Forecasting, Transform, backtest
 
 import tinyrnn as tr
 from tinyrnn.cli import main
+from tinyrnn.tasks.forecast.options import ForecastOptions
+from tinyrnn.tasks.forecast.series import Series, read_series
+from tinyrnn.tasks.forecast.task import Forecaster, Forecasting, Transform, backtest
 
 SMALL = [
     "--task",
@@ -389,41 +390,12 @@ def test_resuming_is_exact_and_other_data_is_refused(tmp_path, table):
 @pytest.mark.parametrize("more", [{"layers": 2, "zoneout": 0.1}, {"cell": "lstm"}, {"teacher_forced": True}])
 def test_it_learns_what_the_differences_leave(table, more):
     """A wave of another period than the season: naive forecasts fail, the network does not."""
-    options = dict(
-        cell="gru",
-        cell_opt=[],
-        season=12,
-        horizon=3,
-        difference="0",
-        log=False,
-        window=12,
-        val_fraction=0.3,
-        hidden=16,
-    )
-    options |= dict(
-        layers=1,
-        dropout=0.0,
-        recurrent_dropout=0.0,
-        weight_drop=0.0,
-        zoneout=0.0,
-        variational=False,
-        interval=0.8,
-    )
-    options |= dict(
-        dtype="float32",
-        seed=0,
-        batch_size=32,
-        teacher_forced=False,
-        columns=None,
-        date_column=None,
-        target="sales",
-    )
+    shape = dict(season=12, horizon=3, window=12, difference="0", log=False, interval=0.8, target="sales")
+    options = ForecastOptions(**shape, hidden=16, val_fraction=0.3, batch_size=32, **more)
     values = np.sin(2 * np.pi * np.arange(120) / 7)
     rows = zip(months(120), values, strict=True)
     table.write_text("month,sales\n" + "".join(f"{d},{v}\n" for d, v in rows))
-    task = Forecasting.build(
-        {**options, "missing": "error", "encoding": "utf-8", "val": None, **more}, [table]
-    )
+    task = Forecasting.build(options, [table])
     optimizer = tr.optim.Adam(task.model.parameters(), 0.01)
     for step in range(150):
         optimizer.zero_grad()

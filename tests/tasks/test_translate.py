@@ -7,14 +7,14 @@ import re
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from tinyrnn.tasks.translate.task.reader import read_pairs
-from tinyrnn.tasks.translate.task.task import Translation, Translator
-from tinyrnn.training.trainer.trainer import Plan
 
 import tinyrnn as tr
-from tinyrnn.cli import main, report
+from tinyrnn.cli import main
 from tinyrnn.tasks.text.vocabulary import Characters, Words, build_vocabulary, encode_text
-from tinyrnn.tasks.translate.task import task as translate
+from tinyrnn.tasks.translate import task as translate
+from tinyrnn.tasks.translate.reader import read_pairs
+from tinyrnn.tasks.translate.task import Translation, Translator
+from tinyrnn.training import report
 
 KINDS = ["luong", "bahdanau"]
 SMALL = "--task translate --hidden 16 --embed 8 --batch-size 8 --eval-every 20 --dropout 0.1".split()
@@ -249,10 +249,9 @@ def test_sampling_always_feeds_its_own_symbols(kind):
 
 
 def test_sampling_rises_to_its_value_over_the_run():
-    length, given = Plan(steps=40), []
-    task = Translation(
-        model(), (WORDS, WORDS), (WORDS, WORDS), batch_size=8, seed=0, sampling=0.5, length=length
-    )
+    given = []
+    task = Translation(model(), (WORDS, WORDS), (WORDS, WORDS), batch_size=8, seed=0, sampling=0.5)
+    task.planned(40)
     task.model = lambda ids, mask, inputs, p: given.append(p) or (tr.zeros((*inputs.shape, 4)), None)
     task.model.end = 3
     for step in (0, 10, 20, 40, 50):

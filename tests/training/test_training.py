@@ -15,9 +15,13 @@ from click.testing import CliRunner
 
 import tinyrnn as tr
 from tinyrnn.cli import main
+from tinyrnn.kernels import notice
+from tinyrnn.training import experiments, trainer
 from tinyrnn.training.trainer import runs
 
-SMALL = "--cell gru --hidden 12 --embed 8 --layers 2 --dropout 0.1 --batch-size 4 --seq-len 20 --eval-every 10".split()
+SMALL = (
+    "--cell gru --hidden 12 --embed 8 --layers 2 --dropout 0.1 --batch-size 4 --seq-len 20 --eval-every 10"
+).split()
 
 
 def tinyrnn(*args, code=0):
@@ -41,7 +45,8 @@ def contents(folder):
             arrays["meta"] = np.array(json.dumps(meta, sort_keys=True))
     log = [
         {k: v for k, v in r.items() if k not in ("tokens_per_s", "seconds")}
-        for r in runs.Run(folder).read_log()
+        for name in (runs.LOG, runs.TRAINING)
+        for r in runs.RunFolder(folder).read_log(name)
     ]
     return arrays, log
 
@@ -110,7 +115,7 @@ def start(text_file, out, *more):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_saves_and_resuming_is_exact(tmp_path, text_file, number):
     process = start(text_file, tmp_path / "run", "--schedule", "constant")
-    while not runs.Run(tmp_path / "run").read_log():
+    while not runs.RunFolder(tmp_path / "run").read_log():
         time.sleep(0.01)
     process.send_signal(number)
     _, err = process.communicate(timeout=60)
@@ -165,9 +170,10 @@ def test_kill_at_random_moments_leaves_a_run_that_loads_and_resumes(tmp_path, te
 
 
 def test_training_learns(tmp_path, text_file):
-    tinyrnn("train", text_file, "--hidden", 48, "--embed", 16, "--batch-size", 8, "--seq-len", 40, "--steps", 150, "--lr", 0.02,
+    tinyrnn("train", text_file, "--hidden", 48, "--embed", 16, "--batch-size", 8, "--seq-len", 40,
+        "--steps", 150, "--lr", 0.02,
             "--dropout", 0, "--out", tmp_path / "run", "--quiet")  # fmt: skip
-    log = runs.Run(tmp_path / "run").read_log()
+    log = runs.RunFolder(tmp_path / "run").read_log()
     assert log[-1]["val_loss"] < 0.6
     assert set(log[-1]) == {
         "step",
@@ -204,33 +210,156 @@ def test_every_cell_trains_at_every_level(tmp_path, text_file, cell, level):
 
 
 def test_early_stopping(tmp_path, text_file):
-    result = tinyrnn("train", text_file, *SMALL, "--lr", 1e-9, "--warmup", 0, "--clip", 1e-9, "--steps", 500, "--patience", 2,
+    result = tinyrnn("train", text_file, *SMALL, "--lr", 1e-9, "--warmup", 0, "--clip", 1e-9, "--steps",
+        500, "--patience", 2,
                      "--optimizer", "sgd", "--out", tmp_path / "r")  # fmt: skip
     assert "stopped early" in result.output
-    assert runs.Run(tmp_path / "r").read_log()[-1]["step"] <= 60
+    assert runs.RunFolder(tmp_path / "r").read_log()[-1]["step"] <= 60
 
 
 def test_minutes_bound_a_run(tmp_path, text_file):
-    began = time.monotonic()
     tinyrnn("train", text_file, *SMALL, "--minutes", 0.03, "--warmup", 0, "--out", tmp_path / "r", "--quiet")
-    assert time.monotonic() - began < 30
-    assert runs.Run(tmp_path / "r").read_log()[-1]["lr"] == 0
+    last = runs.RunFolder(tmp_path / "r").read_log()[-1]
+    assert last["lr"] == 0 and 1.8 <= last["seconds"] < 10
+
+
+def one_run(text_file, out, *options, report=None):
+    """The trainer of a new run, about to take its first step."""
+    caught = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trainer.Trainer, "fit", lambda self: caught.append(self))
+        tinyrnn("train", text_file, *SMALL, "--warmup", 0, *options, "--out", out, "--quiet")
+    caught[0].report = report or trainer.Reporter()
+    return caught[0]
+
+
+def test_making_kernels_takes_none_of_a_runs_time(tmp_path, text_file, monkeypatch):
+    """Two runs of as many seconds make as many steps, whether kernels are compiled in them (at the first
+    step, and at the first evaluation) or not.
+    """
+    clock = [0.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: clock[0])
+
+    def run(name, compiling):
+        made = one_run(text_file, tmp_path / name, "--minutes", 20 / 60, "--eval-every", 4)
+        evaluate, loss, first = made.task.evaluate, made.task.loss, ["step", "evaluation"]
+
+        def slow(function, what, seconds):
+            def call(*given):
+                found = function(*given)
+                clock[0] += seconds
+                if compiling and what in first:
+                    first.remove(what)
+                    with notice.compiling("a cell that is slow to compile"), notice.making():
+                        clock[0] += 100.0
+                return found
+
+            return call
+
+        made.task.loss, made.task.evaluate = slow(loss, "step", 1.0), slow(evaluate, "evaluation", 2.0)
+        made.fit()
+        assert first == ([] if compiling else ["step", "evaluation"])
+        return made
+
+    slow, fast = run("slow", True), run("fast", False)
+    assert (slow.step, slow.seconds) == (fast.step, fast.seconds)
+    assert 10 < slow.step < 20 and 20 <= slow.seconds < 25
+    assert_equal_runs(tmp_path / "slow", tmp_path / "fast")
+    seconds = [[r["seconds"] for r in made.run.read_log()] for made in (slow, fast)]
+    assert seconds[0] == seconds[1]
+
+
+def test_the_training_loss_is_logged_between_evaluations(tmp_path, text_file):
+    class Losses(trainer.Reporter):
+        def __init__(self):
+            self.losses = []
+
+        def stepped(self, trainer, loss):
+            self.losses.append(loss)
+
+    losses = Losses()
+    made = one_run(text_file, tmp_path / "r", "--steps", 55, "--eval-every", 1000, report=losses)
+    made.fit()
+    found = made.run.read_log(runs.TRAINING)
+    assert [r["step"] for r in found] == [*range(1, 21), 30, 40, 50]
+    assert found == made.run.training_losses()
+    assert [r["train_loss"] for r in found[:20]] == losses.losses[:20]
+    assert found[20]["train_loss"] == pytest.approx(np.mean(losses.losses[20:30]))
+    assert len(made.run.read_log()) == 1  # an object an evaluation
+    (made.run.path / runs.TRAINING).unlink()  # as a run of an earlier version
+    assert [r["step"] for r in made.run.training_losses()] == [55]
+
+
+def test_a_checkpoint_is_written_every_minute_between_evaluations(tmp_path, text_file, monkeypatch):
+    clock, saved = [0.0], []
+    options = ["--steps", 9, "--eval-every", 1000, "--schedule", "constant"]
+
+    class Steps(trainer.Reporter):
+        def stepped(self, trainer, loss):
+            saved.append(runs.load_tensors(trainer.run.path / runs.TRAINER)[1]["position"]["step"])
+            clock[0] += 25.0
+
+    made = one_run(text_file, tmp_path / "r", *options, report=Steps())
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    made.fit()
+    assert saved == [0, 0, 0, 3, 3, 3, 6, 6, 6]
+
+
+def test_a_run_that_fails_at_its_first_step_leaves_no_folder(tmp_path, text_file):
+    class Sentences(trainer.Reporter):
+        text = ""
+
+        def message(self, text):
+            self.text += text
+
+    said = Sentences()
+    made = one_run(text_file, tmp_path / "r", report=said)
+    made.task.loss = None
+    with pytest.raises(TypeError):
+        made.fit()
+    assert not (tmp_path / "r").exists() and f"{tmp_path / 'r'} is removed" in said.text
+    made = one_run(text_file, tmp_path / "r", "--steps", 3)
+    made.fit()
+    again = one_run(text_file, tmp_path / "s")
+    (tmp_path / "s" / "mine.txt").write_text("what somebody put there meanwhile")
+    again.task.loss = None
+    with pytest.raises(TypeError):
+        again.fit()
+    assert [p.name for p in (tmp_path / "s").iterdir()] == ["mine.txt"]
+    # What was trained stays, and so does what was begun before.
+    longer = experiments.take_up(made.run.path, {"steps": 5}, [], trainer.Reporter())
+    longer.task.loss, longer.step = None, 0
+    with pytest.raises(TypeError):
+        longer.fit()
+    tr.load(tmp_path / "r")
+
+
+def test_resuming_to_a_step_that_is_past_changes_nothing(tmp_path, text_file):
+    tinyrnn("train", text_file, *SMALL, "--steps", 12, "--out", tmp_path / "r", "--quiet")
+    before = {p: p.read_bytes() for p in (tmp_path / "r").iterdir() if p.suffix in (".json", ".safetensors")}
+    for length in (["--steps", 5], ["--epochs", 0.1]):
+        result = tinyrnn("train", "--resume", tmp_path / "r", *length, code=2)
+        assert "is at step 12, past the " in result.output and "give a greater length" in result.output
+    assert before == {p: p.read_bytes() for p in before}
 
 
 def test_epochs_bound_a_run(tmp_path, text_file):
     tinyrnn("train", text_file, *SMALL, "--epochs", 0.5, "--out", tmp_path / "r", "--quiet")
-    assert runs.Run(tmp_path / "r").read_log()[-1]["epoch"] == pytest.approx(0.5, abs=0.05)
+    assert runs.RunFolder(tmp_path / "r").read_log()[-1]["epoch"] == pytest.approx(0.5, abs=0.05)
 
 
 def test_divergence_ends_with_advice_and_keeps_the_checkpoint(tmp_path, text_file):
-    wild = "--cell rnn --cell-opt activation=relu --lr 50 --warmup 0 --clip 0 --optimizer sgd --steps 200".split()
+    wild = (
+        "--cell rnn --cell-opt activation=relu --lr 50 --warmup 0 --clip 0 --optimizer sgd --steps 200"
+    ).split()
     result = tinyrnn("train", text_file, *SMALL, *wild, "--out", tmp_path / "r", code=1)
     assert "lower --lr" in result.output
     assert all(np.isfinite(v).all() for v in tr.load(tmp_path / "r").state_dict().values())
 
 
 def test_a_cell_option_reaches_the_model_and_the_checkpoint(tmp_path, text_file):
-    tinyrnn("train", text_file, *SMALL[2:], "--cell", "lstm", "--cell-opt", "peephole=true", "--cell-opt", "forget_bias=2",
+    tinyrnn("train", text_file, *SMALL[2:], "--cell", "lstm", "--cell-opt", "peephole=true", "--cell-opt",
+        "forget_bias=2",
             "--steps", 1, "--out", tmp_path / "r", "--quiet")  # fmt: skip
     model = tr.load(tmp_path / "r")
     assert model.settings["cell_options"] == {"peephole": True, "forget_bias": 2.0}
@@ -346,4 +475,4 @@ def test_shakespeare_is_learned(tmp_path, corpora):
         out,
         "--quiet",
     )
-    assert runs.Run(out).read_log()[-1]["val_loss"] < 2.4
+    assert runs.RunFolder(out).read_log()[-1]["val_loss"] < 2.4

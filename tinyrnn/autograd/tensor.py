@@ -158,10 +158,13 @@ class Tensor:
 
     ``data`` is the array, ``node`` its place on the tape (None: no gradient flows to it), ``version`` a cell
     shared by all tensors over the same memory, made when there is a second one: the number, in the order in
-    which nodes are made, of the last change in place, or BORROWED.
+    which nodes are made, of the last change in place, or BORROWED. ``origin`` is set for rows of a table
+    alone, by `embedding`.
     """
 
-    __slots__ = ("data", "node", "version", "__weakref__")
+    origin: tuple[Tensor, Any, int]
+
+    __slots__ = ("data", "node", "version", "origin", "__weakref__")
 
     def __init__(self, data: Array, node: Node | None = None, version: Any = None) -> None:
         self.data = data

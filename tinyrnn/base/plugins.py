@@ -3,6 +3,7 @@
 import difflib
 import functools
 from dataclasses import dataclass
+from typing import Any
 
 from .errors import InputError
 
@@ -29,7 +30,7 @@ class Entry:
     name: str
     package: str
     version: str
-    points: tuple
+    points: tuple[Any, ...]  # `importlib.metadata.EntryPoint`, or what is like one
     hint: str = ""  # how to get it, if it is missing; default: by installing the package
 
     @property
@@ -83,7 +84,7 @@ class Group:
         """The members that packages bring, found without importing any of them."""
         import importlib.metadata  # heavy for `import tinyrnn`
 
-        found: dict[str, list] = {}
+        found: dict[str, list[Any]] = {}
         for point in importlib.metadata.entry_points(group=self.name):
             found.setdefault(point.name, []).append(point)
         entries = {}

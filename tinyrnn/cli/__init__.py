@@ -1,7 +1,9 @@
-"""Floor 5: the command line. One file a command; a command's imports happen when it runs."""
+"""The command line. One file a command; a command's imports happen when it runs."""
 
+import ast
 import difflib
 import importlib
+from pathlib import Path
 
 import click
 
@@ -9,20 +11,8 @@ from ..base.version import __version__
 from .common import GroupedHelp
 
 COMMANDS = (
-    "train",
-    "generate",
-    "evaluate",
-    "predict",
-    "cells",
-    "new-cell",
-    "check",
-    "compare",
-    "bench",
-    "inspect",
-    "export",
-    "plot",
-    "doctor",
-)
+    "train generate evaluate predict cells new-cell new-task check compare bench inspect export plot doctor"
+).split()
 
 
 class _Commands(GroupedHelp, click.Group):
@@ -36,10 +26,25 @@ class _Commands(GroupedHelp, click.Group):
             return None
         return importlib.import_module("." + name.replace("-", "_"), __package__).command
 
+    def format_commands(self, context, formatter):
+        """Their first sentences, read without importing them, which would take long."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, _first_sentence(name)) for name in COMMANDS])
+
     def resolve_command(self, context, args):
         if args[0] not in COMMANDS and (near := difflib.get_close_matches(args[0], COMMANDS, n=1)):
             raise click.UsageError(f"there is no command {args[0]!r}: did you mean {near[0]}?", context)
         return super().resolve_command(context, args)
+
+
+def _first_sentence(name):
+    tree = ast.parse(_file(name).read_text(encoding="utf-8"))
+    function = next(n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == "command")
+    return " ".join(ast.get_docstring(function).split("\n\n")[0].split()).split(". ")[0].removesuffix(".")
+
+
+def _file(name):
+    return Path(__file__).with_name(f"{name.replace('-', '_')}.py")
 
 
 @click.group(

@@ -47,7 +47,8 @@ def command(cell, cell_opt, against, rounds, as_json, vocab_size, batch_size, se
         click.echo(json.dumps({"cell": cell, **sizes, **shape, **found}))
         return
     click.echo(
-        f"{cell}, {sizes['layers']} x {sizes['hidden']}, embedding {sizes['embed']}, vocabulary {vocab_size}; "
+        f"{cell}, {sizes['layers']} x {sizes['hidden']}, embedding {sizes['embed']}, vocabulary "
+        f"{vocab_size}; "
         f"{batch_size} streams x {seq_len} steps; GEMM peak {found['peak'] / 1e9:.0f} GFLOP/s"
     )
     names = {"forward": "forward", "train": "training step", "generate": "generation"}

@@ -2,9 +2,12 @@
 
 import inspect
 import json
+import sys
+import textwrap
 
 import click
 
+from ..training.screen import columns, say
 from .common import Command, complete_cell, option
 
 
@@ -24,20 +27,49 @@ def command(name, as_json):
     if as_json:
         click.echo(json.dumps(entries))
         return
-    from rich.console import Console
-    from rich.table import Table
+    lines = _table(entries)
+    if sys.stdout.isatty() and max(map(len, lines)) > columns():
+        lines = _paragraphs(entries, columns())
+    say("\n".join(lines))
+    say("parameters: of one layer of width 128 on inputs of width 128")
+    say("details of one: tinyrnn cells NAME")
 
-    table = Table(box=None, pad_edge=False)
-    for column in ("cell", "what", "states", "parameters", "path", "options", "package"):
-        table.add_column(column)
-    for f in entries:
-        if "error" in f:
-            table.add_row(f["name"], f"[red]broken: {f['error']}[/red]", "", "", "", "", f["package"])
-            continue
-        states, options, path = " ".join(f["states"]), " ".join(f["options"]), f["path"].partition(":")[0]
-        table.add_row(f["name"], f["summary"], states, f"{f['parameters']:,}", path, options, f["package"])
-    Console().print(table)
-    click.echo("parameters: of one layer of width 128 on inputs of width 128. Details: tinyrnn cells NAME")
+
+def _row(facts) -> dict:
+    """What is shown of a cell in the list, as text by column."""
+    if "error" in facts:
+        return {"cell": facts["name"], "what": f"broken: {facts['error']}", "package": facts["package"]}
+    return {
+        "cell": facts["name"],
+        "what": facts["summary"],
+        "states": " ".join(facts["states"]),
+        "parameters": f"{facts['parameters']:,}",
+        "path": facts["path"].partition(":")[0],
+        "options": " ".join(facts["options"]),
+        "package": facts["package"],
+    }
+
+
+def _table(entries) -> list[str]:
+    """A line a cell, as wide as it gets; what is broken has a sentence in place of figures."""
+    rows = [_row(facts) for facts in entries]
+    whole = [row for row in rows if "states" in row]
+    widths = {c: max(map(len, [c, *[row[c] for row in whole]])) for c in (whole or rows)[0]}
+    rows.insert(0, {c: c for c in widths})
+    return ["  ".join(f"{text:{widths[c]}}" for c, text in row.items()).rstrip() for row in rows]
+
+
+def _paragraphs(entries, width) -> list[str]:
+    """The same for a narrow terminal: a cell is what it is, then its facts, indented."""
+    lines, indent = [], max(len(facts["name"]) for facts in entries) + 2
+    for row in map(_row, entries):
+        name, what = row.pop("cell"), row.pop("what")
+        if "parameters" in row:
+            row |= {"states": f"states {row['states']}", "parameters": f"{row['parameters']} parameters"}
+            row["options"] = row["options"] and f"options {row['options']}"
+        for first, text in ((name, what), ("", ", ".join(filter(None, row.values())))):
+            lines += textwrap.wrap(f"{first:{indent}}{text}", width, subsequent_indent=" " * indent)
+    return lines
 
 
 def _facts(entry) -> dict:

@@ -6,6 +6,7 @@ import sys
 import click
 
 from ..base.errors import Diverged, TinyrnnError
+from ..training.screen import note
 
 EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED = 1, 2, 130
 
@@ -60,15 +61,25 @@ def _debug(context, parameter, value):
     context.meta["tinyrnn.debug"] = value
 
 
-class _Option(click.Option):
-    def __init__(self, *args, group="Options", **kwargs):
+class GroupedOption(click.Option):
+    """An option with a heading on the help page, and the bounds of its values there."""
+
+    def __init__(self, *args, group="Options", bounds="", **kwargs):
         super().__init__(*args, **kwargs)
-        self.group = group
+        self.group, self.bounds = group, bounds
+
+    def get_help_record(self, context):
+        record = super().get_help_record(context)
+        if record is None or not self.bounds:
+            return record
+        name, text = record
+        said = self.bounds.removeprefix("of ")
+        return name, f"{text[:-1]}; {said}]" if text.endswith("]") else f"{text}  [{said}]"
 
 
 def option(*names, **kwargs):
     """``click.option`` with a ``group`` for the help page, where its default is shown too."""
-    return click.option(*names, cls=_Option, show_default=True, **kwargs)
+    return click.option(*names, cls=GroupedOption, show_default=True, **kwargs)
 
 
 def run_argument():
@@ -86,11 +97,6 @@ def allow_code_option(**kwargs):
     )
 
 
-def note(text):
-    """A remark for people, kept out of what a program reads from standard output."""
-    click.echo(text, err=True)
-
-
 def any_symbol_output():
     """Show a mark in the place of a symbol that the terminal's encoding lacks: a model may generate any
     character.
@@ -98,20 +104,6 @@ def any_symbol_output():
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
-
-
-def decoding_options(function):
-    """How a translator searches: shared by evaluate and predict."""
-    beam = option(
-        "--beam", default=1, type=click.IntRange(min=1), group="Translation", help="Beams; 1 is greedy."
-    )
-    penalty = option(
-        "--length-penalty",
-        default=0.6,
-        group="Translation",
-        help="Higher prefers longer translations; 0 is off.",
-    )
-    return beam(penalty(function))
 
 
 def load_language_model(run, allow_code, hint):

@@ -5,34 +5,24 @@ import sys
 
 import click
 
-from . import train
-from .common import Command, note, option
+from ..training.experiments import Configuration
+from ..training.screen import note, say
+from .common import Command, option
+from .options import chosen
+from .train import TASK, fit, task_flags
 
 # What a comparison sets for each run, or does not have.
-_OWN = {
-    "texts",
-    "cell",
-    "cell_opt",
-    "seed",
-    "out",
-    "resume",
-    "config",
-    "as_json",
-    "quiet",
-    "threads",
-    "tie",
-    "allow_code",
-}
+_OWN = {"cell", "cell_opt", "seed", "tie"}
 
 
-def _with_options_of_train(command):
-    """The options of ``tinyrnn train`` that all runs of a comparison share."""
-    command.params[1:1] = [p for p in train.command.params if p.name not in _OWN and p.name != "debug"]
-    return command
+class CompareCommand(Command):
+    """Has the options that all runs of a comparison share."""
+
+    def get_params(self, context):
+        return [*(p for p in task_flags(TASK) if p.name not in _OWN), *super().get_params(context)]
 
 
-@_with_options_of_train
-@click.command("compare", cls=Command)
+@click.command("compare", cls=CompareCommand)
 @click.argument("texts", nargs=-1, metavar="[TEXT]...", type=click.Path())
 @option(
     "--cells",
@@ -64,9 +54,10 @@ def _with_options_of_train(command):
 @option(
     "--threads", type=click.IntRange(min=1), group="Run", help="Threads to compute on. Default: all cores."
 )
+@option("--device", default="cpu", type=click.Choice(["cpu", "cuda"]), group="Run", help="Where to compute.")
 @option("--json", "as_json", is_flag=True, group="Run", help="Print one JSON object, nothing else.")
 @click.pass_context
-def command(context, texts, cells, seeds, params, out, threads, as_json, **options):
+def command(context, texts, cells, seeds, params, out, threads, device, as_json, **options):
     """Train several cells on TEXT with the same number of parameters, data, seeds and length; print a table,
     draw a plot.
 
@@ -76,45 +67,42 @@ def command(context, texts, cells, seeds, params, out, threads, as_json, **optio
     from ..base import threads as pool
     from ..base.errors import Diverged
     from ..tools.compare import PICTURE, Comparison
-    from . import report
+    from ..training import report
 
     if threads:
         pool.set_threads(threads)
-    configuration = train.configuration_of({**options, "cell": "", "cell_opt": (), "seed": 0, "tie": False})
-    configuration["level"] = configuration["level"] or "char"
+    configuration = Configuration.make(TASK, texts, chosen(context, options))
     wanted = [_cell(text) for text in _split(cells)]
-    comparison = Comparison(
-        configuration, list(texts), wanted, seeds, out, budget=params, device=options["device"]
-    )
-    shown = report.Live() if sys.stdout.isatty() and not as_json else report.Quiet()
+    comparison = Comparison(configuration, wanted, seeds, out, budget=params, device=device)
+    shown = report.for_people(quiet=as_json or not sys.stdout.isatty())
     for name, seed, trainer, done in comparison.runs(shown):
         end = "  (was there already)" if done else ""
         try:
             if not done:
-                train.fit(context, trainer, "the same command")
+                shown.message(f"{name}, seed {seed}")
+                fit(context, trainer, "the same command")
         except Diverged:  # one cell's failure is a result, too
             comparison.diverged.add(trainer.run.path)
             end = f"  diverged at step {trainer.step}"
         if not as_json:
             losses = [r["val_loss"] for r in trainer.run.read_log()]
-            click.echo(f"{name:14} seed {seed}  validation {f'{min(losses):.4f}' if losses else '-'}{end}")
+            say(f"{name:14} seed {seed}  validation {f'{min(losses):.4f}' if losses else '-'}{end}")
     found = comparison.result()
     if as_json:
-        click.echo(json.dumps(found))
+        say(json.dumps(found))
         return
-    click.echo(
-        f"\n{found['budget']:,} parameters each, {seeds} seed{'s' * (seeds > 1)}; the loss is in nats a token"
-    )
-    click.echo(
-        f"{'cell':14} {'hidden':>6} {'parameters':>11} {'validation':>11} {'spread':>8} {'tokens/s':>10} {'seconds':>8}"
-    )
+    share = f"{found['budget']:,} parameters and {comparison.length()} each"
+    say(f"\n{share}, {seeds} seed{'s' * (seeds > 1)}; the loss is in nats a token")
+    width = max([14, *[len(row["cell"]) for row in found["cells"]]])
+    form = f"{{:{width}}} {{:>6}} {{:>11}} {{:>11}} {{:>8}} {{:>10}} {{:>8}}"
+    say(form.format("cell", "hidden", "parameters", "validation", "spread", "tokens/s", "seconds"))
     for row in found["cells"]:
         spread = "" if row["val_loss_std"] is None else f"{row['val_loss_std']:.4f}"
         speed = "" if row["tokens_per_s"] is None else f"{row['tokens_per_s']:,.0f}"
         loss = "diverged" if row["val_loss"] is None else f"{row['val_loss']:.4f}"
-        sizes = f"{row['cell']:14} {row['hidden']:>6} {row['parameters']:>11,}"
-        click.echo(f"{sizes} {loss:>11} {spread:>8} {speed:>10} {row['seconds']:>8,.0f}")
-    click.echo(comparison.out)
+        sizes = row["cell"], row["hidden"], f"{row['parameters']:,}"
+        say(form.format(*sizes, loss, spread, speed, f"{row['seconds']:,.0f}"))
+    say(comparison.out)
     if not (comparison.out / PICTURE).exists():
         note("for a plot: pip install 'tinyrnn[plot]', then the same command")
 

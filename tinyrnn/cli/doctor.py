@@ -41,7 +41,9 @@ def command(clear_cache):
         "optional": " ".join(f"{p} {_version(p)}" for p in ("matplotlib", "tokenizers", "onnx", "torch")),
         "processor": f"{os.cpu_count()} cores, {_cpu_name()}",
         "threads": f"{threads.threads()} (--threads of train, compare, bench)",
-        "BLAS": f"{threads.blas_name()}, {f'{blas} threads' if blas else 'threads are not under our control'}",
+        "BLAS": (
+            f"{threads.blas_name()}, {f'{blas} threads' if blas else 'threads are not under our control'}"
+        ),
         "GPU": arrays.cuda_status(),
         "cache": f"{cache_folder()} ({_writable()})",
         "cells": ", ".join(plugins.registered()) or "none: is the package installed?",

@@ -6,15 +6,8 @@ from pathlib import Path
 
 import click
 
-from .common import (
-    Command,
-    allow_code_option,
-    any_symbol_output,
-    load_language_model,
-    note,
-    option,
-    run_argument,
-)
+from ..training.screen import note
+from .common import Command, allow_code_option, any_symbol_output, load_language_model, option, run_argument
 
 
 @click.command("generate", cls=Command)

@@ -19,7 +19,6 @@ def command(name, template, out):
     from ..tools.scaffold import write_package
 
     folder = write_package(name, template, out)
+    module = next(folder.glob("*.py"))
     click.echo(folder)
-    click.echo(
-        f'next: pip install -e "{folder}[test]", then edit {next(folder.glob("*.py"))} and: tinyrnn check {name}'
-    )
+    click.echo(f'next: pip install -e "{folder}[test]", then edit {module} and: tinyrnn check {name}')

@@ -15,8 +15,8 @@ from .common import Command, option
 def command(run, out):
     """Draw the loss of one or several RUNs against steps and against time."""
     from ..training.pictures import curves
-    from ..training.runs import Run, output_file
+    from ..training.runs import RunFolder, output_file
 
     target = output_file(out, run[0], "curve.png")
-    curves([Run(r) for r in run], target)
+    curves([RunFolder(r) for r in run], target)
     click.echo(target)

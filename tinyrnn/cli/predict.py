@@ -5,23 +5,17 @@ from pathlib import Path
 
 import click
 
-from .common import Command, allow_code_option, any_symbol_output, decoding_options, option, run_argument
+from .common import allow_code_option, any_symbol_output, option, run_argument
+from .options import TaskCommand, task_options
 
 
-@click.command("predict", cls=Command)
+@click.command("predict", cls=TaskCommand.of("prediction"))
 @run_argument()
 @click.argument("inputs", nargs=-1, metavar="[INPUT]...")
-@option("--encoding", help="Encoding of files. Default: utf-8, for series as in training.")
-@decoding_options
-@option(
-    "--plot",
-    type=click.Path(dir_okay=False),
-    metavar="FILE.png",
-    help="Draw the forecast, or what each symbol attended to.",
-)
 @allow_code_option()
 @option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
-def command(run, allow_code, inputs, as_json, **options):
+@click.pass_context
+def command(context, run, allow_code, inputs, as_json, **options):
     """What RUN says to each INPUT.
 
     A classifier: the most probable label, with probabilities, and a translator: the translation, of a text or
@@ -30,12 +24,11 @@ def command(run, allow_code, inputs, as_json, **options):
     """
     from ..training.experiments import load
     from ..training.runs import refuse_foreign
-    from ..training.task import get_task
 
-    if options["plot"]:
+    if options.get("plot"):
         refuse_foreign(Path(options["plot"]), "curve.png")
     model = load(run, allow_code=allow_code)
-    task = get_task(model.describe()["task"])
+    task, given = task_options(context, model, "prediction", options)
     any_symbol_output()
-    for prediction in task.predict(model, list(inputs), run, options):
+    for prediction in task.predict(model, list(inputs), run, given):
         click.echo(json.dumps(prediction, ensure_ascii=False) if as_json else task.shown(prediction))

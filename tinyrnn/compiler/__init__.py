@@ -1,4 +1,4 @@
-"""Floor 2: from the tape of one step to a fused loop over time."""
+"""From the tape of one step to a fused loop over time."""
 
 from .ir import CompileWarning
 from .record import next_states

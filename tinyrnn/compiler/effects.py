@@ -20,6 +20,7 @@ SMALL, MANY = 1 << 20, 1000  # elements of an array, and things reached, beyond 
 _CONTAINERS = (list, dict, set, deque)
 _PLAIN = (int, float, str, bytes, bool, tuple)
 _FLAGS = (bool, str, types.NoneType)
+_SIMPLE = (int, float, str, bytes, types.NoneType, types.ModuleType)
 _LIBRARIES = ("tinyrnn", "numpy")  # whose functions change nothing of a step's
 _SIZES = {"shape", "size", "len", "nbytes"}  # names by which code asks how large something is
 _EMPTY = object()
@@ -45,16 +46,12 @@ class Reach:
             name, thing = todo.popleft()
             if isinstance(thing, _FLAGS):
                 traits.append(thing)
-            if (
-                isinstance(thing, int | float | str | bytes | types.NoneType | types.ModuleType)
-                or id(thing) in seen
-            ):
+            if isinstance(thing, _SIMPLE) or id(thing) in seen:
                 continue
             seen.add(id(thing))
             if hasattr(thing, "__next__") and not isinstance(thing, io.IOBase):
-                raise TraceError(
-                    f"it draws from {name}, an iterator: give what it yields to the step as part of xs"
-                )
+                mend = "give what it yields to the step as part of xs"
+                raise TraceError(f"it draws from {name}, an iterator: {mend}")
             traits.append(type(thing))
             if isinstance(thing, types.FunctionType) and not _of_library(thing):
                 traits.append(thing.__code__)
@@ -66,13 +63,11 @@ class Reach:
     def _read_code(self, code):
         """What the code of a function asks for, and that of functions inside of it."""
         if "data" in code.co_names:
-            raise TraceError(
-                f"{code.co_name} reads .data, which is not on the tape: use the tensor itself, or detach()"
-            )
+            mend = "use the tensor itself, or detach()"
+            raise TraceError(f"{code.co_name} reads .data, which is not on the tape: {mend}")
         self.asks_size |= not _SIZES.isdisjoint(code.co_names)
-        for inner in code.co_consts:
-            if isinstance(inner, types.CodeType):
-                self._read_code(inner)
+        for inner in _inner(code):
+            self._read_code(inner)
 
     def look(self) -> list:
         """Triples (name, thing, a copy of its content)."""
@@ -99,10 +94,8 @@ class _Random:
 
     @staticmethod
     def content():
-        return [
-            tuple([x.tobytes() if isinstance(x, np.ndarray) else x for x in np.random.get_state()]),
-            random.getstate(),
-        ]
+        name, keys, *rest = np.random.get_state()
+        return [(name, keys.tobytes(), *rest), random.getstate()]
 
     @staticmethod
     def refill(content):
@@ -132,9 +125,8 @@ def put_back(look):
 def _same(was, now):
     if isinstance(was, np.ndarray):
         return was.tobytes() == now.tobytes()
-    return len(was) == len(now) and all(
-        a is b or (type(a) in _PLAIN and a == b) for a, b in zip(was, now, strict=True)
-    )
+    pairs = zip(was, now, strict=False)
+    return len(was) == len(now) and all(a is b or (type(a) in _PLAIN and a == b) for a, b in pairs)
 
 
 def _content(thing):
@@ -175,6 +167,18 @@ def _of_library(thing):
     return (getattr(thing, "__module__", None) or "").partition(".")[0] in _LIBRARIES
 
 
+def _slots(thing) -> list:
+    """The names of an object's attributes that are not in its ``__dict__``."""
+    named = [n for c in type(thing).__mro__ for n in (getattr(c, "__slots__", None) or ())]
+    return [] if _of_library(type(thing)) else [n for n in named if n not in ("__dict__", "__weakref__")]
+
+
+def _attributes(thing):
+    """The ``__dict__`` of an object, None where it has none that can be changed."""
+    held = getattr(thing, "__dict__", None)
+    return held if isinstance(held, dict) else None
+
+
 def _changeable(thing) -> list:
     """The parts of a thing that a step may change."""
     array = thing.data if isinstance(thing, Tensor) else thing
@@ -182,41 +186,33 @@ def _changeable(thing) -> list:
         return [array] if array.size <= SMALL and array.flags.writeable else []
     if isinstance(thing, (*_CONTAINERS, types.CellType)):
         return [thing]
-    if isinstance(thing, types.MethodType) or (
-        isinstance(thing, type | types.FunctionType) and _of_library(thing)
-    ):
+    of_library = isinstance(thing, type | types.FunctionType) and _of_library(thing)
+    if isinstance(thing, types.MethodType) or of_library:
         return []
     if isinstance(thing, types.FunctionType):
         space = thing.__globals__
         return [vars(thing), _Names(thing.__code__.co_names, space.get, space.__setitem__)]
-    slots = [
-        n
-        for c in type(thing).__mro__
-        for n in (getattr(c, "__slots__", None) or ())
-        if n not in ("__dict__", "__weakref__")
-    ]
+    slots = _slots(thing)
     if isinstance(thing, type):
-        slots = [
-            n for n, x in vars(thing).items() if type(x) in (*_PLAIN, *_CONTAINERS) and not n.startswith("__")
-        ]
-    found = [vars(thing)] if isinstance(getattr(thing, "__dict__", None), dict) else []
-    if slots and not _of_library(type(thing)):
-        found.append(_Names(slots, functools.partial(_attribute, thing), functools.partial(setattr, thing)))
-    return found
+        kinds = (*_PLAIN, *_CONTAINERS)
+        slots = [n for n, x in vars(thing).items() if type(x) in kinds and not n.startswith("__")]
+    held = _attributes(thing)
+    get, put = functools.partial(_attribute, thing), functools.partial(setattr, thing)
+    return [*([] if held is None else [held]), *([_Names(slots, get, put)] if slots else [])]
 
 
 def _attribute(thing, name, default):
     return getattr(thing, name, default)
 
 
-def _inside(thing):
+def _inside(thing) -> list:
     """Pairs (name, value) of what a step reaches through ``thing``."""
     if isinstance(thing, types.MethodType):
         return [("self", thing.__self__), ("", thing.__func__)]
     if isinstance(thing, functools.partial):
         return [("", thing.func), ("", thing.args), ("", thing.keywords)]
     if isinstance(thing, types.FunctionType):
-        named = list(zip(thing.__code__.co_freevars, thing.__closure__ or (), strict=True))
+        named: list = list(zip(thing.__code__.co_freevars, thing.__closure__ or (), strict=True))
         if _of_library(thing):
             return named
         named += [("", thing.__defaults__ or ()), ("", thing.__kwdefaults__ or {})]
@@ -230,19 +226,18 @@ def _inside(thing):
     if isinstance(thing, Tensor | np.ndarray) or (isinstance(thing, type) and _of_library(thing)):
         return []
     if isinstance(thing, type):
-        return [
-            (n, x)
-            for n, x in vars(thing).items()
-            if isinstance(x, types.FunctionType) or not n.startswith("__")
-        ]
-    held = list(vars(thing).items())[:256] if isinstance(getattr(thing, "__dict__", None), dict) else []
-    slots = [
-        n for c in type(thing).__mro__ for n in (getattr(c, "__slots__", None) or ()) if hasattr(thing, n)
-    ]
+        own = vars(thing).items()
+        return [(n, x) for n, x in own if isinstance(x, types.FunctionType) or not n.startswith("__")]
+    held = list((_attributes(thing) or {}).items())[:256]
     call = [] if _of_library(type(thing)) or not callable(thing) else [("", type(thing).__call__)]
-    return held + ([] if _of_library(type(thing)) else [(n, getattr(thing, n)) for n in slots]) + call
+    return held + [(n, getattr(thing, n)) for n in _slots(thing) if hasattr(thing, n)] + call
+
+
+def _inner(code) -> list:
+    """The code of functions that are defined inside of a function."""
+    return [c for c in code.co_consts if isinstance(c, types.CodeType)]
 
 
 def _names(code):
     """The global names that a function may use, with those of functions inside of it."""
-    return [*code.co_names, *[n for c in code.co_consts if isinstance(c, types.CodeType) for n in _names(c)]]
+    return [*code.co_names, *[n for c in _inner(code) for n in _names(c)]]

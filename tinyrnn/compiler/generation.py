@@ -4,8 +4,6 @@ The step is recorded as `scan` records it. What depends on the token alone is co
 as a table.
 """
 
-import functools
-
 import numba
 import numpy as np
 
@@ -13,24 +11,19 @@ from .. import kernels
 from ..autograd import Tensor, no_grad
 from ..base.errors import TraceError
 from . import referee
-from .evaluate import evaluate
-from .ir import CompilerFault, Kind, Source, order
-from .loops import Loop, Place, module_source
+from .ir import CompilerFault, Kind, Source, numbered, order
 from .plan import hoist
 from .record import recorded
 from .rewrite import simplify
-from .run import mode
 from .scan import is_on
+from .schedule import Place, Schedule
+from .targets.numba import Loop, compiled, load, mode, module_source
+from .targets.tensor import environment, evaluate
 
-_EXTRA = ("ids", "u", "known", "banned", "temperature", "top_k", "top_p")
-_EXTRA_TYPES = (
-    numba.int64[::1],
-    numba.float64[::1],
-    *[numba.int64] * 2,
-    numba.float64,
-    numba.int64,
-    numba.float64,
-)
+_EXTRA = {  # what the choice of a token takes besides the logits
+    "ids": numba.int64[::1], "u": numba.float64[::1], "known": numba.int64, "banned": numba.int64,
+    "temperature": numba.float64, "top_k": numba.int64, "top_p": numba.float64,
+}  # fmt: skip
 
 
 class TokenLoop:
@@ -58,14 +51,9 @@ class TokenLoop:
         with no_grad():
             recording = recorded(inner, (table.data[[0]],), (*states, logits))
             program, _ = hoist(recording.program, recording.reader.makers)
-            env = {}
-            for v in order([h.value for h in program.hoisted]):
-                if v.is_input(Source.X):
-                    env[v] = table
-                elif v.is_input(Source.CLOSURE, Source.ARGUMENT):
-                    given = recording.closures if v.attr.source is Source.CLOSURE else recording.numbers
-                    env[v] = given[v.attr.index]
-            tables = {}
+            given = numbered(Source.X, [table]) | numbered(Source.CLOSURE, recording.closures)
+            given |= numbered(Source.ARGUMENT, recording.numbers)
+            env, tables = environment(order([h.value for h in program.hoisted]), given), {}
             for h in program.hoisted:
                 env[h.stream] = tables[h.stream.attr.index] = evaluate(h.value, env, dtype)
         news = simplify(program.news)
@@ -74,27 +62,25 @@ class TokenLoop:
             if v.kind is not Kind.INPUT:
                 continue
             source, i = v.attr
+            array = f"{source.value}{i}"
             if source is Source.STATE:
-                leaves[v] = Place(f"state{i}", "batch", v.width)
+                leaves[v] = Place(array, "batch", v.width)
             elif source is Source.ARGUMENT:
                 leaves[v] = Place("numbers", "number", 1, first=i)
             elif source is Source.CLOSURE:
                 if v.rows:
                     raise TraceError("it closes over rows of a batch")
-                leaves[v] = Place(f"closure{i}", "one", v.width)
-                self.arrays[f"closure{i}"] = np.ascontiguousarray(recording.closures[i].data, dtype)
+                leaves[v] = Place(array, "one", v.width)
+                self.arrays[array] = np.ascontiguousarray(recording.closures[i].data, dtype)
             else:
-                word = "input" if source is Source.X else "stream"
-                leaves[v] = place = Place(f"{word}{i}", "table", v.width, ids="ids")
-                self.arrays[place.array] = np.ascontiguousarray(
-                    (table if word == "input" else tables[i]).data
-                )
+                leaves[v] = Place(array, "table", v.width, ids="ids")
+                rows = table if source is Source.X else tables[i]
+                self.arrays[array] = np.ascontiguousarray(rows.data)
         sinks = [(v, Place(f"state_next{k}", "batch", v.width)) for k, v in enumerate(news)]
-        choice = (
-            f"if t + 1 >= known: ids[t + 1] = choose(state_next{K}, banned, temperature, top_k, top_p, u[t])"
-        )
+        choice = f"choose(state_next{K}, banned, temperature, top_k, top_p, u[t])"
         carried = [(f"state{k}", f"state_next{k}") for k in range(K)]
-        loop = Loop("generate", sinks, leaves, carried=carried, after=[choice], extra=_EXTRA)
+        after = [f"if t + 1 >= known: ids[t + 1] = {choice}"]
+        loop = Loop("generate", Schedule(sinks, leaves, carried=carried), after=after, extra=_EXTRA)
         for (matrix, turned), packed in loop.packed.items():
             c = self.arrays[f"closure{matrix.attr.index}"]
             self.arrays[packed] = kernels.gemm.packed_matrix(c.T if turned else c)
@@ -102,10 +88,8 @@ class TokenLoop:
         self.spare = [np.empty_like(s) for s in [*states, logits[:1]]]
         self.loop, self.integers = loop, np.array(loop.integers(dict.fromkeys(loop.steps, 0)), np.int64)
         self.arrays["numbers"] = np.array(loop.all_numbers(recording.numbers), dtype)
-        self.function = _load(module_source([loop], dtype, mode()))
-        if mode() == "numba" and not self.function.signatures:
-            with kernels.notice.compiling(name):
-                self.function.compile((*loop.signature(dtype), *_EXTRA_TYPES))
+        module = load("generate", module_source([loop], dtype, mode()))
+        (self.function,) = compiled(module, [loop], dtype, name)
         if referee.setting() != "0":
             self._check(step, table)
 
@@ -119,12 +103,9 @@ class TokenLoop:
                 *states, logits = step(Tensor(table.data[[i]]), *states)
             self(ids.copy(), 4, np.zeros(3))
         names = [f"state {k}" for k in range(len(states))] + ["logits"]
-        found = [*self.states, self.spare[-1]]
-        referee.compare(
-            dict(zip(names, [*states, logits], strict=True)),
-            dict(zip(names, map(Tensor, found), strict=True)),
-            table.dtype,
-        )
+        right = dict(zip(names, [*states, logits], strict=True))
+        found = dict(zip(names, map(Tensor, [*self.states, self.spare[-1]]), strict=True))
+        referee.compare(right, found, table.dtype)
         self.states = before
 
     def __call__(self, ids, known, u, *, banned=-1, temperature=1.0, top_k=None, top_p=None):
@@ -144,11 +125,6 @@ class TokenLoop:
         if n % 2:  # what was written last is read next
             K = len(self.states)
             self.states, self.spare[:K] = self.spare[:K], self.states
-
-
-@functools.cache
-def _load(source):
-    return kernels.jit.load_source("generate", source).generate
 
 
 def token_loop(step, table, states, name):

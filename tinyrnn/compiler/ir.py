@@ -7,6 +7,7 @@ Values are never changed: a pass makes new ones. `verify` is run after reading a
     always.
 """
 
+import contextlib
 import enum
 import itertools
 from dataclasses import dataclass
@@ -24,6 +25,17 @@ class CompileWarning(UserWarning):
 
 class CompilerFault(TinyrnnError):
     """The compiler contradicts itself: its own fault, never that of the step. The step runs eagerly."""
+
+
+@contextlib.contextmanager
+def own_faults(doing):
+    """Whatever goes wrong inside is the compiler's fault and not the step's, but for what has a name."""
+    try:
+        yield
+    except (TinyrnnError, MemoryError):
+        raise
+    except Exception as error:
+        raise CompilerFault(f"{doing}: {type(error).__name__}: {error}") from error
 
 
 class Kind(enum.Enum):
@@ -50,10 +62,6 @@ class Kind(enum.Enum):
 ROW_REDUCTIONS = frozenset({Kind.ROWSUM, Kind.ROWMAX, Kind.ROWMIN})
 SUMS = frozenset({Kind.TOTAL, Kind.OUTER})  # over the batch, and then over time: left to the end
 ALIASES = frozenset({Kind.DETACH, Kind.CAST})  # in a loop: what they are made of
-_ARITY = {
-    Kind.INPUT: 0, Kind.NUMBER: 0, Kind.MATMUL: 2, Kind.OUTER: 2, Kind.TOTAL: 1, Kind.ROWSUM: 1, Kind.ROWMAX: 1,
-    Kind.ROWMIN: 1, Kind.SLICE: 1, Kind.PLACE: 1, Kind.COPY: 1, Kind.TURNED: 1, Kind.DETACH: 1, Kind.CAST: 1,
-}  # fmt: skip
 
 
 class Source(enum.Enum):
@@ -80,6 +88,11 @@ class Input(NamedTuple):
 
     source: Source
     index: int
+
+
+def numbered(source, things) -> dict:
+    """``things`` by their inputs, all of one source."""
+    return {Input(source, i): x for i, x in enumerate(things)}
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -127,9 +140,8 @@ def aliased(kind, x) -> Value:
 
 def sliced(x, first, last) -> Value:
     """Columns ``first`` to ``last`` of ``x``."""
-    return (
-        x if (first, last) == (0, x.width) else Value(Kind.SLICE, (x,), last - first, x.rows, (first, last))
-    )
+    whole = (first, last) == (0, x.width)
+    return x if whole else Value(Kind.SLICE, (x,), last - first, x.rows, (first, last))
 
 
 def widened(x, width, rows) -> Value:
@@ -213,34 +225,14 @@ class Program:
 
     def fingerprint(self):
         """What makes two steps the same program."""
-        return (
-            _described(self.roots),
-            self.widths,
-            self.closures,
-            self.arguments,
-            tuple(h.table for h in self.hoisted),
-        )
+        tables = tuple([h.table for h in self.hoisted])
+        return listed(self.roots), self.widths, self.closures, self.arguments, tables
 
 
-@dataclass(frozen=True)
-class Backward:
-    """Gradients of old states, streams, bare xs, held rows and closures; None where nothing flows."""
-
-    states: tuple
-    streams: tuple
-    xs: tuple
-    held: tuple
-    closures: tuple
-
-    def parts(self) -> list:
-        return [self.states, self.streams, self.xs, self.held, self.closures]
-
-    @property
-    def roots(self) -> list:
-        return [v for part in self.parts() for v in part if v is not None]
-
-
-def _described(roots):
+def listed(roots):
+    """``roots`` as plain data: a line for each value that they are made of, with the numbers of the lines of
+    its inputs; and the numbers of the roots.
+    """
     names, lines = {}, []
     for v in order(roots):
         names[v] = len(names)
@@ -251,8 +243,9 @@ def _described(roots):
 # ------------------------------------------------------------------ the check
 
 
-def verify(program: Program, back: Backward | None = None):
-    """Raise `CompilerFault` where a program, or its backward program, contradicts itself.
+def verify(program: Program, back: dict[Input, Value] | None = None):
+    """Raise `CompilerFault` where a program, or its backward program (the gradients of its inputs),
+    contradicts itself.
 
     Checked are: arity, widths and rows of every value; that the forward program reads no gradient and sums
     over no batch; that every state is written and every gradient has the form of what it is the gradient of;
@@ -265,88 +258,92 @@ def verify(program: Program, back: Backward | None = None):
             raise CompilerFault(f"{v!r} stands in a forward program")
         if v.kind is Kind.INPUT and v.attr.source not in FORWARD_SOURCES:
             raise CompilerFault(f"a forward program reads {v!r}")
-    _check_count("states", len(program.news), len(program.widths))
+    if len(program.news) != len(program.widths):
+        raise CompilerFault(f"{len(program.news)} states where {len(program.widths)} are needed")
     for v, w in zip(program.news, program.widths, strict=True):
         if v.width not in (1, w):
             raise CompilerFault(f"a state of width {w} is {v!r}")
-    streams = [h.stream for h in program.hoisted]
     for i, h in enumerate(program.hoisted):
         if (h.stream.width, h.stream.attr) != (h.value.width, Input(Source.STREAM, i)):
             raise CompilerFault(f"{h.stream!r} stands for {h.value!r}")
-        if any(
-            v.is_input(Source.STATE) or (v.is_input(Source.STREAM) and v.attr.index >= i)
-            for v in order([h.value])
-        ):
+        later = [v for v in order([h.value]) if v.is_input(Source.STREAM) and v.attr.index >= i]
+        if later or any(v.is_input(Source.STATE) for v in order([h.value])):
             raise CompilerFault(f"{h.value!r} is hoisted, and depends on a state or on a later stream")
-    if back is None:
-        return
-    _check_count("gradients of states", len(back.states), len(program.widths))
-    _check_count("gradients of streams", len(back.streams), len(streams))
-    _check_count("gradients of closures", len(back.closures), len(program.closures))
-    for v in order(back.roots):
+    if back is not None:
+        _verify_backward(program, back)
+
+
+def _verify_backward(program, back):
+    widths = {Source.STATE: program.widths, Source.HELD: program.widths}
+    widths |= {Source.STREAM: [h.stream.width for h in program.hoisted]}
+    for v in order(list(back.values())):
         _check_value(v)
         if v.rows and any(x.kind in SUMS for x in v.inputs):
             raise CompilerFault(f"{v!r} reads a sum over the batch inside of the loop")
-    for what, widths, values in (
-        ("state", program.widths, back.states),
-        ("stream", [s.width for s in streams], back.streams),
-        ("held row", program.widths[: len(back.held)], back.held),
-    ):
-        for v, w in zip(values, widths, strict=True):
-            if v is not None and v.width not in (1, w):
-                raise CompilerFault(f"the gradient of a {what} of width {w} is {v!r}")
-    for closed, v in zip(program.closures, back.closures, strict=True):
-        if v is None:
-            continue
-        if v.rows != (None in closed.shape):
-            raise CompilerFault(f"the gradient of a closed-over {list(closed.shape)} is {v!r}")
-        if not v.rows:
-            _check_linear(v)
-
-
-def _check_count(what, found, needed):
-    if found != needed:
-        raise CompilerFault(f"{found} {what} where {needed} are needed")
+    for (source, i), v in back.items():
+        if source is Source.CLOSURE:
+            by_batch = None in program.closures[i].shape
+            if v.rows != by_batch:
+                raise CompilerFault(
+                    f"the gradient of a closed-over {list(program.closures[i].shape)} is {v!r}"
+                )
+            if not by_batch:
+                _check_linear(v)
+        elif source is not Source.X and v.width not in (1, widths[source][i]):
+            raise CompilerFault(f"the gradient of {source.value}{i}, of width {widths[source][i]}, is {v!r}")
 
 
 def _check_value(v):
     """Raise where the widths, rows or inputs of one value do not fit its kind."""
-
-    def demand(holds):
-        if not holds:
-            raise CompilerFault(f"{v!r} is made of {', '.join(map(repr, v.inputs)) or 'nothing'}")
-
-    kind, xs = v.kind, v.inputs
-    demand(len(xs) == _ARITY[kind] if kind in _ARITY else xs)
-    demand(v.width >= 1)
-    if kind is Kind.POINTWISE:
-        demand(v.attr in TABLE and TABLE[v.attr].rule and len(xs) == len(TABLE[v.attr].inputs))
-        demand(v.width == max(x.width for x in xs) and all(x.width in (1, v.width) for x in xs))
-        demand(v.rows == any(x.rows for x in xs))
-    elif kind is Kind.MATMUL:
-        row, matrix = xs
-        demand(matrix.is_input(Source.CLOSURE) and matrix.height and row.rows and v.rows)
-        inner, outer = (matrix.width, matrix.height) if v.attr else (matrix.height, matrix.width)
-        demand((row.width, v.width) == (inner, outer))
-    elif kind is Kind.OUTER:
-        demand(xs[1].rows and v.width == xs[1].width and not v.rows)
-    elif kind is Kind.TOTAL:
-        demand(v.width == xs[0].width and not v.rows)
-    elif kind in ROW_REDUCTIONS:
-        demand(v.width == 1 and v.rows == xs[0].rows)
-    elif kind is Kind.SLICE:
-        first, last = v.attr
-        demand(0 <= first < last <= xs[0].width and v.width == last - first and v.rows == xs[0].rows)
-    elif kind is Kind.CONCAT:
-        demand(v.width == sum(x.width for x in xs) and (v.rows or not any(x.rows for x in xs)))
-    elif kind is Kind.PLACE:
-        demand(v.attr >= 0 and v.attr + xs[0].width <= v.width and v.rows == xs[0].rows)
-    elif kind is Kind.COPY:
-        demand(xs[0].width in (1, v.width) and (v.rows or not xs[0].rows))
-    elif kind in ALIASES:
-        demand((v.width, v.rows) == (xs[0].width, xs[0].rows))
+    arity, fits = _FORMS[v.kind]
+    counted = len(v.inputs) > 0 if arity is None else len(v.inputs) == arity
+    if v.width < 1 or not counted or not fits(v, *v.inputs):
+        raise CompilerFault(f"{v!r} is made of {', '.join(map(repr, v.inputs)) or 'nothing'}")
 
 
+def _fits_pointwise(v, *xs):
+    width, known = max(x.width for x in xs), v.attr in TABLE and TABLE[v.attr].rule
+    widths = v.width == width and all(x.width in (1, width) for x in xs)
+    return known and len(xs) == len(TABLE[v.attr].inputs) and widths and v.rows == any(x.rows for x in xs)
+
+
+def _fits_product(v, row, matrix):
+    sizes = (matrix.width, matrix.height) if v.attr else (matrix.height, matrix.width)
+    whole = matrix.is_input(Source.CLOSURE) and matrix.height
+    return whole and row.rows and v.rows and (row.width, v.width) == sizes
+
+
+def _fits_slice(v, x):
+    first, last = v.attr
+    return 0 <= first < last <= x.width and v.width == last - first and v.rows == x.rows
+
+
+def _fits_reduction(v, x):
+    return v.width == 1 and v.rows == x.rows
+
+
+def _fits_alias(v, x):
+    return (v.width, v.rows) == (x.width, x.rows)
+
+
+_FORMS = {  # kind: how many inputs (None: any number, but some), and how they must fit
+    Kind.INPUT: (0, lambda v: True),
+    Kind.NUMBER: (0, lambda v: True),
+    Kind.POINTWISE: (None, _fits_pointwise),
+    Kind.MATMUL: (2, _fits_product),
+    Kind.OUTER: (2, lambda v, x, y: y.rows and v.width == y.width and not v.rows),
+    Kind.TOTAL: (1, lambda v, x: v.width == x.width and not v.rows),
+    **dict.fromkeys(ROW_REDUCTIONS, (1, _fits_reduction)),
+    Kind.SLICE: (1, _fits_slice),
+    Kind.CONCAT: (
+        None,
+        lambda v, *xs: v.width == sum(x.width for x in xs) and v.rows >= max(x.rows for x in xs),
+    ),
+    Kind.PLACE: (1, lambda v, x: 0 <= v.attr <= v.width - x.width and v.rows == x.rows),
+    Kind.COPY: (1, lambda v, x: x.width in (1, v.width) and v.rows >= x.rows),
+    Kind.TURNED: (1, lambda v, x: True),
+    **dict.fromkeys(ALIASES, (1, _fits_alias)),
+}
 _LINEAR = frozenset({Kind.SLICE, Kind.CONCAT, Kind.PLACE, Kind.COPY, Kind.TURNED, Kind.CAST})
 
 
@@ -354,21 +351,20 @@ def _check_linear(root):
     """Raise unless ``root`` is linear in the sums over the batch that it is made of."""
     made_of_sums = set()
     for v in order([root], lambda v: v.kind in SUMS):
-        used = [x in made_of_sums for x in v.inputs]
-        if v.kind in SUMS:
+        used = tuple([x in made_of_sums for x in v.inputs])
+        if v.kind in SUMS or any(used):
             made_of_sums.add(v)
-        elif any(used):
-            made_of_sums.add(v)
-            zeros = all(
-                u or (x.kind is Kind.NUMBER and x.attr == 0) for x, u in zip(v.inputs, used, strict=True)
-            )
-            summed = v.kind is Kind.POINTWISE and v.attr in ("add", "subtract", "negative")
-            plain = zeros and (v.kind in _LINEAR or summed)
-            scaled = v.kind is Kind.POINTWISE and (v.attr, *used) in (
-                ("multiply", True, False), ("multiply", False, True), ("divide", True, False),
-            )  # fmt: skip
-            if not (plain or scaled):
-                raise CompilerFault(f"{v!r} is not linear in a sum over the batch")
+        if v.kind not in SUMS and any(used) and not _is_linear(v, used):
+            raise CompilerFault(f"{v!r} is not linear in a sum over the batch")
+
+
+def _is_linear(v, used):
+    """True if ``v`` is linear in those of its inputs that are ``used``."""
+    if v.kind is Kind.POINTWISE and v.attr in ("multiply", "divide"):
+        return used == (True, False) or (v.attr == "multiply" and used == (False, True))
+    zeros = [x.kind is Kind.NUMBER and x.attr == 0 for x in v.inputs]
+    summed = v.kind is Kind.POINTWISE and v.attr in ("add", "subtract", "negative")
+    return (v.kind in _LINEAR or summed) and all(u or zero for u, zero in zip(used, zeros, strict=True))
 
 
 def needs_grad(t) -> bool:

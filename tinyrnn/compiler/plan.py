@@ -9,32 +9,18 @@
 """
 
 import dataclasses
-import itertools
 
 import numpy as np
 
 from ..autograd.tape import Node, Tensor, backpropagate, tracing
 from ..base.errors import TraceError
-from .ir import (
-    Backward,
-    Hoisted,
-    Input,
-    Kind,
-    Program,
-    Source,
-    Value,
-    order,
-    pointwise,
-    rebuilt,
-    verify,
-    widened,
-)
-from .read import Open, Read
+from .ir import Hoisted, Input, Kind, Program, Source, Value, order, pointwise, rebuilt, verify, widened
+from .read import Open, Read, role_of
 from .rewrite import simplify
 
 CHEAP = frozenset(
-    "add subtract multiply negative square where maximum minimum abs relu equal not_equal less less_equal greater "
-    "greater_equal logical_and logical_or logical_not logical_xor sign clip".split()
+    "add subtract multiply negative square where maximum minimum abs relu equal not_equal less less_equal "
+    "greater greater_equal logical_and logical_or logical_not logical_xor sign clip".split()
 )
 
 
@@ -42,11 +28,8 @@ def is_cheap(v) -> bool:
     """True where computing ``v`` from its inputs costs no more than reading it from memory."""
     if v.kind in (Kind.COPY, Kind.DETACH, Kind.CAST):
         return True
-    if v.kind is not Kind.POINTWISE:
-        return False
-    return v.attr in CHEAP or (
-        v.attr == "divide" and v.inputs[1].width == 1
-    )  # by one number a row: a multiplication
+    by_one_number = v.attr == "divide" and v.inputs[1].width == 1  # a row: a multiplication
+    return v.kind is Kind.POINTWISE and (v.attr in CHEAP or by_one_number)
 
 
 def depending_on_states(program) -> set:
@@ -119,8 +102,8 @@ def _of_tables(program, makers, tabled) -> dict:
     return chosen
 
 
-def backward(program, recording, new, outputs) -> Backward:
-    """Record the backward pass of a recorded step and read it.
+def backward(program, recording, new, outputs) -> dict[Input, Value]:
+    """Record the backward pass of a recorded step and read it: the gradients of its inputs, where one flows.
 
     The gradient of a new state is what later steps carry back, and for states in ``outputs`` what arrives at
     the outputs over time as well. ``new``: what stands for each of the recording's values in ``program``.
@@ -134,71 +117,55 @@ def backward(program, recording, new, outputs) -> Backward:
         sources = [Source.GRAD, Source.GRAD_OUTPUT][: 1 + (k in outputs)]
         parts = [Value(Kind.INPUT, (), t.shape[1], True, Input(s, k)) for s in sources]
         value = parts[0] if len(parts) == 1 else pointwise("add", *parts)
-        reader.reads[seeds[-1].node] = Read(value, "bf" if t.shape[1] > 1 else "b1")
+        reader.reads[seeds[-1].node] = Read(value, "b" + role_of(t.shape[1]))
     roots = [(t.node, g) for t, g in zip(recording.news, seeds, strict=True) if t.node is not None]
-    wanted = {n for group in targets for n in group if n is not None}
     with tracing():
-        found = backpropagate(roots, create_graph=True, targets=wanted, hooks=False)
-    values = [
-        [None if n is None or n not in found else reader.read(found[n]) for n in group] for group in targets
-    ]
-    *looped, closures = values
-    looped = [tuple([None if r is None else _rows(r) for r in group]) for group in looped]
-    sums = [
-        None if r is None else _as_closed(reader, r, c)
-        for r, c in zip(closures, program.closures, strict=True)
-    ]
-    back = Backward(*looped, tuple(sums))
+        found = backpropagate(roots, create_graph=True, targets=set(targets.values()), hooks=False)
+    back = {}
+    for at, node in targets.items():
+        if node in found:
+            shape = program.closures[at.index].shape if at.source is Source.CLOSURE else (None,)
+            back[at] = _gradient(reader.read(found[node]), at, None in shape)
     verify(program, back)
     return back
 
 
-def _targets(program, recording, new):
-    """Nodes of old states, of streams, of bare xs, of held rows, and of closures (None: no gradient
-    flows).
-    """
-    by_input = {given: node for node, given in recording.inputs.items()}
+def _targets(program, recording, new) -> dict:
+    """The nodes of inputs to which gradients flow: old states, streams, bare xs, held rows, closures."""
+    nodes = {given: node for node, given in recording.inputs.items()}
     makers = {new.get(v, v): node for v, node in recording.reader.makers.items()}
-
-    def inputs(source):
-        count = sum(i.source is source for i in by_input)
-        return [by_input[Input(source, k)] for k in range(count)]
-
-    closures = [recording.closures[c.slot].node if c.needs_grad else None for c in program.closures]
-    streams = [makers[h.stream] for h in program.hoisted]
-    return inputs(Source.STATE), streams, inputs(Source.X), inputs(Source.HELD), closures
+    nodes |= {h.stream.attr: makers[h.stream] for h in program.hoisted}
+    closures = [c.slot for c in program.closures if c.needs_grad]
+    nodes |= {Input(Source.CLOSURE, slot): recording.closures[slot].node for slot in closures}
+    sources = [Source.STATE, Source.STREAM, Source.X, Source.HELD, Source.CLOSURE]
+    return {at: nodes[at] for source in sources for at in sorted(nodes) if at.source is source}
 
 
-def _rows(read) -> Value:
-    if isinstance(read, Open) or "b" not in read.axes:
-        raise TraceError("the gradient of a row of the batch does not depend on the batch")
-    return read.value
-
-
-def _as_closed(reader, read, closed) -> Value:
-    """The gradient of a closed-over tensor: rows of the batch, or a sum over it."""
+def _gradient(read, at, by_batch) -> Value:
+    """The gradient of an input: rows of the batch, or a sum over it."""
     if isinstance(read, Open):
-        raise TraceError("the gradient of a closed-over tensor is a closed-over tensor")
-    by_batch = None in closed.shape
-    if by_batch and not read.value.rows:
-        return widened(read.value, read.value.width, True)
-    if read.value.rows and not by_batch:  # recorded on a batch of one, where there was nothing to sum
-        return Value(Kind.TOTAL, (read.value,), read.value.width, False)
-    return read.value
+        raise TraceError(f"the gradient of {at.source.value}{at.index} is a closed-over tensor")
+    value = read.value
+    if by_batch and not value.rows:
+        if at.source is not Source.CLOSURE:
+            raise TraceError("the gradient of a row of the batch does not depend on the batch")
+        return widened(value, value.width, True)
+    if value.rows and not by_batch:  # recorded on a batch of one, where there was nothing to sum
+        return Value(Kind.TOTAL, (value,), value.width, False)
+    return value
 
 
-def simplified(program, back) -> tuple[Program, Backward]:
+def simplified(program, back) -> tuple[Program, dict[Input, Value]]:
     """Both programs rewritten together, so that what they share stays shared."""
-    roots = [*program.news, *back.roots]
-    flat = iter([widened(new, v.width, v.rows) for v, new in zip(roots, simplify(roots), strict=True)])
-    news = tuple([next(flat) for _ in program.news])
-    parts = [tuple([None if v is None else next(flat) for v in part]) for part in back.parts()]
-    program = dataclasses.replace(program, news=news)
-    back = Backward(*parts)
+    roots = [*program.news, *back.values()]
+    flat = [widened(new, v.width, v.rows) for v, new in zip(roots, simplify(roots), strict=True)]
+    count = len(program.news)
+    program = dataclasses.replace(program, news=tuple(flat[:count]))
+    back = dict(zip(back, flat[count:], strict=True))
     verify(program, back)
     return program, back
 
 
 def used_inputs(program, back) -> list:
     """All inputs of both loops."""
-    return [v for v in order(list(itertools.chain(program.news, back.roots))) if v.kind is Kind.INPUT]
+    return [v for v in order([*program.news, *back.values()]) if v.kind is Kind.INPUT]

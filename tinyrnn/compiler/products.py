@@ -1,10 +1,10 @@
 """What a step's recurrent products multiply, so that it can be dropped: of any step, read from its tape."""
 
 from ..base.errors import TraceError
-from .evaluate import as_read, rows_of
-from .ir import CompilerFault, Input, Kind, Source, Value, order, pointwise, rebuilt
+from .ir import CompilerFault, Input, Kind, Source, Value, numbered, order, pointwise, rebuilt
 from .plan import depending_on_states
 from .record import next_states, recorded
+from .targets.tensor import environment, rows_of
 
 
 def recorded_step(step, x, states):
@@ -42,38 +42,31 @@ class RecurrentProducts:
 
     def __init__(self, step, x, states):
         recording = recorded_step(step, x.data, [s.data for s in states])
-        program, self._numbers, self._dtype = recording.program, recording.numbers, recording.dtype
+        program, self._dtype = recording.program, recording.dtype
         values, by_state = order(program.news), depending_on_states(program)
         products = [v for v in values if v.kind is Kind.MATMUL and v.inputs[0] in by_state]
         factors = list(dict.fromkeys(v.inputs[0] for v in products))
-        masks = {
-            s: Value(Kind.INPUT, (), s.width, True, Input(Source.HELD, k)) for k, s in enumerate(factors)
-        }
+        masks = [Value(Kind.INPUT, (), s.width, True, Input(Source.HELD, k)) for k, s in enumerate(factors)]
         self._inputs = [v for v in values if v.kind is Kind.INPUT]
-        self._tensors = {c.slot: recording.closures[c.slot] for c in program.closures}
+        self._tensors = numbered(Source.CLOSURE, recording.closures)
+        self._tensors |= numbered(Source.ARGUMENT, recording.numbers)
         self._matrices = list({v.inputs[1]: None for v in products})
-        self._plain, self._masked = program.news, _masked(program.news, products, masks)
-        self._masks = list(masks.values())
+        self._plain, self._masked = (
+            program.news,
+            _masked(program.news, products, dict(zip(factors, masks, strict=True))),
+        )
+        self._masks = masks
         self.widths = [s.width for s in factors]
-        self.matrices = [self._tensors[m.attr.index] for m in self._matrices]
+        self.matrices = [self._tensors[m.attr] for m in self._matrices]
 
     def step(self, x, states, masks, matrices):
         """Next states, with ``matrices`` for ``U``, and each ``s`` multiplied by one of ``masks`` ``[B,
         width]``, if any.
         """
-        env = {}
-        for v in self._inputs:
-            source, i = v.attr
-            given = {
-                Source.X: (x,),
-                Source.STATE: states,
-                Source.ARGUMENT: self._numbers,
-                Source.CLOSURE: self._tensors,
-            }
-            env[v] = given[source][i] if source is Source.ARGUMENT else as_read(v, given[source][i])
-        env |= dict(zip(self._matrices, matrices, strict=True)) | dict(
-            zip(self._masks if masks else (), masks, strict=True)
-        )
+        given = self._tensors | numbered(Source.X, [x]) | numbered(Source.STATE, states)
+        env = environment(self._inputs, given) | dict(zip(self._matrices, matrices, strict=True))
+        if masks:
+            env |= dict(zip(self._masks, masks, strict=True))
         news = self._masked if masks else self._plain
         return tuple([rows_of(v, env, s.shape, self._dtype) for v, s in zip(news, states, strict=True)])
 

@@ -35,14 +35,17 @@ from .ir import (
 )
 
 TRUTHS = frozenset(  # pointwise ops that give truth values of numbers and truth values alike
-    "equal not_equal less less_equal greater greater_equal logical_and logical_or logical_not logical_xor isnan isinf isfinite "
-    "where maximum minimum multiply".split()
+    "equal not_equal less less_equal greater greater_equal logical_and logical_or logical_not logical_xor "
+    "isnan isinf isfinite where maximum minimum multiply".split()
 )
 MOVES = frozenset(
     "reshape broadcast_to getitem place permute_dims split concat detach astype sum max min".split()
 )
 _REDUCTIONS = {"sum": Kind.ROWSUM, "max": Kind.ROWMAX, "min": Kind.ROWMIN, "mean": Kind.ROWSUM}
-_LAYOUTS = frozenset(["", "1", "f", "b", "11", "1f", "b1", "bf"])  # that a row can have; matrices: "ff", "f1"
+_LAYOUTS = frozenset(["", "1", "f", "b", "11", "1f", "b1", "bf"])  # that a row can have
+_MATRICES = frozenset(["ff", "f1"])
+_ROWS_ONLY = frozenset("broadcast_to place concat".split())  # ops that no matrix goes through
+_SHAPED = frozenset("reshape getitem".split()) | _ROWS_ONLY  # and whose result has roles of its own
 
 
 class Read(NamedTuple):
@@ -64,6 +67,11 @@ def a_row(axes) -> str:
     return "[" + ", ".join({"b": "batch", "f": "features", "1": "1"}[r] for r in axes) + "]"
 
 
+def no_form(what, instead="a step must work on [batch, features]"):
+    """The error of a step that does ``what`` no loop can do."""
+    return TraceError(f"{what} has no compiled form: {instead}")
+
+
 class Reader:
     """Turns the nodes of a `Recording`, and of its derivative, into Values; the same node always into the
     same Value.
@@ -80,20 +88,16 @@ class Reader:
         self.substitutes = {}
         self._stand_in()
         for node, given in recording.inputs.items():
-            if node.hooks:
-                raise TraceError(
-                    "it hooks the gradient of x or a state (register_hook): write the change into the equations"
-                )
+            self._refuse_hooks(node)
             width = node.shape[1]
-            self._give(node, Read(Value(Kind.INPUT, (), width, True, given), "bf" if width > 1 else "b1"))
+            self._give(node, Read(Value(Kind.INPUT, (), width, True, given), "b" + role_of(width)))
 
     def _stand_in(self):
         """Put tensors of its own on the recording's tape for those that have no place there, and for numbers.
 
         A derivative that uses them is then recorded with all it is made of. The tape is the recording's own.
         """
-        count = itertools.count()
-        seen = set()
+        count, seen = itertools.count(), set()
 
         def argument(data):
             read = Read(Value(Kind.INPUT, (), 1, False, Input(Source.ARGUMENT, next(count))), "")
@@ -101,32 +105,30 @@ class Reader:
             self.reads[standing.node] = read
             return standing
 
-        for line, node in enumerate(self.recording.nodes):
-            if node.op is ITEM:
-                continue
-            saved = list(node.saved)
-            for i, x in enumerate(saved):
-                if not isinstance(x, Tensor):
-                    if (line, i) in self.recording.arguments:
-                        saved[i] = argument(x)
-                    continue
-                slot = self.recording.slot_of(x)
-                if slot is None:
-                    continue
-                if slot not in seen:
-                    seen.add(slot)
-                    if self.recording.is_filled(x):
-                        self.arguments[slot] = self.reads[argument(x.data.flat[0]).node].value
-                if x.node is None:
-                    if slot not in self.substitutes:
-                        self.substitutes[slot] = _placed(x.data)
-                    saved[i] = self.substitutes[slot]
-            node.saved = saved
-        for t in self.recording.news:
-            slot = self.recording.slot_of(t)
-            if slot is not None and slot not in seen and self.recording.is_filled(t):
+        def met(x):
+            """The slot of a closed-over tensor; one that is filled with a number has an argument."""
+            slot = self.recording.slot_of(x)
+            if slot is not None and slot not in seen:
                 seen.add(slot)
-                self.arguments[slot] = self.reads[argument(t.data.flat[0]).node].value
+                if self.recording.is_filled(x):
+                    self.arguments[slot] = self.reads[argument(x.data.flat[0]).node].value
+            return slot
+
+        def standing(x, place):
+            if not isinstance(x, Tensor):
+                return argument(x) if place in self.recording.arguments else x
+            slot = met(x)
+            if slot is None or x.node is not None:
+                return x
+            if slot not in self.substitutes:
+                self.substitutes[slot] = _placed(x.data)
+            return self.substitutes[slot]
+
+        for line, node in enumerate(self.recording.nodes):
+            if node.op is not ITEM:
+                node.saved = [standing(x, (line, i)) for i, x in enumerate(node.saved)]
+        for t in self.recording.news:
+            met(t)
         self.count = next(count)
         self.slots = {t.node: slot for slot, t in self.substitutes.items()}
 
@@ -140,10 +142,9 @@ class Reader:
         other = copy.copy(self)
         other.reads = {}
         for node, read in self.reads.items():
-            reads = [
-                Read(new.get(r.value, r.value), r.axes) for r in (read if isinstance(read, list) else [read])
-            ]
-            other.reads[node] = reads if isinstance(read, list) else reads[0]
+            several = isinstance(read, list)
+            reads = [r._replace(value=new.get(r.value, r.value)) for r in (read if several else [read])]
+            other.reads[node] = reads if several else reads[0]
         return other
 
     def program(self) -> Program:
@@ -155,33 +156,32 @@ class Reader:
             news.append(self.rows(self.read(t), t.shape))
         if any(v.kind in SUMS or v.kind is Kind.TURNED for v in order(news)):
             raise TraceError("the step mixes the sequences of a batch")
-        closures = []
-        for slot, t in enumerate(self.recording.closures):
-            forms = {axes for s, axes in self.forms if s == slot}
-            by_batch = any("b" in axes for axes in forms)
-            if by_batch and len(forms) > 1:
-                raise TraceError(
-                    f"a closed-over tensor {list(t.shape)} is used in two ways, as rows of the batch and otherwise"
-                )
-            shape = tuple([None if by_batch and i == 0 else n for i, n in enumerate(t.shape)])
-            grad = needs_grad(t)
-            if grad and forms and t.dtype != self.dtype:
-                raise TraceError(
-                    f"it closes over {t.dtype}, x and states are {self.dtype}: bring them to one dtype, with astype()"
-                )
-            closures.append(Closed(slot, grad and bool(forms), shape))
-        program = Program(tuple(news), self.recording.widths, tuple(closures), self.count)
+        closures = tuple([self._closure(slot, t) for slot, t in enumerate(self.recording.closures)])
+        program = Program(tuple(news), self.recording.widths, closures, self.count)
         verify(program)
         return program
+
+    def _closure(self, slot, t) -> Closed:
+        """How the step uses what it closes over."""
+        forms = {axes for s, axes in self.forms if s == slot}
+        by_batch = any("b" in axes for axes in forms)
+        if by_batch and len(forms) > 1:
+            both = "is used in two ways, as rows of the batch and otherwise"
+            raise TraceError(f"a closed-over tensor {list(t.shape)} {both}")
+        shape = tuple([None if by_batch and i == 0 else n for i, n in enumerate(t.shape)])
+        grad = needs_grad(t) and bool(forms)
+        if grad and t.dtype != self.dtype:
+            mend = "bring them to one dtype, with astype()"
+            raise TraceError(f"it closes over {t.dtype}, x and states are {self.dtype}: {mend}")
+        return Closed(slot, grad, shape)
 
     def rows(self, read, shape) -> Value:
         """A new state as rows ``[B, w]``."""
         if isinstance(read, Open):
-            read = self.closed(read, "bf" if shape[1] > 1 else "b1")
+            read = self.closed(read, "b" + role_of(shape[1]))
         if read.axes not in ("bf", "b1"):
-            raise TraceError(
-                f"a state has the axes {a_row(read.axes)}: a step must return rows [batch, features]"
-            )
+            mend = "a step must return rows [batch, features]"
+            raise TraceError(f"a state has the axes {a_row(read.axes)}: {mend}")
         return read.value
 
     # ------------------------------------------------------------------ operands
@@ -203,20 +203,12 @@ class Reader:
 
     def _constant(self, x):
         """A tensor that a derivative made: all its elements are one number."""
-        if not x.size or not (x.data == x.data.flat[0]).all():
+        rows, width = x.ndim > 0 and x.shape[0] == self.batch, x.shape[-1] if x.ndim else 1
+        known = rows or x.shape[0] == 1 if x.ndim == 2 else x.ndim == 0 or (x.ndim == 1 and not rows)
+        if not known or not x.size or not (x.data == x.data.flat[0]).all():
             raise TraceError("a derivative of the step uses a constant that the step does not have")
-        value = number(x.data.flat[0])
-        if x.ndim == 2 and x.shape[0] == self.batch:
-            return Read(widened(value, x.shape[1], True), "bf" if x.shape[1] > 1 else "b1")
-        if x.ndim == 1 and x.shape[0] == self.batch:
-            raise TraceError("a derivative of the step uses a constant without an axis of features")
-        if x.ndim < 2 or x.shape[0] == 1:
-            width = x.shape[-1] if x.ndim else 1
-            return Read(
-                widened(value, width, False),
-                ("1" * (x.ndim - 1) + ("f" if width > 1 else "1")) if x.ndim else "",
-            )
-        raise TraceError("a derivative of the step uses a constant that the step does not have")
+        axes = ("b" if rows else "1") * (x.ndim - 1) + role_of(width) if x.ndim else ""
+        return Read(widened(number(x.data.flat[0]), width, rows), axes)
 
     def closed(self, given, axes) -> Read:
         """A closed-over tensor as a row, as rows of the batch, or as a matrix: ``axes`` is "matrix" or its
@@ -239,9 +231,7 @@ class Reader:
         """The roles of a closed-over tensor that meets nothing but numbers and others of its kind."""
         shape = given.tensor.shape
         if len(shape) > 2:
-            raise TraceError(
-                f"the step closes over a tensor of shape {list(shape)}: at most a matrix can be used in a loop"
-            )
+            raise TraceError(f"it closes over a tensor {list(shape)}: a loop can use at most a matrix")
         return "".join("1" if n == 1 else "f" for n in shape)
 
     def aligned(self, name, reads, shape):
@@ -267,9 +257,7 @@ class Reader:
 
     def _unfit(self, name, reads, why):
         shapes = [a_row(r.axes) if isinstance(r, Read) else str(list(r.tensor.shape)) for r in reads]
-        return TraceError(
-            f"{name} combines {' and '.join(shapes)}: {why}; a step must work on [batch, features]"
-        )
+        return no_form(f"{name} of {' and '.join(shapes)} ({why})")
 
     # ------------------------------------------------------------------ nodes
 
@@ -286,20 +274,20 @@ class Reader:
                 todo.extend(missing)
                 continue
             read = self._lower(current)
-            if isinstance(read, Read):
-                self._check_shape(current, read)
+            if isinstance(read, Read) and read.axes != "matrix":
+                self._check(current, *read)
             self._give(current, read)
 
-    def _check_shape(self, node, read):
-        """Roles say what the sizes are: of a wrong reading the two would not agree."""
-        value, axes = read
-        if axes == "matrix":
-            return
+    def _check(self, node, value, axes):
+        """Refuse a layout that is none of rows. Roles say what the sizes are: of a wrong reading the two
+        would not agree.
+        """
+        shaped = node.op is not ITEM and (node.op.rule or node.op.name in _SHAPED) and axes not in _LAYOUTS
+        if shaped and (axes not in _MATRICES or node.op.name in _ROWS_ONLY):
+            raise no_form(f"{node.op.name} to {a_row(axes)}")
         sizes = {"1": 1, "b": self.batch, "f": value.width}
-        fits = len(axes) == len(node.shape) and value.rows == ("b" in axes)
-        if axes not in ("ff", "fb", "1b") and not (
-            fits and all(sizes[r] == n for r, n in zip(axes, node.shape, strict=True))
-        ):
+        fits = value.rows == ("b" in axes) and [sizes[r] for r in axes] == list(node.shape)
+        if not fits and axes not in ("ff", "fb", "1b"):
             raise CompilerFault(f"{node.op} of shape {list(node.shape)} was read as {a_row(axes)}, {value!r}")
 
     def _needed(self, node):
@@ -310,48 +298,36 @@ class Reader:
         nodes = [x.node for x in node.saved if isinstance(x, Tensor) and x.node is not None]
         return [n for n in nodes if n not in self.slots and not self.recording.has_slot(n)]
 
+    def _refuse_hooks(self, node):
+        if node.hooks:
+            raise TraceError("it hooks a gradient (register_hook): write the change into the equations")
+
     def _lower(self, node):
         """The Read of one node whose operands have been read."""
         if node.op is ITEM:
             return self.reads[node.parents[0]][node.params["i"]]
         if node.op is None:
             raise TraceError("its derivative meets a tensor that the step does not have")
-        if node.hooks:
-            raise TraceError(
-                "it hooks a gradient (register_hook, retain_grad): write the change into the equations"
-            )
-        name = node.op.name
-        reads = [self.read(x) for x in node.saved]
-        if node.op.rule:
-            self._check_dtype(node, name, name in TRUTHS)
-            reads, axes = self.aligned(name, reads, node.shape)
-            self._check_layout(name, reads, axes)
-            return Read(pointwise(name, *[r.value for r in reads]), axes)
-        method = getattr(self, f"_{name}", None)
-        if name in _REDUCTIONS:
-            self._check_dtype(node, name, True)
-            return self._reduce(name, self._row(name, reads[0]), np.shape(node.saved[0].data), **node.params)
-        if method is None:
+        self._refuse_hooks(node)
+        name, reads = node.op.name, [self.read(x) for x in node.saved]
+        lower = getattr(self, f"_{name}", None)
+        if not node.op.rule and lower is None:
             raise TraceError(f"the op {name} has no compiled form")
-        self._check_dtype(node, name, name in MOVES)
-        return method(node, reads, **node.params)
+        self._check_dtype(node, name)
+        if lower is not None:
+            return lower(node, reads, **node.params)
+        reads, axes = self.aligned(name, reads, node.shape)
+        return Read(pointwise(name, *[r.value for r in reads]), axes)
 
-    def _check_dtype(self, node, name, truths):
+    def _check_dtype(self, node, name):
         """Floats are of the one dtype of the loop; truth values and counts of them are numbers in it, and
         must act as such.
         """
+        kinds = "biu" if name in MOVES else "b" if name in TRUTHS else ""
         for dtype in node.dtype if isinstance(node.dtype, list) else [node.dtype]:
-            if dtype != self.dtype and not (
-                truths and (dtype.kind == "b" or (dtype.kind in "iu" and name in MOVES))
-            ):
-                raise TraceError(
-                    f"{name} makes {dtype} where x and states are {self.dtype}: write .astype(h.dtype) before it, or cast "
-                    "outside of the step"
-                )
-
-    def _check_layout(self, name, reads, axes):
-        if axes not in _LAYOUTS and not (axes in ("ff", "f1") and not any(r.value.rows for r in reads)):
-            raise self._unfit(name, reads, f"the result is {a_row(axes)}")
+            if dtype != self.dtype and dtype.kind not in kinds:
+                mend = "write .astype(h.dtype) before it, or cast outside of the step"
+                raise TraceError(f"{name} makes {dtype} where x and states are {self.dtype}: {mend}")
 
     def _row(self, name, read) -> Read:
         """An operand that has roles; a closed-over one gets its own."""
@@ -370,14 +346,8 @@ class Reader:
                 axes += "1"
             else:
                 break
-        if (
-            pending
-            or len(axes) < len(node.shape)
-            or not (axes in _LAYOUTS or axes in ("ff", "f1", "fb", "1b"))
-        ):
-            raise TraceError(f"reshape from {list(old)} to {list(node.shape)} has no compiled form")
-        if "b" in axes and axes[0] != "b":
-            raise TraceError("a column of the batch is made a row: a step must work on [batch, features]")
+        if pending or len(axes) < len(node.shape):
+            raise no_form(f"reshape from {list(old)} to {list(node.shape)}")
         return Read(x.value, axes)
 
     def _broadcast_to(self, node, reads, to):
@@ -386,10 +356,10 @@ class Reader:
         for back in range(1, len(node.shape) + 1):
             role, n = x.axes[-back] if len(x.axes) >= back else "1", node.shape[-back]
             if role == "1" and n != 1:
-                role = "f" if back == 1 else "b" if n == self.batch else "?"
+                if back > 1 and n != self.batch:
+                    raise no_form(f"broadcast from {a_row(x.axes)} to {list(node.shape)}")
+                role = "f" if back == 1 else "b"
             axes = role + axes
-        if axes not in _LAYOUTS or ("b" in axes and axes[0] != "b"):
-            raise TraceError(f"broadcast from {a_row(x.axes)} to {list(node.shape)} has no compiled form")
         width = node.shape[-1] if axes and axes[-1] == "f" else 1
         return Read(widened(x.value, width, "b" in axes), axes)
 
@@ -399,9 +369,7 @@ class Reader:
         if was == dtype:
             return x
         if dtype.kind in "iu" and was.kind == "f":
-            raise TraceError(
-                f"astype makes {dtype} of {was}, and a loop has no integers: round with floor() or round()"
-            )
+            raise no_form(f"astype from {was} to {dtype}", "round with floor() or round()")
         if dtype.kind == "b":
             return Read(pointwise("not_equal", x.value, number(0.0)), x.axes)
         return Read(aliased(Kind.CAST, x.value), x.axes)
@@ -413,39 +381,32 @@ class Reader:
     def _split(self, node, reads, axis, points):
         x = self._row("split", reads[0])
         self._features("split", axis, x.axes)
-        ends = [0, *points, x.value.width]
-        found = []
-        for a, b in itertools.pairwise(ends):
-            if a == b:
-                raise TraceError("split makes a part without columns")
-            found.append(Read(sliced(x.value, a, b), x.axes[:-1] + ("f" if b - a > 1 else "1")))
-        return found
+        ends = list(itertools.pairwise([0, *points, x.value.width]))
+        if any(a == b for a, b in ends):
+            raise TraceError("split makes a part without columns")
+        return [Read(sliced(x.value, a, b), x.axes[:-1] + role_of(b - a)) for a, b in ends]
 
     def _concat(self, node, reads, axis, shapes):
         live = next((r for r in reads if isinstance(r, Read)), None)
         first = live.axes[:-1] if live else self.own_axes(reads[0])[:-1]
-        reads = [
-            self.closed(
-                r,
-                (first if r.tensor.shape[0] != 1 or len(r.tensor.shape) < 2 else "1")
-                + _role(r.tensor.shape[-1]),
-            )
-            if isinstance(r, Open)
-            else r
-            for r in reads
-        ]
-        axes = first + _role(node.shape[-1])
+
+        def beside(read):
+            if isinstance(read, Read):
+                return read
+            shape = read.tensor.shape
+            rows = "1" if len(shape) > 1 and shape[0] == 1 else first
+            return self.closed(read, rows + role_of(shape[-1]))
+
+        reads, axes = [beside(r) for r in reads], first + role_of(node.shape[-1])
         self._features("concat", axis, axes)
-        if any(r.axes[:-1] != first and "b" in r.axes for r in reads) or axes not in _LAYOUTS:
+        if any(r.axes[:-1] != first and "b" in r.axes for r in reads):
             raise self._unfit("concat", reads, "they lie otherwise")
         parts = tuple([r.value for r in reads])
         return Read(Value(Kind.CONCAT, parts, sum(p.width for p in parts), any(p.rows for p in parts)), axes)
 
     def _features(self, name, axis, axes):
         if axis != len(axes) - 1 or axes[axis] == "b":
-            raise TraceError(
-                f"{name} along axis {axis} of {a_row(axes)} has no compiled form: use the axis of features"
-            )
+            raise no_form(f"{name} along axis {axis} of {a_row(axes)}", "use the axis of features")
 
     def _getitem(self, node, reads, key):
         x = self._row("getitem", reads[0])
@@ -456,13 +417,9 @@ class Reader:
             elif role == "f":
                 first, last = _range(k, n)
                 value = sliced(value, first, last)
-                axes += "" if isinstance(k, int) else _role(last - first)
+                axes += "" if isinstance(k, int) else role_of(last - first)
             else:
                 axes += "" if isinstance(k, int) else role
-        if axes not in _LAYOUTS and axes not in ("ff", "f1"):
-            raise TraceError(f"indexing to {a_row(axes)} has no compiled form")
-        if "b" in axes and axes[0] != "b":
-            raise TraceError("a column of the batch is made a row: a step must work on [batch, features]")
         return Read(value, axes)
 
     def _place(self, node, reads, key, into):
@@ -477,8 +434,6 @@ class Reader:
             if role == "f" and (n != value.width or given is None):
                 value = Value(Kind.PLACE, (value,), n, value.rows, _range(k, n)[0])
             axes += role
-        if axes not in _LAYOUTS:
-            raise TraceError("the derivative of indexing has no compiled form here")
         return Read(value, axes)
 
     def _picked(self, key, axes, shape):
@@ -486,12 +441,10 @@ class Reader:
         batch.
         """
         keys = list(key) if isinstance(key, tuple) else [key]
-        named = sum(k is not None and k is not Ellipsis for k in keys)
-        if Ellipsis in keys:
-            i = keys.index(Ellipsis)
-            keys[i : i + 1] = [slice(None)] * (len(shape) - named)
-        else:
-            keys += [slice(None)] * (len(shape) - named)
+        if Ellipsis not in keys:
+            keys.append(Ellipsis)
+        i, named = keys.index(Ellipsis), sum(k is not None and k is not Ellipsis for k in keys)
+        keys[i : i + 1] = [slice(None)] * (len(shape) - named)
         out, axis = [], 0
         for k in keys:
             if k is None:
@@ -499,9 +452,7 @@ class Reader:
                 continue
             role, n = axes[axis], shape[axis]
             if role in "b1" and isinstance(k, slice) and k.indices(n) != (0, n, 1):
-                raise TraceError(
-                    "indexing along the batch has no compiled form: use slices of the axis of features"
-                )
+                raise no_form("indexing along the batch", "use slices of the axis of features")
             if role == "b" and not isinstance(k, slice):
                 raise TraceError("one sequence of the batch is picked: a step must treat all alike")
             out.append((role, n, k))
@@ -513,57 +464,50 @@ class Reader:
     def _permute_dims(self, node, reads, axes):
         if axes == tuple(range(len(axes))):
             return self._row("permute_dims", reads[0])
-        x = reads[0]
         if axes != (1, 0):
-            raise TraceError("transposing more than a matrix has no compiled form")
-        x = self.closed(x, "matrix") if isinstance(x, Open) else x
+            raise no_form("transposing more than a matrix")
+        x = self.closed(reads[0], "matrix") if isinstance(reads[0], Open) else reads[0]
+        axes = x.axes if x.axes == "matrix" else x.axes[::-1]
         if x.value.kind is Kind.TURNED:
-            return Read(x.value.inputs[0], x.axes[::-1] if x.axes != "matrix" else x.axes)
-        width = np.shape(node.saved[0].data)[0]
-        return Read(
-            Value(Kind.TURNED, (x.value,), width, x.value.rows),
-            x.axes if x.axes == "matrix" else x.axes[::-1],
-        )
+            return Read(x.value.inputs[0], axes)
+        return Read(Value(Kind.TURNED, (x.value,), np.shape(node.saved[0].data)[0], x.value.rows), axes)
 
     def _matmul(self, node, reads):
         a, b = reads
-        shapes = [np.shape(x.data) for x in node.saved]
-        if len(shapes[0]) != 2 or len(shapes[1]) != 2:
-            raise TraceError(
-                f"matmul of shapes {[list(s) for s in shapes]} has no compiled form: use [batch, k] @ [k, n]"
-            )
+        shapes = [list(np.shape(x.data)) for x in node.saved]
+        if [len(s) for s in shapes] != [2, 2]:
+            raise no_form(f"matmul of shapes {shapes}", "use [batch, k] @ [k, n]")
         if isinstance(a, Open):
-            raise TraceError(
-                f"a closed-over {list(shapes[0])} multiplies from the left: write h @ U.T for (U @ h.T).T"
+            raise no_form(
+                f"a product of a closed-over {shapes[0]} from the left", "write h @ U.T for (U @ h.T).T"
             )
+        width = shapes[1][1]
         if a.axes in ("fb", "1b"):
             if isinstance(b, Open) or b.axes not in ("bf", "b1"):
-                raise TraceError("a product over the batch has no compiled form")
-            return Read(Value(Kind.OUTER, (a.value.inputs[0], b.value), shapes[1][1], False), "ff")
+                raise no_form("a product over the batch")
+            return Read(Value(Kind.OUTER, (a.value.inputs[0], b.value), width, False), "ff")
         b = self.closed(b, "matrix") if isinstance(b, Open) else b
         turned = b.value.kind is Kind.TURNED
         matrix = b.value.inputs[0] if turned else b.value
         if b.axes != "matrix" or not matrix.is_input(Source.CLOSURE):
-            raise TraceError("a product with a matrix that changes over time has no compiled form")
+            raise no_form("a product with a matrix that changes over time")
         if a.axes not in ("bf", "b1"):
-            raise TraceError(f"a product of {a_row(a.axes)} has no compiled form: use [batch, features]")
-        row = a.value
-        value = Value(Kind.MATMUL, (row, matrix), shapes[1][1], True, turned)
-        return Read(value, "b" + _role(shapes[1][1]))
+            raise no_form(f"a product of {a_row(a.axes)}")
+        return Read(Value(Kind.MATMUL, (a.value, matrix), width, True, turned), "b" + role_of(width))
 
-    def _reduce(self, name, x, shape, axis, keepdims):
+    def _reduce(self, node, reads, axis, keepdims):
         """A sum, mean, max or min over columns, over the batch, or over both."""
+        name, shape = node.op.name, np.shape(node.saved[0].data)
+        x = self._row(name, reads[0])
         axis = tuple(range(len(shape))) if axis is None else axis
         roles = {x.axes[i] for i in axis}
         value, count = x.value, 1
-        if x.axes not in _LAYOUTS:
-            raise TraceError(f"{name} of {a_row(x.axes)} has no compiled form")
+        if x.axes not in _LAYOUTS or ("b" in roles and name in ("max", "min")):
+            raise no_form(f"{name} of {a_row(x.axes)} over {axis}")
         if "f" in roles:
             count *= shape[-1]
             value = Value(_REDUCTIONS[name], (value,), 1, value.rows)
         if "b" in roles:
-            if name not in ("sum", "mean"):
-                raise TraceError(f"{name} over the batch has no compiled form")
             count *= self.batch
             value = Value(Kind.TOTAL, (value,), value.width, False)
         if name == "mean" and count != 1:
@@ -573,27 +517,27 @@ class Reader:
         axes = "".join("1" if i in axis else r for i, r in enumerate(x.axes) if keepdims or i not in axis)
         return Read(value, axes)
 
-    def _exponentials(self, name, node, reads):
+    _sum = _mean = _max = _min = _reduce
+
+    def _exponentials(self, name, reads):
         """exp of x less its largest element, the sum of that, the largest element; and the roles of x."""
         x = self._row(name, reads[0])
         if not x.axes or x.axes[-1] == "b" or x.axes not in _LAYOUTS:
-            raise TraceError(
-                f"{name} along an axis of {a_row(x.axes)} has no compiled form: use the axis of features"
-            )
+            raise no_form(f"{name} along an axis of {a_row(x.axes)}", "use the axis of features")
         top = Value(Kind.ROWMAX, (x.value,), 1, x.value.rows)
         e = pointwise("exp", pointwise("subtract", x.value, top))
         return e, Value(Kind.ROWSUM, (e,), 1, x.value.rows), top, x
 
     def _softmax(self, node, reads):
-        e, total, _, x = self._exponentials("softmax", node, reads)
+        e, total, _, x = self._exponentials("softmax", reads)
         return Read(pointwise("divide", e, total), x.axes)
 
     def _logsumexp(self, node, reads):
-        _, total, top, x = self._exponentials("logsumexp", node, reads)
+        _, total, top, x = self._exponentials("logsumexp", reads)
         return Read(pointwise("add", pointwise("log", total), top), x.axes[:-1])
 
     def _log_softmax(self, node, reads):
-        _, total, top, x = self._exponentials("log_softmax", node, reads)
+        _, total, top, x = self._exponentials("log_softmax", reads)
         return Read(pointwise("subtract", x.value, pointwise("add", pointwise("log", total), top)), x.axes)
 
 
@@ -602,7 +546,8 @@ def _placed(data):
     return Tensor(data, Node(None, (), None, data))
 
 
-def _role(n):
+def role_of(n) -> str:
+    """The role of an axis of features."""
     return "f" if n > 1 else "1"
 
 

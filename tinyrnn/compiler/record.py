@@ -9,6 +9,7 @@ on a few rows of the batch; one whose code asks for a size, one on all of it.
 
 import functools
 import inspect
+import itertools
 import threading
 import types
 from collections import OrderedDict
@@ -18,16 +19,15 @@ import numpy as np
 
 from ..autograd.pointwise import as_tensor
 from ..autograd.tape import ITEM, LOOKED, Node, Tensor, leading_to, mark, no_grad, state, tracing
-from ..base.errors import ShapeError, TinyrnnError, TraceError
+from ..base.errors import ShapeError, TraceError
 from ..kernels.generator import draws
 from .effects import AT_ONCE, Reach, change, contents, put_back
-from .ir import CompilerFault, Input, Kind, Source, needs_grad, order
+from .ir import Input, Source, needs_grad, numbered, order, own_faults
 from .read import Reader
+from .targets.tensor import environment, rows_of
 
-FEW, OTHER = (
-    3,
-    4,
-)  # rows of the batch that a step is recorded on, and where FEW is the whole batch, the second time
+# Rows of the batch that a step is recorded on, and where FEW is the whole batch, the second time.
+FEW, OTHER = 3, 4
 
 
 def next_states(step, x, old) -> tuple:
@@ -38,14 +38,12 @@ def next_states(step, x, old) -> tuple:
     """
     new = step(x, *old)
     if not isinstance(new, tuple | list | Tensor | np.ndarray):
-        raise ShapeError(
-            f"step returned {type(new).__name__}: return the next state, a Tensor, or a tuple of them"
-        )
-    new = tuple([as_tensor(n) for n in new]) if isinstance(new, tuple | list) else (as_tensor(new),)
+        mend = "return the next state, a Tensor, or a tuple of them"
+        raise ShapeError(f"step returned {type(new).__name__}: {mend}")
+    new = tuple([as_tensor(n) for n in (new if isinstance(new, tuple | list) else [new])])
     if len(new) != len(old):
-        raise ShapeError(
-            f"step returned {len(new)} states, it was given {len(old)}: return one for each state, in their order"
-        )
+        mend = "return one for each state, in their order"
+        raise ShapeError(f"step returned {len(new)} states, it was given {len(old)}: {mend}")
     for i, (n, o) in enumerate(zip(new, old, strict=True)):
         if n.shape != o.shape:
             raise ShapeError(f"step returned state {i} as {list(n.shape)}, it was given as {list(o.shape)}")
@@ -72,19 +70,18 @@ class Recording:
 
     def __init__(self, step, xs, states, held, varying=frozenset()):
         self.batch, self.dtype, self.who = len(states[0]), states[0].dtype, None
-        leaves, self.inputs, self.given = [], {}, []
+        leaves, self.inputs, self.given = [], {}, {}
         for source, arrays in ((Source.X, xs), (Source.STATE, states), (Source.HELD, held)):
             for i, a in enumerate(arrays):
                 leaves.append(Tensor(a, Node(None, (), None, a)))
                 self.inputs[leaves[-1].node] = Input(source, i)
-                self.given.append((a.copy(), Input(source, i)))
+                self.given[Input(source, i)] = Tensor(a.copy())
         self.start = mark()
-        cuts = len(xs), len(xs) + len(states)
+        groups = iter(leaves)
+        given = [tuple(itertools.islice(groups, len(arrays))) for arrays in (xs, states, held)]
         state.looked = False
         with tracing():
-            self.news = step(
-                tuple(leaves[: cuts[0]]), tuple(leaves[cuts[0] : cuts[1]]), tuple(leaves[cuts[1] :])
-            )
+            self.news = step(*given)
         if state.looked:
             raise TraceError(LOOKED)
         self.widths = tuple([s.shape[1] for s in states])
@@ -101,45 +98,27 @@ class Recording:
         lines = []
         for node in self.nodes:
             name, saved = (node.op, ()) if node.op is ITEM else (node.op.name, node.saved)
-            operands = tuple([
-                self._operand(x, names) if isinstance(x, Tensor) else self._number(name, x, (len(lines), i), varying)
-                for i, x in enumerate(saved)
-            ])  # fmt: skip
+            operands = tuple(
+                [self._operand(name, x, (len(lines), i), names, varying) for i, x in enumerate(saved)]
+            )
             parents = tuple([names.get(p) for p in node.parents]) if node.op is ITEM else ()
-            shape, dtype = (
-                tuple(node.shape),
-                tuple(node.dtype) if isinstance(node.dtype, list) else node.dtype,
-            )
-            lines.append(
-                (
-                    name,
-                    operands,
-                    parents,
-                    frozen(node.params) if node.params else (),
-                    shape,
-                    dtype,
-                    bool(node.hooks),
-                )
-            )
+            params, hooked = frozen(node.params) if node.params else (), bool(node.hooks)
+            lines.append((name, operands, parents, params, frozen(node.shape), frozen(node.dtype), hooked))
             names[node] = len(lines) - 1
         heads = tuple([names[t.node] if t.node in names else self._closed(t) for t in self.news])
         shapes = tuple([(i, n.shape) for n, i in self.inputs.items()])
         return tuple(lines), heads, shapes, self.dtype
 
-    def _operand(self, x, names):
-        return names[x.node] if x.node in names else self._closed(x)
-
-    def _number(self, op, x, place, varying):
-        """Numbers are arguments, but small integers, and those that decide what a derivative looks like, are
-        the program's.
-
-        Unless they were seen to change.
+    def _operand(self, op, x, place, names, varying):
+        """An operand in words. Numbers are arguments, but small integers, and those that decide what a
+        derivative looks like, are the program's. Unless they were seen to change.
         """
+        if isinstance(x, Tensor):
+            return names[x.node] if x.node in names else self._closed(x)
         literal = op == "power" or (isinstance(x, int) and -2 <= x <= 2)
-        if not np.isfinite(x):
-            return "number", type(x).__name__, repr(float(x))
-        self.places[place] = float(x)
-        if literal and place not in varying:
+        if np.isfinite(x):
+            self.places[place] = float(x)
+        if not np.isfinite(x) or (literal and place not in varying):
             return "number", type(x).__name__, repr(float(x))
         self.arguments.add(place)
         self.numbers.append(float(x))
@@ -176,12 +155,8 @@ class Recording:
         Raises:
             TraceError: it has no compiled form; the message says why.
         """
-        try:
+        with own_faults("reading the step"):
             return self.reader.program()
-        except TinyrnnError:
-            raise
-        except Exception as error:  # whatever goes wrong in reading is not the step's fault
-            raise CompilerFault(f"reading the step: {type(error).__name__}: {error}") from error
 
     @functools.cached_property
     def reader(self):
@@ -262,9 +237,8 @@ class _Numbers:
         before = self.seen.setdefault(recording.ops, recording.places)
         if len(self.seen) > 16:
             self.seen.clear()
-        found = {
-            place for place, x in recording.places.items() if before.get(place, x) != x
-        } - recording.arguments
+        changed = {place for place, x in recording.places.items() if before.get(place, x) != x}
+        found = changed - recording.arguments
         self.varying |= found
         return bool(found)
 
@@ -301,14 +275,7 @@ def _recorded(step, xs, states, held, reach):
     before = reach.look() if not known.tied else []
     with draws() as drawn:
         try:
-            try:
-                whole = run(size)
-                if whole.key not in known.tied and numbers.changed(whole):
-                    whole = run(size)
-            except TraceError:
-                raise
-            except Exception as error:  # where it is the step's, the eager loop raises it as well
-                raise TraceError(f"it raises {type(error).__name__} while it is recorded: {error}") from error
+            whole = _whole(run, size, known, numbers)
             if whole.key in known.tied:
                 return whole
             if whole.key in known.refused:
@@ -322,6 +289,17 @@ def _recorded(step, xs, states, held, reach):
             put_back(before)
             for generator, state in drawn.items():
                 generator.state = state
+
+
+def _whole(run, size, known, numbers):
+    """A recording on the whole batch, in which numbers that were seen to change are arguments."""
+    try:
+        whole = run(size)
+        return run(size) if whole.key not in known.tied and numbers.changed(whole) else whole
+    except TraceError:
+        raise
+    except Exception as error:  # where it is the step's, the eager loop raises it as well
+        raise TraceError(f"it raises {type(error).__name__} while it is recorded: {error}") from error
 
 
 def _attempt(record):
@@ -344,10 +322,8 @@ def _examined(run, whole, known, size, reach, drawn, start):
     if others[0] is None:
         raise TraceError("it cannot be run twice: on other values of x and states it raises an error")
     if drawn:
-        raise TraceError(
-            "it draws random numbers, which a loop would not draw anew: draw them for all steps, and give them to the step as "
-            "part of xs"
-        )
+        mend = "draw them for all steps, and give them to the step as part of xs"
+        raise TraceError(f"it draws random numbers, which a loop would not draw anew: {mend}")
     for other in others:
         reason = None if other is None else _difference(whole, other, before)
         if reason is not None:
@@ -365,31 +341,25 @@ def _examined(run, whole, known, size, reach, drawn, start):
 
 def _refuse(changed):
     if changed is not None:
-        raise TraceError(
-            f"{changed} is changed by it, outside of its tape: return what is to be kept as a state"
-        )
+        mend = "return what is to be kept as a state"
+        raise TraceError(f"{changed} is changed by it, outside of its tape: {mend}")
 
 
 def _refuse_other_values(whole):
     """Raise where the program of a recording does not give what the step gave: values were changed in
     place.
     """
-    from .evaluate import as_read, rows_of
-
-    program, given = whole.program, {i: Tensor(n_data) for n_data, i in whole.given}
-    env = {}
-    for v in order(program.news):
-        if v.kind is Kind.INPUT:
-            source, i = v.attr
-            env[v] = whole.numbers[i] if source is Source.ARGUMENT else given.get(v.attr)
-            if source is Source.CLOSURE:
-                env[v] = as_read(v, whole.closures[i].detach())
+    program = whole.program
+    given = whole.given | numbered(Source.ARGUMENT, whole.numbers)
+    given |= numbered(Source.CLOSURE, [t.detach() for t in whole.closures])
+    env = environment(order(program.news), given)
     with no_grad(), np.errstate(all="ignore"):
         for v, t in zip(program.news, whole.news, strict=True):
             found = rows_of(v, env, t.shape, whole.dtype).data
             if not np.allclose(found, t.data, rtol=1e-3, atol=1e-4, equal_nan=True):
+                mend = "use tensor functions"
                 raise TraceError(
-                    "values are changed in place, outside of its tape (.data[...] = ...): use tensor functions"
+                    f"values are changed in place, outside of its tape (.data[...] = ...): {mend}"
                 )
 
 
@@ -415,16 +385,29 @@ def _equal(a, b):
     return a.shape == b.shape and a.dtype == b.dtype and np.array_equal(a, b, equal_nan=a.dtype.kind == "f")
 
 
+def differing(before, now) -> str:
+    """What differs between two keys of recordings, in words."""
+    for a, b in zip(before[0], now[0], strict=False):
+        if a == b:
+            continue
+        if a[0] != b[0]:
+            return f"an op, {a[0]} before, {b[0]} now"
+        for x, y in zip(a[1], b[1], strict=False):
+            if x != y and "number" in (x[0], y[0]) and len(x) == len(y) == 3:
+                return f"a number of {a[0]}, {x[2]} before, {y[2]} now: use a tensor, or a float"
+        if a[3] != b[3]:
+            return f"how {a[0]} is called, {dict(a[3])} before, {dict(b[3])} now"
+        return f"what {a[0]} is given"
+    return f"how many ops it has, {len(before[0])} before, {len(now[0])} now"
+
+
 def _difference(whole, again, before):
     """What differs between two recordings on the same rows, in words; None if nothing does."""
     if whole.key != again.key:
-        for line, other in zip(whole.key[0], again.key[0], strict=False):
-            if line != other:
-                return f"the op {line[0]}" if line[0] == other[0] else f"the op {line[0]}, then {other[0]}"
-        return "its list of ops"
-    if whole.numbers != again.numbers:
-        a, b = next((a, b) for a, b in zip(whole.numbers, again.numbers, strict=True) if a != b)
-        return f"the number {a:g}, then {b:g}"
+        return differing(whole.key, again.key)
+    for a, b in zip(whole.numbers, again.numbers, strict=True):
+        if a != b:
+            return f"the number {a:g}, then {b:g}"
     changed = _changed(whole, again, before)
     return None if changed is None else f"a tensor {list(changed.shape)} that is not on the tape"
 
@@ -434,14 +417,16 @@ def _blamed(reason, run, whole, size):
     before = [t.data.copy() for t in whole.closures]
     repeated = _attempt(lambda: run(size))
     if repeated is None or _difference(whole, repeated, before) is not None:
-        return (
-            f"from one run to the next something changes that is not on the tape ({reason}): a random draw, a counter, or a "
-            "buffer changed in place; give it to the step as part of xs or as a state"
+        why = f"from one run to the next something changes that is not on the tape ({reason})"
+        mend = (
+            "a random draw, a counter, or a buffer changed in place; give it to the step in xs or as a state"
         )
-    return (
-        f"something is made of x or a state outside of the tape ({reason}): under no_grad(), through .data or a buffer; use "
-        "tensor functions, and detach() where no gradient is to flow"
-    )
+    else:
+        why = f"something is made of x or a state outside of the tape ({reason})"
+        mend = (
+            "under no_grad(), through .data or a buffer; use tensor functions, and detach() to stop gradients"
+        )
+    return f"{why}: {mend}"
 
 
 SEEDS = 1, 2  # of other values: near the given ones, and with the other sign

@@ -9,6 +9,7 @@ turns it off, ``=always`` checks every call, on its own values.
 
 import hashlib
 import os
+import pprint
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from ..autograd.functional import embedding
 from ..autograd.tape import ITEM, Node, Tensor, backpropagate, no_grad, recording
 from ..base.errors import TraceError
 from ..base.files import make_cache_folder, replace_file
-from .ir import CompilerFault, Kind, order
+from .ir import CompilerFault, Kind, listed
 from .run import Runner
 
 STEPS = 3
@@ -44,16 +45,12 @@ class Problem:
 
     def xs(self):
         """The streams; those that are rows of a table are looked up on the tape."""
-        count = len(self.plain) + len(self.tables)
-        return [
-            self.plain[i] if i in self.plain else embedding(self.tables[i][1], self.tables[i][0])
-            for i in range(count)
-        ]
+        rows = {i: embedding(ids, table) for i, (table, ids) in self.tables.items()} | self.plain
+        return [rows[i] for i in range(len(rows))]
 
     def leaves(self):
-        named = {f"x {i}": t for i, t in self.plain.items()} | {
-            f"table {i}": t for i, (t, _) in self.tables.items()
-        }
+        named = {f"x {i}": t for i, t in self.plain.items()}
+        named |= {f"table {i}": t for i, (t, _) in self.tables.items()}
         named |= {f"initial state {i}": t for i, t in enumerate(self.init)}
         return named | {f"state {i} at resets": t for i, t in enumerate(self.held)}
 
@@ -101,14 +98,11 @@ def check(plan, recorded, eager, problem, gradients, name, poison=True):
         expected = [*columns, *finals]
         draw = np.random.default_rng(1)
         seeds = [Tensor(draw.standard_normal(t.shape).astype(t.dtype)) for t in expected]
-        runner = Runner(
-            plan, recorded.closures, recorded.numbers, problem.xs(), problem.init, problem.held, problem.reverse,
-            problem.tables, poison=poison,
-        )  # fmt: skip
+        given = problem.xs(), problem.init, problem.held, problem.reverse, problem.tables
+        runner = Runner(plan, recorded.closures, recorded.numbers, *given, poison=poison)
         found = runner(name)
-        names = [f"output {k}" for k in range(len(columns))] + [
-            f"final state {k}" for k in range(len(finals))
-        ]
+        names = [f"output {k}" for k in range(len(columns))]
+        names += [f"final state {k}" for k in range(len(finals))]
         right = dict(zip(names, expected, strict=True))
         try:
             compare(right, dict(zip(names, found, strict=True)), plan.dtype)
@@ -116,9 +110,8 @@ def check(plan, recorded, eager, problem, gradients, name, poison=True):
             try:
                 compare(right, dict(zip(names, runner.interpret(runner.inputs), strict=True)), plan.dtype)
             except CompilerFault:  # nor do tensor ops: it is not what was recorded
-                raise TraceError(
-                    "it does not always do what it did when it was recorded: something leaves its tape"
-                ) from None
+                why = "something leaves its tape"
+                raise TraceError(f"it does not always do what it did when it was recorded: {why}") from None
             raise
         if gradients:
             leaves = {n: t.node for n, t in problem.leaves().items()}
@@ -160,9 +153,8 @@ def compare(expected, found, dtype, what=""):
         scale = np.abs(a[known]).max(initial=0) + 1e-3 * largest + 1e-6
         gap = np.abs(np.where(known, a, 0) - np.where(known, b, 0)).max(initial=0)
         if not gap <= TOLERANCE[dtype.char] * scale:
-            raise CompilerFault(
-                f"{what}{name} differs from the eager loop by {gap:.1e} where values are up to {scale:.1e}"
-            )
+            sizes = f"by {gap:.1e} where values are up to {scale:.1e}"
+            raise CompilerFault(f"{what}{name} differs from the eager loop {sizes}")
 
 
 def _finite(t):
@@ -181,36 +173,32 @@ This script runs the step with and without it, on random values. Please send it 
 
 from tinyrnn.compiler.reproduce import reproduce
 
+# values: kind, numbers of its inputs, width, rows, attribute, height
 reproduce(
-    news={news},
-    widths={widths},
-    closures={closures},
-    numbers={numbers},
-    batch={batch},
-    dtype="{dtype}",
-    reverse={reverse},
-    values=[
-        # kind, inputs, width, rows, attribute, height
-{values}
-    ],
+    **{facts}
 )
 '''
 
 
 def report(recorded, message, reverse) -> str:
     """Write a script that shows a fault into the cache folder; returns its path, or why there is none."""
-    program, names, lines = recorded.program, {}, []
-    for v in order(program.news):
-        names[v] = len(names)
-        attr = (v.attr.source.name, v.attr.index) if v.kind is Kind.INPUT else v.attr
-        lines.append(
-            f"        {(v.kind.name, tuple(names[x] for x in v.inputs), v.width, v.rows, attr, v.height)},"
+    program = recorded.program
+    lines, news = listed(program.news)
+    values = [
+        (
+            kind.name,
+            inputs,
+            width,
+            rows,
+            (attr.source.name, attr.index) if kind is Kind.INPUT else attr,
+            height,
         )
-    text = _SCRIPT.format(
-        message=message, news=[names[v] for v in program.news], widths=program.widths, reverse=reverse, batch=recorded.batch,
-        closures={c.slot: recorded.closures[c.slot].shape for c in program.closures}, numbers=recorded.numbers,
-        dtype=recorded.dtype, values="\n".join(lines),
-    )  # fmt: skip
+        for kind, inputs, width, rows, attr, height in lines
+    ]
+    closures = {c.slot: recorded.closures[c.slot].shape for c in program.closures}
+    facts = dict(news=news, widths=program.widths, closures=closures, numbers=recorded.numbers)
+    facts |= dict(batch=recorded.batch, dtype=str(recorded.dtype), reverse=reverse, values=values)
+    text = _SCRIPT.format(message=message, facts=pprint.pformat(facts, width=110, sort_dicts=False))
     try:
         path = make_cache_folder("reports") / f"fault_{hashlib.sha256(text.encode()).hexdigest()[:12]}.py"
         replace_file(path, text.encode())

@@ -30,9 +30,8 @@ class _Rewriter:
         return self.made[key]
 
     def number(self, x):
-        return self.made.setdefault(
-            repr(float(x)), Value(Kind.NUMBER, (), 1, False, float(x))
-        )  # 0.0 is not -0.0
+        x = float(x)
+        return self.made.setdefault(repr(x), Value(Kind.NUMBER, (), 1, False, x))  # 0.0 is not -0.0
 
     def rewritten(self, v, inputs):
         """``v`` with rewritten ``inputs``, rewritten itself."""
@@ -57,12 +56,8 @@ class _Rewriter:
         if kind is Kind.POINTWISE:
             return self.pointwise(v.attr, inputs, v.width)
         if kind in (Kind.MATMUL, Kind.OUTER):  # of rows, also where those became one number
-            inputs = tuple(
-                [
-                    new if new.rows or not old.rows else self.spread(new)
-                    for new, old in zip(inputs, v.inputs, strict=True)
-                ]
-            )
+            pairs = zip(inputs, v.inputs, strict=True)
+            inputs = tuple([new if new.rows or not old.rows else self.spread(new) for new, old in pairs])
         return self.value(kind, inputs, v.width, v.rows, v.attr)
 
     def spread(self, x):
@@ -96,11 +91,8 @@ class _Rewriter:
         numbers = [x.attr if x.kind is Kind.NUMBER else None for x in inputs]
         if None not in numbers:
             return self.copy(self.number(TABLE[op].forward(*numbers)), width, rows)
-        if (
-            op == "add"
-            and any(x.kind is Kind.CONCAT for x in inputs)
-            and all(x.width == width for x in inputs)
-        ):
+        joined = any(x.kind is Kind.CONCAT for x in inputs) and all(x.width == width for x in inputs)
+        if op == "add" and joined:
             return self.side_by_side([piece for x in inputs for piece in pieces(x)], width, rows)
         if op == "multiply" and 1.0 in numbers:
             return self.copy(inputs[1 - numbers.index(1.0)], width, rows)
@@ -120,16 +112,12 @@ class _Rewriter:
         if x.kind is Kind.SLICE:
             return self.value(Kind.SLICE, x.inputs, width, x.rows, (x.attr[0] + first, x.attr[0] + last))
         if x.kind is Kind.CONCAT:
-            parts = [
-                self.cut(p, max(first - a, 0), min(last - a, p.width))
-                for a, p in pieces(x)
-                if a < last and first < a + p.width
-            ]
+            touched = [(a, p) for a, p in pieces(x) if a < last and first < a + p.width]
+            parts = [self.cut(p, max(first - a, 0), min(last - a, p.width)) for a, p in touched]
             return parts[0] if len(parts) == 1 else self.value(Kind.CONCAT, tuple(parts), width, x.rows)
         if x.kind is Kind.POINTWISE:
-            return self.pointwise(
-                x.attr, tuple([i if i.width == 1 else self.cut(i, first, last) for i in x.inputs]), width
-            )
+            inputs = [i if i.width == 1 else self.cut(i, first, last) for i in x.inputs]
+            return self.pointwise(x.attr, tuple(inputs), width)
         return self.value(Kind.SLICE, (x,), width, x.rows, (first, last))
 
     def side_by_side(self, placed, width, rows):

@@ -10,7 +10,6 @@ of the states, ``grad_output``, ``grad_stream``, ``grad_input``, ``factor`` of p
 import builtins
 import contextlib
 import functools
-import os
 import warnings
 
 import numpy as np
@@ -22,17 +21,11 @@ from ..autograd.tape import Op, is_recording, record, recording
 from ..base import threads
 from ..base.errors import ChangedInPlaceError
 from ..base.memory import keep_freed_memory
-from .evaluate import as_read, evaluate, rows_of
-from .ir import CompilerFault, CompileWarning, Kind, Source, order
-from .loops import UNIT
+from .ir import CompilerFault, CompileWarning, Input, Kind, Source, numbered, order
 from .save import Saved, is_sum
-
-
-def mode() -> str:
-    """How loops run: ``"numba"``, or by the interpreter where the environment says
-    ``TINYRNN_COMPILE=python``.
-    """
-    return "python" if os.environ.get("TINYRNN_COMPILE") == "python" else "numba"
+from .schedule import UNIT
+from .targets.numba import Loop, compiled, load, mode, module_source
+from .targets.tensor import environment, evaluate, rows_of
 
 
 class Compiled(Saved):
@@ -45,28 +38,17 @@ class Compiled(Saved):
 
     def __init__(self, recording, outputs, tabled):
         super().__init__(recording, outputs, tabled)
+        self.loops = Loop("forward", self.forward), Loop("backward", self.backward)
+        self.sources = {how: module_source(self.loops, self.dtype, how) for how in ("numba", "python")}
         self.passed, self.fault = set(), None
 
     def functions(self, name, both):
-        """Forward and backward, compiled or loaded from the cache, the second only if ``both``; announced as
+        """The functions of the loops, the second only if ``both``; what is compiled is announced as
         ``name``.
         """
-        if mode() == "python":
-            return _load(self.source(mode="python"), "scan_python")
-        functions = _load(self.source(), "scan")
-        if not all(f.signatures for f in functions[: 1 + both]):
-            with kernels.notice.compiling(name):
-                for function, loop in zip(
-                    functions[: 1 + both], (self.forward_loop, self.backward_loop), strict=False
-                ):
-                    function.compile(loop.signature(self.dtype))
-        return functions
-
-
-@functools.lru_cache(maxsize=256)
-def _load(source, name):
-    module = kernels.jit.load_source(name, source)
-    return module.forward, module.backward
+        how = mode()
+        module = load("scan" if how == "numba" else "scan_python", self.sources[how])
+        return compiled(module, self.loops[: 1 + both], self.dtype, name)
 
 
 class Runner:
@@ -83,49 +65,44 @@ class Runner:
     def __init__(self, plan, closures, numbers, xs, init, held, reverse, looked_up, poison=False):
         self.plan, self.reverse, self.poison = plan, bool(reverse), poison
         self.T, self.B = xs[0].shape[:2]
-        self.numbers = numbers
         whole = {id(ids): np.ascontiguousarray(ids, np.int64) for _, ids in looked_up.values()}
         self.ids = {f"ids{i}": whole[id(looked_up[x][1])] for i, x in plan.tables.items()}
-        tensors = {("input", i): x for i, x in enumerate(xs)} | {("held", i): h for i, h in enumerate(held)}
-        tensors |= {("closure", c.slot): closures[c.slot] for c in plan.program.closures}
-        tensors |= {("stream", i): s for i, s in enumerate(self._streams(tensors, xs, looked_up))}
-        slots = {(v.attr.source.value, v.attr.index) for v in plan.inputs} & set(tensors)
-        slots |= set(plan.gradients) | {("closure", i) for i in plan.closure}
-        self.slots = [*sorted(slots), *[("state", k) for k in range(len(init))]]
-        tensors |= {("state", k): s for k, s in enumerate(init)}
-        self.inputs = [tensors[slot] for slot in self.slots]
+        tensors = numbered(Source.X, xs) | numbered(Source.HELD, held) | numbered(Source.CLOSURE, closures)
+        self.numbers = numbers
+        tables = {i: table for i, (table, _) in looked_up.items()}
+        tensors |= numbered(Source.STREAM, self._streams(tensors, tables))
+        slots = ({v.attr for v in plan.inputs} & set(tensors)) | set(plan.gradients) | set(plan.shared)
+        states = numbered(Source.STATE, init)
+        self.slots = [*sorted(slots), *states]
+        self.inputs = [(tensors | states)[slot] for slot in self.slots]
 
-    def _given(self, value, tensors):
-        """What stands for an input of the program: a tensor, or a number."""
-        source, i = value.attr
-        if source is Source.ARGUMENT:
-            return self.numbers[i]
-        return as_read(value, tensors[source.value, i])
+    def _environment(self, values, tensors):
+        """What stands for inputs of the program: tensors and numbers."""
+        return environment(values, tensors | numbered(Source.ARGUMENT, self.numbers))
 
-    def _streams(self, tensors, xs, looked_up):
+    def _streams(self, tensors, tables):
         """Hoisted values over all steps at once, on the ordinary tape; of a table, its rows take the place of
         x.
         """
-        program, streams = self.plan.program, []
-        values = [v for v in order([h.value for h in program.hoisted]) if v.kind is Kind.INPUT]
-        flat = {v: self._given(v, tensors) for v in values if not v.is_input(Source.X, Source.STREAM)}
-        of_tables = {}  # for each x that is looked up: the same, of the table's rows
-        by_step = dict(flat)
+        program, dtype, streams = self.plan.program, self.plan.dtype, []
+        values = order([h.value for h in program.hoisted])
+        flat = {v.attr: tensors[v.attr] for v in values if v.attr in tensors and not v.is_input(Source.X)}
+        for v in order([h.value for h in program.hoisted if h.table is None]):
+            if v.is_input(Source.X):
+                flat[v.attr] = reshape(tensors[v.attr], (-1, v.width))
+        of_tables, by_step = {}, self._environment(values, flat)  # the first: for each x that is looked up
         for h in program.hoisted:
             if h.table is not None:
-                table = looked_up[h.table][0]
-                env = of_tables.setdefault(h.table, dict(flat))
-                env |= {v: table for v in values if v.is_input(Source.X) and v.attr.index == h.table}
-                env[h.stream] = found = evaluate(h.value, env, self.plan.dtype)
-                streams.append(found)
+                rows = flat | {Input(Source.X, h.table): tables[h.table]}
+                env = of_tables.setdefault(h.table, self._environment(values, rows))
+                streams.append(evaluate(h.value, env, dtype))
+                env[h.stream] = streams[-1]
                 continue
             for v in order([h.value]):
-                if v.is_input(Source.X) and v not in by_step:
-                    by_step[v] = reshape(xs[v.attr.index], (-1, v.width))
-                elif v.is_input(Source.STREAM) and v not in by_step:
+                if v.is_input(Source.STREAM) and v not in by_step:
                     i = v.attr.index
                     by_step[v] = embedding(self.ids[f"ids{i}"].reshape(-1), streams[i])
-            by_step[h.stream] = found = evaluate(h.value, by_step, self.plan.dtype)
+            by_step[h.stream] = found = evaluate(h.value, by_step, dtype)
             streams.append(reshape(found, (self.T, self.B, found.shape[-1])))
         return streams
 
@@ -147,9 +124,8 @@ class Runner:
         self.functions = self.plan.functions(name, both=keep)
         outs, memory = self._forward(dict(zip(self.slots, arrays, strict=True)), keep)
         cells = []
-        tensors = record(
-            _scan, tuple(self.inputs), {"runner": self, "memory": memory, "cells": cells}, tuple(outs)
-        )
+        params = {"runner": self, "memory": memory, "cells": cells}
+        tensors = record(_scan, tuple(self.inputs), params, tuple(outs))
         if tensors[0].node is not None:  # outputs share memory with what the backward loop reads
             made = tensors[0].node.number
             cells += [(t.shared_version(), made) for t in tensors[: len(self.plan.outputs)]]
@@ -163,24 +139,24 @@ class Runner:
 
     def _forward(self, given, keep):
         plan, T, B = self.plan, self.T, self.B
-        memory = {f"{word}{i}": a for (word, i), a in given.items() if word != "state"}
+        memory = {_name(at): a for at, a in given.items() if at.source is not Source.STATE}
         for k, w in enumerate(plan.widths):
             memory[f"state{k}"] = states = self._empty((T + 1, B, w))
-            states[T if self.reverse else 0] = given["state", k]
+            states[T if self.reverse else 0] = given[Input(Source.STATE, k)]
         for (
             place
-        ) in plan.saved.values():  # where nothing will be differentiated, every step overwrites the last
+        ) in plan.saved.values():  # where nothing will be differentiated, each step overwrites the last
             memory[place.array] = self._empty((T if keep else 1, B, place.width))
-        self._run(plan.forward_loop, 0, memory, {p.array: 0 for p in plan.saved.values()} if not keep else {})
+        self._run(0, memory, {p.array: 0 for p in plan.saved.values()} if not keep else {})
         over_time = slice(0, T) if self.reverse else slice(1, None)
         outs = [memory[f"state{k}"][over_time] for k in plan.outputs]
         finals = [memory[f"state{k}"][0 if self.reverse else T].copy() for k in range(len(plan.widths))]
         return outs + finals, memory if keep else None
 
-    def _run(self, loop, which, memory, still):
+    def _run(self, which, memory, still):
         """Call one loop in parts of the batch, one a thread."""
         T, B, plan = self.T, self.B, self.plan
-        function = self.functions[which]
+        function, loop = self.functions[which], plan.loops[which]
         arrays = memory | {name: ids.reshape(-1) for name, ids in self.ids.items()}
         arrays["numbers"] = np.array(loop.all_numbers(self.numbers), plan.dtype)
         for (matrix, turned), name in loop.packed.items():
@@ -192,7 +168,7 @@ class Runner:
                 raise CompilerFault(f"{name} is not contiguous")
         steps = {a: still.get(a, arrays[a][0].size if arrays[a].ndim == 3 else 0) for a in loop.steps}
         n = np.array(loop.integers(steps), np.int64)
-        products = builtins.sum(v.inputs[0].width * v.width for v in loop.values if v.kind is Kind.MATMUL)
+        products = builtins.sum(v.inputs[0].width * v.width for v in loop.schedule.products)
         work = products + 50 * builtins.sum(plan.widths)
 
         def part(first, last):
@@ -218,34 +194,30 @@ class Runner:
                 memory[place.array] = np.zeros((-(-B // UNIT), place.width), plan.dtype)
             elif place.add:
                 memory[place.array] = np.zeros((B, place.width), plan.dtype)
-        self._run(plan.backward_loop, 1, memory, {})
+        self._run(1, memory, {})
         word = "grad" if T % 2 == 0 else "grad_next"
-        found = {("state", k): memory[f"{word}{k}"] for k in range(len(plan.widths))}
+        found = numbered(Source.STATE, [memory[f"{word}{k}"] for k in range(len(plan.widths))])
         shared = {}  # sums of rows by id, and products, that several gradients are columns of
-        for (word, i), place in plan.gradients.items():
-            found[word, i] = self._columns(word, i, place, memory, shared)
-        for i, root in plan.closure.items():
-            if not root.rows:
-                found["closure", i] = self._finish(root, memory, shared)
-        return [
-            None if a not in found else Tensor(found[a].reshape(x.shape))
-            for a, x in zip(self.slots, self.inputs, strict=True)
-        ]
+        for at, (place, width) in plan.gradients.items():
+            found[at] = self._columns(at, place, memory, shared)[..., place.first : place.first + width]
+        for at, root in plan.shared.items():
+            found[at] = self._finish(root, memory, shared)
+        gradients = [(found.get(at), x.shape) for at, x in zip(self.slots, self.inputs, strict=True)]
+        return [None if g is None else Tensor(g.reshape(shape)) for g, shape in gradients]
 
-    def _columns(self, word, i, place, memory, shared):
-        """The gradient of a stream, a bare x or rows of the batch: over time, or summed for each row of its
-        table.
+    def _columns(self, at, place, memory, shared):
+        """The array of the gradient of a stream, a bare x or rows of the batch: over time, or summed for each
+        row of its table.
         """
         a = memory[place.array]
-        if word == "stream" and i in self.plan.tables:
-            ids = self.ids[f"ids{i}"]
-            key = (place.array, id(ids))
-            if key not in shared:
-                shared[key] = kernels.scatter.add_rows(
-                    a.reshape(ids.size, -1), ids.reshape(-1), len(memory[f"stream{i}"])
-                )
-            a = shared[key]
-        return a[..., place.first : place.first + self.plan.gradient_widths[word, i]]
+        if at.source is not Source.STREAM or at.index not in self.plan.tables:
+            return a
+        ids = self.ids[f"ids{at.index}"]
+        key = (place.array, id(ids))
+        if key not in shared:
+            rows = a.reshape(ids.size, -1), ids.reshape(-1)
+            shared[key] = kernels.scatter.add_rows(*rows, len(memory[_name(at)]))
+        return shared[key]
 
     def _over_time(self, place, memory):
         """An array over time as rows over time and batch."""
@@ -261,33 +233,27 @@ class Runner:
         if (v.inputs[0], right.array) not in shared:
             product = kernels.gemm.matmul(self._over_time(left, memory).T, self._over_time(right, memory))
             shared[v.inputs[0], right.array] = product
-        product = shared[v.inputs[0], right.array]
-        rows, columns = (
-            slice(p.first, p.first + x.width) for p, x in zip((left, right), v.inputs, strict=True)
-        )
-        return product[rows, columns]
+        product, (x, y) = shared[v.inputs[0], right.array], v.inputs
+        return product[left.first : left.first + x.width, right.first : right.first + y.width]
 
     def _total(self, v, memory, shared):
         """The sum over time and batch of what the loop left for ``v``."""
         place = self.plan.sums[v]
-        rows = next(
-            (a for key, a in shared.items() if key[0] == place.array), None
-        )  # of a table: less to add up
-        rows = self._over_time(place, memory) if rows is None else rows
+        tabled = [a for key, a in shared.items() if key[0] == place.array]  # less to add up
+        rows = tabled[0] if tabled else self._over_time(place, memory)
         return kernels.scatter.sum_rows(rows)[None, place.first : place.first + v.width]
 
     def _finish(self, root, memory, shared):
         """The gradient of what the step closes over, from the sums and factors that the loop left."""
-        env = {}
-        for v in order([root], is_sum):
-            if v.kind is Kind.TOTAL:
-                env[v] = Tensor(self._total(v, memory, shared))
-            elif v.kind is Kind.OUTER:
-                env[v] = Tensor(self._outer(v, memory, shared))
-            elif v.is_input(Source.ARGUMENT):
-                env[v] = self.numbers[v.attr.index]
-            elif v.is_input(Source.CLOSURE) and not v.rows:
-                env[v] = Tensor(memory[f"closure{v.attr.index}"])
+        values = order([root], is_sum)
+        given = {
+            v.attr: Tensor(memory[_name(v.attr)]) for v in values if v.is_input(Source.CLOSURE) and not v.rows
+        }
+        env = self._environment(values, given)
+        for v in values:
+            if is_sum(v):
+                finish = self._total if v.kind is Kind.TOTAL else self._outer
+                env[v] = Tensor(finish(v, memory, shared))
         return evaluate(root, env, self.plan.dtype).data
 
     def interpret(self, inputs):
@@ -297,16 +263,14 @@ class Runner:
         program, T, dtype = self.plan.program, self.T, self.plan.dtype
         given = dict(zip(self.slots, inputs, strict=True))
         values = [v for v in order(program.news) if v.kind is Kind.INPUT]
-        moving = (Source.STATE, Source.X, Source.STREAM)
-        fixed = {v: self._given(v, given) for v in values if not v.is_input(*moving)}
-        over_time = {}
+        fixed, over_time = self._environment(values, given), {}
         for v in values:
             if v.is_input(Source.X, Source.STREAM):
-                rows = self._given(v, given)
+                rows = fixed.pop(v)
                 if v.is_input(Source.STREAM) and v.attr.index in self.plan.tables:
                     rows = embedding(self.ids[f"ids{v.attr.index}"], rows)
                 over_time[v] = unstack(rows)
-        states = [given["state", k] for k in range(len(program.widths))]
+        states = [given[Input(Source.STATE, k)] for k in range(len(program.widths))]
         columns = [None] * T
         for t in reversed(range(T)) if self.reverse else range(T):
             env = fixed | {v: xs[t] for v, xs in over_time.items()}
@@ -316,19 +280,24 @@ class Runner:
         return [stack([c[k] for c in columns]) for k in self.plan.outputs] + states
 
 
+def _name(at):
+    """The array of an input."""
+    return f"{at.source.value}{at.index}"
+
+
 def _vjp(g, inputs, runner, memory, cells):
     if any(version[0] > number for version, number in cells):
         raise ChangedInPlaceError(
-            "scan: its outputs were changed in place after they were computed, and its gradient needs them: use the functional "
-            "form (ys = ys + y), or change them after backward()"
+            "scan: its outputs were changed in place after they were computed, and its gradient needs them: "
+            "use the functional form (ys = ys + y), or change them after backward()"
         )
     if not is_recording():
         try:
             with threads.alone():
                 return runner.backward(g, memory)
         except Exception as error:  # a fault costs speed, never truth: the gradients come from the plain loop
-            said = f"a backward loop runs eagerly because of a fault of tinyrnn's compiler: {type(error).__name__}: {error}"
-            warnings.warn(said, CompileWarning, stacklevel=2)
+            said = "a backward loop runs eagerly because of a fault of tinyrnn's compiler"
+            warnings.warn(f"{said}: {type(error).__name__}: {error}", CompileWarning, stacklevel=2)
 
     def weighted(*inputs):
         parts = [sum(y * gi) for y, gi in zip(runner.interpret(inputs), g, strict=True)]

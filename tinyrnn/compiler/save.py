@@ -8,19 +8,15 @@ gradients are products over time and batch, left to the end: for those the loops
 import itertools
 from dataclasses import replace
 
-from .ir import SUMS, CompilerFault, Kind, Source, order, widened
+from .ir import SUMS, CompilerFault, Input, Kind, Source, order, widened
 from .ir import number as constant
-from .loops import Loop, Place, module_source
 from .plan import backward, hoist, is_cheap, simplified, used_inputs
+from .schedule import Place, Schedule
 
-_PLACES = {  # of inputs: the array's name, and how its rows are found
-    Source.X: ("input", "time"),
-    Source.STATE: ("state", "old"),
-    Source.HELD: ("held", "batch"),
-    Source.STREAM: ("stream", "time"),
-    Source.GRAD: ("grad", "batch"),
-    Source.GRAD_OUTPUT: ("grad_output", "time"),
-}
+_KINDS = {  # of the places of inputs, where they are always the same
+    Source.X: "time", Source.STATE: "old", Source.HELD: "batch", Source.STREAM: "time", Source.GRAD: "batch",
+    Source.GRAD_OUTPUT: "time",
+}  # fmt: skip
 
 
 OVER_TIME = frozenset({"time", "old", "new"})  # kinds of places that hold every step
@@ -32,7 +28,7 @@ def is_sum(v):
 
 
 class Saved:
-    """The loops of one program, and their arrays.
+    """What the two loops of one program do, and their arrays.
 
     Args:
         recording: of the step.
@@ -55,34 +51,31 @@ class Saved:
         self.inputs = used_inputs(looped, self.back)
         self._names = itertools.count()
         self._plan_backward()
-        self.forward_loop = Loop("forward", self._forward_sinks(), self._input_places())
-        self.backward_loop = Loop("backward", self.sinks, self.places, carried=self.carried, backwards=True)
-        self._sources = {}
-
-    def source(self, mode="numba") -> str:
-        """The module that holds both loops, for a compiler or for the interpreter."""
-        if mode not in self._sources:
-            self._sources[mode] = module_source((self.forward_loop, self.backward_loop), self.dtype, mode)
-        return self._sources[mode]
+        carried = [(f"grad{k}", f"grad_next{k}") for k in range(len(self.news))]
+        self.forward = Schedule([*self._new_states(), *self.saved.items()], self._input_places())
+        self.backward = Schedule(self.sinks, self.places, carried=carried, backwards=True)
 
     def _new(self, word) -> str:
         """A name that no other array has."""
         return f"{word}{next(self._names)}"
+
+    def _new_states(self):
+        return [(v, Place(f"state{k}", "new", v.width)) for k, v in enumerate(self.news)]
 
     def _input_places(self, *, backwards=False):
         """Where inputs are while a step runs."""
         places = {}
         for v in self.inputs:
             source, i = v.attr
+            name = f"{source.value}{i}"
             if source is Source.CLOSURE:
-                places[v] = Place(f"closure{i}", "batch" if v.rows else "one", v.width)
+                places[v] = Place(name, "batch" if v.rows else "one", v.width)
             elif source is Source.ARGUMENT:
                 places[v] = Place("numbers", "number", 1, first=i)
             elif source is Source.STREAM and i in self.tables:
-                places[v] = Place(f"stream{i}", "table", v.width, ids=f"ids{i}")
+                places[v] = Place(name, "table", v.width, ids=f"ids{i}")
             elif backwards or source not in (Source.GRAD, Source.GRAD_OUTPUT):
-                word, kind = _PLACES[source]
-                places[v] = Place(f"{word}{i}", kind, v.width)
+                places[v] = Place(name, _KINDS[source], v.width)
         return places
 
     def _plan_backward(self):
@@ -90,32 +83,24 @@ class Saved:
         back, forward = self.back, set(order(self.news))
         self.saved, self.factors, self.sums = {}, {}, {}
         inputs = self._input_places(backwards=True)
-        new_places = {
-            v: Place(f"state{k}", "new", v.width) for k, v in enumerate(self.news) if v not in inputs
-        }
+        new_places = {v: p for v, p in self._new_states() if v not in inputs}
         roots = []
-        for k, (v, w) in enumerate(zip(back.states, self.widths, strict=True)):
-            v = widened(constant(0.0) if v is None else v, w, True)  # None: nothing flows back to this state
-            roots.append((v, Place(f"grad_next{k}", "batch", w)))
-        streams = [("stream", i, v) for i, v in enumerate(back.streams)] + [
-            ("input", i, v) for i, v in enumerate(back.xs)
-        ]
-        self.gradients, self.gradient_widths, over_time = {}, {}, {}
-        for word, i, v in streams:
-            if v is not None and v not in over_time:  # streams that are added have one gradient
-                over_time[v] = Place(f"grad_{word}{i}", "time", v.width)
-                roots.append((v, over_time[v]))
-            if v is not None:
-                self.gradients[word, i], self.gradient_widths[word, i] = over_time[v], v.width
-        self.held = {i: v for i, v in enumerate(back.held) if v is not None}
-        self.closure = {i: v for i, v in enumerate(back.closures) if v is not None}
-        by_batch = [("held", i, v) for i, v in self.held.items()]
-        by_batch += [("closure", i, v) for i, v in self.closure.items() if v.rows]
-        for word, i, v in by_batch:
-            self.gradients[word, i] = Place(self._new("sum"), "batch", v.width, add=True)
-            self.gradient_widths[word, i] = v.width
-            roots.append((v, self.gradients[word, i]))
-        shared = [v for v in self.closure.values() if not v.rows]
+        for k, w in enumerate(self.widths):
+            v = back.get(Input(Source.STATE, k), constant(0.0))  # of which nothing flows back to this state
+            roots.append((widened(v, w, True), Place(f"grad_next{k}", "batch", w)))
+        self.gradients, self.shared, over_time = {}, {}, {}
+        for at, v in back.items():
+            if at.source in (Source.STREAM, Source.X):
+                if v not in over_time:  # streams that are added have one gradient
+                    over_time[v] = Place(f"grad_{at.source.value}{at.index}", "time", v.width)
+                    roots.append((v, over_time[v]))
+                self.gradients[at] = over_time[v], v.width
+            elif v.rows and at.source is not Source.STATE:
+                self.gradients[at] = Place(self._new("sum"), "batch", v.width, add=True), v.width
+                roots.append((v, self.gradients[at][0]))
+            elif at.source is Source.CLOSURE:
+                self.shared[at] = v
+        shared = list(self.shared.values())
         left_to_the_end = [v for v in order(shared, is_sum) if is_sum(v)]
         for v in left_to_the_end:
             for x in v.inputs if v.kind is Kind.OUTER else ():
@@ -130,7 +115,6 @@ class Saved:
         self._save(forward, inputs, new_places, [v for v, _ in roots])
         self.sinks = roots
         self.places = inputs | new_places | self.saved
-        self.carried = [(f"grad{k}", f"grad_next{k}") for k in range(len(self.news))]
         self._verify()
 
     def _verify(self):
@@ -179,25 +163,24 @@ class Saved:
                 place = over_time[v]
                 moved[place] = replace(place, array=name, width=ends[-1], first=end - v.width)
         self.factors = {v: moved.get(p, p) for v, p in self.factors.items()}
-        self.gradients = {key: moved.get(p, p) for key, p in self.gradients.items()}
+        self.gradients = {at: (moved.get(p, p), width) for at, (p, width) in self.gradients.items()}
         return [(v, moved.get(p, p)) for v, p in roots], {v: moved.get(p, p) for v, p in over_time.items()}
 
     def _save(self, forward, inputs, new_places, roots):
         """Decide which values of the forward loop are saved: what cannot be made again cheaply from what is
         there anyway.
         """
-        needed, seen = set(), set()
-        todo = list(roots)
+        available = set(inputs) | set(new_places) | set(self.saved)
+        needed, seen, todo = set(), set(), list(roots)
         while todo:
             v = todo.pop()
-            if v in seen or v in inputs or v in new_places or v in self.saved:
+            if v in seen or v in available:
                 continue
             seen.add(v)
             if v in forward:
                 needed.add(v)
             else:
                 todo.extend(v.inputs)
-        available = set(inputs) | set(new_places) | set(self.saved)
 
         def cheap(v):
             if v in available or v.kind is Kind.NUMBER:
@@ -208,8 +191,3 @@ class Saved:
             if v in needed and not cheap(v):
                 self.saved[v] = Place(self._new("saved"), "time", v.width)
                 available.add(v)
-
-    def _forward_sinks(self):
-        return [(v, Place(f"state{k}", "new", v.width)) for k, v in enumerate(self.news)] + list(
-            self.saved.items()
-        )

@@ -7,18 +7,19 @@ import re
 import sys
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from .. import kernels
 from ..autograd import Tensor, reshape, stack, unstack, where
 from ..autograd.functional.gather import source_of
 from ..autograd.pointwise import as_tensor
 from ..autograd.types import ArrayLike
 from ..base.devices import to_device
-from ..base.errors import ShapeError, TinyrnnError, TraceError
-from .ir import CompilerFault, CompileWarning
-from .record import Kept, code_of, next_states, origin, owners, recorded
+from ..base.errors import ShapeError, TraceError
+from .ir import CompilerFault, CompileWarning, own_faults
+from .record import Kept, code_of, differing, next_states, origin, owners, recorded
 
 
 def scan(
@@ -64,9 +65,8 @@ def scan(
     init = (init,) if isinstance(init, Tensor) else tuple([as_tensor(s) for s in init])
     shape = given[0].shape
     if len(shape) < 2 or not shape[0]:
-        raise ShapeError(
-            f"scan: xs {list(shape)} has no time steps: it must be [T, B, ...] with T of at least 1"
-        )
+        mend = "it must be [T, B, ...] with T of at least 1"
+        raise ShapeError(f"scan: xs {list(shape)} has no time steps: {mend}")
     if any(x.shape[:2] != shape[:2] for x in given):
         shapes = ", ".join(str(list(x.shape)) for x in given)
         raise ShapeError(f"scan: xs {shapes} differ in time or batch, the first two axes")
@@ -79,9 +79,8 @@ def scan(
     if compile is None:  # a single step, as in generation, costs less than its recording
         compile = shape[0] > 1 and is_on()
     if compile:
-        found, reason = _compiled(
-            step, inner, streams, len(streams) - len(given), init, held, bool(reverse), outputs
-        )
+        call = Call(inner, streams, len(streams) - len(given), init, held, bool(reverse), outputs)
+        found, reason = _compiled(step, call)
     columns, final = found or _eager(inner, streams, init, held, reverse, outputs)
     if reason:  # after the eager loop: where that raises an error, nothing else needs to be said
         _warn_once(step, reason)
@@ -146,63 +145,77 @@ _sources = Kept(256)  # of each step, the different loops that were compiled for
 _warned = Kept(1024)
 
 
-def _compiled(step, inner, streams, flags, init, held, reverse, outputs):
+class Call(NamedTuple):
+    """One call of `scan`: the step as `_inner` makes it, and what it is given; the last ``flags`` of
+    ``streams`` are mask and resets.
+    """
+
+    inner: Callable
+    streams: list
+    flags: int
+    init: tuple
+    held: tuple
+    reverse: bool
+    outputs: tuple
+
+
+def _compiled(step, call):
     """``(outputs, final states)`` by compiled loops and None, or None and why the step is to run eagerly."""
-    plan = recording = None
+    recording = None
     try:
-        recording, plan, looked_up = compiled_plan(inner, streams, init, held, outputs)
-        _say_what_changes(step, recording, plan, (len(streams), flags, bool(held), outputs))
-        return _run(
-            plan, recording, inner, streams, flags, init, held, reverse, looked_up, _short_name(step)
-        ), None
+        recording, plan, looked_up = compiled_plan(
+            call.inner, call.streams, call.init, call.held, call.outputs
+        )
+        form = len(call.streams), call.flags, bool(call.held), call.outputs
+        _say_what_changes(step, recording, plan, form)
+        return _run(plan, recording, call, looked_up, _name(step, short=True)), None
     except TraceError as error:
         return None, f"{_name(step)} runs eagerly: {error}"
     except CompilerFault as fault:
-        said = (
-            f"{_name(step)} runs eagerly because of a fault of tinyrnn's compiler, not of the step: {fault}"
-        )
+        why = f"because of a fault of tinyrnn's compiler, not of the step: {fault}"
         if recording is not None:
             from . import referee
 
-            said += f"; please report it with {referee.report(recording, fault, reverse)}"
-        return None, said
+            why += f"; please report it with {referee.report(recording, fault, call.reverse)}"
+        return None, f"{_name(step)} runs eagerly {why}"
 
 
-def _run(plan, recording, inner, streams, flags, init, held, reverse, looked_up, name):
+def _run(plan, recording, call, looked_up, name):
     """One call of a program; before its first use in this process, the referee's."""
-    from . import referee
     from .run import Runner
 
     try:
-        runner = Runner(plan, recording.closures, recording.numbers, streams, init, held, reverse, looked_up)
-        setting, gradients = referee.setting(), runner.keeps()
-
-        def eager(xs, init, held, reverse):
-            return _eager(inner, xs, init, held, reverse, plan.outputs)
-
-        if plan.fault is not None:
-            raise CompilerFault(plan.fault)
-        who = recording.who, reverse
-        if setting == "first" and not {(who, gradients), (who, True)} & plan.passed:
-            problem = referee.small(recording, streams, flags, held, looked_up, reverse)
-            referee.check(plan, recording, eager, problem, gradients, name)
-            plan.passed.add((who, gradients))
-        elif setting == "always":
-            arrays = [[t.data for t in group] for group in (streams, init, held)]
-            tables = {i: (table.data, ids) for i, (table, ids) in looked_up.items()}
-            referee.check(plan, recording, eager, referee.Problem(*arrays, tables, reverse), gradients, name)
-        tensors = runner(name)
-    except TraceError:
-        raise
+        with own_faults("running the loops"):
+            given = call.streams, call.init, call.held, call.reverse, looked_up
+            runner = Runner(plan, recording.closures, recording.numbers, *given)
+            if plan.fault is not None:
+                raise CompilerFault(plan.fault)
+            with kernels.notice.making():
+                _referee(plan, recording, call, looked_up, runner.keeps(), name)
+            tensors = runner(name)
     except CompilerFault as fault:
         plan.fault = str(fault)
         raise
-    except (TinyrnnError, MemoryError):
-        raise
-    except Exception as error:  # whatever goes wrong in generated code is not the step's fault
-        plan.fault = f"{type(error).__name__}: {error}"
-        raise CompilerFault(plan.fault) from error
     return tensors[: len(plan.outputs)], tensors[len(plan.outputs) :]
+
+
+def _referee(plan, recording, call, looked_up, gradients, name):
+    """Check a program as the environment asks for it: at its first use, at every call, or never."""
+    from . import referee
+
+    def eager(xs, init, held, reverse):
+        return _eager(call.inner, xs, init, held, reverse, plan.outputs)
+
+    setting, who = referee.setting(), (recording.who, call.reverse)
+    if setting == "first" and not {(who, gradients), (who, True)} & plan.passed:
+        problem = referee.small(recording, call.streams, call.flags, call.held, looked_up, call.reverse)
+        referee.check(plan, recording, eager, problem, gradients, name)
+        plan.passed.add((who, gradients))
+    elif setting == "always":
+        arrays = [[t.data for t in group] for group in (call.streams, call.init, call.held)]
+        tables = {i: (table.data, ids) for i, (table, ids) in looked_up.items()}
+        problem = referee.Problem(*arrays, tables, call.reverse)
+        referee.check(plan, recording, eager, problem, gradients, name)
 
 
 def compiled_plan(inner, streams, init, held, outputs):
@@ -215,12 +228,10 @@ def compiled_plan(inner, streams, init, held, outputs):
     dtype, batch = streams[0].dtype, streams[0].shape[1]
     if dtype.char not in "fd" or any(t.dtype != dtype for t in (*streams, *init)):
         found = ", ".join(sorted({str(t.dtype) for t in (*streams, *init)}))
-        raise TraceError(
-            f"inputs and states are {found}: bring both to float32, or both to float64, with astype()"
-        )
-    if any(s.ndim != 2 or s.shape[0] != batch or not s.size for s in init) or any(
-        x.ndim != 3 or not x.size for x in streams
-    ):
+        mend = "bring both to float32, or both to float64, with astype()"
+        raise TraceError(f"inputs and states are {found}: {mend}")
+    fit = all(s.ndim == 2 and s.shape[0] == batch and s.size for s in init)
+    if not fit or any(x.ndim != 3 or not x.size for x in streams):
         raise TraceError("inputs are not [T, B, F] or states not [B, H], or one of them is empty")
     if any(t.device != "cpu" for t in (*streams, *init)):
         raise TraceError("the arrays are on a GPU")
@@ -246,12 +257,8 @@ def plan_of(recording, outputs, tabled):
         program = recording.program.fingerprint(), recording.dtype, outputs, tabled
         plan = _programs.get(program)
         if plan is None:
-            try:
+            with own_faults("planning the loops"), kernels.notice.making():
                 plan = _programs[program] = Compiled(recording, outputs, tabled)
-            except TinyrnnError:
-                raise
-            except Exception as error:  # whatever goes wrong in planning is not the step's fault
-                raise CompilerFault(f"planning the loops: {type(error).__name__}: {error}") from error
         _plans[key] = plan
     return plan
 
@@ -259,21 +266,16 @@ def plan_of(recording, outputs, tabled):
 # ------------------------------------------------------------------ what is said
 
 
-def _name(step) -> str:
-    """The name of a step for messages; of a lambda with where it stands."""
+def _name(step, short=False) -> str:
+    """The name of a step for messages; of a lambda with where it stands. ``short``: of a cell's step the
+    cell's.
+    """
     name, code = getattr(origin(step), "__qualname__", type(step).__qualname__), code_of(step)
+    if short:
+        return name.removesuffix(".step").rpartition(".")[2].lower()
     if "<lambda>" in name and code is not None:
         return f"<lambda> ({os.path.basename(code.co_filename)}, line {code.co_firstlineno})"
     return name
-
-
-def _short_name(step) -> str:
-    return (
-        getattr(origin(step), "__qualname__", type(step).__qualname__)
-        .removesuffix(".step")
-        .rpartition(".")[2]
-        .lower()
-    )
 
 
 def _warn_once(step, message):
@@ -296,41 +298,14 @@ def forget_warnings():
 
 def _say_what_changes(step, recording, plan, form):
     """Warn at the third compilation of one step: what is different from call to call."""
-    form = (
-        form,
-        str(recording.dtype),
-        tuple([c.needs_grad for c in plan.program.closures]),
-        frozenset(plan.tables),
-    )
+    needs = tuple([c.needs_grad for c in plan.program.closures])
+    form = form, str(recording.dtype), needs, frozenset(plan.tables)
     seen = _sources.get((code_of(step), owners(step), form), dict)
-    source = plan.source()
+    source = plan.sources["numba"]
     if source in seen or code_of(step) is None:
         return
     seen[source] = recording.key
     if len(seen) == 3:
         before, now = list(seen.values())[-2:]
-        _warn_once(
-            step,
-            f"{_name(step)} is compiled for the third time: what changed since the last is {_change(before, now)}",
-        )
-
-
-def _change(before, now) -> str:
-    for a, b in zip(before[0], now[0], strict=False):
-        if a == b:
-            continue
-        if a[0] != b[0]:
-            return f"an op, {a[0]} before, {b[0]} now"
-        numbers = [
-            (x[2], y[2])
-            for x, y in zip(a[1], b[1], strict=False)
-            if x != y and "number" in (x[0], y[0]) and len(x) == len(y) == 3
-        ]
-        if numbers:
-            return (
-                f"a number of {a[0]}, {numbers[0][0]} before, {numbers[0][1]} now: use a tensor, or a float"
-            )
-        if a[3] != b[3]:
-            return f"how {a[0]} is called, {dict(a[3])} before, {dict(b[3])} now"
-        return f"what {a[0]} is given"
-    return f"how many ops it has, {len(before[0])} before, {len(now[0])} now"
+        what = f"what changed since the last is {differing(before, now)}"
+        _warn_once(step, f"{_name(step)} is compiled for the third time: {what}")

@@ -1,4 +1,4 @@
-"""Floor 0: loops over plain arrays. Numba on NumPy arrays, CuPy's own functions on CUDA arrays.
+"""Loops over plain arrays. Numba on NumPy arrays, CuPy's own functions on CUDA arrays.
 
 The modules that hold Numba kernels import Numba when they are imported, so they are reached as attributes of
 this package (``kernels.rows.softmax``): the first use imports the module, ``import tinyrnn`` alone does not.

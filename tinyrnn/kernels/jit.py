@@ -1,6 +1,6 @@
 """How a Python function becomes a compiled kernel: Numba options, the cache on disk, and generated source.
 
-Compiled code and generated source live in the user's cache folder (``kernels/files.py``). A cache that cannot
+Compiled code and generated source live in the user's cache folder (``base/files.py``). A cache that cannot
 be written or read costs compile time and one warning, never a run.
 """
 
@@ -15,7 +15,7 @@ import numba
 from numba.core import caching
 
 from ..base.files import cache_folder, make_cache_folder, replace_file, temporary_folder
-from . import notice  # noqa: F401  from its import on, what compiles for long is announced
+from . import notice  # from its import on, what compiles for long is announced
 
 # No "nnan" and "ninf": a NaN loss has to stay visible. "reassoc" lets LLVM vectorise sums.
 # error_model="numpy" takes the zero check out of divisions, which else keeps a loop from vectorising.
@@ -84,14 +84,16 @@ class _Cache(caching.FunctionCache):
 
     def load_overload(self, signature, context):
         try:
-            return super().load_overload(signature, context)
+            with notice.making():
+                return super().load_overload(signature, context)
         except Exception as error:  # a damaged pickle may raise nearly anything
             _warn_once(f"unreadable ({type(error).__name__})")
             self._attempt(self.flush)
             return None
 
     def save_overload(self, signature, result):
-        self._attempt(super().save_overload, signature, result)
+        with notice.making():
+            self._attempt(super().save_overload, signature, result)
 
     @staticmethod
     def _attempt(write, *arguments):

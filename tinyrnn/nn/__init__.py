@@ -1,4 +1,4 @@
-"""Floor 3: networks."""
+"""Networks: cells, layers, the recurrent layer that runs a cell over time."""
 
 from .attention import Attention
 from .cell import Cell

@@ -2,20 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from ..autograd import Tensor, concat, expand_dims
 from ..autograd.pointwise import as_tensor
 from ..autograd.types import ArrayLike, DType
 from ..base.errors import InputError, ShapeError
+from ..base.options import Options, option
 from ..compiler import next_states, scan
 from ..kernels.generator import Generator
-from . import registry as plugins
+from . import registry
 from .cell import Cell
 from .layers import Dropout
 from .module import Module
 from .regularise import Regulariser
+
+PART = dict(low=0, high=1, open_high=True)  # of a part that is dropped
+
+
+@dataclass(frozen=True, kw_only=True)
+class RnnOptions(Options):
+    """What a stack of recurrent layers is made of, under the names that commands use."""
+
+    cell: str = option("gru", "Recurrent cell, or FILE.py:CLASS; see tinyrnn cells.", "Model")
+    cell_opt: tuple[str, ...] = option(
+        (), "Option of the cell; may be repeated.", "Model", metavar="NAME=VALUE"
+    )
+    hidden: int = option(256, "Width of each recurrent layer.", "Model", low=1)
+    layers: int = option(2, "Recurrent layers.", "Model", low=1)
+    dropout: float = option(0.2, "Dropped part of inputs and outputs of layers.", "Model", **PART)
+    recurrent_dropout: float = option(0.0, "Dropped part of what recurrent products see.", "Model", **PART)
+    weight_drop: float = option(0.0, "Dropped part of the recurrent weights.", "Model", **PART)
+    zoneout: float = option(0.0, "Part of the states that keeps its old value.", "Model", **PART)
+    variational: bool = option(False, "Both dropouts drop the same at every step of a window.", "Model")
+    dtype: Literal["float32", "float64"] = option("float32", "Precision.", "Model")
+
+    def settings(self) -> dict[str, Any]:
+        """As a model takes them and a checkpoint keeps them: the options of the cell read."""
+        own = {name: getattr(self, name) for name in RnnOptions.rules() if name != "cell_opt"}
+        return {**own, "cell_options": registry.read_options(self.cell, self.cell_opt)}
 
 
 class RNN(Module):
@@ -61,16 +89,14 @@ class RNN(Module):
         compile: bool = True,
         cell_options: Mapping[str, Any] | None = None,
     ) -> None:
-        for name, value in (
-            ("input_size", input_size),
-            ("hidden_size", hidden_size),
-            ("num_layers", num_layers),
-        ):
-            if not isinstance(value, int) or value < 1:
-                raise InputError(f"{name} is {value!r}: it must be an integer of at least 1")
+        rules = RnnOptions.rules()
+        sizes = dict(input_size=input_size, hidden_size=hidden_size, num_layers=num_layers)
+        for name, value in sizes.items():
+            rules["hidden"].checked(value, name)
+        rules["dropout"].checked(dropout, "dropout")
         generator = generator or Generator(seed)
-        cell_class = plugins.get_cell(cell) if isinstance(cell, str) else cell
-        options = plugins.check_options(cell_class, cell_options or {})
+        cell_class = registry.get_cell(cell) if isinstance(cell, str) else cell
+        options = registry.check_options(cell_class, cell_options or {})
         self.num_layers, self.directions, self.hidden_size = (
             num_layers,
             2 if bidirectional else 1,
@@ -95,6 +121,15 @@ class RNN(Module):
     def initial_state(self, batch_size: int) -> list[tuple[Tensor, ...]]:
         """The states before the first step, a tuple of ``[B, size]`` for each of ``cells``."""
         return [cell.initial_state(batch_size) for cell in self.cells]
+
+    def flat(self, states: Iterable[Sequence[Tensor]]) -> list[Tensor]:
+        """The states of all ``cells``, one after the other, as a step that is compiled takes them."""
+        return [s for layer in states for s in layer]
+
+    def layered(self, states: Iterable[Tensor]) -> list[tuple[Tensor, ...]]:
+        """The inverse of ``flat``: a tuple for each of ``cells``."""
+        states = iter(states)
+        return [tuple(itertools.islice(states, len(cell.states))) for cell in self.cells]
 
     def cell_step(self, cell: Cell, x: Tensor, old: Sequence[Tensor]) -> Any:
         """The step ``(x,), *states`` of one of ``cells`` as it runs out of training, for inputs like ``x [B,

@@ -23,19 +23,21 @@ class Batches:
             shuffled, size = random.permutation(len(self.sequences)), self.batch_size
             pools = [shuffled[i : i + POOL * size] for i in range(0, len(shuffled), POOL * size)]
             lengths = np.array([len(s) for s in self.sequences])
-            batches = [p[i : i + size] for pool in pools for p in [pool[np.argsort(lengths[pool], kind="stable")]]
-                       for i in range(0, len(p), size)]  # fmt: skip
+            pools = [pool[np.argsort(lengths[pool], kind="stable")] for pool in pools]
+            batches = [pool[i : i + size] for pool in pools for i in range(0, len(pool), size)]
             self._epoch, self._order = epoch, [batches[i] for i in random.permutation(len(batches))]
         return self._order[b]
 
 
-def padded(sequences):
-    """Ids int64 ``[T, B]``, 0 after the end of a sequence, and the mask ``[T, B]`` of what is not padding."""
+def padded(sequences, width=(), dtype=np.int64):
+    """Ids ``[T, B]``, or features ``[T, B, *width]``, 0 after the end of a sequence, and the mask ``[T, B]``
+    of what is not padding.
+    """
     lengths = np.array([len(s) for s in sequences])
-    ids = np.zeros((max(lengths.max(), 1), len(sequences)), np.int64)
+    steps = np.zeros((max(lengths.max(), 1), len(sequences), *width), dtype)
     for b, s in enumerate(sequences):
-        ids[: len(s), b] = s
-    return ids, np.arange(len(ids))[:, None] < lengths
+        steps[: len(s), b] = s
+    return steps, np.arange(len(steps))[:, None] < lengths
 
 
 def in_order(sequences, batch_size):

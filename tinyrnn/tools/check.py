@@ -161,7 +161,8 @@ def _compiled(cell, options):
                 worst = max(worst, float(np.max(np.abs(a - b) / np.maximum(1, np.abs(b)))))
     if not worst < 1e-10:
         raise CheckFailed(
-            f"the compiled loop differs from the eager one by {worst:.1e}: a fault of tinyrnn's compiler, not of this cell"
+            f"the compiled loop differs from the eager one by {worst:.1e}: a fault of tinyrnn's compiler, "
+            "not of this cell"
         )
     if said:
         return str(said[0].message)
@@ -211,7 +212,8 @@ def _first_loss(cell, options):
     expected = math.log(len(vocabulary))
     if not abs(loss - expected) < 0.5:
         raise CheckFailed(
-            f"the untrained loss is {loss:.2f}, guessing gives {expected:.2f}: the initial states grow too large"
+            f"the untrained loss is {loss:.2f}, guessing gives {expected:.2f}: the initial states grow too "
+            "large"
         )
     return f"{loss:.2f} nats, guessing gives {expected:.2f}"
 
@@ -232,7 +234,8 @@ def _overfit(cell, options, steps=300, goal=0.2):
         clip_grad_norm(optimizer.params, 1.0)
         optimizer.step()
     raise CheckFailed(
-        f"after {steps} steps the loss on {len(TINY_TEXT)} characters is {loss.item():.2f}: it should be below {goal}"
+        f"after {steps} steps the loss on {len(TINY_TEXT)} characters is {loss.item():.2f}: it should be "
+        f"below {goal}"
     )
 
 

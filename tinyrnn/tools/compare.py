@@ -2,31 +2,30 @@
 a plot.
 """
 
-import importlib.util
 import json
 import math
 import statistics
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from ..base.errors import InputError
-from ..nn import RNN
-from ..nn import registry as plugins
-from ..training import experiments
-from ..training.runs import CONFIG, Run, refuse_foreign, write_atomically
+from ..nn import RNN, registry
+from ..tasks.lm.task import read_corpus
+from ..tasks.text import sources
+from ..training import experiments, pictures
+from ..training.plan import LENGTHS
+from ..training.runs import CONFIG, RunFolder, refuse_foreign, write_atomically
 
 RESULT, PICTURE = "compare.json", "compare.png"
 
 
 def parameters(configuration, cell, options, hidden, vocabulary) -> int:
     """How many parameters a language model of this configuration has."""
-    rnn = RNN(
-        cell, configuration["embed"], hidden, num_layers=configuration["layers"], seed=0, cell_options=options
-    )
-    return (
-        sum(p.size for p in rnn.parameters())
-        + vocabulary * configuration["embed"]
-        + (rnn.output_size + 1) * vocabulary
-    )
+    embed, layers = configuration.embed, configuration.layers
+    rnn = RNN(cell, embed, hidden, num_layers=layers, seed=0, cell_options=options)
+    return sum(p.size for p in rnn.parameters()) + vocabulary * (embed + rnn.output_size + 1)
 
 
 def hidden_for(budget, configuration, cell, options, vocabulary) -> int:
@@ -57,33 +56,23 @@ class Comparison:
 
     Args:
         configuration: of all runs; ``cell``, ``cell_opt``, ``hidden`` and ``seed`` are set for each.
-        texts: as for ``tinyrnn train``.
         cells: pairs (name, options as ``NAME=VALUE`` strings).
         seeds: how many runs a cell has.
         out: the folder; runs that it holds are reused, or taken up where they stopped.
         budget: parameters of every model; None: those of the first cell at the configuration's ``hidden``.
     """
 
-    def __init__(self, configuration, texts, cells, seeds, out, *, budget=None, device="cpu"):
+    def __init__(self, configuration, cells, seeds, out, *, budget=None, device="cpu"):
         if not cells:
             raise InputError("--cells names no cell: give several, with commas between them")
-        if "-" in texts:
+        if "-" in configuration.texts:
             raise InputError(
                 "a comparison reads its text once for every run, which standard input cannot: give a file"
             )
-        names = [plugins.short_name(name) for name, _ in cells]
+        names = [registry.short_name(name) for name, _ in cells]
         if twice := {n for n in names if names.count(n) > 1}:
             raise InputError(f"--cells names {twice.pop()} twice: name each cell once")
-        if configuration["task"] != "lm":
-            raise InputError("compare trains language models only: leave --task out")
-        configuration = experiments.with_length(configuration)
-        self.configuration, self.texts, self.cells, self.out, self.device = (
-            configuration,
-            texts,
-            cells,
-            Path(out),
-            device,
-        )
+        self.configuration, self.cells, self.out, self.device = configuration, cells, Path(out), device
         refuse_foreign(self.out / RESULT, RESULT)
         if not (self.out / RESULT).exists():  # then this is no picture of a comparison either
             refuse_foreign(self.out / PICTURE, PICTURE)
@@ -94,41 +83,45 @@ class Comparison:
         """The runs, begun or taken up in turn: yields (name, seed, trainer, done); the caller is to ``fit``
         them.
         """
-        vocabulary = self._vocabulary()
+        options, vocabulary = self.configuration.options, self._vocabulary()
         for name, pairs in self.cells:
-            cell, options = plugins.get_cell(name), plugins.read_options(name, pairs)
+            cell, own = registry.get_cell(name), registry.read_options(name, pairs)
             if self.budget is None:
-                self.budget = parameters(
-                    self.configuration, cell, options, self.configuration["hidden"], vocabulary
-                )
-            self.sizes[name] = hidden_for(self.budget, self.configuration, cell, options, vocabulary)
-            self.counts[name] = parameters(self.configuration, cell, options, self.sizes[name], vocabulary)
+                self.budget = parameters(options, cell, own, options.hidden, vocabulary)
+            self.sizes[name] = hidden_for(self.budget, options, cell, own, vocabulary)
+            self.counts[name] = parameters(options, cell, own, self.sizes[name], vocabulary)
         for seed in self.seeds:  # a comparison that is cut short has all cells on some seeds
             for name, pairs in self.cells:
-                own = {
-                    "cell": plugins.full_name(name),
-                    "cell_opt": list(pairs),
-                    "hidden": self.sizes[name],
-                    "seed": seed,
-                }
-                configuration = {**self.configuration, **own}
+                own = dict(cell=registry.full_name(name), cell_opt=pairs, hidden=self.sizes[name], seed=seed)
+                configuration = replace(self.configuration, options=replace(options, **own))
                 path = self._path(name, seed)
                 if (path / CONFIG).exists():
-                    trainer = experiments.take_up(path, configuration, self.texts, report, device=self.device)
-                else:
-                    trainer = experiments.begin(
-                        configuration, self.texts, report, out=path, device=self.device
+                    self._refuse_longer(RunFolder(path))
+                    given = {**configuration.options.entries(), **configuration.plan.entries()}
+                    trainer = experiments.take_up(
+                        path, given, configuration.texts, report, device=self.device
                     )
-                yield plugins.short_name(name), seed, trainer, trainer.step > 0 and trainer.progress() >= 1
+                else:
+                    trainer = experiments.begin(configuration, report, out=path, device=self.device)
+                yield registry.short_name(name), seed, trainer, trainer.step > 0 and trainer.progress() >= 1
+
+    def _refuse_longer(self, run):
+        """InputError if a run of the folder was made longer than this comparison's are to be."""
+        for name in LENGTHS:
+            now, before = getattr(self.configuration.plan, name), run.config["options"][name]
+            if now is not None and before is not None and before > now:
+                raise InputError(
+                    f"{run.path} was trained for {before:g} {name}, this comparison is for {now:g}: "
+                    f"give --{name} {before:g}, or another --out"
+                )
 
     def _path(self, name, seed):
-        return self.out / f"{plugins.short_name(name)}-{seed}"
+        return self.out / f"{registry.short_name(name)}-{seed}"
 
     def _vocabulary(self) -> int:
-        from ..tasks.lm.task import read_corpus
-        from ..tasks.text import sources
-
-        return len(read_corpus(self.configuration, sources.resolve(self.texts)).vocabulary)
+        return len(
+            read_corpus(self.configuration.options, sources.resolve(self.configuration.texts)).vocabulary
+        )
 
     def result(self) -> dict:
         """What the runs of the folder show, the best cell first; also written to ``compare.json`` and
@@ -136,14 +129,14 @@ class Comparison:
         """
         rows = []
         for name, pairs in self.cells:
-            runs = [Run(self._path(name, seed)) for seed in self.seeds]
+            runs = [RunFolder(self._path(name, seed)) for seed in self.seeds]
             logs = [run.read_log() for run in runs]
             failed = any(run.path in self.diverged for run in runs)
             best = [] if failed else [min(r["val_loss"] for r in log) for log in logs]
             speeds = [r["tokens_per_s"] for log in logs for r in log if r["tokens_per_s"]]
             rows.append(
                 {
-                    "cell": plugins.short_name(name),
+                    "cell": registry.short_name(name),
                     "cell_opt": list(pairs),
                     "hidden": self.sizes[name],
                     "parameters": self.counts[name],
@@ -165,13 +158,40 @@ class Comparison:
         found = {
             "budget": self.budget,
             "seeds": len(self.seeds),
-            "configuration": self.configuration,
+            "configuration": self.configuration.entries(),
             "cells": rows,
         }
         write_atomically(self.out / RESULT, (json.dumps(found, indent=1) + "\n").encode())
-        if importlib.util.find_spec("matplotlib"):
-            from ..training.pictures import comparison
-
-            logs = {row["cell"]: [Run(self.out / r["path"]).read_log() for r in row["runs"]] for row in rows}
-            comparison({cell: runs for cell, runs in logs.items() if all(runs)}, self.out / PICTURE)
+        if pictures.available():
+            self._draw(rows)
         return found
+
+    def length(self) -> str:
+        """Of each run, in words."""
+        given = [(getattr(self.configuration.plan, name), name) for name in LENGTHS]
+        return ", at most ".join(f"{value:,g} {name}" for value, name in given if value is not None)
+
+    def _draw(self, rows):
+        """Validation loss against steps and against seconds: the mean over seeds, thin lines for each."""
+        logs = {
+            row["cell"]: [RunFolder(self.out / r["path"]).read_log() for r in row["runs"]] for row in rows
+        }
+        logs = {cell: runs for cell, runs in logs.items() if all(runs)}
+        figure, axes = pictures.canvas(2, figsize=(11, 4.2))
+        longest = max((log[-1]["seconds"] for runs in logs.values() for log in runs), default=0.0)
+        places = pictures.loss_panels(axes, longest, f"validation {self.configuration.task.loss_name}")
+        losses = {row["cell"]: row["val_loss"] for row in rows}
+        for i, (cell, runs) in enumerate(logs.items()):
+            n = min(map(len, runs))
+            said = "diverged" if losses[cell] is None else f"best {losses[cell]:.4g}"
+            for axis, place in zip(axes, places, strict=True):
+                x, y = ([[f(r) for r in log] for log in runs] for f in (place, lambda r: r["val_loss"]))
+                mean = [np.mean([column[:n] for column in columns], axis=0) for columns in (x, y)]
+                pictures.line(axis, *mean, color=f"C{i}", label=f"{cell}, {said}")
+                for one in zip(x, y, strict=True) if len(runs) > 1 else ():
+                    axis.plot(*one, color=f"C{i}", **pictures.FAINT)
+        pictures.legend_below(figure, axes)
+        texts = ", ".join(Path(t).name for t in self.configuration.texts)
+        seeds = f", mean of {len(self.seeds)} seeds" if len(self.seeds) > 1 else ""
+        figure.suptitle(f"{texts}: {self.budget:,} parameters and {self.length()} each{seeds}")
+        pictures.save(figure, self.out / PICTURE)

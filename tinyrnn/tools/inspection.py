@@ -11,8 +11,8 @@ import numpy as np
 from ..autograd import tensor
 from ..autograd.functional import log_softmax
 from ..base.errors import InputError
-from ..compiler import next_states
 from ..nn.functional import cross_entropy
+from ..nn.gates import step_and_gates
 from ..tasks.lm.sampling import encode_prompt
 
 _PAGE = Path(__file__).parent / "templates" / "inspect.html"
@@ -45,9 +45,10 @@ def look(model, text: str, *, flow_steps=100) -> dict:
     model.eval()
     for t, i in enumerate(ids):
         before.append(states)
-        y, states, found = _step(model, i, states)
+        x = model.embedding(np.array([i])).detach()
+        y, states, found = step_and_gates(model.rnn, x, states)
         outputs.append([layer[0].numpy()[0] for layer in states])
-        gates.append(found)
+        gates.append([[gate[0] for gate in layer] for layer in found])
         if t + 1 < len(ids):
             surprise.append(-log_softmax(model.logits(y)).numpy()[0, ids[t + 1]])
     symbols = [model.vocabulary.decode([i]) for i in ids]
@@ -64,32 +65,6 @@ def look(model, text: str, *, flow_steps=100) -> dict:
         ]
         layers.append({"outputs": np.stack([o[n] for o in outputs]), "gates": shown, "flow": flow[n]})
     return {"symbols": symbols, "surprise": np.array(surprise), "layers": layers}
-
-
-def _step(model, i, states):
-    """Output, next states (detached), and for each layer the values of its sigmoids, read from the tape of
-    its step.
-    """
-    x, new, gates = model.embedding(np.array([i])).detach(), [], []
-    for cell, old in zip(model.rnn.cells, states, strict=True):
-        layer = next_states(model.rnn.cell_step(cell, x, old), (x,), old)
-        gates.append(
-            [node.output[0][0].copy() for node in _nodes(layer) if getattr(node.op, "name", "") == "sigmoid"]
-        )
-        new.append(tuple(s.detach() for s in layer))
-        x = new[-1][0]
-    return x, new, gates
-
-
-def _nodes(tensors):
-    """All nodes that ``tensors`` were made by, in order."""
-    found, left = {}, [t.node for t in tensors]
-    while left:
-        node = left.pop()
-        if node is not None and node.number not in found:
-            found[node.number] = node
-            left += node.parents
-    return [found[number] for number in sorted(found)]
 
 
 def _flow(model, ids, states):

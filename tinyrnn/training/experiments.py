@@ -1,102 +1,144 @@
-"""Runs by their configuration: begun, or taken up again. What ``tinyrnn train`` and ``tinyrnn compare``
-share.
-
-A configuration is a dict of the options of ``tinyrnn train`` that belong to a run; it is stored in the run's
-``config.json``.
+"""Runs by their configuration: begun, taken up again, loaded. What ``tinyrnn train``, ``tinyrnn compare`` and
+`train` share.
 """
 
 import importlib.util
-from dataclasses import fields
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from ..base.devices import require_cupy
 from ..base.errors import InputError
+from ..base.options import near
 from ..nn import registry
 from . import runs
-from .runs import Run, free_name
-from .task import get_task
-from .trainer import Plan, Trainer
-
-LENGTHS = ("steps", "epochs", "minutes")
-# What a resumed run may change; all else would make it another run.
-CHANGEABLE = {*LENGTHS, "lr", "schedule", "warmup", "clip", "eval_every", "patience"}
+from .plan import FIXED, Plan
+from .runs import RunFolder, free_name
+from .task import Task, TaskOptions, get_task
+from .trainer import Reporter, Trainer
 
 
-def begin(configuration, texts, report, *, out=None, device="cpu"):
-    """The trainer of a new run, its folder made. ``texts``: files, folders, ``-``, or nothing.
+@dataclass(frozen=True)
+class Configuration:
+    """What a run is: stored in its ``config.json``."""
+
+    task: type[Task]
+    options: TaskOptions
+    plan: Plan
+    texts: list[str]
+
+    @classmethod
+    def make(cls, task: str, texts: Iterable[str], given: Mapping[str, Any]) -> Self:
+        """From the name of a task and what is ``given`` of its options and of the plan.
+
+        Raises:
+            InputError: an option that the task does not have, or a value that it does not take.
+        """
+        found = get_task(task)
+        known, plan = found.options.rules(), Plan.rules()
+        if unknown := [name for name in given if name not in known and name not in plan]:
+            raise InputError(
+                f"task {task} has no option {unknown[0]!r}: {near(unknown[0], sorted(known | plan))}"
+            )
+        options = found.options(**{k: v for k, v in given.items() if k in known})
+        # as it is found from any folder
+        paths = {k: _absolute(getattr(options, k)) for k, rule in known.items() if rule.path}
+        options = replace(options, cell=registry.full_name(options.cell), **paths)
+        texts = [str(text) for text in texts] or list(found.default_texts)
+        return cls(found, options, found.plan.changed(**{k: v for k, v in given.items() if k in plan}), texts)
+
+    @classmethod
+    def read(cls, run: RunFolder) -> Self:
+        """That of a run."""
+        stored = run.config
+        task, entries = get_task(stored["task"]), stored["options"]
+        return cls(task, task.options.of(entries), Plan.of(entries), entries["texts"])
+
+    def entries(self) -> dict[str, Any]:
+        """As ``config.json`` holds them."""
+        named = {"task": self.task.name, "texts": self.stored_texts}
+        return {**named, **self.options.entries(), **self.plan.entries()}
+
+    @property
+    def stored_texts(self) -> list[str]:
+        """``texts`` as they are found from any folder."""
+        return [t if t in self.task.default_texts else _absolute(t) for t in self.texts]
+
+    def trainer(self, report: Reporter | None, device: str) -> Trainer:
+        """Reads the data and builds the model.
+
+        Raises:
+            InputError: data or a combination of options that cannot be used.
+        """
+        task = self.task.build(self.options, self.texts)
+        if device != "cpu":
+            require_cupy(device)
+            task.model.to(device)
+        return Trainer(task, self.plan, report)
+
+
+def _absolute(path):
+    return path if path in (None, "-") else str(Path(path).resolve())
+
+
+def begin(configuration: Configuration, report=None, *, out=None, device="cpu") -> Trainer:
+    """The trainer of a new run, its folder made.
 
     Raises:
-        InputError: ``out`` exists, or a text or an option cannot be used.
+        InputError: ``out`` exists, or the data or an option cannot be used.
     """
-    if out:  # before the text is read, which may take long
-        Run.refuse_existing(Path(out))
-    configuration = with_length({**configuration, "cell": registry.full_name(configuration["cell"])})
-    configuration["texts"] = [s if s == "-" else str(Path(s).resolve()) for s in texts]
-    configuration["texts"] = configuration["texts"] or list(get_task(configuration["task"]).default_texts)
-    task = get_task(configuration["task"]).build(configuration, texts)
-    trainer = _trainer(task, configuration, report, device)
-    stem = "stdin" if texts == ["-"] else Path(configuration["texts"][0]).stem.replace(" ", "-")
-    path = Path(out or free_name(Path("runs") / f"{stem}-{registry.short_name(configuration['cell'])}"))
-    trainer.start(path, {"task": task.name, "options": configuration, "fingerprint": task.fingerprint})
+    if out:  # before the data is read, which may take long
+        RunFolder.refuse_existing(Path(out))
+    trainer = configuration.trainer(report, device)
+    first = (configuration.stored_texts or [configuration.task.name])[0]
+    stem = "stdin" if first == "-" else Path(first).stem.replace(" ", "-")
+    path = Path(out or free_name(Path("runs") / f"{stem}-{registry.short_name(configuration.options.cell)}"))
+    stored = {"task": trainer.task.name, "options": configuration.entries()}
+    trainer.start(path, {**stored, "fingerprint": trainer.task.fingerprint})
     return trainer
 
 
-def with_length(configuration) -> dict:
-    """``configuration``, with the task's default length if it has none."""
-    if any(configuration[k] is not None for k in LENGTHS):
-        return dict(configuration)
-    defaults = get_task(configuration["task"]).defaults
-    return {**configuration, **{k: defaults[k] for k in LENGTHS if k in defaults}}
-
-
-def take_up(path, given, texts, report, *, device="cpu", allow_code=False):
+def take_up(path, given, texts=(), report=None, *, device="cpu", allow_code=False) -> Trainer:
     """The trainer of the run at ``path``, where its last checkpoint left it.
 
     Args:
-        given: entries of the configuration that the user gave now; some may differ from the run's
-            (`CHANGEABLE`).
+        given: options that the user gave now; those of the plan may differ from the run's, but for `FIXED`.
         texts: in place of the run's own.
         allow_code: run the Python file that the run names, where its cell is one of a file; needless if it is
             given now.
 
     Raises:
-        InputError: an entry that would make it another run, another text, a damaged run, or a cell in a file
+        InputError: an option that would make it another run, another text, a damaged run, or a cell in a file
             that is neither allowed nor given.
     """
-    run = Run(path)
-    stored = run.config
-    configuration = dict(stored["options"])
-    if "cell" in given:
-        given = {**given, "cell": registry.full_name(given["cell"])}
-    for name, value in given.items():
-        if value != configuration.get(name) and name not in CHANGEABLE:
+    run = RunFolder(path)
+    configuration = Configuration.read(run)
+    if not allow_code and "cell" not in given:
+        registry.refuse_code(configuration.options.cell, run.path)
+    now = Configuration.make(
+        given.get("task", configuration.task.name), texts, {k: v for k, v in given.items() if k != "task"}
+    )
+    before, after = configuration.entries(), now.entries()
+    for name in given:
+        if after[name] != before[name] and (name in FIXED or name not in Plan.rules()):
             option_name = "--" + name.replace("_", "-")
             raise InputError(
-                f"{run.path} was trained with {option_name} {configuration.get(name)}, not {value}: "
+                f"{run.path} was trained with {option_name} {before[name]}, not {after[name]}: "
                 f"leave {option_name} out, or start a new run"
             )
-    if not allow_code and "cell" not in given:
-        registry.refuse_code(configuration["cell"], run.path)
-    if given.keys() & set(LENGTHS):
-        configuration |= dict.fromkeys(LENGTHS)
-    configuration |= {k: v for k, v in given.items() if k in CHANGEABLE}
-    task = get_task(stored["task"]).build(configuration, texts or configuration["texts"])
-    if task.fingerprint != stored["fingerprint"]:
+    plan = configuration.plan.changed(**{name: after[name] for name in given if name in Plan.rules()})
+    configuration = replace(configuration, plan=plan)
+    trainer = replace(configuration, texts=list(texts) or configuration.texts).trainer(report, device)
+    if trainer.task.fingerprint != run.config["fingerprint"]:
         raise InputError(
-            f"{run.path} was trained on another text ({stored['fingerprint']}, now {task.fingerprint}): give the same text"
+            f"{run.path} was trained on another text ({run.config['fingerprint']}, "
+            f"now {trainer.task.fingerprint}): give the same text"
         )
-    trainer = _trainer(task, configuration, report, device)
     trainer.resume(run)
-    run.update_config(options=configuration)
+    if trainer.progress() < 1:  # else nothing of it will happen
+        run.update_config(options=configuration.entries())
     return trainer
-
-
-def _trainer(task, configuration, report, device):
-    if device != "cpu":
-        require_cupy(device)
-        task.model.to(device)
-    return Trainer(task, Plan(**{f.name: configuration[f.name] for f in fields(Plan)}), report)
 
 
 def draw_curve(run):

@@ -1,157 +1,42 @@
-"""Pictures with matplotlib (extra ``plot``)."""
+"""Learning curves with matplotlib (extra ``plot``), and what every picture needs: matplotlib, a file."""
 
+import importlib.util
 import io
 from pathlib import Path
 
-import numpy as np
-
 from ..base.errors import InputError
 from ..base.files import replace_file
-from .runs import Run
+from .runs import RunFolder
+from .task import get_task
+
+FAINT = dict(linewidth=0.8, alpha=0.5)  # lines behind the ones that matter
 
 
-def _pyplot():
-    try:
-        import matplotlib
-    except ImportError:
-        raise InputError("plots need matplotlib: pip install 'tinyrnn[plot]'") from None
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    return pyplot
+def available() -> bool:
+    """Whether matplotlib is installed."""
+    return importlib.util.find_spec("matplotlib") is not None
 
 
-def curves(runs: list[Run], target: Path):
-    """Validation (solid) and training loss (thin) of ``runs`` against steps and against seconds, as a PNG.
+def canvas(columns=1, **settings):
+    """A figure of ``columns`` panels side by side, and their axes in a list.
 
     Raises:
-        InputError: matplotlib is missing, a run has no evaluation yet, or ``target`` cannot be written.
+        InputError: matplotlib is missing.
     """
-    pyplot = _pyplot()
-    logs = {run.path.name: run.read_log() for run in runs}
-    for name, log in logs.items():
-        if not log:
-            raise InputError(f"run {name} has no evaluation yet: let it train to its first one")
-    figure, axes = pyplot.subplots(1, 2, figsize=(11, 4), sharey=True, layout="constrained")
-    for axis, x in zip(axes, ("step", "seconds"), strict=True):
-        for i, (name, log) in enumerate(logs.items()):
-            at, color = [r[x] for r in log], f"C{i}"
-            axis.plot(
-                at,
-                [r["val_loss"] for r in log],
-                color=color,
-                marker="." if len(log) < 30 else None,
-                label=name,
-            )
-            axis.plot(at, [r["train_loss"] for r in log], color=color, linewidth=0.8, alpha=0.6)
-        axis.set_xlabel(x)
-        axis.grid(alpha=0.3)
-    tokens = all(run.config["task"] == "lm" for run in runs)
-    axes[0].set_ylabel("loss (nats a token)" if tokens else "loss")
-    axes[1].legend(title="thick: validation, thin: training")
-    _save(figure, target)
+    if not available():
+        raise InputError("plots need matplotlib: pip install 'tinyrnn[plot]'")
+    from matplotlib.figure import Figure  # not pyplot, whose figures are the user's
+
+    figure = Figure(layout="constrained", **settings)
+    return figure, list(figure.subplots(1, columns, squeeze=False)[0])
 
 
-def comparison(logs: dict, target: Path):
-    """Validation loss against steps and against seconds, as a PNG: the mean over seeds, thin lines for each.
-
-    Args:
-        logs: a list of logs, one a seed, by cell.
+def save(figure, target):
+    """Write ``figure``, by default as a PNG that says that tinyrnn made it.
 
     Raises:
-        InputError: matplotlib is missing, or ``target`` cannot be written.
+        InputError: ``target`` cannot be written.
     """
-    pyplot = _pyplot()
-    figure, axes = pyplot.subplots(1, 2, figsize=(11, 4), sharey=True, layout="constrained")
-    for axis, x in zip(axes, ("step", "seconds"), strict=True):
-        for i, (cell, runs) in enumerate(logs.items()):
-            columns = [list(zip(*[(r[x], r["val_loss"]) for r in log], strict=True)) for log in runs]
-            n = min(len(at) for at, _ in columns)
-            at, loss = (np.mean([column[k][:n] for column in columns], axis=0) for k in (0, 1))
-            axis.plot(at, loss, color=f"C{i}", marker="." if n < 30 else None, label=cell)
-            for column in columns if len(columns) > 1 else ():
-                axis.plot(*column, color=f"C{i}", linewidth=0.7, alpha=0.5)
-        axis.set_xlabel(x)
-        axis.grid(alpha=0.3)
-    axes[0].set_ylabel("validation loss (nats a token)")
-    axes[1].legend()
-    _save(figure, target)
-
-
-def attention(source: list[str], target: list[str], weights, path):
-    """What each symbol of ``target`` (downwards) attended to in ``source``, as a PNG: weights ``[target,
-    source]``.
-
-    Raises:
-        InputError: matplotlib is missing, or ``path`` cannot be written.
-    """
-    pyplot = _pyplot()
-    width = 1.5 + 0.25 * len(source) + 0.06 * max(map(len, target))
-    figure, axis = pyplot.subplots(figsize=(max(width, 3), 1.5 + 0.25 * len(target)), layout="constrained")
-    axis.imshow(weights, cmap="Greys", vmin=0, vmax=1)
-    turned = 90 if max(map(len, source)) > 2 else 0
-    axis.set_xticks(range(len(source)), [s.strip() or "␣" for s in source], rotation=turned)
-    axis.set_yticks(range(len(target)), [s.strip() or "␣" for s in target])
-    axis.xaxis.tick_top()
-    _save(figure, path)
-
-
-def forecasts(series, column, parts, rows, target):
-    """The last ``rows`` of a `Series` and forecasts over them, as a PNG.
-
-    Args:
-        parts: pairs of dates ``[H]`` and of value, lower and upper end of the interval ``[3, H]``.
-
-    Raises:
-        InputError: matplotlib is missing, or ``target`` cannot be written.
-    """
-    pyplot = _pyplot()
-    figure, axis = pyplot.subplots(figsize=(11, 4), layout="constrained")
-    known = slice(max(0, len(series) - rows), None)
-    axis.plot(
-        series.dates[known],
-        series.values[known, series.columns.index(column)],
-        color="black",
-        lw=1,
-        label=column,
-    )
-    for i, (dates, (value, lower, upper)) in enumerate(parts):
-        marker = "." if len(dates) == 1 else None
-        axis.plot(dates, value, color="C0", lw=1.2, marker=marker, label="forecast" if i == 0 else None)
-        ends = axis.fill_between if len(dates) > 1 else axis.vlines
-        ends(
-            dates,
-            lower,
-            upper,
-            color="C0",
-            alpha=0.2,
-            linewidth=0 if len(dates) > 1 else 2,
-            label="" if i else "interval",
-        )
-    axis.axvline(series.dates[-1], color="grey", lw=0.8, ls=":")
-    axis.grid(alpha=0.3)
-    axis.legend(loc="upper left")
-    _save(figure, target)
-
-
-def errors(dates, values, column, target):
-    """Forecasts minus true values ``[origins, horizon]`` as a heat map: origins to the right, steps ahead
-    upwards, as a PNG.
-    """
-    pyplot = _pyplot()
-    figure, axis = pyplot.subplots(figsize=(11, 3.2), layout="constrained")
-    largest = np.abs(values).max() or 1.0
-    horizon = np.arange(1, values.shape[1] + 1)
-    drawn = axis.pcolormesh(
-        dates, horizon, values.T, cmap="RdBu_r", vmin=-largest, vmax=largest, shading="nearest"
-    )
-    figure.colorbar(drawn, label=f"forecast - {column}")
-    axis.set_xlabel("forecast from")
-    axis.set_ylabel("steps ahead")
-    _save(figure, target)
-
-
-def _save(figure, target):
     target, picture = Path(target), io.BytesIO()
     form = target.suffix[1:] or "png"
     try:
@@ -161,5 +46,84 @@ def _save(figure, target):
         replace_file(target, picture.getvalue())
     except OSError as error:
         raise InputError(f"{target} cannot be written ({error.strerror}): choose another --out") from None
-    finally:
-        _pyplot().close(figure)
+
+
+def line(axis, at, values, **style):
+    """A line of ``values``; of a single one a point, its value above it."""
+    few = len(values) < 30 and "alpha" not in style
+    axis.plot(at, values, marker=("o" if len(values) == 1 else ".") if few else None, **style)
+    if len(values) == 1:
+        above = dict(textcoords="offset points", xytext=(0, 7), ha="center", color=style.get("color"))
+        axis.annotate(f"{values[0]:.4g}", (at[0], values[0]), **above)
+        axis.margins(x=0.08, y=0.15)
+
+
+def time_unit(longest: float) -> tuple[float, str]:
+    """In what a time axis that reaches ``longest`` seconds is shown: a number of seconds, and its name."""
+    return next((u for u in ((3600.0, "hours"), (60.0, "minutes")) if longest >= 3 * u[0]), (1.0, "seconds"))
+
+
+def loss_panels(axes, longest: float, loss_name: str):
+    """Name the axes of two panels, losses against steps and against seconds; returns how to get the place
+    of a record on each.
+    """
+    unit, name = time_unit(longest)
+    axes[1].sharey(axes[0])
+    for axis, label in zip(axes, ("step", f"training time ({name})"), strict=True):
+        axis.set_xlabel(label)
+        axis.set_ylabel(loss_name)
+        axis.grid(alpha=0.3)
+        axis.locator_params(axis="x", nbins=7)
+    axes[0].locator_params(axis="x", integer=True)
+    return lambda record: record["step"], lambda record: record["seconds"] / unit
+
+
+def legend_below(figure, axes):
+    """One legend for all panels, where it covers nothing; what is in several is named once."""
+    named = {
+        name: handle for axis in axes for handle, name in zip(*axis.get_legend_handles_labels(), strict=True)
+    }
+    if named:
+        figure.legend(named.values(), named.keys(), loc="outside lower center", ncols=min(len(named), 4))
+
+
+def curves(runs: list[RunFolder], target: Path):
+    """Validation and training loss (thin) of ``runs`` against steps and against seconds, as a PNG; beside
+    them the task's own figures.
+
+    Raises:
+        InputError: matplotlib is missing, a run has no evaluation yet, or ``target`` cannot be written.
+    """
+    names, logs = [run.path.resolve().name for run in runs], [run.read_log() for run in runs]
+    if len(set(names)) < len(names):
+        names = [str(run.path) for run in runs]
+    for name, log in zip(names, logs, strict=True):
+        if not log:
+            raise InputError(f"run {name} has no evaluation yet: let it train to its first one")
+    tasks = {run.config["task"] for run in runs}
+    task = get_task(tasks.pop()) if len(tasks) == 1 else None
+    drawn = task.drawn if task else {}
+    figure, axes = canvas(3 if drawn else 2, figsize=(15 if drawn else 11, 4))
+    longest = max(log[-1]["seconds"] for log in logs)
+    places = loss_panels(axes[:2], longest, task.loss_name if task else "loss")
+    for i, (run, name, log) in enumerate(zip(runs, names, logs, strict=True)):
+        color, training = f"C{i}", run.training_losses()
+        best = min(r["val_loss"] for r in log)
+        label = f"{name}, best validation {best:.4g}" if len(runs) > 1 else f"validation, best {best:.4g}"
+        for axis, place in zip(axes, places, strict=False):
+            style = dict(color=color, label="training" if len(runs) == 1 else None)
+            losses = [r["train_loss"] for r in training]
+            line(axis, [place(r) for r in training], losses, **style, **(FAINT if len(losses) > 1 else {}))
+            line(axis, [place(r) for r in log], [r["val_loss"] for r in log], color=color, label=label)
+        for k, word in enumerate(drawn):
+            style = dict(color=color, linestyle=("--", ":", "-.")[k % 3])
+            label = drawn[word] if len(runs) == 1 else f"{name}, {drawn[word]}"
+            line(axes[2], [r["step"] for r in log], [r[word] for r in log], label=label, **style)
+    if drawn:
+        axes[2].sharex(axes[0])
+        axes[2].set_xlabel("step")
+        axes[2].set_ylabel("validation " + " and ".join(drawn.values()))
+        axes[2].grid(alpha=0.3)
+    legend_below(figure, axes)
+    figure.suptitle(f"Learning curve of {name}" if len(runs) == 1 else "Learning curves (thin: training)")
+    save(figure, target)

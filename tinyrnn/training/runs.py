@@ -1,7 +1,8 @@
-"""The run folder: `config.json`, checkpoints, `log.jsonl`. Every file is replaced whole or not at all."""
+"""The run folder: `config.json`, checkpoints, logs. Every file is replaced whole or not at all."""
 
 import itertools
 import json
+import math
 import os
 import shutil
 import tempfile
@@ -16,7 +17,8 @@ from ..base.files import PARTIAL, replace_file, umask
 from ..base.version import __version__
 
 FORMAT = 1  # of checkpoints and config.json; a reader accepts its own and older ones
-CONFIG, LOG = "config.json", "log.jsonl"
+CONFIG, LOG, TABLE = "config.json", "log.jsonl", "log.csv"
+TRAINING = "train.jsonl"  # training losses between evaluations; runs of earlier versions have none
 # What stands near the beginning of the files that commands write; no other file is ever replaced by one.
 _MARKS = {
     "compare.json": b'{\n "budget":',
@@ -32,6 +34,7 @@ BEST, LAST, TRAINER, STABLE = (
     "trainer.safetensors",
     "stable.safetensors",
 )
+_FILES = (CONFIG, LOG, TABLE, TRAINING, BEST, LAST, TRAINER, STABLE)
 
 
 @contextmanager
@@ -100,7 +103,7 @@ def _checksum(tensors):
     return value
 
 
-class Run:
+class RunFolder:
     """An existing run folder, given by its path or that of a checkpoint in it."""
 
     def __init__(self, path):
@@ -157,7 +160,8 @@ class Run:
             )
         if config.get("format", 0) > FORMAT:
             raise InputError(
-                f"{self.path} was written by tinyrnn {config['tinyrnn']}, this is {__version__}: upgrade tinyrnn"
+                f"{self.path} was written by tinyrnn {config['tinyrnn']}, this is {__version__}: "
+                "upgrade tinyrnn"
             )
         return config
 
@@ -170,25 +174,43 @@ class Run:
         """Store what a resumed run changed."""
         write_atomically(self.path / CONFIG, _pretty({**self.config, **changes}))
 
-    def append_log(self, record: dict):
+    def append_log(self, record: dict, name=LOG):
         """Add one line to the log."""
-        with _write_errors(self.path / LOG), (self.path / LOG).open("a", encoding="utf-8") as file:
+        with _write_errors(self.path / name), (self.path / name).open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
 
-    def read_log(self) -> list[dict]:
+    def read_log(self, name=LOG) -> list[dict]:
         """The log's records; a last line that a crash cut short is left out."""
+        if name == TRAINING and not (self.path / name).exists():
+            return []
         records = []
-        for line in (self.path / LOG).read_text(encoding="utf-8").splitlines():
+        for line in (self.path / name).read_text(encoding="utf-8").splitlines():
             try:
                 records.append(json.loads(line))
             except ValueError:
                 break
         return records
 
-    def rewind_log(self, keep):
-        """Drop the records that a resumed run will write again: those for which ``keep(record)`` is false."""
-        lines = [json.dumps(r) + "\n" for r in self.read_log() if keep(r)]
-        write_atomically(self.path / LOG, "".join(lines).encode())
+    def rewind_log(self, last: int, name=LOG):
+        """Drop the records that a resumed run will write again: those of steps after ``last``."""
+        lines = [json.dumps(r) + "\n" for r in self.read_log(name) if r["step"] <= last]
+        write_atomically(self.path / name, "".join(lines).encode())
+
+    def training_losses(self) -> list[dict]:
+        """Records with ``step train_loss seconds``, denser than evaluations; where an earlier version
+        trained, those of the evaluations.
+        """
+        found = self.read_log(TRAINING)
+        first = found[0]["step"] if found else math.inf
+        return [r for r in self.read_log() if r["train_loss"] is not None and r["step"] < first] + found
+
+    def discard(self):
+        """Remove what tinyrnn wrote into the folder, and the folder if it is empty then."""
+        self.clean()
+        for name in _FILES:
+            (self.path / name).unlink(missing_ok=True)
+        if not any(self.path.iterdir()):
+            self.path.rmdir()
 
     def keep_best(self, step: int) -> str:
         """Keep the best checkpoint of a run of ``step`` steps under a name of its own, which is returned."""
@@ -199,7 +221,7 @@ class Run:
 
     def clean(self):
         """Remove temporary files that a killed process left."""
-        for name in (CONFIG, LOG, BEST, LAST, TRAINER, STABLE):
+        for name in _FILES:
             for leftover in self.path.glob(f".{name}.*{PARTIAL}"):
                 leftover.unlink()
 
@@ -242,7 +264,7 @@ def weights_file(path) -> Path:
     """The checkpoint to use of a run folder (best, else last), or ``path`` itself if it is a file."""
     path = Path(path)
     if path.is_dir():
-        Run(path)
+        RunFolder(path)
         return next((path / name for name in (BEST, LAST) if (path / name).exists()), path / LAST)
     return path
 

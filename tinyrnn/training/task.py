@@ -2,64 +2,150 @@
 in common.
 """
 
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any, ClassVar, Self
 
+from ..autograd import Tensor
+from ..base.errors import InputError
+from ..base.options import Options, option
 from ..base.plugins import Group
+from ..nn.rnn import RnnOptions
+from .plan import Plan
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskOptions(RnnOptions):
+    """The options that every task has, beside the `Plan`: those of the network, of the data, and the seed."""
+
+    encoding: str = option("utf-8", "Encoding of the files.", "Data")
+    val: str | None = option(
+        None, "Data to validate on. Default: a part of what is trained on.", "Data", path=True
+    )
+    val_fraction: float = option(0.1, "Part kept for validation.", "Data", low=0, high=1, open_high=True)
+    batch_size: int = option(64, "Sequences that are read side by side.", "Data", low=1)
+    seed: int = option(0, "Same seed, same run.", "Run", low=0)
 
 
 class Task:
-    """Base of everything in ``TASKS``. A task holds the model that is trained and the data it is trained on.
+    """Base of what can be trained: it holds the model that is trained and the data it is trained on.
 
-    Beside what is here a task has ``model``, ``fingerprint`` (of the data), ``steps_per_epoch``,
-    ``tokens_per_step``, ``shape`` (of a step, in words), ``introduction()`` (what is learned from),
-    ``loss(step)`` (a Tensor) and ``evaluate(stop)`` (a dict with ``val_loss``, or None if ``stop()`` became
-    true); and the class has
+    A subclass has a ``name``, its classes of options, the methods that raise `NotImplementedError` here, and
+    on its objects
 
-    - ``build(options, texts)``: the task that the options of ``tinyrnn train`` describe;
-    - ``rebuild(meta)``: the model that a checkpoint's metadata (its ``describe()``) describes, with fresh
-      weights;
-    - ``evaluate_run(model, texts, run, options)``: what ``tinyrnn evaluate`` prints; ``options`` are None
-      where not given;
-    - ``predict(model, inputs, run, options)``: what ``tinyrnn predict`` prints, dicts one by one.
+    - ``model``, a `Module` with ``settings``, ``generator`` and ``describe()`` (see
+      `tinyrnn.tasks.TaskModel`);
+    - ``fingerprint``, a text that is another for other data;
+    - ``steps_per_epoch``; ``tokens_per_step``, in ``unit``; ``shape`` of a step, in words.
     """
 
-    name = ""
-    defaults = MappingProxyType({})  # in place of the defaults of `tinyrnn train`
-    next_command = "predict"
-    default_texts = ()  # what it is trained on where nothing is named
-    in_nats = True  # the loss is minus the logarithm of a probability
-    rise = 3.0  # a training loss of so many times the first means that the run diverged
+    name: ClassVar[str] = ""
+    options: ClassVar[type[TaskOptions]] = TaskOptions  # its defaults are the task's own
+    plan: ClassVar[Plan] = Plan(steps=2000)  # how it is trained where nothing else is said
+    evaluation: ClassVar[type[Options]] = Options  # what `tinyrnn evaluate` can be told, and
+    prediction: ClassVar[type[Options]] = Options  # `tinyrnn predict`
+    next_command: ClassVar[str] = "predict"
+    default_texts: ClassVar[tuple[str, ...]] = ()  # what it is trained on where nothing is named
+    in_nats: ClassVar[bool] = True  # the loss is minus the logarithm of a probability
+    loss_name: ClassVar[str] = "loss"  # on a picture's axis, with its unit
+    unit: ClassVar[str] = "tokens"  # what ``tokens_per_step`` counts
+    # those of its own figures that are drawn beside the loss: names in words
+    drawn: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    rise: ClassVar[float] = 3.0  # a training loss of so many times the first means that the run diverged
 
-    def state_arrays(self) -> dict:
+    model: Any
+    fingerprint: str
+    shape: str
+    steps_per_epoch: int
+    tokens_per_step: float
+
+    @classmethod
+    def build(cls, options: Any, texts: Sequence[str]) -> Self:
+        """The task on the files ``texts``, with ``options`` of the class of that name.
+
+        Raises:
+            InputError: data that cannot be used, an unknown cell or option.
+        """
+        raise NotImplementedError
+
+    @staticmethod
+    def rebuild(meta: dict[str, Any]) -> Any:
+        """The model that a checkpoint's metadata (its ``describe()``) describes, with fresh weights."""
+        raise NotImplementedError
+
+    def introduction(self) -> str:
+        """What is learned from, in words."""
+        raise NotImplementedError
+
+    def loss(self, step: int) -> Tensor:
+        """The training loss of a step, counted from 0."""
+        raise NotImplementedError
+
+    def evaluate(self, stop: Callable[[], bool] = lambda: False) -> dict[str, Any] | None:
+        """Validation figures, ``val_loss`` among them; None if ``stop()`` became true on the way."""
+        raise NotImplementedError
+
+    @staticmethod
+    def evaluate_run(model: Any, texts: Sequence[str], run: Any, options: Any) -> dict[str, Any]:
+        """The figures that ``tinyrnn evaluate`` prints: on ``texts``, or on what the folder ``run`` validates
+        on; ``options`` of the class ``evaluation``.
+        """
+        raise NotImplementedError
+
+    @staticmethod
+    def predict(model: Any, inputs: Sequence[str], run: Any, options: Any) -> Iterable[dict[str, Any]]:
+        """What ``tinyrnn predict`` prints, dicts one by one; ``options`` of the class ``prediction``."""
+        raise NotImplementedError
+
+    @staticmethod
+    def shown(prediction: dict[str, Any]) -> str:
+        """A prediction as one line."""
+        raise NotImplementedError
+
+    @classmethod
+    def store(cls, data: Any) -> tuple[str, str]:
+        """Data from memory as a file that ``build`` reads: its suffix and its text.
+
+        Raises:
+            InputError: it is of no kind that the task reads.
+        """
+        raise InputError(f"task {cls.name} reads files: give their paths, not {type(data).__name__}")
+
+    def planned(self, total: int | None) -> None:
+        """The run will have ``total`` steps; None: time alone bounds it."""
+
+    def state_arrays(self) -> dict[str, Any]:
         """Arrays that are carried from step to step, by name."""
         return {}
 
-    def load_state_arrays(self, arrays: dict):
+    def load_state_arrays(self, arrays: dict[str, Any]) -> None:
         """Continue from what ``state_arrays`` returned."""
 
-    def conclude(self, run) -> list[str]:
+    def conclude(self, run: Any) -> list[str]:
         """Lines to print when training is over; draws the task's own pictures into the folder of ``run``."""
         return []
 
+    def glimpse(self) -> dict[str, Any]:
+        """What a logger shows beside the figures: texts, and arrays of any shape, by name.
+
+        It changes nothing that training depends on.
+        """
+        return {}
+
     @classmethod
-    def lines(cls, figures: dict):
+    def lines(cls, figures: dict[str, Any]) -> Iterable[str]:
         """What ``tinyrnn evaluate`` prints: the figures that are numbers, and remarks."""
         for name, value in figures.items():
             if isinstance(value, int | float):
-                yield f"{name.replace('_', ' '):16} " + (
-                    f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
-                )
+                shown = f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
+                yield f"{name.replace('_', ' '):16} {shown}"
         yield from cls.remarks(figures)
 
     @staticmethod
-    def remarks(figures: dict):
+    def remarks(figures: dict[str, Any]) -> Iterable[str]:
         """What to say beside the numbers."""
         return []
-
-    @staticmethod
-    def shown(prediction: dict) -> str:
-        """A prediction as one line."""
-        raise NotImplementedError
 
 
 TASKS = Group("tinyrnn.tasks", "task", Task)

@@ -7,42 +7,33 @@ import signal
 import threading
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from .. import kernels
 from ..base import threads
 from ..base.errors import Diverged, InputError
 from ..nn.optim import OPTIMIZERS, Schedule
 from . import runs
+from .plan import Plan
 
 CHECKPOINT_SECONDS = 60.0  # at most so much work is lost to a power cut
+# The training loss is logged after each of the first steps, then as the mean over some: by steps, not
+# seconds, so that the curves of equal runs are equal.
+LOGGED_SINGLY, LOGGED_TOGETHER = 20, 10
+
+
+def _clock() -> float:
+    """The seconds that a run's time is made of. Making kernels is left out, wherever it happens (the first
+    evaluation compiles, too): else two runs of as many minutes would be of different length, whichever cell
+    is not in the cache yet the shorter.
+    """
+    spent = kernels.notice.seconds_spent()
+    return time.perf_counter() - spent
 
 
 class Interrupted(Exception):
     """Training was stopped by a signal; the checkpoint is saved."""
-
-
-@dataclass
-class Plan:
-    """How long and how to train; see the options of ``tinyrnn train``."""
-
-    steps: int | None = None
-    epochs: float | None = None
-    minutes: float | None = None
-    lr: float = 5e-3
-    optimizer: str = "adamw"
-    schedule: str = "wsd"
-    warmup: int = 100
-    clip: float = 1.0
-    weight_decay: float = 0.0
-    eval_every: int = 250
-    patience: int | None = None
-
-    def total_steps(self, steps_per_epoch: int) -> int | None:
-        """The run's length in steps; None where time alone bounds it."""
-        bounds = [self.steps, self.epochs and max(1, round(self.epochs * steps_per_epoch))]
-        bounds = [b for b in bounds if b is not None]
-        return min(bounds) if bounds else None
 
 
 class Reporter:
@@ -78,25 +69,24 @@ class Trainer:
     def __init__(self, task, plan: Plan, report: Reporter | None = None):
         self.task, self.plan, self.report = task, plan, report or Reporter()
         self.model = task.model
-        if plan.optimizer not in OPTIMIZERS:
-            raise InputError(f"unknown optimizer {plan.optimizer!r}: use one of {', '.join(OPTIMIZERS)}")
         self.optimizer = OPTIMIZERS[plan.optimizer](
             self.model.parameters(), plan.lr, weight_decay=plan.weight_decay
         )
         self.total = plan.total_steps(task.steps_per_epoch)
+        task.planned(self.total)
         self.schedule = Schedule(plan.schedule, warmup=plan.warmup, total=self.total)
-        self.run = None
+        self.run: Any = None  # the `RunFolder`, from `start` or `resume` on
         self.step = 0
-        self.seconds = 0.0  # spent in steps and evaluations, over all resumptions
+        self.seconds = 0.0  # spent in steps and evaluations, by `_clock`, over all resumptions
         self.first_loss = None
         self.loss_sum, self.loss_count = 0.0, 0  # since the last evaluation on the grid
+        self.recent = []  # training losses that are not logged yet
         self.evaluated_at = 0
         self.best, self.bad_evaluations = None, 0
         self._stop = threading.Event()
-        self._timed_steps, self._timed_seconds = (
-            -1,
-            0.0,
-        )  # since the last evaluation; the very first step compiles
+        # Since the last evaluation; the very first step also traces and checks.
+        self._timed_steps, self._timed_seconds = -1, 0.0
+        self._begun = False  # by this object, in a folder of its own
 
     # -------------------------------------------------------------- the loop
 
@@ -109,7 +99,7 @@ class Trainer:
             self.save(folder)
             runs.save_tensors(folder / runs.LAST, *self._weights())
 
-        self.run = runs.Run.create(path, config, fill)
+        self.run, self._begun = runs.RunFolder.create(path, config, fill), True
 
     def fit(self):
         """Train until the plan is fulfilled.
@@ -119,16 +109,26 @@ class Trainer:
             Diverged: the loss became NaN, infinite or ``task.rise`` times the first; the last good checkpoint
                 stays.
             InputError: a file could not be written.
+
+        Any other error before the first step is done takes the run's new folder with it: there is nothing in
+        it, and the same command can be given again.
         """
         with self._signals(), threads.alone():
             if self.step and self.progress() >= 1:
-                self.report.message(
-                    f"the run is complete at step {self.step}: give a larger --steps to go on"
-                )
-            self.run.rewind_log(lambda r: r["step"] <= self.evaluated_at)  # what follows is logged anew
+                more = "give a larger --steps (or --epochs, --minutes) to go on"
+                self.report.message(f"the run is complete at step {self.step}: {more}")
+            self.run.rewind_log(self.evaluated_at)  # what follows is logged anew
+            self.run.rewind_log(self.step, runs.TRAINING)
             self.report.started(self)
             try:
                 self._loop()
+            except (Interrupted, Diverged):
+                raise
+            except BaseException:
+                if self._begun and not self.step:
+                    self.run.discard()
+                    self.report.message(f"nothing was trained: {self.run.path} is removed")
+                raise
             finally:
                 self.report.finished()
 
@@ -157,7 +157,7 @@ class Trainer:
         return max(by_steps, by_time)
 
     def tokens_per_second(self) -> float:
-        """Training speed since the last evaluation, compilation left out."""
+        """Training speed since the last evaluation."""
         return (
             self._timed_steps * self.task.tokens_per_step / self._timed_seconds
             if self._timed_seconds
@@ -176,7 +176,7 @@ class Trainer:
         return self.progress() >= 1
 
     def _train_step(self):
-        began = time.perf_counter()
+        called, began = time.perf_counter(), _clock()
         loss_tensor = self.task.loss(self.step)
         loss = loss_tensor.item()
         self._check_loss(loss)
@@ -188,14 +188,23 @@ class Trainer:
             raise Diverged(self._advice(f"the gradient became {norm}"))
         self.step += 1
         self.loss_sum, self.loss_count = self.loss_sum + loss, self.loss_count + 1
-        took = time.perf_counter() - began
+        took = _clock() - began
         self.seconds += took
         self._timed_steps += 1
         if self._timed_steps:
             self._timed_seconds += took
         else:
-            self.report.compiled(took)
+            self.report.compiled(time.perf_counter() - called)
+        self._log_loss(loss)
         self.report.stepped(self, loss)
+
+    def _log_loss(self, loss):
+        self.recent.append(loss)
+        if self.step <= LOGGED_SINGLY or self.step % LOGGED_TOGETHER == 0:
+            record = {"step": self.step, "train_loss": math.fsum(self.recent) / len(self.recent)}
+            record |= {"seconds": round(self.seconds, 3), "lr": self.optimizer.lr}
+            self.run.append_log(record, runs.TRAINING)
+            self.recent = []
 
     def _check_loss(self, loss):
         if self.first_loss is None and math.isfinite(loss):
@@ -208,7 +217,8 @@ class Trainer:
 
     def _advice(self, what):
         return (
-            f"training stopped at step {self.step}: {what}: use a lower --lr than {self.plan.lr:g} or a smaller --clip; "
+            f"training stopped at step {self.step}: {what}: use a lower --lr than {self.plan.lr:g} or a "
+            "smaller --clip; "
             f"the last good checkpoint is in {self.run.path}"
         )
 
@@ -216,11 +226,11 @@ class Trainer:
 
     def _evaluate(self):
         """Log an evaluation; the state of training is not touched."""
-        began = time.perf_counter()
+        began = _clock()
         figures = self.task.evaluate(self._stop.is_set)
         if figures is None:
             self._interrupt()
-        self.seconds += time.perf_counter() - began
+        self.seconds += _clock() - began
         if not math.isfinite(figures["val_loss"]):
             raise Diverged(self._advice(f"the validation loss became {figures['val_loss']}"))
         record = {
@@ -286,7 +296,7 @@ class Trainer:
 
     # -------------------------------------------------------------- resumption
 
-    def resume(self, run: runs.Run):
+    def resume(self, run: runs.RunFolder):
         """Take up ``run`` where its last checkpoint left it.
 
         If the run is now longer and its learning rate already fell towards the old end, it is taken up at the
@@ -296,6 +306,12 @@ class Trainer:
         self.run = run
         run.clean()
         tensors, meta = runs.load_tensors(run.path / runs.TRAINER)
+        if self.total is not None and meta["position"]["step"] > self.total:
+            raise InputError(
+                f"{run.path} is at step {meta['position']['step']:,}, past the {self.total:,} that it is to "
+                "have: "
+                "give a greater length, or start a new run"
+            )
         if meta["total"] != self.total:
             before = Schedule(self.plan.schedule, warmup=self.plan.warmup, total=meta["total"]).stable_until
             common = min(before, self.schedule.stable_until)
@@ -304,12 +320,14 @@ class Trainer:
                 tensors, meta = runs.load_tensors(run.path / runs.STABLE)
                 kept = run.keep_best(step)
                 self.report.message(
-                    f"taking up the run at step {meta['position']['step']} of {step}, before its learning rate began to fall; "
+                    f"taking up the run at step {meta['position']['step']} of {step}, before its learning "
+                    "rate began to fall; "
                     f"its best model so far stays as {kept}"
                 )
             elif step > common:
                 self.report.message(
-                    f"the learning rate was planned for {meta['total']} steps up to here, from now on for {self.total}"
+                    f"the learning rate was planned for {meta['total']} steps up to here, from now on for "
+                    f"{self.total}"
                 )
         self._restore(tensors, meta)
 
@@ -354,6 +372,7 @@ _POSITION = (
     "first_loss",
     "loss_sum",
     "loss_count",
+    "recent",
     "evaluated_at",
     "best",
     "bad_evaluations",

@@ -1,4 +1,4 @@
-"""Every cell beside its paper's formulas in plain NumPy, and through the checks of `tinyrnn.tools.check`."""
+"""Every cell beside its paper's formulas in plain NumPy, and through the checks of `tinyrnn.testing`."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ import tinyrnn_classic as classic
 import tinyrnn as tr
 from tinyrnn.compiler.report import report_cell
 from tinyrnn.nn import registry as plugins
-from tinyrnn.tools.check import cell_suite
+from tinyrnn.testing import cell_suite
 
 T, B, F, H, C = 7, 3, 5, 4, 3
 NAMES = ["cifg", "irnn", "janet", "mgu", "mut1", "mut2", "mut3", "peephole", "scrn", "ugrnn"]

@@ -47,7 +47,8 @@ class SCRN(Cell):
     def build(self, input_size, hidden_size, *, context: int = 40, alpha: float = 0.95):
         if context < 1 or not 0 <= alpha <= 1:
             raise InputError(
-                f"context is {context}, alpha {alpha}: there must be 1 unit at least, and alpha lie from 0 to 1"
+                f"context is {context}, alpha {alpha}: there must be 1 unit at least, and alpha lie from 0 "
+                "to 1"
             )
         self.state_sizes = {"y": hidden_size + context}
         self.A, self.B = self.weight(input_size, hidden_size), self.weight(input_size, context)

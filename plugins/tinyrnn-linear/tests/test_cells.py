@@ -10,7 +10,7 @@ import tinyrnn as tr
 from tinyrnn.compiler.report import report_cell
 from tinyrnn.tasks.lm.task import LanguageModel
 from tinyrnn.tasks.text.vocabulary import Characters
-from tinyrnn.tools.check import cell_suite
+from tinyrnn.testing import cell_suite
 
 CELLS = {
     "mingru": MinGRU,

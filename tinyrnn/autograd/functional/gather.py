@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from typing import Any
 
 from ... import kernels
@@ -48,15 +47,9 @@ def embedding(ids: ArrayLike, weight: ArrayLike, /) -> Tensor:
         raise ShapeError(f"embedding: weight {list(weight.shape)} must be [rows, width]")
     ids = indices_of("embedding", ids)
     rows = apply(_embedding, weight, ids=ids)
-    key = id(rows)
-    if weight.version is BORROWED:  # whose changes nobody would notice
-        return rows
-    _sources[key] = weakref.ref(rows, lambda _: _sources.pop(key, None)), weight, ids, _changes(weight)
+    if weight.version is not BORROWED:  # whose changes nobody would notice
+        rows.origin = weight, ids, _changes(weight)
     return rows
-
-
-# id of a tensor that `embedding` returned: a reference to it, the table, the ids, the table's last change
-_sources: dict[int, tuple[Any, ...]] = {}
 
 
 def _changes(x: Tensor) -> int:
@@ -67,5 +60,5 @@ def source_of(rows: Tensor) -> tuple[Tensor, Any] | None:
     """``(table, ids)`` if ``rows`` came from `embedding` and nothing was changed in place since, else
     None.
     """
-    reference, table, ids, change = _sources.get(id(rows), (lambda: None, None, None, 0))
-    return (table, ids) if reference() is rows and change == _changes(table) and not _changes(rows) else None
+    table, ids, change = getattr(rows, "origin", None) or (None, None, None)
+    return None if table is None or _changes(rows) or _changes(table) != change else (table, ids)

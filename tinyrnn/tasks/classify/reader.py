@@ -32,7 +32,8 @@ def read_examples(
         reader = _folder if path.is_dir() else _READERS.get(path.suffix.lower())
         if reader is None:
             raise InputError(
-                f"{path}: {path.suffix or 'a file without ending'} is not known: use .csv, .tsv, .jsonl or a folder"
+                f"{path}: {path.suffix or 'a file without ending'} is not known: use .csv, .tsv, .jsonl or a "
+                "folder"
             )
         with decoding(path, encoding) as known:
             pairs += reader(path, text_column, label_column, known)
@@ -86,7 +87,8 @@ def _json_lines(path, *settings):
             raise InputError(f"{path} row {number}: {error}: every row must be one JSON object") from None
         if not isinstance(row, dict):
             raise InputError(
-                f"{path} row {number}: {line[:40]} is no JSON object: write one with the columns {', '.join(columns)}"
+                f"{path} row {number}: {line[:40]} is no JSON object: write one with the columns "
+                f"{', '.join(columns)}"
             )
         _columns_exist(f"{path} row {number}", list(row), columns)
         pairs.append(_checked(path, number, *[row[c] for c in columns], columns))

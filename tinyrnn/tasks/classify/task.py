@@ -5,108 +5,31 @@ from types import MappingProxyType
 
 import numpy as np
 
-from ... import autograd
-from ...autograd import tensor, where
-from ...autograd.functional import softmax
 from ...base.errors import InputError
-from ...kernels.generator import Generator
-from ...nn import RNN, Dropout, Embedding, Linear, Module
-from ...nn import registry as plugins
 from ...nn.functional import cross_entropy
-from ...training.runs import Run
+from ...training.plan import Plan
+from ...training.runs import RunFolder
 from ...training.task import Task
 from ..batches import Batches, in_order, padded
+from ..text.memory import json_lines, pairs_of
+from ..text.options import ReadingOptions
 from ..text.sources import digest, read_lines
-from ..text.vocabulary import build_vocabulary, encode_text, from_json
+from ..text.vocabulary import build_vocabulary, from_json
+from .model import Classifier
+from .options import ClassifyOptions, LabelReadingOptions
 from .reader import read_examples
-
-POOLINGS = ("last", "mean", "max", "attention")
-
-
-class Classifier(Module):
-    """Embedding, recurrent layers, pooling over time, and a softmax over the labels.
-
-    Args:
-        vocabulary, labels: what texts and labels are made of.
-        pooling: ``last``: the outputs at the ends of a sequence; ``mean`` and ``max`` over its steps;
-            ``attention``: a mean weighted by a learned score of each step (Yang et al. 2016, eq. 5 to 7,
-            without the hidden layer).
-        max_length: tokens of a text that are read.
-        settings: of `RNN`; dropout also falls on the embedding and before the output.
-    """
-
-    def __init__(
-        self, vocabulary, labels, *, hidden, embed, layers=1, pooling="mean", max_length=400, dropout=0.0, dtype="float32",
-        seed=0, **settings,
-    ):  # fmt: skip
-        self.vocabulary, self.labels, self.pooling, self.max_length = (
-            vocabulary,
-            list(labels),
-            pooling,
-            max_length,
-        )
-        sizes = dict(hidden=hidden, embed=embed, layers=layers, pooling=pooling, max_length=max_length)
-        self.settings = {**sizes, "dropout": dropout, "dtype": dtype, **settings}
-        self.generator = Generator(seed)
-        shared = {"dtype": dtype, "generator": self.generator}
-        variational = settings.get("variational", False)
-        self.embedding = Embedding(len(vocabulary), embed, **shared)
-        self.rnn = RNN(
-            settings.pop("cell"), embed, hidden, num_layers=layers, dropout=dropout, **settings, **shared
-        )
-        self.dropout = Dropout(dropout, variational=variational, generator=self.generator)
-        self.score = Linear(self.rnn.output_size, 1, **shared) if pooling == "attention" else None
-        self.output = Linear(self.rnn.output_size, len(self.labels), **shared)
-        self.output_dropout = Dropout(dropout, generator=self.generator)
-
-    def forward(self, ids, mask):
-        """Ids and mask ``[T, B]`` to logits ``[B, labels]``."""
-        ys, final = self.rnn(self.dropout(self.embedding(ids)), mask=mask)
-        return self.output(self.output_dropout(self._pooled(ys, final, mask[:, :, None])))
-
-    def _pooled(self, ys, final, mask):
-        if self.pooling == "last":
-            return autograd.concat([states[0] for states in final[-self.rnn.directions :]], axis=-1)
-        if self.pooling == "max":
-            return autograd.max(where(mask, ys, -np.inf), axis=0)
-        if self.pooling == "attention":
-            weights = softmax(where(mask, self.score(ys), -np.inf), axis=0)
-        else:
-            weights = tensor((mask / mask.sum(axis=0)).astype(ys.dtype), device=ys.device)
-        return autograd.sum(weights * where(mask, ys, 0.0), axis=0)
-
-    def encode(self, text):
-        """Ids of a text, one at least; for words its first word looks like any other."""
-        return encode_text(self.vocabulary, text, self.max_length)
-
-    def predict(self, texts, batch_size=64) -> np.ndarray:
-        """Probabilities ``[texts, labels]``."""
-        sequences = [self.encode(text) for text in texts]
-        found = np.zeros((len(sequences), len(self.labels)), np.float32)
-        with self.evaluating():
-            for batch in in_order(sequences, batch_size):
-                found[batch] = softmax(self(*padded([sequences[i] for i in batch])), axis=-1).numpy()
-        return found
-
-    def describe(self) -> dict:
-        """Everything that ``Classification.rebuild`` needs besides the weights."""
-        return {
-            "task": Classification.name,
-            "model": self.settings,
-            "labels": self.labels,
-            "package": plugins.package_of(self.settings["cell"]),
-            "vocabulary": self.vocabulary.to_json(),
-        }
 
 
 class Classification(Task):
     """The task ``classify``."""
 
     name = "classify"
-    # What `tinyrnn train --task classify` takes in place of the defaults for language models.
-    defaults = MappingProxyType(
-        dict(level="word", hidden=128, layers=1, embed=128, dropout=0.5, lr=2e-3, epochs=4.0, eval_every=100)
-    )
+    options = ClassifyOptions
+    plan = Plan(lr=2e-3, epochs=4.0, eval_every=100)
+    evaluation = LabelReadingOptions
+    prediction = ReadingOptions
+    loss_name = "loss (nats an example)"
+    drawn = MappingProxyType({"accuracy": "accuracy", "macro_f1": "macro F1"})
 
     def __init__(self, model, train, val, *, batch_size, seed, class_weights=None, fingerprint=""):
         self.model, self.fingerprint = model, fingerprint
@@ -116,6 +39,7 @@ class Classification(Task):
             for texts, labels in (train, val)
         ]
         self.batches = Batches(self.train, batch_size, seed)
+        self.steps_per_epoch, self.shape = self.batches.per_epoch, f"batches of {batch_size}"
         self.tokens_per_step = batch_size * np.mean([len(s) for s in self.train])
         self.weights = None
         if (
@@ -133,28 +57,30 @@ class Classification(Task):
         Raises:
             InputError: data that cannot be used, too few examples of a label, an unknown cell or option.
         """
-        cell_options = plugins.read_options(options["cell"], options["cell_opt"])
-        reading = dict(
-            text_column=options["text_column"],
-            label_column=options["label_column"],
-            encoding=options["encoding"],
-        )
-        data = read_examples(texts, **reading)
+        settings = options.settings()
+        columns = dict(text_column=options.text_column, label_column=options.label_column)
+        data = read_examples(texts, **columns, encoding=options.encoding)
         labels = sorted(set(data[1]))
-        if options["val"]:
-            train, val = data, read_examples([options["val"]], **reading)
+        if options.val:
+            train, val = data, read_examples([options.val], **columns, encoding=options.encoding)
             if strange := set(val[1]) - set(labels):
                 raise InputError(
-                    f"{options['val']} has the label {strange.pop()!r}, which the training data lacks: remove its rows"
+                    f"{options.val} has the label {strange.pop()!r}, which the training data lacks: remove "
+                    "its rows"
                 )
         else:
-            train, val = _split(*data, options["val_fraction"], options["seed"])
-        vocabulary = build_vocabulary(train[0], options["level"], options["vocab_size"])
-        names = "cell hidden layers embed dropout recurrent_dropout weight_drop zoneout variational bidirectional pooling"
-        settings = {k: options[k] for k in (*names.split(), "max_length", "dtype", "seed")}
-        model = Classifier(vocabulary, labels, cell_options=cell_options, **settings)
-        shape = {k: options[k] for k in ("batch_size", "seed", "class_weights")}
+            train, val = _split(*data, options.val_fraction, options.seed)
+        vocabulary = build_vocabulary(train[0], options.level, options.vocab_size)
+        own = {k: getattr(options, k) for k in ("embed", "pooling", "max_length", "bidirectional", "seed")}
+        model = Classifier(vocabulary, labels, **own, **settings)
+        shape = {k: getattr(options, k) for k in ("batch_size", "seed", "class_weights")}
         return cls(model, train, val, fingerprint=_fingerprint(data), **shape)
+
+    @classmethod
+    def store(cls, data):
+        """Pairs (text, label), or a pandas frame with columns of those names."""
+        rows = pairs_of(data, "text", "label")
+        return ("jsonl", json_lines(rows)) if rows else super().store(data)
 
     @staticmethod
     def rebuild(meta) -> Classifier:
@@ -169,18 +95,10 @@ class Classification(Task):
         )
         more = f" and {len(counts) - 6} more" if len(counts) > 6 else ""
         return (
-            f"{len(self.train):,} examples, {len(self.val):,} for validation; vocabulary {len(self.model.vocabulary):,} "
+            f"{len(self.train):,} examples, {len(self.val):,} for validation; vocabulary "
+            f"{len(self.model.vocabulary):,} "
             f"({self.model.vocabulary.level}); labels: {shown}{more}"
         )
-
-    @property
-    def shape(self) -> str:
-        """Of a step, in words."""
-        return f"batches of {self.batches.batch_size}"
-
-    @property
-    def steps_per_epoch(self) -> int:
-        return self.batches.per_epoch
 
     def loss(self, step: int):
         """The training loss of batch ``step``, a Tensor."""
@@ -198,14 +116,16 @@ class Classification(Task):
     @staticmethod
     def evaluate_run(model, texts, run, options) -> dict:
         """`figures` on the files ``texts``, or on the validation part of the data of ``run``."""
-        stored = Run(run).config["options"]
-        reading = {k: options.get(k) or stored[k] for k in ("text_column", "label_column", "encoding")}
-        if texts or stored["val"]:
-            data = read_examples(texts or [stored["val"]], **reading)
+        stored = RunFolder(run).config["options"]
+        trained = ClassifyOptions.of(stored)
+        columns = ("text_column", "label_column", "encoding")
+        reading = {k: getattr(options, k) or getattr(trained, k) for k in columns}
+        if texts or trained.val:
+            data = read_examples(texts or [trained.val], **reading)
         else:
             whole = read_examples(stored["texts"], **reading)
-            Run(run).refuse_changed(_fingerprint(whole), "examples of this run have")
-            data = _split(*whole, stored["val_fraction"], stored["seed"])[1]
+            RunFolder(run).refuse_changed(_fingerprint(whole), "examples of this run have")
+            data = _split(*whole, trained.val_fraction, trained.seed)[1]
         if strange := set(data[1]) - set(model.labels):
             raise InputError(
                 f"the data has the label {strange.pop()!r}, which the model does not know: remove its rows"
@@ -225,7 +145,7 @@ class Classification(Task):
     @staticmethod
     def predict(model, inputs, run, options):
         """The most probable label of each text or line, with the probabilities of all."""
-        lines = read_lines(inputs, options["encoding"] or "utf-8")
+        lines = read_lines(inputs, options.encoding or "utf-8")
         for text, row in zip(lines, model.predict(lines) if lines else (), strict=True):
             probabilities = {name: round(float(p), 6) for name, p in zip(model.labels, row, strict=True)}
             yield {"text": text, "label": model.labels[int(row.argmax())], "probabilities": probabilities}

@@ -162,7 +162,8 @@ def _table(path, encoding):
     for line, row in found[1:]:
         if len(row) != len(header):
             raise InputError(
-                f"{path} row {line} has {len(row)} cells, the first row has {len(header)}: mend or delete the row"
+                f"{path} row {line} has {len(row)} cells, the first row has {len(header)}: mend or delete "
+                "the row"
             )
     return header, [row for _, row in found[1:]], [line for line, _ in found[1:]]
 
@@ -213,12 +214,14 @@ def _dates(path, column, cells, lines):
             dates[i] = np.datetime64(f"{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}")
         except (AttributeError, ValueError):
             raise InputError(
-                f"{path} row {lines[i]}: column {column!r} holds {cell!r}, which is no date: write it like 2012-01-31"
+                f"{path} row {lines[i]}: column {column!r} holds {cell!r}, which is no date: write it like "
+                "2012-01-31"
             ) from None
         finest = max(finest, sum(g is not None for g in match.groups()))
         if i and dates[i] <= dates[i - 1]:
             raise InputError(
-                f"{path} row {lines[i]}: column {column!r}: {cell} does not come after {cells[i - 1]} of the row before: "
+                f"{path} row {lines[i]}: column {column!r}: {cell} does not come after {cells[i - 1]} of the "
+                "row before: "
                 "sort the rows by date, one row a date"
             )
     return dates, {2: "M", 3: "D", 5: "m", 6: "s"}[finest]

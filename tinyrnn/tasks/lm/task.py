@@ -1,143 +1,36 @@
 """Language models over characters, bytes or words."""
 
 import math
-from types import MappingProxyType
 
-from ...autograd import matrix_transpose, no_grad, tensor
+import numpy as np
+
+from ...autograd import tensor
 from ...base.errors import InputError
-from ...kernels.generator import Generator
-from ...nn import RNN, Dropout, Embedding, Linear, Module
-from ...nn import registry as plugins
-from ...nn.functional import cross_entropy, linear
-from ...training.runs import Run
+from ...nn.functional import cross_entropy
+from ...nn.gates import step_and_gates
+from ...training.runs import RunFolder
 from ...training.task import Task
 from ..text import corpus as corpora
 from ..text import sources as text_sources
+from ..text.options import ReadingOptions
 from ..text.vocabulary import from_json
 from . import windows
-from .sampling import generate
+from .model import LanguageModel
+from .options import LanguageModelOptions
 
-EVALUATION_TOKENS = 500_000  # so much of a long validation text is read at each evaluation while training
-
-
-class LanguageModel(Module):
-    """Embedding, recurrent layers, and a softmax over the vocabulary.
-
-    Args:
-        vocabulary: a `Vocabulary`.
-        cell, cell_options, hidden, layers: of the `RNN`.
-        dropout, recurrent_dropout, weight_drop, zoneout, variational: of the `RNN`; dropout also falls on the
-            embedding and the last output.
-        embed: width of the embedding.
-        tie: the output layer uses the embedding's weights (Press & Wolf 2017); then ``embed`` must equal
-            ``hidden``.
-    """
-
-    def __init__(
-        self,
-        vocabulary,
-        *,
-        cell="gru",
-        cell_options=None,
-        hidden,
-        layers=1,
-        embed,
-        dropout=0.0,
-        recurrent_dropout=0.0,
-        weight_drop=0.0,
-        zoneout=0.0,
-        variational=False,
-        tie=False,
-        dtype="float32",
-        seed=0,
-    ):
-        rates = dict(
-            dropout=dropout,
-            recurrent_dropout=recurrent_dropout,
-            weight_drop=weight_drop,
-            zoneout=zoneout,
-            variational=variational,
-        )
-        self.vocabulary = vocabulary
-        self.settings = dict(
-            cell=cell,
-            cell_options=cell_options or {},
-            hidden=hidden,
-            layers=layers,
-            embed=embed,
-            tie=tie,
-            dtype=dtype,
-            **rates,
-        )
-        self.generator = Generator(seed)
-        shared = {"dtype": dtype, "generator": self.generator}
-        self.embedding = Embedding(len(vocabulary), embed, **shared)
-        self.rnn = RNN(cell, embed, hidden, num_layers=layers, cell_options=cell_options, **rates, **shared)
-        if tie and embed != self.rnn.output_size:
-            width = self.rnn.output_size
-            raise InputError(
-                f"--tie shares the embedding with the output: --embed {embed} must equal the cell's output, {width}"
-            )
-        self.output = Linear(
-            self.rnn.output_size, len(vocabulary), weight=self.embedding.weight if tie else None, **shared
-        )
-        self.dropout = Dropout(dropout, variational=variational, generator=self.generator)
-        self.tie = tie
-
-    def forward(self, ids, states=None):
-        """Ids ``[T, B]`` and the states of the window before: ``(logits [T, B, vocabulary], states)``."""
-        ys, states = self.rnn(self.dropout(self.embedding(ids)), states)
-        return self.logits(self.dropout(ys)), states
-
-    def logits(self, ys):
-        if self.tie:
-            return linear(ys, matrix_transpose(self.embedding.weight), self.output.bias)
-        return self.output(ys)
-
-    def step(self, ids, states):
-        """One step for generation: ids ``[B]`` and states to ``(logits [B, vocabulary] as an array,
-        states)``.
-        """
-        with no_grad():
-            states = self.rnn.initial_state(len(ids)) if states is None else states
-            y, states = self.rnn.step(self.embedding(ids), states)
-            return self.logits(y).numpy(), states
-
-    def token_loop(self):
-        """The same as a compiled loop from token to token (`TokenLoop`), None where it cannot be compiled."""
-        from ...compiler.generation import token_loop  # and Numba with it
-
-        counts = [len(cell.states) for cell in self.rnn.cells]
-
-        def step(x, *states):
-            y, new = self.rnn.step(x, [tuple(states[sum(counts[:i]) :][:n]) for i, n in enumerate(counts)])
-            return *[s for layer in new for s in layer], self.logits(y)
-
-        states = [s for layer in self.rnn.initial_state(1) for s in layer]
-        return token_loop(step, self.embedding.weight, states, f"generation with {self.settings['cell']}")
-
-    def generate(self, prompt=None, *, length=200, **options) -> str:
-        """Continue ``prompt``; see `tinyrnn.tasks.lm.sampling.generate` for the options. Returns prompt and
-        continuation.
-        """
-        return "".join(generate(self, prompt, length=length, **options))
-
-    def describe(self) -> dict:
-        """Everything that ``LanguageModeling.rebuild`` needs besides the weights."""
-        return {
-            "task": LanguageModeling.name,
-            "model": self.settings,
-            "package": plugins.package_of(self.settings["cell"]),
-            "vocabulary": self.vocabulary.to_json(),
-        }
+# so much of a long validation text is read at each evaluation while training
+EVALUATION_TOKENS = 500_000
+GLIMPSE = 200  # tokens that a logger shows
 
 
 class LanguageModeling(Task):
     """The task ``lm``: predict the next token, with truncated back-propagation and carried state."""
 
     name = "lm"
-    defaults = MappingProxyType({"level": "char", "steps": 2000})
+    options = LanguageModelOptions
+    evaluation = ReadingOptions
     next_command = "generate"
+    loss_name = "loss (nats a token)"
     default_texts = (text_sources.BUILTIN,)
 
     def __init__(self, model, train_tokens, val_tokens, *, batch_size, seq_len, seed, fingerprint=""):
@@ -150,28 +43,37 @@ class LanguageModeling(Task):
         self.states = None
 
     @classmethod
-    def build(cls, options: dict, texts):
+    def build(cls, options: LanguageModelOptions, texts):
         """The task that the options of ``tinyrnn train`` describe, on ``texts``: files, folders, ``-``, or
         nothing.
 
         Raises:
             InputError: unknown cell or cell option, or a text that cannot be used.
         """
-        cell_options = plugins.read_options(options["cell"], options["cell_opt"])
+        settings = options.settings()
         corpus = read_corpus(options, text_sources.resolve(texts))
         if len(corpus.vocabulary) < 2:
             raise InputError(
-                f"the text has one distinct symbol, {corpus.vocabulary.symbols[0]!r}: there is nothing to learn in it"
+                f"the text has one distinct symbol, {corpus.vocabulary.symbols[0]!r}: "
+                "there is nothing to learn in it"
             )
-        if options["val"]:
+        if options.val:
             train, val = corpus.tokens, _validation_file(options, corpus.vocabulary)
         else:
-            train, val = corpus.split(options["val_fraction"])
+            train, val = corpus.split(options.val_fraction)
         model = LanguageModel(
-            corpus.vocabulary, cell_options=cell_options, **{k: options[k] for k in _MODEL if k in options}
+            corpus.vocabulary, embed=options.embed, tie=options.tie, seed=options.seed, **settings
         )
-        shape = {k: options[k] for k in ("batch_size", "seq_len", "seed")}
+        shape = dict(batch_size=options.batch_size, seq_len=options.seq_len, seed=options.seed)
         return cls(model, train, val, fingerprint=corpus.fingerprint, **shape)
+
+    @classmethod
+    def store(cls, data):
+        """An open text."""
+        if not hasattr(data, "read"):
+            return super().store(data)
+        text = data.read()
+        return "txt", text if isinstance(text, str) else text.decode()
 
     def introduction(self) -> str:
         """What is learned from."""
@@ -197,11 +99,15 @@ class LanguageModeling(Task):
         ``run``.
         """
         if not texts:
-            return evaluate(model, validation_tokens(Run(run), model.vocabulary))
-        settings = dict(
-            level=model.vocabulary.level, encoding=options["encoding"] or "utf-8", vocabulary=model.vocabulary
+            return evaluate(model, validation_tokens(RunFolder(run), model.vocabulary))
+        encoding = options.encoding or "utf-8"
+        corpus = corpora.load(
+            text_sources.resolve(texts),
+            model.vocabulary.level,
+            encoding=encoding,
+            vocabulary=model.vocabulary,
         )
-        return evaluate(model, corpora.load(text_sources.resolve(texts), **settings).tokens)
+        return evaluate(model, corpus.tokens)
 
     @staticmethod
     def predict(model, inputs, run, options):
@@ -229,6 +135,24 @@ class LanguageModeling(Task):
         """Validation figures, or None if ``stop()`` became true on the way."""
         figures = evaluate(self.model, self.val_tokens[:EVALUATION_TOKENS], stop=stop)
         return figures and {"val_loss": figures["loss"], "bits": figures["loss"] / math.log(2)}
+
+    def glimpse(self) -> dict:
+        """``text``, a sample; ``gates/LAYER.NUMBER`` ``[GLIMPSE, H]``, over the first validation tokens."""
+        model = self.model
+        before, values = model.training, {}
+        model.eval()
+        try:
+            values["text"] = model.generate(length=GLIMPSE, seed=0)
+            states = model.rnn.initial_state(1)
+            for token in self.val_tokens[:GLIMPSE].astype(np.int64):
+                x = model.embedding(token[None]).detach()
+                _, states, layers = step_and_gates(model.rnn, x, states)
+                for i, layer in enumerate(layers):
+                    for j, gate in enumerate(layer):
+                        values.setdefault(f"gates/{i}.{j}", []).append(gate[0])
+        finally:
+            model.train(before)
+        return {name: value if name == "text" else np.stack(value) for name, value in values.items()}
 
     def state_arrays(self) -> dict:
         """The carried state as arrays by name."""
@@ -274,34 +198,30 @@ def evaluate(model: LanguageModel, tokens, *, batch_size=64, seq_len=100, stop=l
     }
 
 
-_MODEL = "cell hidden layers embed dropout recurrent_dropout weight_drop zoneout variational tie dtype seed".split()
-
-
-def read_corpus(options, sources):
+def read_corpus(options: LanguageModelOptions, sources):
     """The corpus that the options of ``tinyrnn train`` describe."""
-    return corpora.load(
-        sources, options["level"], encoding=options["encoding"], vocab_size=options["vocab_size"]
-    )
+    return corpora.load(sources, options.level, encoding=options.encoding, vocab_size=options.vocab_size)
 
 
 def _validation_file(options, vocabulary):
-    source = text_sources.resolve([options["val"]])
-    return corpora.load(source, options["level"], encoding=options["encoding"], vocabulary=vocabulary).tokens
+    source = text_sources.resolve([options.val])
+    return corpora.load(source, options.level, encoding=options.encoding, vocabulary=vocabulary).tokens
 
 
-def validation_tokens(run: Run, vocabulary):
+def validation_tokens(run: RunFolder, vocabulary):
     """The validation part of the text that a run was trained with.
 
     Raises:
         InputError: that text was standard input, is gone, or has changed since.
     """
-    options = run.config["options"]
-    if options["val"]:
+    stored = run.config["options"]
+    options = LanguageModelOptions.of(stored)
+    if options.val:
         return _validation_file(options, vocabulary)
-    if "-" in options["texts"]:
+    if "-" in stored["texts"]:
         raise InputError(
             "this run was trained on standard input, which is not kept: name a TEXT to evaluate on"
         )
-    corpus = read_corpus(options, text_sources.resolve(options["texts"]))
+    corpus = read_corpus(options, text_sources.resolve(stored["texts"]))
     run.refuse_changed(corpus.fingerprint)
-    return corpus.split(options["val_fraction"])[1]
+    return corpus.split(options.val_fraction)[1]

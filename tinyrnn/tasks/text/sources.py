@@ -95,7 +95,8 @@ class Source:
             except UnicodeError as error:
                 near = position + getattr(error, "start", 0)
                 raise InputError(
-                    f"{self.name} is not {encoding} text (near byte {near}): name its --encoding, or use --level byte"
+                    f"{self.name} is not {encoding} text (near byte {near}): name its --encoding, or use "
+                    "--level byte"
                 ) from None
             position += len(raw)
             if "\0" in text:

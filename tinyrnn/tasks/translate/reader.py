@@ -17,7 +17,8 @@ def read_pairs(paths, *, separator=None, encoding="utf-8") -> tuple[list[str], l
     """
     if not paths:
         raise InputError(
-            "--task translate needs data: a text file with one pair a line, source and target between them a tab"
+            "--task translate needs data: a text file with one pair a line, source and target between them a "
+            "tab"
         )
     if separator == "":
         raise InputError("--separator is empty: give what stands between source and target")
@@ -35,7 +36,10 @@ def read_pairs(paths, *, separator=None, encoding="utf-8") -> tuple[list[str], l
             source, found, rest = line.partition(separator)
             target = rest.partition(separator)[0]
             if not found:
-                said = f"has no {shown} between source and target: {line.strip()[:40]!r}: mend it, or give --separator"
+                said = (
+                    f"has no {shown} between source and target: {line.strip()[:40]!r}: mend it, or give "
+                    "--separator"
+                )
                 raise InputError(f"{path} row {row} {said}")
             if not (source.strip() and target.strip()):
                 side = "target" if source.strip() else "source"

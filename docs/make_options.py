@@ -1,0 +1,66 @@
+"""Write docs/options.md, the options of `tinyrnn train`, from their dataclasses. With --check: exit 1 if it
+is not current.
+"""
+
+import sys
+from pathlib import Path
+
+from tinyrnn.base.options import Rule
+from tinyrnn.training.plan import Plan
+from tinyrnn.training.task import TASKS, TaskOptions
+
+PAGE = Path(__file__).with_name("options.md")
+HEAD = """# Options of training
+
+Made by `python docs/make_options.py`. The same dataclasses give the flags of `tinyrnn train`, the keywords of
+`tr.train` (with `_` for `-`), the entries of a `--config` file and of a run's `config.json`, and the checks of
+their values. In the command a task's own options are shown by `tinyrnn train --task NAME --help`.
+"""
+
+
+def row(name: str, rule: Rule, default) -> str:
+    """A line of a table."""
+    values = (
+        " ".join(f"`{c}`" for c in rule.choices)
+        or {bool: "yes or no", str: "text"}.get(rule.kind)
+        or rule.wanted.removeprefix("it must be ")
+    )
+    shown = (
+        ""
+        if default in (None, ())
+        else {True: "yes", False: "no"}.get(default, default)
+        if isinstance(default, bool)
+        else default
+    )
+    return f"| `--{name.replace('_', '-')}` | {values} | {shown} | {rule.help.replace('|', '/')} |"
+
+
+def table(rules: dict[str, Rule], defaults=None) -> list[str]:
+    """Of options; ``defaults``: an object that has them as attributes."""
+    lines = ["| option | values | default | |", "|---|---|---|---|"]
+    for name, rule in rules.items():
+        lines.append(row(name, rule, getattr(defaults, name) if defaults else rule.default))
+    return lines
+
+
+def page() -> str:
+    """The whole of it."""
+    lines = [HEAD, "## Of every task", "", *table(TaskOptions.rules()), "", *table(Plan.rules())]
+    for name, entry in TASKS.registered().items():
+        if entry.package != "tinyrnn":
+            continue
+        task, plan = entry.load(), Plan.rules()
+        shared = TaskOptions.rules()
+        own = {
+            k: r for k, r in task.options.rules().items() if k not in shared or r.default != shared[k].default
+        }
+        changed = {k: plan[k] for k in plan if getattr(task.plan, k) != plan[k].default}
+        lines += ["", f"## `--task {name}`", "", *table(own), "", "The plan where nothing else is said:", ""]
+        lines += table(changed, task.plan)
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    if "--check" in sys.argv:
+        sys.exit(PAGE.read_text(encoding="utf-8") != page())
+    PAGE.write_text(page(), encoding="utf-8")

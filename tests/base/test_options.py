@@ -1,0 +1,100 @@
+"""Options: one check of every value, whichever way it comes in."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import pytest
+from click.testing import CliRunner
+
+from tinyrnn.base.errors import InputError
+from tinyrnn.base.options import Options, option
+from tinyrnn.cli import main
+from tinyrnn.training.plan import Plan
+from tinyrnn.training.task import TASKS, TaskOptions
+
+CLASSES = [Plan, *(entry.load().options for entry in TASKS.registered().values())]
+NUMBERS = [(cls, name) for cls in CLASSES for name, rule in cls.rules().items() if rule.kind in (int, float)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example(Options):
+    """One of each kind."""
+
+    width: int = option(3, "A width.", "Group", low=1)
+    part: float = option(0.5, "A part.", "Group", low=0, high=1, open_low=True, open_high=True)
+    maybe: float | None = option(None, "Perhaps.", "Group")
+    kind: Literal["a", "b"] = option("a", "A choice.", "Group")
+    names: tuple[str, ...] = option((), "Several.", "Group")
+    wanted: bool | None = option(None, "Yes or no.", "Group")
+
+
+@pytest.mark.parametrize(("given", "said"), [
+    (dict(width=0), "width is 0: it must be an integer of at least 1"),
+    (dict(width=1.5), "an integer"),
+    (dict(width="3"), "an integer"),
+    (dict(width=True), "an integer"),
+    (dict(width=None), "an integer"),
+    (dict(part=1), "above 0 and below 1"),
+    (dict(part=math.nan), "part is nan: it must be a finite number"),
+    (dict(maybe=math.inf), "a finite number"),
+    (dict(maybe=[1]), "a finite number"),
+    (dict(kind="c"), "kind is 'c': use one of a, b"),
+    (dict(kind=None), "use one of a, b"),
+    (dict(names=[3]), "a text"),
+    (dict(wanted=1), "true or false"),
+])  # fmt: skip
+def test_what_is_refused(given, said):
+    with pytest.raises(InputError, match=said):
+        Example(**given)
+
+
+def test_values_get_their_type():
+    made = Example(width=4.0, part=0.25, maybe=2, names={"x": True, "y": 0.5}, wanted=False)
+    assert made.entries() == dict(
+        width=4, part=0.25, maybe=2.0, kind="a", names=["x=true", "y=0.5"], wanted=False
+    )
+    assert type(made.width) is int
+    assert type(made.maybe) is float
+    assert Example.of(made.entries() | {"something": "else", "kind": None}) == made
+
+
+@pytest.mark.parametrize(("cls", "name"), NUMBERS)
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, "x", [1]])
+def test_no_number_may_be_infinite_or_no_number(cls, name, value):
+    with pytest.raises(InputError, match=name):
+        cls(**{name: value})
+
+
+@pytest.mark.parametrize("task", TASKS.registered())
+def test_the_command_refuses_what_the_dataclass_refuses(task):
+    kind = TASKS.entry(task).load().options
+    for name, rule in {**kind.rules(), **Plan.rules()}.items():
+        if rule.kind in (int, float):
+            arguments = ["train", "none", "--task", task, f"--{name.replace('_', '-')}", "nan"]
+            result = CliRunner().invoke(main, arguments)
+            assert result.exit_code == 2, name
+            assert rule.wanted in " ".join(result.output.split()), name
+
+
+@pytest.mark.parametrize("task", TASKS.registered())
+def test_every_option_is_a_flag_with_help(task):
+    page = " ".join(CliRunner().invoke(main, ["train", "--task", task, "--help"]).output.split())
+    kind = TASKS.entry(task).load().options
+    for name, rule in {**kind.rules(), **Plan.rules()}.items():
+        assert f"--{name.replace('_', '-')} " in page
+        assert rule.help
+    other = {n for t in TASKS.registered() for n in TASKS.entry(t).load().options.rules()} - set(kind.rules())
+    for name in other:
+        assert f"--{name.replace('_', '-')} " not in page
+
+
+def test_an_option_of_another_task_has_no_effect_and_that_is_said():
+    result = CliRunner().invoke(main, ["train", "none.csv", "--task", "forecast", "--tie", "--embed", "7"])
+    assert "--tie has no effect: it is an option of other tasks than forecast" in result.output
+    assert "--embed has no effect" in result.output
+
+
+def test_what_all_tasks_share_is_shared():
+    for entry in TASKS.registered().values():
+        assert issubclass(entry.load().options, TaskOptions)

@@ -1,0 +1,170 @@
+"""Options, said once: a frozen dataclass whose fields carry their help and their range.
+
+From it come the flags of a command, the keywords of a function, the entries of a configuration file, the one
+check of their values, and the tables in the docs.
+"""
+
+import dataclasses
+import math
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, dataclass
+from typing import Any, ClassVar, Self, SupportsFloat
+
+from .errors import InputError
+
+
+def option(default: Any, help: str, group: str, **rule: Any) -> Any:
+    """A field of an `Options`; ``rule``: further fields of its `Rule`."""
+    return dataclasses.field(default=default, metadata={"help": help, "group": group, **rule})
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What values an option takes."""
+
+    kind: type  # int, float, bool or str
+    optional: bool  # None, which stands for a choice made later, is a value too
+    many: bool  # a tuple of such values
+    choices: tuple[str, ...]
+    default: Any
+    help: str
+    group: str
+    low: float = -math.inf
+    high: float = math.inf
+    open_low: bool = False  # the ends themselves are no values
+    open_high: bool = False
+    metavar: str | None = None
+    path: bool = False  # of a file
+
+    def with_default(self, default: Any) -> Self:
+        """The same rule with another default."""
+        return dataclasses.replace(self, default=default)
+
+    @property
+    def bounds(self) -> str:
+        """The range in words; empty: there is none."""
+        bounds = []
+        if self.low > -math.inf:
+            bounds.append(f"above {self.low:g}" if self.open_low else f"of at least {self.low:g}")
+        if self.high < math.inf:
+            bounds.append(f"below {self.high:g}" if self.open_high else f"at most {self.high:g}")
+        return " and ".join(bounds)
+
+    @property
+    def wanted(self) -> str:
+        """What to give, in words."""
+        if self.choices:
+            return f"use one of {', '.join(self.choices)}"
+        if self.kind not in (int, float):
+            return "it must be " + {bool: "true or false", str: "a text"}[self.kind]
+        noun = "an integer" if self.kind is int else "a finite number"
+        return f"it must be {noun} {self.bounds}".strip()
+
+    def checked(self, value: Any, name: str) -> Any:
+        """``value`` in its own type.
+
+        Raises:
+            InputError: it is not among the values; the message gives it the ``name`` and says which they are.
+        """
+        try:
+            if self.many:
+                return tuple(map(self._one, self.listed(value)))
+            return None if value is None and self.optional else self._one(value)
+        except ValueError:
+            raise InputError(f"{name} is {value!r}: {self.wanted}") from None
+
+    def read(self, text: str, name: str) -> Any:
+        """The value that a command line writes as ``text``; raises as `checked` does."""
+        try:
+            value = float(text) if self.kind in (int, float) else text
+        except ValueError:
+            value = text
+        return self.checked(value, name)
+
+    @staticmethod
+    def listed(value: Any) -> Iterable[Any]:
+        """Several values; a dict, as a TOML file and Python write it, as ``NAME=VALUE``."""
+        if isinstance(value, Mapping):
+            return [f"{name}={str(v).lower() if isinstance(v, bool) else v}" for name, v in value.items()]
+        return (value,) if isinstance(value, str) else value or ()
+
+    def _one(self, value: Any) -> Any:
+        if self.kind is str:
+            if not isinstance(value, str) or (self.choices and value not in self.choices):
+                raise ValueError
+            return value
+        if self.kind is bool:
+            if not isinstance(value, bool):
+                raise ValueError
+            return value
+        if isinstance(value, bool | str) or not isinstance(value, SupportsFloat):
+            raise ValueError
+        number = float(value)
+        low_fits = number > self.low if self.open_low else number >= self.low
+        high_fits = number < self.high if self.open_high else number <= self.high
+        if not (math.isfinite(number) and low_fits and high_fits):
+            raise ValueError
+        if self.kind is int:
+            if number != int(number):
+                raise ValueError
+            return int(number)
+        return number
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Base of dataclasses of options: every value is checked when one is made.
+
+    Raises:
+        InputError: a value is not among those that its option takes.
+    """
+
+    _rules: ClassVar[dict[str, Rule]]
+
+    def __post_init__(self) -> None:
+        for name, rule in self.rules().items():
+            object.__setattr__(self, name, rule.checked(getattr(self, name), name))
+
+    @classmethod
+    def rules(cls) -> dict[str, Rule]:
+        """The rule of each option, by name."""
+        if "_rules" not in vars(cls):
+            hints = typing.get_type_hints(cls)
+            cls._rules = {f.name: _rule(hints[f.name], f) for f in dataclasses.fields(cls)}
+        return cls._rules
+
+    @classmethod
+    def of(cls, entries: Mapping[str, Any]) -> Self:
+        """From the entries of a configuration, which may hold others as well."""
+        known = {name: entries[name] for name in cls.rules() if name in entries}
+        # None stood for the default where a task had not said its own.
+        return cls(**{n: v for n, v in known.items() if v is not None or cls.rules()[n].optional})
+
+    def entries(self) -> dict[str, Any]:
+        """As a configuration file holds them."""
+        values = {name: getattr(self, name) for name in self.rules()}
+        return {name: list(v) if isinstance(v, tuple) else v for name, v in values.items()}
+
+
+def _rule(hint: Any, field: dataclasses.Field[Any]) -> Rule:
+    default = None if field.default is MISSING else field.default
+    optional = many = False
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        optional = True
+        hint = next(a for a in typing.get_args(hint) if a is not type(None))
+    if typing.get_origin(hint) is tuple:
+        many, hint = True, typing.get_args(hint)[0]
+    choices: tuple[str, ...] = ()
+    if typing.get_origin(hint) is typing.Literal:
+        choices, hint = typing.get_args(hint), str
+    return Rule(hint, optional, many, choices, default, **field.metadata)
+
+
+def near(name: str, known: Iterable[str]) -> str:
+    """What to say of an unknown ``name``: those that are like it, else all."""
+    import difflib
+
+    found = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    return f"did you mean {' or '.join(found)}?" if found else f"known are {', '.join(known)}"

@@ -1,0 +1,101 @@
+"""From `Options` to the flags of a command."""
+
+import contextlib
+
+import click
+from click.core import ParameterSource
+from click.shell_completion import CompletionItem
+
+from ..base.errors import InputError
+from ..base.options import Rule
+from ..training.task import TASKS, get_task
+from .common import Command, GroupedOption
+
+
+class RuleType(click.ParamType):
+    """Values by the one check that every way in has."""
+
+    def __init__(self, rule: Rule):
+        self.rule = rule
+        self.name = {int: "integer", float: "number", str: "path" if rule.path else "text"}[rule.kind]
+
+    def convert(self, value, parameter, context):
+        try:
+            read = self.rule.read if isinstance(value, str) else self.rule.checked
+            found = read(value, "it")
+        except InputError:
+            self.fail(f"{self.rule.wanted}, not {value}", parameter, context)
+        return found[0] if self.rule.many else found  # click makes the tuple
+
+    def shell_complete(self, context, parameter, incomplete):
+        if self.rule.path:
+            return click.Path().shell_complete(context, parameter, incomplete)
+        return [CompletionItem(c) for c in self.rule.choices if c.startswith(incomplete)]
+
+
+def flag(name: str, rule: Rule, **settings) -> click.Option:
+    """The flag of an option: ``--seq-len``, for a yes or no also ``--no-...``."""
+    text = "--" + name.replace("_", "-")
+    if rule.kind is bool:
+        own = dict(is_flag=True, show_default=rule.default is not None)
+        names = [f"{text}/--no-{text[2:]}"]
+        return GroupedOption(names, default=rule.default, help=rule.help, group=rule.group, **own, **settings)
+    return GroupedOption(
+        [text],
+        type=RuleType(rule),
+        default=rule.default,
+        multiple=rule.many,
+        metavar=rule.metavar or (f"[{'|'.join(rule.choices)}]" if rule.choices else None),
+        help=rule.help,
+        group=rule.group,
+        show_default=rule.default is not None and not rule.many,
+        bounds=rule.bounds,
+        **settings,
+    )
+
+
+def flags(rules: dict[str, Rule], of: dict | None = None, **settings) -> list[click.Option]:
+    """One for each, with ``settings``; ``of``: further settings of single ones, by name."""
+    return [flag(name, rule, **settings, **(of or {}).get(name, {})) for name, rule in rules.items()]
+
+
+class TaskCommand(Command):
+    """A command on a trained model: has the options that any task has for it, the task's own under its
+    name.
+    """
+
+    role = ""  # of the options: the attribute of a task that is their class
+
+    @classmethod
+    def of(cls, role: str) -> type["TaskCommand"]:
+        """The class for the options of one role."""
+        return type(cls.__name__, (cls,), {"role": role})
+
+    def get_params(self, context):
+        found: dict[str, click.Option] = {}
+        for entry in TASKS.registered().values():
+            with contextlib.suppress(InputError):  # a broken task hurts those alone who use it
+                for each in flags(getattr(entry.load(), self.role).rules()):
+                    found.setdefault(each.name, each)
+        return [*found.values(), *super().get_params(context)]
+
+
+def task_options(context, model, role, options):
+    """The task of a model, and its options of a role from those that were given.
+
+    Raises:
+        InputError: one was given that the task does not have.
+    """
+    name = model.describe()["task"]
+    task = get_task(name)
+    kind, given = getattr(task, role), chosen(context, options)
+    if foreign := [k for k in given if k not in kind.rules()]:
+        raise InputError(
+            f"--{foreign[0].replace('_', '-')} is not for task {name}, which this model is of: leave it out"
+        )
+    return task, kind(**given)
+
+
+def chosen(context, options):
+    """Those that the command line or a file gave."""
+    return {k: v for k, v in options.items() if context.get_parameter_source(k) != ParameterSource.DEFAULT}

@@ -1,0 +1,124 @@
+"""ONNX: one step as the nodes of a graph."""
+
+import numpy as np
+
+from ..ir import Kind
+from . import Written
+
+OPSET = 18
+
+
+def _test(kind):
+    """A node that gives a truth value."""
+    return lambda self, *xs: self.node("Cast", self.node(kind, *xs), to=self.type)
+
+
+def _logic(kind):
+    """A node that takes and gives truth values."""
+    return lambda self, *xs: self.node("Cast", self.node(kind, *map(self.truth, xs)), to=self.type)
+
+
+def _reduction(kind):
+    return lambda self, v, x: self.node(kind, x, self.integers(1), keepdims=1)
+
+
+class Onnx(Written):
+    """Values as names of results of nodes.
+
+    Args:
+        onnx: the package.
+        batch: name of an input ``[B]``, which says how large the batch is.
+    """
+
+    name = "onnx"
+
+    def __init__(self, onnx, dtype, batch):
+        super().__init__(dtype)
+        self.onnx, self.batch, self.nodes = onnx, batch, []
+        self.type = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+
+    def node(self, kind, *inputs, **attributes):
+        name = self.new_name()
+        self.nodes.append(self.onnx.helper.make_node(kind, list(inputs), [name], **attributes))
+        return name
+
+    def integers(self, *values):
+        name = f"integers_{'_'.join(map(str, values))}"
+        self.constants[name] = np.array(values, np.int64)
+        return name
+
+    def number(self, x):
+        return self.constant(f"number_{x!r}", np.full((1, 1), x))
+
+    def truth(self, x):
+        return self.node("Cast", x, to=self.onnx.TensorProto.BOOL)
+
+    def write(self, form, *operands):
+        return self.node(form, *operands) if isinstance(form, str) else form(self, *operands)
+
+    def rows(self, table, ids):
+        """Rows of a table by their numbers."""
+        return self.node("Gather", table, ids)
+
+    def product(self, x, matrix, turned):
+        return self.node("Gemm", x, matrix, transB=int(turned))
+
+    def copy(self, x, width, rows):
+        shape = self.integers(1, width)
+        if rows:
+            shape = self.node("Concat", self.node("Shape", self.batch), self.integers(width), axis=0)
+        return self.node("Expand", x, shape)
+
+    def _place(self, v, x):
+        return self.node("Pad", x, self.integers(0, v.attr, 0, v.width - v.attr - v.inputs[0].width))
+
+    kinds = {  # noqa: RUF012
+        Kind.NUMBER: lambda self, v: self.number(v.attr),
+        Kind.POINTWISE: lambda self, v, *xs: self.op(v.attr, *xs),
+        Kind.MATMUL: lambda self, v, x, matrix: self.product(x, matrix, v.attr),
+        Kind.ROWSUM: _reduction("ReduceSum"),
+        Kind.ROWMAX: _reduction("ReduceMax"),
+        Kind.ROWMIN: _reduction("ReduceMin"),
+        Kind.SLICE: lambda self, v, x: self.node("Slice", x, *map(self.integers, (*v.attr, 1))),
+        Kind.CONCAT: lambda self, v, *xs: self.node("Concat", *self.spread(v, xs), axis=1),
+        Kind.PLACE: _place,
+        Kind.COPY: lambda self, v, x: self.copy(x, v.width, v.rows),
+        Kind.DETACH: lambda self, v, x: x,  # there are no gradients
+        Kind.CAST: lambda self, v, x: x,
+    }
+    ops = {  # noqa: RUF012
+        "add": "Add", "subtract": "Sub", "multiply": "Mul", "divide": "Div", "negative": "Neg", "abs": "Abs",
+        "power": "Pow", "reciprocal": "Reciprocal", "sqrt": "Sqrt", "exp": "Exp", "log": "Log", "sin": "Sin",
+        "cos": "Cos", "tanh": "Tanh", "erf": "Erf", "sigmoid": "Sigmoid", "softplus": "Softplus",
+        "relu": "Relu", "sign": "Sign", "floor": "Floor", "ceil": "Ceil", "round": "Round",
+        "maximum": "Max", "minimum": "Min",
+        "where": lambda self, c, a, b: self.node("Where", self.truth(c), a, b),
+        "equal": _test("Equal"), "less": _test("Less"), "less_equal": _test("LessOrEqual"),
+        "greater": _test("Greater"), "greater_equal": _test("GreaterOrEqual"), "isnan": _test("IsNaN"),
+        "isinf": _test("IsInf"), "logical_and": _logic("And"), "logical_or": _logic("Or"),
+        "logical_xor": _logic("Xor"), "logical_not": _logic("Not"),
+    }  # fmt: skip
+
+    def model(self, inputs, outputs, facts=None) -> bytes:
+        """The file of a graph of what was written.
+
+        Args:
+            inputs: pairs (name, width) besides the batch, which is int64.
+            outputs: triples (name, width, what stands for it).
+            facts: strings for its metadata.
+        """
+        helper = self.onnx.helper
+        self.nodes += [helper.make_node("Identity", [value], [name]) for name, _, value in outputs]
+
+        def rows(pairs):
+            return [helper.make_tensor_value_info(name, self.type, ["B", width]) for name, width in pairs]
+
+        batch = helper.make_tensor_value_info(self.batch, self.onnx.TensorProto.INT64, ["B"])
+        constants = [self.onnx.numpy_helper.from_array(a, name) for name, a in self.constants.items()]
+        results = rows((name, width) for name, width, _ in outputs)
+        graph = helper.make_graph(self.nodes, "step", [batch, *rows(inputs)], results, constants)
+        opsets = [helper.make_opsetid("", OPSET)]
+        made = helper.make_model(graph, opset_imports=opsets, ir_version=9, producer_name="tinyrnn")
+        helper.set_model_props(made, facts or {})
+        self.onnx.checker.check_model(made, full_check=True)
+        return made.SerializeToString()

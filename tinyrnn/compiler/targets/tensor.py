@@ -1,0 +1,77 @@
+"""Tensors: a program evaluated op by op. What loops must agree with, how hoisted values are computed, and
+the second order.
+"""
+
+import numpy as np
+
+from ...autograd import Tensor, broadcast_to, concat, matmul, matrix_transpose, max, min, reshape, sum
+from ...autograd.shaping import getitem, place
+from ...autograd.tape import TABLE, apply
+from ..ir import Kind
+from . import Target
+
+
+class Tensors(Target):
+    """Values as tensors (numbers as numbers) of one dtype."""
+
+    name = "tensor"
+
+    def __init__(self, dtype):
+        self.dtype = dtype
+
+    def tensor(self, x):
+        return x if isinstance(x, Tensor) else Tensor(np.asarray(x, self.dtype))
+
+    def _concat(self, v, *xs):
+        xs = [self.tensor(x) for x in xs]
+        high = next((x.shape[:-1] for x in xs if x.ndim == 2), ())
+        high = next((x.shape[:-1] for x, p in zip(xs, v.inputs, strict=True) if p.rows and x.ndim == 2), high)
+        return concat([broadcast_to(x, (*high, p.width)) for x, p in zip(xs, v.inputs, strict=True)], axis=-1)
+
+    def _copy(self, v, x):
+        x = self.tensor(x)
+        return x if v.width == v.inputs[0].width else broadcast_to(x, (*x.shape[:-1], v.width))
+
+    def _place(self, v, x):
+        x, width = self.tensor(x), v.inputs[0].width
+        x = broadcast_to(x, (*x.shape[:-1], width))
+        return place(x, (..., slice(v.attr, v.attr + width)), (*x.shape[:-1], v.width))
+
+    kinds = {  # noqa: RUF012
+        Kind.NUMBER: lambda self, v: v.attr,
+        Kind.POINTWISE: lambda self, v, *xs: apply(TABLE[v.attr], *xs),
+        Kind.MATMUL: lambda self, v, x, matrix: matmul(x, matrix_transpose(matrix) if v.attr else matrix),
+        Kind.ROWSUM: lambda self, v, x: sum(x, axis=-1, keepdims=True),
+        Kind.ROWMAX: lambda self, v, x: max(x, axis=-1, keepdims=True),
+        Kind.ROWMIN: lambda self, v, x: min(x, axis=-1, keepdims=True),
+        Kind.SLICE: lambda self, v, x: getitem(x, (..., slice(*v.attr))),
+        Kind.CONCAT: _concat,
+        Kind.PLACE: _place,
+        Kind.COPY: _copy,
+        Kind.TURNED: lambda self, v, x: matrix_transpose(x),
+        Kind.DETACH: lambda self, v, x: x.detach(),
+        Kind.CAST: lambda self, v, x: x.astype(self.dtype),
+    }
+
+
+def evaluate(value, env, dtype):
+    """``value`` from tensors (and numbers) of its inputs in ``env``, which is filled with all that it is made
+    of.
+    """
+    return Tensors(dtype).walk([value], env)[0]
+
+
+def environment(values, given):
+    """What ``given``, `Input` -> tensor or number, has for those of ``values`` that are inputs, in the shape
+    that they have in a program: a column of the batch ``[B]`` as ``[B, 1]``.
+    """
+    env = {v: given[v.attr] for v in values if v.kind is Kind.INPUT and v.attr in given}
+    flat = [v for v, x in env.items() if v.rows and x.ndim == 1]
+    return env | {v: reshape(env[v], (-1, 1)) for v in flat}
+
+
+def rows_of(value, env, shape, dtype):
+    """`evaluate` for every sequence of the batch: in ``shape``."""
+    target = Tensors(dtype)
+    found = target.tensor(target.walk([value], env)[0])
+    return found if found.shape == shape else broadcast_to(found, shape)

@@ -1,0 +1,79 @@
+"""PyTorch: one step as lines of a method ``forward`` of a module.
+
+The module has the constants as attributes, one of them ``embedding``, of the dtype of all, and a method
+``number(x)`` that gives ``[1, 1]``; an argument ``ids`` is as long as the batch.
+"""
+
+from ..ir import Kind
+from . import Written
+
+_CALLS = dict.fromkeys(
+    "add sign reciprocal sqrt exp log sin cos tanh erf sigmoid relu floor ceil round abs maximum "
+    "minimum".split()
+) | {
+    "subtract": "sub", "multiply": "mul", "divide": "div", "negative": "neg", "power": "pow",
+    "softplus": "nn.functional.softplus",
+}  # fmt: skip
+_TESTS = {
+    "equal": "eq", "less": "lt", "less_equal": "le", "greater": "gt", "greater_equal": "ge", "isnan": None,
+    "isinf": None, "logical_and": None, "logical_or": None, "logical_xor": None, "logical_not": None,
+}  # fmt: skip
+
+
+def _form(text):
+    return lambda self, v, *xs: self.write(text, *xs)
+
+
+class Torch(Written):
+    """Values as names of local variables, or short expressions."""
+
+    name = "torch"
+
+    def __init__(self, dtype):
+        super().__init__(dtype)
+        self.lines = []
+
+    def constant(self, name, array):
+        return "self." + super().constant(name, array)
+
+    def number(self, x):
+        return f"self.number({x!r})"
+
+    def write(self, form, *operands):
+        name = self.new_name()
+        self.lines.append(f"{name} = {form.format(*operands, all=', '.join(map(str, operands)))}")
+        return name
+
+    def rows(self, table, ids):
+        """Rows of a table by their numbers."""
+        return self.write("{}[{}]", table, ids)
+
+    def product(self, x, matrix, turned):
+        return self.write("{} @ {}.T" if turned else "{} @ {}", x, matrix)
+
+    def copy(self, x, width, rows):
+        return self.write("{}.expand(len(ids) if {} else -1, {})", x, rows, width)
+
+    def _place(self, v, x):
+        after = v.width - v.attr - v.inputs[0].width
+        return self.write("torch.nn.functional.pad({}, ({}, {}))", x, v.attr, after)
+
+    kinds = {  # noqa: RUF012
+        Kind.NUMBER: lambda self, v: self.number(v.attr),
+        Kind.POINTWISE: lambda self, v, *xs: self.op(v.attr, *xs),
+        Kind.MATMUL: lambda self, v, x, matrix: self.product(x, matrix, v.attr),
+        Kind.ROWSUM: _form("{}.sum(dim=1, keepdim=True)"),
+        Kind.ROWMAX: _form("{}.amax(dim=1, keepdim=True)"),
+        Kind.ROWMIN: _form("{}.amin(dim=1, keepdim=True)"),
+        Kind.SLICE: lambda self, v, x: self.write("{}[:, {}:{}]", x, *v.attr),
+        Kind.CONCAT: lambda self, v, *xs: self.write("torch.cat([{all}], dim=1)", *self.spread(v, xs)),
+        Kind.PLACE: _place,
+        Kind.COPY: lambda self, v, x: self.copy(x, v.width, v.rows),
+        Kind.DETACH: _form("{}.detach()"),
+        Kind.CAST: lambda self, v, x: x,
+    }
+    ops = {  # noqa: RUF012
+        "where": "torch.where({} != 0, {}, {})",
+        **{op: f"torch.{name or op}({{all}})" for op, name in _CALLS.items()},
+        **{op: f"torch.{name or op}({{all}}).to(self.embedding.dtype)" for op, name in _TESTS.items()},
+    }

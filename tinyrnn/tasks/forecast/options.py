@@ -1,0 +1,72 @@
+"""Options of forecasts."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ...base.options import Options, option
+from ...training.task import TaskOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class ForecastOptions(TaskOptions):
+    """Of ``--task forecast``."""
+
+    hidden: int = option(32, "Width of each recurrent layer.", "Model", low=1)
+    layers: int = option(1, "Recurrent layers.", "Model", low=1)
+    dropout: float = option(
+        0.0, "Dropped part of inputs and outputs of layers.", "Model", low=0, high=1, open_high=True
+    )
+    batch_size: int = option(32, "Windows that are read side by side.", "Data", low=1)
+    val_fraction: float = option(
+        0.33, "Part at the end that tests the forecasts.", "Data", low=0, high=1, open_high=True
+    )
+    target: str | None = option(
+        None, "Column to forecast. Default: the only numeric one.", "Series", metavar="COLUMN"
+    )
+    columns: str | None = option(
+        None,
+        "Columns to forecast it from, itself included. Default: all numeric ones.",
+        "Series",
+        metavar="A,B",
+    )
+    date_column: str | None = option(
+        None, "Column of the dates. Default: the first that holds dates.", "Series", metavar="COLUMN"
+    )
+    horizon: int = option(12, "Steps to forecast.", "Series", low=1)
+    window: int | None = option(
+        None, "Steps to forecast from. Default: two seasons, at most 60.", "Series", low=1
+    )
+    season: int | None = option(
+        None, "Steps a season. Default: from the dates, for months 12.", "Series", low=1
+    )
+    difference: str | None = option(
+        None, "Such as 1 or 1,12; 0: none. Default: what calms the series most.", "Series", metavar="LAGS"
+    )
+    log: bool | None = option(None, "Work on logarithms. Default: if swings grow with the level.", "Series")
+    interval: float = option(
+        0.9,
+        "Part of the future values inside the prediction interval.",
+        "Series",
+        low=0,
+        high=1,
+        open_low=True,
+        open_high=True,
+    )
+    missing: Literal["error", "interpolate"] = option(
+        "error", "What to do with cells that hold no number.", "Series"
+    )
+    teacher_forced: bool = option(False, "Train on true values only, one step ahead.", "Series")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeriesReadingOptions(Options):
+    """How a trained forecaster reads a series."""
+
+    encoding: str | None = option(None, "Encoding of the file. Default: as in training.", "Data")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeriesPredictionOptions(SeriesReadingOptions):
+    """What ``tinyrnn predict`` can be told."""
+
+    plot: str | None = option(None, "Draw the forecast.", "Picture", metavar="FILE.png", path=True)

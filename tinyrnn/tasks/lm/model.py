@@ -1,0 +1,80 @@
+"""A language model over characters, bytes, words or byte pairs."""
+
+from ...autograd import matrix_transpose, no_grad
+from ...base.errors import InputError
+from ...nn import Dropout, Embedding, Linear
+from ...nn.functional import linear
+from ..model import TaskModel
+from .sampling import generate
+
+
+class LanguageModel(TaskModel):
+    """Embedding, recurrent layers, and a softmax over the vocabulary.
+
+    Args:
+        vocabulary: a `Vocabulary`.
+        cell, cell_options, hidden, layers: of the `RNN`.
+        dropout, recurrent_dropout, weight_drop, zoneout, variational: of the `RNN`; dropout also falls on the
+            embedding and the last output.
+        embed: width of the embedding.
+        tie: the output layer uses the embedding's weights (Press & Wolf 2017); then ``embed`` must equal
+            ``hidden``.
+    """
+
+    task = "lm"
+
+    def __init__(self, vocabulary, *, embed, tie=False, seed=0, **settings):
+        super().__init__(seed, settings, embed=embed, tie=tie)
+        self.vocabulary, self.tie = vocabulary, tie
+        self.embedding = Embedding(len(vocabulary), embed, **self.shared)
+        self.rnn = self.recurrent(embed)
+        width = self.rnn.output_size
+        if tie and embed != width:
+            raise InputError(
+                f"--tie shares the embedding with the output: --embed {embed} must equal the cell's output, "
+                f"{width}"
+            )
+        weight = self.embedding.weight if tie else None
+        self.output = Linear(width, len(vocabulary), weight=weight, **self.shared)
+        variational = self.settings["variational"]
+        self.dropout = Dropout(self.settings["dropout"], variational=variational, generator=self.generator)
+
+    def forward(self, ids, states=None):
+        """Ids ``[T, B]`` and the states of the window before: ``(logits [T, B, vocabulary], states)``."""
+        ys, states = self.rnn(self.dropout(self.embedding(ids)), states)
+        return self.logits(self.dropout(ys)), states
+
+    def logits(self, ys):
+        if self.tie:
+            return linear(ys, matrix_transpose(self.embedding.weight), self.output.bias)
+        return self.output(ys)
+
+    def step(self, ids, states):
+        """One step for generation: ids ``[B]`` and states to ``(logits [B, vocabulary] as an array,
+        states)``.
+        """
+        with no_grad():
+            states = self.rnn.initial_state(len(ids)) if states is None else states
+            y, states = self.rnn.step(self.embedding(ids), states)
+            return self.logits(y).numpy(), states
+
+    def token_loop(self):
+        """The same as a compiled loop from token to token (`TokenLoop`), None where it cannot be compiled."""
+        from ...compiler.generation import token_loop  # and Numba with it
+
+        def step(x, *states):
+            y, new = self.rnn.step(x, self.rnn.layered(states))
+            return *self.rnn.flat(new), self.logits(y)
+
+        states = self.rnn.flat(self.rnn.initial_state(1))
+        return token_loop(step, self.embedding.weight, states, f"generation with {self.settings['cell']}")
+
+    def generate(self, prompt=None, *, length=200, **options) -> str:
+        """Continue ``prompt``; see `tinyrnn.tasks.lm.sampling.generate` for the options. Returns prompt and
+        continuation.
+        """
+        return "".join(generate(self, prompt, length=length, **options))
+
+    def facts(self) -> dict:
+        """The vocabulary."""
+        return {"vocabulary": self.vocabulary.to_json()}

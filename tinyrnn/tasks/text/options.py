@@ -1,0 +1,27 @@
+"""Options of all tasks that read texts."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ...base.options import Options, option
+from ...training.task import TaskOptions
+
+Level = Literal["char", "byte", "word", "bpe"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextOptions(TaskOptions):
+    """How texts become symbols, and symbols vectors."""
+
+    level: Level = option("char", "What one symbol is.", "Data")
+    vocab_size: int | None = option(
+        None, "Most frequent symbols. Default: all; words 20,000; bpe 4,000.", "Data", low=2
+    )
+    embed: int = option(64, "Width of the embedding.", "Model", low=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadingOptions(Options):
+    """How files are read that a trained model is used on."""
+
+    encoding: str | None = option(None, "Encoding of the files. Default: utf-8.", "Data")

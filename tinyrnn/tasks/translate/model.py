@@ -1,0 +1,215 @@
+"""An encoder and a decoder with attention: any sequence of symbols to another."""
+
+import numpy as np
+
+from ...autograd import concat, tanh
+from ...autograd.functional import log_softmax
+from ...nn import Attention, Dropout, Embedding, Linear
+from ..batches import in_order, padded
+from ..model import TaskModel
+from ..text.vocabulary import encode_text
+
+
+class Translator(TaskModel):
+    """An encoder that reads the source, and a decoder that writes the target while it attends to what was
+    read.
+
+    Each state of a decoder layer starts at tanh of a linear layer of the encoder's final states of that
+    layer. With attention ``luong`` the decoder's output asks for its context (Luong, Pham & Manning 2015), so
+    that training runs over all of a target at once; with ``bahdanau`` the output before asks, and the cell
+    reads the context (Bahdanau, Cho & Bengio 2015, A.2.2). Both go on with ``tanh(W [context; output])``
+    (Luong eq. 5) and a softmax over the target's symbols and the end symbol, whose id is ``end``; it is also
+    what the decoder is fed first.
+
+    Args:
+        source, target: vocabularies.
+        attention: ``luong`` or ``bahdanau``.
+        max_length: tokens of a source that are read, and of a target that are learned and written.
+        settings: of both `RNN`; dropout also falls on the embeddings and before the output.
+    """
+
+    task = "translate"
+
+    def __init__(
+        self,
+        source,
+        target,
+        *,
+        embed,
+        bidirectional=True,
+        attention="luong",
+        max_length=400,
+        seed=0,
+        **settings,
+    ):
+        own = dict(embed=embed, bidirectional=bidirectional, attention=attention, max_length=max_length)
+        super().__init__(seed, settings, **own)
+        self.source, self.target, self.end, self.max_length = source, target, len(target), max_length
+        self.source_embedding = Embedding(len(source), embed, **self.shared)
+        self.target_embedding = Embedding(len(target) + 1, embed, **self.shared)
+        self.encoder = self.recurrent(embed, bidirectional=bidirectional)
+        width = self.encoder.output_size
+        self.decoder = self.recurrent(embed + (width if attention == "bahdanau" else 0))
+        self.bridges = [
+            [
+                Linear(self.encoder.directions * c.state_sizes[s], c.state_sizes[s], **self.shared)
+                for s in c.states
+            ]
+            for c in self.decoder.cells
+        ]
+        out = self.decoder.output_size
+        self.attention = Attention(out, width, kind=attention, **self.shared)
+        self.combine = Linear(width + out, out, **self.shared)
+        self.output = Linear(out, len(target) + 1, **self.shared)
+        variational = self.settings["variational"]
+        self.dropout = Dropout(self.settings["dropout"], variational=variational, generator=self.generator)
+
+    def read(self, ids, mask):
+        """Source ids and mask ``[S, B]`` to the memory that `step` looks at, and the decoder's first
+        states.
+        """
+        keys, final = self.encoder(self.dropout(self.source_embedding(ids)), mask=mask)
+        n, states = self.encoder.directions, []
+        for layer, bridges in enumerate(self.bridges):
+            ends = zip(
+                *final[layer * n : (layer + 1) * n], strict=True
+            )  # for each state those of all directions
+            states.append(
+                tuple(tanh(bridge(concat(end, axis=-1))) for bridge, end in zip(bridges, ends, strict=True))
+            )
+        return (keys, mask, self.attention.project(keys)), states
+
+    def step(self, ids, states, memory):
+        """Go on by the symbols ``ids [T, B]``: any number of steps with ``luong``, one (T = 1) with
+        ``bahdanau``.
+
+        Returns:
+            ``(logits [T, B, symbols + 1], states, weights [T, B, S])``.
+        """
+        xs, early = self.dropout(self.target_embedding(ids)), self.attention.kind == "bahdanau"
+        if early:
+            context, weights = self.attention(states[-1][0][None], *memory)
+            xs = concat([xs, context], axis=-1)
+        ys, states = self.decoder(xs, states)
+        if not early:
+            context, weights = self.attention(ys, *memory)
+        vectors = tanh(self.combine(concat([context, ys], axis=-1)))
+        return self.output(self.dropout(vectors)), states, weights
+
+    def forward(self, ids, mask, inputs, sampling=0.0):
+        """Logits ``[T, B, symbols + 1]`` and weights ``[T, B, S]`` of a decoder that is fed ``inputs [T,
+        B]``.
+
+        With probability ``sampling`` an input is the model's own best symbol of the step before (Bengio et
+        al. 2015). That goes step by step, as ``bahdanau`` does always; weights are then dropped anew at each
+        step.
+        """
+        memory, states = self.read(ids, mask)
+        if self.attention.kind == "luong" and not sampling:
+            logits, _, weights = self.step(inputs, states, memory)
+            return logits, weights
+        own = (
+            self.generator.uniform(0, 1, inputs.shape) < sampling
+            if sampling
+            else np.zeros(inputs.shape, bool)
+        )
+        found, fed, start = [], inputs[:1], self.generator.state
+        for t in range(len(inputs)):
+            if self.dropout.variational:
+                self.generator.state = start  # the same is dropped at each step
+            logits, states, weights = self.step(fed, states, memory)
+            found.append((logits, weights))
+            fed = inputs[t + 1 : t + 2]
+            if own[t + 1 : t + 2].any():
+                fed = np.where(own[t + 1 : t + 2], logits.numpy().argmax(axis=-1), fed)
+        return tuple(concat(parts, axis=0) for parts in zip(*found, strict=True))
+
+    def search(self, sources, beam=1, length_penalty=0.6) -> list:
+        """The best target of each source, a list of ids, with its log-probability, by beam search; beam 1 is
+        greedy.
+
+        Hypotheses that end leave the beam, which is then narrower. Of them the one of highest ``log p / ((5 +
+        n) / 6)^penalty`` is best, n its symbols with the end symbol (Wu et al. 2016, eq. 14 without
+        coverage). A target has at most ``2 * source + 20`` symbols, and at most ``max_length``. Unknown words
+        are never written.
+        """
+        n, k, symbols, unknown = len(sources), beam, self.end + 1, self.target.unknown
+        limits = np.minimum([2 * len(s) + 20 for s in sources], self.max_length)[:, None]
+        best, found = np.full((n, 1), -np.inf), [None] * n
+        scores = np.where(np.arange(k) == 0, np.zeros((n, 1)), -np.inf)  # -inf: there is no such hypothesis
+        places, said = np.full((n, 1), k), np.full((1, n * k), self.end)
+        with self.evaluating():
+            memory, states = self.read(*padded(sources))
+            rows = np.repeat(np.arange(n), k)
+            memory = [m[:, rows] for m in memory]
+            for t in range(1, limits.max() + 1):
+                logits, states, _ = self.step(
+                    said[-1:], [tuple(s[rows] for s in layer) for layer in states], memory
+                )
+                grown = log_softmax(logits).numpy()[0].astype(np.float64)
+                if unknown is not None:
+                    grown[:, unknown] = -np.inf
+                grown = (grown + scores.reshape(-1, 1)).reshape(n, -1)
+                kept = np.argpartition(-grown, k - 1, axis=1)[:, :k]
+                kept = np.take_along_axis(
+                    kept, np.argsort(-np.take_along_axis(grown, kept, 1), axis=1, kind="stable"), 1
+                )
+                scores = np.where(np.arange(k) < places, np.take_along_axis(grown, kept, 1), -np.inf)
+                parents, ids = np.divmod(kept, symbols)
+                rows = (np.arange(n)[:, None] * k + parents).ravel()
+                said = np.concatenate([said[:, rows], ids.reshape(1, -1)])
+                ended = ((ids == self.end) | (t >= limits)) & (scores > -np.inf)
+                penalty = ((5 + t) / 6) ** length_penalty
+                for i, j in zip(*np.nonzero(ended), strict=True):
+                    if scores[i, j] / penalty > best[i, 0]:
+                        written = said[1:, i * k + j].tolist()
+                        best[i, 0], found[i] = (
+                            scores[i, j] / penalty,
+                            (written[: t - (ids[i, j] == self.end)], scores[i, j]),
+                        )
+                places -= ended.sum(axis=1, keepdims=True)
+                reach = scores / np.maximum(
+                    penalty, ((5 + limits) / 6) ** length_penalty
+                )  # no continuation gets above that
+                scores = np.where(ended | (reach <= best), -np.inf, scores)
+                if not (scores > -np.inf).any():
+                    return found
+        return found
+
+    def encode(self, text):
+        """Ids of a source, one at least."""
+        return encode_text(self.source, text, self.max_length)
+
+    def scored(self, texts, *, beam=1, length_penalty=0.6, batch_size=64) -> list:
+        """The translation of each text with its log-probability; see `search`. That of an empty text is
+        empty.
+        """
+        found, sequences = [("", 0.0)] * len(texts), [self.encode(text) for text in texts]
+        for batch in in_order(sequences, batch_size):
+            batch = [i for i in batch if texts[i].strip()]
+            results = self.search([sequences[i] for i in batch], beam, length_penalty) if batch else ()
+            for i, (ids, score) in zip(batch, results, strict=True):
+                found[i] = self.target.decode(ids).strip(), float(score)
+        return found
+
+    def translate(self, texts, **options) -> list[str]:
+        """The translation of each text; options: of `scored`."""
+        return [text for text, _ in self.scored(texts, **options)]
+
+    def attended(self, text, *, beam=1, length_penalty=0.6):
+        """Symbols of a text, symbols of its translation and ``"end"``, and the weights ``[target, source]``
+        between them.
+        """
+        ids = self.encode(text)
+        written, _ = self.search([ids], beam, length_penalty)[0]
+        with self.evaluating():
+            _, weights = self(*padded([ids]), np.array([self.end, *written])[:, None])
+        return (
+            [self.source.decode([i]) for i in ids],
+            [*(self.target.decode([i]) for i in written), "end"],
+            weights.numpy()[:, 0],
+        )
+
+    def facts(self) -> dict:
+        """Both vocabularies."""
+        return {"source": self.source.to_json(), "target": self.target.to_json()}

@@ -1,0 +1,56 @@
+"""Options of translation."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ...base.options import Options, option
+from ..text.options import ReadingOptions, TextOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class TranslateOptions(TextOptions):
+    """Of ``--task translate``."""
+
+    hidden: int = option(128, "Width of each recurrent layer.", "Model", low=1)
+    layers: int = option(1, "Recurrent layers of encoder and decoder.", "Model", low=1)
+    bidirectional: bool = option(True, "Read sources from both ends.", "Model")
+    max_length: int = option(400, "Symbols of a text that are read, learned and written.", "Data", low=1)
+    attention: Literal["luong", "bahdanau"] = option("luong", "luong is the faster one.", "Translation")
+    scheduled_sampling: float = option(
+        0.0, "Part of its own symbols it is fed at the end.", "Translation", low=0, high=1, open_high=True
+    )
+    separator: str | None = option(
+        None, "Between the two sides of a line. Default: a tab.", "Translation", metavar="TEXT"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchOptions(Options):
+    """How a trained translator searches."""
+
+    beam: int = option(1, "Beams; 1 is greedy.", "Translation", low=1)
+    length_penalty: float = option(0.6, "Higher prefers longer translations; 0 is off.", "Translation")
+
+    def search(self) -> dict[str, float]:
+        """As `Translator.scored` takes them."""
+        return {"beam": self.beam, "length_penalty": self.length_penalty}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TranslationReadingOptions(ReadingOptions, SearchOptions):
+    """What ``tinyrnn evaluate`` can be told."""
+
+    encoding: str | None = option(None, "Encoding of the files. Default: as in training.", "Data")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TranslationPredictionOptions(ReadingOptions, SearchOptions):
+    """What ``tinyrnn predict`` can be told."""
+
+    plot: str | None = option(
+        None,
+        "Draw what each symbol of the first translation attended to.",
+        "Picture",
+        metavar="FILE.png",
+        path=True,
+    )

@@ -1,0 +1,44 @@
+"""How long and how to train."""
+
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+from ..base.options import Options, option
+
+LENGTHS = ("steps", "epochs", "minutes")
+FIXED = ("optimizer", "weight_decay")  # what a resumed run may not change: all else it may
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan(Options):
+    """How long and how to train: the options of ``tinyrnn train`` that every task has."""
+
+    steps: int | None = option(None, "Length in steps.", "Length", low=1)
+    epochs: float | None = option(None, "Length in passes over the data.", "Length", low=0, open_low=True)
+    minutes: float | None = option(
+        None, "Length in time (not repeatable to the bit).", "Length", low=0, open_low=True
+    )
+    patience: int | None = option(
+        None, "Stop after so many evaluations without a better one.", "Length", low=1
+    )
+    eval_every: int = option(250, "Steps between evaluations and checkpoints.", "Length", low=1)
+    optimizer: Literal["sgd", "rmsprop", "adagrad", "adam", "adamw"] = option(
+        "adamw", "Rule that turns gradients into steps.", "Optimisation"
+    )
+    lr: float = option(5e-3, "Peak learning rate.", "Optimisation", low=0, open_low=True)
+    schedule: Literal["constant", "linear", "cosine", "wsd", "step", "plateau"] = option(
+        "wsd", "How the rate goes on from its peak.", "Optimisation"
+    )
+    warmup: int = option(100, "Steps over which the rate rises at first.", "Optimisation", low=0)
+    clip: float = option(1.0, "Largest gradient norm; 0 is off.", "Optimisation", low=0)
+    weight_decay: float = option(0.0, "Pull of the weights towards 0.", "Optimisation", low=0)
+
+    def changed(self, **given: Any) -> Self:
+        """This plan with what is ``given``; a length that is given is the only one."""
+        lengths = dict.fromkeys(LENGTHS) if given.keys() & set(LENGTHS) else {}
+        return type(self)(**{**self.entries(), **lengths, **given})
+
+    def total_steps(self, steps_per_epoch: int) -> int | None:
+        """The run's length in steps; None where time alone bounds it."""
+        bounds = [self.steps, self.epochs and max(1, round(self.epochs * steps_per_epoch))]
+        return min((b for b in bounds if b), default=None)

@@ -1,0 +1,67 @@
+"""What commands say: lines on the standard streams, and for a while one live line below them.
+
+While there is a live line, whatever goes to the terminal goes through the one console that draws it, above it
+and whole: what is said here, and what anybody else writes (warnings, a plugin), since rich stands in for
+`sys.stdout` and `sys.stderr`. `click.echo` alone would pass that by, into the stream below.
+"""
+
+import sys
+from contextlib import contextmanager
+
+import click
+
+MARGIN = 4  # columns right of the live line: a terminal shows ^C where the cursor stands
+
+_console = None  # of the live line, while there is one
+
+
+def say(text="", err=False):
+    """A line on standard output, or on standard error."""
+    if _console is not None and (sys.stderr if err else sys.stdout).isatty():
+        # soft_wrap: the terminal folds what is too long, so that it can be copied as one line
+        _console.print(str(text), soft_wrap=True, markup=False, highlight=False, emoji=False)
+    else:
+        click.echo(text, err=err)
+
+
+def note(text):
+    """A remark for people, kept out of what a program reads from standard output."""
+    say(text, err=True)
+
+
+def in_notebook() -> bool:
+    """True where output goes to a notebook's cell."""
+    from rich.console import Console
+
+    return Console().is_jupyter
+
+
+def columns() -> int:
+    """How wide the terminal is."""
+    from rich.console import Console
+
+    return Console().width
+
+
+@contextmanager
+def live_line(render):
+    """Show ``render(columns)``, a renderable of rich's of one line, drawn anew four times a second as long as
+    the block runs; it leaves nothing behind.
+    """
+    global _console
+    from rich.console import Console
+    from rich.live import Live
+
+    console = Console()
+    line = Live(
+        get_renderable=lambda: render(console.width - MARGIN),
+        console=console,
+        transient=True,
+        redirect_stderr=sys.stderr.isatty(),
+    )
+    with line:
+        _console = console
+        try:
+            yield
+        finally:
+            _console = None

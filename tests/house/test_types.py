@@ -72,29 +72,30 @@ n = tr.Linear(3, 4, biases=True)
 """
 
 
-def complaints(folder, script):
+@pytest.fixture(scope="module")
+def complaints(tmp_path_factory):
     """(line, message) pairs of ``mypy --strict`` about a script of a user, whose own settings count alone."""
     pytest.importorskip("mypy")
-    file = folder / "script.py"
-    file.write_text(script.lstrip("\n"), encoding="utf-8")
-    root = Path(tr.__file__).parents[1]
-    done = subprocess.run(
-        [sys.executable, "-m", "mypy", "--strict", "--config-file=", "--follow-imports=silent", file.name],
-        cwd=folder,
-        env={"MYPYPATH": str(root), "PATH": "", "PYTHONPATH": ""},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode in (0, 1), done.stdout + done.stderr
-    return [(int(m[1]), m[2]) for m in re.finditer(r"^script\.py:(\d+): error: (.*)$", done.stdout, re.M)]
+    folder, root = tmp_path_factory.mktemp("user"), Path(tr.__file__).parents[1]
+    options = ["--strict", "--config-file=", "--follow-imports=silent", "script.py"]
+
+    def complaints(script):
+        (folder / "script.py").write_text(script.lstrip("\n"), encoding="utf-8")
+        environment = {"MYPYPATH": str(root), "PATH": "", "PYTHONPATH": ""}
+        command = [sys.executable, "-m", "mypy", *options]
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+        assert done.returncode in (0, 1), done.stdout + done.stderr
+        return [(int(m[1]), m[2]) for m in re.finditer(r"^script\.py:(\d+): error: (.*)$", done.stdout, re.M)]
+
+    return complaints
 
 
-def test_a_right_script_passes(tmp_path):
-    assert complaints(tmp_path, RIGHT) == []
+def test_a_right_script_passes(complaints):
+    assert complaints(RIGHT) == []
 
 
-def test_three_errors_are_found_where_they_are(tmp_path):
-    found = complaints(tmp_path, WRONG)
+def test_three_errors_are_found_where_they_are(complaints):
+    found = complaints(WRONG)
     assert [line for line, _ in found] == [4, 5, 6], found
 
 
@@ -131,7 +132,9 @@ def test_the_methods_of_a_tensor_stand_in_its_class():
     """No method is put on the class from elsewhere: an editor finds each in the text of the class."""
     text = inspect.getsource(tr.Tensor)
     own = {
-        n for n in vars(tr.Tensor) if n not in {*tr.Tensor.__slots__, "__module__", "__slots__", "__doc__"}
+        n
+        for n in vars(tr.Tensor)
+        if n not in {*tr.Tensor.__slots__, "__module__", "__slots__", "__doc__", "__annotations__"}
     }
     assert {n for n in own if not re.search(rf"\b{re.escape(n)}\b", text)} == set()
     assert len(own) > 100

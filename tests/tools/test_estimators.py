@@ -186,8 +186,8 @@ def test_the_same_seed_gives_the_same_bits(options):
     assert not any(np.array_equal(first[name], other[name]) for name in first if "weight" in name)
 
 
-def test_early_stopping_keeps_the_best_weights():
-    noise = RNG.standard_normal(60)
+def test_early_stopping_keeps_the_best_weights(rng):
+    noise = rng.standard_normal(60)
     model = SequenceRegressor(**SMALL | dict(epochs=60), validation_fraction=0.3, patience=4).fit(X, noise)
     losses = model.history_["val_loss"]
     best = int(np.argmin(losses))

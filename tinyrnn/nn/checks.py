@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, SupportsFloat
 
 import numpy as np
 
@@ -11,8 +11,12 @@ from ..base.errors import InputError
 from ..kernels.generator import Generator
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float | np.number) and not isinstance(value, bool)
+def _number(value: Any) -> float:
+    """``value`` as a float; NaN, which is in no range, for what is no number."""
+    is_number = (
+        isinstance(value, SupportsFloat) and not isinstance(value, bool) and not getattr(value, "ndim", 0)
+    )
+    return float(value) if is_number else math.nan
 
 
 def checked_integer(name: str, value: Any, least: int) -> int:
@@ -30,14 +34,14 @@ def checked_sizes(layer: str, **sizes: Any) -> None:
 
 def checked_rate(name: str, p: Any) -> float:
     """A probability of dropping: from 0 to below 1."""
-    if not (_is_number(p) and 0 <= p < 1):
+    if not 0 <= _number(p) < 1:
         raise InputError(f"{name} is {p!r}: it must be at least 0 and below 1")
     return float(p)
 
 
 def checked_number(name: str, value: Any, *, below: float = math.inf, positive: bool = False) -> float:
     """A number of at least 0, or above 0 if it must be ``positive``; below ``below``."""
-    if not (_is_number(value) and 0 <= value < below and (value or not positive)):
+    if not 0 <= _number(value) < below or (positive and not value):
         least = "above 0" if positive else "of at least 0"
         limit = "" if below == math.inf else f" and below {below:g}"
         raise InputError(f"{name} is {value!r}: it must be a finite number {least}{limit}")

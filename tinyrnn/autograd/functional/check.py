@@ -51,7 +51,7 @@ def check_grad(
     arrays = [np.array(a.data if isinstance(a, Tensor) else a) for a in tree_leaves(args)]
     varied = tuple(i for i, a in enumerate(arrays) if a.dtype.kind == "f")
     if not varied:
-        raise GradientError("check_grad: no argument is floating: give arrays of floats to vary")
+        raise GradientError("check_grad: no argument is floating, nothing to vary: give arrays of floats")
     if any(hasattr(a, "named_parameters") for a in args):
         raise GradientError("check_grad: give the parameters of a module as arguments, not the module")
     leaves = [Tensor(a.astype(np.float64) if i in varied else a) for i, a in enumerate(arrays)]

@@ -151,7 +151,9 @@ def value_and_grad(
             y = f(*args, **kwargs)
             if has_aux:
                 if not isinstance(y, tuple) or len(y) != 2:
-                    raise GradientError("has_aux=True needs a function that returns (value, anything)")
+                    raise GradientError(
+                        "has_aux=True needs a function that returns a pair: (value, anything)"
+                    )
                 y, more = y
                 aux.append(more)
             y = as_tensor(y) if isinstance(y, int | float | np.generic | np.ndarray) else y  # a constant

@@ -7,7 +7,6 @@ as a table.
 import numba
 import numpy as np
 
-from .. import kernels
 from ..autograd import Tensor, no_grad
 from ..base.errors import TraceError
 from . import referee
@@ -16,7 +15,7 @@ from .plan import hoist
 from .record import recorded
 from .rewrite import simplify
 from .scan import is_on
-from .schedule import Place, Schedule
+from .schedule import Place, Schedule, input_place
 from .targets.numba import Loop, compiled, load, mode, module_source
 from .targets.tensor import environment, evaluate
 
@@ -62,28 +61,19 @@ class TokenLoop:
             if v.kind is not Kind.INPUT:
                 continue
             source, i = v.attr
-            array = f"{source.value}{i}"
-            if source is Source.STATE:
-                leaves[v] = Place(array, "batch", v.width)
-            elif source is Source.ARGUMENT:
-                leaves[v] = Place("numbers", "number", 1, first=i)
-            elif source is Source.CLOSURE:
-                if v.rows:
-                    raise TraceError("it closes over rows of a batch")
-                leaves[v] = Place(array, "one", v.width)
-                self.arrays[array] = np.ascontiguousarray(recording.closures[i].data, dtype)
-            else:
-                leaves[v] = Place(array, "table", v.width, ids="ids")
-                rows = table if source is Source.X else tables[i]
-                self.arrays[array] = np.ascontiguousarray(rows.data)
+            looked_up = source in (Source.X, Source.STREAM)
+            leaves[v] = place = input_place(v, {Source.STATE: "batch"}, "ids" if looked_up else "")
+            if source is Source.CLOSURE and v.rows:
+                raise TraceError("it closes over rows of a batch")
+            given = {Source.X: [table], Source.STREAM: tables, Source.CLOSURE: recording.closures}
+            if source in given:
+                self.arrays[place.array] = np.ascontiguousarray(given[source][i].data, dtype)
         sinks = [(v, Place(f"state_next{k}", "batch", v.width)) for k, v in enumerate(news)]
         choice = f"choose(state_next{K}, banned, temperature, top_k, top_p, u[t])"
         carried = [(f"state{k}", f"state_next{k}") for k in range(K)]
         after = [f"if t + 1 >= known: ids[t + 1] = {choice}"]
         loop = Loop("generate", Schedule(sinks, leaves, carried=carried), after=after, extra=_EXTRA)
-        for (matrix, turned), packed in loop.packed.items():
-            c = self.arrays[f"closure{matrix.attr.index}"]
-            self.arrays[packed] = kernels.gemm.packed_matrix(c.T if turned else c)
+        self.arrays |= loop.packed_matrices(self.arrays)
         self.states = [s.copy() for s in states]
         self.spare = [np.empty_like(s) for s in [*states, logits[:1]]]
         self.loop, self.integers = loop, np.array(loop.integers(dict.fromkeys(loop.steps, 0)), np.int64)

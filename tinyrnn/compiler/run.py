@@ -159,9 +159,7 @@ class Runner:
         function, loop = self.functions[which], plan.loops[which]
         arrays = memory | {name: ids.reshape(-1) for name, ids in self.ids.items()}
         arrays["numbers"] = np.array(loop.all_numbers(self.numbers), plan.dtype)
-        for (matrix, turned), name in loop.packed.items():
-            c = memory[f"closure{matrix.attr.index}"]
-            arrays[name] = kernels.gemm.packed_matrix(c.T if turned else c)
+        arrays |= loop.packed_matrices(memory)
         flat = [arrays[a].reshape(-1) for a in loop.arguments()]
         for name, a in zip(loop.arguments(), flat, strict=True):
             if not np.shares_memory(a, arrays[name]) and a.size:

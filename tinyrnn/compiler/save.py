@@ -11,7 +11,7 @@ from dataclasses import replace
 from .ir import SUMS, CompilerFault, Input, Kind, Source, order, widened
 from .ir import number as constant
 from .plan import backward, hoist, is_cheap, simplified, used_inputs
-from .schedule import Place, Schedule
+from .schedule import Place, Schedule, input_place
 
 _KINDS = {  # of the places of inputs, where they are always the same
     Source.X: "time", Source.STATE: "old", Source.HELD: "batch", Source.STREAM: "time", Source.GRAD: "batch",
@@ -67,15 +67,9 @@ class Saved:
         places = {}
         for v in self.inputs:
             source, i = v.attr
-            name = f"{source.value}{i}"
-            if source is Source.CLOSURE:
-                places[v] = Place(name, "batch" if v.rows else "one", v.width)
-            elif source is Source.ARGUMENT:
-                places[v] = Place("numbers", "number", 1, first=i)
-            elif source is Source.STREAM and i in self.tables:
-                places[v] = Place(name, "table", v.width, ids=f"ids{i}")
-            elif backwards or source not in (Source.GRAD, Source.GRAD_OUTPUT):
-                places[v] = Place(name, _KINDS[source], v.width)
+            tabled = source is Source.STREAM and i in self.tables
+            if backwards or source not in (Source.GRAD, Source.GRAD_OUTPUT):
+                places[v] = input_place(v, _KINDS, f"ids{i}" if tabled else "")
         return places
 
     def _plan_backward(self):

@@ -11,7 +11,7 @@ only where another turn or stage needs it.
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from .ir import ROW_REDUCTIONS, CompilerFault, Kind, Value, order, pieces
+from .ir import ROW_REDUCTIONS, CompilerFault, Kind, Source, Value, order, pieces
 from .plan import is_cheap
 
 BARRIERS = ROW_REDUCTIONS | {Kind.CONCAT}
@@ -31,8 +31,8 @@ class Place:
     the step), ``batch``, ``rows`` (of one thread), ``unit`` (one row for `UNIT` rows of the batch), ``one``
     (row), ``number``.
 
-    ``add``: it is summed there; ``ids``: the array of ids by which rows of this one are looked up; ``first``:
-        its first column.
+    ``add``: it is summed there; ``ids``: the array of ids by which rows of this one are looked up;
+    ``first``: its first column.
     """
 
     array: str
@@ -41,6 +41,21 @@ class Place:
     add: bool = False
     ids: str = ""
     first: int = 0
+
+
+def input_place(v, kinds, ids="") -> Place:
+    """Where an input of a program is in a loop.
+
+    Args:
+        kinds: Source -> the kind of its places; numbers and what is closed over are alike in all loops.
+        ids: the array of ids by which its rows are looked up, where it is a table.
+    """
+    source, i = v.attr
+    if source is Source.ARGUMENT:
+        return Place("numbers", "number", 1, first=i)
+    closed = "batch" if v.rows else "one"
+    kind = "table" if ids else closed if source is Source.CLOSURE else kinds[source]
+    return Place(f"{source.value}{i}", kind, v.width, ids=ids)
 
 
 class Effect(NamedTuple):

@@ -70,8 +70,8 @@ def to_onnx(model) -> bytes:
     Its metadata holds the vocabulary and the states to begin with, as JSON.
 
     Raises:
-        InputError: onnx is not installed, or the cell uses an op that has no form there.
-        TraceError: the cell cannot be compiled.
+        InputError: onnx is not installed.
+        TraceError: the cell cannot be compiled; `CompilerFault`: it uses what has no form there.
     """
     try:
         import onnx
@@ -96,7 +96,7 @@ def to_torch(model, weights: str) -> tuple[str, dict]:
     named ``weights``.
 
     Raises:
-        InputError: the cell uses an op that has no form there; ``TraceError``: it cannot be compiled.
+        TraceError: the cell cannot be compiled; `CompilerFault`: it uses what has no form there.
     """
     target = Torch(model.embedding.weight.dtype)
     step = _Step(model, target)
@@ -110,8 +110,8 @@ def to_torch(model, weights: str) -> tuple[str, dict]:
     states = model.initial_states(1)
     logits, *states = model(ids, *states)  # ids int64 [B]; states [B, size]: {", ".join(names)}
 
-The ids are indices into SYMBOLS. All arrays but the initial states are parameters: the module can be trained
-on.
+The ids are indices into SYMBOLS. All arrays but the initial states are parameters: \
+the module can be trained on.
 """
 
 from pathlib import Path

@@ -5,10 +5,12 @@
 
 To add one: a subclass of `Target` in a file of its own, with a ``name`` and the table ``kinds``, one line for
 each `Kind` that it has a form of. A target that computes a program from its inputs up calls ``walk``; one
-that emits loops gets a `Schedule` and calls ``value`` where a value is needed. One that writes operations by
-name subclasses `Written`, whose table ``ops`` holds those that it has names for; all other pointwise ops come
-from their scalar rules. What it lacks goes into the table of ``tests/compiler/test_targets.py``, which takes
-every target through every `Kind`, and through every registered cell against `tensor`.
+that emits loops, for another processor or in another language, gets a `Schedule`, as `numba` does, and
+calls ``value`` where a value is needed; scalar rules are valid in Python and in C. One that writes
+operations by name subclasses `Written`, whose table ``ops`` holds those that it has names for; all other
+pointwise ops come from their scalar rules. What it lacks goes into the table of
+``tests/compiler/test_targets.py``, which takes every target through every `Kind`, and through every
+registered cell against `tensor`.
 """
 
 import ast

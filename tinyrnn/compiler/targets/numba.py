@@ -300,6 +300,13 @@ class Loop(Target):
         arrays = [numba.from_dtype(d)[::1] for d in dtypes]
         return (*[numba.int64] * 4, numba.boolean, numba.int64[::1], *arrays, *self.extra.values())
 
+    def packed_matrices(self, closures) -> dict:
+        """The matrices of the loop's products as the packed product reads them, by name, from arrays of what
+        the step closes over.
+        """
+        matrices = {p: (closures[f"closure{m.attr.index}"], turned) for (m, turned), p in self.packed.items()}
+        return {p: kernels.gemm.packed_matrix(c.T if turned else c) for p, (c, turned) in matrices.items()}
+
     def all_numbers(self, given) -> list:
         """What ``numbers`` holds: those that the step has at this call, and after them those of the
         program.

@@ -12,8 +12,11 @@ try:
     import matplotlib
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
-except ImportError as error:
-    sys.exit(f"this example needs scikit-learn and matplotlib ({error}): pip install 'tinyrnn[sklearn,plot]'")
+except ImportError:
+    print(
+        "this example needs scikit-learn and matplotlib: pip install 'tinyrnn[sklearn,plot]'", file=sys.stderr
+    )
+    sys.exit(2)
 
 from tinyrnn.sklearn import SequenceClassifier, SequenceRegressor, plot_errors
 

@@ -62,9 +62,11 @@ def test_the_extras_for_developers_are_used():
     assert names(EXTRAS["docs"]) == ["mkdocs", "mkdocs-material", "mkdocstrings"]
     assert "name: material" in site and "mkdocstrings:" in site
     checks = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
-    by_command = {"ruff": "/ruff check", "pytest-xdist": "pytest -n auto"}
+    by_command = {"ruff": "/ruff check", "pytest-xdist": "pytest -n auto", "mypy": "/mypy"}
+    tests = "".join(p.read_text(encoding="utf-8") for p in (ROOT / "tests").rglob("test_*.py"))
     for name in set(names(EXTRAS["test"])) - {"tinyrnn"}:
-        assert name in imported("tests") or by_command[name] in checks, name
+        asked_for = f'importorskip("{name}")' in tests or name in imported("tests")
+        assert asked_for or by_command[name] in checks, name
 
 
 def test_tests_have_every_extra_that_needs_no_gpu():

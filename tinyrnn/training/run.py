@@ -29,7 +29,7 @@ class Run(RunFolder):
         InputError: it is no run.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, allow_code: bool = False):
+    def __init__(self, path: str | os.PathLike[str], *, allow_code: bool = False) -> None:
         super().__init__(path)
         self.allow_code = allow_code
 

@@ -1,11 +1,25 @@
 """A language model over characters, bytes, words or byte pairs."""
 
-from ...autograd import matrix_transpose, no_grad
+import numpy as np
+
+from ...autograd import matrix_transpose, no_grad, tensor
 from ...base.errors import InputError
-from ...nn import Dropout, Embedding, Linear
+from ...nn import Dropout, Embedding, Linear, Module
 from ...nn.functional import linear
 from ..model import TaskModel
 from .sampling import generate
+
+
+class TiedLinear(Module):
+    """The output layer that shares the embedding's weights ``[symbols, width]`` (Press & Wolf 2017)."""
+
+    def __init__(self, weight):
+        self.weight = weight
+        self.bias = tensor(np.zeros(len(weight)), weight.dtype, requires_grad=True)
+
+    def forward(self, x):
+        """``[..., width]`` to ``[..., symbols]``."""
+        return linear(x, matrix_transpose(self.weight), self.bias)
 
 
 class LanguageModel(TaskModel):
@@ -34,8 +48,10 @@ class LanguageModel(TaskModel):
                 f"--tie shares the embedding with the output: --embed {embed} must equal the cell's output, "
                 f"{width}"
             )
-        weight = self.embedding.weight if tie else None
-        self.output = Linear(width, len(vocabulary), weight=weight, **self.shared)
+        if tie:
+            self.output = TiedLinear(self.embedding.weight)
+        else:
+            self.output = Linear(width, len(vocabulary), **self.shared)
         variational = self.settings["variational"]
         self.dropout = Dropout(self.settings["dropout"], variational=variational, generator=self.generator)
 
@@ -45,8 +61,7 @@ class LanguageModel(TaskModel):
         return self.logits(self.dropout(ys)), states
 
     def logits(self, ys):
-        if self.tie:
-            return linear(ys, matrix_transpose(self.embedding.weight), self.output.bias)
+        """``[..., symbols]`` from outputs of the last layer."""
         return self.output(ys)
 
     def step(self, ids, states):

@@ -381,7 +381,7 @@ def test_what_is_held_out_has_not_been_seen(tmp_path, pairs_file):
         file.write("".join(f"\n{w}\tx" for w in WORDS))
     invoke("train", pairs_file, *SMALL, "--steps", 1, "--out", tmp_path / "run", "--quiet")
     options = json.loads((tmp_path / "run" / "config.json").read_text())["options"]
-    (train, _), (held, _), _ = translate._data(options, [pairs_file])
+    (train, _), (held, _), _ = translate._data(translate.TranslateOptions.of(options), [pairs_file])
     assert len(train) == 70 and len(held) == 8 and not set(train) & set(held)
     pairs_file.write_text(pairs_file.read_text().replace("x", "y"))
     assert (

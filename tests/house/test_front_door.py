@@ -14,8 +14,30 @@ PRINTED = "import json, sys, tinyrnn; print(json.dumps(sorted({m.split('.')[0] f
 def test_the_import_is_light():
     done = subprocess.run([sys.executable, "-c", PRINTED], capture_output=True, text=True, check=True)
     loaded = set(json.loads(done.stdout))
-    heavy = {"numba", "llvmlite", "rich", "click", "safetensors", "matplotlib", "threadpoolctl", "cupy"}
-    assert "numpy" in loaded and not loaded & heavy
+    heavy = {
+        "numpy",
+        "numba",
+        "llvmlite",
+        "rich",
+        "click",
+        "safetensors",
+        "matplotlib",
+        "threadpoolctl",
+        "cupy",
+    }
+    assert not loaded & heavy
+    first_name = PRINTED.replace("print(", "tinyrnn.tanh; print(")
+    done = subprocess.run([sys.executable, "-c", first_name], capture_output=True, text=True, check=True)
+    assert set(json.loads(done.stdout)) & heavy == {"numpy"}
+
+
+def test_help_is_quick():
+    """It imports none of the rooms but the command line, and nothing that they are made of."""
+    asked = "import sys\nfrom tinyrnn.cli import main; main(['-h'], standalone_mode=False)"
+    asked += "\nprint(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
+    loaded = done.stdout.splitlines()[-1].split()
+    assert "click" in loaded and not {"numpy", "numba", "tinyrnn.front"} & set(loaded)
 
 
 def test_what_is_offered_is_what_is_public():

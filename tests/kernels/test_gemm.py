@@ -78,6 +78,7 @@ def test_product_with_a_packed_matrix_inside_larger_arrays(rng, dtype):
                 around_a.reshape(-1),
                 k + 3,
                 k + 3,
+                False,
                 packed,
                 around_c.reshape(-1),
                 n + 5,
@@ -102,7 +103,7 @@ def test_results_do_not_depend_on_threads_or_on_the_other_rows(rng, dtype):
     for r in results[1:]:
         np.testing.assert_array_equal(r, results[0])
     packed, c = gemm.packed_matrix(b), np.empty((100, 90), dtype)
-    gemm.multiply_packed(a.reshape(-1), 0, 700, packed, c.reshape(-1), 0, 90, 100, 700, 90, False)
+    gemm.multiply_packed(a.reshape(-1), 0, 700, False, packed, c.reshape(-1), 0, 90, 100, 700, 90, False)
     np.testing.assert_array_equal(c, results[0])
     for rows in (1, 2, 3, 7):
         np.testing.assert_array_equal(gemm.matmul(a[:rows], b), results[0][:rows])
@@ -112,6 +113,16 @@ def test_nan_reaches_the_result():
     a, b = np.ones((4, 5), "f"), np.ones((5, 3), "f")
     a[2, 3] = np.nan
     np.testing.assert_array_equal(np.isnan(gemm.matmul(a, b)), np.isnan(a @ b))
+
+
+def test_loops_share_one_product():
+    """Layers of different sizes, with and without a table before them, and products outside of loops."""
+    embedding = tr.Embedding(7, 5)
+    rnn = tr.RNN("gru", 5, 6, num_layers=2, seed=0)
+    rnn(embedding(np.zeros((3, 2), int)))[0].sum().backward()
+    gemm.matmul(np.ones((3, 4), "f"), np.ones((4, 5), "f"))
+    found = [s[0].dtype.name for s in gemm.multiply_packed.signatures]
+    assert found.count("float32") == 1
 
 
 # ------------------------------------------------------------------ threads

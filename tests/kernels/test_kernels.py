@@ -9,9 +9,11 @@ import warnings
 import numba
 import numpy as np
 import pytest
+from numba import types
+from numba.extending import intrinsic
 
 import tinyrnn as tr
-from tinyrnn.kernels import jit, notice, pointwise, random, rows, scalar_math, scatter, updates
+from tinyrnn.kernels import jit, notice, pointwise, random, rows, sampling, scalar_math, scatter, updates
 
 rng = np.random.default_rng(0)
 
@@ -229,3 +231,31 @@ def test_generated_source_is_repaired_if_someone_changed_it(tmp_path, monkeypatc
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert jit.load_source("x", source).value == 1
+
+
+def test_the_order_of_choices_is_that_of_a_stable_sort(rng):
+    for n in [*range(1, 20), 100, 257]:
+        p = rng.integers(0, 5, n) / 4.0
+        order = sampling._largest_first(p)
+        np.testing.assert_array_equal(order, np.argsort(-p, kind="stable"))
+
+
+def test_an_error_at_an_address_is_raised_by_the_caller():
+    @jit.jit
+    def halved(x):
+        if x % 2:
+            raise ValueError("odd")
+        return x // 2
+
+    @intrinsic
+    def at(typing_context, address, x):
+        return types.int64(types.intp, types.int64), jit.call_address
+
+    @jit.jit
+    def caller(address, x):
+        return at(address, x) + 1
+
+    address = jit.address_of(halved, (types.int64,))
+    assert caller(address, 8) == 5
+    with pytest.raises(ValueError, match="odd"):
+        caller(address, 7)

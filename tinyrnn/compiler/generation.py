@@ -77,6 +77,7 @@ class TokenLoop:
         self.states = [s.copy() for s in states]
         self.spare = [np.empty_like(s) for s in [*states, logits[:1]]]
         self.loop, self.integers = loop, np.array(loop.integers(dict.fromkeys(loop.steps, 0)), np.int64)
+        self.gemm = loop.gemm(dtype)
         self.arrays["numbers"] = np.array(loop.all_numbers(recording.numbers), dtype)
         module = load("generate", module_source([loop], dtype, mode()))
         (self.function,) = compiled(module, [loop], dtype, name)
@@ -111,7 +112,7 @@ class TokenLoop:
         arrays |= {f"state_next{k}": s for k, s in enumerate(self.spare)}
         flat = [arrays[a].reshape(-1) for a in self.loop.arguments()]
         how = float(temperature), int(top_k or 0), float(1 if top_p is None else top_p)
-        self.function(n, 1, 0, 1, False, self.integers, *flat, ids, u, known, banned, *how)
+        self.function(n, 1, 0, 1, False, self.gemm, self.integers, *flat, ids, u, known, banned, *how)
         if n % 2:  # what was written last is read next
             K = len(self.states)
             self.states, self.spare[:K] = self.spare[:K], self.states

@@ -165,12 +165,12 @@ class Runner:
             if not np.shares_memory(a, arrays[name]) and a.size:
                 raise CompilerFault(f"{name} is not contiguous")
         steps = {a: still.get(a, arrays[a][0].size if arrays[a].ndim == 3 else 0) for a in loop.steps}
-        n = np.array(loop.integers(steps), np.int64)
+        n, gemm = np.array(loop.integers(steps), np.int64), loop.gemm(plan.dtype)
         products = builtins.sum(v.inputs[0].width * v.width for v in loop.schedule.products)
         work = products + 50 * builtins.sum(plan.widths)
 
         def part(first, last):
-            function(T, B, first * UNIT, builtins.min(last * UNIT, B), self.reverse, n, *flat)
+            function(T, B, first * UNIT, builtins.min(last * UNIT, B), self.reverse, gemm, n, *flat)
 
         with np.errstate(all="ignore") if mode() == "python" else contextlib.nullcontext():
             threads.split(-(-B // UNIT), part, at_least=T * UNIT * work)

@@ -7,7 +7,10 @@ the order of k, in blocks of `BLOCK` that do not depend on
 the other sizes: neither the number of threads nor the number of rows changes a bit of the result.
 """
 
+import functools
+
 import llvmlite.binding
+import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
@@ -15,7 +18,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from ..base import threads
-from .jit import jit
+from .jit import address_of, call_address, jit
 
 ROWS, VECTORS = 6, 2  # of the tile that is held in registers
 BLOCK = 256  # of k that is multiplied before the next panel is taken up
@@ -75,29 +78,30 @@ def _copy_vector(typing_context, target, source):
 
 
 @intrinsic
-def _tile(typing_context, rows, narrow, a, row_stride, k_stride, panel, c, c_stride, k, accumulate):
+def _tile(typing_context, rows, narrow, tiled, a, a_stride, panel, c, c_stride, k, accumulate):
     """C[rows, panel] (+)= A[rows, k] @ panel, the panel two vectors wide, or one (``narrow``).
 
-    A may have any strides, C has contiguous rows. There is one loop for each number of rows, so that the tile
-    of C is held in registers.
+    A and C have contiguous rows, or the rows of A lie side by side for each k (``tiled``). There is one loop
+    for each number of rows, so that the tile of C is held in registers.
     """
     signature = types.void(
-        rows, types.boolean, a, types.intp, types.intp, panel, c, types.intp, types.intp, types.boolean
+        rows, types.boolean, types.boolean, a, types.intp, panel, c, types.intp, types.intp, types.boolean
     )
 
     def codegen(context, builder, signature, args):
-        rows, narrow, *rest = args
-        function = builder.function
-        cases = [(r, v) for v in (1, VECTORS) for r in range(1, ROWS + 1)]
-        blocks = [function.append_basic_block(f"gemm.{r}x{v}") for r, v in cases]
+        rows, narrow, tiled, *rest = args
+        function, intp = builder.function, ir.IntType(64)
+        cases = [(t, v, r) for t in (False, True) for v in (1, VECTORS) for r in range(1, ROWS + 1)]
+        blocks = [function.append_basic_block(f"gemm.{r}x{v}") for _, v, r in cases]
         done = function.append_basic_block("gemm.done")
-        one_vector = builder.select(narrow, ir.IntType(64)(0), ir.IntType(64)(ROWS))
-        switch = builder.switch(builder.add(one_vector, rows), blocks[-1])
+        wide = builder.select(narrow, intp(0), intp(ROWS))
+        case = builder.add(builder.select(tiled, intp(2 * ROWS), intp(0)), builder.add(wide, rows))
+        switch = builder.switch(case, blocks[-1])
         for i, block in enumerate(blocks):
-            switch.add_case(ir.IntType(64)(i + 1), block)
-        for (r, v), block in zip(cases, blocks, strict=True):
+            switch.add_case(intp(i + 1), block)
+        for (t, v, r), block in zip(cases, blocks, strict=True):
             builder.position_at_end(block)
-            _emit_tile(builder, r, v, *rest)
+            _emit_tile(builder, r, v, t, *rest)
             builder.branch(done)
         builder.position_at_end(done)
         return context.get_dummy_value()
@@ -105,8 +109,8 @@ def _tile(typing_context, rows, narrow, a, row_stride, k_stride, panel, c, c_str
     return signature, codegen
 
 
-def _emit_tile(builder, rows, vectors, a, row_stride, k_stride, panel, c, c_stride, k, accumulate):
-    """The loop over k for one size of tile."""
+def _emit_tile(builder, rows, vectors, tiled, a, a_stride, panel, c, c_stride, k, accumulate):
+    """The loop over k for one size of tile: its steps through A are constants."""
     scalar, intp = a.type.pointee, ir.IntType(64)
     single = isinstance(scalar, ir.FloatType)
     size = 4 if single else 8
@@ -129,7 +133,7 @@ def _emit_tile(builder, rows, vectors, a, row_stride, k_stride, panel, c, c_stri
         value.align = size
         return value
 
-    a_rows = [builder.gep(a, [builder.mul(row_stride, intp(r))]) for r in range(rows)]
+    a_rows = [builder.gep(a, [intp(r) if tiled else builder.mul(a_stride, intp(r))]) for r in range(rows)]
     c_rows = [builder.gep(c, [builder.mul(c_stride, intp(r))]) for r in range(rows)]
     tile = [vector_at(c_rows[r], intp(v * lanes)) for r in range(rows) for v in range(vectors)]
 
@@ -141,14 +145,14 @@ def _emit_tile(builder, rows, vectors, a, row_stride, k_stride, panel, c, c_stri
     builder.branch(loop)
 
     builder.position_at_end(loop)
-    i, a_offset = builder.phi(intp), builder.phi(intp)
-    for phi in (i, a_offset):
-        phi.add_incoming(intp(0), entry)
-        phi.add_incoming(intp(0), read)
+    i = builder.phi(intp)
+    i.add_incoming(intp(0), entry)
+    i.add_incoming(intp(0), read)
     sums = [builder.phi(vector) for _ in tile]
     for phi, value in zip(sums, before, strict=True):
         phi.add_incoming(ir.Constant(vector, [0.0] * lanes), entry)
         phi.add_incoming(value, read)
+    a_offset = builder.mul(i, intp(rows)) if tiled else i
     panel_row = builder.gep(panel, [builder.mul(i, intp(vectors * lanes))])
     columns = [load(vector_at(panel_row, intp(v * lanes))) for v in range(vectors)]
     new = []
@@ -158,9 +162,8 @@ def _emit_tile(builder, rows, vectors, a, row_stride, k_stride, panel, c, c_stri
             builder.insert_element(undefined, element, ir.IntType(32)(0)), undefined, lane_0
         )
         new += [builder.call(fma, [broadcast, columns[v], sums[r * vectors + v]]) for v in range(vectors)]
-    i_next, a_next = builder.add(i, intp(1)), builder.add(a_offset, k_stride)
+    i_next = builder.add(i, intp(1))
     i.add_incoming(i_next, loop)
-    a_offset.add_incoming(a_next, loop)
     for phi, value in zip(sums, new, strict=True):
         phi.add_incoming(value, loop)
     builder.cbranch(builder.icmp_signed("<", i_next, k), loop, done)
@@ -171,149 +174,121 @@ def _emit_tile(builder, rows, vectors, a, row_stride, k_stride, panel, c, c_stri
 
 
 @jit
-def _panel_product(
-    a, a0, row_stride, k_stride, tiled, panel, p0, c, c0, c_stride, m, k, columns, accumulate, edge
-):
-    """C[m, columns] (+)= A[m, k] @ one packed panel.
-
-    ``tiled``: A lies in tiles as `_pack_rows` makes them. ``edge`` takes tiles that are wider than C.
-    """
-    width = _panel_width(panel)
-    narrow = columns <= width // 2
-    stored = width // 2 if narrow else width
-    tiles = (m + ROWS - 1) // ROWS
-    for i in range(tiles):
-        r0, r1 = (
-            m * i // tiles,
-            m * (i + 1) // tiles,
-        )  # tiles of nearly equal height: a low one wastes the pipeline
-        rows, at_c = r1 - r0, c0 + r0 * c_stride
-        rs, ks, at_a = (1, rows, a0 + r0 * k) if tiled else (row_stride, k_stride, a0 + r0 * row_stride)
-        if columns == stored:
-            _tile(rows, narrow, _at(a, at_a), rs, ks, _at(panel, p0), _at(c, at_c), c_stride, k, accumulate)
-            continue
-        if accumulate:
-            for r in range(rows):
-                for j in range(columns):
-                    edge[r * stored + j] = c[at_c + r * c_stride + j]
-                for j in range(columns, stored):
-                    edge[r * stored + j] = 0
-        _tile(rows, narrow, _at(a, at_a), rs, ks, _at(panel, p0), _at(edge, 0), stored, k, accumulate)
-        for r in range(rows):
-            for j in range(columns):
-                c[at_c + r * c_stride + j] = edge[r * stored + j]
-
-
-@jit
-def _pack(b, k_stride, n_stride, n, k0, k1, p, out, o0):
-    """Panel ``p`` of rows ``k0`` to ``k1`` of B, at ``out[o0:]``, padded with zeros to one vector or two."""
+def _pack(b, k_stride, n_stride, n, k0, k1, first, last, out):
+    """Panels ``first`` to ``last`` of rows ``k0`` to ``k1`` of B, padded with zeros to one vector or two."""
     width = _panel_width(out)
-    columns = min(width, n - p * width)
-    stored = width // 2 if columns <= width // 2 else width
-    first = p * width * n_stride
-    if k_stride == 1 and n_stride != 1:  # along the memory of B
-        for j in range(columns):
-            for k in range(k0, k1):
-                out[o0 + (k - k0) * stored + j] = b[first + j * n_stride + k]
-    else:
-        for k in range(k0, k1):
-            at, source = o0 + (k - k0) * stored, first + k * k_stride
-            if n_stride == 1 and columns == stored:
-                for j in range(0, stored, width // 2):
-                    _copy_vector(_at(out, at + j), _at(b, source + j))
-            else:
-                for j in range(columns):
-                    out[at + j] = b[source + j * n_stride]
-    for k in range(k1 - k0):
-        for j in range(columns, stored):
-            out[o0 + k * stored + j] = 0
-
-
-@jit
-def _pack_rows(a, a0, row_stride, k_stride, m, k, out):
-    """Rows of A in tiles of up to 6, the rows of a tile side by side for each k; ``out`` has room for one
-    vector more.
-    """
-    tiles, vector = (m + ROWS - 1) // ROWS, _panel_width(a) // VECTORS
-    for i in range(tiles):
-        r0, r1 = m * i // tiles, m * (i + 1) // tiles
-        at = r0 * k
-        for kk in range(k):
-            source = a0 + r0 * row_stride + kk * k_stride
-            if (
-                row_stride == 1 and vector >= ROWS and source + vector <= a.size
-            ):  # what is too much is written over next
-                _copy_vector(_at(out, at), _at(a, source))
-            else:
-                for r in range(r1 - r0):
-                    out[at + r] = a[source + r * row_stride]
-            at += r1 - r0
-
-
-@jit
-def _pack_panels(b, k_stride, n_stride, k, n, out, first, last):
     for p in range(first, last):
-        _pack(b, k_stride, n_stride, n, 0, k, p, out, p * k * _panel_width(out))
+        columns = min(width, n - p * width)
+        stored = width // 2 if columns <= width // 2 else width
+        o0, b0 = (p - first) * (k1 - k0) * width, p * width * n_stride
+        if k_stride == 1 and n_stride != 1:  # along the memory of B
+            for j in range(columns):
+                for k in range(k0, k1):
+                    out[o0 + (k - k0) * stored + j] = b[b0 + j * n_stride + k]
+        else:
+            for k in range(k0, k1):
+                at, source = o0 + (k - k0) * stored, b0 + k * k_stride
+                if n_stride == 1 and columns == stored:
+                    for j in range(0, stored, width // 2):
+                        _copy_vector(_at(out, at + j), _at(b, source + j))
+                else:
+                    for j in range(columns):
+                        out[at + j] = b[source + j * n_stride]
+        for k in range(k1 - k0):
+            for j in range(columns, stored):
+                out[o0 + k * stored + j] = 0
 
 
 @jit
-def multiply_packed(a, a0, a_stride, packed, c, c0, c_stride, m, k, n, accumulate):
-    """C[m, n] (+)= A[m, k] @ B, ``a`` and ``c`` flat, ``packed`` from `packed_matrix`: the product of a
-    recurrent loop.
+def multiply_packed(a, a0, a_stride, tiled, packed, c, c0, c_stride, m, k, n, accumulate):
+    """C[m, n] (+)= A[m, k] @ B, ``a`` and ``c`` flat, ``packed`` as `_pack` makes it, all of k in a panel.
+
+    ``tiled``: A lies in tiles as `_product` makes them, and k is at most `BLOCK`.
     """
     width = _panel_width(packed)
-    edge = np.empty(ROWS * width, c.dtype)
+    edge = np.empty(ROWS * width, c.dtype)  # takes tiles that are wider than C
+    tiles = (m + ROWS - 1) // ROWS
     for k0 in range(0, k, BLOCK):
         kb = min(BLOCK, k - k0)
         add = accumulate or k0 > 0
         for p in range((n + width - 1) // width):
             columns = min(width, n - p * width)
-            at = p * k * width + k0 * (width // 2 if columns <= width // 2 else width)
-            _panel_product(
-                a,
-                a0 + k0,
-                a_stride,
-                1,
-                False,
-                packed,
-                at,
-                c,
-                c0 + p * width,
-                c_stride,
-                m,
-                kb,
-                columns,
-                add,
-                edge,
-            )
+            narrow = columns <= width // 2
+            stored = width // 2 if narrow else width
+            panel, whole = _at(packed, p * k * width + k0 * stored), columns == stored
+            for i in range(tiles):  # of nearly equal height: a low one wastes the pipeline
+                r0 = m * i // tiles
+                rows, at_c = m * (i + 1) // tiles - r0, c0 + p * width + r0 * c_stride
+                at_a = a0 + (r0 * k if tiled else k0 + r0 * a_stride)
+                if add and not whole:
+                    for r in range(rows):
+                        for j in range(columns):
+                            edge[r * stored + j] = c[at_c + r * c_stride + j]
+                        for j in range(columns, stored):
+                            edge[r * stored + j] = 0
+                out = _at(c, at_c) if whole else _at(edge, 0)
+                stride = c_stride if whole else stored
+                _tile(rows, narrow, tiled, _at(a, at_a), a_stride, panel, out, stride, kb, add)
+                if not whole:
+                    for r in range(rows):
+                        for j in range(columns):
+                            c[at_c + r * c_stride + j] = edge[r * stored + j]
+
+
+@functools.cache
+def address(dtype) -> int:
+    """Where the machine code of `multiply_packed` lies: loops call it there (`multiply_at`) instead of
+    holding copies of it, which LLVM would optimise anew for each loop.
+    """
+    real = numba.from_dtype(np.dtype(dtype))[::1]
+    i, flag = numba.intp, numba.boolean
+    return address_of(multiply_packed, (real, i, i, flag, real, real, i, i, i, i, i, flag))
+
+
+@intrinsic
+def multiply_at(
+    typing_context, address, a, a0, a_stride, tiled, packed, c, c0, c_stride, m, k, n, accumulate
+):
+    """`multiply_packed` at its `address`."""
+    i, flag = types.intp, types.boolean
+    return types.void(i, a, i, i, flag, packed, c, i, i, i, i, i, flag), call_address
 
 
 @jit
-def _product(a, a_row, a_k, b, b_k, b_n, c, k, n, m0, m1, p0, p1, accumulate):
-    """Rows ``m0`` to ``m1`` and panels ``p0`` to ``p1`` of C (+)= A @ B."""
+def _product(multiply, a, a_row, a_k, b, b_k, b_n, c, k, n, m0, m1, p0, p1, accumulate):
+    """Rows ``m0`` to ``m1`` and panels ``p0`` to ``p1`` of C (+)= A @ B; ``multiply``: `address`.
+
+    Where the rows of A are not contiguous, they are laid in tiles of up to 6, the rows of a tile side by side
+    for each k.
+    """
     width = _panel_width(c)
+    vector = width // VECTORS
     tiled = a_k != 1
-    panels, edge = np.empty(min(BLOCK, k) * width * (p1 - p0), c.dtype), np.empty(ROWS * width, c.dtype)
-    tiles = np.empty(min(CHUNK, m1 - m0) * min(BLOCK, k) + width if tiled else 0, c.dtype)
+    panels = np.empty(min(BLOCK, k) * width * (p1 - p0), c.dtype)
+    laid = np.empty(min(CHUNK, m1 - m0) * min(BLOCK, k) + width if tiled else 0, c.dtype)
     for k0 in range(0, k, BLOCK):
         kb = min(BLOCK, k - k0)
-        add = accumulate or k0 > 0
-        for p in range(p0, p1):
-            _pack(b, b_k, b_n, n, k0, k0 + kb, p, panels, (p - p0) * kb * width)
-        for r in range(m0, m1, CHUNK):
-            rows, at = min(CHUNK, m1 - r), r * a_row + k0 * a_k
+        _pack(b, b_k, b_n, n, k0, k0 + kb, p0, p1, panels)
+        for first in range(m0, m1, CHUNK):
+            m, a0 = min(CHUNK, m1 - first), first * a_row + k0 * a_k
+            tiles = (m + ROWS - 1) // ROWS if tiled else 0
+            for i in range(tiles):
+                r0, r1 = m * i // tiles, m * (i + 1) // tiles
+                at = r0 * kb
+                for kk in range(kb):
+                    source = a0 + r0 * a_row + kk * a_k
+                    if a_row == 1 and vector >= ROWS and source + vector <= a.size:
+                        _copy_vector(_at(laid, at), _at(a, source))  # what is too much is written over next
+                    else:
+                        for r in range(r1 - r0):
+                            laid[at + r] = a[source + r * a_row]
+                    at += r1 - r0
+            columns, add = min(n, p1 * width) - p0 * width, accumulate or k0 > 0
+            c0 = first * n + p0 * width
             if tiled:
-                _pack_rows(a, at, a_row, a_k, rows, kb, tiles)
-            for p in range(p0, p1):
-                columns, at_c, at_p = min(width, n - p * width), r * n + p * width, (p - p0) * kb * width
-                if tiled:
-                    _panel_product(
-                        tiles, 0, 1, 1, True, panels, at_p, c, at_c, n, rows, kb, columns, add, edge
-                    )
-                else:
-                    _panel_product(
-                        a, at, a_row, 1, False, panels, at_p, c, at_c, n, rows, kb, columns, add, edge
-                    )
+                multiply_at(multiply, laid, 0, 0, True, panels, c, c0, n, m, kb, columns, add)
+            else:
+                multiply_at(multiply, a, a0, a_row, False, panels, c, c0, n, m, kb, columns, add)
 
 
 def _flat(x):
@@ -333,9 +308,11 @@ def packed_matrix(b):
     flat, k_stride, n_stride = _flat(b)
     panels = -(-n // width)
     out = np.empty(panels * k * width, b.dtype)
-    threads.split(
-        panels, lambda p0, p1: _pack_panels(flat, k_stride, n_stride, k, n, out, p0, p1), at_least=k * width
-    )
+
+    def part(first, last):
+        _pack(flat, k_stride, n_stride, n, 0, k, first, last, out[first * k * width :])
+
+    threads.split(panels, part, at_least=k * width)
     return out
 
 
@@ -351,7 +328,7 @@ def matmul(a, b, out=None, accumulate=False):
     if not (m and k and n):
         return out
     panels = -(-n // panel_width(a.dtype))
-    operands = *_flat(a), *_flat(b), out.reshape(-1), k, n
+    operands = address(a.dtype.char), *_flat(a), *_flat(b), out.reshape(-1), k, n
     if m >= n:
         threads.split(m, lambda m0, m1: _product(*operands, m0, m1, 0, panels, accumulate), at_least=k * n)
     else:

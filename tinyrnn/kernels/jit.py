@@ -12,7 +12,7 @@ import warnings
 from pathlib import Path
 
 import numba
-from numba.core import caching
+from numba.core import caching, cgutils
 
 from ..base.files import cache_folder, make_cache_folder, replace_file, temporary_folder
 from . import notice  # from its import on, what compiles for long is announced
@@ -111,6 +111,27 @@ def jit(function):
     except (OSError, RuntimeError) as error:  # no locator could make its folder
         _warn_once(f"not usable ({error})")
     return dispatcher
+
+
+def address_of(kernel, types) -> int:
+    """Where the machine code of a kernel for arguments of these types begins, for `call_address`."""
+    kernel.compile(types)
+    found = kernel.overloads[types]
+    return found.library.get_pointer_to_function(found.fndesc.llvm_func_name)
+
+
+def call_address(context, builder, signature, args):
+    """The code of an intrinsic ``(address, *arguments)`` that calls the kernel at an address (`address_of`).
+
+    A kernel that is called by its name is copied into what calls it, and compiled there once more.
+    """
+    types, convention = signature.args[1:], context.call_conv
+    kind = convention.get_function_type(signature.return_type, types).as_pointer()
+    function = builder.inttoptr(args[0], kind)
+    status, result = convention.call_function(builder, function, signature.return_type, types, args[1:])
+    with cgutils.if_unlikely(builder, status.is_error):
+        convention.return_status_propagate(builder, status)
+    return result
 
 
 def load_source(name: str, source: str):

@@ -56,8 +56,8 @@ def where(condition, a, b):
     return a if condition else b
 
 
-def multiply(a, a0, a_stride, packed, c, c0, c_stride, m, k, n, accumulate):
-    """C[m, n] (+)= A[m, k] @ B, as `gemm.multiply_packed`."""
+def multiply(address, a, a0, a_stride, tiled, packed, c, c0, c_stride, m, k, n, accumulate):
+    """C[m, n] (+)= A[m, k] @ B, as `gemm.multiply_at`."""
     width, at, panels = gemm.panel_width(packed.dtype), 0, []
     for first in range(0, n, width):
         columns = width if n - first > width // 2 else width // 2

@@ -24,9 +24,12 @@ def choose(logits, banned, temperature, top_k, top_p, u):
         )
     if top_k == 0 and top_p == 1:
         return _picked(p, u)
-    order = np.argsort(-p, kind="mergesort")
+    order = _largest_first(p)
     kept = n if top_k == 0 else min(n, top_k)
-    p = p[order][:kept]
+    ranked = np.empty(kept, np.float64)
+    for i in range(kept):
+        ranked[i] = p[order[i]]
+    p = ranked
     if top_p < 1:
         goal, total = top_p * np.sum(p), 0.0
         for i in range(p.size):
@@ -35,6 +38,30 @@ def choose(logits, banned, temperature, top_k, top_p, u):
                 p = p[: i + 1]
                 break
     return order[_picked(p, u)]
+
+
+@jit
+def _largest_first(p):
+    """Indices of ``p``, the largest first, equal ones as they stand. A merge sort of our own: NumPy's takes
+    longer to compile than all that is here.
+    """
+    n, run = p.size, 1
+    order, merged = np.empty(n, np.int64), np.empty(n, np.int64)
+    for i in range(n):
+        order[i] = i
+    while run < n:
+        for first in range(0, n, 2 * run):
+            a, middle, end = first, min(first + run, n), min(first + 2 * run, n)
+            b = middle
+            for i in range(first, end):
+                if b == end or (a < middle and p[order[a]] >= p[order[b]]):
+                    merged[i] = order[a]
+                    a += 1
+                else:
+                    merged[i] = order[b]
+                    b += 1
+        order, merged, run = merged, order, 2 * run
+    return order
 
 
 @jit

@@ -39,7 +39,7 @@ _FOLDS = {  # of a row: what it begins with, and a step
 }
 _PRELUDES = {
     "numba": NUMPY_PRELUDE
-    + "from tinyrnn.kernels.gemm import multiply_packed as multiply\n"
+    + "from tinyrnn.kernels.gemm import multiply_at as multiply\n"
     + "from tinyrnn.kernels.noalias import access\n"
     + "from tinyrnn.kernels.sampling import choose\n",
     "python": "import numpy as np\nfrom tinyrnn.kernels.plain import *\n\nF = np.{dtype}\n",
@@ -173,8 +173,8 @@ class Loop(Target):
             return "0" if p.kind == "rows" else self._offset(p)[1].replace("b *", "b0 *")
 
         self.lines.append(
-            f"multiply({place.array}, {corner(place)} + {first}, {self.size(place.width)}, {packed}, "
-            f"{out.array}, {corner(out)}, {self.size(out.width)}, b1 - b0, {k}, {n}, False)"
+            f"multiply(gemm, {place.array}, {corner(place)} + {first}, {self.size(place.width)}, False, "
+            f"{packed}, {out.array}, {corner(out)}, {self.size(out.width)}, b1 - b0, {k}, {n}, False)"
         )
 
     def _columns(self, width, effects):
@@ -267,12 +267,11 @@ class Loop(Target):
     # ------------------------------------------------------------------ the whole function
 
     def source(self) -> str:
-        """A function of (T, B, b0, b1, back, n, arrays...): sizes and time steps come in ``n``, as `integers`
-        lists them.
+        """A function of (T, B, b0, b1, back, gemm, n, arrays...): ``gemm`` is where products are made, sizes
+        and time steps come in ``n``, as `integers` lists them.
         """
-        lines = [
-            f"def {self.function}(T, B, b0, b1, back, n, {', '.join([*self.arguments(), *self.extra])}):"
-        ]
+        arguments = ", ".join([*self.arguments(), *self.extra])
+        lines = [f"def {self.function}(T, B, b0, b1, back, gemm, n, {arguments}):"]
         scratch = [  # before the sizes are listed: it may name more of them
             f" {name} = np.empty({'(b1 - b0) * ' if across else ''}{self.size(width)}, F)"
             for name, (width, across) in self.schedule.scratch.items()
@@ -298,7 +297,18 @@ class Loop(Target):
         """Numba's types of the function's arguments."""
         dtypes = [np.dtype(np.int64 if a in self.ids.values() else dtype) for a in self.arguments()]
         arrays = [numba.from_dtype(d)[::1] for d in dtypes]
-        return (*[numba.int64] * 4, numba.boolean, numba.int64[::1], *arrays, *self.extra.values())
+        return (
+            *[numba.int64] * 4,
+            numba.boolean,
+            numba.intp,
+            numba.int64[::1],
+            *arrays,
+            *self.extra.values(),
+        )
+
+    def gemm(self, dtype) -> int:
+        """Where the loop finds the product with a packed matrix."""
+        return kernels.gemm.address(dtype) if self.packed and mode() == "numba" else 0
 
     def packed_matrices(self, closures) -> dict:
         """The matrices of the loop's products as the packed product reads them, by name, from arrays of what

@@ -1,0 +1,79 @@
+"""The names that ``import tinyrnn as tr`` offers."""
+
+from typing import TYPE_CHECKING
+
+from . import nn, optim
+from .autograd.activations import *
+from .autograd.arrays import *
+from .autograd.functional.check import *
+from .autograd.functional.creation import *
+from .autograd.functional.gather import *
+from .autograd.functional.products import *
+from .autograd.functional.transforms import *
+from .autograd.linalg import *
+from .autograd.pointwise import *
+from .autograd.reductions import *
+from .autograd.shaping import *
+from .autograd.softmaxes import *
+from .autograd.tape import no_grad
+from .autograd.tensor import Tensor, tensor
+from .base.errors import (
+    ChangedInPlaceError,
+    DeviceError,
+    Diverged,
+    DtypeError,
+    GradientError,
+    InputError,
+    ShapeError,
+    TapeFreedError,
+    TinyrnnError,
+)
+from .compiler import scan
+from .kernels.generator import Generator
+from .nn import RNN, Attention, Cell, Dropout, Embedding, LayerNorm, Linear, Module, cells
+from .nn.functional.ctc import *
+from .nn.functional.ctc_decoding import *
+from .nn.functional.layers import *
+from .nn.functional.losses import *
+from .nn.optim import clip_grad_norm
+
+if TYPE_CHECKING:  # else imported when it is asked for
+    from .training.experiments import load
+    from .training.run import Run, train
+
+# fmt: off
+__all__ = [
+    # tensors
+    "arange", "asarray", "eye", "from_dlpack", "full", "full_like", "Generator", "linspace", "ones",
+    "ones_like", "rand", "randint", "randn", "Tensor", "tensor", "zeros", "zeros_like",
+    # gradients
+    "check_grad", "checkpoint", "custom_vjp", "grad", "hessian", "hvp", "jacobian", "jvp", "no_grad",
+    "value_and_grad", "vjp",
+    # pointwise functions
+    "abs", "add", "ceil", "clip", "cos", "divide", "elu", "equal", "erf", "exp", "expm1", "floor", "gelu",
+    "greater", "greater_equal", "hardsigmoid", "hardtanh", "isfinite", "isinf", "isnan", "leaky_relu",
+    "less", "less_equal", "log", "log1p", "logaddexp", "logical_and", "logical_not", "logical_or",
+    "logical_xor", "maximum", "minimum", "multiply", "negative", "not_equal", "power", "reciprocal", "relu",
+    "round", "sigmoid", "sign", "silu", "sin", "softplus", "sqrt", "square", "subtract", "tanh", "where",
+    # reductions
+    "all", "any", "argmax", "argmin", "count_nonzero", "cumsum", "log_softmax", "logsumexp", "max", "mean",
+    "min", "norm", "prod", "softmax", "std", "sum", "var",
+    # shapes and indexing
+    "astype", "broadcast_to", "concat", "diag", "embedding", "expand_dims", "flip", "matrix_transpose",
+    "pad", "permute_dims", "repeat", "reshape", "roll", "split", "squeeze", "stack", "swapaxes", "take",
+    "take_along_axis", "tile", "transpose", "tril", "triu", "unstack",
+    # products
+    "einsum", "matmul", "outer", "tensordot",
+    # losses
+    "binary_cross_entropy_with_logits", "cross_entropy", "ctc_beam_decode", "ctc_greedy_decode", "ctc_loss",
+    "huber_loss", "l1_loss", "mse_loss", "nll_loss", "quantile_loss",
+    # networks
+    "Attention", "batch_norm", "Cell", "cells", "conv1d", "Dropout", "dropout", "Embedding", "layer_norm",
+    "LayerNorm", "Linear", "linear", "Module", "nn", "RNN", "scaled_dot_product_attention", "scan",
+    # training
+    "clip_grad_norm", "load", "optim", "Run", "train",
+    # errors
+    "ChangedInPlaceError", "DeviceError", "Diverged", "DtypeError", "GradientError", "InputError",
+    "ShapeError", "TapeFreedError", "TinyrnnError",
+]
+# fmt: on

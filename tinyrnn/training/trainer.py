@@ -330,7 +330,7 @@ class Trainer:
         tensors, meta = runs.load_tensors(run.path / runs.TRAINER)
         if self.total is not None and meta["position"]["step"] > self.total:
             raise InputError(
-                f"{run.path} is at step {meta['position']['step']:,}, past the {self.total:,} that it is to have: "
+                f"{run.path} is at step {meta['position']['step']:,}, past the {self.total:,} it is to have: "
                 "give a greater length, or start a new run"
             )
         if meta["total"] != self.total:

@@ -62,7 +62,7 @@ def command(context, texts, cells, seeds, params, out, threads, device, as_json,
     draw a plot.
 
     Runs that the folder holds are not repeated, and interrupted ones go on: the same command again finishes a
-        comparison.
+    comparison.
     """
     from ..base import threads as pool
     from ..base.errors import Diverged

@@ -55,7 +55,7 @@ class Run(RunFolder):
         task = get_task(self.config["task"])
         return task.evaluate_run(self.model, _paths(data), self.path, task.evaluation(**options))
 
-    def plot(self, target: str | os.PathLike[str] | None = None) -> Path:
+    def plot(self, out: str | os.PathLike[str] | None = None) -> Path:
         """Draw the learning curve; the path of the picture, which is ``curve.png`` in the run's folder by
         default.
 
@@ -64,7 +64,7 @@ class Run(RunFolder):
         """
         from .pictures import curves
 
-        target = Path(target or self.path / "curve.png")
+        target = Path(out or self.path / "curve.png")
         curves([self], target)
         return target
 

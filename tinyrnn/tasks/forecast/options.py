@@ -69,4 +69,6 @@ class SeriesReadingOptions(Options):
 class SeriesPredictionOptions(SeriesReadingOptions):
     """What ``tinyrnn predict`` can be told."""
 
-    plot: str | None = option(None, "Draw the forecast.", "Picture", metavar="FILE.png", path=True)
+    plot: str | None = option(
+        None, "Draw the forecast, or what each symbol attended to.", "Picture", metavar="FILE.png", path=True
+    )

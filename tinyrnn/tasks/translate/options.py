@@ -48,9 +48,5 @@ class TranslationPredictionOptions(ReadingOptions, SearchOptions):
     """What ``tinyrnn predict`` can be told."""
 
     plot: str | None = option(
-        None,
-        "Draw what each symbol of the first translation attended to.",
-        "Picture",
-        metavar="FILE.png",
-        path=True,
+        None, "Draw the forecast, or what each symbol attended to.", "Picture", metavar="FILE.png", path=True
     )

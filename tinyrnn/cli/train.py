@@ -152,8 +152,8 @@ def command(
     """Train a model on TEXT: files, folders, or - for standard input.
 
     Without TEXT a language model learns the documentation that ships inside Python. Ctrl-C saves and stops;
-    --resume goes on. Shown are the options of every task and those of the task that --task names, which is lm (a language
-    model) where nothing is said: tinyrnn train --task forecast --help.
+    --resume goes on. Shown are the options of every task and those of the task that --task names, which is lm
+    (a language model) where nothing is said: tinyrnn train --task forecast --help.
     """
     from ..base import threads as pool
     from ..training import experiments, loggers, report

@@ -24,7 +24,7 @@ else:  # a checker would take every name for one of these
         if name in _LATER:
             return getattr(importlib.import_module(_LATER[name], __name__), name)
         if name == "__all__" or not name.startswith("__"):  # what else Python asks any module for is not here
-            if importlib.util.find_spec(f"{__name__}.{name}"):
+            if name.isidentifier() and importlib.util.find_spec(f"{__name__}.{name}"):
                 return importlib.import_module(f".{name}", __name__)
             front = importlib.import_module(".front", __name__)
             globals().update(

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Literal
 
 import pytest
@@ -9,9 +10,10 @@ from click.testing import CliRunner
 
 from tinyrnn.base.errors import InputError
 from tinyrnn.base.options import Options, option
+from tinyrnn.base.plugins import Entry
 from tinyrnn.cli import main
 from tinyrnn.training.plan import Plan
-from tinyrnn.training.task import TASKS, TaskOptions
+from tinyrnn.training.task import TASKS, Task, TaskOptions
 
 CLASSES = [Plan, *(entry.load().options for entry in TASKS.registered().values())]
 NUMBERS = [(cls, name) for cls in CLASSES for name, rule in cls.rules().items() if rule.kind in (int, float)]
@@ -98,3 +100,51 @@ def test_an_option_of_another_task_has_no_effect_and_that_is_said():
 def test_what_all_tasks_share_is_shared():
     for entry in TASKS.registered().values():
         assert issubclass(entry.load().options, TaskOptions)
+
+
+@pytest.mark.parametrize(("text", "said"), [
+    ("variational = 1", "variational is 1: it must be true or false"),
+    ("hidden = '8'", "hidden is '8': it must be an integer"),
+    ("threads = 1.5", "threads is 1.5: it must be an integer"),
+    ("quiet = 'x'", "quiet is 'x': it must be true or false"),
+    ("train = 5", "write a table"),
+    ("task = 5", "unknown task '5'"),
+    ("hiden = 5", "there is no option 'hiden'"),
+])  # fmt: skip
+def test_a_file_of_options_is_checked_as_well(tmp_path, text, said):
+    (tmp_path / "c.toml").write_text(text)
+    result = CliRunner().invoke(main, ["train", "none", "--config", str(tmp_path / "c.toml")])
+    assert result.exit_code == 2
+    assert said in " ".join(result.output.split())
+
+
+class _Broken(Task):
+    options = 5
+
+
+def _leaves():
+    raise SystemExit(3)
+
+
+@pytest.mark.parametrize(("load", "said"), [
+    (lambda: _Broken, "has no options that are TaskOptions"),
+    (_leaves, "cannot be imported: SystemExit"),
+    (lambda: dict, "is not a subclass"),
+])  # fmt: skip
+def test_a_broken_task_hurts_those_alone_who_use_it(monkeypatch, load, said):
+    point = SimpleNamespace(value="somewhere:Broken", load=load)
+    broken = Entry(TASKS, "broken", "some-package", "1.0", (point,))
+    monkeypatch.setitem(TASKS.own, "broken", broken)
+    for name in ("train", "evaluate", "predict", "compare"):
+        assert CliRunner().invoke(main, [name, "--help"]).exit_code == 0
+    result = CliRunner().invoke(main, ["train", "--task", "broken", "x"])
+    assert result.exit_code == 2
+    assert said in result.output
+
+
+def test_a_task_that_two_packages_claim(monkeypatch):
+    points = (SimpleNamespace(value="a:A"), SimpleNamespace(value="b:B"))
+    monkeypatch.setitem(TASKS.own, "lm", Entry(TASKS, "lm", "a and b", "1.0", points))
+    result = CliRunner().invoke(main, ["train", "x"])
+    assert result.exit_code == 2
+    assert "is registered by a and b: uninstall all but one of them" in result.output

@@ -114,3 +114,28 @@ def test_data_of_no_kind_that_a_task_reads(tmp_path, monkeypatch):
     with pytest.raises(tr.InputError, match="does not exist"):
         tr.train("a text and no path", quiet=True)
     assert not list(tmp_path.glob("runs/*-gru*"))
+
+
+def test_a_frame_without_dates_is_its_columns(tmp_path, monkeypatch):
+    pandas = pytest.importorskip("pandas")
+    monkeypatch.chdir(tmp_path)
+    frame = pandas.DataFrame({"sales": np.cumsum(np.random.default_rng(0).standard_normal(200))})
+    run = tr.train(frame, "forecast", hidden=8, steps=2, horizon=3, quiet=True)
+    assert run.model.columns == ["sales"]
+    frame.index = pandas.date_range("2020-01-01", periods=200, name="day")
+    dated = tr.train(frame, "forecast", hidden=8, steps=2, horizon=3, quiet=True)
+    assert dated.model.season == 7
+    with pytest.raises(tr.InputError):  # no column of numbers: its row numbers are none
+        tr.train(pandas.DataFrame({"name": ["x"] * 200}), "forecast", quiet=True)
+
+
+def test_a_text_in_place_of_a_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for text in ("the cat sat on the mat. " * 40, "two\nlines", "a\0b"):
+        with pytest.raises(tr.InputError, match=r"io\.StringIO\(text\)"):
+            tr.train(text, quiet=True)
+
+
+def test_options_that_evaluation_does_not_have(run):
+    with pytest.raises(tr.InputError, match="evaluated without 'beam'"):
+        run.evaluate(beam=3)

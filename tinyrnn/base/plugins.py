@@ -57,12 +57,14 @@ class Entry:
             found = self.points[0].load()
         except InputError:
             raise
-        except Exception as error:  # whatever a plugin's import raises must not reach the others
+        except (Exception, SystemExit) as error:  # whatever its import raises must not reach the others
             said = f"cannot be imported: {type(error).__name__}: {error}"
             raise InputError(f"{what} of package {self.package} {said}") from error
         if not (isinstance(found, type) and issubclass(found, self.group.base)):
             said = f"is not a subclass of tinyrnn.{self.group.base.__name__}: {self.target}"
             raise InputError(f"{what} of package {self.package} {said}")
+        if problem := self.group.problem(found):
+            raise InputError(f"{what} of package {self.package} {problem}")
         return found
 
 
@@ -78,6 +80,10 @@ class Group:
     def __init__(self, name: str, noun: str, base: type):
         self.name, self.noun, self.base = name, noun, base
         self.own: dict[str, Entry] = {}  # what `register` was given
+
+    def problem(self, found: type) -> str:
+        """What a member lacks; empty: nothing."""
+        return ""
 
     @functools.cached_property
     def installed(self) -> dict[str, Entry]:

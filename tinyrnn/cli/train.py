@@ -16,17 +16,37 @@ from .options import chosen, flags
 TASK = "lm"  # the task where none is named
 
 
+def _outside(kind, many=False, **range_of):
+    return Rule(kind, False, many, (), None, "", "Run", **range_of)
+
+
+# What a file may say beside the options of a run.
+OUTSIDE = dict(
+    task=_outside(str),
+    texts=_outside(str, many=True),
+    logger=_outside(str, many=True),
+    out=_outside(str),
+    threads=_outside(int, low=1),
+    as_json=_outside(bool),
+    quiet=_outside(bool),
+    allow_code=_outside(bool),
+)
+
+
 class TrainCommand(Command):
     """Has the options of the task that its arguments name, beside those of every task."""
 
     def parse_args(self, context, args):
         try:
             entries = _config(value_of(args, "--config"))
+            name = value_of(args, "--task") or entries.get("task") or _resumed(args)
+            rules = {**get_task(str(name or TASK)).options.rules(), **Plan.rules(), **OUTSIDE}
+            for key in entries.keys() & rules:
+                entries[key] = rules[key].checked(entries[key], f"{value_of(args, '--config')}: {key}")
             context.default_map = {**(context.default_map or {}), **entries}
-            context.meta["tinyrnn.task"] = value_of(args, "--task") or entries.get("task") or _resumed(args)
+            context.meta["tinyrnn.task"] = name
             known = {p.name for p in self.get_params(context)} | {"texts"}
         except InputError as error:
-            context.meta.pop("tinyrnn.task", None)
             raise click.UsageError(str(error), context) from None
         if unknown := [name for name in entries if name not in known]:
             file = value_of(args, "--config")
@@ -34,7 +54,9 @@ class TrainCommand(Command):
         return super().parse_args(context, args)
 
     def get_params(self, context):
-        own = [*task_flags(context.meta.get("tinyrnn.task") or TASK), *super().get_params(context)]
+        own = super().get_params(context)
+        with contextlib.suppress(InputError):  # `parse_args` has said it
+            own = [*task_flags(context.meta.get("tinyrnn.task") or TASK), *own]
         return own + foreign_flags({each.name for each in own})
 
 
@@ -92,6 +114,8 @@ def _config(path):
     except (OSError, ValueError) as error:
         raise InputError(f"--config {path}: {error}") from None
     entries = entries.get("train", entries)
+    if not isinstance(entries, dict):
+        raise InputError(f"--config {path}: train is {entries!r}: write a table, [train]")
     names = {"json": "as_json", "text": "texts"}
     return {
         names.get(key, key.replace("-", "_")): Rule.listed(v) if isinstance(v, dict) else v

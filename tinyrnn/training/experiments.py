@@ -120,11 +120,11 @@ def take_up(path, given, texts=(), report=None, *, device="cpu", allow_code=Fals
         given.get("task", configuration.task.name), texts, {k: v for k, v in given.items() if k != "task"}
     )
     before, after = configuration.entries(), now.entries()
-    for name in given:
-        if after[name] != before[name] and (name in FIXED or name not in Plan.rules()):
+    for name in ["task", *given]:  # the task first: another has other options
+        if after[name] != before.get(name) and (name in FIXED or name not in Plan.rules()):
             option_name = "--" + name.replace("_", "-")
             raise InputError(
-                f"{run.path} was trained with {option_name} {before[name]}, not {after[name]}: "
+                f"{run.path} was trained with {option_name} {before.get(name)}, not {after[name]}: "
                 f"leave {option_name} out, or start a new run"
             )
     plan = configuration.plan.changed(**{name: after[name] for name in given if name in Plan.rules()})

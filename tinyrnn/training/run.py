@@ -53,6 +53,8 @@ class Run(RunFolder):
             InputError: the data cannot be used, or the task has no such option.
         """
         task = get_task(self.config["task"])
+        if unknown := options.keys() - task.evaluation.rules():
+            raise InputError(f"task {task.name} is evaluated without {min(unknown)!r}: leave it out")
         return task.evaluate_run(self.model, _paths(data), self.path, task.evaluation(**options))
 
     def plot(self, out: str | os.PathLike[str] | None = None) -> Path:
@@ -150,11 +152,18 @@ def _finished(kind: type[R], trainer: Trainer, report: Any, device: str) -> R:
     return kind(trainer.run.path, allow_code=True)  # its cell's code has just run
 
 
+def _path(text: str) -> str:
+    """``text``, if it can be one of a file."""
+    if not {"\n", "\0"} & set(text) and len(os.path.basename(text)) < 256:
+        return text
+    raise InputError(f"{text[:20]!r}... is no path: to train on a text itself give io.StringIO(text)")
+
+
 def _paths(data: Any, store: Callable[[Any], tuple[str, str]] | None = None) -> list[str]:
     """The files of ``data``; what is in memory is stored first."""
     listed = [data] if isinstance(data, str | os.PathLike) else data
     if isinstance(listed, list | tuple) and all(isinstance(d, str | os.PathLike) for d in listed):
-        return [os.fspath(d) for d in listed]
+        return [_path(os.fspath(d)) for d in listed]
     if store is None:
         raise InputError("the data to evaluate on must be files: give their paths")
     suffix, text = store(data)

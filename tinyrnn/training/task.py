@@ -148,7 +148,17 @@ class Task:
         return []
 
 
-TASKS = Group("tinyrnn.tasks", "task", Task)
+class _Tasks(Group):
+    def problem(self, found: Any) -> str:
+        kinds = dict(options=TaskOptions, evaluation=Options, prediction=Options)
+        for name, kind in kinds.items():
+            own = getattr(found, name)
+            if not (isinstance(own, type) and issubclass(own, kind)):
+                return f"has no {name} that are {kind.__name__}: {own!r}"
+        return "" if isinstance(found.plan, Plan) else f"has no plan that is a Plan: {found.plan!r}"
+
+
+TASKS = _Tasks("tinyrnn.tasks", "task", Task)
 
 
 def get_task(name: str) -> type[Task]:

@@ -104,7 +104,8 @@ class Forecasting(Task):
     def store(cls, data):
         """An array ``[N]`` or ``[N, columns]``, or a pandas series or frame, whose index holds the dates."""
         if hasattr(data, "to_csv"):
-            return "csv", data.to_csv()
+            dated = str(data.index.dtype).startswith(("datetime", "period"))  # else it numbers the rows
+            return "csv", data.to_csv(index=dated, index_label="date" if dated else None)
         if not (isinstance(data, np.ndarray) and data.ndim in (1, 2) and data.dtype.kind in "fiu"):
             return super().store(data)
         table = data.reshape(len(data), -1)

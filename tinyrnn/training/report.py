@@ -90,10 +90,11 @@ class Live(Plain):
         self.start = trainer.progress(), trainer.seconds
         usual, kernels.notice.listener = kernels.notice.listener, self
         self.open.callback(setattr, kernels.notice, "listener", usual)
-        self.open.enter_context(live_line(self.bar))
+        self.go_on = self.open.enter_context(live_line(self.bar))
 
     def stepped(self, trainer, loss):
         self.smooth = loss if self.smooth is None else 0.95 * self.smooth + 0.05 * loss
+        self.go_on()
 
     def began(self, name):
         """Something compiles for long (`kernels.notice`)."""

@@ -6,6 +6,7 @@ and whole: what is said here, and what anybody else writes (warnings, a plugin),
 """
 
 import sys
+import time
 from contextlib import contextmanager
 
 import click
@@ -47,6 +48,9 @@ def columns() -> int:
 def live_line(render):
     """Show ``render(columns)``, a renderable of rich's of one line, drawn anew four times a second as long as
     the block runs; it leaves nothing behind.
+
+    Gives the block a function to call as it goes on. In a notebook that is what draws the line: a thread
+    that did would take what is printed at that moment into the line's place, where the next drawing wipes it.
     """
     global _console
     from rich.console import Console
@@ -57,11 +61,20 @@ def live_line(render):
         get_renderable=lambda: render(console.width - MARGIN),
         console=console,
         transient=True,
+        auto_refresh=not console.is_jupyter,
         redirect_stderr=sys.stderr.isatty(),
     )
+    drawn = time.monotonic()
+
+    def go_on():
+        nonlocal drawn
+        if not line.auto_refresh and time.monotonic() - drawn > 1 / line.refresh_per_second:
+            line.refresh()
+            drawn = time.monotonic()
+
     with line:
         _console = console
         try:
-            yield
+            yield go_on
         finally:
             _console = None

@@ -51,6 +51,19 @@ def test_what_is_refused(given, said):
         Example(**given)
 
 
+def test_another_default_alone_keeps_the_rule():
+    @dataclass(frozen=True, kw_only=True)
+    class Wider(Example):
+        width: int = 9
+        names: tuple[str, ...] = ("x",)
+
+    old, new = Example.rules(), Wider.rules()
+    assert Wider().entries() == Example().entries() | dict(width=9, names=["x"])
+    assert new == old | dict(width=old["width"].with_default(9), names=old["names"].with_default(("x",)))
+    with pytest.raises(InputError, match="width is 0: it must be an integer of at least 1"):
+        Wider(width=0)
+
+
 def test_values_get_their_type():
     made = Example(width=4.0, part=0.25, maybe=2, names={"x": True, "y": 0.5}, wanted=False)
     assert made.entries() == dict(

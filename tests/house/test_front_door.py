@@ -46,6 +46,7 @@ def test_what_is_offered_is_what_is_public():
     assert not set(dir(tr)) & rooms
     for name in tr.__all__:
         assert getattr(tr, name) is not None, name
+    assert not any(hasattr(tr, name) for name in ("a.b", "..x", ""))
     with pytest.raises(AttributeError, match="no_such_name"):
         tr.no_such_name  # noqa: B018
 

@@ -139,3 +139,11 @@ def test_a_text_in_place_of_a_path(tmp_path, monkeypatch):
 def test_options_that_evaluation_does_not_have(run):
     with pytest.raises(tr.InputError, match="evaluated without 'beam'"):
         run.evaluate(beam=3)
+
+
+def test_a_run_is_not_taken_up_as_another_task(run):
+    for more in ([], ["--text-column", "a"]):
+        arguments = ["train", "--resume", str(run.path), "--task", "classify", *more]
+        result = CliRunner().invoke(main, arguments)
+        assert result.exit_code == 2
+        assert "was trained with --task lm, not classify" in result.output

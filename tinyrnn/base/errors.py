@@ -1,5 +1,7 @@
 """The errors that tinyrnn raises by name; each message is one sentence that ends with what to do."""
 
+from collections.abc import Iterable
+
 
 class TinyrnnError(Exception):
     """Base of every error that tinyrnn raises on purpose."""
@@ -43,3 +45,12 @@ class TraceError(TinyrnnError):
 
 class ChangedInPlaceError(GradientError):
     """A value that a derivative needs was changed in place after it was recorded."""
+
+
+def near(name: str, known: Iterable[str], otherwise: str = "known are") -> str:
+    """What to say of an unknown ``name``: those that are like it, else all."""
+    import difflib
+
+    known = list(known)
+    found = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    return f"did you mean {' or '.join(found)}?" if found else f"{otherwise} {', '.join(known)}"

@@ -14,9 +14,13 @@ from typing import Any, ClassVar, Self, SupportsFloat
 
 from .errors import InputError
 
+PART = dict(low=0, high=1, open_high=True)  # of what may be a part of something, though not all of it
+
 
 def option(default: Any, help: str, group: str, **rule: Any) -> Any:
-    """A field of an `Options`; ``rule``: further fields of its `Rule`."""
+    """A field of an `Options`; ``rule``: further fields of its `Rule`. A subclass that has another default
+    alone writes just that: ``hidden: int = 128``.
+    """
     return dataclasses.field(default=default, metadata={"help": help, "group": group, **rule})
 
 
@@ -132,7 +136,13 @@ class Options:
         """The rule of each option, by name."""
         if "_rules" not in vars(cls):
             hints = typing.get_type_hints(cls)
-            cls._rules = {f.name: _rule(hints[f.name], f) for f in dataclasses.fields(cls)}
+            inherited: dict[str, Rule] = {}
+            for base in reversed(cls.__mro__[1:]):
+                inherited |= base.rules() if issubclass(base, Options) else {}
+            cls._rules = {
+                f.name: _rule(hints[f.name], f) if f.metadata else inherited[f.name].with_default(f.default)
+                for f in dataclasses.fields(cls)
+            }
         return cls._rules
 
     @classmethod
@@ -160,11 +170,3 @@ def _rule(hint: Any, field: dataclasses.Field[Any]) -> Rule:
     if typing.get_origin(hint) is typing.Literal:
         choices, hint = typing.get_args(hint), str
     return Rule(hint, optional, many, choices, default, **field.metadata)
-
-
-def near(name: str, known: Iterable[str]) -> str:
-    """What to say of an unknown ``name``: those that are like it, else all."""
-    import difflib
-
-    found = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-    return f"did you mean {' or '.join(found)}?" if found else f"known are {', '.join(known)}"

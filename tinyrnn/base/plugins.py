@@ -1,11 +1,10 @@
 """Finding plugins: built-in parts and those of other packages come through the same entry-point groups."""
 
-import difflib
 import functools
 from dataclasses import dataclass
 from typing import Any
 
-from .errors import InputError
+from .errors import InputError, near
 
 
 @dataclass(frozen=True)
@@ -109,9 +108,7 @@ class Group:
         """The member of that name; InputError with near matches if there is none."""
         entries = self.registered()
         if name not in entries:
-            near = difflib.get_close_matches(name, entries, n=3, cutoff=0.5)
-            hint = f"did you mean {' or '.join(near)}?" if near else f"registered are {', '.join(entries)}"
-            raise InputError(f"unknown {self.noun} {name!r}: {hint}")
+            raise InputError(f"unknown {self.noun} {name!r}: {near(name, entries, 'registered are')}")
         return entries[name]
 
     def register(self, name: str, made: type, where: str) -> type:

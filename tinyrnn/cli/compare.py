@@ -9,7 +9,7 @@ from ..training.experiments import Configuration
 from ..training.screen import note, say
 from .common import Command, option
 from .options import chosen
-from .train import TASK, fit, task_flags
+from .train import TASK, going_on, task_flags
 
 # What a comparison sets for each run, or does not have.
 _OWN = {"cell", "cell_opt", "seed", "tie"}
@@ -80,7 +80,8 @@ def command(context, texts, cells, seeds, params, out, threads, device, as_json,
         try:
             if not done:
                 shown.message(f"{name}, seed {seed}")
-                fit(context, trainer, "the same command")
+                with going_on(context, trainer, "the same command"):
+                    trainer.fit()
         except Diverged:  # one cell's failure is a result, too
             comparison.diverged.add(trainer.run.path)
             end = f"  diverged at step {trainer.step}"

@@ -59,6 +59,17 @@ def flags(rules: dict[str, Rule], of: dict | None = None, **settings) -> list[cl
     return [flag(name, rule, **settings, **(of or {}).get(name, {})) for name, rule in rules.items()]
 
 
+def rule_of(parameter: click.Parameter) -> Rule:
+    """What a file of options may hold for a parameter, whether or not it was made from a rule."""
+    if isinstance(parameter.type, RuleType):
+        return parameter.type.rule
+    kind: type = bool if getattr(parameter, "is_flag", False) else str
+    if isinstance(parameter.type, click.types.IntParamType):
+        kind = int
+    many = getattr(parameter, "multiple", False) or parameter.nargs == -1
+    return Rule(kind, False, many, (), None, "", "")
+
+
 class TaskCommand(Command):
     """A command on a trained model: has the options that any task has for it, the task's own under its
     name.

@@ -11,53 +11,41 @@ from ..base.options import Rule
 from ..training.plan import Plan
 from ..training.task import TASKS, get_task
 from .common import EXIT_INTERRUPTED, Command, allow_code_option, complete_cell, note, option
-from .options import chosen, flags
+from .options import chosen, flags, rule_of
 
 TASK = "lm"  # the task where none is named
-
-
-def _outside(kind, many=False, **range_of):
-    return Rule(kind, False, many, (), None, "", "Run", **range_of)
-
-
-# What a file may say beside the options of a run.
-OUTSIDE = dict(
-    task=_outside(str),
-    texts=_outside(str, many=True),
-    logger=_outside(str, many=True),
-    out=_outside(str),
-    threads=_outside(int, low=1),
-    as_json=_outside(bool),
-    quiet=_outside(bool),
-    allow_code=_outside(bool),
-)
 
 
 class TrainCommand(Command):
     """Has the options of the task that its arguments name, beside those of every task."""
 
     def parse_args(self, context, args):
+        file = value_of(args, "--config")
         try:
-            entries = _config(value_of(args, "--config"))
-            name = value_of(args, "--task") or entries.get("task") or _resumed(args)
-            rules = {**get_task(str(name or TASK)).options.rules(), **Plan.rules(), **OUTSIDE}
-            for key in entries.keys() & rules:
-                entries[key] = rules[key].checked(entries[key], f"{value_of(args, '--config')}: {key}")
-            context.default_map = {**(context.default_map or {}), **entries}
+            entries = _config(file)
+            name = value_of(args, "--task") or entries.get("task") or _resumed(args) or TASK
+            get_task(str(name))
             context.meta["tinyrnn.task"] = name
-            known = {p.name for p in self.get_params(context)} | {"texts"}
+            known = {p.name: p for p in self.get_params(context)}
+            for key, value in entries.items():
+                if key not in known:
+                    raise InputError(f"{file}: there is no option {key!r}: see tinyrnn train --help")
+                entries[key] = rule_of(known[key]).checked(value, f"{file}: {key}")
         except InputError as error:
             raise click.UsageError(str(error), context) from None
-        if unknown := [name for name in entries if name not in known]:
-            file = value_of(args, "--config")
-            raise click.UsageError(f"{file}: there is no option {unknown[0]!r}: see tinyrnn train --help")
+        context.default_map = {**(context.default_map or {}), **entries}
         return super().parse_args(context, args)
 
     def get_params(self, context):
-        own = super().get_params(context)
-        with contextlib.suppress(InputError):  # `parse_args` has said it
-            own = [*task_flags(context.meta.get("tinyrnn.task") or TASK), *own]
-        return own + foreign_flags({each.name for each in own})
+        if "tinyrnn.flags" not in context.meta:  # it is asked for several times
+            own = super().get_params(context)
+            with contextlib.suppress(InputError):  # `parse_args` has said it
+                own = [*task_flags(context.meta.get("tinyrnn.task", TASK)), *own]
+            flags_of_tasks = own + foreign_flags({each.name for each in own})
+            if "tinyrnn.task" not in context.meta:
+                return flags_of_tasks
+            context.meta["tinyrnn.flags"] = flags_of_tasks
+        return context.meta["tinyrnn.flags"]
 
 
 def task_flags(name):
@@ -185,7 +173,7 @@ def command(
     texts, resume = _resume_or_text(list(texts), resume, out)
     if threads:
         pool.set_threads(threads)
-    given = _own(chosen(context, options), task if resume is None else context.meta["tinyrnn.task"] or task)
+    given = _own(chosen(context, options), task if resume is None else context.meta["tinyrnn.task"])
     shown = report.Json() if as_json else report.for_people(quiet)
     report_to = loggers.Together([*loggers.make(logger), shown])
     if resume is None:
@@ -194,10 +182,8 @@ def command(
     else:
         given |= chosen(context, {"task": task})
         trainer = experiments.take_up(resume, given, texts, report_to, device=device, allow_code=allow_code)
-    shown.introduce(trainer, device)
-    fit(context, trainer, f"tinyrnn train --resume {trainer.run.path}")
-    experiments.draw_curve(trainer.run)
-    said = trainer.task.conclude(trainer.run)
+    with going_on(context, trainer, f"tinyrnn train --resume {trainer.run.path}"):
+        said = experiments.carry_out(trainer, shown, device)
     if as_json:
         return
     click.echo(trainer.run.path)
@@ -215,12 +201,13 @@ def _own(given, task):
     return {k: v for k, v in given.items() if k in known}
 
 
-def fit(context, trainer, again):
-    """Train; on an interruption end the command and say what goes on."""
+@contextlib.contextmanager
+def going_on(context, trainer, again):
+    """On an interruption end the command and say what goes on."""
     from ..training.trainer import Interrupted
 
     try:
-        trainer.fit()
+        yield
     except Interrupted:
         note(f"interrupted at step {trainer.step}, saved; go on with: {again}")
         context.exit(EXIT_INTERRUPTED)

@@ -11,16 +11,15 @@ from ..autograd import Tensor, concat, expand_dims
 from ..autograd.pointwise import as_tensor
 from ..autograd.types import ArrayLike, DType
 from ..base.errors import InputError, ShapeError
-from ..base.options import Options, option
+from ..base.options import PART, Options, option
 from ..compiler import next_states, scan
 from ..kernels.generator import Generator
 from . import registry
 from .cell import Cell
+from .checks import checked_integer, checked_rate
 from .layers import Dropout
 from .module import Module
 from .regularise import Regulariser
-
-PART = dict(low=0, high=1, open_high=True)  # of a part that is dropped
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,11 +88,10 @@ class RNN(Module):
         compile: bool = True,
         cell_options: Mapping[str, Any] | None = None,
     ) -> None:
-        rules = RnnOptions.rules()
         sizes = dict(input_size=input_size, hidden_size=hidden_size, num_layers=num_layers)
         for name, value in sizes.items():
-            rules["hidden"].checked(value, name)
-        rules["dropout"].checked(dropout, "dropout")
+            checked_integer(name, value, 1)
+        checked_rate("dropout", dropout)
         generator = generator or Generator(seed)
         cell_class = registry.get_cell(cell) if isinstance(cell, str) else cell
         options = registry.check_options(cell_class, cell_options or {})

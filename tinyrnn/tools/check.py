@@ -59,7 +59,7 @@ def run_check(name, cell, options) -> Result:
 
 
 def cell_suite(cell, **options):
-    """A pytest function that runs every check: ``test_my_cell = tinyrnn.tools.check.cell_suite(MyCell)``."""
+    """A pytest function that runs every check: ``test_my_cell = tinyrnn.testing.cell_suite(MyCell)``."""
     import pytest
 
     @pytest.mark.parametrize("check", CHECKS)

@@ -2,17 +2,15 @@
 `train` share.
 """
 
-import importlib.util
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
 from ..base.devices import require_cupy
-from ..base.errors import InputError
-from ..base.options import near
+from ..base.errors import InputError, near
 from ..nn import registry
-from . import runs
+from . import pictures, runs
 from .plan import FIXED, Plan
 from .runs import RunFolder, free_name
 from .task import Task, TaskOptions, get_task
@@ -141,12 +139,21 @@ def take_up(path, given, texts=(), report=None, *, device="cpu", allow_code=Fals
     return trainer
 
 
-def draw_curve(run):
-    """``curve.png`` in the run folder, where matplotlib is installed and there is something to draw."""
-    if importlib.util.find_spec("matplotlib") and run.read_log():
-        from .pictures import curves
+def carry_out(trainer: Trainer, shown, device: str) -> list[str]:
+    """Train, and draw ``curve.png`` where matplotlib is installed and there is something to draw; the lines
+    that the task ends with.
 
-        curves([run], run.path / "curve.png")
+    Args:
+        shown: what introduces the run.
+
+    Raises:
+        Interrupted, Diverged, InputError: as `Trainer.fit`.
+    """
+    shown.introduce(trainer, device)
+    trainer.fit()
+    if pictures.available() and trainer.run.read_log():
+        pictures.curves([trainer.run], trainer.run.path / "curve.png")
+    return trainer.task.conclude(trainer.run)
 
 
 def load(run: str | Path, *, allow_code: bool = False) -> Any:

@@ -139,15 +139,13 @@ def _report(quiet: bool) -> Any:
 
 
 def _finished(kind: type[R], trainer: Trainer, report: Any, device: str) -> R:
-    report.introduce(trainer, device)
     try:
-        trainer.fit()
+        said = experiments.carry_out(trainer, report, device)
     except Interrupted:
         raise KeyboardInterrupt(
             f"saved at step {trainer.step}: Run({str(trainer.run.path)!r}).resume()"
         ) from None
-    experiments.draw_curve(trainer.run)
-    for line in trainer.task.conclude(trainer.run):
+    for line in said:
         report.message(line)
     return kind(trainer.run.path, allow_code=True)  # its cell's code has just run
 

@@ -9,10 +9,11 @@ from typing import Any, ClassVar, Self
 
 from ..autograd import Tensor
 from ..base.errors import InputError
-from ..base.options import Options, option
+from ..base.options import PART, Options, option
 from ..base.plugins import Group
 from ..nn.rnn import RnnOptions
 from .plan import Plan
+from .runs import RunFolder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +24,7 @@ class TaskOptions(RnnOptions):
     val: str | None = option(
         None, "Data to validate on. Default: a part of what is trained on.", "Data", path=True
     )
-    val_fraction: float = option(0.1, "Part kept for validation.", "Data", low=0, high=1, open_high=True)
+    val_fraction: float = option(0.1, "Part kept for validation.", "Data", **PART)
     batch_size: int = option(64, "Sequences that are read side by side.", "Data", low=1)
     seed: int = option(0, "Same seed, same run.", "Run", low=0)
 
@@ -102,6 +103,15 @@ class Task:
     def shown(prediction: dict[str, Any]) -> str:
         """A prediction as one line."""
         raise NotImplementedError
+
+    @classmethod
+    def trained(cls, run: Any, given: Options) -> tuple[Any, list[str]]:
+        """The options that the folder ``run`` was trained with, but for what is ``given`` now, and its
+        texts.
+        """
+        stored = RunFolder(run).config["options"]
+        now = {name: value for name, value in given.entries().items() if value not in (None, "")}
+        return cls.options.of(stored | now), stored["texts"]
 
     @classmethod
     def store(cls, data: Any) -> tuple[str, str]:

@@ -76,6 +76,13 @@ class Written(Target):
         constants: name -> array, of what was written.
     """
 
+    kinds: ClassVar[dict[Kind, Any]] = {  # those that all of them make in the same way
+        Kind.NUMBER: lambda self, v: self.number(v.attr),
+        Kind.POINTWISE: lambda self, v, *xs: self.op(v.attr, *xs),
+        Kind.MATMUL: lambda self, v, x, matrix: self.product(x, matrix, v.attr),
+        Kind.COPY: lambda self, v, x: self.copy(x, v.width, v.rows),
+        Kind.CAST: lambda self, v, x: x,
+    }
     ops: ClassVar[Mapping[str, Any]]
 
     def __init__(self, dtype):
@@ -96,6 +103,10 @@ class Written(Target):
 
     def write(self, form, *operands) -> str:
         """The name of the result of an operation that ``ops`` has as ``form``."""
+        raise NotImplementedError
+
+    def product(self, x: str, matrix: str, turned: bool) -> str:
+        """A row times a matrix, which is ``turned``: transposed."""
         raise NotImplementedError
 
     def copy(self, x: str, width: int, rows: bool) -> str:

@@ -72,19 +72,14 @@ class Onnx(Written):
     def _place(self, v, x):
         return self.node("Pad", x, self.integers(0, v.attr, 0, v.width - v.attr - v.inputs[0].width))
 
-    kinds = {  # noqa: RUF012
-        Kind.NUMBER: lambda self, v: self.number(v.attr),
-        Kind.POINTWISE: lambda self, v, *xs: self.op(v.attr, *xs),
-        Kind.MATMUL: lambda self, v, x, matrix: self.product(x, matrix, v.attr),
+    kinds = Written.kinds | {
         Kind.ROWSUM: _reduction("ReduceSum"),
         Kind.ROWMAX: _reduction("ReduceMax"),
         Kind.ROWMIN: _reduction("ReduceMin"),
         Kind.SLICE: lambda self, v, x: self.node("Slice", x, *map(self.integers, (*v.attr, 1))),
         Kind.CONCAT: lambda self, v, *xs: self.node("Concat", *self.spread(v, xs), axis=1),
         Kind.PLACE: _place,
-        Kind.COPY: lambda self, v, x: self.copy(x, v.width, v.rows),
         Kind.DETACH: lambda self, v, x: x,  # there are no gradients
-        Kind.CAST: lambda self, v, x: x,
     }
     ops = {  # noqa: RUF012
         "add": "Add", "subtract": "Sub", "multiply": "Mul", "divide": "Div", "negative": "Neg", "abs": "Abs",

@@ -58,19 +58,14 @@ class Torch(Written):
         after = v.width - v.attr - v.inputs[0].width
         return self.write("torch.nn.functional.pad({}, ({}, {}))", x, v.attr, after)
 
-    kinds = {  # noqa: RUF012
-        Kind.NUMBER: lambda self, v: self.number(v.attr),
-        Kind.POINTWISE: lambda self, v, *xs: self.op(v.attr, *xs),
-        Kind.MATMUL: lambda self, v, x, matrix: self.product(x, matrix, v.attr),
+    kinds = Written.kinds | {
         Kind.ROWSUM: _form("{}.sum(dim=1, keepdim=True)"),
         Kind.ROWMAX: _form("{}.amax(dim=1, keepdim=True)"),
         Kind.ROWMIN: _form("{}.amin(dim=1, keepdim=True)"),
         Kind.SLICE: lambda self, v, x: self.write("{}[:, {}:{}]", x, *v.attr),
         Kind.CONCAT: lambda self, v, *xs: self.write("torch.cat([{all}], dim=1)", *self.spread(v, xs)),
         Kind.PLACE: _place,
-        Kind.COPY: lambda self, v, x: self.copy(x, v.width, v.rows),
         Kind.DETACH: _form("{}.detach()"),
-        Kind.CAST: lambda self, v, x: x,
     }
     ops = {  # noqa: RUF012
         "where": "torch.where({} != 0, {}, {})",

@@ -11,13 +11,11 @@ from ..text.options import Level, ReadingOptions, TextOptions
 class ClassifyOptions(TextOptions):
     """Of ``--task classify``."""
 
-    level: Level = option("word", "What one symbol is.", "Data")
-    hidden: int = option(128, "Width of each recurrent layer.", "Model", low=1)
-    layers: int = option(1, "Recurrent layers.", "Model", low=1)
-    embed: int = option(128, "Width of the embedding.", "Model", low=1)
-    dropout: float = option(
-        0.5, "Dropped part of inputs and outputs of layers.", "Model", low=0, high=1, open_high=True
-    )
+    level: Level = "word"
+    hidden: int = 128
+    layers: int = 1
+    embed: int = 128
+    dropout: float = 0.5
     bidirectional: bool = option(False, "Read from both ends.", "Model")
     max_length: int = option(400, "Symbols of a text that are read.", "Data", low=1)
     text_column: str = option("text", "Column of the texts.", "Labels")

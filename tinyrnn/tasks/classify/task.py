@@ -116,14 +116,12 @@ class Classification(Task):
     @staticmethod
     def evaluate_run(model, texts, run, options) -> dict:
         """`figures` on the files ``texts``, or on the validation part of the data of ``run``."""
-        stored = RunFolder(run).config["options"]
-        trained = ClassifyOptions.of(stored)
-        columns = ("text_column", "label_column", "encoding")
-        reading = {k: getattr(options, k) or getattr(trained, k) for k in columns}
+        trained, stored_texts = Classification.trained(run, options)
+        reading = {k: getattr(trained, k) for k in ("text_column", "label_column", "encoding")}
         if texts or trained.val:
             data = read_examples(texts or [trained.val], **reading)
         else:
-            whole = read_examples(stored["texts"], **reading)
+            whole = read_examples(stored_texts, **reading)
             RunFolder(run).refuse_changed(_fingerprint(whole), "examples of this run have")
             data = _split(*whole, trained.val_fraction, trained.seed)[1]
         if strange := set(data[1]) - set(model.labels):

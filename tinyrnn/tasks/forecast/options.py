@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from ...base.options import Options, option
+from ...base.options import PART, Options, option
 from ...training.task import TaskOptions
 
 
@@ -11,15 +11,11 @@ from ...training.task import TaskOptions
 class ForecastOptions(TaskOptions):
     """Of ``--task forecast``."""
 
-    hidden: int = option(32, "Width of each recurrent layer.", "Model", low=1)
-    layers: int = option(1, "Recurrent layers.", "Model", low=1)
-    dropout: float = option(
-        0.0, "Dropped part of inputs and outputs of layers.", "Model", low=0, high=1, open_high=True
-    )
+    hidden: int = 32
+    layers: int = 1
+    dropout: float = 0.0
     batch_size: int = option(32, "Windows that are read side by side.", "Data", low=1)
-    val_fraction: float = option(
-        0.33, "Part at the end that tests the forecasts.", "Data", low=0, high=1, open_high=True
-    )
+    val_fraction: float = option(0.33, "Part at the end that tests the forecasts.", "Data", **PART)
     target: str | None = option(
         None, "Column to forecast. Default: the only numeric one.", "Series", metavar="COLUMN"
     )
@@ -44,13 +40,7 @@ class ForecastOptions(TaskOptions):
     )
     log: bool | None = option(None, "Work on logarithms. Default: if swings grow with the level.", "Series")
     interval: float = option(
-        0.9,
-        "Part of the future values inside the prediction interval.",
-        "Series",
-        low=0,
-        high=1,
-        open_low=True,
-        open_high=True,
+        0.9, "Part of the future values inside the prediction interval.", "Series", **PART, open_low=True
     )
     missing: Literal["error", "interpolate"] = option(
         "error", "What to do with cells that hold no number.", "Series"

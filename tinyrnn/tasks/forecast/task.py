@@ -11,7 +11,6 @@ from ...base.errors import InputError
 from ...nn.functional import mse_loss, quantile_loss
 from ...training import pictures, runs
 from ...training.plan import Plan
-from ...training.runs import RunFolder
 from ...training.task import Task
 from ..batches import Batches
 from .model import Forecaster, checked_column
@@ -200,7 +199,7 @@ class Forecasting(Task):
     @staticmethod
     def evaluate_run(model, texts, run, options) -> dict:
         """`backtest` on the CSV file ``texts``, or on the test part of the data of ``run``."""
-        series, config = _of_run(run, texts, options.encoding)
+        series, config = _of_run(run, texts, options)
         return backtest(
             model, series, _origins(model, series, 0 if texts else _parts(len(series), config)[1])
         )
@@ -227,7 +226,7 @@ class Forecasting(Task):
     @staticmethod
     def predict(model, inputs, run, options):
         """The ``horizon`` steps after the end of a CSV file, or of the data of ``run``."""
-        series, _ = _of_run(run, inputs, options.encoding)
+        series, _ = _of_run(run, inputs, options)
         said, dates = model.forecast(series)[:, 0], series.future(model.horizon)
         if options.plot:
             words = dict(interval=model.interval, title=f"{series.name}: {_steps(model)} after its end")
@@ -319,11 +318,10 @@ def _read(options: ForecastOptions, texts):
     return read_series(texts[0], columns=columns, **{k: getattr(options, k) for k in names})
 
 
-def _of_run(run, files, encoding):
+def _of_run(run, files, given):
     """The series in ``files``, else that of ``run``, and the options of the run."""
-    stored = RunFolder(run).config["options"]
-    options = ForecastOptions.of(stored | ({"encoding": encoding} if encoding else {}))
-    return _read(options, files or stored["texts"]), options
+    options, texts = Forecasting.trained(run, given)
+    return _read(options, files or texts), options
 
 
 def _parts(rows, options):

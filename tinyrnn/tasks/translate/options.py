@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from ...base.options import Options, option
+from ...base.options import PART, Options, option
 from ..text.options import ReadingOptions, TextOptions
 
 
@@ -11,13 +11,13 @@ from ..text.options import ReadingOptions, TextOptions
 class TranslateOptions(TextOptions):
     """Of ``--task translate``."""
 
-    hidden: int = option(128, "Width of each recurrent layer.", "Model", low=1)
+    hidden: int = 128
     layers: int = option(1, "Recurrent layers of encoder and decoder.", "Model", low=1)
     bidirectional: bool = option(True, "Read sources from both ends.", "Model")
     max_length: int = option(400, "Symbols of a text that are read, learned and written.", "Data", low=1)
     attention: Literal["luong", "bahdanau"] = option("luong", "luong is the faster one.", "Translation")
     scheduled_sampling: float = option(
-        0.0, "Part of its own symbols it is fed at the end.", "Translation", low=0, high=1, open_high=True
+        0.0, "Part of its own symbols it is fed at the end.", "Translation", **PART
     )
     separator: str | None = option(
         None, "Between the two sides of a line. Default: a tab.", "Translation", metavar="TEXT"

@@ -111,13 +111,11 @@ class Translation(Task):
         """``exact chrf bleu loss`` on the files ``texts``, or on the validation part of the data of
         ``run``.
         """
-        stored = RunFolder(run).config["options"]
-        encoding = {"encoding": options.encoding} if options.encoding else {}
-        trained = TranslateOptions.of(stored | encoding)
+        trained, stored_texts = Translation.trained(run, options)
         if texts or trained.val:
             sources, targets = _read(trained, texts or [trained.val])
         else:
-            _, (sources, targets), fingerprint = _data(trained, stored["texts"])
+            _, (sources, targets), fingerprint = _data(trained, stored_texts)
             RunFolder(run).refuse_changed(fingerprint, "pairs of this run have")
         found = model.translate(sources, **options.search())
         figures = {"exact": _exact(found, targets), "chrf": None, "bleu": None}

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..autograd import Tensor, expand_dims, matmul, permute_dims, tanh, tensor, where
-from ..autograd.functional import softmax
+from ..autograd import Tensor, expand_dims, matmul, permute_dims, softmax, tanh, tensor, where
 from ..autograd.types import DType
 from ..base.errors import InputError
 from ..kernels.generator import Generator

@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 
 from .. import autograd
-from ..autograd import Tensor, tensor, where
-from ..autograd.functional import softmax
+from ..autograd import Tensor, softmax, tensor, where
 from .layers import Linear
 from .rnn import RNN
 

@@ -12,8 +12,7 @@ from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, check_random_state, column_or_1d
 
-from ..autograd import permute_dims, reshape
-from ..autograd.functional import softmax, take
+from ..autograd import permute_dims, reshape, softmax, take
 from ..base import threads
 from ..base.errors import Diverged, InputError
 from ..kernels.generator import Generator

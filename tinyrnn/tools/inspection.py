@@ -8,8 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..autograd import tensor
-from ..autograd.functional import log_softmax
+from ..autograd import log_softmax, tensor
 from ..base.errors import InputError
 from ..nn.functional import cross_entropy
 from ..nn.gates import step_and_gates

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ...autograd.functional import softmax
+from ...autograd import softmax
 from ...nn import Dropout, Embedding, Linear
 from ...nn.pooling import pooled
 from ..batches import in_order, padded

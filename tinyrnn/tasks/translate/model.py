@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from ...autograd import concat, tanh
-from ...autograd.functional import log_softmax
+from ...autograd import concat, log_softmax, tanh
 from ...nn import Attention, Dropout, Embedding, Linear
 from ..batches import in_order, padded
 from ..model import TaskModel

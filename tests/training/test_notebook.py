@@ -6,7 +6,7 @@ from tinyrnn.training import screen
 
 CELL = """
 import tinyrnn as tr
-run = tr.train("text.txt", hidden=8, embed=4, seq_len=10, batch_size=4, steps=6, eval_every=3)
+run = tr.train("text.txt", hidden=8, embed=4, seq_len=10, batch_size=4, steps=40, eval_every=1)
 run
 """
 
@@ -25,8 +25,8 @@ def test_a_notebook_shows_the_bar_the_lines_and_the_run(text_file, monkeypatch):
     assert any("application/vnd.jupyter.widget-view+json" in o.get("data", {}) for o in outputs)
     assert any(text.startswith("model       gru, 2 x 8") for text in texts)
     steps = [text.split()[1] for text in texts if "validation " in text and text.startswith("step")]
-    assert steps == ["3", "6"]  # none went into the bar's place, which is wiped
-    assert texts[-1].startswith("Run('runs/text-gru': lm, gru, step 6, validation loss ")
+    assert steps == [str(n) for n in range(1, 41)]  # none went into the bar's place, which is wiped
+    assert texts[-1].startswith("Run('runs/text-gru': lm, gru, step 40, validation loss ")
 
 
 def test_here_is_no_notebook():

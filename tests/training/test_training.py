@@ -16,6 +16,8 @@ from click.testing import CliRunner
 import tinyrnn as tr
 from tinyrnn.cli import main
 from tinyrnn.kernels import notice
+from tinyrnn.tasks.lm.model import LanguageModel
+from tinyrnn.tasks.text.vocabulary import Characters
 from tinyrnn.training import experiments, trainer
 from tinyrnn.training.trainer import runs
 
@@ -426,6 +428,15 @@ def test_tied_weights_are_stored_once(tmp_path, text_file):
         "--quiet",
     )
     assert "output.weight" not in tr.load(tmp_path / "r").state_dict()
+
+
+def test_a_tied_output_is_the_embedding_turned_and_a_bias():
+    model = LanguageModel(Characters.build(["abc"], None), hidden=4, embed=4, tie=True)
+    symbols = len(model.vocabulary)
+    model.output.bias.assign_(np.arange(symbols, dtype=np.float32))
+    ys = np.random.default_rng(0).standard_normal((2, 4)).astype(np.float32)
+    expected = ys @ model.embedding.weight.numpy().T + np.arange(symbols)
+    np.testing.assert_allclose(model.logits(tr.tensor(ys)).numpy(), expected, rtol=1e-5, atol=1e-6)
 
 
 def no_room(descriptor):

@@ -133,7 +133,7 @@ class Step:
 
 def by_numba(step, monkeypatch):
     recording = step.recording
-    plan = Compiled(recording, tuple(range(len(step.states))), frozenset())
+    plan = Compiled(recording, tuple(range(len(step.states))), frozenset(), "cpu")
     xs, states = tr.tensor(step.x[None]), [tr.tensor(s) for s in step.states]
     runner = Runner(plan, recording.closures, recording.numbers, [xs], states, (), False, {})
     found = [t.numpy() for t in runner("a cell")[len(states) :]]

@@ -16,6 +16,11 @@ def is_cupy(array: Any) -> bool:
     return cupy is not None and isinstance(array, cupy.ndarray)
 
 
+def is_array(x: Any) -> bool:
+    """True for an array of NumPy or CuPy."""
+    return isinstance(x, np.ndarray) or is_cupy(x)
+
+
 def array_module(array: Any) -> Any:
     """``numpy`` or ``cupy``: the module whose functions work on ``array``."""
     return sys.modules["cupy"] if is_cupy(array) else np

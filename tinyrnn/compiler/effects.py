@@ -14,6 +14,7 @@ from collections import deque
 import numpy as np
 
 from ..autograd.tape import Tensor
+from ..base.devices import is_array
 from ..base.errors import TraceError
 
 SMALL, MANY = 1 << 20, 1000  # elements of an array, and things reached, beyond which nothing is looked at
@@ -104,15 +105,19 @@ class _Random:
         random.setstate(state)
 
 
-def change(before, after, kinds=object) -> str | None:
-    """The name of what has another content in the second of two looks, None if nothing of ``kinds`` has."""
+def change(before, after, only=lambda thing: True) -> str | None:
+    """The name of what has another content in the second of two looks, None if nothing has; ``only`` what it
+    holds for.
+    """
     for (name, thing, was), (_, _, now) in zip(before, after, strict=True):
-        if isinstance(thing, kinds) and not _same(was, now):
+        if only(thing) and not _same(was, now):
             return name
     return None
 
 
-AT_ONCE = (np.ndarray, _Random)  # what no step may change, not even once
+def is_fixed(thing) -> bool:
+    """True for what no step may change, not even once."""
+    return is_array(thing) or isinstance(thing, _Random)
 
 
 def put_back(look):
@@ -123,7 +128,7 @@ def put_back(look):
 
 
 def _same(was, now):
-    if isinstance(was, np.ndarray):
+    if is_array(was):
         return was.tobytes() == now.tobytes()
     pairs = zip(was, now, strict=False)
     return len(was) == len(now) and all(a is b or (type(a) in _PLAIN and a == b) for a, b in pairs)
@@ -131,7 +136,7 @@ def _same(was, now):
 
 def _content(thing):
     """What is in a thing, as something that can be compared: an array, or a list of the objects in it."""
-    if isinstance(thing, np.ndarray):
+    if is_array(thing):
         return thing.copy()
     if isinstance(thing, _Names | _Random):
         return thing.content()
@@ -141,7 +146,7 @@ def _content(thing):
 
 
 def _refill(thing, content):
-    if isinstance(thing, np.ndarray):
+    if is_array(thing):
         thing[...] = content
     elif isinstance(thing, _Names | _Random):
         thing.refill(content)
@@ -182,8 +187,8 @@ def _attributes(thing):
 def _changeable(thing) -> list:
     """The parts of a thing that a step may change."""
     array = thing.data if isinstance(thing, Tensor) else thing
-    if isinstance(array, np.ndarray):
-        return [array] if array.size <= SMALL and array.flags.writeable else []
+    if is_array(array):
+        return [array] if array.size <= SMALL and getattr(array.flags, "writeable", True) else []
     if isinstance(thing, (*_CONTAINERS, types.CellType)):
         return [thing]
     of_library = isinstance(thing, type | types.FunctionType) and _of_library(thing)
@@ -223,7 +228,7 @@ def _inside(thing) -> list:
         return [(str(k), v) for k, v in list(thing.items())[:256]]
     if isinstance(thing, list | tuple | deque):
         return [("", v) for v in list(thing)[:256]]
-    if isinstance(thing, Tensor | np.ndarray) or (isinstance(thing, type) and _of_library(thing)):
+    if isinstance(thing, Tensor) or is_array(thing) or (isinstance(thing, type) and _of_library(thing)):
         return []
     if isinstance(thing, type):
         own = vars(thing).items()

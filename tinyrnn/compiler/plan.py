@@ -13,6 +13,7 @@ import dataclasses
 import numpy as np
 
 from ..autograd.tape import Node, Tensor, backpropagate, tracing
+from ..base.devices import to_device
 from ..base.errors import TraceError
 from .ir import Hoisted, Input, Kind, Program, Source, Value, order, pointwise, rebuilt, verify, widened
 from .read import Open, Read, role_of
@@ -113,6 +114,7 @@ def backward(program, recording, new, outputs) -> dict[Input, Value]:
     seeds = []
     for k, t in enumerate(recording.news):
         a = np.random.default_rng(k).standard_normal(t.shape).astype(t.dtype)
+        a = to_device(a, recording.device)
         seeds.append(Tensor(a, Node(None, (), None, a)))
         sources = [Source.GRAD, Source.GRAD_OUTPUT][: 1 + (k in outputs)]
         parts = [Value(Kind.INPUT, (), t.shape[1], True, Input(s, k)) for s in sources]

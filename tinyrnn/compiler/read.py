@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..autograd.tape import ITEM, Node, Tensor
+from ..base.devices import to_device
 from ..base.errors import TraceError
 from .ir import (
     SUMS,
@@ -101,7 +102,7 @@ class Reader:
 
         def argument(data):
             read = Read(Value(Kind.INPUT, (), 1, False, Input(Source.ARGUMENT, next(count))), "")
-            standing = _placed(np.asarray(data, self.dtype))
+            standing = _placed(to_device(np.asarray(data, self.dtype), self.recording.device))
             self.reads[standing.node] = read
             return standing
 
@@ -111,7 +112,7 @@ class Reader:
             if slot is not None and slot not in seen:
                 seen.add(slot)
                 if self.recording.is_filled(x):
-                    self.arguments[slot] = self.reads[argument(x.data.flat[0]).node].value
+                    self.arguments[slot] = self.reads[argument(float(x.data.flat[0])).node].value
             return slot
 
         def standing(x, place):

@@ -19,9 +19,10 @@ import numpy as np
 
 from ..autograd.pointwise import as_tensor
 from ..autograd.tape import ITEM, LOOKED, Node, Tensor, leading_to, mark, no_grad, state, tracing
+from ..base.devices import array_module, device_of, is_array
 from ..base.errors import ShapeError, TraceError
 from ..kernels.generator import draws
-from .effects import AT_ONCE, Reach, change, contents, put_back
+from .effects import Reach, change, contents, is_fixed, put_back
 from .ir import Input, Source, needs_grad, numbered, order, own_faults
 from .read import Reader
 from .targets.tensor import environment, rows_of
@@ -70,6 +71,7 @@ class Recording:
 
     def __init__(self, step, xs, states, held, varying=frozenset()):
         self.batch, self.dtype, self.who = len(states[0]), states[0].dtype, None
+        self.device = device_of(states[0])
         leaves, self.inputs, self.given = [], {}, {}
         for source, arrays in ((Source.X, xs), (Source.STATE, states), (Source.HELD, held)):
             for i, a in enumerate(arrays):
@@ -177,7 +179,7 @@ def frozen(x):
         return tuple([frozen(v) for v in x])
     if isinstance(x, slice):
         return "slice", x.start, x.stop, x.step
-    if isinstance(x, np.ndarray):
+    if is_array(x):
         return "array", x.shape, str(x.dtype), x.tobytes()
     try:
         hash(x)
@@ -317,7 +319,7 @@ def _examined(run, whole, known, size, reach, drawn, start):
     whole.program  # noqa: B018  raises where it has no compiled form
     _refuse_other_values(whole)
     before, seen = [t.data.copy() for t in whole.closures], reach.look()
-    _refuse(change(start or seen, seen, AT_ONCE))
+    _refuse(change(start or seen, seen, is_fixed))
     others = [_attempt(lambda seed=seed: run(size, seed)) for seed in SEEDS]
     if others[0] is None:
         raise TraceError("it cannot be run twice: on other values of x and states it raises an error")
@@ -355,8 +357,8 @@ def _refuse_other_values(whole):
     env = environment(order(program.news), given)
     with no_grad(), np.errstate(all="ignore"):
         for v, t in zip(program.news, whole.news, strict=True):
-            found = rows_of(v, env, t.shape, whole.dtype).data
-            if not np.allclose(found, t.data, rtol=1e-3, atol=1e-4, equal_nan=True):
+            found = rows_of(v, env, t.shape, whole.dtype)
+            if not np.allclose(found.numpy(), t.numpy(), rtol=1e-3, atol=1e-4, equal_nan=True):
                 mend = "use tensor functions"
                 raise TraceError(
                     f"values are changed in place, outside of its tape (.data[...] = ...): {mend}"
@@ -382,7 +384,9 @@ def _changed(whole, other, before):
 
 
 def _equal(a, b):
-    return a.shape == b.shape and a.dtype == b.dtype and np.array_equal(a, b, equal_nan=a.dtype.kind == "f")
+    if a.shape != b.shape or a.dtype != b.dtype:
+        return False
+    return bool(((a == b) | ((a != a) & (b != b))).all())
 
 
 def differing(before, now) -> str:
@@ -434,11 +438,11 @@ SEEDS = 1, 2  # of other values: near the given ones, and with the other sign
 
 def _template(a, rows, seed):
     """So many rows of ``a``; with a seed, other values."""
-    a = a if rows == len(a) else np.resize(a, (rows, *a.shape[1:]))
+    a = a if rows == len(a) else array_module(a).resize(a, (rows, *a.shape[1:]))
     if seed is None:
         return a
-    draw = np.random.default_rng(seed).random
-    other = a * (0.5 + draw(a.shape)) + 0.1 * draw(a.shape)
+    draw, xp = np.random.default_rng(seed).random, array_module(a)
+    other = a * xp.asarray(0.5 + draw(a.shape)) + xp.asarray(0.1 * draw(a.shape))
     return (other if seed == 1 else -other).astype(a.dtype)
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from ..autograd.functional import embedding
 from ..autograd.tape import ITEM, Node, Tensor, backpropagate, no_grad, recording
+from ..base.devices import to_device
 from ..base.errors import TraceError
 from ..base.files import make_cache_folder, replace_file
 from .ir import CompilerFault, Kind, listed
@@ -37,11 +38,11 @@ class Problem:
         xs, init, held: tuples of arrays; looked_up: number of an x -> (table, ids).
     """
 
-    def __init__(self, xs, init, held, looked_up, reverse):
-        self.init, self.held = [tuple([leaf(a) for a in group]) for group in (init, held)]
-        self.tables = {i: (leaf(table), ids) for i, (table, ids) in looked_up.items()}
-        self.plain = {i: leaf(x) for i, x in enumerate(xs) if i not in looked_up}
-        self.reverse = reverse
+    def __init__(self, xs, init, held, looked_up, reverse, device):
+        self.init, self.held = [tuple([leaf(a, device) for a in group]) for group in (init, held)]
+        tables = {i: (leaf(table, device), to_device(ids, device)) for i, (table, ids) in looked_up.items()}
+        self.tables, self.reverse = tables, reverse
+        self.plain = {i: leaf(x, device) for i, x in enumerate(xs) if i not in looked_up}
 
     def xs(self):
         """The streams; those that are rows of a table are looked up on the tape."""
@@ -63,23 +64,25 @@ def small(recorded, xs, flags, held, looked_up, reverse) -> Problem:
     arrays, tables = [], {}
     for i, x in enumerate(xs):
         if i in looked_up:
-            rows = np.resize(looked_up[i][0].data, (4, x.shape[2]))
+            rows = np.resize(looked_up[i][0].numpy(), (4, x.shape[2]))
             tables[i] = _near(rows, draw), draw.integers(0, 4, (STEPS, B))
             arrays.append(None)
         elif i >= len(xs) - flags:
             arrays.append((draw.random((STEPS, B, 1)) < 0.6).astype(dtype))
         else:
-            arrays.append(_near(np.resize(x.data[0], (STEPS, B, x.shape[2])), draw))
+            arrays.append(_near(np.resize(Tensor(x.data[0]).numpy(), (STEPS, B, x.shape[2])), draw))
     init = [draw.standard_normal((B, w)).astype(dtype) / 2 for w in recorded.widths]
     again = [draw.standard_normal((B, w)).astype(dtype) / 2 for w in recorded.widths[: len(held)]]
-    return Problem(arrays, init, again, tables, reverse)
+    return Problem(arrays, init, again, tables, reverse, recorded.device)
 
 
 def _near(a, draw):
     return (a * (0.5 + draw.random(a.shape)) + 0.1 * draw.standard_normal(a.shape)).astype(a.dtype)
 
 
-def leaf(a):
+def leaf(a, device="cpu"):
+    """An array as a tensor that gradients flow to."""
+    a = to_device(a, device)
     return Tensor(a, Node(None, (), None, a))
 
 
@@ -97,7 +100,8 @@ def check(plan, recorded, eager, problem, gradients, name, poison=True):
             return  # these values are not the user's: there is nothing to compare with
         expected = [*columns, *finals]
         draw = np.random.default_rng(1)
-        seeds = [Tensor(draw.standard_normal(t.shape).astype(t.dtype)) for t in expected]
+        seeds = [to_device(draw.standard_normal(t.shape).astype(t.dtype), t.device) for t in expected]
+        seeds = [Tensor(seed) for seed in seeds]
         given = problem.xs(), problem.init, problem.held, problem.reverse, problem.tables
         runner = Runner(plan, recorded.closures, recorded.numbers, *given, poison=poison)
         found = runner(name)
@@ -147,7 +151,7 @@ def compare(expected, found, dtype, what=""):
     largest = max((float(np.nanmax(np.abs(_finite(t)), initial=0)) for t in expected.values()), default=0)
     for name, right in expected.items():
         a, b = _finite(right), found[name]
-        b = np.zeros_like(a) if b is None else b.data
+        b = np.zeros_like(a) if b is None else b.numpy()
         a = np.zeros_like(b) if right is None else a
         known = np.isfinite(a)
         scale = np.abs(a[known]).max(initial=0) + 1e-3 * largest + 1e-6
@@ -161,7 +165,7 @@ def _finite(t):
     """The values of a tensor, NaN where they are not finite: there rounding decides."""
     if t is None:
         return np.zeros(1)
-    return np.where(np.isfinite(t.data), t.data, np.nan)
+    return np.where(np.isfinite(t.numpy()), t.numpy(), np.nan)
 
 
 # ------------------------------------------------------------------ what is left for a report

@@ -7,8 +7,6 @@ of the states, ``grad_output``, ``grad_stream``, ``grad_input``, ``factor`` of p
 (``joined`` side by side), ``sum`` over time.
 """
 
-import builtins
-import contextlib
 import functools
 import warnings
 
@@ -21,10 +19,9 @@ from ..autograd.tape import Op, is_recording, record, recording
 from ..base import threads
 from ..base.errors import ChangedInPlaceError
 from ..base.memory import keep_freed_memory
-from .ir import CompilerFault, CompileWarning, Input, Kind, Source, numbered, order
+from .ir import CompileWarning, Input, Kind, Source, numbered, order
 from .save import Saved, is_sum
-from .schedule import UNIT
-from .targets.numba import Loop, compiled, load, mode, module_source
+from .targets import cuda, numba
 from .targets.tensor import environment, evaluate, rows_of
 
 
@@ -36,19 +33,12 @@ class Compiled(Saved):
         fault: what it found, or None.
     """
 
-    def __init__(self, recording, outputs, tabled):
+    def __init__(self, recording, outputs, tabled, device):
         super().__init__(recording, outputs, tabled)
-        self.loops = Loop("forward", self.forward), Loop("backward", self.backward)
-        self.sources = {how: module_source(self.loops, self.dtype, how) for how in ("numba", "python")}
+        target = cuda if device == "cuda" else numba
+        pair = [target.Loop("forward", self.forward), target.Loop("backward", self.backward)]
+        self.loops = target.Loops(pair, self.dtype)
         self.passed, self.fault = set(), None
-
-    def functions(self, name, both):
-        """The functions of the loops, the second only if ``both``; what is compiled is announced as
-        ``name``.
-        """
-        how = mode()
-        module = load("scan" if how == "numba" else "scan_python", self.sources[how])
-        return compiled(module, self.loops[: 1 + both], self.dtype, name)
 
 
 class Runner:
@@ -65,7 +55,8 @@ class Runner:
     def __init__(self, plan, closures, numbers, xs, init, held, reverse, looked_up, poison=False):
         self.plan, self.reverse, self.poison = plan, bool(reverse), poison
         self.T, self.B = xs[0].shape[:2]
-        whole = {id(ids): np.ascontiguousarray(ids, np.int64) for _, ids in looked_up.values()}
+        self.np = plan.loops.arrays  # NumPy or CuPy
+        whole = {id(ids): self.np.ascontiguousarray(ids, np.int64) for _, ids in looked_up.values()}
         self.ids = {f"ids{i}": whole[id(looked_up[x][1])] for i, x in plan.tables.items()}
         tensors = numbered(Source.X, xs) | numbered(Source.HELD, held) | numbered(Source.CLOSURE, closures)
         self.numbers = numbers
@@ -119,9 +110,9 @@ class Runner:
         return is_recording() and any(x.requires_grad for x in self.inputs)
 
     def _called(self, name):
-        arrays = [np.ascontiguousarray(x.data, self.plan.dtype) for x in self.inputs]
+        arrays = [self.np.ascontiguousarray(x.data, self.plan.dtype) for x in self.inputs]
         keep = self.keeps()
-        self.functions = self.plan.functions(name, both=keep)
+        self.functions = self.plan.loops.compile(name, 1 + keep)
         outs, memory = self._forward(dict(zip(self.slots, arrays, strict=True)), keep)
         cells = []
         params = {"runner": self, "memory": memory, "cells": cells}
@@ -132,7 +123,7 @@ class Runner:
         return tensors
 
     def _empty(self, shape):
-        a = np.empty(shape, self.plan.dtype)
+        a = self.np.empty(shape, self.plan.dtype)
         if self.poison:
             a.fill(np.nan)
         return a
@@ -154,26 +145,11 @@ class Runner:
         return outs + finals, memory if keep else None
 
     def _run(self, which, memory, still):
-        """Call one loop in parts of the batch, one a thread."""
-        T, B, plan = self.T, self.B, self.plan
-        function, loop = self.functions[which], plan.loops[which]
-        arrays = memory | {name: ids.reshape(-1) for name, ids in self.ids.items()}
-        arrays["numbers"] = np.array(loop.all_numbers(self.numbers), plan.dtype)
-        arrays |= loop.packed_matrices(memory)
-        flat = [arrays[a].reshape(-1) for a in loop.arguments()]
-        for name, a in zip(loop.arguments(), flat, strict=True):
-            if not np.shares_memory(a, arrays[name]) and a.size:
-                raise CompilerFault(f"{name} is not contiguous")
+        """Call one loop; arrays in ``still`` have a step in time of their own."""
+        loops = self.plan.loops
+        loop, arrays = loops.loops[which], memory | {name: ids.reshape(-1) for name, ids in self.ids.items()}
         steps = {a: still.get(a, arrays[a][0].size if arrays[a].ndim == 3 else 0) for a in loop.steps}
-        n, gemm = np.array(loop.integers(steps), np.int64), loop.gemm(plan.dtype)
-        products = builtins.sum(v.inputs[0].width * v.width for v in loop.schedule.products)
-        work = products + 50 * builtins.sum(plan.widths)
-
-        def part(first, last):
-            function(T, B, first * UNIT, builtins.min(last * UNIT, B), self.reverse, gemm, n, *flat)
-
-        with np.errstate(all="ignore") if mode() == "python" else contextlib.nullcontext():
-            threads.split(-(-B // UNIT), part, at_least=T * UNIT * work)
+        loops.run(self.functions[which], loop, arrays, self.numbers, steps, self.T, self.B, self.reverse)
 
     def backward(self, gs, memory):
         """The gradients of ``inputs``, one for each."""
@@ -181,17 +157,17 @@ class Runner:
         memory = dict(memory)
         count = len(plan.outputs)
         for k, g in zip(plan.outputs, gs[:count], strict=True):
-            memory[f"grad_output{k}"] = np.ascontiguousarray(g.data)
+            memory[f"grad_output{k}"] = self.np.ascontiguousarray(g.data)
         for k, g in enumerate(gs[count:]):
-            memory[f"grad{k}"] = np.array(g.data, order="C")
+            memory[f"grad{k}"] = self.np.array(g.data, order="C")
             memory[f"grad_next{k}"] = self._empty(g.shape)
         for _, place in plan.sinks:
             if place.kind == "time" and place.array not in memory:
                 memory[place.array] = self._empty((T, B, place.width))
             elif place.kind == "unit":
-                memory[place.array] = np.zeros((-(-B // UNIT), place.width), plan.dtype)
+                memory[place.array] = self.np.zeros((-(-B // plan.loops.unit), place.width), plan.dtype)
             elif place.add:
-                memory[place.array] = np.zeros((B, place.width), plan.dtype)
+                memory[place.array] = self.np.zeros((B, place.width), plan.dtype)
         self._run(1, memory, {})
         word = "grad" if T % 2 == 0 else "grad_next"
         found = numbered(Source.STATE, [memory[f"{word}{k}"] for k in range(len(plan.widths))])
@@ -229,7 +205,7 @@ class Runner:
         """The product over time and batch of what the loop left for both sides of ``v``."""
         left, right = (self.plan.factors[x] for x in v.inputs)
         if (v.inputs[0], right.array) not in shared:
-            product = kernels.gemm.matmul(self._over_time(left, memory).T, self._over_time(right, memory))
+            product = self.plan.loops.matmul(self._over_time(left, memory).T, self._over_time(right, memory))
             shared[v.inputs[0], right.array] = product
         product, (x, y) = shared[v.inputs[0], right.array], v.inputs
         return product[left.first : left.first + x.width, right.first : right.first + y.width]

@@ -214,7 +214,7 @@ def _referee(plan, recording, call, looked_up, gradients, name):
     elif setting == "always":
         arrays = [[t.data for t in group] for group in (call.streams, call.init, call.held)]
         tables = {i: (table.data, ids) for i, (table, ids) in looked_up.items()}
-        problem = referee.Problem(*arrays, tables, call.reverse)
+        problem = referee.Problem(*arrays, tables, call.reverse, recording.device)
         referee.check(plan, recording, eager, problem, gradients, name)
 
 
@@ -233,8 +233,8 @@ def compiled_plan(inner, streams, init, held, outputs):
     fit = all(s.ndim == 2 and s.shape[0] == batch and s.size for s in init)
     if not fit or any(x.ndim != 3 or not x.size for x in streams):
         raise TraceError("inputs are not [T, B, F] or states not [B, H], or one of them is empty")
-    if any(t.device != "cpu" for t in (*streams, *init)):
-        raise TraceError("the arrays are on a GPU")
+    if any(t.device != streams[0].device for t in (*streams, *init)):
+        raise TraceError("inputs and states are on two devices")
     looked_up = tables_of(streams)
     first = [tuple([x.data[0] for x in streams]), *[tuple([s.data for s in group]) for group in (init, held)]]
     recording = recorded(inner, *first)
@@ -251,14 +251,14 @@ def plan_of(recording, outputs, tabled):
     """The `Compiled` of a recording: one for all recordings of the same program."""
     from .run import Compiled  # and Numba with it
 
-    key = recording.key, outputs, tabled
+    key = recording.key, outputs, tabled, recording.device
     plan = _plans.get(key)
     if plan is None:
-        program = recording.program.fingerprint(), recording.dtype, outputs, tabled
+        program = recording.program.fingerprint(), recording.dtype, outputs, tabled, recording.device
         plan = _programs.get(program)
         if plan is None:
             with own_faults("planning the loops"), kernels.notice.making():
-                plan = _programs[program] = Compiled(recording, outputs, tabled)
+                plan = _programs[program] = Compiled(recording, outputs, tabled, recording.device)
         _plans[key] = plan
     return plan
 
@@ -301,7 +301,7 @@ def _say_what_changes(step, recording, plan, form):
     needs = tuple([c.needs_grad for c in plan.program.closures])
     form = form, str(recording.dtype), needs, frozenset(plan.tables)
     seen = _sources.get((code_of(step), owners(step), form), dict)
-    source = plan.sources["numba"]
+    source = plan.loops.source
     if source in seen or code_of(step) is None:
         return
     seen[source] = recording.key

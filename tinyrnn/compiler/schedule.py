@@ -190,10 +190,10 @@ class Schedule:
         if v in self.inline or not v.rows:
             return False
         here = self.position[v]
-        there = [self.position[u] for u in self._readers(v)]
+        there = [self.position[u] for u in self.readers(v)]
         return any(at != here and not (v.width == 1 and at[0] == here[0]) for at in there)
 
-    def _readers(self, v):
+    def readers(self, v):
         """Users, looking through slices, copies and what is computed again at each use."""
         out, todo, seen = [], list(self.users.get(v, ())), set()
         while todo:
@@ -215,7 +215,7 @@ class Schedule:
         for place in self.sinks.get(v, ()):
             if not place.add and (v.kind is not Kind.MATMUL or place.kind == "batch"):
                 return place
-        readers = self._readers(v)
+        readers = self.readers(v)
         stages = {self.position[u][0] for u in [v, *readers]}
         across = len(stages) > 1 or any(u.kind is Kind.MATMUL for u in [v, *readers])
         name = f"{'rows' if across else 'row'}{len(self.scratch)}"

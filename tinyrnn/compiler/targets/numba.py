@@ -1,26 +1,21 @@
-"""Loops over time for the CPU: from a `Schedule` to Python source that Numba compiles, or that the
-interpreter runs.
-"""
+"""Loops over time for the CPU: Python source that Numba compiles, or that the interpreter runs."""
 
+import contextlib
 import functools
-import itertools
 import os
-import re
 
 import numba
 import numpy as np
 
 from ... import kernels
-from ...autograd.tape import TABLE
+from ...base import threads
 from ...base.errors import TraceError
 from ...kernels.noalias import SCOPES
-from ...kernels.pointwise import NUMPY_PRELUDE, typed
-from ..ir import Kind
+from ...kernels.pointwise import NUMPY_PRELUDE
+from .. import loops
+from ..ir import CompilerFault
 from ..schedule import UNIT
-from . import Target
 
-# The first element of row b: {w} is the width, {s} the array's step in time (0 where every step overwrites
-# the last), {i} the array of the ids by which rows of a table are looked up.
 _OFFSETS = {
     "time": "t * {s} + b * {w}",
     "table": "{i}[t * B + b] * {w}",
@@ -31,11 +26,6 @@ _OFFSETS = {
     "unit": f"(b // {UNIT}) * {{w}}",
     "one": "0",
     "number": "0",
-}
-_FOLDS = {  # of a row: what it begins with, and a step
-    Kind.ROWSUM: ("F(0)", "{} + {}"),
-    Kind.ROWMAX: ("F(-np.inf)", "maximum({}, {})"),
-    Kind.ROWMIN: ("F(np.inf)", "minimum({}, {})"),
 }
 _PRELUDES = {
     "numba": NUMPY_PRELUDE
@@ -83,61 +73,24 @@ def compiled(module, loops, dtype, name) -> list:
     return functions
 
 
-class Loop(Target):
-    """The source of one loop.
+class Loop(loops.Loop):
+    """A loop as a Python function of (T, B, b0, b1, back, gemm, n, arrays...): rows b0 to b1 of the batch;
+    ``gemm`` is where products are made, sizes and time steps come in ``n``, as `integers` lists them.
 
     Args:
-        function: its name.
-        schedule: what it computes, when, and where.
         after: lines at the end of a step; ``extra``: arguments that they use, name -> Numba's type.
     """
 
+    name = "numba"
+    offsets = _OFFSETS
+    infinity = "F(np.inf)"
+
     def __init__(self, function, schedule, *, after=(), extra=None):
-        self.function, self.schedule, self.after, self.extra = function, schedule, after, extra or {}
-        self.count = itertools.count()
-        self.arrays, self.sizes, self.steps, self.ids, self.packed = {}, {}, {}, {}, {}
-        self.numbers, self.constants = {}, {}  # of the step, and of the program: their names
-        self.lines = []
-        for stage in range(schedule.stages):
-            self._stage(stage)
-        for array in itertools.chain(*schedule.carried):  # also of a state that is never read
-            self.scope(array)
+        self.after, self.extra = after, extra or {}
+        super().__init__(function, schedule)
 
-    def size(self, n):
-        """The name of an integer that is an argument: sizes are no part of the source."""
-        if n in (0, 1):
-            return str(n)
-        return self.sizes.setdefault(n, f"n{len(self.sizes)}")
-
-    def scope(self, array):
-        return self.arrays.setdefault(array, len(self.arrays))
-
-    # ------------------------------------------------------------------ memory
-
-    def offset(self, place):
-        """The name of the offset of row b in ``place``, defined once a pass over the rows."""
-        step, text = self._offset(place)
-        width = self.size(place.width)
-        name = f"o_{place.kind}_{step or self.ids.get(place.array) or width}_{width}"
-        if name not in self.offsets:
-            self.offsets.add(name)
-            self.head.append(f"{name} = {text}")
-        return name
-
-    def _offset(self, place):
-        """The name of the step in time of ``place``, if it has one, and the text of the offset of its row
-        b.
-        """
-        step = self.steps.setdefault(place.array, f"s_{place.array}") if place.kind == "time" else ""
-        if place.ids:
-            self.ids[place.array] = place.ids
-        return step, _OFFSETS[place.kind].format(w=self.size(place.width), s=step, i=place.ids)
-
-    def index(self, place, column, first):
-        """The text of the index of a column of row b in ``place``."""
-        first += place.first
-        parts = [self.offset(place) if place.kind != "one" else "", column, self.size(first) if first else ""]
-        return " + ".join(filter(None, parts)) or "0"
+    def assigned(self, name, text, *, whole=False):
+        return f"{name} = {text}"
 
     def load(self, place, column, first=0):
         return f"load{self.scope(place.array)}({place.array}, {self.index(place, column, first)})"
@@ -147,182 +100,98 @@ class Loop(Target):
             value = f"{self.load(place, column, first)} + {value}"
         return f"store{self.scope(place.array)}({place.array}, {self.index(place, column, first)}, {value})"
 
-    # ------------------------------------------------------------------ passes
+    def pass_over(self, width, body, folds):
+        steps = [f"{name} = {step.format(name, value)}" for name, _, step, value in folds]
+        lines = [f"{name} = {start}" for name, start, _, _ in folds]
+        if width == 1:
+            return lines + steps
+        return [*lines, f"for j in range({self.size(width)}):", *[f" {x}" for x in [*body, *steps]]]
 
-    def _stage(self, stage):
-        self.offsets, self.head = set(), []
-        self.row, self.row_names = [], {}
-        for turn in self.schedule.turns(stage):
-            self.now = stage, turn
-            for width, effects in sorted(self.schedule.effects(stage, turn).items()):
-                self._columns(width, effects)
-        if self.row:
-            self.lines += ["for b in range(b0, b1):", *[f" {x}" for x in [*self.head, *self.row]]]
-        for v in self.schedule.products:
-            if self.schedule.position[v][0] == stage:
-                self._product(v)
+    def multiply(self, packed, product, operand, first, out):
+        k, n = self.size(product.inputs[0].width), self.size(product.width)
 
-    def _product(self, v):
-        (place, first), out = self.schedule.operand(v), self.schedule.stored[v]
-        packed = self.packed.setdefault((v.inputs[1], v.attr), f"packed{len(self.packed)}")
-        for array in (packed, place.array, out.array):
-            self.scope(array)
-        k, n, first = self.size(v.inputs[0].width), self.size(v.width), self.size(first)
+        def corner(place):
+            return "0" if place.kind == "rows" else self.offset_text(place).replace("b *", "b0 *")
 
-        def corner(p):
-            return "0" if p.kind == "rows" else self._offset(p)[1].replace("b *", "b0 *")
-
-        self.lines.append(
-            f"multiply(gemm, {place.array}, {corner(place)} + {first}, {self.size(place.width)}, False, "
-            f"{packed}, {out.array}, {corner(out)}, {self.size(out.width)}, b1 - b0, {k}, {n}, False)"
-        )
-
-    def _columns(self, width, effects):
-        """One pass over ``width`` columns."""
-        wide = width > 1
-        self.body, self.names = ([], {}) if wide else (self.row, self.row_names)
-        column, after = "j" if wide else "", []
-        for v, places, first, reduces in effects:
-            if reduces:
-                name, (start, step) = f"a{next(self.count)}", _FOLDS[v.kind]
-                e = self.expression(v.inputs[0])
-                self.row.append(f"{name} = {start}")
-                self.body.append(f"{name} = {step.format(name, e)}")
-                after.append((v, name, places))
-            else:
-                e = self.expression(v)
-                self.body += [self.store(place, column, e, first) for place in places]
-        if wide:
-            self.row += [f"for j in range({self.size(width)}):", *[f" {x}" for x in self.body]]
-        for v, name, places in after:
-            self.row_names[v] = name
-            self.row += [self.store(place, "", name) for place in places]
-
-    # ------------------------------------------------------------------ values
-
-    def expression(self, v):
-        """A name or literal for ``v``; the lines that compute it are emitted where it is needed first."""
-        names = self.row_names if v.width == 1 else self.names
-        if v in names:
-            return names[v]
-        schedule = self.schedule
-        if v in schedule.leaves and v.kind is not Kind.NUMBER:
-            return self._leaf(v)
-        if v in schedule.stored and self.now != schedule.position[v]:
-            return self._stored(v)
-        return self.value(v)
-
-    def _named(self, v, text):
-        """A new name for the value ``text``."""
-        scalar = v.width == 1
-        name = f"{'u' if scalar else 'v'}{next(self.count)}"
-        (self.row if scalar else self.body).append(f"{name} = {text}")
-        (self.row_names if scalar else self.names)[v] = name
-        return name
-
-    def _loaded(self, v, place, first=0):
-        return self._named(v, self.load(place, "" if v.width == 1 else "j", first))
-
-    def _leaf(self, v):
-        place = self.schedule.leaves[v]
-        if place.kind == "number":
-            return self.numbers.setdefault(place.first, f"number{place.first}")
-        return self._loaded(v, place)
-
-    def _stored(self, v):
-        return self._loaded(v, self.schedule.readable(v, self.now))
-
-    def _slice(self, v):
-        source = v.inputs[0]
-        place = self.schedule.leaves.get(source) or self.schedule.readable(source, self.now)
-        return self._loaded(v, place, v.attr[0])
-
-    def _pointwise(self, v):
-        op = TABLE[v.attr]
-        inputs = {a: self.expression(x) for a, x in zip(op.inputs, v.inputs, strict=True)}
-        rule = typed(op.rule, "F({})".format)
-        return self._named(v, re.sub(r"\b(" + "|".join(inputs) + r")\b", lambda m: inputs[m[1]], rule))
-
-    def _number(self, v):
-        """Small numbers of the program stand in the source, others, as 1 / width, are arguments like
-        sizes.
-        """
-        x = v.attr
-        if not np.isfinite(x):
-            return f"F(np.{x!r})".replace("np.-", "-np.")
-        if x == round(x) and abs(x) <= 8:
-            return f"F({x!r})"
-        return self.constants.setdefault(x, f"constant{len(self.constants)}")
-
-    name = "numba"
-    kinds = {  # noqa: RUF012
-        Kind.INPUT: _leaf,
-        Kind.NUMBER: _number,
-        Kind.POINTWISE: _pointwise,
-        Kind.SLICE: _slice,
-        Kind.COPY: lambda self, v: self.expression(v.inputs[0]),
-        **dict.fromkeys((Kind.MATMUL, Kind.CONCAT, *_FOLDS), _stored),
-    }
-
-    # ------------------------------------------------------------------ the whole function
+        rows = f"{operand.array}, {corner(operand)} + {first}, {self.size(operand.width)}"
+        result = f"{out.array}, {corner(out)}, {self.size(out.width)}"
+        return f"multiply(gemm, {rows}, False, {packed}, {result}, b1 - b0, {k}, {n}, False)"
 
     def source(self) -> str:
-        """A function of (T, B, b0, b1, back, gemm, n, arrays...): ``gemm`` is where products are made, sizes
-        and time steps come in ``n``, as `integers` lists them.
-        """
+        """The function."""
+        lines = []
+        for rows, products in self.stages:
+            lines += ["for b in range(b0, b1):", *[f" {x}" for x in rows]] if rows else []
+            lines += products
         arguments = ", ".join([*self.arguments(), *self.extra])
-        lines = [f"def {self.function}(T, B, b0, b1, back, gemm, n, {arguments}):"]
+        head = [f"def {self.function}(T, B, b0, b1, back, gemm, n, {arguments}):"]
         scratch = [  # before the sizes are listed: it may name more of them
             f" {name} = np.empty({'(b1 - b0) * ' if across else ''}{self.size(width)}, F)"
             for name, (width, across) in self.schedule.scratch.items()
         ]
         names = [*self.sizes.values(), *self.steps.values()]
-        lines += [f" {name} = n[{k}]" for k, name in enumerate(names)]
-        lines += [f" {name} = numbers[{k}]" for k, name in sorted(self.numbers.items())]
+        head += [f" {name} = n[{k}]" for k, name in enumerate(names)]
+        head += [f" {name} = numbers[{k}]" for k, name in sorted(self.numbers.items())]
         constants = enumerate(self.constants.values(), 1)
-        lines += [f" {name} = numbers[numbers.size - {k}]" for k, name in constants]
+        head += [f" {name} = numbers[numbers.size - {k}]" for k, name in constants]
         first_to_last = "T - 1 - i if back else i"
         last_to_first = "i if back else T - 1 - i"
-        lines += [*scratch, " for i in range(T):"]
-        lines.append(f"  t = {last_to_first if self.schedule.backwards else first_to_last}")
+        head += [*scratch, " for i in range(T):"]
+        head.append(f"  t = {last_to_first if self.schedule.backwards else first_to_last}")
         carried = [f"{a}, {b} = {b}, {a}" for a, b in self.schedule.carried]
-        return "\n".join([*lines, *[f"  {line}" for line in [*self.lines, *self.after, *carried]]])
+        return "\n".join([*head, *[f"  {line}" for line in [*lines, *self.after, *carried]]])
 
-    def arguments(self) -> list:
-        """Names of the arrays the function takes, in order."""
-        arrays = [a for a in self.arrays if a not in self.schedule.scratch]
-        return [*arrays, *[i for i in dict.fromkeys(self.ids.values()) if i not in self.extra], "numbers"]
+    def arguments(self):
+        return [a for a in super().arguments() if a not in self.extra]
 
     def signature(self, dtype) -> tuple:
         """Numba's types of the function's arguments."""
         dtypes = [np.dtype(np.int64 if a in self.ids.values() else dtype) for a in self.arguments()]
         arrays = [numba.from_dtype(d)[::1] for d in dtypes]
-        return (
-            *[numba.int64] * 4,
-            numba.boolean,
-            numba.intp,
-            numba.int64[::1],
-            *arrays,
-            *self.extra.values(),
-        )
+        first = [*[numba.int64] * 4, numba.boolean, numba.intp, numba.int64[::1]]
+        return *first, *arrays, *self.extra.values()
 
     def gemm(self, dtype) -> int:
         """Where the loop finds the product with a packed matrix."""
         return kernels.gemm.address(dtype) if self.packed and mode() == "numba" else 0
 
     def packed_matrices(self, closures) -> dict:
-        """The matrices of the loop's products as the packed product reads them, by name, from arrays of what
-        the step closes over.
-        """
-        matrices = {p: (closures[f"closure{m.attr.index}"], turned) for (m, turned), p in self.packed.items()}
-        return {p: kernels.gemm.packed_matrix(c.T if turned else c) for p, (c, turned) in matrices.items()}
+        """The matrices of the loop's products as the packed product reads them."""
+        return self.matrices(closures, kernels.gemm.packed_matrix)
 
-    def all_numbers(self, given) -> list:
-        """What ``numbers`` holds: those that the step has at this call, and after them those of the
-        program.
-        """
-        return [*given, *reversed(self.constants)]
 
-    def integers(self, time_steps) -> list:
-        """What ``n`` holds: every size, and the step in time of every array (``time_steps``: by array)."""
-        return [*self.sizes, *[time_steps[a] for a in self.steps]]
+class Loops:
+    """Loops that are one module, for arrays of one dtype; see `loops.Loops`."""
+
+    arrays, matmul, unit = np, staticmethod(kernels.gemm.matmul), UNIT
+
+    def __init__(self, loops, dtype):
+        self.loops, self.dtype = loops, dtype
+        self.sources = {how: module_source(loops, dtype, how) for how in ("numba", "python")}
+
+    @property
+    def source(self):
+        return self.sources[mode()]
+
+    def compile(self, name, count):
+        """The first ``count`` functions, compiled or loaded; what has to be compiled is announced as
+        ``name``.
+        """
+        module = load("scan" if mode() == "numba" else "scan_python", self.source)
+        return compiled(module, self.loops[:count], self.dtype, name)
+
+    def run(self, function, loop, memory, numbers, time_steps, T, B, reverse):
+        """Call one loop in parts of the batch, one a thread."""
+        arrays = memory | {"numbers": np.array(loop.all_numbers(numbers), self.dtype)}
+        arrays |= loop.packed_matrices(memory)
+        flat = [arrays[a].reshape(-1) for a in loop.arguments()]
+        for name, a in zip(loop.arguments(), flat, strict=True):
+            if not np.shares_memory(a, arrays[name]) and a.size:
+                raise CompilerFault(f"{name} is not contiguous")
+        n, gemm = np.array(loop.integers(time_steps), np.int64), loop.gemm(self.dtype)
+
+        def part(first, last):
+            function(T, B, first * UNIT, min(last * UNIT, B), reverse, gemm, n, *flat)
+
+        with np.errstate(all="ignore") if mode() == "python" else contextlib.nullcontext():
+            threads.split(-(-B // UNIT), part, at_least=T * UNIT * loop.work())

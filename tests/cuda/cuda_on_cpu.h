@@ -1,0 +1,140 @@
+// Runs CUDA kernels on the CPU, so that what they compute can be tested where there is no GPU.
+//
+// Every CUDA thread is a fiber. Barriers of a warp, a block and the grid are points where fibers wait for each other.
+// Fibers run one at a time, in an order drawn from a seed: a kernel that lacks a barrier gives other results for other
+// seeds, and so tests find it. Shared memory begins as NaN: nothing may rely on zeros.
+#pragma once
+#define CUDA_ON_CPU
+#include <math.h>
+#include <setjmp.h>
+#include <ucontext.h>
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <functional>
+#include <memory>
+#include <random>
+#include <vector>
+
+struct Index { unsigned x = 0; };
+
+namespace cuda_on_cpu {
+constexpr size_t STACK = 1 << 16;
+
+struct Barrier { unsigned size = 0, waiting = 0, phase = 0; };
+struct Warp { Barrier barrier; double slots[32]; };
+struct Block { std::vector<char> shared; Barrier barrier; std::vector<Warp> warps; };
+struct Thread {
+    jmp_buf at;
+    ucontext_t start;
+    std::unique_ptr<char[]> stack;
+    Index thread, block;
+    Block *home;
+    unsigned lane, warp;
+    Barrier *waits_for = nullptr;
+    unsigned phase = 0;
+    bool started = false, done = false;
+};
+
+inline Thread *now;
+inline jmp_buf scheduler;
+inline ucontext_t scheduler_context;
+inline Barrier grid_barrier;
+inline Index block_size, grid_size;
+inline std::function<void()> kernel;
+
+// After its start a fiber is left and entered by _setjmp and _longjmp, which make no system calls.
+inline void leave() { if (!_setjmp(now->at)) _longjmp(scheduler, 1); }
+
+inline void wait(Barrier &barrier) {
+    if (++barrier.waiting == barrier.size) {  // the last to arrive opens it
+        barrier.waiting = 0;
+        ++barrier.phase;
+        return;
+    }
+    now->waits_for = &barrier;
+    now->phase = barrier.phase;
+    leave();
+}
+
+inline void run_thread() { kernel(); now->done = true; _longjmp(scheduler, 1); }
+
+inline void enter(Thread &thread) {
+    now = &thread;
+    if (_setjmp(scheduler)) return;
+    if (thread.started) _longjmp(thread.at, 1);
+    thread.started = true;
+    swapcontext(&scheduler_context, &thread.start);
+}
+
+// Run `f` in every thread of the grid. Returns false if threads wait for a barrier that never opens.
+inline bool launch(unsigned blocks, unsigned size, size_t shared_bytes, unsigned seed, std::function<void()> f) {
+    grid_size.x = blocks;
+    block_size.x = size;
+    kernel = std::move(f);
+    grid_barrier = Barrier{size * blocks};
+    std::vector<Block> homes(blocks);
+    std::vector<Thread> threads(size_t(size) * blocks);
+    for (unsigned i = 0; i < blocks; i++) {
+        Block &home = homes[i];
+        home.shared.assign(shared_bytes, char(0xFF));  // NaN
+        home.barrier = Barrier{size};
+        home.warps.resize((size + 31) / 32);
+        for (unsigned w = 0; w < home.warps.size(); w++) home.warps[w].barrier.size = std::min(32u, size - 32 * w);
+        for (unsigned k = 0; k < size; k++) {
+            Thread &t = threads[size_t(i) * size + k];
+            t.thread.x = k, t.block.x = i, t.home = &home, t.lane = k % 32, t.warp = k / 32;
+            t.stack.reset(new char[STACK]);
+            getcontext(&t.start);
+            t.start.uc_stack.ss_sp = t.stack.get();
+            t.start.uc_stack.ss_size = STACK;
+            t.start.uc_link = nullptr;
+            makecontext(&t.start, run_thread, 0);
+        }
+    }
+    std::mt19937 random(seed);
+    std::vector<Thread *> order;
+    for (Thread &t : threads) order.push_back(&t);
+    for (size_t left = order.size(); left;) {
+        std::shuffle(order.begin(), order.end(), random);
+        bool moved = false;
+        for (Thread *t : order) {
+            if (t->done || (t->waits_for && t->waits_for->phase == t->phase)) continue;
+            t->waits_for = nullptr;
+            enter(*t);
+            moved = true;
+            left -= t->done;
+        }
+        if (!moved) return false;
+    }
+    return true;
+}
+
+template <class T> T exchange(T value, unsigned from) {  // every lane of the warp takes part
+    Warp &warp = now->home->warps[now->warp];
+    static_assert(sizeof(T) <= sizeof(double));
+    std::memcpy(&warp.slots[now->lane], &value, sizeof(T));
+    wait(warp.barrier);
+    T out;
+    std::memcpy(&out, &warp.slots[from], sizeof(T));
+    wait(warp.barrier);
+    return out;
+}
+}  // namespace cuda_on_cpu
+
+#define __global__
+#define __device__ inline
+#define __forceinline__
+#define __launch_bounds__(...)
+#define threadIdx (cuda_on_cpu::now->thread)
+#define blockIdx (cuda_on_cpu::now->block)
+#define blockDim (cuda_on_cpu::block_size)
+#define gridDim (cuda_on_cpu::grid_size)
+#define DYNAMIC_SHARED(T, name) T *name = reinterpret_cast<T *>(cuda_on_cpu::now->home->shared.data())
+#define GRID_SYNC(...) cuda_on_cpu::wait(cuda_on_cpu::grid_barrier)
+#define WARP_SHUFFLE_XOR(value, mask) cuda_on_cpu::exchange(value, cuda_on_cpu::now->lane ^ (mask))
+#define __syncthreads() cuda_on_cpu::wait(cuda_on_cpu::now->home->barrier)
+#define __syncwarp() cuda_on_cpu::wait(cuda_on_cpu::now->home->warps[cuda_on_cpu::now->warp].barrier)
+template <class T> T __ldcg(const T *p) { return *p; }

@@ -1,0 +1,243 @@
+"""From a `Schedule` to the source of a loop over time: what all languages of loops share.
+
+A target subclasses `Loop` and says how its language assigns, counts, loads, stores, adds up a row and
+multiplies by a matrix; which value is computed where, and under which name, is decided here, once.
+"""
+
+import itertools
+import re
+
+from ..autograd.tape import TABLE
+from ..kernels.pointwise import typed
+from .ir import Kind
+from .targets import Target
+
+_FOLDS = {  # of a row: what it begins with, and a step
+    Kind.ROWSUM: ("F(0)", "{} + {}"),
+    Kind.ROWMAX: ("-{inf}", "maximum({}, {})"),
+    Kind.ROWMIN: ("{inf}", "minimum({}, {})"),
+}
+
+
+class Loop(Target):
+    """The source of one loop.
+
+    Args:
+        function: its name.
+        schedule: what it computes, when, and where.
+
+    Attributes:
+        offsets: kind of a place -> the first element of row b: ``{w}`` is the width, ``{s}`` the array's step
+            in time (0 where every step overwrites the last), ``{i}`` the array of the ids by which rows of a
+            table are looked up.
+        infinity: a number of the language.
+        stages: for each stage the lines of its pass over the rows, and those of its products.
+    """
+
+    offsets: dict[str, str]
+    infinity: str
+
+    def __init__(self, function, schedule):
+        self.function, self.schedule = function, schedule
+        self.count = itertools.count()
+        self.arrays, self.sizes, self.steps, self.ids, self.packed = {}, {}, {}, {}, {}
+        self.numbers, self.constants = {}, {}  # of the step, and of the program: their names
+        self.stages = [self._stage(stage) for stage in range(schedule.stages)]
+        for array in itertools.chain(*schedule.carried):  # also of a state that is never read
+            self.scope(array)
+
+    # ------------------------------------------------------------------ the language
+
+    def assigned(self, name, text, *, whole=False) -> str:
+        """The line that gives a new name to a value; ``whole``: to an integer."""
+        raise NotImplementedError
+
+    def load(self, place, column, first=0) -> str:
+        """What reads a column of row b."""
+        raise NotImplementedError
+
+    def store(self, place, column, value, first=0) -> str:
+        """The line that writes a column of row b."""
+        raise NotImplementedError
+
+    def pass_over(self, width, body, folds) -> list:
+        """The lines of a pass over ``width`` columns.
+
+        ``folds``: (name, first value, next value as text of the name and of the column's) of each reduction
+        that it makes.
+        """
+        raise NotImplementedError
+
+    def multiply(self, packed, product, operand, first, out) -> str:
+        """The line of a product: the rows in ``operand`` from column ``first`` times ``packed``, into
+        ``out``.
+        """
+        raise NotImplementedError
+
+    # ------------------------------------------------------------------ names
+
+    def size(self, n):
+        """The name of an integer that is an argument: sizes are no part of the source."""
+        if n in (0, 1):
+            return str(n)
+        return self.sizes.setdefault(n, f"n{len(self.sizes)}")
+
+    def scope(self, array):
+        return self.arrays.setdefault(array, len(self.arrays))
+
+    def offset(self, place):
+        """The name of the offset of row b in ``place``, defined once a pass over the rows."""
+        text, width = self.offset_text(place), self.size(place.width)
+        name = f"o_{place.kind}_{self.steps.get(place.array) or self.ids.get(place.array) or width}_{width}"
+        self.offset_names[name] = text
+        return name
+
+    def offset_text(self, place):
+        """The text of the offset of row b in ``place``."""
+        step = self.steps.setdefault(place.array, f"s_{place.array}") if place.kind == "time" else ""
+        if place.ids:
+            self.ids[place.array] = place.ids
+        return self.offsets[place.kind].format(w=self.size(place.width), s=step, i=place.ids)
+
+    def index(self, place, column, first):
+        """The text of the index of a column of row b in ``place``."""
+        first += place.first
+        row = "" if self.offset_text(place) == "0" else self.offset(place)
+        return " + ".join(filter(None, [row, column, self.size(first) if first else ""])) or "0"
+
+    # ------------------------------------------------------------------ passes
+
+    def _stage(self, stage):
+        self.offset_names, self.row, self.row_names = {}, [], {}
+        for turn in self.schedule.turns(stage):
+            self.now = stage, turn
+            self.turn_begins()
+            for width, effects in sorted(self.schedule.effects(stage, turn).items()):
+                self._columns(width, effects)
+        rows = [*[self.assigned(*offset, whole=True) for offset in self.offset_names.items()], *self.row]
+        products = [v for v in self.schedule.products if self.schedule.position[v][0] == stage]
+        return rows if self.row else [], [self._product(v) for v in products]
+
+    def turn_begins(self):
+        """What was written in earlier turns is read from here on."""
+
+    def _product(self, v):
+        (place, first), out = self.schedule.operand(v), self.schedule.stored[v]
+        packed = self.packed.setdefault((v.inputs[1], v.attr), f"packed{len(self.packed)}")
+        for array in (packed, place.array, out.array):
+            self.scope(array)
+        return self.multiply(packed, v, place, self.size(first), out)
+
+    def _columns(self, width, effects):
+        """One pass over ``width`` columns."""
+        wide = width > 1
+        self.body, self.names = ([], {}) if wide else (self.row, self.row_names)
+        column, folds, after = "j" if wide else "", [], []
+        for v, places, first, reduces in effects:
+            if reduces:
+                name, (start, step) = f"a{next(self.count)}", _FOLDS[v.kind]
+                folds.append((name, start.format(inf=self.infinity), step, self.expression(v.inputs[0])))
+                after.append((v, name, places))
+            else:
+                e = self.expression(v)
+                self.body += [self.store(place, column, e, first) for place in places]
+        if wide or folds:
+            self.row += self.pass_over(width, self.body if wide else [], folds)
+        for v, name, places in after:
+            self.row_names[v] = name
+            self.row += [self.store(place, "", name) for place in places]
+
+    # ------------------------------------------------------------------ values
+
+    def expression(self, v):
+        """A name or literal for ``v``; the lines that compute it are emitted where it is needed first."""
+        names = self.row_names if v.width == 1 else self.names
+        if v in names:
+            return names[v]
+        schedule = self.schedule
+        if v in schedule.leaves and v.kind is not Kind.NUMBER:
+            return self._leaf(v)
+        if v in schedule.stored and self.now != schedule.position[v]:
+            return self._stored(v)
+        return self.value(v)
+
+    def _named(self, v, text):
+        """A new name for the value ``text``."""
+        scalar = v.width == 1
+        name = f"{'u' if scalar else 'v'}{next(self.count)}"
+        (self.row if scalar else self.body).append(self.assigned(name, text))
+        (self.row_names if scalar else self.names)[v] = name
+        return name
+
+    def _loaded(self, v, place, first=0):
+        return self._named(v, self.load(place, "" if v.width == 1 else "j", first))
+
+    def _leaf(self, v):
+        place = self.schedule.leaves[v]
+        if place.kind == "number":
+            return self.numbers.setdefault(place.first, f"number{place.first}")
+        return self._loaded(v, place)
+
+    def _stored(self, v):
+        return self._loaded(v, self.schedule.readable(v, self.now))
+
+    def _slice(self, v):
+        source = v.inputs[0]
+        place = self.schedule.leaves.get(source) or self.schedule.readable(source, self.now)
+        return self._loaded(v, place, v.attr[0])
+
+    def _pointwise(self, v):
+        op = TABLE[v.attr]
+        inputs = {a: self.expression(x) for a, x in zip(op.inputs, v.inputs, strict=True)}
+        rule = typed(op.rule, "F({})".format)
+        return self._named(v, re.sub(r"\b(" + "|".join(inputs) + r")\b", lambda m: inputs[m[1]], rule))
+
+    def _number(self, v):
+        """Small numbers of the program stand in the source, others, as 1 / width, are arguments like
+        sizes.
+        """
+        x = v.attr
+        if x != x or x - x != 0:
+            return f"({self.infinity} - {self.infinity})" if x != x else f"{'-' * (x < 0)}{self.infinity}"
+        if x == round(x) and abs(x) <= 8:
+            return f"F({x!r})"
+        return self.constants.setdefault(x, f"constant{len(self.constants)}")
+
+    kinds = {  # noqa: RUF012
+        Kind.INPUT: _leaf,
+        Kind.NUMBER: _number,
+        Kind.POINTWISE: _pointwise,
+        Kind.SLICE: _slice,
+        Kind.COPY: lambda self, v: self.expression(v.inputs[0]),
+        **dict.fromkeys((Kind.MATMUL, Kind.CONCAT, *_FOLDS), _stored),
+    }
+
+    # ------------------------------------------------------------------ what it is called with
+
+    def arguments(self) -> list:
+        """Names of the arrays the function takes, in order."""
+        arrays = [a for a in self.arrays if a not in self.schedule.scratch]
+        return [*arrays, *dict.fromkeys(self.ids.values()), "numbers"]
+
+    def all_numbers(self, given) -> list:
+        """What ``numbers`` holds: those that the step has at this call, and after them those of the
+        program.
+        """
+        return [*given, *reversed(self.constants)]
+
+    def integers(self, time_steps) -> list:
+        """What ``n`` holds: every size, and the step in time of every array (``time_steps``: by array)."""
+        return [*self.sizes, *[time_steps[a] for a in self.steps]]
+
+    def matrices(self, closures, packed) -> dict:
+        """The matrices of the loop's products, by name, from arrays of what the step closes over; each as
+        ``packed`` makes it of the matrix by which rows are multiplied.
+        """
+        found = {p: (closures[f"closure{m.attr.index}"], turned) for (m, turned), p in self.packed.items()}
+        return {p: packed(c.T if turned else c) for p, (c, turned) in found.items()}
+
+    def work(self) -> int:
+        """About how many operations a step takes for each row of the batch."""
+        products = sum(v.inputs[0].width * v.width for v in self.schedule.products)
+        places = [p for group in self.schedule.sinks.values() for p in group]
+        return products + 50 * sum(p.width for p in places if p.kind in ("new", "batch") and not p.add)

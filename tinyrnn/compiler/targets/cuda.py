@@ -1,0 +1,327 @@
+"""Loops over time for a GPU: CUDA C++ that CuPy compiles, from the same `Schedule` as the loops of the CPU.
+
+A loop is a sequence of *phases*: a pass over the rows of the batch, which are dealt to blocks of threads, or
+the products after it, whose columns are. The same kernel runs in two forms:
+
+- *persistent*: one cooperative launch for all steps. Blocks wait for each other at the end of a phase, and
+  keep their columns of the matrices in shared memory where these fit;
+- *phases*: one launch a phase. It needs nothing of the GPU and is the reference of the other.
+"""
+
+import functools
+import importlib.resources
+import os
+from collections import Counter
+from typing import NamedTuple
+
+import numpy as np
+
+from ... import kernels
+from ...base.devices import require_cupy
+from ...kernels.pointwise import CUDA_PRELUDE
+from .. import loops
+from ..ir import CompilerFault, Kind, Value
+
+THREADS = 256  # of a block
+TILES = (8, 16, 32)  # columns of a product that a block takes at once
+_ROWS, _DEPTH = 64, 16  # see loops.cuh
+_ACROSS = 32  # elements of shared memory for sums over a row
+
+_HEAD = "I T, I B, int back, I first, I last, int phase, int resident, unsigned *arrived, const I *n, I count"
+
+
+@functools.cache
+def _runtime() -> str:
+    """What all loops call."""
+    return importlib.resources.files("tinyrnn.kernels").joinpath("cuda/loops.cuh").read_text()
+
+
+def module_source(loops, dtype, tile) -> str:
+    """The translation unit that holds ``loops``. Sizes are no part of it but for ``tile``."""
+    kind = {"f": "float", "d": "double"}[np.dtype(dtype).char]
+    head = f"typedef {kind} F;\n#define TILE {tile}\n"
+    return "\n".join([head, CUDA_PRELUDE, _runtime(), *[loop.source() for loop in loops]])
+
+
+class Product(NamedTuple):
+    """A product of a loop: its matrix is ``[depth, groups * span]``, tiles are of units (see loops.cuh)."""
+
+    value: Value
+    groups: int
+    span: int
+    call: str  # up to what is done with the result
+    stores: list  # lines that write it to memory
+    keep: str  # what copies a block's tiles to shared memory
+
+    def tiles(self, tile) -> int:
+        """How many tiles of so many columns it has."""
+        return -(-self.span // (tile // self.groups))
+
+
+class Loop(loops.Loop):
+    """A loop as a kernel. Besides its arrays and their sizes it takes the steps from ``first`` to ``last``, a
+    ``phase`` (-1: all), whether matrices are ``resident`` in shared memory, and what the grid waits at.
+    """
+
+    name = "cuda"
+    offsets = {  # noqa: RUF012
+        "time": "t * {s} + b * {w}",
+        "table": "{i}[t * B + b] * {w}",
+        "old": "(t + back) * B * {w} + b * {w}",
+        "new": "(t + 1 - back) * B * {w} + b * {w}",
+        "batch": "b * {w}",
+        "rows": "b * {w}",
+        "unit": "b * {w}",
+        "one": "0",
+        "number": "0",
+    }
+    infinity = "F(INFINITY)"
+
+    def __init__(self, function, schedule):
+        places = [p for group in schedule.sinks.values() for p in group] + list(schedule.stored.values())
+        self.written = {p.array for p in places}.union(*schedule.carried)
+        self.before = {}  # stage -> how many tiles the products so far have, as text
+        self.products = []
+        super().__init__(function, schedule)
+
+    # ------------------------------------------------------------------ the language
+
+    def offset_text(self, place):
+        if place.kind == "one" and place.array in self.schedule.scratch:  # one row for each block
+            return f"blockIdx.x * {self.size(place.width)}"
+        return super().offset_text(place)
+
+    def assigned(self, name, text, *, whole=False):
+        return f"const {'I' if whole else 'F'} {name} = {text};"
+
+    def load(self, place, column, first=0):
+        if self.unit is not None and place == self.schedule.stored[self.unit]:
+            return f"z[{first // self.groups_span} * (TILE / {self.unit.width // self.groups_span})]"
+        self.scope(place.array)
+        at = f"{place.array} + {self.index(place, column, first)}"
+        return f"__ldcg({at})" if place.array in self.written else f"*({at})"
+
+    def store(self, place, column, value, first=0):
+        if place.add:
+            value = f"{self.load(place, column, first)} + {value}"
+        self.scope(place.array)
+        line = f"{place.array}[{self.index(place, column, first)}] = {value};"
+        return line if column else f"if (threadIdx.x == 0) {line}"
+
+    def turn_begins(self):
+        if self.row:  # what other threads of the block wrote is read from here on
+            self.row.append("__syncthreads();")
+
+    def pass_over(self, width, body, folds):
+        if self.unit is not None:  # of one unit
+            return body
+        if width == 1:
+            return [f"const F {name} = {step.format(start, value)};" for name, start, step, value in folds]
+        lines = [f"F {name} = {start};" for name, start, _, _ in folds]
+        lines.append(f"for (I j = threadIdx.x; j < {self.size(width)}; j += blockDim.x) {{")
+        lines += [f"    {x}" for x in body]
+        lines += [f"    {name} = {step.format(name, value)};" for name, _, step, value in folds]
+        lines.append("}")
+        for name, _, step, _ in folds:
+            together = f"[](F a, F b) {{ return {step.format('a', 'b')}; }}"
+            lines.append(f"{name} = over_block({name}, across, {together});")
+        return lines
+
+    def multiply(self, packed, product, operand, first, out):
+        stage = self.schedule.position[product][0]
+        width = product.width
+        span = self._unit_width(stage + 1) or width
+        groups, before = width // span, self.before.get(stage, "0")
+        tiles = f"({self.size(span)} + TILE / {groups} - 1) / (TILE / {groups})"
+        self.before[stage] = f"{before} + {tiles}"
+        kept, depth = f"kept{len(self.products)}", self.size(product.inputs[0].width)
+        matrix = f"{depth}, {self.size(span)}, {packed}, {kept}"
+        call = (
+            f"multiply<{groups}>({operand.array} + {self.offset_text(operand)} + {first}, "
+            f"{self.size(operand.width)}, B, {matrix}, resident, {before}, work"
+        )
+        at = f"{out.array} + {self.offset_text(out)} + j"
+        stores = [f"({at})[{k} * {self.size(span)}] = z[{k} * (TILE / {groups})];" for k in range(groups)]
+        keep = f"keep<{groups}>({packed}, {depth}, {self.size(span)}, {before}, {kept})"
+        self.products.append(Product(product, groups, span, call, stores, keep))
+        return self.products[-1]
+
+    # ------------------------------------------------------------------ a product and what follows it
+
+    def _stage(self, stage):
+        self.groups_span = self._unit_width(stage)
+        self.unit = self._products(stage - 1)[0] if self.groups_span else None
+        return super()._stage(stage)
+
+    def _products(self, stage):
+        return [v for v in self.schedule.products if self.schedule.position[v][0] == stage]
+
+    def _unit_width(self, stage):
+        """The width of a stage whose every value is made, unit by unit, of the same units of the one product
+        before it; None where it is not so.
+        """
+        schedule, products = self.schedule, self._products(stage - 1)
+        turns = schedule.turns(stage) if 0 < stage < schedule.stages else []
+        if len(products) != 1 or len(turns) != 1:
+            return None
+        ((width, effects),) = (
+            passes if len(passes := schedule.effects(stage, turns[0]).items()) == 1 else [(1, ())]
+        )
+        v = products[0]
+        if width == 1 or any(e.reduces for e in effects) or v.width % width or v.width // width > TILES[0]:
+            return None
+
+        def by_unit(u):
+            if u.kind is Kind.SLICE:
+                return u.width == width and u.attr[0] % width == 0
+            return v.width == width or u.kind is Kind.MATMUL  # which reads it from memory
+
+        return width if all(by_unit(u) for u in schedule.values if v in u.inputs) else None
+
+    # ------------------------------------------------------------------ the whole kernel
+
+    @functools.cached_property
+    def phases(self) -> list:
+        """Pairs (lines, True for products), in order."""
+        found = []
+        for stage, (rows, products) in enumerate(self.stages):
+            if rows and not self._unit_width(stage):
+                body = ["for (I b = blockIdx.x; b < B; b += gridDim.x) {", *[f"    {x}" for x in rows]]
+                found.append(([*body, "    __syncthreads();", "}"], False))
+            lines = []
+            for p in products:
+                fused = self._unit_width(stage + 1)
+                use = self.stages[stage + 1][0] if fused else []
+                stores = p.stores if not fused or self._is_read_later(p.value, stage + 1) else []
+                lines += [
+                    f"{p.call}, [&](I b, I j, const F *z) {{",
+                    *[f"    {x}" for x in [*stores, *use]],
+                    "});",
+                ]
+            if lines:  # of all rows: they begin where row 0 does
+                found.append((["const I b = 0;", *lines], True))
+        return found
+
+    def _is_read_later(self, v, stage):
+        """True where more than the rows of ``stage`` read a product."""
+        schedule = self.schedule
+        return v in schedule.sinks or any(schedule.position[u][0] != stage for u in schedule.readers(v))
+
+    def source(self) -> str:
+        """The kernel."""
+        phases, backwards = self.phases, self.schedule.backwards
+        lines = ["const I t = " + ("back ? i : T - 1 - i;" if backwards else "back ? T - 1 - i : i;")]
+        for k, (body, is_product) in enumerate(phases):
+            lines += [f"if (phase < 0 || phase == {k}) {{", *[f"    {x}" for x in body], "}"]
+            if is_product or phases[(k + 1) % len(phases)][1]:  # the next reads what other blocks wrote
+                lines.append("if (phase < 0) GRID_SYNC(arrived, goal);")
+        exchange = [f"{{ F *other = {a}; {a} = {b}; {b} = other; }}" for a, b in self.schedule.carried]
+        head = ["DYNAMIC_SHARED(F, shared);", f"F *across = shared, *work = shared + {_ACROSS};"]
+        names = [*self.sizes.values(), *self.steps.values()]
+        head += ["unsigned goal = 0;", *[f"const I {name} = n[{k}];" for k, name in enumerate(names)]]
+        head += [f"const F {name} = numbers[{k}];" for k, name in sorted(self.numbers.items())]
+        head += [f"const F {x} = numbers[count - {k}];" for k, x in enumerate(self.constants.values(), 1)]
+        head.append("F *kept0 = work + blockDim.x / 32 * WORK;")
+        head += [f"F *kept{k + 1} = resident ? {p.keep} : kept{k};" for k, p in enumerate(self.products)]
+        head += ["__syncthreads();", *[f"if (first % 2) {x}" for x in exchange]]
+        inner = [*head, "for (I i = first; i < last; i++) {", *[f"    {x}" for x in [*lines, *exchange]], "}"]
+        arrays = ", ".join(
+            [_HEAD, *[self._parameter(a) for a in [*self.arguments(), *self.schedule.scratch]]]
+        )
+        first = f'extern "C" __global__ void __launch_bounds__({THREADS}, 1) {self.function}({arrays}) {{'
+        return "\n".join([first, *[f"    {x}" for x in inner], "}\n"])
+
+    def _parameter(self, array):
+        if array in self.ids.values():
+            return f"const I *__restrict__ {array}"
+        written = array in self.written or array in self.schedule.scratch
+        return f"F *{array}" if written else f"const F *__restrict__ {array}"
+
+    def tiles(self, tile) -> int:
+        """The largest number of tiles of a phase's products."""
+        by_stage = Counter()
+        for p in self.products:
+            by_stage[self.schedule.position[p.value][0]] += p.tiles(tile)
+        return max(by_stage.values(), default=0)
+
+
+class Loops:
+    """Loops that are one module, for arrays of one dtype; see `numba.Loops`."""
+
+    unit = 1  # rows of the batch whose sums are added up in one place
+
+    def __init__(self, loops, dtype):
+        self.loops, self.dtype = loops, dtype
+        self.arrays = require_cupy("cuda")
+        self.matmul = self.arrays.matmul
+        device = self.arrays.cuda.Device().attributes
+        self.processors = device["MultiProcessorCount"]
+        self.shared = device["MaxSharedMemoryPerBlockOptin"]
+        fits = [t for t in TILES if max(loop.tiles(t) for loop in loops) <= self.processors]
+        self.tile = fits[0] if fits else TILES[-1]
+        self.source = module_source(loops, dtype, self.tile)
+
+    def compile(self, name, count):
+        """The first ``count`` kernels."""
+        with kernels.notice.compiling(name):
+            return [_kernel(self.source, loop.function) for loop in self.loops[:count]]
+
+    def launch(self, kernel, loop, B):
+        """How a loop is launched: blocks, bytes of shared memory, and the form."""
+        blocks = max(1, min(self.processors, max(loop.tiles(self.tile), B)))
+        size, warps = self.dtype.itemsize, THREADS // 32
+        work = size * (_ACROSS + warps * max(_DEPTH * (_ROWS + 1), _ROWS * self.tile))
+        of_block = [-(-p.tiles(self.tile) // blocks) * p.value.inputs[0].width for p in loop.products]
+        kept = size * self.tile * sum(of_block)
+        for resident, bytes_ in ((True, work + kept), (False, work)):
+            if os.environ.get("TINYRNN_CUDA_LOOP") == "phases" or bytes_ > self.shared:
+                continue
+            kernel.max_dynamic_shared_size_bytes = bytes_
+            at_once = self.arrays.cuda.driver.occupancyMaxActiveBlocksPerMultiprocessor(
+                kernel.kernel.ptr, THREADS, bytes_
+            )
+            if at_once * self.processors >= blocks:  # CuPy would shrink the grid without a word
+                return blocks, bytes_, True, resident
+        kernel.max_dynamic_shared_size_bytes = work
+        return blocks, work, False, False
+
+    def run(self, kernel, loop, memory, numbers, time_steps, T, B, reverse):
+        """Call one loop."""
+        xp = self.arrays
+        blocks, bytes_, persistent, resident = self.launch(kernel, loop, B)
+        all_numbers = loop.all_numbers(numbers)
+        arrays = memory | {"numbers": xp.asarray(all_numbers, self.dtype)}
+        arrays |= loop.matrices(memory, xp.ascontiguousarray)
+        arrays |= {
+            name: xp.empty((B if across else blocks, width), self.dtype)
+            for name, (width, across) in loop.schedule.scratch.items()
+        }
+        given = [arrays[name] for name in [*loop.arguments(), *loop.schedule.scratch]]
+        if not all(a.flags.c_contiguous for a in given):
+            raise CompilerFault("an array is not contiguous")
+        n, arrived = xp.asarray(loop.integers(time_steps) or [0], np.int64), xp.zeros(1, np.uint32)
+        I, flag = np.int64, np.int32  # noqa: E741 (as in the kernel)
+        rest = arrived, n, I(len(all_numbers)), *given
+
+        def launch(first, last, phase):
+            kernel(
+                (blocks,),
+                (THREADS,),
+                (I(T), I(B), flag(reverse), I(first), I(last), flag(phase), flag(resident), *rest),
+                shared_mem=bytes_,
+            )
+
+        if persistent:
+            launch(0, T, -1)
+            return
+        for i in range(T):
+            for phase in range(len(loop.phases)):
+                launch(i, i + 1, phase)
+
+
+@functools.lru_cache(maxsize=512)
+def _kernel(source, function):
+    module = require_cupy("cuda").RawModule(
+        code=source, options=("-std=c++17",), enable_cooperative_groups=True
+    )
+    return module.get_function(function)

@@ -1,0 +1,147 @@
+// What generated loops over time call on a GPU. F is float or double; TILE is how many columns of a matrix a block
+// multiplies by at once (8, 16 or 32).
+//
+// A loop is a sequence of phases: a pass over the rows of the batch, which are dealt to blocks, or products, whose
+// columns are; a product may be one phase with the pass over rows that follows it. Blocks see what others wrote in
+// earlier phases. The same source runs in one launch for all steps (then the grid waits between phases, and must be
+// resident as a whole) or in one launch a phase.
+//
+// It needs no header of CUDA's, so that NVRTC compiles it anywhere. Run on a CPU by tests, through cuda_on_cpu.h,
+// which defines these macros itself.
+#ifndef CUDA_ON_CPU
+#define DYNAMIC_SHARED(T, name) extern __shared__ char shared_bytes[]; T *name = reinterpret_cast<T *>(shared_bytes)
+#define WARP_SHUFFLE_XOR(value, mask) __shfl_xor_sync(0xffffffffu, value, mask)
+#define GRID_SYNC(arrived, goal) grid_sync(arrived, goal)
+#ifndef INFINITY
+#define INFINITY __int_as_float(0x7f800000)
+#endif
+
+// All blocks have arrived `goal` times. The fences make what they wrote before visible to whoever reads it after.
+__device__ __forceinline__ void grid_sync(unsigned *arrived, unsigned &goal) {
+    __syncthreads();
+    if (threadIdx.x == 0) {
+        goal += gridDim.x;
+        __threadfence();
+        atomicAdd(arrived, 1u);
+        while (int(*(volatile unsigned *)arrived - goal) < 0) {}
+        __threadfence();
+    }
+    __syncthreads();
+}
+#endif
+
+typedef long long I;
+constexpr int ROWS = 64;               // of the batch, that a product takes at once
+constexpr int DEPTH = 16;              // of the inner sum, that a warp takes at once
+constexpr int COLUMNS = 4;             // of one lane
+constexpr int LANES = TILE / COLUMNS;  // side by side
+constexpr int LANE_ROWS = ROWS * LANES / 32;
+constexpr int PITCH = ROWS + 1;        // of a column of the operand in shared memory: no two lanes write to one bank
+// Elements of shared memory that each warp works on; `work_elements` of targets/cuda.py says the same.
+constexpr int WORK = DEPTH * PITCH > ROWS * TILE ? DEPTH * PITCH : ROWS * TILE;
+
+// Every thread of the block gets the value of all threads put together, always in the same order.
+template <typename Together> __device__ __forceinline__ F over_block(F value, F *across, Together together) {
+    for (int mask = 16; mask; mask >>= 1) value = together(value, WARP_SHUFFLE_XOR(value, mask));
+    int warps = blockDim.x / 32;
+    __syncthreads();  // earlier values have been read
+    if (threadIdx.x % 32 == 0) across[threadIdx.x / 32] = value;
+    __syncthreads();
+    value = across[0];
+    for (int w = 1; w < warps; w++) value = together(value, across[w]);
+    return value;
+}
+
+// A matrix is [depth, GROUPS * span]: in each of its groups (the gates of a cell) column j belongs to unit j. A tile is
+// the columns of TILE / GROUPS units next to each other, all groups of them. Tiles are dealt to blocks.
+
+// The first tile of this block, where `before` tiles of other products of the phase were dealt already.
+__device__ __forceinline__ I first_tile(I before) {
+    return (blockIdx.x + gridDim.x - before % gridDim.x) % gridDim.x;
+}
+
+// The column of the matrix that is column c of a tile, or -1.
+template <int GROUPS> __device__ __forceinline__ I column_of(I tile, int c, I span) {
+    constexpr int UNITS = TILE / GROUPS;
+    I unit = tile * UNITS + c % UNITS;
+    return c < UNITS * GROUPS && unit < span ? c / UNITS * span + unit : -1;
+}
+
+// Copy this block's tiles of a matrix to `kept`, each as [depth, TILE]; returns their end.
+template <int GROUPS>
+__device__ __forceinline__ F *keep(const F *matrix, I depth, I span, I before, F *kept) {
+    for (I tile = first_tile(before); tile * (TILE / GROUPS) < span; tile += gridDim.x, kept += depth * TILE)
+        for (I e = threadIdx.x; e < depth * TILE; e += blockDim.x) {
+            I column = column_of<GROUPS>(tile, int(e % TILE), span);
+            kept[e] = column < 0 ? F(0) : matrix[e / TILE * GROUPS * span + column];
+        }
+    return kept;
+}
+
+// The first `count` of ROWS rows times a tile: work[ROWS, TILE]. Each warp takes its part of the inner sum; the parts
+// are added up in the order of the warps. With KEPT the tile is what `keep` left, otherwise it is read from the matrix.
+template <int GROUPS, bool KEPT>
+__device__ __forceinline__ void multiply_tile(const F *rows, I pitch, I count, I depth, I span, const F *matrix,
+                                              const F *kept, I tile, F *work) {
+    int lane = threadIdx.x % 32, warp = threadIdx.x / 32, warps = blockDim.x / 32;
+    int left = lane % LANES * COLUMNS, top = lane / LANES * LANE_ROWS;
+    F *own = work + warp * WORK, sums[LANE_ROWS][COLUMNS];
+    I column[COLUMNS];
+#pragma unroll
+    for (int c = 0; c < COLUMNS; c++) {
+        column[c] = column_of<GROUPS>(tile, left + c, span);
+#pragma unroll
+        for (int r = 0; r < LANE_ROWS; r++) sums[r][c] = F(0);
+    }
+    for (I k = warp * DEPTH; k < depth; k += warps * DEPTH) {
+        for (int e = lane; e < ROWS * DEPTH; e += 32) {  // other blocks wrote these: not through L1
+            I i = k + e % DEPTH;
+            own[e % DEPTH * PITCH + e / DEPTH] = e / DEPTH < count && i < depth ? __ldcg(rows + e / DEPTH * pitch + i) : F(0);
+        }
+        __syncwarp();
+        int deep = depth - k < DEPTH ? int(depth - k) : DEPTH;
+        for (int i = 0; i < deep; i++) {
+            F a[LANE_ROWS], w[COLUMNS];
+#pragma unroll
+            for (int r = 0; r < LANE_ROWS; r++) a[r] = own[i * PITCH + top + r];
+#pragma unroll
+            for (int c = 0; c < COLUMNS; c++) {
+                if (KEPT) w[c] = kept[(k + i) * TILE + left + c];
+                else w[c] = column[c] < 0 ? F(0) : matrix[(k + i) * GROUPS * span + column[c]];
+            }
+#pragma unroll
+            for (int r = 0; r < LANE_ROWS; r++)
+#pragma unroll
+                for (int c = 0; c < COLUMNS; c++) sums[r][c] += a[r] * w[c];
+        }
+        __syncwarp();
+    }
+#pragma unroll
+    for (int r = 0; r < LANE_ROWS; r++)
+#pragma unroll
+        for (int c = 0; c < COLUMNS; c++) own[(top + r) * TILE + left + c] = sums[r][c];
+    __syncthreads();
+    for (int e = threadIdx.x; e < ROWS * TILE; e += blockDim.x)
+        for (int w = 1; w < warps; w++) work[e] += work[w * WORK + e];
+    __syncthreads();
+}
+
+// rows[B, depth] @ matrix, for this block's tiles; `use(b, j, z)` is called for every row and unit, with the unit's
+// columns in z[0], z[TILE / GROUPS], ...
+template <int GROUPS, typename Use>
+__device__ __forceinline__ void multiply(const F *rows, I pitch, I B, I depth, I span, const F *matrix, const F *kept,
+                                         bool resident, I before, F *work, Use use) {
+    constexpr int UNITS = TILE / GROUPS;
+    for (I tile = first_tile(before); tile * UNITS < span; tile += gridDim.x, kept += depth * TILE)
+        for (I row = 0; row < B; row += ROWS) {
+            I count = B - row < ROWS ? B - row : I(ROWS);
+            const F *top = rows + row * pitch;
+            if (resident) multiply_tile<GROUPS, true>(top, pitch, count, depth, span, matrix, kept, tile, work);
+            else multiply_tile<GROUPS, false>(top, pitch, count, depth, span, matrix, kept, tile, work);
+            for (int e = threadIdx.x; e < count * UNITS; e += blockDim.x) {
+                I j = tile * UNITS + e % UNITS;
+                if (j < span) use(row + e / UNITS, j, (const F *)work + e / UNITS * TILE + e % UNITS);
+            }
+            __syncthreads();
+        }
+}

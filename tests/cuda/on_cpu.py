@@ -1,4 +1,4 @@
-"""CUDA C++ on the CPU: `compile_kernels` is what CuPy's RawModule is on a GPU."""
+"""CUDA C++ on the CPU: a `Kernel` is called as CuPy's are."""
 
 import ctypes
 import functools
@@ -7,11 +7,14 @@ import pathlib
 import re
 import subprocess
 import tempfile
+from types import SimpleNamespace
 
 import numpy as np
 
 HEADER = pathlib.Path(__file__).with_name("cuda_on_cpu.h")
-_SIGNATURE = re.compile(r'extern "C" __global__ void (?:__launch_bounds__\([\d, ]+\) )?(\w+)\((.*?)\)\s*\{', re.S)
+_SIGNATURE = re.compile(
+    r'extern "C" __global__ void (?:__launch_bounds__\([\d, ]+\) )?(\w+)\((.*?)\)\s*\{', re.S
+)
 
 
 @functools.cache
@@ -46,14 +49,19 @@ def library(source):
     return ctypes.CDLL(str(built))
 
 
+class NeverOpens(Exception):
+    """A kernel would hang."""
+
+
 class Kernel:
     """A kernel of a translation unit; called as CuPy's are.
 
     Attributes:
-        seeds: the orders of threads that its launches are run in; the last one's results stay.
+        seed: of the order in which the threads of all kernels run.
+        calls: how many launches there were.
     """
 
-    seed = 0
+    seed, kernel = 0, SimpleNamespace(ptr=0)
 
     def __init__(self, source, name):
         self.function = getattr(library(source), f"launch_{name}")
@@ -67,7 +75,8 @@ class Kernel:
         held = [_held(a) for a in arguments]
         pointers = (ctypes.c_void_p * len(held))(*[a.ctypes.data for a in held])
         opened = self.function(grid[0], block[0], int(shared_mem), Kernel.seed, pointers)
-        assert opened, "threads wait for a barrier that never opens"
+        if not opened:
+            raise NeverOpens("threads wait for a barrier that never opens")
 
 
 def _held(argument):

@@ -109,10 +109,10 @@ class Loop(Target):
 
     def _stage(self, stage):
         self.offset_names, self.row, self.row_names = {}, [], {}
-        for turn in self.schedule.turns(stage):
+        for turn, passes in self.schedule.turns(stage).items():
             self.now = stage, turn
             self.turn_begins()
-            for width, effects in sorted(self.schedule.effects(stage, turn).items()):
+            for width, effects in sorted(passes.items()):
                 self._columns(width, effects)
         rows = [*[self.assigned(*offset, whole=True) for offset in self.offset_names.items()], *self.row]
         products = [v for v in self.schedule.products if self.schedule.position[v][0] == stage]

@@ -224,41 +224,35 @@ class Schedule:
 
     # ------------------------------------------------------------------ what emitters ask
 
-    def turns(self, stage) -> list:
-        """The turns of a stage, in order."""
-        acting = [v for v in self.values if self._acts(v) or v in self.stored]
-        turns = {self.position[v][1] for v in acting if self.position[v][0] == stage}
-        if any(v in self.sinks and self.position[v][0] + 1 == stage for v in self.products):
-            turns.add(0)
-        return sorted(turns)
+    def turns(self, stage) -> dict:
+        """What a stage does: turn, in order -> width -> list of `Effect`, for each pass over so many
+        columns.
+        """
+        turns: dict = {}
 
-    def effects(self, stage, turn) -> dict:
-        """What a turn does: width -> list of `Effect`, for each pass over so many columns."""
-        effects: dict = {}
-
-        def add(width, *effect):
-            effects.setdefault(width, []).append(Effect(*effect))
+        def add(turn, width, *effect):
+            turns.setdefault(turn, {}).setdefault(width, []).append(Effect(*effect))
 
         for v in self.values:
-            if self.position[v] != (stage, turn):
+            at, turn = self.position[v]
+            if at != stage:
                 continue
             places = self._places(v)
             if self._is_read_in_place(v):
                 if v in self.sinks:
-                    add(v.width, v, self.sinks[v])
+                    add(turn, v.width, v, self.sinks[v])
             elif v.kind in ROW_REDUCTIONS:
-                add(v.inputs[0].width, v, places, 0, True)
+                add(turn, v.inputs[0].width, v, places, 0, True)
             elif v.kind is Kind.CONCAT:
                 for first, part in pieces(v):
-                    add(part.width, part, places, first)
+                    add(turn, part.width, part, places, first)
             elif v.kind is not Kind.MATMUL and places:
-                add(v.width, v, places)
+                add(turn, v.width, v, places)
         for v in self.products:  # one that is wanted elsewhere too is copied in the next stage
-            if v in self.sinks and turn == 0 and self.position[v][0] + 1 == stage:
-                rest = [p for p in self.sinks[v] if p != self.stored[v]]
-                if rest:
-                    add(v.width, v, rest)
-        return effects
+            rest = [p for p in self.sinks.get(v, ()) if p != self.stored[v]]
+            if rest and self.position[v][0] + 1 == stage:
+                add(0, v.width, v, rest)
+        return dict(sorted(turns.items()))
 
     def _places(self, v):
         """Everywhere that ``v`` is to be written, each place once."""

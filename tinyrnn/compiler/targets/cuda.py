@@ -161,14 +161,14 @@ class Loop(loops.Loop):
         before it; None where it is not so.
         """
         schedule, products = self.schedule, self._products(stage - 1)
-        turns = schedule.turns(stage) if 0 < stage < schedule.stages else []
+        turns = list(schedule.turns(stage).values()) if 0 < stage < schedule.stages else []
         if len(products) != 1 or len(turns) != 1:
             return None
-        ((width, effects),) = (
-            passes if len(passes := schedule.effects(stage, turns[0]).items()) == 1 else [(1, ())]
-        )
-        v = products[0]
-        if width == 1 or any(e.reduces for e in effects) or v.width % width or v.width // width > TILES[0]:
+        (passes,), (v,) = turns, products
+        width = max(passes)
+        if len(passes) > 1 or width == 1 or any(e.reduces for e in passes[width]):
+            return None
+        if v.width % width or v.width // width > TILES[0]:
             return None
 
         def by_unit(u):

@@ -31,10 +31,11 @@ class Device:
     Attributes:
         shared: bytes of shared memory for each block.
         at_once: blocks that a processor holds.
+        precision: of products.
         fault: (text, other text) of the source that is replaced.
     """
 
-    processors, shared, at_once, fault = 3, 227 * 1024, 1, None
+    processors, shared, at_once, precision, fault = 3, 227 * 1024, 1, None, None
 
     def module(self):
         names = "ascontiguousarray empty zeros array asarray matmul".split()
@@ -59,8 +60,9 @@ def device(monkeypatch):
         return text
 
     class OnCuda(run.Compiled):
-        def __init__(self, recording, outputs, tabled, _):
-            super().__init__(recording, outputs, tabled, "cuda")
+        def __init__(self, recording, outputs, tabled, *_):
+            super().__init__(recording, outputs, tabled, "cuda", device.precision)
+            self.loops.matmul = np.matmul
 
     monkeypatch.setattr(cuda, "module_source", source)
     monkeypatch.setattr(run, "Compiled", OnCuda)

@@ -24,7 +24,7 @@ namespace cuda_on_cpu {
 constexpr size_t STACK = 1 << 16;
 
 struct Barrier { unsigned size = 0, waiting = 0, phase = 0; };
-struct Warp { Barrier barrier; double slots[32]; };
+struct Warp { Barrier barrier; double slots[32]; unsigned held[32][6]; };
 struct Block { std::vector<char> shared; Barrier barrier; std::vector<Warp> warps; };
 struct Thread {
     jmp_buf at;
@@ -122,6 +122,32 @@ template <class T> T exchange(T value, unsigned from) {  // every lane of the wa
     wait(warp.barrier);
     return out;
 }
+
+// c[16, 8] += a[16, 8 * N] @ b[8 * N, 8], numbers of 32 / N bits. Of lane = 4 * group + pair: a holds rows group and
+// group + 8 of columns N * pair and the next N - 1, then the same of the second half; b that of column group; c rows
+// group and group + 8 of columns 2 * pair and 2 * pair + 1. (PTX ISA, "Matrix fragments for mma.m16n8k16" and ".m16n8k8".)
+template <int N> void mma(float *c, const unsigned *a, const unsigned *b) {
+    struct Held { unsigned a[4], b[2]; };
+    Warp &warp = now->home->warps[now->warp];
+    Held own = {{a[0], a[1], a[2], a[3]}, {b[0], b[1]}};
+    std::memcpy(warp.held[now->lane], &own, sizeof own);
+    wait(warp.barrier);
+    auto number = [](unsigned word, int part) {
+        unsigned bits = N == 2 ? (part ? word & 0xffff0000u : word << 16) : word;
+        float x;
+        std::memcpy(&x, &bits, sizeof x);
+        return x;
+    };
+    for (int h = 0; h < 4; h++)
+        for (int k = 0; k < 8 * N; k++) {
+            int row = now->lane / 4 + h / 2 * 8, column = now->lane % 4 * 2 + h % 2, pair = k % (4 * N) / N;
+            Held left, right;
+            std::memcpy(&left, warp.held[row % 8 * 4 + pair], sizeof left);
+            std::memcpy(&right, warp.held[column * 4 + pair], sizeof right);
+            c[h] += number(left.a[row / 8 + k / (4 * N) * 2], k % N) * number(right.b[k / (4 * N)], k % N);
+        }
+    wait(warp.barrier);
+}
 }  // namespace cuda_on_cpu
 
 #define __global__
@@ -137,4 +163,11 @@ template <class T> T exchange(T value, unsigned from) {  // every lane of the wa
 #define WARP_SHUFFLE_XOR(value, mask) cuda_on_cpu::exchange(value, cuda_on_cpu::now->lane ^ (mask))
 #define __syncthreads() cuda_on_cpu::wait(cuda_on_cpu::now->home->barrier)
 #define __syncwarp() cuda_on_cpu::wait(cuda_on_cpu::now->home->warps[cuda_on_cpu::now->warp].barrier)
+#define MMA_BFLOAT16(c, a, b) cuda_on_cpu::mma<2>(c, a, b)
+#define MMA_TF32(c, a, b) cuda_on_cpu::mma<1>(c, a, b)
+inline unsigned __float_as_uint(float x) {
+    unsigned bits;
+    std::memcpy(&bits, &x, sizeof x);
+    return bits;
+}
 template <class T> T __ldcg(const T *p) { return *p; }

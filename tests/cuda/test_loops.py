@@ -108,6 +108,43 @@ def test_more_rows_than_a_block_takes_at_once_and_both_directions(settings, devi
             np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-11)
 
 
+def rounded(a, precision):
+    """float32 numbers as tensor cores read them: bfloat16 to nearest, ties to even; TF32 ties away from 0."""
+    bits = 16 if precision == "bfloat16" else 13
+    whole = np.ascontiguousarray(a, np.float32).view(np.uint32).astype(np.int64)
+    tie = (whole >> bits) & 1 if precision == "bfloat16" else 1
+    return ((whole + (1 << (bits - 1)) - 1 + tie) >> bits << bits).astype(np.uint32).view(np.float32)
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "tf32"])
+@pytest.mark.parametrize("shared", [227 * 1024, 30_000])
+def test_tensor_cores_multiply_rounded_numbers_and_add_them_up_in_float32(precision, shared, device):
+    """Inline PTX on a GPU, here a function of the same fragments; the matrix in shared memory or not."""
+    draw = np.random.default_rng(0)
+    h, U = draw.standard_normal((70, 40)).astype("f"), draw.standard_normal((40, 40)).astype("f")
+    device.precision, device.shared = precision, shared
+    launches, matrix = on_cpu.Kernel.calls, tr.tensor(U)
+    for seed in range(3):
+        on_cpu.Kernel.seed = seed
+        _, found = tr.scan(
+            lambda x, h: x + h @ matrix, np.zeros((1, 70, 40), "f"), tr.tensor(h), compile=True
+        )
+        right = rounded(h, precision).astype(float) @ rounded(U, precision)
+        np.testing.assert_allclose(found.numpy(), right, rtol=1e-5, atol=1e-5)
+    assert on_cpu.Kernel.calls > launches
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "tf32"])
+def test_gradients_in_low_precision_are_near_those_of_float32(precision, device):
+    settings = dict(dtype="float32", size=(6, B, F, 24))
+    right = results(get_cell("lstm"), {}, {}, False, **settings)
+    device.precision = precision
+    for found in in_orders(get_cell("lstm"), {}, {}, 2, **settings):
+        for a, b in zip(found, right, strict=True):
+            assert np.abs(a - b).max() < (3e-2 if precision == "bfloat16" else 4e-3) * np.abs(b).max()
+        assert any((a != b).any() for a, b in zip(found, right, strict=True))
+
+
 def test_rows_of_a_table_are_looked_up(device):
     table = tr.tensor(np.random.default_rng(0).standard_normal((6, F)), requires_grad=True)
     ids = np.random.default_rng(1).integers(0, 6, (T, B))
@@ -163,6 +200,7 @@ FAULTS = {
     "no barrier before the next turn": ("__syncthreads();\n                for (I j", "for (I j"),
     "no barrier before a sum over a row": (" = value;\n    __syncthreads();", " = value;"),
     "columns laid out wrongly": ("c / UNITS * span + unit", "c % GROUPS * span + unit"),
+    "fragments laid out wrongly": ("(16 * m + group + h % 2 * 8)", "(16 * m + group + h / 2 * 8)"),
     "rows of another tile": ("e / UNITS * TILE + e % UNITS", "e % UNITS * TILE + e / UNITS"),
     "a state that is not exchanged": ("grad0 = grad_next0;", ""),
 }
@@ -173,6 +211,7 @@ def test_a_fault_put_in_is_found(fault, device, monkeypatch):
     """In a cell that has row reductions, or, where units stay in their blocks, in an LSTM."""
     monkeypatch.setenv("TINYRNN_REFEREE", "0")
     cell = "lstm" if "laid out" in fault else "everything"
+    device.precision = "tf32" if "fragments" in fault else None
     size = (3, B, F, 20)  # so that more than one warp has a part of the inner sums
     right, device.fault = results(*CELLS[cell], {}, False, size=size), FAULTS[fault]
     wrong = 0
@@ -189,14 +228,24 @@ def test_a_fault_put_in_is_found(fault, device, monkeypatch):
 # ------------------------------------------------------------------ the compiler of NVIDIA
 
 
+def sources():
+    """(cell, dtype, precision): the built-in cells always, all others in the long run."""
+    for cell in CELLS:
+        for dtype, precision in (
+            ("float32", None),
+            ("float32", "bfloat16"),
+            ("float32", "tf32"),
+            ("float64", None),
+        ):
+            quick = cell in registered() and dtype == "float32" and (precision is None or cell == "lstm")
+            yield pytest.param(cell, dtype, precision, marks=() if quick else pytest.mark.slow)
+
+
 @pytest.mark.skipif(shutil.which("nvcc") is None, reason="needs nvcc")
-@pytest.mark.parametrize(
-    ("cell", "dtype"),
-    [(cell, "float32") for cell in registered()]
-    + [pytest.param(cell, d, marks=pytest.mark.slow) for cell in CELLS for d in ("float32", "float64")],
-)
-def test_every_source_compiles_for_gpus_without_spills(cell, dtype, device, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("cell", "dtype", "precision"), list(sources()))
+def test_every_source_compiles_for_gpus_without_spills(cell, dtype, precision, device, tmp_path, monkeypatch):
     monkeypatch.setattr(cuda, "THREADS", 256)
+    device.precision, device.processors = precision, 132
     path = tmp_path / "loops.cu"
     path.write_text(source_of(*CELLS[cell], dtype))
     gpus = [f"-gencode=arch=compute_{n},code=sm_{n}" for n in (80, 90)]

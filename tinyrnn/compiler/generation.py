@@ -96,7 +96,7 @@ class TokenLoop:
         names = [f"state {k}" for k in range(len(states))] + ["logits"]
         right = dict(zip(names, [*states, logits], strict=True))
         found = dict(zip(names, map(Tensor, [*self.states, self.spare[-1]]), strict=True))
-        referee.compare(right, found, table.dtype)
+        referee.compare(right, found, table.dtype.name)
         self.states = before
 
     def __call__(self, ids, known, u, *, banned=-1, temperature=1.0, top_k=None, top_p=None):

@@ -22,7 +22,9 @@ from .ir import CompilerFault, Kind, listed
 from .run import Runner
 
 STEPS = 3
-TOLERANCE = {"f": 2e-3, "d": 1e-7}  # by precision, of the largest element
+TOLERANCE = {  # by precision, of the largest element
+    "float32": 2e-3, "float64": 1e-7, "bfloat16": 5e-2, "tf32": 1e-2,
+}  # fmt: skip
 
 
 def setting() -> str:
@@ -109,10 +111,11 @@ def check(plan, recorded, eager, problem, gradients, name, poison=True):
         names += [f"final state {k}" for k in range(len(finals))]
         right = dict(zip(names, expected, strict=True))
         try:
-            compare(right, dict(zip(names, found, strict=True)), plan.dtype)
+            compare(right, dict(zip(names, found, strict=True)), plan.loops.precision)
         except CompilerFault:
             try:
-                compare(right, dict(zip(names, runner.interpret(runner.inputs), strict=True)), plan.dtype)
+                again = runner.interpret(runner.inputs)
+                compare(right, dict(zip(names, again, strict=True)), plan.loops.precision)
             except CompilerFault:  # nor do tensor ops: it is not what was recorded
                 why = "something leaves its tape"
                 raise TraceError(f"it does not always do what it did when it was recorded: {why}") from None
@@ -121,7 +124,7 @@ def check(plan, recorded, eager, problem, gradients, name, poison=True):
             leaves = {n: t.node for n, t in problem.leaves().items()}
             leaves |= {f"closed-over tensor {k}": n for k, n in enumerate(_closed_over(recorded))}
             both = [_gradients(ts, seeds, leaves) for ts in (expected, found)]
-            compare(*both, plan.dtype, "the gradient of ")
+            compare(*both, plan.loops.precision, "the gradient of ")
 
 
 def _closed_over(recorded):
@@ -146,8 +149,10 @@ def _gradients(tensors, seeds, leaves):
     return {name: found.get(node) for name, node in leaves.items()}
 
 
-def compare(expected, found, dtype, what=""):
-    """Raise `CompilerFault` unless two dicts of tensors (None: zeros) agree to the rounding of ``dtype``."""
+def compare(expected, found, precision, what=""):
+    """Raise `CompilerFault` unless two dicts of tensors (None: zeros) agree to the rounding of
+    ``precision``.
+    """
     largest = max((float(np.nanmax(np.abs(_finite(t)), initial=0)) for t in expected.values()), default=0)
     for name, right in expected.items():
         a, b = _finite(right), found[name]
@@ -156,7 +161,7 @@ def compare(expected, found, dtype, what=""):
         known = np.isfinite(a)
         scale = np.abs(a[known]).max(initial=0) + 1e-3 * largest + 1e-6
         gap = np.abs(np.where(known, a, 0) - np.where(known, b, 0)).max(initial=0)
-        if not gap <= TOLERANCE[dtype.char] * scale:
+        if not gap <= TOLERANCE[precision] * scale:
             sizes = f"by {gap:.1e} where values are up to {scale:.1e}"
             raise CompilerFault(f"{what}{name} differs from the eager loop {sizes}")
 

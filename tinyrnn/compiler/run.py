@@ -33,11 +33,11 @@ class Compiled(Saved):
         fault: what it found, or None.
     """
 
-    def __init__(self, recording, outputs, tabled, device):
+    def __init__(self, recording, outputs, tabled, device, precision=None):
         super().__init__(recording, outputs, tabled)
         target = cuda if device == "cuda" else numba
         pair = [target.Loop("forward", self.forward), target.Loop("backward", self.backward)]
-        self.loops = target.Loops(pair, self.dtype)
+        self.loops = target.Loops(pair, self.dtype, precision)
         self.passed, self.fault = set(), None
 
 

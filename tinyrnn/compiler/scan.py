@@ -17,9 +17,11 @@ from ..autograd.functional.gather import source_of
 from ..autograd.pointwise import as_tensor
 from ..autograd.types import ArrayLike
 from ..base.devices import to_device
-from ..base.errors import ShapeError, TraceError
+from ..base.errors import InputError, ShapeError, TraceError
 from .ir import CompilerFault, CompileWarning, own_faults
 from .record import Kept, code_of, differing, next_states, origin, owners, recorded
+
+PRECISIONS = "bfloat16", "tf32"
 
 
 def scan(
@@ -32,6 +34,7 @@ def scan(
     reverse: bool = False,
     return_states: bool = False,
     compile: bool | None = None,
+    precision: str | None = None,
 ) -> tuple[Any, Any]:
     """Run ``step(x_t, *states)`` over the first axis of ``xs``.
 
@@ -51,6 +54,8 @@ def scan(
         return_states: return every state over time instead of the first alone.
         compile: False runs eagerly, the reference; default: compiled, unless there is one step only, or the
             environment says ``TINYRNN_COMPILE=0``.
+        precision: of the operands of products in compiled loops, for float32 on a GPU: "bfloat16" or "tf32";
+            sums and states stay float32. Default: what the arrays are.
 
     Returns:
         ``(ys, final)``: ys ``[T, B, H]`` (with ``return_states`` a tuple, one for each state), in the order
@@ -59,10 +64,16 @@ def scan(
     Raises:
         ShapeError: ``step`` returned another number of states, or a state changed shape; mask or resets do
             not fit.
+        InputError: a precision that these arrays cannot have.
     """
     several, single = isinstance(xs, tuple), isinstance(init, Tensor)
     given = [as_tensor(x) for x in xs] if isinstance(xs, tuple) else [as_tensor(xs)]
     init = (init,) if isinstance(init, Tensor) else tuple([as_tensor(s) for s in init])
+    if precision is not None and (
+        precision not in PRECISIONS or (given[0].device, given[0].dtype) != ("cuda", "f")
+    ):
+        mend = f"use one of {', '.join(PRECISIONS)} for float32 arrays on a GPU, or leave it out"
+        raise InputError(f"scan: precision {precision!r} of {given[0].dtype} on {given[0].device}: {mend}")
     shape = given[0].shape
     if len(shape) < 2 or not shape[0]:
         mend = "it must be [T, B, ...] with T of at least 1"
@@ -79,7 +90,7 @@ def scan(
     if compile is None:  # a single step, as in generation, costs less than its recording
         compile = shape[0] > 1 and is_on()
     if compile:
-        call = Call(inner, streams, len(streams) - len(given), init, held, bool(reverse), outputs)
+        call = Call(inner, streams, len(streams) - len(given), init, held, bool(reverse), outputs, precision)
         found, reason = _compiled(step, call)
     columns, final = found or _eager(inner, streams, init, held, reverse, outputs)
     if reason:  # after the eager loop: where that raises an error, nothing else needs to be said
@@ -157,15 +168,14 @@ class Call(NamedTuple):
     held: tuple
     reverse: bool
     outputs: tuple
+    precision: str | None
 
 
 def _compiled(step, call):
     """``(outputs, final states)`` by compiled loops and None, or None and why the step is to run eagerly."""
     recording = None
     try:
-        recording, plan, looked_up = compiled_plan(
-            call.inner, call.streams, call.init, call.held, call.outputs
-        )
+        recording, plan, looked_up = compiled_plan(call)
         form = len(call.streams), call.flags, bool(call.held), call.outputs
         _say_what_changes(step, recording, plan, form)
         return _run(plan, recording, call, looked_up, _name(step, short=True)), None
@@ -218,13 +228,14 @@ def _referee(plan, recording, call, looked_up, gradients, name):
         referee.check(plan, recording, eager, problem, gradients, name)
 
 
-def compiled_plan(inner, streams, init, held, outputs):
+def compiled_plan(call):
     """The recording of a step at this call, its `Compiled`, and table and ids of the streams that are looked
     up.
 
     Raises:
         TraceError: it cannot be compiled; the message says why.
     """
+    streams, init, held = call.streams, call.init, call.held
     dtype, batch = streams[0].dtype, streams[0].shape[1]
     if dtype.char not in "fd" or any(t.dtype != dtype for t in (*streams, *init)):
         found = ", ".join(sorted({str(t.dtype) for t in (*streams, *init)}))
@@ -237,8 +248,8 @@ def compiled_plan(inner, streams, init, held, outputs):
         raise TraceError("inputs and states are on two devices")
     looked_up = tables_of(streams)
     first = [tuple([x.data[0] for x in streams]), *[tuple([s.data for s in group]) for group in (init, held)]]
-    recording = recorded(inner, *first)
-    return recording, plan_of(recording, outputs, frozenset(looked_up)), looked_up
+    recording = recorded(call.inner, *first)
+    return recording, plan_of(recording, call.outputs, frozenset(looked_up), call.precision), looked_up
 
 
 def tables_of(xs) -> dict:
@@ -247,18 +258,19 @@ def tables_of(xs) -> dict:
     return {i: source for i, source in found.items() if source and len(source[0].data) < source[1].size}
 
 
-def plan_of(recording, outputs, tabled):
+def plan_of(recording, outputs, tabled, precision=None):
     """The `Compiled` of a recording: one for all recordings of the same program."""
     from .run import Compiled  # and Numba with it
 
-    key = recording.key, outputs, tabled, recording.device
+    how = outputs, tabled, recording.device, precision
+    key = recording.key, how
     plan = _plans.get(key)
     if plan is None:
-        program = recording.program.fingerprint(), recording.dtype, outputs, tabled, recording.device
+        program = recording.program.fingerprint(), recording.dtype, how
         plan = _programs.get(program)
         if plan is None:
             with own_faults("planning the loops"), kernels.notice.making():
-                plan = _programs[program] = Compiled(recording, outputs, tabled, recording.device)
+                plan = _programs[program] = Compiled(recording, *how)
         _plans[key] = plan
     return plan
 

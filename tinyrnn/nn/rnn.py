@@ -63,6 +63,7 @@ class RNN(Module):
         seed: of the initial weights and of dropout; None takes a new one.
         generator: a `Generator` in place of ``seed``.
         compile: run the time loop compiled where that is possible; False: op by op, the reference.
+        precision: of the operands of products in compiled loops, as in `scan`.
         cell_options: the cell's options, for example ``{"forget_bias": 0.0}``.
 
     ``cells`` holds one cell a layer and direction, in the order layer 0 forward, layer 0 backward, layer 1
@@ -86,6 +87,7 @@ class RNN(Module):
         seed: int | None = None,
         generator: Generator | None = None,
         compile: bool = True,
+        precision: str | None = None,
         cell_options: Mapping[str, Any] | None = None,
     ) -> None:
         sizes = dict(input_size=input_size, hidden_size=hidden_size, num_layers=num_layers)
@@ -114,7 +116,7 @@ class RNN(Module):
             variational=variational,
         )
         self.regulariser = Regulariser(cell_class.states, generator=generator, **rates)
-        self.compile = compile
+        self.compile, self.precision = compile, precision
 
     def initial_state(self, batch_size: int) -> list[tuple[Tensor, ...]]:
         """The states before the first step, a tuple of ``[B, size]`` for each of ``cells``."""
@@ -187,9 +189,8 @@ class RNN(Module):
             ys = []
             for direction in range(self.directions):
                 i = layer * self.directions + direction
-                flags: dict[str, Any] = dict(
-                    mask=mask, resets=resets, reverse=direction == 1, compile=None if self.compile else False
-                )
+                flags: dict[str, Any] = dict(mask=mask, resets=resets, reverse=direction == 1)
+                flags |= dict(compile=None if self.compile else False, precision=self.precision)
                 step, streams = self.regulariser(self.cells[i].step, xs, init[i])
                 y, states = scan(step, streams, init[i], **flags)
                 ys.append(y)

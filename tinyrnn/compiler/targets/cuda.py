@@ -25,6 +25,10 @@ from ..ir import CompilerFault, Kind, Value
 THREADS = 256  # of a block
 TILES = (8, 16, 32)  # columns of a product that a block takes at once
 _ROWS, _DEPTH = 64, 16  # see loops.cuh
+# Of products: PRECISION of loops.cuh, and of a matrix in shared memory the bytes of a number and the padding.
+_PRECISIONS = {
+    "float32": (0, 4, 0), "float64": (0, 8, 0), "bfloat16": (1, 2, 8), "tf32": (2, 4, 4),
+}  # fmt: skip
 _ACROSS = 32  # elements of shared memory for sums over a row
 
 _HEAD = "I T, I B, int back, I first, I last, int phase, int resident, unsigned *arrived, const I *n, I count"
@@ -36,10 +40,10 @@ def _runtime() -> str:
     return importlib.resources.files("tinyrnn.kernels").joinpath("cuda/loops.cuh").read_text()
 
 
-def module_source(loops, dtype, tile) -> str:
+def module_source(loops, dtype, precision, tile) -> str:
     """The translation unit that holds ``loops``. Sizes are no part of it but for ``tile``."""
     kind = {"f": "float", "d": "double"}[np.dtype(dtype).char]
-    head = f"typedef {kind} F;\n#define TILE {tile}\n"
+    head = f"typedef {kind} F;\n#define TILE {tile}\n#define PRECISION {_PRECISIONS[precision][0]}\n"
     return "\n".join([head, CUDA_PRELUDE, _runtime(), *[loop.source() for loop in loops]])
 
 
@@ -221,8 +225,8 @@ class Loop(loops.Loop):
         head += ["unsigned goal = 0;", *[f"const I {name} = n[{k}];" for k, name in enumerate(names)]]
         head += [f"const F {name} = numbers[{k}];" for k, name in sorted(self.numbers.items())]
         head += [f"const F {x} = numbers[count - {k}];" for k, x in enumerate(self.constants.values(), 1)]
-        head.append("F *kept0 = work + blockDim.x / 32 * WORK;")
-        head += [f"F *kept{k + 1} = resident ? {p.keep} : kept{k};" for k, p in enumerate(self.products)]
+        head.append("W *kept0 = reinterpret_cast<W *>(work + blockDim.x / 32 * WORK);")
+        head += [f"W *kept{k + 1} = resident ? {p.keep} : kept{k};" for k, p in enumerate(self.products)]
         head += ["__syncthreads();", *[f"if (first % 2) {x}" for x in exchange]]
         inner = [*head, "for (I i = first; i < last; i++) {", *[f"    {x}" for x in [*lines, *exchange]], "}"]
         arrays = ", ".join(
@@ -245,55 +249,87 @@ class Loop(loops.Loop):
         return max(by_stage.values(), default=0)
 
 
+class Launch(NamedTuple):
+    """How a loop is launched: blocks, bytes of shared memory, in one launch or one a phase, and whether
+    matrices stay in shared memory.
+    """
+
+    blocks: int
+    shared: int
+    persistent: bool
+    resident: bool
+
+
 class Loops:
     """Loops that are one module, for arrays of one dtype; see `numba.Loops`."""
 
     unit = 1  # rows of the batch whose sums are added up in one place
 
-    def __init__(self, loops, dtype):
-        self.loops, self.dtype = loops, dtype
+    def __init__(self, loops, dtype, precision):
+        self.loops, self.dtype, self.precision = loops, dtype, precision or dtype.name
         self.arrays = require_cupy("cuda")
-        self.matmul = self.arrays.matmul
         device = self.arrays.cuda.Device().attributes
         self.processors = device["MultiProcessorCount"]
         self.shared = device["MaxSharedMemoryPerBlockOptin"]
         fits = [t for t in TILES if max(loop.tiles(t) for loop in loops) <= self.processors]
         self.tile = fits[0] if fits else TILES[-1]
-        self.source = module_source(loops, dtype, self.tile)
+        self.source = module_source(loops, dtype, self.precision, self.tile)
 
     def compile(self, name, count):
         """The first ``count`` kernels."""
         with kernels.notice.compiling(name):
             return [_kernel(self.source, loop.function) for loop in self.loops[:count]]
 
-    def launch(self, kernel, loop, B):
-        """How a loop is launched: blocks, bytes of shared memory, and the form."""
+    def matmul(self, a, b):
+        """A product outside of the loops, in their precision."""
+        kind = {"bfloat16": "BF16", "tf32": "TF32"}.get(self.precision)
+        if kind is None:
+            return self.arrays.matmul(a, b)
+        from cupy._core import _routines_linalg as linalg  # CuPy has no public name for it
+
+        before = linalg.get_compute_type(self.dtype)
+        linalg.set_compute_type(self.dtype, getattr(linalg, f"COMPUTE_TYPE_{kind}"))
+        try:
+            return self.arrays.matmul(a, b)
+        finally:
+            linalg.set_compute_type(self.dtype, before)
+
+    def shared_bytes(self, loop, blocks) -> tuple[int, int]:
+        """What a block of threads works on, and the matrices that it can keep there; see loops.cuh."""
+        size, (cores, bytes_, pad) = self.dtype.itemsize, _PRECISIONS[self.precision]
+        staged = (_ROWS + self.tile) * (_DEPTH + pad) * bytes_ if cores else size * _DEPTH * (_ROWS + 1)
+        work = size * _ACROSS + THREADS // 32 * max(staged, size * _ROWS * self.tile)
+        kept = 0
+        for p in loop.products:
+            depth = p.value.inputs[0].width
+            depth = -(-depth // _DEPTH) * _DEPTH + pad if cores else depth
+            kept += -(-p.tiles(self.tile) // blocks) * depth * self.tile * bytes_
+        return work, kept
+
+    def launch(self, kernel, loop, B) -> Launch:
+        """How a loop is launched for so many rows of the batch."""
         blocks = max(1, min(self.processors, max(loop.tiles(self.tile), B)))
-        size, warps = self.dtype.itemsize, THREADS // 32
-        work = size * (_ACROSS + warps * max(_DEPTH * (_ROWS + 1), _ROWS * self.tile))
-        of_block = [-(-p.tiles(self.tile) // blocks) * p.value.inputs[0].width for p in loop.products]
-        kept = size * self.tile * sum(of_block)
-        for resident, bytes_ in ((True, work + kept), (False, work)):
-            if os.environ.get("TINYRNN_CUDA_LOOP") == "phases" or bytes_ > self.shared:
-                continue
-            kernel.max_dynamic_shared_size_bytes = bytes_
-            at_once = self.arrays.cuda.driver.occupancyMaxActiveBlocksPerMultiprocessor(
-                kernel.kernel.ptr, THREADS, bytes_
-            )
-            if at_once * self.processors >= blocks:  # CuPy would shrink the grid without a word
-                return blocks, bytes_, True, resident
+        work, kept = self.shared_bytes(loop, blocks)
+        forms = [Launch(blocks, work + kept, True, True), Launch(blocks, work, True, False)]
+        for form in forms if os.environ.get("TINYRNN_CUDA_LOOP") != "phases" else []:
+            if form.shared <= self.shared:
+                kernel.max_dynamic_shared_size_bytes = form.shared
+                occupancy = self.arrays.cuda.driver.occupancyMaxActiveBlocksPerMultiprocessor
+                at_once = occupancy(kernel.kernel.ptr, THREADS, form.shared)
+                if at_once * self.processors >= blocks:  # CuPy would shrink the grid without a word
+                    return form
         kernel.max_dynamic_shared_size_bytes = work
-        return blocks, work, False, False
+        return Launch(blocks, work, False, False)
 
     def run(self, kernel, loop, memory, numbers, time_steps, T, B, reverse):
         """Call one loop."""
         xp = self.arrays
-        blocks, bytes_, persistent, resident = self.launch(kernel, loop, B)
+        form = self.launch(kernel, loop, B)
         all_numbers = loop.all_numbers(numbers)
         arrays = memory | {"numbers": xp.asarray(all_numbers, self.dtype)}
         arrays |= loop.matrices(memory, xp.ascontiguousarray)
         arrays |= {
-            name: xp.empty((B if across else blocks, width), self.dtype)
+            name: xp.empty((B if across else form.blocks, width), self.dtype)
             for name, (width, across) in loop.schedule.scratch.items()
         }
         given = [arrays[name] for name in [*loop.arguments(), *loop.schedule.scratch]]
@@ -305,13 +341,13 @@ class Loops:
 
         def launch(first, last, phase):
             kernel(
-                (blocks,),
+                (form.blocks,),
                 (THREADS,),
-                (I(T), I(B), flag(reverse), I(first), I(last), flag(phase), flag(resident), *rest),
-                shared_mem=bytes_,
+                (I(T), I(B), flag(reverse), I(first), I(last), flag(phase), flag(form.resident), *rest),
+                shared_mem=form.shared,
             )
 
-        if persistent:
+        if form.persistent:
             launch(0, T, -1)
             return
         for i in range(T):

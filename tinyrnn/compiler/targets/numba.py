@@ -165,8 +165,8 @@ class Loops:
 
     arrays, matmul, unit = np, staticmethod(kernels.gemm.matmul), UNIT
 
-    def __init__(self, loops, dtype):
-        self.loops, self.dtype = loops, dtype
+    def __init__(self, loops, dtype, precision=None):
+        self.loops, self.dtype, self.precision = loops, dtype, dtype.name
         self.sources = {how: module_source(loops, dtype, how) for how in ("numba", "python")}
 
     @property

@@ -1,5 +1,6 @@
 // What generated loops over time call on a GPU. F is float or double; TILE is how many columns of a matrix a block
-// multiplies by at once (8, 16 or 32).
+// multiplies by at once (8, 16 or 32); PRECISION says what products are made of: F (0), or, by tensor cores with sums
+// in float, numbers rounded to bfloat16 (1) or TensorFloat-32 (2).
 //
 // A loop is a sequence of phases: a pass over the rows of the batch, which are dealt to blocks, or products, whose
 // columns are; a product may be one phase with the pass over rows that follows it. Blocks see what others wrote in
@@ -12,6 +13,13 @@
 #define DYNAMIC_SHARED(T, name) extern __shared__ char shared_bytes[]; T *name = reinterpret_cast<T *>(shared_bytes)
 #define WARP_SHUFFLE_XOR(value, mask) __shfl_xor_sync(0xffffffffu, value, mask)
 #define GRID_SYNC(arrived, goal) grid_sync(arrived, goal)
+// c[16, 8] += a[16, DEPTH] @ b[DEPTH, 8] by all lanes of a warp; who holds which element: `multiply_tile` below.
+#define MMA(shape, c, a, b)                                                                                        \
+    asm("mma.sync.aligned." shape " {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"               \
+        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])                                                           \
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]))
+#define MMA_BFLOAT16(c, a, b) MMA("m16n8k16.row.col.f32.bf16.bf16.f32", c, a, b)
+#define MMA_TF32(c, a, b) MMA("m16n8k8.row.col.f32.tf32.tf32.f32", c, a, b)
 #ifndef INFINITY
 #define INFINITY __int_as_float(0x7f800000)
 #endif
@@ -37,8 +45,38 @@ constexpr int COLUMNS = 4;             // of one lane
 constexpr int LANES = TILE / COLUMNS;  // side by side
 constexpr int LANE_ROWS = ROWS * LANES / 32;
 constexpr int PITCH = ROWS + 1;        // of a column of the operand in shared memory: no two lanes write to one bank
-// Elements of shared memory that each warp works on; `work_elements` of targets/cuda.py says the same.
-constexpr int WORK = DEPTH * PITCH > ROWS * TILE ? DEPTH * PITCH : ROWS * TILE;
+
+#if PRECISION == 1
+typedef unsigned short W;  // a number of a matrix in shared memory
+constexpr int PAD = 8;     // so that the lanes of a warp read different banks
+__device__ __forceinline__ W rounded(float x) {  // to nearest, ties to even
+    unsigned bits = __float_as_uint(x);
+    return x != x ? W(0x7fc0) : W((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+#elif PRECISION == 2
+typedef unsigned W;
+constexpr int PAD = 4;
+__device__ __forceinline__ W rounded(float x) { return (__float_as_uint(x) + 0x1000) & ~0x1fffu; }
+#else
+typedef F W;
+#endif
+
+// Elements of type F that each warp works on, and of type W that a tile takes; `Shared` of targets/cuda.py says the same.
+#if PRECISION
+constexpr int STEP = DEPTH + PAD;  // from row to row
+constexpr int STAGED = (ROWS + TILE) * STEP * int(sizeof(W)) / int(sizeof(F));
+#else
+constexpr int STAGED = DEPTH * PITCH;
+#endif
+constexpr int WORK = STAGED > ROWS * TILE ? STAGED : ROWS * TILE;
+
+__device__ __forceinline__ I tile_size(I depth) {
+#if PRECISION
+    return ((depth + DEPTH - 1) / DEPTH * DEPTH + PAD) * TILE;
+#else
+    return depth * TILE;
+#endif
+}
 
 // Every thread of the block gets the value of all threads put together, always in the same order.
 template <typename Together> __device__ __forceinline__ F over_block(F value, F *across, Together together) {
@@ -67,13 +105,19 @@ template <int GROUPS> __device__ __forceinline__ I column_of(I tile, int c, I sp
     return c < UNITS * GROUPS && unit < span ? c / UNITS * span + unit : -1;
 }
 
-// Copy this block's tiles of a matrix to `kept`, each as [depth, TILE]; returns their end.
+// Copy this block's tiles of a matrix to `kept`; returns their end. A tile is [depth, TILE], for tensor cores
+// [TILE, depth] with every row padded.
 template <int GROUPS>
-__device__ __forceinline__ F *keep(const F *matrix, I depth, I span, I before, F *kept) {
-    for (I tile = first_tile(before); tile * (TILE / GROUPS) < span; tile += gridDim.x, kept += depth * TILE)
-        for (I e = threadIdx.x; e < depth * TILE; e += blockDim.x) {
+__device__ __forceinline__ W *keep(const F *matrix, I depth, I span, I before, W *kept) {
+    for (I tile = first_tile(before); tile * (TILE / GROUPS) < span; tile += gridDim.x, kept += tile_size(depth))
+        for (I e = threadIdx.x; e < tile_size(depth); e += blockDim.x) {
+#if PRECISION
+            I step = tile_size(depth) / TILE, k = e % step, column = column_of<GROUPS>(tile, int(e / step), span);
+            kept[e] = rounded(column < 0 || k >= depth ? F(0) : matrix[k * GROUPS * span + column]);
+#else
             I column = column_of<GROUPS>(tile, int(e % TILE), span);
             kept[e] = column < 0 ? F(0) : matrix[e / TILE * GROUPS * span + column];
+#endif
         }
     return kept;
 }
@@ -82,8 +126,64 @@ __device__ __forceinline__ F *keep(const F *matrix, I depth, I span, I before, F
 // are added up in the order of the warps. With KEPT the tile is what `keep` left, otherwise it is read from the matrix.
 template <int GROUPS, bool KEPT>
 __device__ __forceinline__ void multiply_tile(const F *rows, I pitch, I count, I depth, I span, const F *matrix,
-                                              const F *kept, I tile, F *work) {
+                                              const W *kept, I tile, F *work) {
     int lane = threadIdx.x % 32, warp = threadIdx.x / 32, warps = blockDim.x / 32;
+#if PRECISION
+    int group = lane / 4, pair = lane % 4;  // of the lanes that hold one row of a, and one column of b
+    W *own = reinterpret_cast<W *>(work + warp * WORK), *own_matrix = own + ROWS * STEP;
+    float sums[ROWS / 16][TILE / 8][4] = {};
+    for (I k = warp * DEPTH; k < depth; k += warps * DEPTH) {
+        for (int e = lane; e < ROWS * DEPTH; e += 32) {
+            I i = k + e % DEPTH;
+            own[e / DEPTH * STEP + e % DEPTH] =
+                rounded(e / DEPTH < count && i < depth ? __ldcg(rows + e / DEPTH * pitch + i) : F(0));
+        }
+        for (int e = lane; !KEPT && e < TILE * DEPTH; e += 32) {
+            I i = k + e % DEPTH, column = column_of<GROUPS>(tile, e / DEPTH, span);
+            own_matrix[e / DEPTH * STEP + e % DEPTH] =
+                rounded(column < 0 || i >= depth ? F(0) : matrix[i * GROUPS * span + column]);
+        }
+        __syncwarp();
+        const W *columns = KEPT ? kept + k : own_matrix;
+        I step = KEPT ? tile_size(depth) / TILE : I(STEP);
+        constexpr int WORDS = 4 / sizeof(W);  // numbers in a register
+        constexpr int ACROSS = 8 * WORDS;     // of the inner sum, in one mma
+#pragma unroll
+        for (int i = 0; i < DEPTH; i += ACROSS) {
+            unsigned b[TILE / 8][2];
+#pragma unroll
+            for (int n = 0; n < TILE / 8; n++)
+#pragma unroll
+                for (int h = 0; h < 2; h++)
+                    b[n][h] = *(const unsigned *)(columns + (8 * n + group) * step + i + (pair + 4 * h) * WORDS);
+#pragma unroll
+            for (int m = 0; m < ROWS / 16; m++) {
+                unsigned a[4];
+#pragma unroll
+                for (int h = 0; h < 4; h++)  // rows group and group + 8; then the second half of the inner sum
+                    a[h] = *(const unsigned *)(own + (16 * m + group + h % 2 * 8) * STEP + i +
+                                               (pair + h / 2 * 4) * WORDS);
+#pragma unroll
+                for (int n = 0; n < TILE / 8; n++) {
+#if PRECISION == 1
+                    MMA_BFLOAT16(sums[m][n], a, b[n]);
+#else
+                    MMA_TF32(sums[m][n], a, b[n]);
+#endif
+                }
+            }
+        }
+        __syncwarp();
+    }
+    F *parts = work + warp * WORK;
+#pragma unroll
+    for (int m = 0; m < ROWS / 16; m++)
+#pragma unroll
+        for (int n = 0; n < TILE / 8; n++)
+#pragma unroll
+            for (int h = 0; h < 4; h++)
+                parts[(16 * m + group + h / 2 * 8) * TILE + 8 * n + 2 * pair + h % 2] = sums[m][n][h];
+#else
     int left = lane % LANES * COLUMNS, top = lane / LANES * LANE_ROWS;
     F *own = work + warp * WORK, sums[LANE_ROWS][COLUMNS];
     I column[COLUMNS];
@@ -96,7 +196,8 @@ __device__ __forceinline__ void multiply_tile(const F *rows, I pitch, I count, I
     for (I k = warp * DEPTH; k < depth; k += warps * DEPTH) {
         for (int e = lane; e < ROWS * DEPTH; e += 32) {  // other blocks wrote these: not through L1
             I i = k + e % DEPTH;
-            own[e % DEPTH * PITCH + e / DEPTH] = e / DEPTH < count && i < depth ? __ldcg(rows + e / DEPTH * pitch + i) : F(0);
+            own[e % DEPTH * PITCH + e / DEPTH] =
+                e / DEPTH < count && i < depth ? __ldcg(rows + e / DEPTH * pitch + i) : F(0);
         }
         __syncwarp();
         int deep = depth - k < DEPTH ? int(depth - k) : DEPTH;
@@ -120,6 +221,7 @@ __device__ __forceinline__ void multiply_tile(const F *rows, I pitch, I count, I
     for (int r = 0; r < LANE_ROWS; r++)
 #pragma unroll
         for (int c = 0; c < COLUMNS; c++) own[(top + r) * TILE + left + c] = sums[r][c];
+#endif
     __syncthreads();
     for (int e = threadIdx.x; e < ROWS * TILE; e += blockDim.x)
         for (int w = 1; w < warps; w++) work[e] += work[w * WORK + e];
@@ -129,10 +231,10 @@ __device__ __forceinline__ void multiply_tile(const F *rows, I pitch, I count, I
 // rows[B, depth] @ matrix, for this block's tiles; `use(b, j, z)` is called for every row and unit, with the unit's
 // columns in z[0], z[TILE / GROUPS], ...
 template <int GROUPS, typename Use>
-__device__ __forceinline__ void multiply(const F *rows, I pitch, I B, I depth, I span, const F *matrix, const F *kept,
+__device__ __forceinline__ void multiply(const F *rows, I pitch, I B, I depth, I span, const F *matrix, const W *kept,
                                          bool resident, I before, F *work, Use use) {
     constexpr int UNITS = TILE / GROUPS;
-    for (I tile = first_tile(before); tile * UNITS < span; tile += gridDim.x, kept += depth * TILE)
+    for (I tile = first_tile(before); tile * UNITS < span; tile += gridDim.x, kept += tile_size(depth))
         for (I row = 0; row < B; row += ROWS) {
             I count = B - row < ROWS ? B - row : I(ROWS);
             const F *top = rows + row * pitch;

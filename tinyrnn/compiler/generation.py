@@ -4,10 +4,10 @@ The step is recorded as `scan` records it. What depends on the token alone is co
 as a table.
 """
 
-import numba
 import numpy as np
 
 from ..autograd import Tensor, no_grad
+from ..base.devices import array_module
 from ..base.errors import TraceError
 from . import referee
 from .ir import CompilerFault, Kind, Source, numbered, order
@@ -16,13 +16,8 @@ from .record import recorded
 from .rewrite import simplify
 from .scan import is_on
 from .schedule import Place, Schedule, input_place
-from .targets.numba import Loop, compiled, load, mode, module_source
+from .targets import cuda, numba
 from .targets.tensor import environment, evaluate
-
-_EXTRA = {  # what the choice of a token takes besides the logits
-    "ids": numba.int64[::1], "u": numba.float64[::1], "known": numba.int64, "banned": numba.int64,
-    "temperature": numba.float64, "top_k": numba.int64, "top_p": numba.float64,
-}  # fmt: skip
 
 
 class TokenLoop:
@@ -39,10 +34,11 @@ class TokenLoop:
     """
 
     def __init__(self, step, table, states, name):
-        dtype, K = table.dtype, len(states)
-        if table.device != "cpu" or dtype.char not in "fd" or any(s.dtype != dtype for s in states):
-            raise TraceError("it is not float32 or float64 on the CPU")
-        logits = np.zeros((1, len(table.data)), dtype)
+        dtype, K, target = table.dtype, len(states), cuda if table.device == "cuda" else numba
+        if dtype.char not in "fd" or any(s.dtype != dtype for s in states):
+            raise TraceError("it is not float32 or float64")
+        xp = array_module(table.data)
+        logits = xp.zeros((1, len(table.data)), dtype)
 
         def inner(xs, old, held):
             return step(xs[0], *old[:K])
@@ -67,20 +63,17 @@ class TokenLoop:
                 raise TraceError("it closes over rows of a batch")
             given = {Source.X: [table], Source.STREAM: tables, Source.CLOSURE: recording.closures}
             if source in given:
-                self.arrays[place.array] = np.ascontiguousarray(given[source][i].data, dtype)
+                self.arrays[place.array] = xp.ascontiguousarray(given[source][i].data, dtype)
         sinks = [(v, Place(f"state_next{k}", "batch", v.width)) for k, v in enumerate(news)]
-        choice = f"choose(state_next{K}, banned, temperature, top_k, top_p, u[t])"
         carried = [(f"state{k}", f"state_next{k}") for k in range(K)]
-        after = [f"if t + 1 >= known: ids[t + 1] = {choice}"]
-        loop = Loop("generate", Schedule(sinks, leaves, carried=carried), after=after, extra=_EXTRA)
-        self.arrays |= loop.packed_matrices(self.arrays)
+        schedule = Schedule(sinks, leaves, carried=carried)
+        self.loop = loop = target.token_loop(schedule, f"state_next{K}", len(table.data))
+        self.loops = target.Loops([loop], dtype, file="generate")
+        (self.function,) = self.loops.compile(name)
+        self.arrays |= self.loops.matrices(loop, self.arrays)
         self.states = [s.copy() for s in states]
-        self.spare = [np.empty_like(s) for s in [*states, logits[:1]]]
-        self.loop, self.integers = loop, np.array(loop.integers(dict.fromkeys(loop.steps, 0)), np.int64)
-        self.gemm = loop.gemm(dtype)
-        self.arrays["numbers"] = np.array(loop.all_numbers(recording.numbers), dtype)
-        module = load("generate", module_source([loop], dtype, mode()))
-        (self.function,) = compiled(module, [loop], dtype, name)
+        self.spare = [xp.empty_like(s) for s in [*states, logits[:1]]]
+        self.numbers, self.steps = recording.numbers, dict.fromkeys(loop.steps, 0)
         if referee.setting() != "0":
             self._check(step, table)
 
@@ -107,12 +100,17 @@ class TokenLoop:
             u: uniform numbers in [0, 1), float64 ``[n]``.
             banned: an id that is never written.
         """
-        n, arrays = len(u), dict(self.arrays)
+        n, arrays, xp = len(u), dict(self.arrays), self.loops.arrays
         arrays |= {f"state{k}": s for k, s in enumerate(self.states)}
         arrays |= {f"state_next{k}": s for k, s in enumerate(self.spare)}
-        flat = [arrays[a].reshape(-1) for a in self.loop.arguments()]
-        how = float(temperature), int(top_k or 0), float(1 if top_p is None else top_p)
-        self.function(n, 1, 0, 1, False, self.gemm, self.integers, *flat, ids, u, known, banned, *how)
+        there, known, banned, top_k = xp.asarray(ids), *map(np.int64, (known, banned, top_k or 0))
+        temperature, top_p = map(np.float64, (temperature, 1 if top_p is None else top_p))
+        extra = [there, xp.asarray(u), known, banned, temperature, top_k, top_p]
+        if "odds" in self.loop.extra:
+            extra.append(xp.empty(2 * self.spare[-1].size, np.float64))
+        self.loops.run(self.function, self.loop, arrays, self.numbers, self.steps, n, 1, extra=extra)
+        if there is not ids:
+            ids[...] = there.get()
         if n % 2:  # what was written last is read next
             K = len(self.states)
             self.states, self.spare[:K] = self.spare[:K], self.states

@@ -47,6 +47,23 @@ def module_source(loops, dtype, precision, tile) -> str:
     return "\n".join([head, CUDA_PRELUDE, _runtime(), *[loop.source() for loop in loops]])
 
 
+def token_loop(schedule, logits, count):
+    """A loop that writes tokens, as `numba.token_loop`; ``odds`` is scratch for their probabilities."""
+    extra = {
+        "ids": "I *", "u": "const double *", "known": "I ", "banned": "I ", "temperature": "double ",
+        "top_k": "I ", "top_p": "double ", "odds": "double *",
+    }  # fmt: skip
+    loop = Loop("generate", schedule, extra=extra)
+    how = f"{logits}, {loop.size(count)}, banned, temperature, top_k, top_p, u[t], odds, work"
+    loop.after = [
+        "if (blockIdx.x == 0 && t + 1 >= known) {",
+        f"    const I chosen = choose({how});",
+        "    if (threadIdx.x == 0) ids[t + 1] = chosen;",
+        "}",
+    ]
+    return loop
+
+
 class Product(NamedTuple):
     """A product of a loop: its matrix is ``[depth, groups * span]``, tiles are of units (see loops.cuh)."""
 
@@ -70,7 +87,7 @@ class Loop(loops.Loop):
     name = "cuda"
     offsets = {  # noqa: RUF012
         "time": "t * {s} + b * {w}",
-        "table": "{i}[t * B + b] * {w}",
+        "table": "__ldcg({i} + t * B + b) * {w}",
         "old": "(t + back) * B * {w} + b * {w}",
         "new": "(t + 1 - back) * B * {w} + b * {w}",
         "batch": "b * {w}",
@@ -81,7 +98,8 @@ class Loop(loops.Loop):
     }
     infinity = "F(INFINITY)"
 
-    def __init__(self, function, schedule):
+    def __init__(self, function, schedule, *, extra=None):
+        self.after, self.extra = [], extra or {}
         places = [p for group in schedule.sinks.values() for p in group] + list(schedule.stored.values())
         self.written = {p.array for p in places}.union(*schedule.carried)
         self.before = {}  # stage -> how many tiles the products so far have, as text
@@ -204,7 +222,7 @@ class Loop(loops.Loop):
                 ]
             if lines:  # of all rows: they begin where row 0 does
                 found.append((["const I b = 0;", *lines], True))
-        return found
+        return found + ([(self.after, True)] if self.after else [])
 
     def _is_read_later(self, v, stage):
         """True where more than the rows of ``stage`` read a product."""
@@ -229,11 +247,13 @@ class Loop(loops.Loop):
         head += [f"W *kept{k + 1} = resident ? {p.keep} : kept{k};" for k, p in enumerate(self.products)]
         head += ["__syncthreads();", *[f"if (first % 2) {x}" for x in exchange]]
         inner = [*head, "for (I i = first; i < last; i++) {", *[f"    {x}" for x in [*lines, *exchange]], "}"]
-        arrays = ", ".join(
-            [_HEAD, *[self._parameter(a) for a in [*self.arguments(), *self.schedule.scratch]]]
-        )
-        first = f'extern "C" __global__ void __launch_bounds__({THREADS}, 1) {self.function}({arrays}) {{'
+        arrays = [self._parameter(a) for a in [*self.arguments(), *self.schedule.scratch]]
+        arguments = ", ".join([_HEAD, *arrays, *[f"{kind}{name}" for name, kind in self.extra.items()]])
+        first = f'extern "C" __global__ void __launch_bounds__({THREADS}, 1) {self.function}({arguments}) {{'
         return "\n".join([first, *[f"    {x}" for x in inner], "}\n"])
+
+    def arguments(self):
+        return [a for a in super().arguments() if a not in self.extra]
 
     def _parameter(self, array):
         if array in self.ids.values():
@@ -265,7 +285,7 @@ class Loops:
 
     unit = 1  # rows of the batch whose sums are added up in one place
 
-    def __init__(self, loops, dtype, precision):
+    def __init__(self, loops, dtype, precision=None, file="scan"):
         self.loops, self.dtype, self.precision = loops, dtype, precision or dtype.name
         self.arrays = require_cupy("cuda")
         device = self.arrays.cuda.Device().attributes
@@ -275,7 +295,7 @@ class Loops:
         self.tile = fits[0] if fits else TILES[-1]
         self.source = module_source(loops, dtype, self.precision, self.tile)
 
-    def compile(self, name, count):
+    def compile(self, name, count=1):
         """The first ``count`` kernels."""
         with kernels.notice.compiling(name):
             return [_kernel(self.source, loop.function) for loop in self.loops[:count]]
@@ -321,13 +341,18 @@ class Loops:
         kernel.max_dynamic_shared_size_bytes = work
         return Launch(blocks, work, False, False)
 
-    def run(self, kernel, loop, memory, numbers, time_steps, T, B, reverse):
+    def matrices(self, loop, closures):
+        """What a loop multiplies by, by name."""
+        return loop.matrices(closures, self.arrays.ascontiguousarray)
+
+    def run(self, kernel, loop, memory, numbers, time_steps, T, B, reverse=False, extra=()):
         """Call one loop."""
         xp = self.arrays
         form = self.launch(kernel, loop, B)
         all_numbers = loop.all_numbers(numbers)
         arrays = memory | {"numbers": xp.asarray(all_numbers, self.dtype)}
-        arrays |= loop.matrices(memory, xp.ascontiguousarray)
+        if not memory.keys() >= set(loop.packed.values()):
+            arrays |= self.matrices(loop, memory)
         arrays |= {
             name: xp.empty((B if across else form.blocks, width), self.dtype)
             for name, (width, across) in loop.schedule.scratch.items()
@@ -337,7 +362,7 @@ class Loops:
             raise CompilerFault("an array is not contiguous")
         n, arrived = xp.asarray(loop.integers(time_steps) or [0], np.int64), xp.zeros(1, np.uint32)
         I, flag = np.int64, np.int32  # noqa: E741 (as in the kernel)
-        rest = arrived, n, I(len(all_numbers)), *given
+        rest = arrived, n, I(len(all_numbers)), *given, *extra
 
         def launch(first, last, phase):
             kernel(

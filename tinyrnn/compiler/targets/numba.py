@@ -73,6 +73,18 @@ def compiled(module, loops, dtype, name) -> list:
     return functions
 
 
+def token_loop(schedule, logits, count):
+    """A loop that writes tokens: after each step the next of ``count`` is chosen, from the array
+    ``logits``.
+    """
+    extra = {
+        "ids": numba.int64[::1], "u": numba.float64[::1], "known": numba.int64, "banned": numba.int64,
+        "temperature": numba.float64, "top_k": numba.int64, "top_p": numba.float64,
+    }  # fmt: skip
+    choice = f"choose({logits}, banned, temperature, top_k, top_p, u[t])"
+    return Loop("generate", schedule, after=[f"if t + 1 >= known: ids[t + 1] = {choice}"], extra=extra)
+
+
 class Loop(loops.Loop):
     """A loop as a Python function of (T, B, b0, b1, back, gemm, n, arrays...): rows b0 to b1 of the batch;
     ``gemm`` is where products are made, sizes and time steps come in ``n``, as `integers` lists them.
@@ -155,17 +167,14 @@ class Loop(loops.Loop):
         """Where the loop finds the product with a packed matrix."""
         return kernels.gemm.address(dtype) if self.packed and mode() == "numba" else 0
 
-    def packed_matrices(self, closures) -> dict:
-        """The matrices of the loop's products as the packed product reads them."""
-        return self.matrices(closures, kernels.gemm.packed_matrix)
-
 
 class Loops:
     """Loops that are one module, for arrays of one dtype; see `loops.Loops`."""
 
     arrays, matmul, unit = np, staticmethod(kernels.gemm.matmul), UNIT
 
-    def __init__(self, loops, dtype, precision=None):
+    def __init__(self, loops, dtype, precision=None, file="scan"):
+        self.file = file
         self.loops, self.dtype, self.precision = loops, dtype, dtype.name
         self.sources = {how: module_source(loops, dtype, how) for how in ("numba", "python")}
 
@@ -173,17 +182,24 @@ class Loops:
     def source(self):
         return self.sources[mode()]
 
-    def compile(self, name, count):
+    def compile(self, name, count=1):
         """The first ``count`` functions, compiled or loaded; what has to be compiled is announced as
         ``name``.
         """
-        module = load("scan" if mode() == "numba" else "scan_python", self.source)
+        module = load(self.file + "_python" * (mode() == "python"), self.source)
         return compiled(module, self.loops[:count], self.dtype, name)
 
-    def run(self, function, loop, memory, numbers, time_steps, T, B, reverse):
+    def matrices(self, loop, closures):
+        """What a loop multiplies by, by name: packed once, they may be part of its ``memory`` at any
+        call.
+        """
+        return loop.matrices(closures, kernels.gemm.packed_matrix)
+
+    def run(self, function, loop, memory, numbers, time_steps, T, B, reverse=False, extra=()):
         """Call one loop in parts of the batch, one a thread."""
         arrays = memory | {"numbers": np.array(loop.all_numbers(numbers), self.dtype)}
-        arrays |= loop.packed_matrices(memory)
+        if not memory.keys() >= set(loop.packed.values()):
+            arrays |= self.matrices(loop, memory)
         flat = [arrays[a].reshape(-1) for a in loop.arguments()]
         for name, a in zip(loop.arguments(), flat, strict=True):
             if not np.shares_memory(a, arrays[name]) and a.size:
@@ -191,7 +207,7 @@ class Loops:
         n, gemm = np.array(loop.integers(time_steps), np.int64), loop.gemm(self.dtype)
 
         def part(first, last):
-            function(T, B, first * UNIT, min(last * UNIT, B), reverse, gemm, n, *flat)
+            function(T, B, first * UNIT, min(last * UNIT, B), reverse, gemm, n, *flat, *extra)
 
         with np.errstate(all="ignore") if mode() == "python" else contextlib.nullcontext():
             threads.split(-(-B // UNIT), part, at_least=T * UNIT * loop.work())

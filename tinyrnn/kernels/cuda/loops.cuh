@@ -247,3 +247,72 @@ __device__ __forceinline__ void multiply(const F *rows, I pitch, I B, I depth, I
             __syncthreads();
         }
 }
+
+// ---------------------------------------------------------------- the next token, chosen by one block
+
+// The index for which `value` is largest, of equal ones the first; `skip` is not looked at.
+template <typename Value> __device__ __forceinline__ I largest(I n, I skip, double *space, Value value) {
+    double best = 0;
+    I at = -1;
+    auto meet = [&](double other, I index) {
+        if (index >= 0 && (at < 0 || other > best || (other == best && index < at))) best = other, at = index;
+    };
+    for (I i = threadIdx.x; i < n; i += blockDim.x)
+        if (i != skip) meet(value(i), i);
+    for (int mask = 16; mask; mask >>= 1) {
+        double other = WARP_SHUFFLE_XOR(best, mask);
+        I index = WARP_SHUFFLE_XOR(at, mask);
+        meet(other, index);
+    }
+    __syncthreads();  // earlier values have been read
+    if (threadIdx.x % 32 == 0) space[threadIdx.x / 16] = best, space[threadIdx.x / 16 + 1] = double(at);
+    __syncthreads();
+    for (int w = 0; w < int(blockDim.x / 32); w++) meet(space[2 * w], I(space[2 * w + 1]));
+    return at;
+}
+
+// The first place at which the sum of `odds` up to it exceeds `u` of the whole.
+template <typename Odds> __device__ __forceinline__ I picked(I n, double u, Odds odds) {
+    double whole = 0, total = 0;
+    for (I i = 0; i < n; i++) whole += odds(i);
+    I last = 0;
+    for (I i = 0; i < n; i++) {
+        total += odds(i);
+        if (odds(i) > 0) last = i;
+        if (total > u * whole) return i;
+    }
+    return last;
+}
+
+// As `choose` of kernels/sampling.py; `odds` has room for 2 n numbers: those of all tokens, and which are ranked.
+__device__ __forceinline__ I choose(const F *logits, I n, I banned, double temperature, I top_k, double top_p, double u,
+                                    double *odds, F *work) {
+    double *space = reinterpret_cast<double *>(work), *ranked = odds + n;
+    I best = largest(n, banned, space, [&](I i) { return double(__ldcg(logits + i)); });
+    if (temperature == 0) return best;
+    double top = double(__ldcg(logits + best));
+    for (I i = threadIdx.x; i < n; i += blockDim.x)
+        odds[i] = i == banned ? 0.0 : exp((double(__ldcg(logits + i)) - top) / temperature);
+    __syncthreads();
+    if (top_k == 0 && top_p == 1) return picked(n, u, [&](I i) { return odds[i]; });
+    I kept = top_k == 0 || top_k > n ? n : top_k, count = 0;
+    double goal = INFINITY, total = 0;
+    if (top_k == 0) {
+        goal = 0;
+        for (I i = 0; i < n; i++) goal += top_p * odds[i];
+    }
+    while (count < kept && total < goal) {  // a token that is ranked is marked by -1 - its odds
+        I next = largest(n, I(-1), space, [&](I i) { return odds[i]; });
+        total += odds[next];
+        __syncthreads();
+        if (threadIdx.x == 0) ranked[count] = double(next), odds[next] = -1 - odds[next];
+        __syncthreads();
+        count++;
+    }
+    auto of_rank = [&](I r) { return -1 - odds[I(ranked[r])]; };
+    if (top_k && top_p < 1) {
+        goal = top_p * total, total = 0, count = 0;
+        while (count < kept && total < goal) total += of_rank(count++);
+    }
+    return I(ranked[picked(count, u, of_rank)]);
+}

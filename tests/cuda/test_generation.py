@@ -34,7 +34,7 @@ def test_the_same_text_as_on_the_cpu_in_one_launch(options, device, monkeypatch)
         for seed in range(3):
             on_cpu.Kernel.seed = seed
             assert model(cell).generate("一", **how) == text
-        assert 3 <= on_cpu.Kernel.calls - before < 3 * 15  # the referee's, and one for each stretch of tokens
+        assert 3 <= on_cpu.Kernel.calls - before < 3 * 31  # the referee's, and one for each stretch of tokens
 
 
 def test_of_equal_tokens_the_first_is_the_largest(device, monkeypatch):

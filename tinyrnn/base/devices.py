@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from .errors import InputError
+from .errors import DeviceError, InputError
+
+_working: list[Any] = []  # the CuPy that has run a kernel in this process
 
 
 def is_cupy(array: Any) -> bool:
@@ -39,23 +41,111 @@ def to_device(array: Any, device: str) -> Any:
     return require_cupy(device).asarray(array)
 
 
+def beside(array: Any, other: Any) -> Any:
+    """``array``, of indices, a mask or constants, on the device of the array ``other``."""
+    return to_device(array, device_of(other))
+
+
+def same_device(name: str, *arrays: Any) -> None:
+    """Nothing, if ``arrays`` are on one device.
+
+    Raises:
+        DeviceError: they are not.
+    """
+    if len({device_of(a) for a in arrays}) > 1:
+        raise DeviceError(f"{name}: operands on cpu and cuda: move them to one with .to(device)")
+
+
 def require_cupy(device: str) -> Any:
-    """Import CuPy and run one trivial kernel: finding the package is no proof that it works."""
+    """Import CuPy and run one trivial kernel: finding the package is no proof that it works.
+
+    Raises:
+        InputError: what is missing (package, driver, GPU, CUDA libraries or headers), and what to install.
+    """
     if device != "cuda":
         raise InputError(f"unknown device {device!r}: use 'cpu' or 'cuda'")
     try:
         import cupy
     except ImportError as error:
-        raise InputError(
-            "device 'cuda' needs CuPy: pip install 'tinyrnn[cuda12]' or 'tinyrnn[cuda13]'"
-        ) from error
-    try:
-        cupy.zeros(1).sum()
-    except Exception as error:  # CuPy raises its own classes for a missing GPU, driver, toolkit or header
-        raise InputError(
-            f"device 'cuda': CuPy {cupy.__version__} cannot use a GPU ({error}): use the cpu"
-        ) from error
+        raise InputError(f"device 'cuda' {_not_imported(error)}") from error
+    if not (_working and _working[0] is cupy):
+        try:
+            try_kernel(cupy)
+        except Exception as error:  # CuPy raises its own classes for a missing GPU, driver, library or header
+            raise InputError(f"device 'cuda': {_not_working(cupy, error)}") from error
+        _working[:] = [cupy]
     return cupy
+
+
+def try_kernel(cupy: Any) -> None:
+    """Compile a kernel and run it: that needs a driver, a GPU, CUDA's libraries and its headers."""
+    twice = cupy.ElementwiseKernel("T x", "T y", "y = x + x", "tinyrnn_try")
+    if twice(cupy.ones(2, np.float32)).tolist() != [2.0, 2.0]:
+        raise RuntimeError("a trivial kernel computed 1 + 1 wrongly")
+
+
+def _not_imported(error: ImportError) -> str:
+    from importlib.metadata import distributions
+
+    extra = "pip install " + " or ".join(f"'tinyrnn[{e}]'" for e in _extras())
+    wheels = {str(d.metadata["Name"]).lower() for d in distributions()}
+    found = sorted(name for name in wheels if name == "cupy" or name.startswith("cupy-"))
+    if not found:
+        return f"needs CuPy: {extra}"
+    said = str(error).strip().splitlines()[-1:] or ["no reason was given"]
+    return f"needs CuPy, and {', '.join(found)} cannot be imported ({said[0]}): uninstall it, then {extra}"
+
+
+def _not_working(cupy: Any, error: Exception) -> str:
+    """What is missing, and what to install: asked of the driver step by step, from the ground up."""
+    name, runtime = f"CuPy {cupy.__version__}", cupy.cuda.runtime
+    said = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"
+    try:
+        driver = runtime.driverGetVersion()
+    except Exception:  # no libcuda at all
+        driver = 0
+    if not driver:
+        return f"{name} finds no NVIDIA driver: install one, or use the cpu"
+    try:
+        built = runtime.runtimeGetVersion() // 1000
+    except Exception:
+        built = 0
+    if built and driver // 1000 < built:
+        has = f"the driver of this machine is for CUDA {_version(driver)}"
+        wheel = f"pip uninstall cupy-cuda{built}x, then pip install 'tinyrnn[cuda{driver // 1000}]'"
+        mend = wheel if driver // 1000 >= 12 else "install a driver for CUDA 12 at least"
+        return f"{name} is for CUDA {built}, {has}: {mend}"
+    try:
+        count = runtime.getDeviceCount()
+    except Exception:
+        count = 0
+    if not count:
+        return f"{name} and a driver for CUDA {_version(driver)} find no GPU ({said}): use the cpu"
+    lacking = ("libnv", "libcu", ".so", ".dll", "nvrtc", "header", "cannot open source", "CUDA root", ".h")
+    if any(word in str(error) for word in lacking):
+        what = "a library or header of CUDA is missing"
+        return f"{name}: {what} ({said}): pip install 'cupy-cuda{driver // 1000}x[ctk]'"
+    return f"{name} cannot run a kernel ({said}): see tinyrnn doctor, or use the cpu"
+
+
+def _version(number: int) -> str:
+    """``13000`` as ``13.0``."""
+    return f"{number // 1000}.{number % 1000 // 10}"
+
+
+def _extras() -> list[str]:
+    """The extra for this machine's driver; both where no driver tells."""
+    import ctypes
+    import ctypes.util
+
+    number = ctypes.c_int()
+    try:
+        library = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
+        if ctypes.CDLL(library).cuDriverGetVersion(ctypes.byref(number)) == 0 and number.value >= 12000:
+            return ["cuda12" if number.value < 13000 else "cuda13"]
+    except OSError:  # no driver
+        pass
+    return ["cuda12", "cuda13"]
 
 
 def cuda_status() -> str:
@@ -64,5 +154,23 @@ def cuda_status() -> str:
         cupy = require_cupy("cuda")
     except InputError as error:
         return str(error)
-    properties = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)
-    return f"CuPy {cupy.__version__}, {properties['name'].decode()}"
+    runtime, device = cupy.cuda.runtime, cupy.cuda.Device()
+    free, total = runtime.memGetInfo()
+    facts = [
+        f"CuPy {cupy.__version__}",
+        runtime.getDeviceProperties(device.id)["name"].decode(),
+        f"compute capability {'.'.join(device.compute_capability)}",
+        f"{free / 2**30:.1f} of {total / 2**30:.1f} GiB free",
+        f"CUDA {_version(runtime.runtimeGetVersion())}, driver for {_version(runtime.driverGetVersion())}",
+    ]
+    return ", ".join(facts)
+
+
+def memory_full(error: MemoryError) -> str:
+    """A sentence of what did not fit, with sizes; the caller adds what to lower."""
+    cupy = sys.modules.get("cupy")
+    if cupy is None or not isinstance(error, cupy.cuda.memory.OutOfMemoryError):
+        return "this machine's memory is full" + (f" ({error})" if str(error) else "")
+    free, total = cupy.cuda.runtime.memGetInfo()
+    sizes = f"{free / 2**30:.1f} of {total / 2**30:.1f} GiB are free"
+    return f"the GPU's memory is full ({sizes}; {str(error).strip()})"

@@ -19,6 +19,7 @@ import numpy as np
 
 from ..autograd.pointwise import as_tensor
 from ..autograd.tape import ITEM, LOOKED, Node, Tensor, leading_to, mark, no_grad, state, tracing
+from ..base.devices import beside
 from ..base.errors import ShapeError, TraceError
 from ..kernels.generator import draws
 from .effects import AT_ONCE, Reach, change, contents, put_back
@@ -438,7 +439,8 @@ def _template(a, rows, seed):
     if seed is None:
         return a
     draw = np.random.default_rng(seed).random
-    other = a * (0.5 + draw(a.shape)) + 0.1 * draw(a.shape)
+    factor, shift = (beside(draw(a.shape), a) for _ in range(2))
+    other = a * (0.5 + factor) + 0.1 * shift
     return (other if seed == 1 else -other).astype(a.dtype)
 
 

@@ -223,7 +223,7 @@ def test_it_says_what_is_missing(monkeypatch, standin):
     assert "install a driver for CUDA 12" in said
     none = runtime("cudaErrorNoDevice: no CUDA-capable device")
     said = missing(monkeypatch, standin, none, driver=13000, devices=0)
-    assert "find no GPU" in said and "cudaErrorNoDevice" in said
+    assert "finds no GPU" in said and "cudaErrorNoDevice" in said
     said = missing(monkeypatch, standin, RuntimeError("libnvrtc.so.13 cannot be loaded"), devices=1)
     assert "library or header of CUDA is missing" in said and "cupy-cuda13x[ctk]" in said
     header = standin.cuda.compiler.CompileException("cannot open source file x.h", "")

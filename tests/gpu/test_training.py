@@ -54,7 +54,7 @@ def test_a_run(task, cupy, tmp_path):
 def series(run):
     from tinyrnn.tasks.forecast.series import read_series
 
-    return read_series(next(run.path.glob("data*")))
+    return read_series(run.config["options"]["texts"][0])
 
 
 def test_resuming_gives_the_same_weights(cupy, tmp_path):

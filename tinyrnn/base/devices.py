@@ -10,6 +10,7 @@ import numpy as np
 from .errors import DeviceError, InputError
 
 _working: list[Any] = []  # the CuPy that has run a kernel in this process
+_INSTALL = {12: "pip install 'tinyrnn[cuda12]'", 13: "pip install 'tinyrnn[cuda13]'"}
 
 
 def is_cupy(array: Any) -> bool:
@@ -87,45 +88,43 @@ def try_kernel(cupy: Any) -> None:
 def _not_imported(error: ImportError) -> str:
     from importlib.metadata import distributions
 
-    extra = "pip install " + " or ".join(f"'tinyrnn[{e}]'" for e in _extras())
+    major = _driver_major()
+    install = _INSTALL.get(major) or " or ".join(_INSTALL.values())
     wheels = {str(d.metadata["Name"]).lower() for d in distributions()}
     found = sorted(name for name in wheels if name == "cupy" or name.startswith("cupy-"))
     if not found:
-        return f"needs CuPy: {extra}"
+        return f"needs CuPy: {install}"
     said = str(error).strip().splitlines()[-1:] or ["no reason was given"]
-    return f"needs CuPy, and {', '.join(found)} cannot be imported ({said[0]}): uninstall it, then {extra}"
+    return f"needs CuPy, and {', '.join(found)} cannot be imported ({said[0]}): uninstall it, then {install}"
 
 
 def _not_working(cupy: Any, error: Exception) -> str:
     """What is missing, and what to install: asked of the driver step by step, from the ground up."""
     name, runtime = f"CuPy {cupy.__version__}", cupy.cuda.runtime
-    said = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"
-    try:
-        driver = runtime.driverGetVersion()
-    except Exception:  # no libcuda at all
-        driver = 0
+    said = f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"
+    driver, built = _asked(runtime.driverGetVersion), _asked(runtime.runtimeGetVersion)
     if not driver:
         return f"{name} finds no NVIDIA driver: install one, or use the cpu"
-    try:
-        built = runtime.runtimeGetVersion() // 1000
-    except Exception:
-        built = 0
-    if built and driver // 1000 < built:
-        has = f"the driver of this machine is for CUDA {_version(driver)}"
-        wheel = f"pip uninstall cupy-cuda{built}x, then pip install 'tinyrnn[cuda{driver // 1000}]'"
-        mend = wheel if driver // 1000 >= 12 else "install a driver for CUDA 12 at least"
-        return f"{name} is for CUDA {built}, {has}: {mend}"
-    try:
-        count = runtime.getDeviceCount()
-    except Exception:
-        count = 0
-    if not count:
-        return f"{name} and a driver for CUDA {_version(driver)} find no GPU ({said}): use the cpu"
-    lacking = ("libnv", "libcu", ".so", ".dll", "nvrtc", "header", "cannot open source", "CUDA root", ".h")
+    has = f"the driver of this machine is for CUDA {_version(driver)}"
+    if driver // 1000 < built // 1000:
+        wheel = f"pip uninstall cupy-cuda{built // 1000}x, then {_INSTALL.get(driver // 1000)}"
+        mend = wheel if driver // 1000 in _INSTALL else "install a driver for CUDA 12 at least"
+        return f"{name} is for CUDA {built // 1000}, {has}: {mend}"
+    if not _asked(runtime.getDeviceCount):
+        return f"{name} finds no GPU ({said}), {has}: use the cpu"
+    lacking = ("lib", ".dll", "nvrtc", "header", "cannot open source", "CUDA root")
     if any(word in str(error) for word in lacking):
-        what = "a library or header of CUDA is missing"
-        return f"{name}: {what} ({said}): pip install 'cupy-cuda{driver // 1000}x[ctk]'"
+        wheel = f"pip install 'cupy-cuda{built // 1000 or driver // 1000}x[ctk]'"
+        return f"{name}: a library or header of CUDA is missing ({said}): {wheel}"
     return f"{name} cannot run a kernel ({said}): see tinyrnn doctor, or use the cpu"
+
+
+def _asked(question: Any) -> int:
+    """The answer of the driver; 0 where it has none."""
+    try:
+        return int(question())
+    except Exception:  # of CuPy's own classes, or of the loader of libraries
+        return 0
 
 
 def _version(number: int) -> str:
@@ -133,19 +132,17 @@ def _version(number: int) -> str:
     return f"{number // 1000}.{number % 1000 // 10}"
 
 
-def _extras() -> list[str]:
-    """The extra for this machine's driver; both where no driver tells."""
+def _driver_major() -> int:
+    """The newest CUDA that this machine's driver is for; 0 without a driver."""
     import ctypes
-    import ctypes.util
 
     number = ctypes.c_int()
     try:
-        library = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
-        if ctypes.CDLL(library).cuDriverGetVersion(ctypes.byref(number)) == 0 and number.value >= 12000:
-            return ["cuda12" if number.value < 13000 else "cuda13"]
-    except OSError:  # no driver
-        pass
-    return ["cuda12", "cuda13"]
+        library = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+        failed = library.cuDriverGetVersion(ctypes.byref(number))
+    except OSError:
+        return 0
+    return 0 if failed else min(number.value // 1000, max(_INSTALL))
 
 
 def cuda_status() -> str:

@@ -92,8 +92,8 @@ def run(name: str, arguments: tuple, rule: str, *operands):
     work = dtype if dtype.itemsize > 2 else np.dtype(np.float32)
     if on_gpu:
         cupy = array_module(next(filter(is_cupy, operands)))
-        arrays = [cupy.asarray(x, work) for x in operands]
-        return _cuda_kernel(cupy, name, arguments, rule)(*arrays).astype(dtype, copy=False)
+        operands = [x.astype(work, copy=False) if is_cupy(x) else work.type(x) for x in operands]
+        return _cuda_kernel(cupy, name, arguments, rule)(*operands).astype(dtype, copy=False)
     shapes = [getattr(x, "shape", ()) for x in operands]
     shape = shapes[0] if shapes.count(shapes[0]) == len(shapes) else np.broadcast_shapes(*shapes)
     scalars = tuple([shape != () and s == () for s in shapes])

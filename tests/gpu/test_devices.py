@@ -122,6 +122,9 @@ def test_indices_and_masks_are_taken_from_either_device(cupy):
         np.testing.assert_array_equal(tr.take(t, i, axis=1).numpy(), x[:, ids])
         np.testing.assert_array_equal(tr.embedding(i, t).numpy(), x[ids])
         np.testing.assert_allclose(tr.cross_entropy(t, i).item(), tr.cross_entropy(x, ids).item())
+        for loss in (tr.cross_entropy, tr.nll_loss):
+            ours, cpu = loss(t, i, ignore_index=0), loss(x, ids, ignore_index=0)
+            np.testing.assert_allclose(ours.item(), cpu.item())
     np.testing.assert_array_equal(tr.tensor(x)[tr.tensor(ids, device="cuda")].numpy(), x[ids])
     for bad in (np.array([3]), np.array([-4]), [0, 5]):
         with pytest.raises(OutOfRangeError, match="out of bounds"):

@@ -270,3 +270,53 @@ def test_derivatives_of_functions(cupy):
         close(a, b, rtol=1e-9)
     with pytest.raises(tr.DeviceError):
         tr.vjp(tr.tanh, tr.tensor(x, device="cuda"))[1](v)
+
+
+@pytest.mark.parametrize("pooling", ["last", "mean", "max"])
+def test_pooling_takes_masks_of_the_cpu(pooling, cupy, rng):
+    from tinyrnn.nn.pooling import pooled
+
+    xs, mask = rng.standard_normal((5, 3, 4)).astype("float32"), rng.random((5, 3)) > 0.3
+    mask[0] = True
+    found = []
+    for device in ("cuda", "cpu"):
+        net = tr.RNN("gru", 4, 6, bidirectional=True, seed=1, compile=False).to(device)
+        ys, final = net(tr.tensor(xs, device=device), mask=mask)
+        row = pooled(pooling, net, ys, final, mask)
+        assert row.device == device
+        found.append(row.detach().numpy())
+    close(*found)
+
+
+def test_gates_and_labels_come_to_the_cpu(cupy, rng):
+    from tinyrnn.nn.gates import step_and_gates
+
+    net = tr.RNN("lstm", 4, 6, seed=1).to("cuda")
+    x = tr.tensor(rng.standard_normal((2, 4)), "float32", device="cuda")
+    _, _, layers = step_and_gates(net, x, net.initial_state(2))
+    assert all(type(gate) is np.ndarray for layer in layers for gate in layer) and layers[0]
+    lp = rng.standard_normal((6, 2, 3))
+    there = tr.tensor(lp, device="cuda")
+    lengths = np.array([6, 4])
+    for decode in (tr.ctc_greedy_decode, tr.ctc_beam_decode):
+        ours, cpu = decode(there, tr.tensor(lengths, device="cuda")), decode(lp, lengths)
+        assert str(ours) == str(cpu)
+
+
+def test_hooks_and_bits(cupy):
+    x = tr.tensor([1.0, 2.0], device="cuda", requires_grad=True)
+    y = x * 2
+    y.register_hook(lambda g: g.data * 3)  # an array of the device
+    y.sum().backward()
+    assert x.grad.tolist() == [6.0, 6.0]
+    y = x * 2
+    y.register_hook(lambda g: np.ones(2))
+    with pytest.raises(tr.DeviceError, match="hook"):
+        y.sum().backward()
+    a, b = (tr.tensor(v, device="cuda") for v in ([1, 2], [3, 6]))
+    assert (a & b).tolist() == [1, 2] and (a | 4).tolist() == [5, 6] and (~a).tolist() == [-2, -3]
+    assert ((a > 1) & (b > 1)).tolist() == [False, True] and (a == None).tolist() == [False, False]  # noqa: E711
+    with pytest.raises(tr.DeviceError):
+        a & tr.tensor([1, 2])
+    empty = tr.tensor(np.zeros(0), device="cuda")
+    assert tr.jacobian(lambda t: t * 2)(empty).device == "cuda"

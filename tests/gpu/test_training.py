@@ -35,9 +35,9 @@ def run(task, device, out, steps=4, **more):
 def test_a_run(task, cupy, tmp_path):
     ours, cpu = run(task, "cuda", tmp_path / "a"), run(task, "cpu", tmp_path / "b")
     for x, y in zip(ours.log, cpu.log, strict=True):
-        np.testing.assert_allclose(x["val_loss"], y["val_loss"], rtol=1e-3)
+        np.testing.assert_allclose(x["val_loss"], y["val_loss"], rtol=1e-5)
     for name, value in ours.model.state_dict().items():
-        np.testing.assert_allclose(value, cpu.model.state_dict()[name], rtol=1e-2, atol=1e-4, err_msg=name)
+        np.testing.assert_allclose(value, cpu.model.state_dict()[name], rtol=1e-4, atol=1e-5, err_msg=name)
     assert ours.evaluate().keys() == cpu.evaluate().keys()
     if task == "lm":
         assert ours.model.generate("the ", length=5, seed=0) == cpu.model.generate("the ", length=5, seed=0)

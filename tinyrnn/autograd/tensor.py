@@ -137,7 +137,8 @@ def _comparison(function: Binary, numpys: Callable[[Any, Any], Any]) -> Callable
         try:
             other = operand(other)
         except DtypeError:
-            return Tensor(as_array(numpys(looked_at(self), other)))
+            answer = as_array(numpys(to_device(looked_at(self), "cpu"), other))
+            return Tensor(beside(answer, self.data))
         return function(self, other)
 
     return compare

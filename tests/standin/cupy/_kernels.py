@@ -43,7 +43,7 @@ _C = {
     "uint8": "unsigned char",
     "int8": "signed char",
 }
-_loaded = {}
+_loaded, made = {}, {}  # libraries; kernels by name
 
 
 class _Parameter:
@@ -66,6 +66,7 @@ class ElementwiseKernel:
         self.outputs = [_Parameter(p) for p in out_params.split(",")]
         self.nin, self.nout, self.nargs = len(self.inputs), len(self.outputs), None
         self.operation, self.name, self.preamble = operation, name, preamble
+        made[name] = self
 
     def __call__(self, *args, size=None, stream=None, block_size=128):
         if len(args) not in (self.nin, self.nin + self.nout):
@@ -112,17 +113,18 @@ class ElementwiseKernel:
     def _function(self, types):
         key = (self, *sorted(types.items()))
         if key not in _loaded:
-            library = ctypes.CDLL(_compiled(self._source(types)))
+            library = ctypes.CDLL(_compiled(self.source(types)))
             _loaded[key] = library.run
             library.run.argtypes = [ctypes.c_ssize_t, *[ctypes.c_void_p] * (self.nin + self.nout)]
             library.run.restype = None
         return _loaded[key]
 
-    def _source(self, types):
-        lines = [_HEADER, *[f"typedef {_C[name]} {letter};" for letter, name in types.items()], self.preamble]
+    def source(self, types, head=_HEADER, declare="EXPORT void run"):
+        """In C++: a function of the number of elements and pointers to all arguments."""
+        lines = [head, *[f"typedef {_C[name]} {letter};" for letter, name in types.items()], self.preamble]
         everything = [*self.inputs, *self.outputs]
         c = [p.type if p.free else _C[p.type] for p in everything]
-        lines.append(f"EXPORT void run(ptrdiff_t n, {', '.join(f'void *p{k}' for k in range(len(c)))}) {{")
+        lines.append(f"{declare}(ptrdiff_t n, {', '.join(f'void *p{k}' for k in range(len(c)))}) {{")
         lines.append("for (ptrdiff_t i = 0; i < n; ++i) {")
         for k, (p, t) in enumerate(zip(everything, c, strict=True)):
             const = "const " * (k < self.nin)

@@ -5,12 +5,15 @@ slow.
 """
 
 import os
+import shutil
+import sys
 import tempfile
 from pathlib import Path
 
 import hypothesis
 import numpy as np
 import pytest
+import standin as stand_in
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("TINYRNN_CACHE", str(Path(tempfile.gettempdir()) / "tinyrnn-test-cache"))
@@ -44,3 +47,31 @@ def corpora():
     if not folder.is_dir():
         pytest.skip("needs the corpora in ../shared/data")
     return folder
+
+
+@pytest.fixture
+def standin(monkeypatch):
+    """The stand-in for CuPy (``tests/standin``), in its place."""
+    from tinyrnn.base import devices
+
+    if shutil.which("c++") is None:
+        pytest.skip("the stand-in for CuPy compiles kernels: it needs a C++ compiler")
+    monkeypatch.setattr(devices, "_working", [])
+    for name, module in stand_in.modules().items():
+        monkeypatch.setitem(sys.modules, name, module)
+    return stand_in.modules()["cupy"]
+
+
+@pytest.fixture(params=["stand-in", pytest.param("gpu", marks=pytest.mark.gpu)])
+def cupy(request):
+    """CuPy: once its stand-in, and once itself on a GPU where there is one (``pytest -m gpu``). A test that
+    uses this may say ``device="cuda"``.
+    """
+    from tinyrnn.base import devices
+
+    if request.param == "stand-in":
+        return request.getfixturevalue("standin")
+    try:
+        return devices.require_cupy("cuda")
+    except devices.InputError as error:
+        pytest.skip(str(error))

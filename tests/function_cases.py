@@ -375,7 +375,7 @@ ELSEWHERE |= {
 }
 ELSEWHERE |= {"ctc_beam_decode", "ctc_greedy_decode"}  # give labels, not tensors
 ELSEWHERE |= set(
-    "arange asarray eye from_dlpack full full_like linspace ones ones_like zeros zeros_like".split()
+    "arange asarray eye from_dlpack from_torch full full_like linspace ones ones_like to_torch zeros zeros_like".split()
 )
 
 # Functions whose values tell nothing about a derivative.

@@ -9,9 +9,34 @@ import pytest
 
 from tinyrnn.autograd.pointwise import FUSED
 from tinyrnn.autograd.tape import TABLE
+from tinyrnn.kernels import random, scatter, updates
 from tinyrnn.kernels.pointwise import CUDA_PRELUDE, cuda_rule
 
 nvcc = shutil.which("nvcc")
+
+
+@pytest.mark.skipif(nvcc is None, reason="needs nvcc")
+def test_the_other_kernels_compile_as_cuda(tmp_path, standin):
+    import numpy as np
+
+    x = standin.asarray(np.ones(3, np.float32))
+    random.dropout(x, 0.5, 1)
+    scatter.add_rows(x.reshape(3, 1), np.zeros(3, np.int64), 1)
+    for rule in ("sgd", "rmsprop", "adagrad", "adam"):
+        updates.cuda(standin, rule)
+    names = [f"tinyrnn_{n}" for n in ("dropout", "add_rows", "sgd", "rmsprop", "adagrad", "adam")]
+    texts = ["#include <cstddef>"]
+    for name in names:
+        for T in ("float32", "float64"):
+            source = standin._kernels.made[name].source({"T": T}, "", f"__global__ void {name}_{T}")
+            texts.append(f"namespace {name}_{T}_ {{ {source} }}")
+    source = tmp_path / "kernels.cu"
+    source.write_text("\n".join(texts))
+    done = subprocess.run(
+        [nvcc, "-ptx", "-o", tmp_path / "kernels.ptx", source], capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "kernels.ptx").read_text().count(".entry") == 2 * len(names)
 
 
 @pytest.mark.skipif(nvcc is None, reason="needs nvcc")

@@ -6,9 +6,10 @@ import math
 
 import numpy as np
 
+from ..base.devices import is_cupy
 from ..base.errors import ShapeError
 from . import tape
-from .pointwise import abs, as_tensor, equal, not_equal, sqrt, square, where
+from .pointwise import abs, as_tensor, constant, equal, not_equal, sqrt, square, where
 from .reductions import max, mean, min, single, size_along, sum
 from .shaping import axes_of, axis_of, broadcast_to, getitem, indices_of, place, reshape, shape_of
 from .tape import is_tracing
@@ -68,7 +69,7 @@ def _steep(size: tape.Tensor, ord: float) -> tape.Tensor:
 def _root(total: tape.Tensor, n: float) -> tape.Tensor:
     """The n-th root with gradient 0 at 0, where its slope is infinite."""
     origin = equal(total, 0)
-    if not is_tracing() and not origin.data.any():
+    if not is_tracing() and not is_cupy(origin.data) and not origin.data.any():  # a GPU is not waited for
         return sqrt(total) if n == 2 else total ** (1 / n)
     safe = where(origin, 1, total)  # so that no infinite slope is multiplied by zero
     return where(origin, 0, sqrt(safe) if n == 2 else safe ** (1 / n))
@@ -122,13 +123,13 @@ def take_along_axis(x: ArrayLike, indices: ArrayLike, /, axis: int = -1) -> tape
 def triu(x: ArrayLike, /, k: int = 0) -> tape.Tensor:
     """The last two axes on and above diagonal ``k``, zero below."""
     x = as_tensor(x)
-    return where(np.triu(np.ones(x.shape[-2:], bool), k), x, x.dtype.type(0))
+    return where(constant(np.triu(np.ones(x.shape[-2:], bool), k), x), x, x.dtype.type(0).item())
 
 
 def tril(x: ArrayLike, /, k: int = 0) -> tape.Tensor:
     """The last two axes on and below diagonal ``k``, zero above."""
     x = as_tensor(x)
-    return where(np.tril(np.ones(x.shape[-2:], bool), k), x, x.dtype.type(0))
+    return where(constant(np.tril(np.ones(x.shape[-2:], bool), k), x), x, x.dtype.type(0).item())
 
 
 def diag(x: ArrayLike, /, k: int = 0) -> tape.Tensor:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import kernels
+from ..base.devices import array_module
 from ..base.errors import ShapeError
 from . import tape
 from .pointwise import as_tensor
@@ -46,7 +47,9 @@ def _product(a: Any, b: Any) -> Any:
     on one.
     """
     large = a.ndim == b.ndim == 2 and a.size * b.shape[-1] > LARGE
-    packed = large and a.dtype == b.dtype and a.dtype.char in "fd" and type(a) is np.ndarray
+    if type(a) is not np.ndarray:
+        return array_module(a).matmul(a, b)
+    packed = large and a.dtype == b.dtype and a.dtype.char in "fd"
     return kernels.gemm.matmul(a, b) if packed else np.matmul(a, b)
 
 

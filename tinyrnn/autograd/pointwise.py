@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from .. import kernels
-from ..base.devices import is_cupy
-from ..base.errors import DtypeError, GradientError, ShapeError
+from ..base.devices import array_module, device_of, is_cupy
+from ..base.errors import DeviceError, DtypeError, GradientError, ShapeError
 from . import tape
 from .tape import (
     BORROWED,
@@ -27,6 +27,7 @@ from .tape import (
     Node,
     Op,
     apply,
+    as_array,
     explained,
     is_recorded,
     is_tracing,
@@ -61,6 +62,8 @@ def operand(x: Any) -> Any:
         x = x if is_cupy(x) else np.asarray(x)
     except ValueError as error:
         raise ShapeError(f"lists of different lengths make no tensor ({error}): pad them first") from error
+    except TypeError as error:  # CuPy refuses to become an array of NumPy by itself
+        raise DeviceError("a list of arrays on a GPU makes no tensor: join them with stack()") from error
     dtype = checked_dtype(x.dtype)
     return tape.Tensor(x if x.dtype.isnative else x.astype(dtype), None, None if own else BORROWED)
 
@@ -85,11 +88,26 @@ def as_tensor(x: ArrayLike) -> tape.Tensor:
     return x if isinstance(x, tape.Tensor) else tape.Tensor(np.asarray(x))
 
 
-def _plain(x: Any) -> tuple[Any, Any, None]:
+def constant(values: Any, like: tape.Tensor) -> tape.Tensor:
+    """``values`` that belong to no device, a mask or numbers made on the CPU, beside ``like``."""
+    values = as_tensor(values)
+    return values if device_of(values.data) == device_of(like.data) else values.to(device_of(like.data))
+
+
+def _number_beside(x: Any, others: tuple[Any, ...]) -> Any:
+    """``x`` as an operand; a scalar of NumPy, which belongs to no device, beside those of ``others`` that are
+    on a GPU.
+    """
+    number, x = isinstance(x, np.generic), operand(x)
+    like = next((o for o in others if type(o) is tape.Tensor and is_cupy(o.data)), None) if number else None
+    return x if like is None else constant(x, like)
+
+
+def _plain(x: Any, other: Any) -> tuple[Any, Any, None]:
     """``x`` as an operand, what the loop gets for it, and its node: none."""
     if type(x) is float or type(x) is int:
         return x, x, None
-    x = operand(x)
+    x = _number_beside(x, (other,))
     return x, x.data if type(x) is tape.Tensor else x, None
 
 
@@ -190,11 +208,11 @@ def binary(name: str, rule: str, loop: Any = None, doc: str | None = None, **vjp
         if type(x1) is tape.Tensor:
             a, n1 = x1.data, x1.node
         else:
-            x1, a, n1 = _plain(x1)
+            x1, a, n1 = _plain(x1, x2)
         if type(x2) is tape.Tensor:
             b, n2 = x2.data, x2.node
         else:
-            x2, b, n2 = _plain(x2)
+            x2, b, n2 = _plain(x2, x1)
         try:
             out = loop(a, b)
         except EXPLAINED as error:
@@ -223,7 +241,7 @@ def ternary(name: str, rule: str, loop: Any = None, doc: str | None = None, **vj
     op, _ = _entered(name, rule, loop, vjps)
 
     def function(x1: ArrayLike, x2: ArrayLike, x3: ArrayLike, /) -> tape.Tensor:
-        return apply(op, operand(x1), operand(x2), operand(x3))
+        return apply(op, *[_number_beside(x, (x1, x2, x3)) for x in (x1, x2, x3)])
 
     return _public(function, op, doc)
 
@@ -233,7 +251,10 @@ def _where(c: Any, a: Any, b: Any) -> Any:
     if type(c) is np.ndarray and c.size > 1000 and np.result_type(a, b).kind == "f":
         c = c.astype(bool, copy=False)
         return kernels.pointwise.run("where", ("c", "a", "b"), "where(c, a, b)", c, a, b)
-    return np.where(c, a, b)
+    if type(c) is np.ndarray or not (is_cupy(a) or is_cupy(b)):
+        return np.where(c, a, b)
+    xp = array_module(a if is_cupy(a) else b)
+    return xp.where(c if hasattr(c, "shape") else xp.asarray(c), a, b)  # CuPy takes no number for c
 
 
 add = binary("add", "a + b", np.add, a="g", b="g")
@@ -324,7 +345,7 @@ def clip(x: ArrayLike, min: ArrayLike | None = None, max: ArrayLike | None = Non
     given = [v if v is None else operand(v) for v in (min, max)]
     if x.dtype.kind != "f" and not is_tracing() and not any(map(is_recorded, given)):
         limits = [v.data if type(v) is tape.Tensor else v for v in given]
-        return tape.Tensor(np.asarray(np.clip(x.data, *limits)))
+        return tape.Tensor(as_array(np.clip(x.data, *limits)))
     low, high = -np.inf, np.inf
     if x.dtype.kind in "iu":  # of which an infinite limit would make floats
         low, high = np.iinfo(x.dtype).min, np.iinfo(x.dtype).max

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from ..base.devices import is_cupy
 from . import tape
-from .pointwise import as_tensor, equal, isnan, logical_and, logical_or, where
+from .pointwise import as_tensor, constant, equal, isnan, logical_and, logical_or, where
 from .shaping import astype, axes_of, axis_of, broadcast_to, expand_dims, flip, permute_dims, reshape
 from .tape import Op, apply, is_tracing
 from .types import ArrayLike, Axis
@@ -55,7 +56,7 @@ def _share(g: tape.Tensor, x: tape.Tensor, y: tape.Tensor, axis: _Axes) -> tape.
     shape = kept(x.shape, axis)
     y, g = reshape(y, shape), reshape(g, shape)
     hit = equal(x, y)
-    if not is_tracing() and np.isnan(y.data).any():
+    if not is_tracing() and (is_cupy(y.data) or np.isnan(y.data).any()):  # a GPU is not waited for
         hit = logical_or(hit, logical_and(isnan(x), isnan(y)))
     return where(hit, g / sum(hit, axis=axis, keepdims=True).astype(g.dtype), 0)
 
@@ -65,7 +66,7 @@ def _prod_vjp(g: tape.Tensor, x: tape.Tensor, y: tape.Tensor, axis: _Axes, keepd
     if x.data.all():
         return _spread(g * y, x.shape, axis, keepdims) / x
     rows = joined(x, axis)
-    own = np.eye(rows.shape[-1], dtype=bool)
+    own = constant(np.eye(rows.shape[-1], dtype=bool), rows)
     others = prod(where(own, 1, expand_dims(rows, axis=-2)), axis=-1)
     axes = tuple(range(x.ndim)) if axis is None else axis
     order = (*[i for i in range(x.ndim) if i not in axes], *axes)
@@ -84,14 +85,10 @@ def _entered(loop: Any, vjp: Any = None) -> Op:
 
     def method(x: Any, *, axis: _Axes, keepdims: bool) -> Any:
         if adds and x.dtype == np.float16:  # whose own sums stop growing at 2048 ones
-            return np.asarray(getattr(x, name)(axis, dtype=np.float32, keepdims=keepdims)).astype(x.dtype)
+            return getattr(x, name)(axis, dtype=np.float32, keepdims=keepdims).astype(x.dtype)
         return getattr(x, name)(axis, keepdims=keepdims)  # the method is the function without its dispatch
 
-    def function_of_numpy(x: Any, *, axis: _Axes, keepdims: bool) -> Any:
-        return loop(x, axis=axis, keepdims=keepdims)
-
-    forward = method if hasattr(np.ndarray, name) else function_of_numpy
-    return Op(name, forward, {"x": vjp} if vjp else None)
+    return Op(name, method, {"x": vjp} if vjp else None)
 
 
 def _reduced(op: Op, x: ArrayLike, axis: Axis, keepdims: bool) -> tape.Tensor:
@@ -107,7 +104,8 @@ def _position(op: Op, x: ArrayLike, axis: int | None, keepdims: bool) -> tape.Te
 
 _sum, _mean, _prod = _entered(np.sum, _spread), _entered(np.mean, _mean_vjp), _entered(np.prod, _prod_vjp)
 _max, _min = _entered(np.max, _share), _entered(np.min, _share)
-_all, _any, _count = _entered(np.all), _entered(np.any), _entered(np.count_nonzero)
+_all, _any = _entered(np.all), _entered(np.any)
+_count = Op("count_nonzero", lambda x, *, axis, keepdims: (x != 0).sum(axis, keepdims=keepdims))
 _argmax, _argmin = _entered(np.argmax), _entered(np.argmin)
 
 

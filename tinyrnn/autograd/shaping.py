@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
-from ..base.devices import array_module, device_of, to_device
+from .. import kernels
+from ..base.devices import array_module, beside, device_of, is_cupy, to_device
 from ..base.errors import DtypeError, OutOfRangeError, ShapeError
 from . import tape
 from .pointwise import as_tensor, checked_dtype
-from .tape import Op, apply, values_of
+from .tape import EXPLAINED, Op, apply, explained, values_of
 from .types import ArrayLike, Axis, DType, Shape
 
 __all__ = [
@@ -65,8 +66,11 @@ def _place(g: Any, *, key: Any, into: tuple[int, ...]) -> Any:
         out = xp.zeros(into, g.dtype)
         out[key] = g
         return out
-    out = xp.zeros(into, np.float32 if g.dtype == np.float16 else g.dtype)  # half precision would not add up
-    xp.add.at(out, key, g)
+    if xp is not np:  # by the number of each element, since adding in place would be in any order
+        numbers = xp.arange(math.prod(into)).reshape(into)[key].reshape(-1)
+        return kernels.scatter.add_rows(g.reshape(-1, 1), numbers, math.prod(into)).reshape(into)
+    out = np.zeros(into, np.float32 if g.dtype == np.float16 else g.dtype)  # half precision would not add up
+    np.add.at(out, key, g)
     return out.astype(g.dtype, copy=False)
 
 
@@ -147,7 +151,7 @@ def shape_of(shape: Any) -> tuple[int, ...]:
 
 def indices_of(name: str, indices: ArrayLike) -> Any:
     """Integer ``indices`` as an array that nobody else will change."""
-    indices = indices.data.copy() if isinstance(indices, tape.Tensor) else np.array(indices)
+    indices = as_tensor(indices).data.copy()
     if indices.dtype.kind not in "iu" and indices.size:
         raise DtypeError(f"{name}: indices are {indices.dtype}: they must be integers")
     return indices if indices.size else indices.astype(np.intp)
@@ -242,8 +246,11 @@ def to(x: ArrayLike, device: str, /) -> tape.Tensor:
 
 def getitem(x: ArrayLike, key: Any, /) -> tape.Tensor:
     """``x[key]`` with NumPy's basic and advanced indexing; repeated indices add their gradients."""
+    x = as_tensor(x)
     key = tuple(map(_plain_key, key)) if type(key) is tuple else _plain_key(key)
-    return apply(_getitem if is_basic(key) else _gather, as_tensor(x), key=key)
+    if is_basic(key):
+        return apply(_getitem, x, key=key)
+    return apply(_gather, x, key=_key_beside(key, x))
 
 
 def _plain_key(k: Any) -> Any:
@@ -254,6 +261,25 @@ def _plain_key(k: Any) -> Any:
     if isinstance(k, tape.Tensor):
         return k.data
     return np.asarray(k) if isinstance(k, array.array | memoryview) else k
+
+
+def _key_beside(key: Any, x: tape.Tensor) -> Any:
+    """``key`` with its arrays on the device of ``x``. CuPy takes indices out of bounds modulo the size, and
+    knows no more than one mask, so on the way to a GPU NumPy looks at them first.
+    """
+    keys = [to_device(k, "cpu") if is_cupy(k) else k for k in (key if type(key) is tuple else (key,))]
+    if is_cupy(x.data):
+        keys = [np.asarray(k) if isinstance(k, list | bool | np.generic) else k for k in keys]
+        try:
+            _ = np.broadcast_to(np.False_, x.shape)[tuple(keys)]
+        except EXPLAINED as error:
+            raise explained(_gather, (x,), error) from error
+        numbers = [
+            k.nonzero() if isinstance(k, np.ndarray) and k.dtype == np.bool_ and k.ndim else (k,)
+            for k in keys
+        ]
+        keys = [beside(k, x.data) if hasattr(k, "dtype") else k for several in numbers for k in several]
+    return tuple(keys) if type(key) is tuple or len(keys) > 1 else keys[0]
 
 
 def place(g: ArrayLike, key: Any, into: tuple[int, ...], /) -> tape.Tensor:
@@ -332,5 +358,5 @@ def pad(x: ArrayLike, /, pad_width: ArrayLike, *, constant_values: ArrayLike = 0
     except (ValueError, TypeError) as error:
         needed = f"number, pair, or pair for each of {x.ndim} axes"
         raise ShapeError(f"pad: pad_width {pad_width!r} is no {needed}") from error
-    value = values_of(as_tensor(constant_values), "pad: constant_values", "use concat()")
-    return apply(_pad, x, widths=[tuple(w) for w in widths], value=value)
+    value = to_device(values_of(as_tensor(constant_values), "pad: constant_values", "use concat()"), "cpu")
+    return apply(_pad, x, widths=[tuple(w) for w in widths], value=value if value.ndim else value.item())

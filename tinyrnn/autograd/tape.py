@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from ..base import errors
-from ..base.devices import array_module, device_of, is_cupy
+from ..base.devices import array_module, device_of, is_cupy, same_device
 
 if TYPE_CHECKING:
     from .tensor import Tensor as Tensor
@@ -288,14 +288,19 @@ def record(op: Op, inputs: Sequence[Any], params: Mapping[str, Any], out: Any) -
     """
     if type(out) is tuple:
         return _record_many(op, inputs, params, out)
-    if type(out) is not np.ndarray and (isinstance(out, np.generic) or not hasattr(out, "shape")):
-        out = np.asarray(out)  # a scalar stands for a 0-d array
+    if type(out) is not np.ndarray:
+        out = as_array(out)
     y = Tensor(out, None, inputs[0].shared_version() if op.view else None)
     if out.dtype.kind == "f" or state.recording is TRACE:
         y.node = node = _node(op, inputs, params, out)
         if node is not None and any(node.parents[i] is not None for i in op.keeps_output):
             node.output = out, y.shared_version()
     return y
+
+
+def as_array(out: Any) -> Array:
+    """What a function of NumPy or CuPy returned, as an array: a scalar stands for a 0-d one."""
+    return np.asarray(out) if isinstance(out, np.generic) or not hasattr(out, "shape") else out
 
 
 def _record_many(op: Op, inputs: Any, params: Any, outs: tuple[Array, ...]) -> tuple[Tensor, ...]:
@@ -491,7 +496,8 @@ def _hooked(node: Node, g: Tensor) -> Tensor:
     for hook in node.hooks:
         replaced = hook.function(Tensor(g.data.copy(), g.node))  # a copy: a hook may change it, or keep it
         if replaced is not None:
-            replaced = replaced if isinstance(replaced, Tensor) else Tensor(np.asarray(replaced))
+            replaced = replaced if isinstance(replaced, Tensor) else Tensor(as_array(replaced))
+            same_device("a hook's gradient", replaced.data, g.data)
             if replaced.data.shape != g.data.shape:
                 change = f"{list(g.shape)} by {list(replaced.data.shape)}"
                 raise errors.GradientError(f"a hook replaced a gradient {change}: return that shape, or None")

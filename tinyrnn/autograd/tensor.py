@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from ..base.devices import device_of, to_device
+from ..base.devices import beside, device_of, same_device, to_device
 from ..base.errors import ChangedInPlaceError, DtypeError, GradientError, InputError
 from . import activations, arrays, linalg, pointwise, protocols, reductions, shaping, softmaxes, tape
 from .pointwise import as_tensor, checked_dtype, operand
@@ -22,6 +22,7 @@ from .tape import (
     Node,
     Op,
     apply,
+    as_array,
     backpropagate,
     differentiated,
     is_recorded,
@@ -88,15 +89,18 @@ def _in_place(function: Any, symbol: str) -> Callable[[Tensor, Any], Tensor]:
                 f"write a = a {symbol[0]} b, or wrap an update of parameters in no_grad()"
             )
         value = other.data if isinstance(other, Tensor) else other
-        return _changed(self, symbol, lambda: function(self.data, value, out=self.data, casting="same_kind"))
+        add = lambda: function(self.data, value, out=self.data, casting="same_kind")  # noqa: E731
+        return _changed(self, symbol, add, value)
 
     return change
 
 
-def _changed(x: Tensor, name: str, change: Callable[[], Any]) -> Tensor:
+def _changed(x: Tensor, name: str, change: Callable[[], Any], value: Any = 0) -> Tensor:
     try:
         change()
     except (ValueError, TypeError) as error:
+        if not isinstance(value, int | float | np.generic):
+            same_device(name, x.data, value)
         raise InputError(f"{name}: {error}: write a new tensor instead") from error
     return x.mark_changed()
 
@@ -112,10 +116,13 @@ def _bitwise(logical: Callable[..., Tensor], bitwise: Callable[..., Any]) -> Cal
     def function(*operands: Any) -> Tensor:
         # A Python number promotes weakly.
         arrays = [x.data if isinstance(x, Tensor) else x for x in map(operand, operands)]
-        kinds = [np.asarray(a).dtype.kind for a in arrays]
+        kinds = [np.result_type(a).kind for a in arrays]
         if "f" in kinds:
             raise DtypeError(f"{bitwise.__name__} takes bools or integers: compare floats first, as in x > 0")
-        return logical(*operands) if set(kinds) == {"b"} else Tensor(np.asarray(bitwise(*arrays)))
+        if set(kinds) == {"b"}:
+            return logical(*operands)
+        same_device(bitwise.__name__, *[a for a in arrays if hasattr(a, "shape")])
+        return Tensor(as_array(bitwise(*arrays)))
 
     return function
 
@@ -130,7 +137,8 @@ def _comparison(function: Binary, numpys: Callable[[Any, Any], Any]) -> Callable
         try:
             other = operand(other)
         except DtypeError:
-            return Tensor(np.asarray(numpys(looked_at(self), other)))
+            answer = as_array(numpys(to_device(looked_at(self), "cpu"), other))
+            return Tensor(beside(answer, self.data))
         return function(self, other)
 
     return compare
@@ -318,6 +326,7 @@ class Tensor:
             if g.shape != self.shape:
                 needed = f"must have this tensor's shape {shape}"
                 raise GradientError(f"backward: gradient {list(g.shape)} {needed}")
+            same_device("backward: gradient", g.data, self.data)
             g = g if g.dtype == self.dtype else g.astype(self.dtype)
         found = backpropagate([(self.node, g)], create_graph=create_graph, retain_graph=retain_graph)
         with _accumulating:
@@ -363,12 +372,15 @@ class Tensor:
         return self
 
     def assign_(self, value: ArrayLike) -> Tensor:
-        """Overwrite the values in place, outside the tape: for optimisers and state that is carried along."""
+        """Overwrite the values in place, from any device and outside the tape: for optimisers and state that
+        is carried along.
+        """
         value = as_tensor(value)
         if value.shape not in (self.shape, ()):
             given = f"{list(value.shape)} does not fit"
             raise InputError(f"assign_: {given} a tensor of shape {list(self.shape)}")
-        return _changed(self, "assign_", lambda: np.copyto(self.data, value.data, casting="unsafe"))
+        new = beside(value.data, self.data)
+        return _changed(self, "assign_", lambda: np.copyto(self.data, new, casting="unsafe"))
 
     def __setitem__(self, key: Any, value: Any) -> None:
         raise ChangedInPlaceError(

@@ -11,6 +11,10 @@ class InputError(TinyrnnError, ValueError):
     """Something that the user gave cannot be used; the command line exits with code 2."""
 
 
+class MemoryFullError(TinyrnnError, MemoryError):
+    """The memory of this machine or of its GPU does not hold what was asked for."""
+
+
 class Diverged(TinyrnnError, ArithmeticError):
     """Training was stopped because its loss left the finite or the sensible; exit code 1."""
 

@@ -48,8 +48,10 @@ class Command(GroupedHelp, click.Command):
             said = str(error)
             if isinstance(error, OSError):  # of a file that no command gave a sentence of its own
                 said += ": check the file, its permissions and the space left on the disk"
-            elif isinstance(error, MemoryError):
-                said = "not enough memory: use a smaller --batch-size, --hidden or --seq-len"
+            elif isinstance(error, MemoryError) and not isinstance(error, TinyrnnError):
+                from ..base.devices import memory_full
+
+                said = f"{memory_full(error)}: use a smaller --batch-size, --hidden or --seq-len"
             note(f"Error: {said}")
             context.exit(EXIT_FAILED if isinstance(error, Diverged) else EXIT_INPUT)
         except KeyboardInterrupt:

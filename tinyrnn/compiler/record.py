@@ -19,7 +19,7 @@ import numpy as np
 
 from ..autograd.pointwise import as_tensor
 from ..autograd.tape import ITEM, LOOKED, Node, Tensor, leading_to, mark, no_grad, state, tracing
-from ..base.devices import array_module, device_of, is_array
+from ..base.devices import array_module, beside, device_of, is_array
 from ..base.errors import ShapeError, TraceError
 from ..kernels.generator import draws
 from .effects import Reach, change, contents, is_fixed, put_back
@@ -441,8 +441,9 @@ def _template(a, rows, seed):
     a = a if rows == len(a) else array_module(a).resize(a, (rows, *a.shape[1:]))
     if seed is None:
         return a
-    draw, xp = np.random.default_rng(seed).random, array_module(a)
-    other = a * xp.asarray(0.5 + draw(a.shape)) + xp.asarray(0.1 * draw(a.shape))
+    draw = np.random.default_rng(seed).random
+    factor, shift = (beside(draw(a.shape), a) for _ in range(2))
+    other = a * (0.5 + factor) + 0.1 * shift
     return (other if seed == 1 else -other).astype(a.dtype)
 
 

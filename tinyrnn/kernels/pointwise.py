@@ -5,7 +5,7 @@ import re
 
 import numpy as np
 
-from ..base.devices import array_module
+from ..base.devices import array_module, is_cupy, same_device
 from . import jit, scalar_math
 
 _NUMBER = re.compile(r"(?<![\w.])(\d+\.?\d*(?:e-?\d+)?)")
@@ -79,7 +79,9 @@ def run(name: str, arguments: tuple, rule: str, *operands):
     float32 and float64 are computed as they are, float16 through float32, integers through NumPy's rule for
     true division.
     """
-    xp = array_module(next((x for x in operands if hasattr(x, "shape")), None))
+    on_gpu = any(map(is_cupy, operands))
+    if on_gpu:
+        same_device(name, *[x for x in operands if hasattr(x, "shape")])
     dtype = np.result_type(*operands)
     if dtype.kind != "f":
         dtype = (
@@ -87,9 +89,11 @@ def run(name: str, arguments: tuple, rule: str, *operands):
             if dtype.itemsize < 4 and dtype.kind != "b"
             else np.dtype(np.float64)
         )
-    if xp is not np:
-        return _cuda_kernel(xp, name, arguments, rule)(*[xp.asarray(x, dtype) for x in operands])
     work = dtype if dtype.itemsize > 2 else np.dtype(np.float32)
+    if on_gpu:
+        cupy = array_module(next(filter(is_cupy, operands)))
+        operands = [x.astype(work, copy=False) if is_cupy(x) else work.type(x) for x in operands]
+        return _cuda_kernel(cupy, name, arguments, rule)(*operands).astype(dtype, copy=False)
     shapes = [getattr(x, "shape", ()) for x in operands]
     shape = shapes[0] if shapes.count(shapes[0]) == len(shapes) else np.broadcast_shapes(*shapes)
     scalars = tuple([shape != () and s == () for s in shapes])

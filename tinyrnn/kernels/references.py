@@ -7,20 +7,29 @@ import numpy as np
 from ..base.devices import array_module
 
 
+def _largest(x):
+    """``[..., 1]``; of nothing it is -inf. CuPy's ``max`` has no initial value."""
+    return (
+        x.max(axis=-1, keepdims=True)
+        if x.size
+        else array_module(x).full((*x.shape[:-1], 1), -np.inf, x.dtype)
+    )
+
+
 def softmax(x):
     with np.errstate(invalid="ignore"):  # infinities give NaN
-        e = np.exp(x - x.max(axis=-1, keepdims=True, initial=-np.inf))
+        e = np.exp(x - _largest(x))
         return e / e.sum(axis=-1, keepdims=True)
 
 
 def log_softmax(x):
     with np.errstate(divide="ignore", invalid="ignore"):  # the sum over nothing, infinities
-        x = x - x.max(axis=-1, keepdims=True, initial=-np.inf)
+        x = x - _largest(x)
         return x - np.log(np.exp(x).sum(axis=-1, keepdims=True))
 
 
 def logsumexp(x):
-    top = x.max(axis=-1, keepdims=True, initial=-np.inf)
+    top = _largest(x)
     top = np.where(np.isfinite(top), top, 0)
     with np.errstate(divide="ignore"):  # the sum over nothing
         return np.log(np.exp(x - top).sum(axis=-1)) + top[..., 0]
@@ -28,12 +37,9 @@ def logsumexp(x):
 
 def cross_entropy(logits, *, ids):
     """The plain form of the fused kernel: loss ``[n]`` of logits ``[n, classes]`` and ids ``[n]``."""
-    xp, top = array_module(logits), logits.max(axis=-1)
-    return (
-        xp.log(xp.exp(logits - top[:, None]).sum(axis=-1))
-        + top
-        - logits[xp.arange(len(ids)), xp.asarray(ids)]
-    )
+    xp, top = array_module(logits), _largest(logits)
+    sums = xp.log(xp.exp(logits - top).sum(axis=-1)) + top[:, 0]
+    return sums - logits[xp.arange(len(ids)), xp.asarray(ids)]
 
 
 def cross_entropy_grad(g, logits, *, ids):

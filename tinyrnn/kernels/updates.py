@@ -2,8 +2,10 @@
 ``tinyrnn/nn/optim.py``.
 
 All numbers come in the arrays' own precision (``rest`` is 1 - beta): a bare 1 would make a float32 loop a
-float64 one. Each kernel has its plain reference, which also serves CuPy arrays.
+float64 one. Each kernel has its plain reference, and its twin for CuPy arrays in C.
 """
+
+import functools
 
 import numpy as np
 
@@ -58,9 +60,65 @@ def adam(p, g, m, v, lr, beta1, rest1, beta2, rest2, eps, decay, decoupled, corr
         p[i] -= lr * (m[i] / correction1) / (np.sqrt(v[i] / correction2) + eps)
 
 
+# For CuPy: what is kept beside p, numbers in the order of the functions above, the same statements in C.
+_CUDA = {
+    "sgd": (
+        "m",
+        "lr, momentum, nesterov, decay, scale",
+        """
+        T gi = g * scale + decay * p;
+        m = momentum * m + gi;
+        p -= lr * (nesterov ? gi + momentum * m : m)
+        """,
+    ),
+    "rmsprop": (
+        "v, m",
+        "lr, alpha, rest, eps, momentum, decay, scale",
+        """
+        T gi = g * scale + decay * p;
+        v = alpha * v + rest * gi * gi;
+        m = momentum * m + gi / (sqrt(v) + eps);
+        p -= lr * m
+        """,
+    ),
+    "adagrad": (
+        "v",
+        "lr, eps, decay, scale",
+        """
+        T gi = g * scale + decay * p;
+        v += gi * gi;
+        p -= lr * gi / (sqrt(v) + eps)
+        """,
+    ),
+    "adam": (
+        "m, v",
+        "lr, beta1, rest1, beta2, rest2, eps, decay, decoupled, correction1, correction2, scale",
+        """
+        T gi = g * scale;
+        if (decoupled) p -= lr * decay * p; else gi += decay * p;
+        m = beta1 * m + rest1 * gi;
+        v = beta2 * v + rest2 * gi * gi;
+        p -= lr * (m / correction1) / (sqrt(v / correction2) + eps)
+        """,
+    ),
+}
+
+
+@functools.cache
+def cuda(cupy, rule):
+    """The function of that name for CuPy arrays: one kernel."""
+    slots, numbers, statements = _CUDA[rule]
+    flags = ("nesterov", "decoupled")
+    inputs = ["T g", *[f"{'bool' if n in flags else 'T'} {n}" for n in numbers.split(", ")]]
+    outputs = ", ".join(f"T {name}" for name in ["p", *slots.split(", ")])
+    kernel = cupy.ElementwiseKernel(", ".join(inputs), outputs, statements, f"tinyrnn_{rule}")
+    kept = len(slots.split(", "))
+    return lambda p, g, *rest: kernel(g, *rest[kept:], p, *rest[:kept])
+
+
 def take_reference(g, out):
     out[...] = g
-    return (g * g).sum()
+    return (g * g).sum(dtype=np.float64)
 
 
 def sgd_reference(p, g, m, lr, momentum, nesterov, decay, scale):

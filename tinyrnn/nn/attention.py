@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..autograd import Tensor, expand_dims, matmul, permute_dims, softmax, tanh, tensor, where
+from ..autograd import Tensor, expand_dims, matmul, permute_dims, softmax, tanh, where
+from ..autograd.pointwise import constant
 from ..autograd.types import DType
 from ..base.errors import InputError
 from ..kernels.generator import Generator
@@ -75,7 +76,7 @@ class Attention(Module):
             together = tanh(expand_dims(self.queries(queries), axis=1) + projected)  # [T, S, B, size]
             scores = permute_dims(self.score(together)[..., 0], (2, 0, 1))
         if mask is not None:
-            scores = where(tensor(mask.T[:, None] != 0, device=scores.device), scores, -float("inf"))
+            scores = where(constant(mask.T[:, None] != 0, scores), scores, -float("inf"))
         weights = softmax(scores)  # [B, T, S]
         context = matmul(weights, permute_dims(keys, (1, 0, 2)))
         return permute_dims(context, (1, 0, 2)), permute_dims(weights, (1, 0, 2))

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from ..autograd import Tensor
+from ..base.devices import to_device
 from ..compiler import next_states
 from .rnn import RNN
 
@@ -24,7 +25,8 @@ def step_and_gates(rnn: RNN, x: Tensor, states: Sequence[Any]) -> tuple[Tensor, 
     new, gates = [], []
     for cell, old in zip(rnn.cells, states, strict=True):
         layer = next_states(rnn.cell_step(cell, x, old), (x,), old)
-        gates.append([np.array(node.output[0]) for node in _nodes(layer) if _name(node) == "sigmoid"])
+        sigmoids = [node.output[0] for node in _nodes(layer) if _name(node) == "sigmoid"]
+        gates.append([np.array(to_device(gate, "cpu")) for gate in sigmoids])
         new.append(tuple(s.detach() for s in layer))
         x = new[-1][0]
     return x, new, gates

@@ -93,9 +93,14 @@ class Module:
             self.train(before)
 
     def to(self, device: str) -> Self:
-        """Move all parameters to ``"cpu"`` or ``"cuda"``, in place; returns the module."""
-        for p in self.parameters():
-            p.data = to_device(p.data, device)
+        """Move all parameters, their gradients, and other tensors of the module to ``"cpu"`` or ``"cuda"``,
+        in place; returns the module. An optimiser is made after that.
+        """
+        for _, value in _walk(self, ""):
+            if isinstance(value, Tensor) and value.is_leaf:
+                value.data = to_device(value.data, device)
+                if value.grad is not None:
+                    value.grad = value.grad.detach().to(device)
         return self
 
     def state_dict(self) -> dict[str, np.ndarray[Any, Any]]:

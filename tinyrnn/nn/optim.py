@@ -10,11 +10,13 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
 
+import numpy as np
+
 from .. import kernels
 from ..autograd import Tensor
 from ..base import threads
-from ..base.devices import array_module, is_cupy
-from ..base.errors import InputError
+from ..base.devices import array_module, beside, is_cupy, to_device
+from ..base.errors import DeviceError, InputError
 from .checks import checked_integer, checked_number
 
 __all__ = [
@@ -44,7 +46,6 @@ class _Flat:
         self.data = xp.concatenate([p.data.reshape(-1) for p in params])
         self.grad = xp.empty_like(self.data)
         self.state = {slot: xp.zeros_like(self.data) for slot in slots}
-        self.kernel = "{}_reference" if is_cupy(self.data) else "{}"
         self.views = self._views(self.data)
         for p, view in zip(params, self.views, strict=True):
             p.data = view
@@ -55,22 +56,28 @@ class _Flat:
 
     def gather(self) -> float:
         """Copy the gradients in; the sum of their squares."""
-        take, total = getattr(kernels.updates, self.kernel.format("take")), []
+        on_gpu, total = is_cupy(self.data), []
+        take = kernels.updates.take_reference if on_gpu else kernels.updates.take
         for p, view, a, b in zip(self.params, self.views, self.starts, self.ends, strict=True):
             if p.data is not view:  # somebody replaced it: it is brought back
+                if is_cupy(p.data) != on_gpu:
+                    raise DeviceError("a parameter changed its device: make the optimiser after module.to()")
                 view[...] = p.data
                 p.data = view
             if p.grad is not None:
                 gradient = array_module(view).ascontiguousarray(p.grad.data).reshape(-1)
-                total.append(float(take(gradient, self.grad[a:b])))
-        return math.fsum(total)
+                total.append(take(gradient, self.grad[a:b]))
+        if on_gpu and total:
+            return float(array_module(self.data).stack(total).sum())  # the GPU is waited for once
+        return math.fsum(map(float, total))
 
     def update(self, rule: str, numbers: Iterable[float]) -> None:
         """One pass of ``rule`` over every stretch of parameters that have gradients."""
         F = self.data.dtype.type
         numbers = [x if isinstance(x, bool) else F(x) for x in numbers]
         arrays = [self.data, self.grad, *self.state.values()]
-        function = getattr(kernels.updates, self.kernel.format(rule))
+        on_gpu, updates = is_cupy(self.data), kernels.updates
+        function = updates.cuda(array_module(self.data), rule) if on_gpu else getattr(updates, rule)
         positions = range(len(self.params))
         for given, group in itertools.groupby(positions, lambda i: self.params[i].grad is not None):
             stretch = list(group)
@@ -80,7 +87,10 @@ class _Flat:
                 def part(i: int, j: int, o: int = start) -> None:
                     function(*[a[o + i : o + j] for a in arrays], *numbers)
 
-                threads.split(end - start, part, at_least=8)
+                if on_gpu:
+                    part(0, end - start)
+                else:
+                    threads.split(end - start, part, at_least=8)
                 for i in stretch:
                     self.params[i].mark_changed()
 
@@ -161,7 +171,8 @@ class Optimizer:
 
     def state_dict(self) -> dict[str, Any]:
         """``steps``, and arrays named ``slot.index``."""
-        return {"steps": self.steps, **{k: a.copy() for k, a in self._arrays().items()}}
+        arrays = {k: to_device(a, "cpu") for k, a in self._arrays().items()}
+        return {"steps": self.steps, **{k: np.array(a) for k, a in arrays.items()}}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from what ``state_dict`` returned; InputError if it belongs to other parameters."""
@@ -170,7 +181,7 @@ class Optimizer:
             raise InputError(f"this optimiser state is not of {type(self).__name__} over these parameters")
         self.steps = int(state["steps"])
         for k, a in own.items():
-            a[...] = state[k]
+            a[...] = beside(state[k], a)
 
 
 class SGD(Optimizer):
@@ -300,7 +311,7 @@ OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
 def grad_norm(params: Iterable[Tensor]) -> float:
     """Euclidean norm of all gradients together."""
     grads = [p.grad.data for p in params if p.grad is not None]
-    return math.sqrt(math.fsum(float((g * g).sum()) for g in grads))
+    return math.sqrt(math.fsum([float((g * g).sum()) for g in grads]))
 
 
 def clip_grad_norm(params: Iterable[Tensor], max_norm: float) -> float:

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from .. import autograd
-from ..autograd import Tensor, softmax, tensor, where
+from ..autograd import Tensor, softmax, where
+from ..autograd.pointwise import constant
 from .layers import Linear
 from .rnn import RNN
 
@@ -33,10 +34,11 @@ def pooled(
     if pooling == "last":
         return autograd.concat([states[0] for states in final[-rnn.directions :]], axis=-1)
     mask = mask[:, :, None]
+    live = constant(mask, ys)
     if pooling == "max":
-        return autograd.max(where(mask, ys, -np.inf), axis=0)
+        return autograd.max(where(live, ys, -np.inf), axis=0)
     if pooling == "attention" and score is not None:
-        weights = softmax(where(mask, score(ys), -np.inf), axis=0)
+        weights = softmax(where(live, score(ys), -np.inf), axis=0)
     else:
-        weights = tensor((mask / mask.sum(axis=0)).astype(ys.dtype), device=ys.device)
-    return autograd.sum(weights * where(mask, ys, 0.0), axis=0)
+        weights = constant((mask / mask.sum(axis=0)).astype(ys.dtype), ys)
+    return autograd.sum(weights * where(live, ys, 0.0), axis=0)

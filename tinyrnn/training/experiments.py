@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
-from ..base.devices import require_cupy
-from ..base.errors import InputError, near
+from ..base.devices import memory_full, require_cupy
+from ..base.errors import InputError, MemoryFullError, near
 from ..nn import registry
 from . import pictures, runs
 from .plan import FIXED, Plan
@@ -69,9 +69,10 @@ class Configuration:
         Raises:
             InputError: data or a combination of options that cannot be used.
         """
+        if device != "cpu":
+            require_cupy(device)  # before the data is read, which may take long
         task = self.task.build(self.options, self.texts)
         if device != "cpu":
-            require_cupy(device)
             task.model.to(device)
         return Trainer(task, self.plan, report)
 
@@ -148,9 +149,14 @@ def carry_out(trainer: Trainer, shown, device: str) -> list[str]:
 
     Raises:
         Interrupted, Diverged, InputError: as `Trainer.fit`.
+        MemoryFullError: this machine's memory, or its GPU's, is full.
     """
     shown.introduce(trainer, device)
-    trainer.fit()
+    try:
+        trainer.fit()
+    except MemoryError as error:
+        lower = "use a smaller --batch-size, --hidden or --seq-len"
+        raise MemoryFullError(f"{memory_full(error)}: {lower}") from error
     if pictures.available() and trainer.run.read_log():
         pictures.curves([trainer.run], trainer.run.path / "curve.png")
     return trainer.task.conclude(trainer.run)

@@ -70,15 +70,18 @@ class Run(RunFolder):
         curves([self], target)
         return target
 
-    def resume(self, *, quiet: bool = False, **plan: Any) -> Self:
+    def resume(self, *, device: str = "cpu", quiet: bool = False, **plan: Any) -> Self:
         """Go on training where the run was left, to another length: ``run.resume(steps=4000)``.
 
         Args:
+            device: where to compute, ``"cpu"`` or ``"cuda"``; a run may change it.
             plan: as in `train`; what would make it another run is refused.
         """
         report = _report(quiet)
-        trainer = experiments.take_up(self.path, plan, report=report, allow_code=self.allow_code)
-        return _finished(type(self), trainer, report, "cpu")
+        trainer = experiments.take_up(
+            self.path, plan, report=report, device=device, allow_code=self.allow_code
+        )
+        return _finished(type(self), trainer, report, device)
 
     def __repr__(self) -> str:
         config, log = self.config, self.log
@@ -110,6 +113,7 @@ def train(
             (source, target), for ``forecast`` an array ``[N]`` or ``[N, columns]`` or a pandas frame.
         task: its name; ``tinyrnn train --help`` lists them.
         out: the run's folder; default: ``runs/DATA-CELL``, numbered if it exists.
+        device: where to compute, ``"cpu"`` or ``"cuda"``.
         threads: to compute on; default: all cores.
         quiet: show nothing.
         options: those of the command, ``-`` as ``_``: ``cell="lstm", hidden=512, minutes=3``; ``cell_opt``
@@ -118,6 +122,7 @@ def train(
     Raises:
         InputError: data or an option that cannot be used.
         Diverged: the loss left the finite; the last good checkpoint stays.
+        MemoryFullError: the memory of this machine, or of its GPU, is full.
         KeyboardInterrupt: after the run was saved; ``Run(path).resume()`` goes on.
 
     Example:

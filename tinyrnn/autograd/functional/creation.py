@@ -19,8 +19,8 @@ from ..tensor import new
 from ..types import ArrayLike, DType, Shape
 
 __all__ = [
-    "arange", "asarray", "eye", "from_dlpack", "full", "full_like", "linspace", "ones", "ones_like", "rand",
-    "randint", "randn", "zeros", "zeros_like",
+    "arange", "asarray", "eye", "from_dlpack", "from_torch", "full", "full_like", "linspace", "ones",
+    "ones_like", "rand", "randint", "randn", "to_torch", "zeros", "zeros_like",
 ]  # fmt: skip
 
 
@@ -55,7 +55,33 @@ def from_dlpack(x: Any, /) -> Tensor:
         raise InputError(f"from_dlpack: a {type(x).__name__} does not speak DLPack: use tr.asarray")
     if x.__dlpack_device__()[0] in (1, 3):  # kDLCPU and kDLCUDAHost
         return asarray(np.from_dlpack(x))
-    return asarray(require_cupy("cuda").from_dlpack(x))
+    return Tensor(require_cupy("cuda").from_dlpack(x))
+
+
+def from_torch(x: Any, /) -> Tensor:
+    """A tensor over the memory of a PyTorch tensor, on the CPU or a GPU, without a copy or a gradient.
+
+    Raises:
+        InputError: it is no PyTorch tensor, or requires a gradient.
+    """
+    if type(x).__module__.partition(".")[0] != "torch" or not hasattr(x, "detach"):
+        raise InputError(f"from_torch: a {type(x).__name__} is no tensor of PyTorch: use tr.asarray")
+    if x.requires_grad:
+        raise InputError("from_torch: the gradient of PyTorch's tensor would be lost: write x.detach()")
+    return from_dlpack(x)
+
+
+def to_torch(x: ArrayLike, /) -> Any:
+    """A PyTorch tensor over the memory of ``x``, on the CPU or a GPU, without a copy or a gradient.
+
+    Raises:
+        GradientError: ``x`` is on the tape; ``InputError``: PyTorch is not installed.
+    """
+    try:
+        import torch
+    except ImportError as error:
+        raise InputError("to_torch: PyTorch is not installed: pip install torch") from error
+    return torch.from_dlpack(values_of(as_tensor(x), "to_torch", "write to_torch(t.detach())"))
 
 
 def zeros(shape: Shape, **options: Unpack[Options]) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ... import kernels
-from ...base.devices import array_module
+from ...base.devices import beside
 from ...base.errors import InputError, ShapeError
 from .. import Tensor
 from ..pointwise import as_tensor
@@ -21,7 +21,7 @@ def _rows(table: Any, *, ids: Any) -> Any:
         raise InputError(
             f"embedding: ids run from {ids.min()} to {ids.max()}, the table has rows 0 to {len(table) - 1}"
         )
-    return table.take(array_module(table).asarray(ids), axis=0)
+    return table.take(beside(ids, table), axis=0)
 
 
 def _add_rows(g: Any, *, ids: Any, rows: int) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ...base.devices import array_module, beside
 from ...base.errors import ShapeError
 from .. import Tensor, broadcast_to, matmul, permute_dims, reshape
 from ..pointwise import as_tensor
@@ -50,7 +51,7 @@ def _einsum_vjp(g: Tensor, inputs: Sequence[Tensor], i: int, terms: Sequence[str
     known = set(output).union(*(t for t, _ in others))
     alone = [label for label in terms[i] if label not in known]
     x, sizes = inputs[i], dict(zip(terms[i], inputs[i].shape, strict=True))
-    ones = [(label, Tensor(np.ones(sizes[label], x.dtype))) for label in alone]
+    ones = [(label, Tensor(beside(np.ones(sizes[label], x.dtype), g.data))) for label in alone]
     labels, operands = zip((output, g), *others, *ones, strict=True)
     y = apply(_einsum, *operands, terms=labels, output=terms[i])
     return broadcast_to(y, np.broadcast_shapes(y.shape, x.shape))  # where another operand had size 1
@@ -61,7 +62,8 @@ def _sum_of_products(xs: Sequence[Any], subscripts: str) -> Any:
     half: dict[str, Any] = (
         {"dtype": np.float32} if dtype == np.float16 else {}
     )  # which does not add up by itself
-    return np.asarray(np.einsum(subscripts, *xs, optimize=len(xs) > 2, **half)).astype(dtype, copy=False)
+    y = array_module(xs[0]).einsum(subscripts, *xs, optimize=len(xs) > 2, **half)
+    return y.astype(dtype, copy=False)
 
 
 def _forward(*xs: Any, terms: Sequence[str], output: str) -> Any:

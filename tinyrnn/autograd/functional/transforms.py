@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ...base.devices import array_module
+from ...base.devices import array_module, beside, same_device
 from ...base.errors import ChangedInPlaceError, GradientError, ShapeError
 from ...kernels.generator import drawn_again, draws
 from .. import Tensor, reshape, stack, sum
@@ -247,6 +247,7 @@ def _like(name: str, tree: Tree, like: Tree, partial: bool = False) -> list[Any]
     leaf, like = owned(as_tensor(tree)), as_tensor(like)
     if leaf.shape != like.shape:
         raise ShapeError(f"{name}: shape {list(leaf.shape)} was given, {list(like.shape)} is needed")
+    same_device(name or "a gradient", leaf.data, like.data)
     return [leaf]
 
 
@@ -272,7 +273,7 @@ def jacobian(f: _Function, argnums: _Argnums = 0) -> Callable[..., Any]:
                 rows.append(run.pull(cotangents, keep=True))
             shapes = [y.shape + x.shape for x in run.leaves]
             if not rows:
-                return run.shaped(Tensor(np.zeros(shape, y.dtype)) for shape in shapes)
+                return run.shaped(Tensor(beside(np.zeros(s, y.dtype), y.data)) for s in shapes)
             columns = zip(zip(*rows, strict=True), shapes, strict=True)
             return run.shaped(reshape(stack(column), shape) for column, shape in columns)
 
@@ -302,7 +303,7 @@ def hvp(f: _Function, primals: Tree, tangents: Tree) -> Tree:
         gradients = grad(f, argnums)(*xs)
         directions = _like("hvp", tangents[0] if single else tangents, gradients[0] if single else gradients)
         slopes = [sum(g * t) for g, t in zip(tree_leaves(gradients), directions, strict=True)]
-        return functools.reduce(operator.add, slopes, zeros(()))
+        return functools.reduce(operator.add, slopes or [zeros(())])
 
     found = grad(slope, argnums)(*primals)
     return found[0] if single else found
@@ -462,7 +463,7 @@ def _same(before: Tensor, after: Tensor) -> bool:
     if a.shape != b.shape or a.dtype.kind != "f":
         return a.shape == b.shape and bool((a == b).all())
     xp, r = array_module(a), float(np.sqrt(np.finfo(a.dtype).eps))
-    largest = float(abs(xp.where(xp.isfinite(a), a, 0)).max(initial=0))
+    largest = float(abs(xp.where(xp.isfinite(a), a, 0)).max()) if a.size else 0.0
     return bool(xp.allclose(a, b, rtol=r, atol=r * largest, equal_nan=True))
 
 

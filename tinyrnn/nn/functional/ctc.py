@@ -12,7 +12,7 @@ from ... import kernels
 from ...autograd import Tensor, expand_dims, logaddexp, stack, sum, where
 from ...autograd.arrays import take_along_axis
 from ...autograd.functional.transforms import grad
-from ...autograd.pointwise import as_tensor
+from ...autograd.pointwise import as_tensor, constant
 from ...autograd.tape import Op, apply, is_recording
 from ...autograd.types import ArrayLike
 from ...base.devices import array_module, to_device
@@ -60,7 +60,7 @@ def ctc_loss(
     if zero_infinity:
         losses = where(losses.data == np.inf, 0, losses)
     if reduction == "mean":
-        losses = losses / np.maximum(lengths, 1).astype(lp.dtype)
+        losses = losses / constant(np.maximum(lengths, 1).astype(lp.dtype), lp)
     return reduced(losses, reduction)
 
 
@@ -114,18 +114,20 @@ def ctc_reference(lp: Tensor, *, targets: Any, steps: Any, lengths: Any, blank: 
     skip[:, 3::2] = targets[:, 1:] != targets[:, :-1]
     start = np.arange(labels.shape[1]) < np.where(lengths, 2, 1)[:, None]
     at = [take_along_axis(lp[t], labels) for t in range(T)]
-    alpha = where(start, at[0], low)
+    alpha = where(constant(start, lp), at[0], low)
 
     def later(a: Tensor, n: int) -> Tensor:
-        first = as_tensor(np.full(N, low, lp.dtype))
+        first = constant(np.full(N, low, lp.dtype), lp)
         return stack([a[:, i - n] if i >= n else first for i in range(labels.shape[1])], axis=1)
 
     for t in range(1, T):
-        step = logaddexp(logaddexp(alpha, later(alpha, 1)), where(skip, later(alpha, 2), low)) + at[t]
-        alpha = where((t < steps)[:, None], step, alpha)
+        skipped = where(constant(skip, lp), later(alpha, 2), low)
+        step = logaddexp(logaddexp(alpha, later(alpha, 1)), skipped) + at[t]
+        alpha = where(constant((t < steps)[:, None], lp), step, alpha)
     end = 2 * lengths[:, None]
     last = take_along_axis(alpha, end)
-    return logaddexp(last, where(end > 0, take_along_axis(alpha, np.maximum(end - 1, 0)), low))[:, 0]
+    before = take_along_axis(alpha, np.maximum(end - 1, 0))
+    return logaddexp(last, where(constant(end > 0, lp), before, low))[:, 0]
 
 
 def _ctc_forward(lp: Any, *, targets: Any, steps: Any, lengths: Any, blank: int) -> Any:

@@ -9,12 +9,13 @@ import numpy as np
 from ... import kernels
 from ...autograd import Tensor, equal, matmul, matrix_transpose, max, mean, pad, reshape, sqrt, square, where
 from ...autograd.arrays import tril
-from ...autograd.pointwise import as_tensor
+from ...autograd.pointwise import as_tensor, constant
 from ...autograd.reductions import single
 from ...autograd.shaping import shape_of
 from ...autograd.softmaxes import softmax
 from ...autograd.tape import Op, apply
 from ...autograd.types import ArrayLike, Shape
+from ...base.devices import is_cupy
 from ...base.errors import InputError, ShapeError
 from ...kernels.generator import Generator
 from ..checks import checked_rate
@@ -156,14 +157,17 @@ def scaled_dot_product_attention(
         1 / math.sqrt(query.shape[-1]) if scale is None else scale
     )
     if is_causal:
-        scores = where(tril(np.ones(scores.shape[-2:], bool)), scores, -np.inf)
+        scores = where(constant(tril(np.ones(scores.shape[-2:], bool)), scores), scores, -np.inf)
     if attn_mask is not None:
-        mask = as_tensor(attn_mask)
+        mask = constant(attn_mask, scores)
         scores = where(mask, scores, -np.inf) if mask.dtype.kind == "b" else scores + mask
     blind = equal(
         max(scores, axis=-1, keepdims=True), -np.inf
     )  # a query that may attend to nothing gets zeros
-    weights = where(blind, 0, softmax(where(blind, 0, scores))) if blind.data.any() else softmax(scores)
+    if is_cupy(blind.data) or blind.data.any():  # a GPU is not waited for
+        weights = where(blind, 0, softmax(where(blind, 0, scores)))
+    else:
+        weights = softmax(scores)
     if dropout_p:
         weights = dropout(weights, dropout_p, generator=generator)
     return matmul(weights, value)

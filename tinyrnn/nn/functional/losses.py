@@ -15,6 +15,7 @@ from ...autograd.pointwise import as_tensor, operand
 from ...autograd.softmaxes import log_softmax, softmax
 from ...autograd.tape import Op, apply
 from ...autograd.types import ArrayLike
+from ...base.devices import beside
 from ...base.errors import InputError, ShapeError
 from ..checks import checked_number
 
@@ -66,7 +67,7 @@ _cross_entropy_grad: Op = Op(
 
 
 def _ones(logits: Tensor) -> Any:
-    return np.ones_like(logits.data[:, 0])
+    return beside(np.ones(len(logits.data), logits.dtype), logits.data)
 
 
 def nll_loss(
@@ -101,7 +102,7 @@ def _targets(
     """Ids (0 where ignored), the mask of ignored ones or None, and what each target counts, None where that
     is 1 for all.
     """
-    ids = target.data.copy() if isinstance(target, Tensor) else np.array(target)
+    ids = as_tensor(target).data.copy()
     if not scores.ndim or scores.shape[:-1] != ids.shape or ids.dtype.kind not in "iu":
         needed = f"scores {list(scores.shape)} need integer class ids {list(scores.shape[:-1])}"
         raise ShapeError(f"{name}: {needed}, got {ids.dtype} {list(ids.shape)}")
@@ -111,6 +112,7 @@ def _targets(
     if ids.size and not (ids.min() >= 0 and ids.max() < classes):
         span = f"from {ids.min()} to {ids.max()}"
         raise InputError(f"{name}: class ids run {span}, there are {classes} classes")
+    ids, ignored = beside(ids, scores.data), ignored if ignored is None else beside(ignored, scores.data)
     if weight is not None and (shape := as_tensor(weight).shape) != (classes,):
         raise ShapeError(f"{name}: weight {list(shape)} must be [{classes}], one for each class")
     counts = None if weight is None else take(weight, ids)

@@ -5,6 +5,7 @@ from types import MappingProxyType
 
 import numpy as np
 
+from ...autograd.pointwise import constant
 from ...base.errors import InputError
 from ...nn.functional import cross_entropy
 from ...training.plan import Plan
@@ -104,7 +105,8 @@ class Classification(Task):
         """The training loss of batch ``step``, a Tensor."""
         batch = self.batches[step]
         logits = self.model(*padded([self.train[i] for i in batch]))
-        return cross_entropy(logits, self.targets[batch], self.weights)
+        weights = None if self.weights is None else constant(self.weights, logits)
+        return cross_entropy(logits, self.targets[batch], weights)
 
     def evaluate(self, stop=lambda: False) -> dict | None:
         """Validation figures, or None if ``stop()`` became true."""

@@ -5,6 +5,7 @@ from dataclasses import asdict
 import numpy as np
 
 from ...autograd import concat, expand_dims
+from ...autograd.pointwise import constant
 from ...base.errors import InputError
 from ...compiler import scan
 from ...nn import Dropout, Linear
@@ -63,6 +64,7 @@ class Forecaster(TaskModel):
             ``[..., B, 3]``: the value, then how far the interval reaches below and above it, before their
             softplus.
         """
+        past, ahead = constant(past, self.output.weight), constant(ahead, self.output.weight)
         ys, final = self.rnn(past)
         said = self.output(self.dropout(ys))
         last, beyond = said[-1], expand_dims(said[-1], axis=0)

@@ -6,7 +6,9 @@ from types import MappingProxyType
 
 import numpy as np
 
-from ...autograd import matmul, softplus, tensor
+from ...autograd import matmul, softplus
+from ...autograd.functional import zeros_like
+from ...autograd.pointwise import constant
 from ...base.errors import InputError
 from ...nn.functional import mse_loss, quantile_loss
 from ...training import pictures, runs
@@ -163,8 +165,10 @@ class Forecasting(Task):
         after = self.inputs[origins + np.arange(1 - model.window, 0)[:, None], 0]
         later = self.inputs[origins + np.arange(model.horizon)[:, None], 0]
         return [
-            self._loss(tensor(after) - inside[:, :, 0], inside),
-            self._loss(matmul(model.response, tensor(later) - beyond[:, :, 0]), beyond),
+            self._loss(constant(after, inside) - inside[:, :, 0], inside),
+            self._loss(
+                matmul(constant(model.response, beyond), constant(later, beyond) - beyond[:, :, 0]), beyond
+            ),
         ]
 
     def _loss(self, error, said):
@@ -173,7 +177,7 @@ class Forecasting(Task):
             quantile_loss(end, error.detach(), q)
             for end, q in zip((below, above), self.quantiles, strict=True)
         ]
-        return mse_loss(error, np.zeros(error.shape, error.dtype)) + ends[0] + ends[1]
+        return mse_loss(error, zeros_like(error)) + ends[0] + ends[1]
 
     def evaluate(self, stop=lambda: False) -> dict | None:
         """Figures of the rows that choose the best step, or None if ``stop()`` became true."""

@@ -359,6 +359,18 @@ def test_divergence_ends_with_advice_and_keeps_the_checkpoint(tmp_path, text_fil
     assert all(np.isfinite(v).all() for v in tr.load(tmp_path / "r").state_dict().values())
 
 
+@pytest.mark.parametrize(("options", "said"), [
+    (dict(weight_decay=1e4, clip=1), "use a smaller --weight-decay than 10000 or a lower --lr"),
+    (dict(weight_decay=0, clip=0), "use a lower --lr than 10 or --clip 1;"),
+])  # fmt: skip
+def test_advice_names_what_is_likely_the_cause(tmp_path, text_file, options, said):
+    small = dict(hidden=8, embed=4, seq_len=20, batch_size=4, steps=200, warmup=0, optimizer="sgd", lr=10)
+    with pytest.raises(tr.Diverged) as error:
+        tr.train(text_file, out=tmp_path / "r", quiet=True, cell="rnn", cell_opt={"activation": "relu"},
+            **small, **options)  # fmt: skip
+    assert said in str(error.value)
+
+
 def test_a_cell_option_reaches_the_model_and_the_checkpoint(tmp_path, text_file):
     tinyrnn("train", text_file, *SMALL[2:], "--cell", "lstm", "--cell-opt", "peephole=true", "--cell-opt",
         "forget_bias=2",

@@ -48,7 +48,7 @@ class Command(GroupedHelp, click.Command):
             said = str(error)
             if isinstance(error, OSError):  # of a file that no command gave a sentence of its own
                 said += ": check the file, its permissions and the space left on the disk"
-            elif isinstance(error, MemoryError):
+            elif not isinstance(error, TinyrnnError):
                 said = "not enough memory: use a smaller --batch-size, --hidden or --seq-len"
             note(f"Error: {said}")
             context.exit(EXIT_FAILED if isinstance(error, Diverged) else EXIT_INPUT)

@@ -1,15 +1,17 @@
 """``tinyrnn train``: from data to a run folder."""
 
 import contextlib
+import inspect
 import tomllib
 from pathlib import Path
 
 import click
 
-from ..base.errors import InputError
+from ..base.errors import InputError, near
 from ..base.options import Rule
-from ..training.plan import Plan
-from ..training.task import TASKS, get_task
+from ..nn.registry import CELLS
+from ..training.plan import Place, Plan
+from ..training.task import TASKS, get_task, task_of
 from .common import EXIT_INTERRUPTED, Command, allow_code_option, complete_cell, note, option
 from .options import chosen, flags, rule_of
 
@@ -29,7 +31,8 @@ class TrainCommand(Command):
             known = {p.name: p for p in self.get_params(context)}
             for key, value in entries.items():
                 if key not in known:
-                    raise InputError(f"{file}: there is no option {key!r}: see tinyrnn train --help")
+                    like = near(key, known, "known are")
+                    raise InputError(f"{file}: there is no option {key!r}: {like}")
                 entries[key] = rule_of(known[key]).checked(value, f"{file}: {key}")
         except InputError as error:
             raise click.UsageError(str(error), context) from None
@@ -38,7 +41,7 @@ class TrainCommand(Command):
 
     def get_params(self, context):
         if "tinyrnn.flags" not in context.meta:  # it is asked for several times
-            own = super().get_params(context)
+            own = [*flags(Place.rules()), *super().get_params(context)]
             with contextlib.suppress(InputError):  # `parse_args` has said it
                 own = [*task_flags(context.meta.get("tinyrnn.task", TASK)), *own]
             flags_of_tasks = own + foreign_flags({each.name for each in own})
@@ -46,6 +49,27 @@ class TrainCommand(Command):
                 return flags_of_tasks
             context.meta["tinyrnn.flags"] = flags_of_tasks
         return context.meta["tinyrnn.flags"]
+
+    def format_help_text(self, context, formatter):
+        """What is true of every task, then what the task says of itself."""
+        super().format_help_text(context, formatter)
+        name = context.meta.get("tinyrnn.task", TASK)
+        with contextlib.suppress(InputError), formatter.section(f"Task {name}"):
+            for paragraph in (inspect.getdoc(get_task(name)) or "").replace("``", "").split("\n\n"):
+                formatter.write_text(paragraph)
+
+    def format_options(self, context, formatter):
+        """And below them what is broken."""
+        super().format_options(context, formatter)
+        if broken := broken_plugins():
+            with formatter.section("Broken plugins"):
+                for problem in broken:
+                    formatter.write_text(problem)
+
+
+def broken_plugins():
+    """A sentence for each task and each cell that is registered and cannot be used."""
+    return TASKS.broken() + CELLS.broken()
 
 
 def task_flags(name):
@@ -89,7 +113,7 @@ def _resumed(args):
     if any(arg.partition("=")[0] == "--resume" for arg in args):
         for path in (value_of(args, "--out"), value_of(args, "--resume")):
             if path and (Path(path) / CONFIG).is_file():
-                return RunFolder(path).config.get("task")
+                return task_of(RunFolder(path)).name
     return None
 
 
@@ -117,22 +141,12 @@ def _config(path):
     "--task", default=TASK, type=click.Choice(list(TASKS.registered())), group="Run", help="What is learned."
 )
 @option(
-    "--threads", type=click.IntRange(min=1), group="Run", help="Threads to compute on. Default: all cores."
-)
-@option("--device", default="cpu", type=click.Choice(["cpu", "cuda"]), group="Run", help="Where to compute.")
-@option(
-    "--out",
-    type=click.Path(),
-    group="Run",
-    help="Folder of the run. Default: runs/TEXT-CELL, numbered if it exists.",
-)
-@option(
     "--resume",
     is_flag=False,
     flag_value="",
     metavar="[RUN]",
     group="Run",
-    help="Go on with RUN (or with --out), exactly.",
+    help="Go on with RUN (or with --out) from its last checkpoint, exactly.",
 )
 @allow_code_option(group="Run")
 @option(
@@ -170,6 +184,9 @@ def command(
     from ..base import threads as pool
     from ..training import experiments, loggers, report
 
+    if not quiet:
+        for problem in broken_plugins():
+            note(f"broken: {problem}")
     texts, resume = _resume_or_text(list(texts), resume, out)
     if threads:
         pool.set_threads(threads)

@@ -9,12 +9,13 @@ from typing import Any, Self
 
 from ..base.devices import require_cupy
 from ..base.errors import InputError, near
+from ..base.options import path_of
 from ..nn import registry
 from . import pictures, runs
 from .plan import FIXED, Plan
 from .runs import RunFolder, free_name
-from .task import Task, TaskOptions, get_task
-from .trainer import Reporter, Trainer
+from .task import Task, TaskOptions, get_task, task_of
+from .trainer import Reporter, Trainer, memory_for
 
 
 @dataclass(frozen=True)
@@ -49,9 +50,9 @@ class Configuration:
     @classmethod
     def read(cls, run: RunFolder) -> Self:
         """That of a run."""
-        stored = run.config
-        task, entries = get_task(stored["task"]), stored["options"]
-        return cls(task, task.options.of(entries), Plan.of(entries), entries["texts"])
+        task, entries = task_of(run), run.options
+        with runs.reading(run.path / runs.CONFIG, "restore it from a copy"):
+            return cls(task, task.options.of(entries), Plan.of(entries), entries["texts"])
 
     def entries(self) -> dict[str, Any]:
         """As ``config.json`` holds them."""
@@ -69,11 +70,12 @@ class Configuration:
         Raises:
             InputError: data or a combination of options that cannot be used.
         """
-        task = self.task.build(self.options, self.texts)
-        if device != "cpu":
-            require_cupy(device)
-            task.model.to(device)
-        return Trainer(task, self.plan, report)
+        with memory_for(self.options.sizes):
+            task = self.task.build(self.options, self.texts)
+            if device != "cpu":
+                require_cupy(device)
+                task.model.to(device)
+            return Trainer(task, self.plan, report, self.options.sizes)
 
 
 def _absolute(path):
@@ -170,13 +172,17 @@ def load(run: str | Path, *, allow_code: bool = False) -> Any:
         InputError: not a run, a damaged or newer checkpoint, its cell is in a file and ``allow_code`` is not
             given, or its cell's package is not installed (it says which).
     """
-    tensors, meta = runs.load_tensors(runs.weights_file(run))
+    file = runs.weights_file(path_of(run, "run"))
+    tensors, meta = runs.load_tensors(file)
     if "task" not in meta:
         raise InputError(f"{run} holds the trainer's state, not a model: give the run folder")
+    with runs.reading(file, runs.ANOTHER):
+        cell = meta["model"]["cell"]
     if not allow_code:
-        registry.refuse_code(meta["model"]["cell"], run)
+        registry.refuse_code(cell, run)
     registry.refuse_missing(meta)
     task: Any = get_task(meta["task"])
-    model = task.rebuild(meta)
-    model.load_state_dict(tensors)
+    with runs.reading(file, runs.ANOTHER):
+        model = task.rebuild(meta)
+        model.load_state_dict(tensors)
     return model.eval()

@@ -10,9 +10,11 @@ import pytest
 import tinyrnn as tr
 from tinyrnn.tasks.classify.reader import read_examples
 from tinyrnn.tasks.forecast.series import read_series
-from tinyrnn.tasks.text.sources import check_encoding, lines_of, read_lines, resolve
+from tinyrnn.tasks.text.options import ReadingOptions
+from tinyrnn.tasks.text.sources import lines_of, read_lines, resolve
 from tinyrnn.tasks.text.vocabulary import build_vocabulary, tell_missing
 from tinyrnn.tasks.translate.reader import read_pairs
+from tinyrnn.training.task import TaskOptions
 
 ODD = "\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"  # what str.splitlines takes for the end of a line
 
@@ -73,7 +75,6 @@ def test_line_ends_of_every_kind(tmp_path, end):
     ("a.csv", "text,label\na, b,x\n", "row 2 has 3 cells, the first row has 2: put texts in double quotes"),
     ("a.csv", "text,label,text\na,x,b\n", "has 2 columns 'text': choose --text-column"),
     ("a.csv", "text,label\na\rb,x\n", "row 2: column 'label' is empty"),
-    ("a.jsonl", '{"text": "\\ud800", "label": "x"}\n', "row 1: column 'text' holds '\\ud800', half a"),
 ])  # fmt: skip
 def test_what_would_be_lost_is_refused(tmp_path, name, text, said):
     (tmp_path / name).write_bytes(text.encode())
@@ -84,8 +85,9 @@ def test_what_would_be_lost_is_refused(tmp_path, name, text, said):
 
 @pytest.mark.parametrize("encoding", ["foo", "hex", "rot13", "undefined", "", "a\0b", "\udcff"])
 def test_encodings_that_are_none(encoding):
-    with pytest.raises(tr.InputError, match="unknown encoding"):
-        check_encoding(encoding)
+    for kind in (TaskOptions, ReadingOptions):
+        with pytest.raises(tr.InputError, match="use an encoding of texts, such as utf-8"):
+            kind(encoding=encoding)
 
 
 @pytest.mark.parametrize("level", ["byte", "bpe"])
@@ -140,10 +142,10 @@ def test_standard_input_has_an_encoding_too(monkeypatch):
 
 def test_symbols_that_a_model_does_not_know_are_told(capsys):
     tell_missing(build_vocabulary(["abc"], "char", None), ["abc", "axé", "y z"])
-    assert "not in this model's vocabulary, left out: 'x' 'é' 'y' ' ' 'z'" in capsys.readouterr().err
+    assert "not in this model's vocabulary, left out: 'x' 'é' 'y' 'z'" in capsys.readouterr().err
     tell_missing(build_vocabulary(["abc"], "char", None), ["abc", "cab"])
     assert capsys.readouterr().err == ""
-    tell_missing(build_vocabulary(["a b c d a b c d"], "word", None), ["a b", "  a\te f g h i j k\n"])
+    tell_missing(build_vocabulary(["a b c d a b c d"], "word", None), ["a b", "  a\tb\te f g h i j k\n"])
     assert "read as unknown: ' e' ' f' ' g' ' h' ' i' and 2 more" in capsys.readouterr().err
 
 

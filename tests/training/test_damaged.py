@@ -180,13 +180,13 @@ def test_a_log_that_a_crash_cut_short_is_read_up_to_there(run):
     file.write_bytes(file.read_bytes()[:-9])
     assert RunFolder(run).read_log() == whole[:-1]
     file.write_bytes(file.read_bytes().replace(b"{", b"", 1))
-    with pytest.raises(tr.InputError, match=r"log\.jsonl is damaged .*: delete line 1"):
+    with pytest.raises(tr.InputError, match=r"log\.jsonl cannot be used .*: delete line 1"):
         RunFolder(run).read_log()
 
 
 def test_a_log_that_is_gone(run):
     (run / "log.jsonl").unlink()
-    with pytest.raises(tr.InputError, match=r"log\.jsonl does not exist: restore it from a copy"):
+    with pytest.raises(tr.InputError, match=r"log\.jsonl cannot be used .*: restore it from a copy"):
         tr.Run(run).log  # noqa: B018
 
 

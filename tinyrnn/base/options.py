@@ -46,6 +46,7 @@ class Rule:
     open_high: bool = False
     metavar: str | None = None
     path: bool = False  # of a file
+    encoding: bool = False  # of texts, by the name that Python has for it
 
     def with_default(self, default: Any) -> Self:
         """The same rule with another default."""
@@ -66,6 +67,8 @@ class Rule:
         """What to give, in words."""
         if self.choices:
             return f"use one of {', '.join(self.choices)}"
+        if self.encoding:
+            return "use an encoding of texts, such as utf-8, latin-1 or cp1252"
         if self.kind not in (int, float):
             text = "the path of a file or folder" if self.path else "a text" + " or several" * self.many
             return f"it must be {text if self.kind is str else 'true or false'}"
@@ -84,7 +87,7 @@ class Rule:
             return None if value is None and self.optional else self._one(value)
         except OverflowError:
             raise InputError(f"{name} is {shown(value)}, which is too large: {self.wanted}") from None
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, LookupError):
             raise self.refusal(value, name) from None
 
     def refusal(self, value: Any, name: str) -> InputError:
@@ -114,6 +117,8 @@ class Rule:
                 raise ValueError
             if self.path and "\0" in value:
                 raise ValueError
+            if self.encoding:
+                "a".encode(value)  # which the name of another kind of codec, such as hex, cannot do
             return value
         if self.kind is bool:
             if not isinstance(value, bool):

@@ -31,8 +31,7 @@ class TrainCommand(Command):
             known = {p.name: p for p in self.get_params(context)}
             for key, value in entries.items():
                 if key not in known:
-                    like = near(key, known, "known are")
-                    raise InputError(f"{file}: there is no option {key!r}: {like}")
+                    raise InputError(f"{file}: there is no option {key!r}: {near(key, known)}")
                 entries[key] = rule_of(known[key]).checked(value, f"{file}: {key}")
         except InputError as error:
             raise click.UsageError(str(error), context) from None
@@ -51,20 +50,15 @@ class TrainCommand(Command):
         return context.meta["tinyrnn.flags"]
 
     def format_help_text(self, context, formatter):
-        """What is true of every task, then what the task says of itself."""
+        """What is true of every task, what the task says of itself, and what is broken."""
         super().format_help_text(context, formatter)
         name = context.meta.get("tinyrnn.task", TASK)
         with contextlib.suppress(InputError), formatter.section(f"Task {name}"):
             for paragraph in (inspect.getdoc(get_task(name)) or "").replace("``", "").split("\n\n"):
                 formatter.write_text(paragraph)
-
-    def format_options(self, context, formatter):
-        """And below them what is broken."""
-        super().format_options(context, formatter)
-        if broken := broken_plugins():
-            with formatter.section("Broken plugins"):
-                for problem in broken:
-                    formatter.write_text(problem)
+        for problem in broken_plugins():
+            with formatter.section("Broken plugin"):
+                formatter.write_text(problem)
 
 
 def broken_plugins():

@@ -177,12 +177,9 @@ def load(run: str | Path, *, allow_code: bool = False) -> Any:
     if "task" not in meta:
         raise InputError(f"{run} holds the trainer's state, not a model: give the run folder")
     with runs.reading(file, runs.ANOTHER):
-        cell = meta["model"]["cell"]
-    if not allow_code:
-        registry.refuse_code(cell, run)
-    registry.refuse_missing(meta)
-    task: Any = get_task(meta["task"])
-    with runs.reading(file, runs.ANOTHER):
-        model = task.rebuild(meta)
+        if not allow_code:
+            registry.refuse_code(meta["model"]["cell"], "the checkpoint")
+        registry.refuse_missing(meta)
+        model = get_task(meta["task"]).rebuild(meta)
         model.load_state_dict(tensors)
     return model.eval()

@@ -66,14 +66,11 @@ def reading(path: Path, mend: str):
     """
     try:
         yield
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist: {mend}") from None
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
-    except KeyError as error:
-        raise InputError(f"{path} is damaged (it lacks {error}): {mend}") from error
     except (OSError, ValueError, TypeError, AttributeError, LookupError) as error:
-        raise InputError(f"{path} is damaged ({error}): {mend}") from error
+        said = f"it lacks {error}" if isinstance(error, KeyError) else error
+        raise InputError(f"{path} cannot be used ({said}): {mend}") from error
 
 
 def save_tensors(path: Path, tensors: dict, meta: dict):
@@ -263,8 +260,6 @@ def keep_data(text: str, suffix: str, encoding: str) -> tuple[list[Path], list[s
     """
     try:
         data = text.encode(encoding)
-    except LookupError:
-        raise InputError(f"unknown encoding {encoding!r}: use for example utf-8, latin-1 or cp1252") from None
     except UnicodeEncodeError as error:
         strange = f"{text[error.start]!r}, which is no character of {encoding}"
         raise InputError(f"the data holds {strange}: replace it, or use another encoding") from None

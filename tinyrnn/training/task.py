@@ -20,7 +20,7 @@ from .runs import CONFIG, RunFolder, reading
 class TaskOptions(RnnOptions):
     """The options that every task has, beside the `Plan`: those of the network, of the data, and the seed."""
 
-    encoding: str = option("utf-8", "Encoding of the files.", "Data")
+    encoding: str = option("utf-8", "Encoding of the files.", "Data", encoding=True)
     val: str | None = option(
         None, "Data to validate on. Default: a part of what is trained on.", "Data", path=True
     )

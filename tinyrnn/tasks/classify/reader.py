@@ -5,11 +5,10 @@ named after labels.
 import csv
 import io
 import json
-import re
 from pathlib import Path
 
 from ...base.errors import InputError
-from ..text.sources import check_encoding, decoded, lines_of
+from ..text.sources import decoded, lines_of
 
 
 def read_examples(
@@ -26,7 +25,6 @@ def read_examples(
         raise InputError(
             "--task classify needs data: a .csv, .tsv or .jsonl file, or a folder of files named after labels"
         )
-    check_encoding(encoding)
     pairs = []
     for path in map(Path, paths):
         if not path.exists():
@@ -57,11 +55,8 @@ def _checked(path, number, row, columns):
     """Text and label of a row."""
     values = [row[column] for column in columns]
     for column, value in zip(columns, values, strict=True):
-        where = f"{path} row {number}: column {column!r}"
         if value is None or not str(value).strip():
-            raise InputError(f"{where} is empty: fill it, or delete the row")
-        if strange := _SURROGATE.search(str(value)):
-            raise InputError(f"{where} holds {strange[0]!r}, half a character: mend it, or delete the row")
+            raise InputError(f"{path} row {number}: column {column!r} is empty: fill it, or delete the row")
     return tuple(str(value).strip() for value in values)
 
 
@@ -123,6 +118,5 @@ def _folder(path, _columns, encoding):
     ]
 
 
-_SURROGATE = re.compile("[\ud800-\udfff]")
 # How the files are read that hold texts and labels, by their endings.
 TABLES = {".csv": _separated(","), ".tsv": _separated("\t"), ".jsonl": _json_lines}

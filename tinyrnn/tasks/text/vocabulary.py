@@ -236,13 +236,10 @@ def encode_text(vocabulary, text: str, max_length: int) -> np.ndarray:
 
 def tell_missing(vocabulary, texts):
     """Say which symbols of ``texts`` a model with this vocabulary does not read."""
-    spaced = isinstance(vocabulary, Words)
-    missing = vocabulary.missing("\n".join(_spaced(text) if spaced else text for text in texts))
-    missing = [symbol for symbol in missing if symbol != "\n"]  # which stands between the texts
-    if missing:
+    if missing := [repr(s) for s in vocabulary.missing("\n".join(map(_spaced, texts))) if s.strip()]:
         more = f" and {len(missing) - 5:,} more" if len(missing) > 5 else ""
         what = "left out" if vocabulary.unknown is None else "read as unknown"
-        note(f"not in this model's vocabulary, {what}: {' '.join(map(repr, missing[:5]))}{more}")
+        note(f"not in this model's vocabulary, {what}: {' '.join(missing[:5])}{more}")
 
 
 def _spaced(text):

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from ...base.errors import InputError
-from ..text.sources import check_encoding, decoded, lines_of
+from ..text.sources import decoded, lines_of
 
 
 def read_pairs(paths, *, separator=None, encoding="utf-8") -> tuple[list[str], list[str]]:
@@ -22,7 +22,6 @@ def read_pairs(paths, *, separator=None, encoding="utf-8") -> tuple[list[str], l
         )
     if separator == "":
         raise InputError("--separator is empty: give what stands between source and target")
-    check_encoding(encoding)
     separator, pairs = "\t" if separator is None else separator.replace("\\t", "\t"), []
     shown = "tab" if separator == "\t" else repr(separator)
     for path in map(Path, paths):

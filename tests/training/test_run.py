@@ -65,8 +65,9 @@ def test_predict_says_what_the_command_says(tmp_path, monkeypatch):
         assert [json.loads(line) for line in said.stdout.splitlines()] == run.predict(inputs)
         if inputs:
             assert run.predict(inputs[0]) == run.predict(inputs)
-            with pytest.raises(tr.InputError, match="5 cannot be predicted from"):
-                run.predict([5])
+            for wrong in (5, [5]):
+                with pytest.raises(tr.InputError, match="5 cannot be predicted from"):
+                    run.predict(wrong)
         with pytest.raises(tr.InputError, match="predicts without 'beams'"):
             run.predict(inputs, beams=3)
         with pytest.raises(tr.InputError, match="is no language model: use predict"):

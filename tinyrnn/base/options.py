@@ -19,7 +19,9 @@ from typing import Any, ClassVar, Self, SupportsFloat
 from .errors import InputError, shown
 
 LARGEST = 2**64  # no integer of a size or a seed is as large
-PART = dict(low=0, high=1, open_high=True)  # of what may be a part of something, though not all of it
+PART: dict[str, Any] = dict(
+    low=0, high=1, open_high=True
+)  # of what may be a part of something, though not all of it
 
 
 def option(default: Any, help: str, group: str, **rule: Any) -> Any:
@@ -124,10 +126,14 @@ class Rule:
             if not isinstance(value, bool):
                 raise ValueError
             return value
-        if isinstance(value, bool | str) or getattr(value, "ndim", 0) or not isinstance(value, SupportsFloat):
+        if (
+            isinstance(value, bool | str)
+            or getattr(value, "ndim", None)
+            or not isinstance(value, SupportsFloat)
+        ):
             raise ValueError
         whole = isinstance(value, Integral) and self.kind is int  # and stays exact
-        number = int(value) if whole else float(value)
+        number: float = int(typing.cast(Any, value)) if whole else float(value)
         if whole and abs(number) >= LARGEST:
             raise OverflowError
         low_fits = number > self.low if self.open_low else number >= self.low

@@ -2,7 +2,7 @@
 
 import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -80,7 +80,8 @@ class Run:
         Raises:
             InputError: the inputs cannot be used, the task does not predict, or has no such option.
         """
-        listed = [] if inputs is None else [inputs] if isinstance(inputs, _PATHS) else list(inputs)
+        several: Any = inputs if isinstance(inputs, Iterable) and not isinstance(inputs, _PATHS) else [inputs]
+        listed = [] if inputs is None else list(several)
         if wrong := [x for x in listed if not isinstance(x, _PATHS)]:
             raise InputError(f"{shown(wrong[0])} cannot be predicted from: give texts, or paths of files")
         task, texts = self._task, [os.fspath(x) for x in listed]
@@ -170,11 +171,11 @@ def train(
         >>> run = tr.train("text.txt", cell="gru", minutes=3)
         >>> print(run.model.generate("The ", length=100))
     """
-    place = Place(out=out, device=device, threads=threads)
+    place = Place.of(dict(out=out, device=device, threads=threads))
     if place.threads:
         pool.set_threads(place.threads)
     report, kind, texts = _report(quiet), get_task(task), [] if data is None else _paths(data)
-    trainer, made = None, []
+    trainer, made = None, list[Path]()
     try:
         if texts is None:
             suffix, text = kind.store(data)

@@ -37,7 +37,7 @@ def json_lines(rows: list[dict[str, str]]) -> str:
 
 def texts_of(texts: Any) -> list[str]:
     """A list of texts; InputError for anything else, a single text too, though it is a sequence of texts."""
-    listed = [None] if isinstance(texts, str) or not isinstance(texts, Iterable) else list(texts)
+    listed: list[Any] = [None] if isinstance(texts, str) or not isinstance(texts, Iterable) else list(texts)
     if not all(isinstance(text, str) for text in listed):
         raise InputError(f"the texts are {shown(texts)}: give a list of texts")
     return listed

@@ -9,7 +9,6 @@ import click
 
 from ..base.errors import InputError, near
 from ..base.options import Rule
-from ..nn.registry import CELLS
 from ..training.plan import Place, Plan
 from ..training.task import TASKS, get_task, task_of
 from .common import EXIT_INTERRUPTED, Command, allow_code_option, complete_cell, note, option
@@ -50,20 +49,15 @@ class TrainCommand(Command):
         return context.meta["tinyrnn.flags"]
 
     def format_help_text(self, context, formatter):
-        """What is true of every task, what the task says of itself, and what is broken."""
+        """What is true of every task, what the task says of itself, and which task is broken."""
         super().format_help_text(context, formatter)
         name = context.meta.get("tinyrnn.task", TASK)
         with contextlib.suppress(InputError), formatter.section(f"Task {name}"):
             for paragraph in (inspect.getdoc(get_task(name)) or "").replace("``", "").split("\n\n"):
                 formatter.write_text(paragraph)
-        for problem in broken_plugins():
+        for problem in TASKS.broken():  # cells would be imported for it, and NumPy with them
             with formatter.section("Broken plugin"):
                 formatter.write_text(problem)
-
-
-def broken_plugins():
-    """A sentence for each task and each cell that is registered and cannot be used."""
-    return TASKS.broken() + CELLS.broken()
 
 
 def task_flags(name):
@@ -176,10 +170,11 @@ def command(
     (a language model) where nothing is said: tinyrnn train --task forecast --help.
     """
     from ..base import threads as pool
+    from ..nn.registry import CELLS
     from ..training import experiments, loggers, report
 
     if not quiet:
-        for problem in broken_plugins():
+        for problem in TASKS.broken() + CELLS.broken():
             note(f"broken: {problem}")
     texts, resume = _resume_or_text(list(texts), resume, out)
     if threads:

@@ -78,30 +78,27 @@ def _copy_vector(typing_context, target, source):
 
 
 @intrinsic
-def _tile(typing_context, rows, narrow, tiled, a, a_stride, panel, c, c_stride, k, accumulate):
+def _tile(typing_context, rows, narrow, a, a_stride, a_step, panel, c, c_stride, k, accumulate):
     """C[rows, panel] (+)= A[rows, k] @ panel, the panel two vectors wide, or one (``narrow``).
 
-    A and C have contiguous rows, or the rows of A lie side by side for each k (``tiled``). There is one loop
-    for each number of rows, so that the tile of C is held in registers.
+    In A, ``a_stride`` leads to the next row and ``a_step`` to the next k; C has contiguous rows. There is one
+    loop for each number of rows, so that the tile of C is held in registers.
     """
-    signature = types.void(
-        rows, types.boolean, types.boolean, a, types.intp, panel, c, types.intp, types.intp, types.boolean
-    )
+    i, flag = types.intp, types.boolean
+    signature = types.void(rows, flag, a, i, i, panel, c, i, i, flag)
 
     def codegen(context, builder, signature, args):
-        rows, narrow, tiled, *rest = args
+        rows, narrow, *rest = args
         function, intp = builder.function, ir.IntType(64)
-        cases = [(t, v, r) for t in (False, True) for v in (1, VECTORS) for r in range(1, ROWS + 1)]
-        blocks = [function.append_basic_block(f"gemm.{r}x{v}") for _, v, r in cases]
+        cases = [(v, r) for v in (1, VECTORS) for r in range(1, ROWS + 1)]
+        blocks = [function.append_basic_block(f"gemm.{r}x{v}") for v, r in cases]
         done = function.append_basic_block("gemm.done")
-        wide = builder.select(narrow, intp(0), intp(ROWS))
-        case = builder.add(builder.select(tiled, intp(2 * ROWS), intp(0)), builder.add(wide, rows))
-        switch = builder.switch(case, blocks[-1])
+        switch = builder.switch(builder.add(builder.select(narrow, intp(0), intp(ROWS)), rows), blocks[-1])
         for i, block in enumerate(blocks):
             switch.add_case(intp(i + 1), block)
-        for (t, v, r), block in zip(cases, blocks, strict=True):
+        for (v, r), block in zip(cases, blocks, strict=True):
             builder.position_at_end(block)
-            _emit_tile(builder, r, v, t, *rest)
+            _emit_tile(builder, r, v, *rest)
             builder.branch(done)
         builder.position_at_end(done)
         return context.get_dummy_value()
@@ -109,8 +106,8 @@ def _tile(typing_context, rows, narrow, tiled, a, a_stride, panel, c, c_stride, 
     return signature, codegen
 
 
-def _emit_tile(builder, rows, vectors, tiled, a, a_stride, panel, c, c_stride, k, accumulate):
-    """The loop over k for one size of tile: its steps through A are constants."""
+def _emit_tile(builder, rows, vectors, a, a_stride, a_step, panel, c, c_stride, k, accumulate):
+    """The loop over k for one size of tile."""
     scalar, intp = a.type.pointee, ir.IntType(64)
     single = isinstance(scalar, ir.FloatType)
     size = 4 if single else 8
@@ -133,7 +130,7 @@ def _emit_tile(builder, rows, vectors, tiled, a, a_stride, panel, c, c_stride, k
         value.align = size
         return value
 
-    a_rows = [builder.gep(a, [intp(r) if tiled else builder.mul(a_stride, intp(r))]) for r in range(rows)]
+    a_rows = [builder.gep(a, [builder.mul(a_stride, intp(r))]) for r in range(rows)]
     c_rows = [builder.gep(c, [builder.mul(c_stride, intp(r))]) for r in range(rows)]
     tile = [vector_at(c_rows[r], intp(v * lanes)) for r in range(rows) for v in range(vectors)]
 
@@ -152,7 +149,7 @@ def _emit_tile(builder, rows, vectors, tiled, a, a_stride, panel, c, c_stride, k
     for phi, value in zip(sums, before, strict=True):
         phi.add_incoming(ir.Constant(vector, [0.0] * lanes), entry)
         phi.add_incoming(value, read)
-    a_offset = builder.mul(i, intp(rows)) if tiled else i
+    a_offset = builder.mul(i, a_step)
     panel_row = builder.gep(panel, [builder.mul(i, intp(vectors * lanes))])
     columns = [load(vector_at(panel_row, intp(v * lanes))) for v in range(vectors)]
     new = []
@@ -226,9 +223,10 @@ def multiply_packed(a, a0, a_stride, tiled, packed, c, c0, c_stride, m, k, n, ac
                             edge[r * stored + j] = c[at_c + r * c_stride + j]
                         for j in range(columns, stored):
                             edge[r * stored + j] = 0
+                row, step = (1, rows) if tiled else (a_stride, 1)
                 out = _at(c, at_c) if whole else _at(edge, 0)
                 stride = c_stride if whole else stored
-                _tile(rows, narrow, tiled, _at(a, at_a), a_stride, panel, out, stride, kb, add)
+                _tile(rows, narrow, _at(a, at_a), row, step, panel, out, stride, kb, add)
                 if not whole:
                     for r in range(rows):
                         for j in range(columns):
@@ -285,10 +283,8 @@ def _product(multiply, a, a_row, a_k, b, b_k, b_n, c, k, n, m0, m1, p0, p1, accu
                     at += r1 - r0
             columns, add = min(n, p1 * width) - p0 * width, accumulate or k0 > 0
             c0 = first * n + p0 * width
-            if tiled:
-                multiply_at(multiply, laid, 0, 0, True, panels, c, c0, n, m, kb, columns, add)
-            else:
-                multiply_at(multiply, a, a0, a_row, False, panels, c, c0, n, m, kb, columns, add)
+            source, s0 = (laid, 0) if tiled else (a, a0)
+            multiply_at(multiply, source, s0, a_row, tiled, panels, c, c0, n, m, kb, columns, add)
 
 
 def _flat(x):

@@ -252,9 +252,24 @@ def multiply_at(
     return types.void(i, a, i, i, flag, packed, c, i, i, i, i, i, flag), call_address
 
 
+@functools.cache
+def _pack_address(dtype) -> int:
+    """Where the machine code of `_pack` lies, as `address`."""
+    real, i = numba.from_dtype(np.dtype(dtype))[::1], numba.intp
+    return address_of(_pack, (real, i, i, i, i, i, i, i, real))
+
+
+@intrinsic
+def _pack_at(typing_context, address, b, k_stride, n_stride, n, k0, k1, first, last, out):
+    """`_pack` at its address."""
+    i = types.intp
+    return types.void(i, b, i, i, i, i, i, i, i, out), call_address
+
+
 @jit
-def _product(multiply, a, a_row, a_k, b, b_k, b_n, c, k, n, m0, m1, p0, p1, accumulate):
-    """Rows ``m0`` to ``m1`` and panels ``p0`` to ``p1`` of C (+)= A @ B; ``multiply``: `address`.
+def _product(multiply, pack, a, a_row, a_k, b, b_k, b_n, c, k, n, m0, m1, p0, p1, accumulate):
+    """Rows ``m0`` to ``m1`` and panels ``p0`` to ``p1`` of C (+)= A @ B; ``multiply`` and
+    ``pack``: `address` and `_pack_address`.
 
     Where the rows of A are not contiguous, they are laid in tiles of up to 6, the rows of a tile side by side
     for each k.
@@ -266,7 +281,7 @@ def _product(multiply, a, a_row, a_k, b, b_k, b_n, c, k, n, m0, m1, p0, p1, accu
     laid = np.empty(min(CHUNK, m1 - m0) * min(BLOCK, k) + width if tiled else 0, c.dtype)
     for k0 in range(0, k, BLOCK):
         kb = min(BLOCK, k - k0)
-        _pack(b, b_k, b_n, n, k0, k0 + kb, p0, p1, panels)
+        _pack_at(pack, b, b_k, b_n, n, k0, k0 + kb, p0, p1, panels)
         for first in range(m0, m1, CHUNK):
             m, a0 = min(CHUNK, m1 - first), first * a_row + k0 * a_k
             tiles = (m + ROWS - 1) // ROWS if tiled else 0
@@ -324,7 +339,8 @@ def matmul(a, b, out=None, accumulate=False):
     if not (m and k and n):
         return out
     panels = -(-n // panel_width(a.dtype))
-    operands = address(a.dtype.char), *_flat(a), *_flat(b), out.reshape(-1), k, n
+    addresses = address(a.dtype.char), _pack_address(a.dtype.char)
+    operands = *addresses, *_flat(a), *_flat(b), out.reshape(-1), k, n
     if m >= n:
         threads.split(m, lambda m0, m1: _product(*operands, m0, m1, 0, panels, accumulate), at_least=k * n)
     else:

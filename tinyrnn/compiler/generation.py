@@ -8,6 +8,7 @@ import numba
 import numpy as np
 
 from ..autograd import Tensor, no_grad
+from ..base import threads
 from ..base.errors import TraceError
 from . import referee
 from .ir import CompilerFault, Kind, Source, numbered, order
@@ -123,6 +124,7 @@ def token_loop(step, table, states, name):
     if not is_on():
         return None
     try:
-        return TokenLoop(step, table, [s.data if isinstance(s, Tensor) else s for s in states], name)
+        with threads.alone():  # a few rows are recorded and compared: waking BLAS's threads costs more
+            return TokenLoop(step, table, [s.data if isinstance(s, Tensor) else s for s in states], name)
     except (TraceError, CompilerFault):
         return None

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from tinyrnn.base.options import Rule
-from tinyrnn.training.plan import Plan
+from tinyrnn.training.plan import Place, Plan
 from tinyrnn.training.task import TASKS, TaskOptions
 
 PAGE = Path(__file__).with_name("options.md")
@@ -46,6 +46,7 @@ def table(rules: dict[str, Rule], defaults=None) -> list[str]:
 def page() -> str:
     """The whole of it."""
     lines = [HEAD, "## Of every task", "", *table(TaskOptions.rules()), "", *table(Plan.rules())]
+    lines += ["", "Not stored with a run:", "", *table(Place.rules())]
     for name, entry in TASKS.registered().items():
         if entry.package != "tinyrnn":
             continue

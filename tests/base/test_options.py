@@ -1,5 +1,6 @@
 """Options: one check of every value, whichever way it comes in."""
 
+import inspect
 import math
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -12,6 +13,7 @@ from tinyrnn.base.errors import InputError
 from tinyrnn.base.options import Options, option
 from tinyrnn.base.plugins import Entry
 from tinyrnn.cli import main
+from tinyrnn.nn.registry import CELLS
 from tinyrnn.training.plan import Plan
 from tinyrnn.training.task import TASKS, Task, TaskOptions
 
@@ -122,7 +124,13 @@ def test_what_all_tasks_share_is_shared():
     ("quiet = 'x'", "quiet is 'x': it must be true or false"),
     ("train = 5", "write a table"),
     ("task = 5", "unknown task '5'"),
-    ("hiden = 5", "there is no option 'hiden'"),
+    ("hiden = 5", "there is no option 'hiden': did you mean hidden"),
+    ("[train]\nbatch-sise = 5", "there is no option 'batch_sise': did you mean batch_size"),
+    ("horzion = 5", "there is no option 'horzion': did you mean horizon"),  # of another task
+    ("device = 'gpu'", "device is 'gpu': use one of cpu, cuda"),
+    ("out = 5", "out is 5: it must be the path of a file or folder"),
+    ("val = 5", "val is 5: it must be the path of a file or folder"),
+    ("cell_opt = 5", "cell_opt is 5: it must be a text"),
 ])  # fmt: skip
 def test_a_file_of_options_is_checked_as_well(tmp_path, text, said):
     (tmp_path / "c.toml").write_text(text)
@@ -153,6 +161,29 @@ def test_a_broken_task_hurts_those_alone_who_use_it(monkeypatch, load, said):
     result = CliRunner().invoke(main, ["train", "--task", "broken", "x"])
     assert result.exit_code == 2
     assert said in result.output
+
+
+@pytest.mark.parametrize("group", [TASKS, CELLS])
+def test_what_is_broken_is_told_where_it_is_missed(monkeypatch, text_file, tmp_path, group):
+    point = SimpleNamespace(value="somewhere:Broken", load=_leaves)
+    monkeypatch.setitem(group.own, "broken", Entry(group, "broken", "some-package", "1.0", (point,)))
+    said = f"{group.noun} 'broken' of package some-package cannot be imported: SystemExit: 3"
+    small = "--hidden 8 --embed 4 --batch-size 4 --seq-len 20 --steps 1".split()
+    train = ["train", str(text_file), *small, "--out"]
+    for arguments in (["doctor"], ["train", "--help"], [*train, str(tmp_path / "a")]):
+        result = CliRunner().invoke(main, arguments)
+        assert result.exit_code == 0, result.output
+        assert " ".join(result.output.split()).count(said) == 1
+    result = CliRunner().invoke(main, [*train, str(tmp_path / "b"), "--quiet"])
+    assert result.exit_code == 0 and said not in result.output
+
+
+@pytest.mark.parametrize("task", TASKS.registered())
+def test_help_says_what_the_data_of_a_task_looks_like(task):
+    page = CliRunner().invoke(main, ["train", "--task", task, "--help"]).output
+    first, data = inspect.getdoc(TASKS.entry(task).load()).split("\n\n")
+    assert data.startswith("Data: ")
+    assert "".join(f"Task {task}: {first} {data}".split()) in "".join(page.split())  # wherever it is wrapped
 
 
 def test_a_task_that_two_packages_claim(monkeypatch):

@@ -269,7 +269,7 @@ TRAIN = [
     (["same.txt"], "one distinct symbol"),
     (["binary.bin"], "--level byte"),
     (["latin.txt"], "--encoding"),
-    (["good.txt", "--encoding", "klingon"], "unknown encoding"),
+    (["good.txt", "--encoding", "klingon"], "use an encoding of texts"),
     (["folder"], "no text file"),
     (["good.txt", "--cell", "lstmm"], "did you mean lstm"),
     (["good.txt", "--cell", "lstm", "--cell-opt", "forget=1"], "forget_bias"),

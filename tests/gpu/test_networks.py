@@ -7,10 +7,7 @@ import pytest
 
 import tinyrnn as tr
 from tinyrnn import optim
-from tinyrnn.compiler.ir import CompileWarning
 from tinyrnn.kernels import random, references, scatter, updates
-
-pytestmark = pytest.mark.filterwarnings("ignore:.*the arrays are on a GPU")
 
 
 def close(a, b, rtol=2e-5, atol=2e-6):
@@ -167,17 +164,6 @@ def test_a_recurrence_runs_op_by_op(cell, reverse, cupy, rng):
         found.append([ys.detach(), x.grad, *[p.grad for p in net.parameters()]])
     for a, b in zip(*found, strict=True):
         close(a.numpy(), b.numpy(), rtol=1e-4, atol=1e-5)
-
-
-def test_it_is_said_once_that_it_runs_op_by_op(cupy):
-    x = tr.ones((4, 1, 2), device="cuda")
-
-    def step(x, h):
-        return tr.tanh(x + h)
-
-    with pytest.warns(CompileWarning, match="the arrays are on a GPU") as warned:
-        assert [tr.scan(step, x, x[0])[0].shape for _ in range(3)] == [(4, 1, 2)] * 3
-    assert len(warned) == 1
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,8 @@ from conftest import TEXT
 
 import tinyrnn as tr
 from tinyrnn.base import devices
-from tinyrnn.base.errors import MemoryFullError
+from tinyrnn.base.errors import TooLargeError
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*the arrays are on a GPU")
 SMALL = dict(hidden=6, layers=1, batch_size=4, eval_every=2, seed=3)
 PAIRS = [(f"{a}{b}", f"{b}{a}") for a in "abcd" for b in "efgh"]
 TASKS = {
@@ -68,5 +67,5 @@ def test_resuming_gives_the_same_weights(cupy, tmp_path):
 def test_a_full_memory_is_said_with_sizes(standin, monkeypatch, tmp_path):
     monkeypatch.setattr(devices, "_working", [])
     monkeypatch.setattr(standin.cuda.memory, "largest", 3_000)
-    with pytest.raises(MemoryFullError, match=r"70.0 of 80.0 GiB are free.*--batch-size"):
+    with pytest.raises(TooLargeError, match=r"70.0 of 80.0 GiB are free.*--batch-size"):
         run("lm", "cuda", tmp_path / "run", seq_len=16, batch_size=16)

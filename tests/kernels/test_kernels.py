@@ -1,5 +1,6 @@
 """Kernels against their plain references, and what they promise about accuracy, order and caching."""
 
+import gc
 import os
 import re
 import subprocess
@@ -259,3 +260,22 @@ def test_an_error_at_an_address_is_raised_by_the_caller():
     assert caller(address, 8) == 5
     with pytest.raises(ValueError, match="odd"):
         caller(address, 7)
+
+
+def test_the_garbage_collector_rests_while_kernels_are_made():
+    assert gc.isenabled()
+    with notice.making():
+        with notice.making():
+            assert not gc.isenabled()
+        assert not gc.isenabled()
+    assert gc.isenabled()
+    with pytest.raises(KeyError), notice.making():
+        raise KeyError
+    assert gc.isenabled()
+    gc.disable()
+    try:
+        with notice.making():
+            pass
+        assert not gc.isenabled()  # it was not this that put it to rest
+    finally:
+        gc.enable()

@@ -296,7 +296,7 @@ MISTAKES = [
     (lambda: tr.RNN("grue", I, H), "did you mean gru"),
     (
         lambda: tr.RNN("gru", I, H, cell_options={"reset_afte": True}),
-        "no option 'reset_afte': it has reset_after",
+        "no option 'reset_afte': did you mean reset_after?",
     ),
     (lambda: tr.RNN("gru", I, H, cell_options={"reset_after": "maybe"}), "true|false"),
     (lambda: tr.RNN("rnn", I, H, cell_options={"activation": "softmax"}), "tanh|relu|sigmoid"),

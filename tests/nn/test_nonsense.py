@@ -6,9 +6,9 @@ import pytest
 import tinyrnn as tr
 
 NAN, INF = float("nan"), float("inf")
-SIZES = (0, -1, 2.5, "3", None, NAN, True, [3])
-RATES = (1.5, -0.1, 1.0, NAN, INF, "0.5", None, [0.1])
-NUMBERS = (-1.0, NAN, INF, "0.1", None, [0.1])
+SIZES = (0, -1, 2.5, "3", None, NAN, True, [3], 3.0, np.array([3, 4]), 10**400)
+RATES = (1.5, -0.1, 1.0, NAN, INF, "0.5", None, [0.1], np.array([0.1]))
+NUMBERS = (-1.0, NAN, INF, "0.1", None, [0.1], 10**400)
 X = np.zeros((2, 3))
 IDS = np.array([0, 2])
 P = [tr.tensor([1.0], requires_grad=True)]
@@ -31,6 +31,16 @@ CASES = [
     *each("Attention key", lambda v: tr.Attention(3, v), SIZES),
     *each("Attention size", lambda v: tr.Attention(3, 3, kind="bahdanau", attention_size=v), SIZES[:4]),
     *each("Attention kind", lambda v: tr.Attention(3, 3, kind=v), ("dot", None, 1)),
+    *each("RNN too large", lambda v: tr.RNN("gru", 3, v), (10**12, 10**18)),
+    *each("Linear too large", lambda v: tr.Linear(v, v), (10**12, 10**18)),
+    *each("Embedding too large", lambda v: tr.Embedding(v, 3), (10**15, 10**19)),
+    *each("RNN cell", lambda v: tr.RNN(v, 3, 3), (5, None, int, tr.Linear, "grue")),
+    *each("RNN options", lambda v: tr.RNN("lstm", 3, 3, cell_options=v), (5, "forget_bias", {5: 1})),
+    *each("RNN dtype", lambda v: tr.RNN("gru", 3, 3, dtype=v), (5, "x", "complex64")),
+    *each("save", lambda v: tr.Linear(3, 4).save(v), (5, None, b"x", "a\0b", "no/such/folder/x")),
+    *each("load_weights", lambda v: tr.Linear(3, 4).load_weights(v), (5, None, b"x", "a\0b", "no/such")),
+    *each("load", lambda v: tr.load(v), (5, None, b"x", "a\0b", "no/such")),
+    *each("Run", lambda v: tr.Run(v), (5, None, b"x", "a\0b", "no/such")),
     *each("RNN input", lambda v: tr.RNN("gru", v, 3), SIZES),
     *each("RNN hidden", lambda v: tr.RNN("gru", 3, v), SIZES),
     *each("RNN layers", lambda v: tr.RNN("gru", 3, 3, num_layers=v), SIZES[:-2]),

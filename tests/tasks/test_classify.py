@@ -125,7 +125,7 @@ def test_no_data_missing_files_and_lonely_labels(tmp_path, table):
     assert "needs data" in invoke("train", *SMALL).output
     assert "does not exist" in invoke("train", tmp_path / "x.csv", *SMALL).output
     result = invoke("train", table, *SMALL, "--encoding", "nope")
-    assert result.exit_code == 2 and "unknown encoding 'nope'" in result.output
+    assert result.exit_code == 2 and "use an encoding of texts, such as utf-8" in result.output
     with table.open("a") as file:
         file.write("99,odd,maybe\n")
     assert "'maybe' has one example only" in invoke("train", table, *SMALL, "--out", tmp_path / "r").output

@@ -66,7 +66,6 @@ def test_what_a_line_may_look_like(tmp_path):
         ("\n\n", [], "there are no pairs"),
         ("a\tb\n" * 20, [], "there are 1 different sources: give 10 at least, or name a --val file"),
         (b"a\t\xff\n", [], "is not utf-8 text .* name its --encoding"),
-        ("a\tb\n", ["--encoding", "nope"], "unknown encoding 'nope'"),
         ("a\tb\n", ["--separator", ""], "--separator is empty"),
         (
             "".join(f"{w}\tb\n" for w in WORDS),

@@ -12,6 +12,9 @@ from click.testing import CliRunner
 
 import tinyrnn as tr
 from tinyrnn.cli import main
+from tinyrnn.compiler import referee, run
+from tinyrnn.compiler.ir import Source
+from tinyrnn.compiler.targets import numba as numba_target
 from tinyrnn.nn import registry as plugins
 from tinyrnn.tools import check as testing
 
@@ -122,8 +125,6 @@ def test_an_eager_cell_passes_and_says_why_it_is_eager():
 
 
 def test_a_step_that_the_compiler_gets_wrong_is_no_fault_of_the_cell(monkeypatch):
-    from tinyrnn.compiler import run
-
     forward = run.Runner._forward
 
     def wrong(self, *arguments):
@@ -142,6 +143,59 @@ def test_a_step_that_the_compiler_gets_wrong_is_no_fault_of_the_cell(monkeypatch
     assert not result.passed and "a fault of tinyrnn's compiler, not of this cell" in result.detail
     scan._plans.clear()
     scan._programs.clear()
+
+
+FORMS = {  # of a recurrence: told by the inputs beside x and the states
+    "plain": lambda plan, flags, held: not flags and not plan.tables,
+    "mask": lambda plan, flags, held: flags == 1 and not held,
+    "resets": lambda plan, flags, held: flags == 1 and held,
+    "mask and resets": lambda plan, flags, held: flags == 2,
+    "rows of a table": lambda plan, flags, held: bool(plan.tables),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_fault_of_the_compiler_in_one_form_is_found(form, monkeypatch):
+    backward, faults = run.Runner.backward, []
+
+    def wrong(self, gs, memory):
+        gradients = backward(self, gs, memory)
+        sources = [at.source for at in self.slots]
+        flags = sum(at.source is Source.X and at.index > 0 for at in self.slots)
+        if FORMS[form](self.plan, flags, Source.HELD in sources):
+            faults.append(numba_target.mode())
+            gradients[0] = gradients[0] * (1 + 1e-6)
+        return gradients
+
+    monkeypatch.setenv("TINYRNN_REFEREE", "0")
+    monkeypatch.setattr(run.Runner, "backward", wrong)
+    result = testing.run_check("compiled", Elman, {})
+    assert not result.passed and "a fault of tinyrnn's compiler, not of this cell" in result.detail
+    assert set(faults) == {"numba" if form in ("plain", "mask and resets") else "python"}
+
+
+def test_what_all_checks_compile(monkeypatch):
+    """Two pairs of loops of the cell and one of lstm, of one precision: more would take long."""
+    compiled, seen = run.compiled, {}
+
+    def compiling(module, loops, dtype, name):
+        if numba_target.mode() == "numba":
+            seen[module.__name__] = name, str(dtype)
+        return compiled(module, loops, dtype, name)
+
+    monkeypatch.setattr(run, "compiled", compiling)
+    assert all(r.passed for r in testing.check_cell(Elman))
+    assert sorted(seen.values()) == [("elman", "float64")] * 2 + [("lstm", "float64")]
+
+
+def test_what_was_checked_interpreted_is_checked_again_compiled(monkeypatch):
+    check, modes = referee.check, []
+    monkeypatch.setattr(referee, "check", lambda *a, **k: (modes.append(numba_target.mode()), check(*a, **k)))
+    rnn, xs = tr.RNN(Elman, 3, 4, dtype="float64", seed=0), np.ones((3, 2, 3))
+    with numba_target.interpreted():
+        interpreted = rnn(xs)[0].numpy()
+    assert np.allclose(rnn(xs)[0].numpy(), interpreted, atol=1e-12)
+    assert modes == ["python", "numba"]
 
 
 test_of_a_package = testing.cell_suite(Elman)

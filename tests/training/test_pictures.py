@@ -38,9 +38,11 @@ def panels(figure):
     return found
 
 
-def run(folder, task, log, training=()):
+def run(folder, task, log, training=(), level="char"):
     folder.mkdir(parents=True)
-    (folder / "config.json").write_text(json.dumps({"format": 1, "options": {}, "task": task}))
+    options = {"cell": "gru", "texts": [], "level": level}
+    config = {"format": 1, "options": options, "task": task, "fingerprint": ""}
+    (folder / "config.json").write_text(json.dumps(config))
     for name, records in (("log.jsonl", log), ("train.jsonl", training)):
         (folder / name).write_text("".join(json.dumps(r) + "\n" for r in records))
     return RunFolder(folder)
@@ -78,15 +80,31 @@ def test_one_evaluation_is_a_point_with_its_value(tmp_path, drawn, task):
 def test_several_runs_and_a_run_of_an_earlier_version(tmp_path, drawn):
     old = run(tmp_path / "old", "lm", [evaluation(s) for s in (250, 500)])
     (old.path / "train.jsonl").unlink()
-    new = run(tmp_path / "new", "classify", [evaluation(s, **OWN["classify"][0]) for s in (2, 4)])
+    new = run(tmp_path / "new", "lm", [evaluation(s) for s in (2, 4)])
     pictures.curves([old, new], tmp_path / "p.png")
-    steps, minutes = panels(drawn[0])  # of different tasks: they have the loss in common
-    assert minutes.get_xlabel() == "training time (minutes)" and steps.get_ylabel() == "loss"
+    steps, minutes = panels(drawn[0])
+    assert minutes.get_xlabel() == "training time (minutes)" and steps.get_ylabel() == "loss (nats a token)"
     assert list(steps.lines[0].get_xdata()) == [250, 500] and steps.lines[0].get_ydata()[0] == 3.0
     pictures.curves([old, run(tmp_path / "b" / "old", "lm", old.read_log())], tmp_path / "p.png")
     assert len(drawn[1].legends[0].get_texts()) == 2  # of the same name
     named = [text.get_text() for text in drawn[0].legends[0].get_texts()]
     assert named == ["old, best validation 2.002", "new, best validation 2.25"]
+
+
+@pytest.mark.parametrize(("task", "level"), [("classify", "char"), ("translate", "char"), ("lm", "word")])
+def test_losses_of_different_units_are_not_drawn_together(tmp_path, drawn, task, level):
+    made = [
+        run(tmp_path / "a", "lm", [evaluation(1)]),
+        run(tmp_path / "b", "lm", [evaluation(2)]),
+        run(tmp_path / "c", task, [evaluation(1, **OWN[task][0])], level=level),
+    ]
+    pictures.curves(made[:2], tmp_path / "p.png")
+    command = ["plot", *(str(r.path) for r in made), "--out", str(tmp_path / "p.png")]
+    result = CliRunner().invoke(main, command)
+    assert result.exit_code == 2
+    assert "a has a loss (nats a token), level char, c a loss (nats" in result.output
+    assert "different units are plotted one by one" in result.output
+    assert len(drawn) == 1
 
 
 def series(rows, dated=True):

@@ -9,7 +9,9 @@ from click.testing import CliRunner
 
 import tinyrnn as tr
 from tinyrnn.cli import main
+from tinyrnn.tasks.lm.task import LanguageModeling
 from tinyrnn.training.runs import load_tensors
+from tinyrnn.training.task import Task
 
 SMALL = dict(hidden=8, embed=4, seq_len=20, batch_size=4, steps=6, eval_every=3)
 
@@ -29,7 +31,7 @@ def test_the_run_is_that_of_the_command(tmp_path, text_file, run):
     assert result.exit_code == 0, result.output
     for name, value in weights(tmp_path / "other").items():
         np.testing.assert_array_equal(value, weights(run.path)[name])
-    assert json.loads((tmp_path / "other" / "config.json").read_text()) == run.config
+    assert json.loads((tmp_path / "other" / "config.json").read_text())["options"] == run.options
 
 
 def test_what_a_run_offers(run):
@@ -39,6 +41,37 @@ def test_what_a_run_offers(run):
     assert "step 6" in repr(run)
     assert "lm, gru" in repr(run)
     assert run.plot().read_bytes()[:4] == b"\x89PNG"
+    assert run.generate("the ", length=5, seed=0) == run.model.generate("the ", length=5, seed=0)
+    assert run.options["hidden"] == 8 and run.path.name == "run"
+    offered = {name for name in dir(run) if not name.startswith("_")}
+    assert offered == set("path options model log evaluate predict generate plot resume".split())
+
+
+def test_what_does_not_predict_says_so(run, monkeypatch):
+    with pytest.raises(tr.InputError, match="predicts no labels: use tinyrnn generate"):
+        run.predict("a text")
+    monkeypatch.setattr(LanguageModeling, "predict", Task.predict)  # a task without it
+    with pytest.raises(tr.InputError, match="predicts nothing: use tinyrnn evaluate"):
+        run.predict("a text")
+
+
+def test_predict_says_what_the_command_says(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for task, inputs in (("classify", ["a lovely film"]), ("translate", ["12 34"]), ("forecast", [])):
+        data, options = from_memory(task)
+        run = tr.train(data, task, quiet=True, **options)
+        said = CliRunner().invoke(main, ["predict", str(run.path), *inputs, "--json"])
+        assert said.exit_code == 0, said.output
+        assert [json.loads(line) for line in said.stdout.splitlines()] == run.predict(inputs)
+        if inputs:
+            assert run.predict(inputs[0]) == run.predict(inputs)
+            for wrong in (5, [5]):
+                with pytest.raises(tr.InputError, match="5 cannot be predicted from"):
+                    run.predict(wrong)
+        with pytest.raises(tr.InputError, match="predicts without 'beams'"):
+            run.predict(inputs, beams=3)
+        with pytest.raises(tr.InputError, match="is no language model: use predict"):
+            run.generate()
 
 
 def test_a_run_is_resumed_exactly(tmp_path, text_file, run):
@@ -64,18 +97,55 @@ def test_it_shows_what_the_command_shows(tmp_path, text_file, capsys):
     (dict(minutes=float("nan")), "minutes is nan"),
     (dict(horizon=3), "task lm has no option 'horizon'"),
     (dict(cell="grue"), "did you mean gru"),
+    (dict(task=None), "unknown task None"),
+    (dict(task=5), "unknown task 5"),
+    (dict(task=["lm"]), "unknown task"),
+    (dict(threads="2"), "threads is '2': it must be an integer of at least 1"),
+    (dict(threads=-1), "threads is -1: it must be an integer of at least 1"),
+    (dict(out=5), "out is 5: it must be the path of a file or folder"),
+    (dict(device="gpu"), "device is 'gpu': use one of cpu, cuda"),
+    (dict(device=5), "device is 5: use one of cpu, cuda"),
+    (dict(cell=5), "cell is 5: it must be a text"),
+    (dict(cell_opt=5), "cell_opt is 5: it must be a text"),
+    (dict(cell_opt=0), "cell_opt is 0: it must be a text"),
+    (dict(cell_opt=[3]), "it must be a text"),
+    (dict(val=5), "val is 5: it must be the path"),
+    (dict(hidden=10**12), "does not fit into memory: hidden 1,000,000,000,000, layers 2, batch_size 64"),
+    (dict(embed=10**18), "does not fit into memory: .*embed 1,000,000,000,000,000,000"),
+    (dict(hidden=10**400), "hidden is 10+[.]{3}, which is too large: it must be an integer"),
+    (dict(hidden=10**5000), "hidden is int too long to be written, which is too large"),
+    (dict(lr=10**400), "lr is 10+[.]{3}, which is too large: it must be a finite number"),
+    (dict(seed=-1), "seed is -1"),
+    (dict(encoding="foo"), "encoding is 'foo': use an encoding of texts, such as utf-8"),
+    (dict(encoding="hex"), "encoding is 'hex': use an encoding"),
+    (dict(encoding="a\0b"), "use an encoding of texts"),
+    (dict(encoding=5), "encoding is 5: use an encoding"),
     (dict(cell_opt={"reset": True}), "reset"),
 ])  # fmt: skip
 def test_bad_options(tmp_path, text_file, given, said):
     with pytest.raises(tr.InputError, match=said):
-        tr.train(text_file, out=tmp_path / "run", quiet=True, **given)
+        tr.train(text_file, **dict(out=tmp_path / "run", quiet=True, steps=1) | given)
     assert not (tmp_path / "run").exists()
+
+
+def test_paths_are_texts_or_paths(tmp_path, text_file):
+    run = tr.train(text_file, val=text_file, out=tmp_path / "run", quiet=True, **SMALL | dict(steps=1))
+    assert run.options["val"] == str(text_file)
+
+
+def test_large_seeds_stay_what_they_are(tmp_path, text_file):
+    seed = 2**60 + 1
+    run = tr.train(text_file, seed=seed, out=tmp_path / "run", quiet=True, **SMALL | dict(steps=1))
+    flags = [f"--{k.replace('_', '-')}={v}" for k, v in (SMALL | dict(steps=1, seed=seed)).items()]
+    result = CliRunner().invoke(main, ["train", str(text_file), *flags, "--out", str(tmp_path / "other")])
+    assert result.exit_code == 0, result.output
+    assert run.options["seed"] == tr.Run(tmp_path / "other").options["seed"] == seed
 
 
 def test_cell_options_are_a_dict(tmp_path, text_file):
     settings = SMALL | dict(steps=1, cell_opt={"reset_after": True})
     run = tr.train(text_file, out=tmp_path / "run", quiet=True, **settings)
-    assert run.config["options"]["cell_opt"] == ["reset_after=true"]
+    assert run.options["cell_opt"] == ["reset_after=true"]
     assert run.model.settings["cell_options"] == {"reset_after": True}
 
 
@@ -97,7 +167,7 @@ def test_data_from_memory_is_stored_beside_the_run(tmp_path, monkeypatch, task):
     monkeypatch.chdir(tmp_path)
     data, options = from_memory(task)
     run = tr.train(data, task, quiet=True, **options)
-    (stored,) = run.config["options"]["texts"]
+    (stored,) = run.options["texts"]
     assert stored.startswith(str(tmp_path / "runs" / "data-"))
     again = tr.train(stored, task, quiet=True, **options)
     for name, value in weights(run.path).items():
@@ -109,11 +179,94 @@ def test_data_from_memory_is_stored_beside_the_run(tmp_path, monkeypatch, task):
 def test_data_of_no_kind_that_a_task_reads(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for task in ("lm", "classify", "translate", "forecast"):
-        with pytest.raises(tr.InputError, match="give their paths, not"):
+        with pytest.raises(tr.InputError, match=f"task {task} is 3.5: give paths of files, or "):
             tr.train(3.5, task, quiet=True)
     with pytest.raises(tr.InputError, match="does not exist"):
         tr.train("a text and no path", quiet=True)
     assert not list(tmp_path.glob("runs/*-gru*"))
+
+
+def closed():
+    text = io.StringIO("some text")
+    text.close()
+    return text
+
+
+PAIRS = [("a lovely film", "good"), ("an awful bore", "bad")] * 20
+
+
+@pytest.mark.parametrize(("task", "data", "options", "said"), [
+    ("lm", [], {}, "the data is empty"),
+    ("lm", (), {}, "the data is empty"),
+    ("lm", ["a.txt", 5], {}, "give paths of files, or an open text"),
+    ("lm", closed(), {}, "cannot be read .*closed.*: open it anew"),
+    ("lm", io.BytesIO(b"\xff\xfe no text"), {}, "is not utf-8 text"),
+    ("lm", io.StringIO(""), {}, "there is no text in it"),
+    ("lm", io.StringIO("half \ud800 of one " * 99), {}, r"holds '\\ud800', which is no character of utf-8"),
+    ("lm", io.StringIO("snow \u2603 " * 99), dict(encoding="latin-1"), "is no character of latin-1"),
+    ("lm", io.StringIO("a text " * 99), dict(encoding="rot13"), "encoding is 'rot13': use an encoding"),
+    ("lm", io.StringIO("a text " * 99), dict(hidden=10**12), "does not fit into memory"),
+    ("lm", io.StringIO("a text " * 99), dict(cell="grue"), "did you mean gru"),
+    ("classify", [("a", 1)], {}, r"entry 0 of the data is \('a', 1\): give pairs \(text, label\) of texts"),
+    ("classify", ["ab", "cd"], {}, "ab does not exist"),
+    ("classify", [{"text": "a", "label": "b"}], {}, "entry 0 of the data is {'text'"),
+    ("classify", [*PAIRS, ("half \ud800", "good")], {}, "which is no character of utf-8"),
+    ("classify", PAIRS[:1], {}, "there is nothing to tell apart"),
+    ("classify", closed(), {}, "give paths of files, or pairs"),
+    ("translate", [("a", "b", "c")], {}, "entry 0 of the data is"),
+    ("translate", [("a\rb", "c")] * 20, {}, "no tab, line end or NUL"),
+    ("translate", [("a\0b", "c")] * 20, {}, "no tab, line end or NUL"),
+    ("translate", [("a", "b")] * 20, {}, "there are 1 different sources"),
+    ("forecast", [1.0, 2.0], {}, r"task forecast is \[1.0, 2.0\]: give paths of files, or an array"),
+    ("forecast", np.ones(5), {}, "too few"),
+])  # fmt: skip
+def test_data_that_cannot_be_used_leaves_nothing(tmp_path, monkeypatch, task, data, options, said):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(tr.InputError, match=said) as error:
+        tr.train(data, task, quiet=True, **options)
+    assert "\n" not in str(error.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_was_there_before_a_failed_call_stays(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    data, options = from_memory("classify")
+    run = tr.train(data, "classify", quiet=True, **options)
+    before = sorted(tmp_path.rglob("*"))
+    for wrong in (dict(cell="grue"), dict(hidden=10**12), dict(out=run.path)):
+        with pytest.raises(tr.InputError):
+            tr.train(data, "classify", quiet=True, **options | wrong)
+        assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_data_of_a_run_that_diverged_stays(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    data, options = from_memory("lm")
+    with pytest.raises(tr.Diverged):
+        tr.train(data, quiet=True, **options | dict(steps=50, lr=1e9, warmup=0, clip=0))
+    (stored,) = tr.Run(next(tmp_path.glob("runs/*-gru"))).options["texts"]
+    assert stored in map(str, tmp_path.glob("runs/data-*.txt"))
+
+
+def test_data_from_memory_is_read_as_it_is(tmp_path, monkeypatch):
+    """Whatever its encoding, and whatever its characters: none ends a line that is not the end of one."""
+    monkeypatch.chdir(tmp_path)
+    small = dict(hidden=8, steps=1, quiet=True)
+    run = tr.train(io.StringIO("Grüße " * 99), encoding="latin-1", embed=4, seq_len=10, **small)
+    assert run.model.vocabulary.symbols == sorted(set("Grüße "))
+    odd = [("a\u2028b\x85c\x0bd\re\nf\0g", "x")] * 5 + PAIRS[:2] * 5
+    run = tr.train(odd, "classify", level="char", **small)
+    assert set("\u2028\x85\x0b\r\n\0") < set(run.model.vocabulary.symbols)
+    pairs = [(f"{i}\u2028b\x85c\x0bd", f"{i}") for i in range(20)]
+    assert set("\u2028\x85\x0b") < set(tr.train(pairs, "translate", **small).model.source.symbols)
+
+
+def test_a_frame_with_gaps(tmp_path, monkeypatch):
+    pandas = pytest.importorskip("pandas")
+    monkeypatch.chdir(tmp_path)
+    frame = pandas.DataFrame({"text": ["a", "b"], "label": ["x", None]})
+    with pytest.raises(tr.InputError, match=r"entry 1 of the data is \('b', None\)"):
+        tr.train(frame, "classify", quiet=True)
 
 
 def test_a_frame_without_dates_is_its_columns(tmp_path, monkeypatch):

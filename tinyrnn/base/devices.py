@@ -172,7 +172,7 @@ def memory_full(error: MemoryError) -> str:
     """A sentence of what did not fit, with sizes; the caller adds what to lower."""
     cupy = sys.modules.get("cupy")
     if cupy is None or not isinstance(error, cupy.cuda.memory.OutOfMemoryError):
-        return "this machine's memory is full" + (f" ({error})" if str(error) else "")
+        return "this does not fit into memory"
     free, total = cupy.cuda.runtime.memGetInfo()
     sizes = f"{free / 2**30:.1f} of {total / 2**30:.1f} GiB are free"
     return f"the GPU's memory is full ({sizes}; {str(error).strip()})"

@@ -11,8 +11,8 @@ class InputError(TinyrnnError, ValueError):
     """Something that the user gave cannot be used; the command line exits with code 2."""
 
 
-class MemoryFullError(TinyrnnError, MemoryError):
-    """The memory of this machine or of its GPU does not hold what was asked for."""
+class TooLargeError(InputError, MemoryError):
+    """An array that does not fit into memory."""
 
 
 class Diverged(TinyrnnError, ArithmeticError):
@@ -51,10 +51,19 @@ class ChangedInPlaceError(GradientError):
     """A value that a derivative needs was changed in place after it was recorded."""
 
 
-def near(name: str, known: Iterable[str], otherwise: str = "known are") -> str:
+def shown(value: object) -> str:
+    """``value`` as a message shows it: on one line, cut short."""
+    try:
+        text = " ".join(repr(value).split())
+    except ValueError:  # an integer of thousands of digits
+        text = f"{type(value).__name__} too long to be written"
+    return text if len(text) <= 80 else f"{text[:60]}..."
+
+
+def near(name: object, known: Iterable[str], otherwise: str = "known are") -> str:
     """What to say of an unknown ``name``: those that are like it, else all."""
     import difflib
 
     known = list(known)
-    found = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    found = difflib.get_close_matches(str(name), known, n=3, cutoff=0.5)
     return f"did you mean {' or '.join(found)}?" if found else f"{otherwise} {', '.join(known)}"

@@ -4,17 +4,24 @@ From it come the flags of a command, the keywords of a function, the entries of 
 check of their values, and the tables in the docs.
 """
 
+import contextlib
 import dataclasses
 import math
+import os
 import types
 import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass
+from numbers import Integral
+from pathlib import Path
 from typing import Any, ClassVar, Self, SupportsFloat
 
-from .errors import InputError
+from .errors import InputError, shown
 
-PART = dict(low=0, high=1, open_high=True)  # of what may be a part of something, though not all of it
+LARGEST = 2**64  # no integer of a size or a seed is as large
+PART: dict[str, Any] = dict(
+    low=0, high=1, open_high=True
+)  # of what may be a part of something, though not all of it
 
 
 def option(default: Any, help: str, group: str, **rule: Any) -> Any:
@@ -29,18 +36,19 @@ class Rule:
     """What values an option takes."""
 
     kind: type  # int, float, bool or str
-    optional: bool  # None, which stands for a choice made later, is a value too
-    many: bool  # a tuple of such values
-    choices: tuple[str, ...]
-    default: Any
-    help: str
-    group: str
+    optional: bool = False  # None, which stands for a choice made later, is a value too
+    many: bool = False  # a tuple of such values
+    choices: tuple[str, ...] = ()
+    default: Any = None
+    help: str = ""
+    group: str = ""
     low: float = -math.inf
     high: float = math.inf
     open_low: bool = False  # the ends themselves are no values
     open_high: bool = False
     metavar: str | None = None
     path: bool = False  # of a file
+    encoding: bool = False  # of texts, by the name that Python has for it
 
     def with_default(self, default: Any) -> Self:
         """The same rule with another default."""
@@ -61,8 +69,11 @@ class Rule:
         """What to give, in words."""
         if self.choices:
             return f"use one of {', '.join(self.choices)}"
+        if self.encoding:
+            return "use an encoding of texts, such as utf-8, latin-1 or cp1252"
         if self.kind not in (int, float):
-            return "it must be " + {bool: "true or false", str: "a text"}[self.kind]
+            text = "the path of a file or folder" if self.path else "a text" + " or several" * self.many
+            return f"it must be {text if self.kind is str else 'true or false'}"
         noun = "an integer" if self.kind is int else "a finite number"
         return f"it must be {noun} {self.bounds}".strip()
 
@@ -76,15 +87,21 @@ class Rule:
             if self.many:
                 return tuple(map(self._one, self.listed(value)))
             return None if value is None and self.optional else self._one(value)
-        except ValueError:
-            raise InputError(f"{name} is {value!r}: {self.wanted}") from None
+        except OverflowError:
+            raise InputError(f"{name} is {shown(value)}, which is too large: {self.wanted}") from None
+        except (TypeError, ValueError, LookupError):
+            raise self.refusal(value, name) from None
+
+    def refusal(self, value: Any, name: str) -> InputError:
+        """That ``value`` is not among the values."""
+        return InputError(f"{name} is {shown(value)}: {self.wanted}")
 
     def read(self, text: str, name: str) -> Any:
         """The value that a command line writes as ``text``; raises as `checked` does."""
-        try:
-            value = float(text) if self.kind in (int, float) else text
-        except ValueError:
-            value = text
+        value: Any = text
+        for kind in {int: (float, int), float: (float,)}.get(self.kind, ()):  # an integer stays exact
+            with contextlib.suppress(ValueError):
+                value = kind(text)
         return self.checked(value, name)
 
     @staticmethod
@@ -92,20 +109,33 @@ class Rule:
         """Several values; a dict, as a TOML file and Python write it, as ``NAME=VALUE``."""
         if isinstance(value, Mapping):
             return [f"{name}={str(v).lower() if isinstance(v, bool) else v}" for name, v in value.items()]
-        return (value,) if isinstance(value, str) else value or ()
+        return (value,) if isinstance(value, str) else () if value is None else value
 
     def _one(self, value: Any) -> Any:
         if self.kind is str:
+            if self.path and isinstance(value, os.PathLike):
+                value = os.fspath(value)
             if not isinstance(value, str) or (self.choices and value not in self.choices):
                 raise ValueError
+            if self.path and "\0" in value:
+                raise ValueError
+            if self.encoding:
+                "a".encode(value)  # which the name of another kind of codec, such as hex, cannot do
             return value
         if self.kind is bool:
             if not isinstance(value, bool):
                 raise ValueError
             return value
-        if isinstance(value, bool | str) or not isinstance(value, SupportsFloat):
+        if (
+            isinstance(value, bool | str)
+            or getattr(value, "ndim", None)
+            or not isinstance(value, SupportsFloat)
+        ):
             raise ValueError
-        number = float(value)
+        whole = isinstance(value, Integral) and self.kind is int  # and stays exact
+        number: float = int(typing.cast(Any, value)) if whole else float(value)
+        if whole and abs(number) >= LARGEST:
+            raise OverflowError
         low_fits = number > self.low if self.open_low else number >= self.low
         high_fits = number < self.high if self.open_high else number <= self.high
         if not (math.isfinite(number) and low_fits and high_fits):
@@ -115,6 +145,14 @@ class Rule:
                 raise ValueError
             return int(number)
         return number
+
+
+_PATH = Rule(str, path=True)
+
+
+def path_of(value: Any, name: str = "path") -> Path:
+    """A path that a function was given; InputError if it is none."""
+    return Path(_PATH.checked(value, name))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@ import functools
 from dataclasses import dataclass
 from typing import Any
 
-from .errors import InputError, near
+from .errors import InputError, near, shown
 
 
 @dataclass(frozen=True)
@@ -104,11 +104,21 @@ class Group:
         """All members by name: of installed packages, and of this process."""
         return dict(sorted((self.installed | self.own).items()))
 
+    def broken(self) -> list[str]:
+        """What is wrong with each member that cannot be used. Imports them all."""
+        said = []
+        for entry in self.registered().values():
+            try:
+                entry.load()
+            except InputError as error:
+                said.append(str(error))
+        return said
+
     def entry(self, name: str) -> Entry:
         """The member of that name; InputError with near matches if there is none."""
         entries = self.registered()
-        if name not in entries:
-            raise InputError(f"unknown {self.noun} {name!r}: {near(name, entries, 'registered are')}")
+        if not isinstance(name, str) or name not in entries:
+            raise InputError(f"unknown {self.noun} {shown(name)}: {near(name, entries, 'registered are')}")
         return entries[name]
 
     def register(self, name: str, made: type, where: str) -> type:

@@ -48,7 +48,7 @@ class Command(GroupedHelp, click.Command):
             said = str(error)
             if isinstance(error, OSError):  # of a file that no command gave a sentence of its own
                 said += ": check the file, its permissions and the space left on the disk"
-            elif isinstance(error, MemoryError) and not isinstance(error, TinyrnnError):
+            elif not isinstance(error, TinyrnnError):
                 from ..base.devices import memory_full
 
                 said = f"{memory_full(error)}: use a smaller --batch-size, --hidden or --seq-len"

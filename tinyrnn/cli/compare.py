@@ -6,9 +6,10 @@ import sys
 import click
 
 from ..training.experiments import Configuration
+from ..training.plan import Place
 from ..training.screen import note, say
 from .common import Command, option
-from .options import chosen
+from .options import chosen, flags
 from .train import TASK, going_on, task_flags
 
 # What a comparison sets for each run, or does not have.
@@ -19,7 +20,9 @@ class CompareCommand(Command):
     """Has the options that all runs of a comparison share."""
 
     def get_params(self, context):
-        return [*(p for p in task_flags(TASK) if p.name not in _OWN), *super().get_params(context)]
+        where = {name: rule for name, rule in Place.rules().items() if name != "out"}
+        own = [p for p in task_flags(TASK) if p.name not in _OWN]
+        return [*own, *flags(where), *super().get_params(context)]
 
 
 @click.command("compare", cls=CompareCommand)
@@ -51,10 +54,6 @@ class CompareCommand(Command):
     group="Comparison",
     help="Folder of the comparison; its runs are reused and taken up.",
 )
-@option(
-    "--threads", type=click.IntRange(min=1), group="Run", help="Threads to compute on. Default: all cores."
-)
-@option("--device", default="cpu", type=click.Choice(["cpu", "cuda"]), group="Run", help="Where to compute.")
 @option("--json", "as_json", is_flag=True, group="Run", help="Print one JSON object, nothing else.")
 @click.pass_context
 def command(context, texts, cells, seeds, params, out, threads, device, as_json, **options):

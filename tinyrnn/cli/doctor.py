@@ -17,20 +17,14 @@ def command(clear_cache):
     """Show versions, threads, BLAS, the cache folder, and the GPU or why none is used."""
     from ..base import devices as arrays
     from ..base import threads
-    from ..base.errors import InputError
     from ..base.files import cache_folder
     from ..base.version import __version__
     from ..nn import registry as plugins
+    from ..training.task import TASKS
 
     if clear_cache:
         _clear()
         return
-    broken = []
-    for entry in plugins.registered().values():
-        try:
-            entry.load()
-        except InputError as error:
-            broken.append(str(error))
     versions = " ".join(
         f"{p} {_version(p)}" for p in ("numpy", "numba", "llvmlite", "safetensors", "click", "rich")
     )
@@ -47,10 +41,11 @@ def command(clear_cache):
         "GPU": arrays.cuda_status(),
         "cache": f"{cache_folder()} ({_writable()})",
         "cells": ", ".join(plugins.registered()) or "none: is the package installed?",
+        "tasks": ", ".join(TASKS.registered()),
     }
     for name, value in rows.items():
         click.echo(f"{name:10} {value}")
-    for problem in broken:
+    for problem in TASKS.broken() + plugins.CELLS.broken():
         click.echo(f"{'broken':10} {problem}")
 
 

@@ -22,10 +22,12 @@ def command(run, text, out, length, encoding, allow_code):
     Units coloured over the text, gates (how open, and how often stuck), and how far back gradients flow.
     """
     from ..base.files import replace_file
+    from ..tasks.text.options import ReadingOptions
     from ..tasks.text.sources import read_lines
     from ..tools import inspection
     from ..training.runs import output_file
 
+    ReadingOptions(encoding=encoding)  # which checks it
     model = load_language_model(run, allow_code, "inspect shows language models only")
     target = output_file(out, run, "inspect.html")
     found = inspection.look(model, "\n".join(read_lines([text], encoding))[:length])

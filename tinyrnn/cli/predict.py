@@ -19,7 +19,7 @@ def command(context, run, allow_code, inputs, as_json, **options):
     """What RUN says to each INPUT.
 
     A classifier: the most probable label, with probabilities, and a translator: the translation, of a text or
-    of the lines of a file (default: standard input). A forecaster: the steps after the end of a CSV file
+    of the lines of a file (- or nothing: standard input). A forecaster: the steps after the end of a CSV file
     (default: the one it was trained on).
     """
     from ..training.experiments import load
@@ -30,5 +30,5 @@ def command(context, run, allow_code, inputs, as_json, **options):
     model = load(run, allow_code=allow_code)
     task, given = task_options(context, model, "prediction", options)
     any_symbol_output()
-    for prediction in task.predict(model, list(inputs), run, given):
+    for prediction in task.predict(model, list(inputs or task.default_inputs), run, given):
         click.echo(json.dumps(prediction, ensure_ascii=False) if as_json else task.shown(prediction))

@@ -1,15 +1,16 @@
 """``tinyrnn train``: from data to a run folder."""
 
 import contextlib
+import inspect
 import tomllib
 from pathlib import Path
 
 import click
 
-from ..base.errors import InputError
+from ..base.errors import InputError, near
 from ..base.options import Rule
-from ..training.plan import Plan
-from ..training.task import TASKS, get_task
+from ..training.plan import Place, Plan
+from ..training.task import TASKS, get_task, task_of
 from .common import EXIT_INTERRUPTED, Command, allow_code_option, complete_cell, note, option
 from .options import chosen, flags, rule_of
 
@@ -29,7 +30,7 @@ class TrainCommand(Command):
             known = {p.name: p for p in self.get_params(context)}
             for key, value in entries.items():
                 if key not in known:
-                    raise InputError(f"{file}: there is no option {key!r}: see tinyrnn train --help")
+                    raise InputError(f"{file}: there is no option {key!r}: {near(key, known)}")
                 entries[key] = rule_of(known[key]).checked(value, f"{file}: {key}")
         except InputError as error:
             raise click.UsageError(str(error), context) from None
@@ -38,7 +39,7 @@ class TrainCommand(Command):
 
     def get_params(self, context):
         if "tinyrnn.flags" not in context.meta:  # it is asked for several times
-            own = super().get_params(context)
+            own = [*flags(Place.rules()), *super().get_params(context)]
             with contextlib.suppress(InputError):  # `parse_args` has said it
                 own = [*task_flags(context.meta.get("tinyrnn.task", TASK)), *own]
             flags_of_tasks = own + foreign_flags({each.name for each in own})
@@ -46,6 +47,17 @@ class TrainCommand(Command):
                 return flags_of_tasks
             context.meta["tinyrnn.flags"] = flags_of_tasks
         return context.meta["tinyrnn.flags"]
+
+    def format_help_text(self, context, formatter):
+        """What is true of every task, what the task says of itself, and which task is broken."""
+        super().format_help_text(context, formatter)
+        name = context.meta.get("tinyrnn.task", TASK)
+        with contextlib.suppress(InputError), formatter.section(f"Task {name}"):
+            for paragraph in (inspect.getdoc(get_task(name)) or "").replace("``", "").split("\n\n"):
+                formatter.write_text(paragraph)
+        for problem in TASKS.broken():  # cells would be imported for it, and NumPy with them
+            with formatter.section("Broken plugin"):
+                formatter.write_text(problem)
 
 
 def task_flags(name):
@@ -89,7 +101,7 @@ def _resumed(args):
     if any(arg.partition("=")[0] == "--resume" for arg in args):
         for path in (value_of(args, "--out"), value_of(args, "--resume")):
             if path and (Path(path) / CONFIG).is_file():
-                return RunFolder(path).config.get("task")
+                return task_of(RunFolder(path)).name
     return None
 
 
@@ -117,22 +129,12 @@ def _config(path):
     "--task", default=TASK, type=click.Choice(list(TASKS.registered())), group="Run", help="What is learned."
 )
 @option(
-    "--threads", type=click.IntRange(min=1), group="Run", help="Threads to compute on. Default: all cores."
-)
-@option("--device", default="cpu", type=click.Choice(["cpu", "cuda"]), group="Run", help="Where to compute.")
-@option(
-    "--out",
-    type=click.Path(),
-    group="Run",
-    help="Folder of the run. Default: runs/TEXT-CELL, numbered if it exists.",
-)
-@option(
     "--resume",
     is_flag=False,
     flag_value="",
     metavar="[RUN]",
     group="Run",
-    help="Go on with RUN (or with --out), exactly.",
+    help="Go on with RUN (or with --out) from its last checkpoint, exactly.",
 )
 @allow_code_option(group="Run")
 @option(
@@ -168,8 +170,12 @@ def command(
     (a language model) where nothing is said: tinyrnn train --task forecast --help.
     """
     from ..base import threads as pool
+    from ..nn.registry import CELLS
     from ..training import experiments, loggers, report
 
+    if not quiet:
+        for problem in TASKS.broken() + CELLS.broken():
+            note(f"broken: {problem}")
     texts, resume = _resume_or_text(list(texts), resume, out)
     if threads:
         pool.set_threads(threads)

@@ -14,7 +14,7 @@ from collections import deque
 import numpy as np
 
 from ..autograd.tape import Tensor
-from ..base.devices import is_array
+from ..base.devices import is_array, to_device
 from ..base.errors import TraceError
 
 SMALL, MANY = 1 << 20, 1000  # elements of an array, and things reached, beyond which nothing is looked at
@@ -129,7 +129,7 @@ def put_back(look):
 
 def _same(was, now):
     if is_array(was):
-        return was.tobytes() == now.tobytes()
+        return to_device(was, "cpu").tobytes() == to_device(now, "cpu").tobytes()
     pairs = zip(was, now, strict=False)
     return len(was) == len(now) and all(a is b or (type(a) in _PLAIN and a == b) for a, b in pairs)
 

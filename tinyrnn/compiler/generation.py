@@ -7,6 +7,7 @@ as a table.
 import numpy as np
 
 from ..autograd import Tensor, no_grad
+from ..base import threads
 from ..base.devices import array_module
 from ..base.errors import TraceError
 from . import referee
@@ -121,6 +122,7 @@ def token_loop(step, table, states, name):
     if not is_on():
         return None
     try:
-        return TokenLoop(step, table, [s.data if isinstance(s, Tensor) else s for s in states], name)
+        with threads.alone():  # a few rows are recorded and compared: waking BLAS's threads costs more
+            return TokenLoop(step, table, [s.data if isinstance(s, Tensor) else s for s in states], name)
     except (TraceError, CompilerFault):
         return None

@@ -19,7 +19,7 @@ import numpy as np
 
 from ..autograd.pointwise import as_tensor
 from ..autograd.tape import ITEM, LOOKED, Node, Tensor, leading_to, mark, no_grad, state, tracing
-from ..base.devices import array_module, beside, device_of, is_array
+from ..base.devices import array_module, beside, device_of, is_array, to_device
 from ..base.errors import ShapeError, TraceError
 from ..kernels.generator import draws
 from .effects import Reach, change, contents, is_fixed, put_back
@@ -180,7 +180,7 @@ def frozen(x):
     if isinstance(x, slice):
         return "slice", x.start, x.stop, x.step
     if is_array(x):
-        return "array", x.shape, str(x.dtype), x.tobytes()
+        return "array", x.shape, str(x.dtype), to_device(x, "cpu").tobytes()
     try:
         hash(x)
     except TypeError:

@@ -17,6 +17,7 @@ from ..autograd import Tensor, reshape, stack, sum, unstack
 from ..autograd.functional import embedding, grad
 from ..autograd.tape import Op, is_recording, record, recording
 from ..base import threads
+from ..base.devices import beside
 from ..base.errors import ChangedInPlaceError
 from ..base.memory import keep_freed_memory
 from .ir import CompileWarning, Input, Kind, Source, numbered, order
@@ -56,7 +57,8 @@ class Runner:
         self.plan, self.reverse, self.poison = plan, bool(reverse), poison
         self.T, self.B = xs[0].shape[:2]
         self.np = plan.loops.arrays  # NumPy or CuPy
-        whole = {id(ids): self.np.ascontiguousarray(ids, np.int64) for _, ids in looked_up.values()}
+        of_table = {id(ids): beside(ids, xs[0].data) for _, ids in looked_up.values()}
+        whole = {key: self.np.ascontiguousarray(ids, np.int64) for key, ids in of_table.items()}
         self.ids = {f"ids{i}": whole[id(looked_up[x][1])] for i, x in plan.tables.items()}
         tensors = numbered(Source.X, xs) | numbered(Source.HELD, held) | numbered(Source.CLOSURE, closures)
         self.numbers = numbers

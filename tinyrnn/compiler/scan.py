@@ -16,6 +16,7 @@ from ..autograd import Tensor, reshape, stack, unstack, where
 from ..autograd.functional.gather import source_of
 from ..autograd.pointwise import as_tensor
 from ..autograd.types import ArrayLike
+from ..base import threads
 from ..base.devices import to_device
 from ..base.errors import InputError, ShapeError, TraceError
 from .ir import CompilerFault, CompileWarning, own_faults
@@ -91,7 +92,8 @@ def scan(
         compile = shape[0] > 1 and is_on()
     if compile:
         call = Call(inner, streams, len(streams) - len(given), init, held, bool(reverse), outputs, precision)
-        found, reason = _compiled(step, call)
+        with threads.alone():  # a few rows of the batch are recorded: waking BLAS's threads costs more
+            found, reason = _compiled(step, call)
     columns, final = found or _eager(inner, streams, init, held, reverse, outputs)
     if reason:  # after the eager loop: where that raises an error, nothing else needs to be said
         _warn_once(step, reason)
@@ -212,11 +214,12 @@ def _run(plan, recording, call, looked_up, name):
 def _referee(plan, recording, call, looked_up, gradients, name):
     """Check a program as the environment asks for it: at its first use, at every call, or never."""
     from . import referee
+    from .targets.numba import mode
 
     def eager(xs, init, held, reverse):
         return _eager(call.inner, xs, init, held, reverse, plan.outputs)
 
-    setting, who = referee.setting(), (recording.who, call.reverse)
+    setting, who = referee.setting(), (recording.who, call.reverse, mode())
     if setting == "first" and not {(who, gradients), (who, True)} & plan.passed:
         problem = referee.small(recording, call.streams, call.flags, call.held, looked_up, call.reverse)
         referee.check(plan, recording, eager, problem, gradients, name)

@@ -78,30 +78,27 @@ def _copy_vector(typing_context, target, source):
 
 
 @intrinsic
-def _tile(typing_context, rows, narrow, tiled, a, a_stride, panel, c, c_stride, k, accumulate):
+def _tile(typing_context, rows, narrow, a, a_stride, a_step, panel, c, c_stride, k, accumulate):
     """C[rows, panel] (+)= A[rows, k] @ panel, the panel two vectors wide, or one (``narrow``).
 
-    A and C have contiguous rows, or the rows of A lie side by side for each k (``tiled``). There is one loop
-    for each number of rows, so that the tile of C is held in registers.
+    In A, ``a_stride`` leads to the next row and ``a_step`` to the next k; C has contiguous rows. There is one
+    loop for each number of rows, so that the tile of C is held in registers.
     """
-    signature = types.void(
-        rows, types.boolean, types.boolean, a, types.intp, panel, c, types.intp, types.intp, types.boolean
-    )
+    i, flag = types.intp, types.boolean
+    signature = types.void(rows, flag, a, i, i, panel, c, i, i, flag)
 
     def codegen(context, builder, signature, args):
-        rows, narrow, tiled, *rest = args
+        rows, narrow, *rest = args
         function, intp = builder.function, ir.IntType(64)
-        cases = [(t, v, r) for t in (False, True) for v in (1, VECTORS) for r in range(1, ROWS + 1)]
-        blocks = [function.append_basic_block(f"gemm.{r}x{v}") for _, v, r in cases]
+        cases = [(v, r) for v in (1, VECTORS) for r in range(1, ROWS + 1)]
+        blocks = [function.append_basic_block(f"gemm.{r}x{v}") for v, r in cases]
         done = function.append_basic_block("gemm.done")
-        wide = builder.select(narrow, intp(0), intp(ROWS))
-        case = builder.add(builder.select(tiled, intp(2 * ROWS), intp(0)), builder.add(wide, rows))
-        switch = builder.switch(case, blocks[-1])
+        switch = builder.switch(builder.add(builder.select(narrow, intp(0), intp(ROWS)), rows), blocks[-1])
         for i, block in enumerate(blocks):
             switch.add_case(intp(i + 1), block)
-        for (t, v, r), block in zip(cases, blocks, strict=True):
+        for (v, r), block in zip(cases, blocks, strict=True):
             builder.position_at_end(block)
-            _emit_tile(builder, r, v, t, *rest)
+            _emit_tile(builder, r, v, *rest)
             builder.branch(done)
         builder.position_at_end(done)
         return context.get_dummy_value()
@@ -109,8 +106,8 @@ def _tile(typing_context, rows, narrow, tiled, a, a_stride, panel, c, c_stride, 
     return signature, codegen
 
 
-def _emit_tile(builder, rows, vectors, tiled, a, a_stride, panel, c, c_stride, k, accumulate):
-    """The loop over k for one size of tile: its steps through A are constants."""
+def _emit_tile(builder, rows, vectors, a, a_stride, a_step, panel, c, c_stride, k, accumulate):
+    """The loop over k for one size of tile."""
     scalar, intp = a.type.pointee, ir.IntType(64)
     single = isinstance(scalar, ir.FloatType)
     size = 4 if single else 8
@@ -133,7 +130,7 @@ def _emit_tile(builder, rows, vectors, tiled, a, a_stride, panel, c, c_stride, k
         value.align = size
         return value
 
-    a_rows = [builder.gep(a, [intp(r) if tiled else builder.mul(a_stride, intp(r))]) for r in range(rows)]
+    a_rows = [builder.gep(a, [builder.mul(a_stride, intp(r))]) for r in range(rows)]
     c_rows = [builder.gep(c, [builder.mul(c_stride, intp(r))]) for r in range(rows)]
     tile = [vector_at(c_rows[r], intp(v * lanes)) for r in range(rows) for v in range(vectors)]
 
@@ -152,7 +149,7 @@ def _emit_tile(builder, rows, vectors, tiled, a, a_stride, panel, c, c_stride, k
     for phi, value in zip(sums, before, strict=True):
         phi.add_incoming(ir.Constant(vector, [0.0] * lanes), entry)
         phi.add_incoming(value, read)
-    a_offset = builder.mul(i, intp(rows)) if tiled else i
+    a_offset = builder.mul(i, a_step)
     panel_row = builder.gep(panel, [builder.mul(i, intp(vectors * lanes))])
     columns = [load(vector_at(panel_row, intp(v * lanes))) for v in range(vectors)]
     new = []
@@ -226,9 +223,10 @@ def multiply_packed(a, a0, a_stride, tiled, packed, c, c0, c_stride, m, k, n, ac
                             edge[r * stored + j] = c[at_c + r * c_stride + j]
                         for j in range(columns, stored):
                             edge[r * stored + j] = 0
+                row, step = (1, rows) if tiled else (a_stride, 1)
                 out = _at(c, at_c) if whole else _at(edge, 0)
                 stride = c_stride if whole else stored
-                _tile(rows, narrow, tiled, _at(a, at_a), a_stride, panel, out, stride, kb, add)
+                _tile(rows, narrow, _at(a, at_a), row, step, panel, out, stride, kb, add)
                 if not whole:
                     for r in range(rows):
                         for j in range(columns):
@@ -254,9 +252,24 @@ def multiply_at(
     return types.void(i, a, i, i, flag, packed, c, i, i, i, i, i, flag), call_address
 
 
+@functools.cache
+def _pack_address(dtype) -> int:
+    """Where the machine code of `_pack` lies, as `address`."""
+    real, i = numba.from_dtype(np.dtype(dtype))[::1], numba.intp
+    return address_of(_pack, (real, i, i, i, i, i, i, i, real))
+
+
+@intrinsic
+def _pack_at(typing_context, address, b, k_stride, n_stride, n, k0, k1, first, last, out):
+    """`_pack` at its address."""
+    i = types.intp
+    return types.void(i, b, i, i, i, i, i, i, i, out), call_address
+
+
 @jit
-def _product(multiply, a, a_row, a_k, b, b_k, b_n, c, k, n, m0, m1, p0, p1, accumulate):
-    """Rows ``m0`` to ``m1`` and panels ``p0`` to ``p1`` of C (+)= A @ B; ``multiply``: `address`.
+def _product(multiply, pack, a, a_row, a_k, b, b_k, b_n, c, k, n, m0, m1, p0, p1, accumulate):
+    """Rows ``m0`` to ``m1`` and panels ``p0`` to ``p1`` of C (+)= A @ B; ``multiply`` and
+    ``pack``: `address` and `_pack_address`.
 
     Where the rows of A are not contiguous, they are laid in tiles of up to 6, the rows of a tile side by side
     for each k.
@@ -268,7 +281,7 @@ def _product(multiply, a, a_row, a_k, b, b_k, b_n, c, k, n, m0, m1, p0, p1, accu
     laid = np.empty(min(CHUNK, m1 - m0) * min(BLOCK, k) + width if tiled else 0, c.dtype)
     for k0 in range(0, k, BLOCK):
         kb = min(BLOCK, k - k0)
-        _pack(b, b_k, b_n, n, k0, k0 + kb, p0, p1, panels)
+        _pack_at(pack, b, b_k, b_n, n, k0, k0 + kb, p0, p1, panels)
         for first in range(m0, m1, CHUNK):
             m, a0 = min(CHUNK, m1 - first), first * a_row + k0 * a_k
             tiles = (m + ROWS - 1) // ROWS if tiled else 0
@@ -285,10 +298,8 @@ def _product(multiply, a, a_row, a_k, b, b_k, b_n, c, k, n, m0, m1, p0, p1, accu
                     at += r1 - r0
             columns, add = min(n, p1 * width) - p0 * width, accumulate or k0 > 0
             c0 = first * n + p0 * width
-            if tiled:
-                multiply_at(multiply, laid, 0, 0, True, panels, c, c0, n, m, kb, columns, add)
-            else:
-                multiply_at(multiply, a, a0, a_row, False, panels, c, c0, n, m, kb, columns, add)
+            source, s0 = (laid, 0) if tiled else (a, a0)
+            multiply_at(multiply, source, s0, a_row, tiled, panels, c, c0, n, m, kb, columns, add)
 
 
 def _flat(x):
@@ -328,7 +339,8 @@ def matmul(a, b, out=None, accumulate=False):
     if not (m and k and n):
         return out
     panels = -(-n // panel_width(a.dtype))
-    operands = address(a.dtype.char), *_flat(a), *_flat(b), out.reshape(-1), k, n
+    addresses = address(a.dtype.char), _pack_address(a.dtype.char)
+    operands = *addresses, *_flat(a), *_flat(b), out.reshape(-1), k, n
     if m >= n:
         threads.split(m, lambda m0, m1: _product(*operands, m0, m1, 0, panels, accumulate), at_least=k * n)
     else:

@@ -6,16 +6,17 @@ import math
 import operator
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
 
 from .. import kernels
-from ..base.errors import InputError
+from ..base.errors import InputError, TooLargeError
 
 _GOLDEN = 0x9E3779B97F4A7C15
 _MASK = 0xFFFFFFFFFFFFFFFF
+_MOST = 2**59  # numbers of 8 bytes in one array
 
 
 def mix(z: int) -> int:
@@ -59,19 +60,27 @@ class Generator:
         self.counter += 1
         return mix((mix(self.seed & _MASK) + self.counter * _GOLDEN) & _MASK)
 
+    def _draw(self, shape: tuple[int, ...], each: int = 1) -> Any:
+        """The next stream's ``each`` numbers in ``[0, 1)`` for each element of ``shape``."""
+        n, key = each * math.prod(shape), self.key()
+        if n < _MOST:
+            with suppress(MemoryError):
+                return kernels.random.uniform(key, n)
+        raise TooLargeError(f"{n:,} random numbers, for {list(shape)}, do not fit into memory: lower a size")
+
     def uniform(self, low: float, high: float, shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
         """Array of ``shape``, float64, evenly in ``[low, high)``."""
-        return low + (high - low) * kernels.random.uniform(self.key(), math.prod(shape)).reshape(shape)
+        return low + (high - low) * self._draw(shape).reshape(shape)
 
     def integers(self, low: int, high: int, shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
         """Array of ``shape``, integers evenly in ``[low, high)``: int64, or Python integers where those may
         not fit.
         """
-        span, n = high - low, math.prod(shape)
+        span = high - low
         wide = span > 2**32  # then 53 random bits would favour some integers
-        u = kernels.random.uniform(self.key(), 2 * n if wide else n)
+        u = self._draw(shape, 2 if wide else 1)
         if wide:
-            bits = [int(a) << 53 | int(b) for a, b in (u.reshape(n, 2) * 2.0**53).tolist()]
+            bits = [int(a) << 53 | int(b) for a, b in (u.reshape(-1, 2) * 2.0**53).tolist()]
             drawn = [low + (b * span >> 106) for b in bits]
             return np.array(drawn, object).reshape(shape)
         offsets = np.floor(span * u).astype(np.int64)
@@ -80,8 +89,7 @@ class Generator:
 
     def normal(self, mean: float, std: float, shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
         """Array of ``shape``, float64, normally distributed (Box & Muller 1958)."""
-        n = math.prod(shape)
-        u = kernels.random.uniform(self.key(), 2 * n)
+        n, u = math.prod(shape), self._draw(shape, 2)
         radius = np.sqrt(-2 * np.log1p(-u[:n]))
         return (mean + std * radius * np.cos(2 * np.pi * u[n:])).reshape(shape)
 

@@ -105,7 +105,8 @@ class _Cache(caching.FunctionCache):
 
 def jit(function):
     """Compile ``function`` on first call, without the GIL, cached on disk."""
-    dispatcher = numba.njit(nogil=True, error_model="numpy", fastmath=FAST)(function)
+    settings = dict(nogil=True, error_model="numpy", no_cfunc_wrapper=True)  # C calls it at its own address
+    dispatcher = numba.njit(**settings, fastmath=FAST)(function)
     try:
         dispatcher._cache = _Cache(function)
     except (OSError, RuntimeError) as error:  # no locator could make its folder

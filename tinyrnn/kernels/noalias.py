@@ -11,25 +11,21 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-SCOPES = 192  # arrays that one loop can have
-
 
 @functools.cache
-def access(scope: int):
-    """Intrinsics ``load(array, offset)`` and ``store(array, offset, value)`` of flat arrays in alias scope
-    ``scope``.
+def access(scope: int, scopes: int):
+    """Intrinsics ``load(array, offset)`` and ``store(array, offset, value)`` of flat arrays in one of so many
+    alias scopes.
     """
 
     def mark(builder, instruction):
         module = builder.module
         domain = module.add_metadata([ir.MetaDataString(module, "tinyrnn")])
-        scopes = [
-            module.add_metadata([ir.MetaDataString(module, f"array {i}"), domain]) for i in range(SCOPES)
-        ]
-        instruction.set_metadata("alias.scope", module.add_metadata([scopes[scope]]))
-        instruction.set_metadata(
-            "noalias", module.add_metadata([s for i, s in enumerate(scopes) if i != scope])
-        )
+        names = [ir.MetaDataString(module, f"array {i}") for i in range(scopes)]
+        all_scopes = [module.add_metadata([name, domain]) for name in names]
+        own = all_scopes.pop(scope)
+        instruction.set_metadata("alias.scope", module.add_metadata([own]))
+        instruction.set_metadata("noalias", module.add_metadata(all_scopes))
         return instruction
 
     def pointer(context, builder, array_type, array, offset):

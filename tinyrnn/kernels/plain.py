@@ -24,7 +24,7 @@ def jit(function):
     return function
 
 
-def access(scope):
+def access(scope, scopes):
     return (lambda array, offset: array[offset]), _store
 
 

@@ -15,7 +15,10 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic, overload
 
-scalar = numba.njit(error_model="numpy", fastmath={"contract"})
+# What only compiled code calls: without the entries for Python and C it compiles in less time.
+scalar = numba.njit(
+    error_model="numpy", fastmath={"contract"}, no_cpython_wrapper=True, no_cfunc_wrapper=True
+)
 
 
 def _bitcast(source, target, llvm_type):

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..autograd import Tensor, tensor
+from ..autograd.pointwise import checked_dtype
 from ..autograd.types import DType
 from ..base import devices as arrays
 from ..kernels.generator import Generator
@@ -53,7 +54,7 @@ class Cell(Module):
     ) -> None:
         checked_sizes(type(self).__name__, input_size=input_size, hidden_size=hidden_size)
         self.input_size, self.hidden_size = input_size, hidden_size
-        self.dtype = np.dtype(dtype)
+        self.dtype = checked_dtype(dtype)
         self.state_sizes = dict.fromkeys(self.states, hidden_size)
         self._generator = checked_generator(generator)
         self.build(input_size, hidden_size, **options)

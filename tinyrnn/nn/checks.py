@@ -1,29 +1,29 @@
-"""What layers, losses and optimisers are given, checked: an InputError names it and says what it must be."""
+"""What layers, losses and optimisers are given, checked by the `Rule` of options: an InputError names it and
+says what it must be.
+"""
 
 from __future__ import annotations
 
+import functools
 import math
-from typing import Any, SupportsFloat
-
-import numpy as np
+from collections.abc import Iterable
+from numbers import Integral
+from typing import Any
 
 from ..base.errors import InputError
+from ..base.options import PART, Rule
 from ..kernels.generator import Generator
 
-
-def _number(value: Any) -> float:
-    """``value`` as a float; NaN, which is in no range, for what is no number."""
-    is_number = (
-        isinstance(value, SupportsFloat) and not isinstance(value, bool) and not getattr(value, "ndim", 0)
-    )
-    return float(value) if is_number else math.nan
+_rule = functools.cache(Rule)  # losses are called at every step
+_RATE = Rule(float, **PART)
 
 
 def checked_integer(name: str, value: Any, least: int) -> int:
-    """An integer of at least ``least``."""
-    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < least:
-        raise InputError(f"{name} is {value!r}: it must be an integer of at least {least}")
-    return int(value)
+    """An integer of at least ``least``; no float that equals one, since arrays are made with it."""
+    rule = _rule(int, low=least)
+    if not isinstance(value, Integral):
+        raise rule.refusal(value, name)
+    return int(rule.checked(value, name))
 
 
 def checked_sizes(layer: str, **sizes: Any) -> None:
@@ -34,18 +34,17 @@ def checked_sizes(layer: str, **sizes: Any) -> None:
 
 def checked_rate(name: str, p: Any) -> float:
     """A probability of dropping: from 0 to below 1."""
-    if not 0 <= _number(p) < 1:
-        raise InputError(f"{name} is {p!r}: it must be at least 0 and below 1")
-    return float(p)
+    return float(_RATE.checked(p, name))
 
 
 def checked_number(name: str, value: Any, *, below: float = math.inf, positive: bool = False) -> float:
     """A number of at least 0, or above 0 if it must be ``positive``; below ``below``."""
-    if not 0 <= _number(value) < below or (positive and not value):
-        least = "above 0" if positive else "of at least 0"
-        limit = "" if below == math.inf else f" and below {below:g}"
-        raise InputError(f"{name} is {value!r}: it must be a finite number {least}{limit}")
-    return float(value)
+    return float(_rule(float, low=0, open_low=positive, high=below, open_high=True).checked(value, name))
+
+
+def checked_choice(name: str, value: Any, choices: Iterable[str]) -> str:
+    """One of several words."""
+    return str(_rule(str, choices=tuple(choices)).checked(value, name))
 
 
 def checked_generator(generator: Any) -> Generator:

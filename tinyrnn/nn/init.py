@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ..base import threads
 from ..base.errors import InputError
 from ..kernels.generator import Generator
 
@@ -31,7 +32,8 @@ def orthogonal(generator: Generator, n_in: int, n_out: int) -> _Array:
     matrix.
     """
     tall = generator.normal(0.0, 1.0, (max(n_in, n_out), min(n_in, n_out)))
-    q, r = np.linalg.qr(tall)
+    with threads.alone():  # its threads wait for each other longer than this takes
+        q, r = np.linalg.qr(tall)
     q = q * np.sign(np.diag(r))  # makes the distribution uniform (Mezzadri 2007)
     return q if n_in >= n_out else q.T
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from os import PathLike
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -14,6 +13,7 @@ from ..autograd import Tensor, no_grad
 from ..base.devices import to_device
 from ..base.errors import InputError
 from ..base.files import replace_file
+from ..base.options import path_of
 
 
 class Module:
@@ -134,8 +134,9 @@ class Module:
         """
         from safetensors.numpy import save
 
+        target = path_of(path)
         try:
-            replace_file(Path(path), save(self.state_dict()))
+            replace_file(target, save(self.state_dict()))
         except OSError as error:
             raise InputError(f"the weights cannot be written to {path}: {error}") from error
 
@@ -149,8 +150,9 @@ class Module:
         from safetensors import SafetensorError
         from safetensors.numpy import load
 
+        source = path_of(path)
         try:
-            state = load(Path(path).read_bytes())
+            state = load(source.read_bytes())
         except (OSError, SafetensorError) as error:
             raise InputError(f"the weights in {path} cannot be read: {error}") from error
         self.load_state_dict(state)

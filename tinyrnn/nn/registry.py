@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import hashlib
 import importlib.util
@@ -15,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
-from ..base.errors import InputError
+from ..base.errors import InputError, near, shown
 from ..base.plugins import Entry, Group
 from .cell import Cell
 
@@ -140,8 +139,12 @@ def short_name(name: str) -> str:
     return name.rpartition(":")[2].lower() if ".py:" in name else name
 
 
-def get_cell(name: str) -> type[Cell]:
-    """The cell class of a name, or of ``FILE.py:CLASS``."""
+def get_cell(name: str | type[Cell]) -> type[Cell]:
+    """The cell class of a name, or of ``FILE.py:CLASS``; a class is the cell itself."""
+    if isinstance(name, type) and issubclass(name, Cell):
+        return name
+    if not isinstance(name, str):
+        raise InputError(f"cell is {shown(name)}: give the name of a registered cell, or a subclass of Cell")
     return get_entry(name).load()
 
 
@@ -171,12 +174,13 @@ def check_options(cell: type[Cell], given: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         InputError: an unknown option (near matches are listed), or a value that does not fit its type.
     """
+    if not isinstance(given, Mapping):
+        raise InputError(f"the options of a cell are {shown(given)}: give a dict of names and values")
     known = options_of(cell)
     checked: dict[str, Any] = {}
     for name, value in given.items():
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1) or list(known)
-            hint = f"it has {', '.join(near)}" if known else "it has none"
+            hint = near(name, known, "it has") if known else "it has none"
             raise InputError(f"cell {cell.__name__} has no option {name!r}: {hint}")
         checked[name] = _convert(name, value, known[name].annotation)
     return checked

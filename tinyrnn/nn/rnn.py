@@ -95,7 +95,7 @@ class RNN(Module):
             checked_integer(name, value, 1)
         checked_rate("dropout", dropout)
         generator = generator or Generator(seed)
-        cell_class = registry.get_cell(cell) if isinstance(cell, str) else cell
+        cell_class = registry.get_cell(cell)
         options = registry.check_options(cell_class, cell_options or {})
         self.num_layers, self.directions, self.hidden_size = (
             num_layers,

@@ -11,11 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..autograd import Tensor, no_grad, tensor
-from ..autograd.functional import check_grad
+from ..autograd.functional import check_grad, embedding
+from ..base import threads
 from ..base.errors import TinyrnnError
 from ..compiler import CompileWarning
 from ..compiler.report import report_cell
 from ..compiler.scan import forget_warnings
+from ..compiler.targets.numba import interpreted
 from ..kernels.generator import Generator
 from ..nn import RNN
 from ..nn.functional import cross_entropy
@@ -24,7 +26,7 @@ from ..nn.registry import get_cell
 from ..tasks.lm.task import LanguageModel
 from ..tasks.text.vocabulary import Characters
 
-T, B, F, H = 4, 3, 5, 6
+T, B, F, H, TOKENS = 4, 3, 5, 6, 7
 TINY_TEXT = "the quick brown fox jumps over the lazy dog. "
 
 
@@ -49,7 +51,7 @@ def check_cell(cell, options=None) -> list[Result]:
 def run_check(name, cell, options) -> Result:
     """One of `CHECKS`."""
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), threads.alone():  # what is checked is small
             warnings.simplefilter("ignore")  # a cell that runs eagerly says so in the check of that
             return Result(name, True, CHECKS[name](cell, options))
     except Exception as error:  # whatever a cell raises is what this check found
@@ -129,6 +131,7 @@ def _gradients(cell, options):
         p.assign_(p.numpy() + 0.1 * _inputs(*p.shape, seed=k))
 
     def f(xs, *rest):
+        rnn.compile = xs.requires_grad  # compiled gradients, and differences of the eager loop
         set_parameters(rnn, dict(zip(parameters, rest[count:], strict=True)))
         ys, final = rnn(xs, [rest[:count]])
         return ys, list(final[0])
@@ -138,27 +141,35 @@ def _gradients(cell, options):
     return f"{len(parameters)} parameters, {count} states and the inputs agree with finite differences"
 
 
-def _run(rnn, **how):
-    xs = tensor(_inputs(T, B, F), requires_grad=True)
-    ys, final = rnn(xs, **how)
+def _run(rnn, tabled=False, **how):
+    """Outputs, final states and all gradients; ``tabled``: the inputs are rows of a table."""
+    x = tensor(_inputs(TOKENS, F) if tabled else _inputs(T, B, F), requires_grad=True)
+    ys, final = rnn(embedding(np.arange(T * B).reshape(T, B) % TOKENS, x) if tabled else x, **how)
     ((ys * ys).sum() + sum(s.sum() for s in final[0])).backward()
-    gradients = [np.zeros(p.shape) if p.grad is None else p.grad.numpy() for p in (xs, *rnn.parameters())]
+    gradients = [np.zeros(p.shape) if p.grad is None else p.grad.numpy() for p in (x, *rnn.parameters())]
     return [ys.numpy(), *[s.numpy() for s in final[0]], *gradients]
 
 
+def _gap(cell, options, **how):
+    """The largest difference between a layer that is compiled and the eager one."""
+    compiled, eager = [_run(_layer(cell, options, compile=c), **how) for c in (True, False)]
+    gaps = [np.max(np.abs(a - b) / np.maximum(1, np.abs(b))) for a, b in zip(compiled, eager, strict=True)]
+    return np.max(gaps)  # a NaN stays one
+
+
 def _compiled(cell, options):
-    found = report_cell(cell(F, H, **options))
+    found = report_cell(cell(F, H, dtype="float64", **options))
     if found.reason is not None:
         return f"runs eagerly: {found.reason}"
-    worst = 0.0
+    mask, resets = np.tri(T, B), np.eye(T, B)
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always", CompileWarning)
         forget_warnings()
-        for how in ({}, dict(mask=np.tri(T, B)), dict(resets=np.eye(T, B))):
-            for a, b in zip(
-                *[_run(_layer(cell, options, compile=c), **how) for c in (True, False)], strict=True
-            ):
-                worst = max(worst, float(np.max(np.abs(a - b) / np.maximum(1, np.abs(b)))))
+        gaps = [_gap(cell, options), _gap(cell, options, mask=mask, resets=resets)]
+        with interpreted():  # what Numba would make of these is made of the same lines
+            for how in (dict(mask=mask), dict(resets=resets), dict(tabled=True)):
+                gaps.append(_gap(cell, options, **how))
+    worst = np.max(gaps)
     if not worst < 1e-10:
         raise CheckFailed(
             f"the compiled loop differs from the eager one by {worst:.1e}: a fault of tinyrnn's compiler, "
@@ -171,7 +182,7 @@ def _compiled(cell, options):
 
 def _masks(cell, options):
     rnn, xs = _layer(cell, options), _inputs(T, 2, F)
-    with no_grad():
+    with no_grad(), interpreted():  # compiled they are compared with the eager loop
         mask = np.array([[1, 1]] * 2 + [[1, 0]] * (T - 2))
         _, padded = rnn(Tensor(xs), mask=mask)
         _, short = rnn(Tensor(xs[:2]))
@@ -201,14 +212,22 @@ def _determinism(cell, options):
 
 
 def _model(cell, options, vocabulary):
-    return LanguageModel(vocabulary, cell=cell, cell_options=options, hidden=64, embed=32, seed=0)
+    sizes = dict(hidden=64, embed=32, dtype="float64", seed=0)
+    return LanguageModel(vocabulary, cell=cell, cell_options=options, **sizes)
+
+
+def _logits(model, ids):
+    """Of a language model. Its inputs are no longer rows of a table, so the loops are those of other
+    checks.
+    """
+    return model.logits(model.rnn(model.embedding(ids) + 0.0)[0])
 
 
 def _first_loss(cell, options):
     vocabulary = Characters.build([TINY_TEXT], None)
     ids = np.random.default_rng(0).integers(0, len(vocabulary), (51, 16))
     with no_grad():
-        loss = cross_entropy(_model(cell, options, vocabulary)(ids[:-1])[0], ids[1:]).item()
+        loss = cross_entropy(_logits(_model(cell, options, vocabulary), ids[:-1]), ids[1:]).item()
     expected = math.log(len(vocabulary))
     if not abs(loss - expected) < 0.5:
         raise CheckFailed(
@@ -224,7 +243,7 @@ def _overfit(cell, options, steps=300, goal=0.2):
     model = _model(cell, options, vocabulary)
     optimizer = Adam(model.parameters(), 5e-3)
     for step in range(steps):
-        loss = cross_entropy(model(ids[:-1])[0], ids[1:])
+        loss = cross_entropy(_logits(model, ids[:-1]), ids[1:])
         if not math.isfinite(loss.item()):
             raise CheckFailed(f"the loss became {loss.item()} at step {step}")
         if loss.item() < goal:
@@ -258,10 +277,8 @@ def seconds_per_flop(cells, *, hidden=128, batch=32, length=50, rounds=7) -> lis
     """
     runs, times = [], []
     for cell, options in cells:
-        rnn = RNN(cell, hidden, hidden, seed=0, cell_options=options)
-        runs.append(
-            (rnn, Tensor(_inputs(length, batch, hidden).astype("f")), report_cell(rnn.cells[0]).flops)
-        )
+        rnn = RNN(cell, hidden, hidden, dtype="float64", seed=0, cell_options=options)
+        runs.append((rnn, Tensor(_inputs(length, batch, hidden)), report_cell(rnn.cells[0]).flops))
         times.append([])
     for k in range(rounds + 1):
         for (rnn, xs, _), taken in zip(runs, times, strict=True):

@@ -108,7 +108,7 @@ class Comparison:
     def _refuse_longer(self, run):
         """InputError if a run of the folder was made longer than this comparison's are to be."""
         for name in LENGTHS:
-            now, before = getattr(self.configuration.plan, name), run.config["options"][name]
+            now, before = getattr(self.configuration.plan, name), run.options.get(name)
             if now is not None and before is not None and before > now:
                 raise InputError(
                     f"{run.path} was trained for {before:g} {name}, this comparison is for {now:g}: "
@@ -133,7 +133,7 @@ class Comparison:
             logs = [run.read_log() for run in runs]
             failed = any(run.path in self.diverged for run in runs)
             best = [] if failed else [min(r["val_loss"] for r in log) for log in logs]
-            speeds = [r["tokens_per_s"] for log in logs for r in log if r["tokens_per_s"]]
+            speeds = [r["tokens_per_s"] for log in logs for r in log if r.get("tokens_per_s")]
             rows.append(
                 {
                     "cell": registry.short_name(name),

@@ -3,8 +3,8 @@ steps.
 """
 
 import math
-import numbers
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
@@ -17,9 +17,11 @@ from ..base import threads
 from ..base.errors import Diverged, InputError
 from ..kernels.generator import Generator
 from ..nn import RNN, Dropout, Linear, Module
+from ..nn.checks import checked_choice, checked_integer, checked_number, checked_rate
 from ..nn.functional import cross_entropy, mse_loss
 from ..nn.optim import Adam, Schedule
 from ..nn.pooling import POOLINGS, pooled
+from ..nn.registry import get_cell
 from ..tasks.batches import Batches, in_order, padded
 from . import sequences
 
@@ -131,9 +133,8 @@ class SequenceEstimator(BaseEstimator):
             InputError: an option, ``X`` or ``y`` cannot be used.
             Diverged: the loss became NaN or infinite.
         """
-        for name, (fits, said) in OPTIONS.items():
-            if not fits(value := getattr(self, name)):
-                raise InputError(f"{name} is {value!r}: it must be {said}")
+        for name, check in OPTIONS.items():
+            check(name, getattr(self, name))
         if self.patience is not None and not self.validation_fraction:
             raise InputError("patience needs held-out samples: give a validation_fraction, for example 0.1")
         for name in ("network_", "feature_names_in_"):  # of an earlier fit, should this one fail
@@ -283,28 +284,20 @@ class SequenceEstimator(BaseEstimator):
         return np.concatenate(parts)
 
 
-def _number(low, high=math.inf):
-    return lambda v: isinstance(v, numbers.Real) and low <= v < high
-
-
-def _count(v):
-    return isinstance(v, numbers.Integral) and v >= 1
-
-
-_COUNT = (_count, "an integer of at least 1")
-_PART = (_number(0, 1), "at least 0 and below 1")
+_count = partial(checked_integer, least=1)
 OPTIONS = {
-    "hidden_size": _COUNT,
-    "num_layers": _COUNT,
-    "batch_size": _COUNT,
-    "epochs": _COUNT,
-    "patience": (lambda v: v is None or _count(v), "an integer of at least 1, or None"),
-    "dropout": _PART,
-    "validation_fraction": _PART,
-    "clip": (_number(0), "a number of at least 0"),
-    "lr": (lambda v: _number(0)(v) and v > 0, "a number above 0"),
-    "pooling": (lambda v: v in ("auto", None, *POOLINGS), f"auto, None, {' or '.join(POOLINGS)}"),
-    "dtype": (lambda v: v in ("float32", "float64"), "float32 or float64"),
+    "cell": lambda name, value: get_cell(value),
+    "hidden_size": _count,
+    "num_layers": _count,
+    "batch_size": _count,
+    "epochs": _count,
+    "patience": lambda name, value: value is None or _count(name, value),
+    "dropout": checked_rate,
+    "validation_fraction": checked_rate,
+    "clip": checked_number,
+    "lr": partial(checked_number, positive=True),
+    "pooling": lambda name, value: value is None or checked_choice(name, value, ("auto", *POOLINGS)),
+    "dtype": partial(checked_choice, choices=("float32", "float64")),
 }
 
 

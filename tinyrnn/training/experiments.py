@@ -7,14 +7,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
-from ..base.devices import memory_full, require_cupy
-from ..base.errors import InputError, MemoryFullError, near
+from ..base.devices import require_cupy
+from ..base.errors import InputError, near
+from ..base.options import path_of
 from ..nn import registry
 from . import pictures, runs
 from .plan import FIXED, Plan
 from .runs import RunFolder, free_name
-from .task import Task, TaskOptions, get_task
-from .trainer import Reporter, Trainer
+from .task import Task, TaskOptions, get_task, task_of
+from .trainer import Reporter, Trainer, memory_for
 
 
 @dataclass(frozen=True)
@@ -49,9 +50,9 @@ class Configuration:
     @classmethod
     def read(cls, run: RunFolder) -> Self:
         """That of a run."""
-        stored = run.config
-        task, entries = get_task(stored["task"]), stored["options"]
-        return cls(task, task.options.of(entries), Plan.of(entries), entries["texts"])
+        task, entries = task_of(run), run.options
+        with runs.reading(run.path / runs.CONFIG, "restore it from a copy"):
+            return cls(task, task.options.of(entries), Plan.of(entries), entries["texts"])
 
     def entries(self) -> dict[str, Any]:
         """As ``config.json`` holds them."""
@@ -71,10 +72,11 @@ class Configuration:
         """
         if device != "cpu":
             require_cupy(device)  # before the data is read, which may take long
-        task = self.task.build(self.options, self.texts)
-        if device != "cpu":
-            task.model.to(device)
-        return Trainer(task, self.plan, report)
+        with memory_for(self.options.sizes):
+            task = self.task.build(self.options, self.texts)
+            if device != "cpu":
+                task.model.to(device)
+            return Trainer(task, self.plan, report, self.options.sizes)
 
 
 def _absolute(path):
@@ -148,15 +150,10 @@ def carry_out(trainer: Trainer, shown, device: str) -> list[str]:
         shown: what introduces the run.
 
     Raises:
-        Interrupted, Diverged, InputError: as `Trainer.fit`.
-        MemoryFullError: this machine's memory, or its GPU's, is full.
+        Interrupted, Diverged, InputError, TooLargeError: as `Trainer.fit`.
     """
     shown.introduce(trainer, device)
-    try:
-        trainer.fit()
-    except MemoryError as error:
-        lower = "use a smaller --batch-size, --hidden or --seq-len"
-        raise MemoryFullError(f"{memory_full(error)}: {lower}") from error
+    trainer.fit()
     if pictures.available() and trainer.run.read_log():
         pictures.curves([trainer.run], trainer.run.path / "curve.png")
     return trainer.task.conclude(trainer.run)
@@ -176,13 +173,14 @@ def load(run: str | Path, *, allow_code: bool = False) -> Any:
         InputError: not a run, a damaged or newer checkpoint, its cell is in a file and ``allow_code`` is not
             given, or its cell's package is not installed (it says which).
     """
-    tensors, meta = runs.load_tensors(runs.weights_file(run))
+    file = runs.weights_file(path_of(run, "run"))
+    tensors, meta = runs.load_tensors(file)
     if "task" not in meta:
         raise InputError(f"{run} holds the trainer's state, not a model: give the run folder")
-    if not allow_code:
-        registry.refuse_code(meta["model"]["cell"], run)
-    registry.refuse_missing(meta)
-    task: Any = get_task(meta["task"])
-    model = task.rebuild(meta)
-    model.load_state_dict(tensors)
+    with runs.reading(file, runs.ANOTHER):
+        if not allow_code:
+            registry.refuse_code(meta["model"]["cell"], "the checkpoint")
+        registry.refuse_missing(meta)
+        model = get_task(meta["task"]).rebuild(meta)
+        model.load_state_dict(tensors)
     return model.eval()

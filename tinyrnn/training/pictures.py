@@ -2,12 +2,13 @@
 
 import importlib.util
 import io
+import math
 from pathlib import Path
 
 from ..base.errors import InputError
 from ..base.files import replace_file
 from .runs import RunFolder
-from .task import get_task
+from .task import task_of
 
 FAINT = dict(linewidth=0.8, alpha=0.5)  # lines behind the ones that matter
 
@@ -92,7 +93,8 @@ def curves(runs: list[RunFolder], target: Path):
     them the task's own figures.
 
     Raises:
-        InputError: matplotlib is missing, a run has no evaluation yet, or ``target`` cannot be written.
+        InputError: matplotlib is missing, the losses have different units, a run has no evaluation yet, or
+            ``target`` cannot be written.
     """
     names, logs = [run.path.resolve().name for run in runs], [run.read_log() for run in runs]
     if len(set(names)) < len(names):
@@ -100,12 +102,15 @@ def curves(runs: list[RunFolder], target: Path):
     for name, log in zip(names, logs, strict=True):
         if not log:
             raise InputError(f"run {name} has no evaluation yet: let it train to its first one")
-    tasks = {run.config["task"] for run in runs}
-    task = get_task(tasks.pop()) if len(tasks) == 1 else None
-    drawn = task.drawn if task else {}
+    tasks = [task_of(run) for run in runs]
+    units = [task.loss_unit(run.options) for task, run in zip(tasks, runs, strict=True)]
+    if strange := [(name, unit) for name, unit in zip(names, units, strict=True) if unit != units[0]]:
+        one, other = f"{names[0]} has a {units[0]}", "{} a {}".format(*strange[0])
+        raise InputError(f"{one}, {other}: runs whose losses have different units are plotted one by one")
+    drawn = tasks[0].drawn
     figure, axes = canvas(3 if drawn else 2, figsize=(15 if drawn else 11, 4))
     longest = max(log[-1]["seconds"] for log in logs)
-    places = loss_panels(axes[:2], longest, task.loss_name if task else "loss")
+    places = loss_panels(axes[:2], longest, tasks[0].loss_name)
     for i, (run, name, log) in enumerate(zip(runs, names, logs, strict=True)):
         color, training = f"C{i}", run.training_losses()
         best = min(r["val_loss"] for r in log)
@@ -118,7 +123,8 @@ def curves(runs: list[RunFolder], target: Path):
         for k, word in enumerate(drawn):
             style = dict(color=color, linestyle=("--", ":", "-.")[k % 3])
             label = drawn[word] if len(runs) == 1 else f"{name}, {drawn[word]}"
-            line(axes[2], [r["step"] for r in log], [r[word] for r in log], label=label, **style)
+            values = [r.get(word, math.nan) for r in log]
+            line(axes[2], [r["step"] for r in log], values, label=label, **style)
     if drawn:
         axes[2].sharex(axes[0])
         axes[2].set_xlabel("step")

@@ -1,4 +1,4 @@
-"""How long and how to train."""
+"""How long and how to train, and where."""
 
 from dataclasses import dataclass
 from typing import Any, Literal, Self
@@ -7,6 +7,17 @@ from ..base.options import Options, option
 
 LENGTHS = ("steps", "epochs", "minutes")
 FIXED = ("optimizer", "weight_decay")  # what a resumed run may not change: all else it may
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place(Options):
+    """Where a run is kept and computed: no part of its configuration."""
+
+    out: str | None = option(
+        None, "Folder of the run. Default: runs/TEXT-CELL, numbered if it exists.", "Run", path=True
+    )
+    device: Literal["cpu", "cuda"] = option("cpu", "Where to compute.", "Run")
+    threads: int | None = option(None, "Threads to compute on. Default: all cores.", "Run", low=1)
 
 
 @dataclass(frozen=True, kw_only=True)

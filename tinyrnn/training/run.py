@@ -1,23 +1,26 @@
 """Training from Python: `train`, the twin of ``tinyrnn train``, and `Run`, what it returns."""
 
 import functools
-import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from ..base import threads as pool
-from ..base.errors import InputError
+from ..base.errors import InputError, shown
+from ..base.options import Options, path_of
 from . import experiments
-from .runs import RunFolder, write_atomically
-from .task import get_task
+from .plan import Place
+from .runs import RunFolder, keep_data, remove
+from .task import Task, get_task, task_of
 from .trainer import Interrupted, Trainer
 
 R = TypeVar("R", bound="Run")
+PathLike = str | os.PathLike[str]
+_PATHS = (str, os.PathLike)
 
 
-class Run(RunFolder):
+class Run:
     """A run that was trained, by its folder.
 
     Args:
@@ -29,35 +32,74 @@ class Run(RunFolder):
         InputError: it is no run.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, allow_code: bool = False) -> None:
-        super().__init__(path)
-        self.allow_code = allow_code
+    def __init__(self, path: PathLike, *, allow_code: bool = False) -> None:
+        self._folder, self._allow_code = RunFolder(path), allow_code
+
+    @property
+    def path(self) -> Path:
+        """The folder."""
+        return self._folder.path
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What it was trained with: the task, the texts, the options of the task and of the plan."""
+        return self._folder.options
 
     @functools.cached_property
     def model(self) -> Any:
         """The best model so far, ready to use; see `load`."""
-        return experiments.load(self.path, allow_code=self.allow_code)
+        return experiments.load(self.path, allow_code=self._allow_code)
 
     @property
     def log(self) -> list[dict[str, Any]]:
         """One dict an evaluation: step, epoch, train_loss, val_loss, tokens_per_s, seconds, lr, and the
         task's own.
         """
-        return self.read_log()
+        return self._folder.read_log()
 
-    def evaluate(self, data: Any = (), **options: Any) -> dict[str, Any]:
-        """The figures that ``tinyrnn evaluate`` prints, on ``data`` or on the validation part of the run's
-        own.
+    def evaluate(self, data: PathLike | Sequence[PathLike] | None = None, **options: Any) -> dict[str, Any]:
+        """The figures that ``tinyrnn evaluate`` prints, on the files ``data`` or on the validation part of
+        the run's own.
 
         Raises:
             InputError: the data cannot be used, or the task has no such option.
         """
-        task = get_task(self.config["task"])
-        if unknown := options.keys() - task.evaluation.rules():
-            raise InputError(f"task {task.name} is evaluated without {min(unknown)!r}: leave it out")
-        return task.evaluate_run(self.model, _paths(data), self.path, task.evaluation(**options))
+        task, texts = self._task, [] if data is None else _paths(data)
+        if texts is None:
+            raise InputError(f"the data to evaluate on is {shown(data)}: give paths of files")
+        given = _checked(task.evaluation, options, f"task {task.name} is evaluated")
+        return task.evaluate_run(self.model, texts, self.path, given)
 
-    def plot(self, out: str | os.PathLike[str] | None = None) -> Path:
+    def predict(
+        self, inputs: PathLike | Sequence[PathLike] | None = None, **options: Any
+    ) -> list[dict[str, Any]]:
+        """What ``tinyrnn predict`` prints, a dict each: of a classifier or translator for each text of
+        ``inputs`` and each line of a file that is named there; of a forecaster for each step after the end of
+        the file, or of the run's own where none is named.
+
+        Raises:
+            InputError: the inputs cannot be used, the task does not predict, or has no such option.
+        """
+        several: Any = inputs if isinstance(inputs, Iterable) and not isinstance(inputs, _PATHS) else [inputs]
+        listed = [] if inputs is None else list(several)
+        if wrong := [x for x in listed if not isinstance(x, _PATHS)]:
+            raise InputError(f"{shown(wrong[0])} cannot be predicted from: give texts, or paths of files")
+        task, texts = self._task, [os.fspath(x) for x in listed]
+        given = _checked(task.prediction, options, f"task {task.name} predicts")
+        return list(task.predict(self.model, texts, self.path, given))
+
+    def generate(self, prompt: str | None = None, **options: Any) -> str:
+        """``prompt`` and what a language model continues it with: ``length=200, temperature=0.8, top_k=None,
+        top_p=None, seed=None, stop=None``.
+
+        Raises:
+            InputError: it is no language model, or an option out of range.
+        """
+        if not hasattr(self.model, "generate"):
+            raise InputError(f"{self.path} is no language model: use predict")
+        return self.model.generate(prompt, **options)
+
+    def plot(self, out: PathLike | None = None) -> Path:
         """Draw the learning curve; the path of the picture, which is ``curve.png`` in the run's folder by
         default.
 
@@ -66,12 +108,13 @@ class Run(RunFolder):
         """
         from .pictures import curves
 
-        target = Path(out or self.path / "curve.png")
-        curves([self], target)
+        target = self.path / "curve.png" if out is None else path_of(out, "out")
+        curves([self._folder], target)
         return target
 
     def resume(self, *, device: str = "cpu", quiet: bool = False, **plan: Any) -> Self:
-        """Go on training where the run was left, to another length: ``run.resume(steps=4000)``.
+        """Go on training where the last checkpoint left the run, to another length:
+        ``run.resume(steps=4000)``.
 
         Args:
             device: where to compute, ``"cpu"`` or ``"cuda"``; a run may change it.
@@ -79,12 +122,16 @@ class Run(RunFolder):
         """
         report = _report(quiet)
         trainer = experiments.take_up(
-            self.path, plan, report=report, device=device, allow_code=self.allow_code
+            self.path, plan, report=report, device=device, allow_code=self._allow_code
         )
         return _finished(type(self), trainer, report, device)
 
+    @property
+    def _task(self) -> type[Task]:
+        return task_of(self._folder)
+
     def __repr__(self) -> str:
-        config, log = self.config, self.log
+        config, log = self._folder.config, self.log
         told = f"{config['task']}, {config['options']['cell']}"
         if log:
             best = min(log, key=lambda record: record["val_loss"])
@@ -95,10 +142,10 @@ class Run(RunFolder):
 
 
 def train(
-    data: Any = (),
+    data: Any = None,
     task: str = "lm",
     *,
-    out: str | os.PathLike[str] | None = None,
+    out: PathLike | None = None,
     device: str = "cpu",
     threads: int | None = None,
     quiet: bool = False,
@@ -122,19 +169,28 @@ def train(
     Raises:
         InputError: data or an option that cannot be used.
         Diverged: the loss left the finite; the last good checkpoint stays.
-        MemoryFullError: the memory of this machine, or of its GPU, is full.
         KeyboardInterrupt: after the run was saved; ``Run(path).resume()`` goes on.
 
     Example:
         >>> run = tr.train("text.txt", cell="gru", minutes=3)
         >>> print(run.model.generate("The ", length=100))
     """
-    if threads:
-        pool.set_threads(threads)
-    report = _report(quiet)
-    configuration = experiments.Configuration.make(task, _paths(data, get_task(task).store), options)
-    trainer = experiments.begin(configuration, report, out=out, device=device)
-    return _finished(Run, trainer, report, device)
+    place = Place.of(dict(out=out, device=device, threads=threads))
+    if place.threads:
+        pool.set_threads(place.threads)
+    report, kind, texts = _report(quiet), get_task(task), [] if data is None else _paths(data)
+    trainer, made = None, list[Path]()
+    try:
+        if texts is None:
+            suffix, text = kind.store(data)
+            made, texts = keep_data(text, suffix, kind.options.of(options).encoding)
+        configuration = experiments.Configuration.make(task, texts, options)
+        trainer = experiments.begin(configuration, report, out=place.out, device=place.device)
+        return _finished(Run, trainer, report, place.device)
+    except BaseException:
+        if not (trainer and trainer.run.path.exists()):  # then nothing needs what this call stored
+            remove(made)
+        raise
 
 
 def _report(quiet: bool) -> Any:
@@ -155,6 +211,13 @@ def _finished(kind: type[R], trainer: Trainer, report: Any, device: str) -> R:
     return kind(trainer.run.path, allow_code=True)  # its cell's code has just run
 
 
+def _checked(kind: type[Options], options: dict[str, Any], doing: str) -> Any:
+    """``options`` of the class ``kind``; InputError for one that it lacks."""
+    if unknown := options.keys() - kind.rules():
+        raise InputError(f"{doing} without {min(unknown)!r}: leave it out")
+    return kind(**options)
+
+
 def _path(text: str) -> str:
     """``text``, if it can be one of a file."""
     if not {"\n", "\0"} & set(text) and len(os.path.basename(text)) < 256:
@@ -162,16 +225,11 @@ def _path(text: str) -> str:
     raise InputError(f"{text[:20]!r}... is no path: to train on a text itself give io.StringIO(text)")
 
 
-def _paths(data: Any, store: Callable[[Any], tuple[str, str]] | None = None) -> list[str]:
-    """The files of ``data``; what is in memory is stored first."""
-    listed = [data] if isinstance(data, str | os.PathLike) else data
-    if isinstance(listed, list | tuple) and all(isinstance(d, str | os.PathLike) for d in listed):
-        return [_path(os.fspath(d)) for d in listed]
-    if store is None:
-        raise InputError("the data to evaluate on must be files: give their paths")
-    suffix, text = store(data)
-    name = f"data-{hashlib.sha256(text.encode()).hexdigest()[:8]}.{suffix}"
-    path = Path("runs") / name
-    path.parent.mkdir(exist_ok=True)
-    write_atomically(path, text.encode())
-    return [str(path)]
+def _paths(data: Any) -> list[str] | None:
+    """The files that ``data`` names; None: it is something else."""
+    listed = [data] if isinstance(data, _PATHS) else data
+    if not isinstance(listed, list | tuple) or not all(isinstance(d, _PATHS) for d in listed):
+        return None
+    if not listed:
+        raise InputError("the data is empty: give a path, several, or leave it out")
+    return [_path(os.fspath(d)) for d in listed]

@@ -1,5 +1,6 @@
 """The run folder: `config.json`, checkpoints, logs. Every file is replaced whole or not at all."""
 
+import hashlib
 import itertools
 import json
 import math
@@ -7,18 +8,21 @@ import os
 import shutil
 import tempfile
 import zlib
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 
 from ..base.errors import InputError
 from ..base.files import PARTIAL, replace_file, umask
+from ..base.options import path_of
 from ..base.version import __version__
 
 FORMAT = 1  # of checkpoints and config.json; a reader accepts its own and older ones
 CONFIG, LOG, TABLE = "config.json", "log.jsonl", "log.csv"
 TRAINING = "train.jsonl"  # training losses between evaluations; runs of earlier versions have none
+_NUMBERS = {LOG: ("step", "val_loss", "seconds"), TRAINING: ("step", "train_loss", "seconds")}
+ANOTHER = "use another checkpoint of the run"
 # What stands near the beginning of the files that commands write; no other file is ever replaced by one.
 _MARKS = {
     "compare.json": b'{\n "budget":',
@@ -55,6 +59,20 @@ def write_atomically(path: Path, data: bytes):
         replace_file(path, data)
 
 
+@contextmanager
+def reading(path: Path, mend: str):
+    """A block that uses what was read from ``path``: whatever is wrong with that is one sentence, which names
+    the file and ends in ``mend``.
+    """
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    except (OSError, ValueError, TypeError, AttributeError, LookupError) as error:
+        said = f"it lacks {error}" if isinstance(error, KeyError) else error
+        raise InputError(f"{path} cannot be used ({said}): {mend}") from error
+
+
 def save_tensors(path: Path, tensors: dict, meta: dict):
     """Write arrays and JSON-able ``meta`` as safetensors, with a checksum over the arrays."""
     from safetensors.numpy import save
@@ -80,20 +98,22 @@ def load_tensors(path: Path) -> tuple[dict, dict]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
     except FileNotFoundError:
         raise InputError(f"{path} does not exist: give a run folder or a checkpoint file") from None
-    except (SafetensorError, OSError) as error:
-        raise InputError(
-            f"{path} is damaged or not a checkpoint ({error}): use another checkpoint of the run"
-        ) from None
+    except (SafetensorError, OSError, TypeError, ValueError) as error:
+        raise InputError(f"{path} is damaged or not a checkpoint ({error}): {ANOTHER}") from None
     if "format" not in header:
         raise InputError(f"{path} was not written by tinyrnn: give a run folder or one of its checkpoints")
-    if int(header["format"]) > FORMAT:
-        raise InputError(
-            f"{path} was written by tinyrnn {header['tinyrnn']}, this is {__version__}: upgrade tinyrnn"
-        )
-    if int(header["crc32"]) != _checksum(tensors):
-        raise InputError(f"{path} is damaged (its checksum differs): use another checkpoint of the run")
-    meta = {k: json.loads(v) for k, v in header.items() if k not in ("format", "tinyrnn", "crc32")}
+    with reading(path, ANOTHER):
+        refuse_newer(header["format"], header["tinyrnn"])
+        if int(header["crc32"]) != _checksum(tensors):
+            raise ValueError("its checksum differs")
+        meta = {k: json.loads(v) for k, v in header.items() if k not in ("format", "tinyrnn", "crc32")}
     return tensors, meta
+
+
+def refuse_newer(form, version):
+    """InputError if a file of format ``form`` was written by a tinyrnn that this one does not know."""
+    if int(form) > FORMAT:
+        raise InputError(f"it was written by tinyrnn {version}, this is {__version__}: upgrade tinyrnn")
 
 
 def _checksum(tensors):
@@ -107,7 +127,7 @@ class RunFolder:
     """An existing run folder, given by its path or that of a checkpoint in it."""
 
     def __init__(self, path):
-        self.path = Path(path)
+        self.path = path_of(path, "run")
         if self.path.is_file():
             self.path = self.path.parent
         if not (self.path / CONFIG).is_file():
@@ -148,22 +168,19 @@ class RunFolder:
 
     @property
     def config(self) -> dict:
-        try:
+        with reading(self.path / CONFIG, "restore it from a copy, or give the path that train printed"):
             config = json.loads((self.path / CONFIG).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise InputError(
-                f"{self.path / CONFIG} cannot be read ({error}): restore it from a copy"
-            ) from None
-        if "options" not in config:
-            raise InputError(
-                f"{self.path / CONFIG} was not written by tinyrnn: give the path that train printed"
-            )
-        if config.get("format", 0) > FORMAT:
-            raise InputError(
-                f"{self.path} was written by tinyrnn {config['tinyrnn']}, this is {__version__}: "
-                "upgrade tinyrnn"
-            )
+            refuse_newer(config.get("format", 0), config.get("tinyrnn"))
+            options = config["options"]
+            wanted = [config["task"], config["fingerprint"], options["cell"], *options["texts"]]
+            if strange := [entry for entry in wanted if not isinstance(entry, str)]:
+                raise ValueError(f"{strange[0]!r} stands where there should be a text")
         return config
+
+    @property
+    def options(self) -> dict:
+        """What it was trained with, as `config.json` holds it."""
+        return self.config["options"]
 
     def refuse_changed(self, fingerprint, what="text of this run has"):
         """InputError unless ``fingerprint`` is that of the data that the run was trained on."""
@@ -180,15 +197,24 @@ class RunFolder:
             file.write(json.dumps(record) + "\n")
 
     def read_log(self, name=LOG) -> list[dict]:
-        """The log's records; a last line that a crash cut short is left out."""
+        """The log's records; a last line that a crash cut short is left out.
+
+        Raises:
+            InputError: a line is no record of a step.
+        """
         if name == TRAINING and not (self.path / name).exists():
             return []
+        path = self.path / name
+        with reading(path, "restore it from a copy, or start a new run"):
+            lines = path.read_text(encoding="utf-8").split("\n")[:-1]  # what follows the last is cut short
         records = []
-        for line in (self.path / name).read_text(encoding="utf-8").splitlines():
-            try:
-                records.append(json.loads(line))
-            except ValueError:
-                break
+        for number, line in enumerate(lines, 1):
+            with reading(path, f"delete line {number}"):
+                record = json.loads(line)
+                for key in _NUMBERS[name]:
+                    if not isinstance(record[key], int | float):
+                        raise ValueError(f"{key} is {record[key]!r}")
+            records.append(record)
         return records
 
     def rewind_log(self, last: int, name=LOG):
@@ -202,7 +228,7 @@ class RunFolder:
         """
         found = self.read_log(TRAINING)
         first = found[0]["step"] if found else math.inf
-        return [r for r in self.read_log() if r["train_loss"] is not None and r["step"] < first] + found
+        return [r for r in self.read_log() if r.get("train_loss") is not None and r["step"] < first] + found
 
     def discard(self):
         """Remove what tinyrnn wrote into the folder, and the folder if it is empty then."""
@@ -224,6 +250,32 @@ class RunFolder:
         for name in _FILES:
             for leftover in self.path.glob(f".{name}.*{PARTIAL}"):
                 leftover.unlink()
+
+
+def keep_data(text: str, suffix: str, encoding: str) -> tuple[list[Path], list[str]]:
+    """Store ``text`` as a file beside the runs: what was made for that, and the texts that it is.
+
+    Raises:
+        InputError: the text has no such encoding, or cannot be written.
+    """
+    try:
+        data = text.encode(encoding)
+    except UnicodeEncodeError as error:
+        strange = f"{text[error.start]!r}, which is no character of {encoding}"
+        raise InputError(f"the data holds {strange}: replace it, or use another encoding") from None
+    path = Path("runs") / f"data-{hashlib.sha256(data).hexdigest()[:8]}.{suffix}"
+    made = [p for p in (path, path.parent) if not p.exists()]
+    with _write_errors(path):
+        path.parent.mkdir(exist_ok=True)
+        replace_file(path, data)
+    return made, [str(path)]
+
+
+def remove(made: list[Path]):
+    """Take away files, and folders that are empty then."""
+    for path in made:
+        with suppress(OSError):  # a folder that others use meanwhile stays
+            path.rmdir() if path.is_dir() else path.unlink()
 
 
 def refuse_foreign(path: Path, name: str):

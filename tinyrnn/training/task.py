@@ -8,19 +8,19 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
 from ..autograd import Tensor
-from ..base.errors import InputError
+from ..base.errors import InputError, shown
 from ..base.options import PART, Options, option
 from ..base.plugins import Group
 from ..nn.rnn import RnnOptions
 from .plan import Plan
-from .runs import RunFolder
+from .runs import CONFIG, RunFolder, reading
 
 
 @dataclass(frozen=True, kw_only=True)
 class TaskOptions(RnnOptions):
     """The options that every task has, beside the `Plan`: those of the network, of the data, and the seed."""
 
-    encoding: str = option("utf-8", "Encoding of the files.", "Data")
+    encoding: str = option("utf-8", "Encoding of the files.", "Data", encoding=True)
     val: str | None = option(
         None, "Data to validate on. Default: a part of what is trained on.", "Data", path=True
     )
@@ -28,12 +28,19 @@ class TaskOptions(RnnOptions):
     batch_size: int = option(64, "Sequences that are read side by side.", "Data", low=1)
     seed: int = option(0, "Same seed, same run.", "Run", low=0)
 
+    @property
+    def sizes(self) -> str:
+        """What takes memory, in words."""
+        found = {n: getattr(self, n) for n, rule in self.rules().items() if rule.kind is int and n != "seed"}
+        return ", ".join(f"{name} {n:,}" for name, n in found.items() if n is not None)
+
 
 class Task:
     """Base of what can be trained: it holds the model that is trained and the data it is trained on.
 
-    A subclass has a ``name``, its classes of options, the methods that raise `NotImplementedError` here, and
-    on its objects
+    The docstring of a subclass is what ``tinyrnn train --task NAME --help`` says of it: a line, and after a
+    blank one what its data looks like. It has a ``name``, its classes of options, the methods that raise
+    `NotImplementedError` here, and on its objects
 
     - ``model``, a `Module` with ``settings``, ``generator`` and ``describe()`` (see
       `tinyrnn.tasks.TaskModel`);
@@ -50,7 +57,10 @@ class Task:
     default_texts: ClassVar[tuple[str, ...]] = ()  # what it is trained on where nothing is named
     in_nats: ClassVar[bool] = True  # the loss is minus the logarithm of a probability
     loss_name: ClassVar[str] = "loss"  # on a picture's axis, with its unit
+    loss_options: ClassVar[tuple[str, ...]] = ()  # that decide what it counts
     unit: ClassVar[str] = "tokens"  # what ``tokens_per_step`` counts
+    default_inputs: ClassVar[tuple[str, ...]] = ()  # what `tinyrnn predict` takes where nothing is named
+    in_memory: ClassVar[str] = ""  # what ``store`` takes, in words
     # those of its own figures that are drawn beside the loss: names in words
     drawn: ClassVar[Mapping[str, str]] = MappingProxyType({})
     rise: ClassVar[float] = 3.0  # a training loss of so many times the first means that the run diverged
@@ -96,8 +106,10 @@ class Task:
 
     @staticmethod
     def predict(model: Any, inputs: Sequence[str], run: Any, options: Any) -> Iterable[dict[str, Any]]:
-        """What ``tinyrnn predict`` prints, dicts one by one; ``options`` of the class ``prediction``."""
-        raise NotImplementedError
+        """What ``tinyrnn predict`` prints, dicts one by one; ``options`` of the class ``prediction``. A task
+        that predicts nothing leaves it as it is.
+        """
+        raise InputError(f"{run} is of a task that predicts nothing: use tinyrnn evaluate")
 
     @staticmethod
     def shown(prediction: dict[str, Any]) -> str:
@@ -109,9 +121,10 @@ class Task:
         """The options that the folder ``run`` was trained with, but for what is ``given`` now, and its
         texts.
         """
-        stored = RunFolder(run).config["options"]
+        stored = RunFolder(run).options
         now = {name: value for name, value in given.entries().items() if value not in (None, "")}
-        return cls.options.of(stored | now), stored["texts"]
+        with reading(RunFolder(run).path / CONFIG, "restore it from a copy"):
+            return cls.options.of(stored | now), stored["texts"]
 
     @classmethod
     def store(cls, data: Any) -> tuple[str, str]:
@@ -120,7 +133,13 @@ class Task:
         Raises:
             InputError: it is of no kind that the task reads.
         """
-        raise InputError(f"task {cls.name} reads files: give their paths, not {type(data).__name__}")
+        more = f", or {cls.in_memory}" if cls.in_memory else ""
+        raise InputError(f"the data of task {cls.name} is {shown(data)}: give paths of files{more}")
+
+    @classmethod
+    def loss_unit(cls, options: Mapping[str, Any]) -> str:
+        """What the loss of a run with these options is in, in words: curves of others are no neighbours."""
+        return ", ".join([cls.loss_name, *(f"{name} {options.get(name)}" for name in cls.loss_options)])
 
     def planned(self, total: int | None) -> None:
         """The run will have ``total`` steps; None: time alone bounds it."""
@@ -174,3 +193,9 @@ TASKS = _Tasks("tinyrnn.tasks", "task", Task)
 def get_task(name: str) -> type[Task]:
     """The task of a name; InputError with near matches if there is none."""
     return TASKS.entry(name).load()
+
+
+def task_of(run: RunFolder) -> type[Task]:
+    """The task that a run is of."""
+    with reading(run.path / CONFIG, "restore it from a copy"):
+        return get_task(run.config["task"])

@@ -12,7 +12,8 @@ from typing import Any
 
 from .. import kernels
 from ..base import threads
-from ..base.errors import Diverged, InputError
+from ..base.devices import memory_full
+from ..base.errors import Diverged, InputError, TooLargeError
 from ..nn.optim import OPTIMIZERS, Schedule
 from . import runs
 from .plan import Plan
@@ -21,6 +22,7 @@ CHECKPOINT_SECONDS = 60.0  # at most so much work is lost to a power cut
 # The training loss is logged after each of the first steps, then as the mean over some: by steps, not
 # seconds, so that the curves of equal runs are equal.
 LOGGED_SINGLY, LOGGED_TOGETHER = 20, 10
+LARGE_DECAY = 0.1  # a step that takes so much of each weight is likelier the cause than its gradient
 
 
 def _clock() -> float:
@@ -34,6 +36,15 @@ def _clock() -> float:
 
 class Interrupted(Exception):
     """Training was stopped by a signal; the checkpoint is saved."""
+
+
+@contextmanager
+def memory_for(sizes: str):
+    """In this block a lack of memory is one sentence that names ``sizes``."""
+    try:
+        yield
+    except MemoryError as error:
+        raise TooLargeError(f"{memory_full(error)}: {sizes}: lower one of them") from error
 
 
 class Reporter:
@@ -66,8 +77,8 @@ class Trainer:
     stopped.
     """
 
-    def __init__(self, task, plan: Plan, report: Reporter | None = None):
-        self.task, self.plan, self.report = task, plan, report or Reporter()
+    def __init__(self, task, plan: Plan, report: Reporter | None = None, sizes: str = "the model"):
+        self.task, self.plan, self.report, self.sizes = task, plan, report or Reporter(), sizes
         self.model = task.model
         self.optimizer = OPTIMIZERS[plan.optimizer](
             self.model.parameters(), plan.lr, weight_decay=plan.weight_decay
@@ -108,12 +119,12 @@ class Trainer:
             Interrupted: on Ctrl-C or SIGTERM, after saving.
             Diverged: the loss became NaN, infinite or ``task.rise`` times the first; the last good checkpoint
                 stays.
-            InputError: a file could not be written.
+            InputError: a file could not be written, or memory does not suffice.
 
         Any other error before the first step is done takes the run's new folder with it: there is nothing in
         it, and the same command can be given again.
         """
-        with self._signals(), threads.alone():
+        with self._signals(), threads.alone(), memory_for(self.sizes):
             if self.step and self.progress() >= 1:
                 more = "give a larger --steps (or --epochs, --minutes) to go on"
                 self.report.message(f"the run is complete at step {self.step}: {more}")
@@ -216,11 +227,12 @@ class Trainer:
             raise Diverged(self._advice(said))
 
     def _advice(self, what):
-        return (
-            f"training stopped at step {self.step}: {what}: use a lower --lr than {self.plan.lr:g} or a "
-            "smaller --clip; "
-            f"the last good checkpoint is in {self.run.path}"
-        )
+        plan = self.plan
+        mends = [f"a lower --lr than {plan.lr:g}", "a smaller --clip" if plan.clip else "--clip 1"]
+        if plan.lr * plan.weight_decay >= LARGE_DECAY:
+            mends.insert(0, f"a smaller --weight-decay than {plan.weight_decay:g}")
+        said = f"training stopped at step {self.step}: {what}: use {' or '.join(mends)}"
+        return f"{said}; the last good checkpoint is in {self.run.path}"
 
     # -------------------------------------------------------------- evaluation and checkpoints
 
@@ -304,20 +316,24 @@ class Trainer:
         the fall began: what follows is then what a run of the new length would have done from the start.
         """
         self.run = run
+        for name in (runs.LOG, runs.TRAINING):  # what is damaged is said before anything changes
+            run.read_log(name)
         run.clean()
-        tensors, meta = runs.load_tensors(run.path / runs.TRAINER)
-        if self.total is not None and meta["position"]["step"] > self.total:
+        file = run.path / runs.TRAINER
+        tensors, meta = runs.load_tensors(file)
+        with runs.reading(file, "start a new run"):
+            step, planned = int(meta["position"]["step"]), meta["total"]
+        if self.total is not None and step > self.total:
             raise InputError(
-                f"{run.path} is at step {meta['position']['step']:,}, past the {self.total:,} that it is to "
-                "have: "
+                f"{run.path} is at step {step:,}, past the {self.total:,} that it is to have: "
                 "give a greater length, or start a new run"
             )
-        if meta["total"] != self.total:
-            before = Schedule(self.plan.schedule, warmup=self.plan.warmup, total=meta["total"]).stable_until
+        if planned != self.total:
+            before = Schedule(self.plan.schedule, warmup=self.plan.warmup, total=planned).stable_until
             common = min(before, self.schedule.stable_until)
-            step = meta["position"]["step"]
             if step > common and before == common and (run.path / runs.STABLE).exists():
-                tensors, meta = runs.load_tensors(run.path / runs.STABLE)
+                file = run.path / runs.STABLE
+                tensors, meta = runs.load_tensors(file)
                 kept = run.keep_best(step)
                 self.report.message(
                     f"taking up the run at step {meta['position']['step']} of {step}, before its learning "
@@ -326,10 +342,11 @@ class Trainer:
                 )
             elif step > common:
                 self.report.message(
-                    f"the learning rate was planned for {meta['total']} steps up to here, from now on for "
+                    f"the learning rate was planned for {planned} steps up to here, from now on for "
                     f"{self.total}"
                 )
-        self._restore(tensors, meta)
+        with runs.reading(file, "start a new run"):
+            self._restore(tensors, meta)
 
     def _restore(self, tensors, meta):
         part = {kind: {} for kind in ("model", "state", "optimizer")}

@@ -40,7 +40,8 @@ from numpy import (  # noqa: F401
 from . import cuda  # noqa: F401
 from ._array import METHODS, array, asarray, ndarray, ufunc, wrapped  # noqa: F401
 from ._functions import FUNCTIONS, UFUNCS, function
-from ._kernels import ElementwiseKernel, RawKernel, RawModule  # noqa: F401
+from ._grid import Grid, NeverOpens, RawModule  # noqa: F401
+from ._kernels import ElementwiseKernel, RawKernel  # noqa: F401
 
 __version__ = "14.2.0"
 

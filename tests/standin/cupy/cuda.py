@@ -30,6 +30,8 @@ class OutOfMemoryError(MemoryError):
 runtime = types.ModuleType("cupy.cuda.runtime")
 runtime.CUDARuntimeError = CUDARuntimeError
 runtime.facts = {"devices": 1, "driver": 13000, "runtime": 13000, "free": 70 << 30, "total": 80 << 30}
+# So few processors that each has several tiles of a matrix, or none.
+runtime.facts |= {"processors": 3, "shared": 227 * 1024, "blocks at once": 1}
 runtime.getDeviceCount = lambda: runtime.facts["devices"]
 runtime.driverGetVersion = lambda: runtime.facts["driver"]
 runtime.runtimeGetVersion = lambda: runtime.facts["runtime"]
@@ -50,9 +52,11 @@ def _took(n):
 
 
 memory.took = _took
+driver = types.ModuleType("cupy.cuda.driver")
+driver.occupancyMaxActiveBlocksPerMultiprocessor = lambda *_: runtime.facts["blocks at once"]
 compiler = types.ModuleType("cupy.cuda.compiler")
 compiler.CompileException = CompileException
-for _module in (runtime, memory, compiler):
+for _module in (runtime, memory, driver, compiler):
     sys.modules[_module.__name__] = _module
 
 
@@ -71,6 +75,11 @@ class Device:
 
     def __exit__(self, *_):
         return None
+
+    @property
+    def attributes(self):
+        facts = runtime.facts
+        return {"MultiProcessorCount": facts["processors"], "MaxSharedMemoryPerBlockOptin": facts["shared"]}
 
     def synchronize(self):
         return None

@@ -3,14 +3,13 @@
 import contextlib
 import functools
 import os
+from contextvars import ContextVar
 
 import numba
 import numpy as np
 
 from ... import kernels
 from ...base import threads
-from ...base.errors import TraceError
-from ...kernels.noalias import SCOPES
 from ...kernels.pointwise import NUMPY_PRELUDE
 from .. import loops
 from ..ir import CompilerFault
@@ -36,11 +35,26 @@ _PRELUDES = {
 }
 
 
-def mode() -> str:
-    """How loops run: ``"numba"``, or by the interpreter where the environment says
-    ``TINYRNN_COMPILE=python``.
+_interpreted = ContextVar("interpreted", default=False)
+
+
+@contextlib.contextmanager
+def interpreted():
+    """In this block loops run by the interpreter: they are generated and do the same, but nothing is
+    compiled.
     """
-    return "python" if os.environ.get("TINYRNN_COMPILE") == "python" else "numba"
+    token = _interpreted.set(True)
+    try:
+        yield
+    finally:
+        _interpreted.reset(token)
+
+
+def mode() -> str:
+    """How loops run: ``"numba"``, or ``"python"``, by the interpreter, where they are to be `interpreted` or
+    the environment says ``TINYRNN_COMPILE=python``.
+    """
+    return "python" if _interpreted.get() or os.environ.get("TINYRNN_COMPILE") == "python" else "numba"
 
 
 def module_source(loops, dtype, mode="numba") -> str:
@@ -50,10 +64,8 @@ def module_source(loops, dtype, mode="numba") -> str:
     ``mode`` "python": for the interpreter, to be read and stepped through.
     """
     scopes = max(len(loop.arrays) for loop in loops)
-    if scopes > SCOPES:
-        raise TraceError(f"the step needs {scopes} arrays, more than the {SCOPES} that a loop can have")
     lines = [_PRELUDES[mode].format(dtype=np.dtype(dtype).name)]
-    lines += [f"load{k}, store{k} = access({k})" for k in range(scopes)]
+    lines += [f"load{k}, store{k} = access({k}, {scopes})" for k in range(scopes)]
     return "\n".join([*lines, "", "", *[f"@jit\n{loop.source()}\n\n" for loop in loops]])
 
 

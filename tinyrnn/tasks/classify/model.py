@@ -7,6 +7,7 @@ from ...nn import Dropout, Embedding, Linear
 from ...nn.pooling import pooled
 from ..batches import in_order, padded
 from ..model import TaskModel
+from ..text.memory import texts_of
 from ..text.vocabulary import encode_text
 
 
@@ -61,7 +62,7 @@ class Classifier(TaskModel):
 
     def predict(self, texts, batch_size=64) -> np.ndarray:
         """Probabilities ``[texts, labels]``."""
-        sequences = [self.encode(text) for text in texts]
+        sequences = [self.encode(text) for text in texts_of(texts)]
         found = np.zeros((len(sequences), len(self.labels)), np.float32)
         with self.evaluating():
             for batch in in_order(sequences, batch_size):

@@ -28,6 +28,8 @@ class ClassifyOptions(TextOptions):
 class LabelReadingOptions(ReadingOptions):
     """How a trained classifier reads files of examples."""
 
-    encoding: str | None = option(None, "Encoding of the files. Default: as in training.", "Data")
+    encoding: str | None = option(
+        None, "Encoding of the files. Default: as in training.", "Data", encoding=True
+    )
     text_column: str | None = option(None, "Column of the texts. Default: as in training.", "Labels")
     label_column: str | None = option(None, "Column of the labels. Default: as in training.", "Labels")

@@ -3,11 +3,12 @@ named after labels.
 """
 
 import csv
+import io
 import json
 from pathlib import Path
 
 from ...base.errors import InputError
-from ..text.sources import check_encoding, decoding
+from ..text.sources import decoded, lines_of
 
 
 def read_examples(
@@ -24,19 +25,17 @@ def read_examples(
         raise InputError(
             "--task classify needs data: a .csv, .tsv or .jsonl file, or a folder of files named after labels"
         )
-    check_encoding(encoding)
     pairs = []
     for path in map(Path, paths):
         if not path.exists():
             raise InputError(f"{path} does not exist: give a .csv, .tsv or .jsonl file, or a folder")
-        reader = _folder if path.is_dir() else _READERS.get(path.suffix.lower())
+        reader = _folder if path.is_dir() else TABLES.get(path.suffix.lower())
         if reader is None:
             raise InputError(
                 f"{path}: {path.suffix or 'a file without ending'} is not known: use .csv, .tsv, .jsonl or a "
                 "folder"
             )
-        with decoding(path, encoding) as known:
-            pairs += reader(path, text_column, label_column, known)
+        pairs += reader(path, (text_column, label_column), encoding)
     texts, labels = (list(column) for column in zip(*pairs, strict=True)) if pairs else ([], [])
     if len(set(labels)) < 2:
         found = (
@@ -48,39 +47,49 @@ def read_examples(
     return texts, labels
 
 
-def _checked(path, row, text, label, columns):
-    for column, value in zip(columns, (text, label), strict=True):
+def _read(path, encoding):
+    return decoded(path.read_bytes(), encoding, path)
+
+
+def _checked(path, number, row, columns):
+    """Text and label of a row."""
+    values = [row[column] for column in columns]
+    for column, value in zip(columns, values, strict=True):
         if value is None or not str(value).strip():
-            raise InputError(f"{path} row {row}: column {column!r} is empty: fill it, or delete the row")
-    return str(text).strip(), str(label).strip()
+            raise InputError(f"{path} row {number}: column {column!r} is empty: fill it, or delete the row")
+    return tuple(str(value).strip() for value in values)
 
 
 def _columns_exist(path, found, columns):
     for column, name in zip(columns, ("--text-column", "--label-column"), strict=True):
-        if column not in found:
+        if found.count(column) != 1:
+            many = f"{found.count(column)} columns" if column in found else "no column"
             raise InputError(
-                f"{path} has no column {column!r}: choose {name} from {', '.join(map(repr, found)) or 'none'}"
+                f"{path} has {many} {column!r}: choose {name} from {', '.join(map(repr, found)) or 'none'}"
             )
 
 
 def _separated(delimiter):
-    def read(path, *settings):
-        *columns, encoding = settings
-        with path.open(encoding=encoding, newline="") as file:
-            rows = csv.DictReader(file, delimiter=delimiter, strict=True)
-            try:
-                _columns_exist(path, rows.fieldnames or [], columns)
-                return [_checked(path, rows.line_num, *[row[c] for c in columns], columns) for row in rows]
-            except csv.Error as error:
-                raise InputError(f"{path} row {rows.line_num + 1}: {error}: mend the row") from None
+    def read(path, columns, encoding):
+        file, pairs = io.StringIO(_read(path, encoding), newline=""), []
+        rows = csv.DictReader(file, delimiter=delimiter, strict=True)
+        try:
+            _columns_exist(path, list(rows.fieldnames or []), columns)
+            for row in rows:
+                if None in row:  # cells that no column is named for: a text with a comma, not in quotes
+                    cells = f"{len(row) - 1 + len(row[None])} cells, the first row has {len(row) - 1}"
+                    raise InputError(f"{path} row {rows.line_num} has {cells}: put texts in double quotes")
+                pairs.append(_checked(path, rows.line_num, row, columns))
+        except csv.Error as error:
+            raise InputError(f"{path} row {rows.line_num + 1}: {error}: mend the row") from None
+        return pairs
 
     return read
 
 
-def _json_lines(path, *settings):
-    *columns, encoding = settings
+def _json_lines(path, columns, encoding):
     pairs = []
-    for number, line in enumerate(path.read_text(encoding=encoding).splitlines(), 1):
+    for number, line in enumerate(lines_of(_read(path, encoding)), 1):
         try:
             row = json.loads(line)
         except ValueError as error:
@@ -91,11 +100,11 @@ def _json_lines(path, *settings):
                 f"{', '.join(columns)}"
             )
         _columns_exist(f"{path} row {number}", list(row), columns)
-        pairs.append(_checked(path, number, *[row[c] for c in columns], columns))
+        pairs.append(_checked(path, number, row, columns))
     return pairs
 
 
-def _folder(path, _text, _label, encoding):
+def _folder(path, _columns, encoding):
     files = sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith("."))
     stems = [p.stem for p in files]
     names = [
@@ -104,9 +113,10 @@ def _folder(path, _text, _label, encoding):
     return [
         (line.strip(), name)
         for name, file in zip(names, files, strict=True)
-        for line in file.read_text(encoding=encoding).splitlines()
+        for line in lines_of(_read(file, encoding))
         if line.strip()
     ]
 
 
-_READERS = {".csv": _separated(","), ".tsv": _separated("\t"), ".jsonl": _json_lines}
+# How the files are read that hold texts and labels, by their endings.
+TABLES = {".csv": _separated(","), ".tsv": _separated("\t"), ".jsonl": _json_lines}

@@ -1,6 +1,7 @@
 """Classification of texts: sentiment and other labels."""
 
 import math
+from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
@@ -15,14 +16,18 @@ from ..batches import Batches, in_order, padded
 from ..text.memory import json_lines, pairs_of
 from ..text.options import ReadingOptions
 from ..text.sources import digest, read_lines
-from ..text.vocabulary import build_vocabulary, from_json
+from ..text.vocabulary import build_vocabulary, from_json, tell_missing
 from .model import Classifier
 from .options import ClassifyOptions, LabelReadingOptions
-from .reader import read_examples
+from .reader import TABLES, read_examples
 
 
 class Classification(Task):
-    """The task ``classify``."""
+    """Labels of texts: sentiment, language, topic.
+
+    Data: .csv, .tsv or .jsonl files with columns text and label (or --text-column, --label-column), or a
+    folder of text files whose names are the labels of their lines. From Python also pairs (text, label).
+    """
 
     name = "classify"
     options = ClassifyOptions
@@ -30,6 +35,8 @@ class Classification(Task):
     evaluation = LabelReadingOptions
     prediction = ReadingOptions
     loss_name = "loss (nats an example)"
+    default_inputs = ("-",)
+    in_memory = "pairs (text, label) of texts, or a frame with columns of these names"
     drawn = MappingProxyType({"accuracy": "accuracy", "macro_f1": "macro F1"})
 
     def __init__(self, model, train, val, *, batch_size, seed, class_weights=None, fingerprint=""):
@@ -81,7 +88,7 @@ class Classification(Task):
     def store(cls, data):
         """Pairs (text, label), or a pandas frame with columns of those names."""
         rows = pairs_of(data, "text", "label")
-        return ("jsonl", json_lines(rows)) if rows else super().store(data)
+        return super().store(data) if rows is None else ("jsonl", json_lines(rows))
 
     @staticmethod
     def rebuild(meta) -> Classifier:
@@ -146,6 +153,9 @@ class Classification(Task):
     def predict(model, inputs, run, options):
         """The most probable label of each text or line, with the probabilities of all."""
         lines = read_lines(inputs, options.encoding or "utf-8")
+        for table in (given for given in inputs if Path(given).suffix.lower() in TABLES):
+            raise InputError(f"{table} is a table: give its texts alone, one a line; evaluate reads tables")
+        tell_missing(model.vocabulary, lines)
         for text, row in zip(lines, model.predict(lines) if lines else (), strict=True):
             probabilities = {name: round(float(p), 6) for name, p in zip(model.labels, row, strict=True)}
             yield {"text": text, "label": model.labels[int(row.argmax())], "probabilities": probabilities}

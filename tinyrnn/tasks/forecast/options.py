@@ -52,7 +52,9 @@ class ForecastOptions(TaskOptions):
 class SeriesReadingOptions(Options):
     """How a trained forecaster reads a series."""
 
-    encoding: str | None = option(None, "Encoding of the file. Default: as in training.", "Data")
+    encoding: str | None = option(
+        None, "Encoding of the file. Default: as in training.", "Data", encoding=True
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

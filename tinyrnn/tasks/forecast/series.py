@@ -1,6 +1,7 @@
 """Time series: CSV files with numeric columns and, where there is one, a column of dates."""
 
 import csv
+import io
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ...base.errors import InputError
-from ..text.sources import decoding
+from ..text.sources import decoded
 
 _DATE = re.compile(r"(\d{4})[-/.](\d{1,2})(?:[-/.](\d{1,2})(?:[T ](\d{1,2}):(\d{2})(?::(\d{2}))?)?)?Z?")
 _DAY = 86_400  # seconds
@@ -151,9 +152,8 @@ def _table(path, encoding):
             f"{path} does not exist: give a CSV file with a column of dates and columns of numbers"
         )
     try:
-        with decoding(path, encoding) as known, path.open(encoding=known, newline="") as file:
-            reader = csv.reader(file, strict=True)
-            found = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
+        reader = csv.reader(io.StringIO(decoded(path.read_bytes(), encoding, path), newline=""), strict=True)
+        found = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
     except csv.Error as error:
         raise InputError(f"{path} row {reader.line_num}: {error}: mend the row") from None
     if len(found) < 2:

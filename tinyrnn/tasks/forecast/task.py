@@ -26,7 +26,12 @@ SELECTED = 2000  # at most so many forecasts are measured at each evaluation whi
 
 
 class Forecasting(Task):
-    """The task ``forecast``."""
+    """Forecasts of a time series, with intervals.
+
+    Data: one CSV file whose first row names the columns: dates (2012-01-31, rising; or none) and numbers.
+    From Python also an array or a frame. Training and validation loss are not comparable: to the error of the
+    forecast the first adds that of one step ahead. With --teacher-forced both are that of one step ahead.
+    """
 
     name = "forecast"
     options = ForecastOptions
@@ -35,6 +40,7 @@ class Forecasting(Task):
     prediction = SeriesPredictionOptions
     in_nats, unit = False, "rows"
     loss_name = "loss (of scaled differences)"
+    in_memory = "an array [N] or [N, columns] of numbers, or a pandas series or frame"
     drawn = MappingProxyType({"rmse": "RMSE (units of the series)"})
     rise = 100.0  # squared errors of single batches differ much
 

@@ -75,8 +75,6 @@ class LanguageModel(TaskModel):
 
     def token_loop(self):
         """The same as a compiled loop from token to token (`TokenLoop`), None where it cannot be compiled."""
-        if self.embedding.weight.device != "cpu":
-            return None
         from ...compiler.generation import token_loop  # and Numba with it
 
         def step(x, *states):

@@ -1,7 +1,6 @@
 """Text from a language model, one token at a time."""
 
 import itertools
-import math
 import time
 
 import numpy as np
@@ -9,6 +8,7 @@ import numpy as np
 from ... import kernels
 from ...base import threads
 from ...base.errors import InputError
+from ...base.options import Rule
 from ...kernels.generator import Generator
 
 STRETCH, NOTICEABLE = 256, 0.02  # tokens, seconds
@@ -37,16 +37,20 @@ def choose(logits, *, temperature=1.0, top_k=None, top_p=None, u=0.0) -> int:
     return int(kept[min(np.searchsorted(cumulative, u * cumulative[-1], side="right"), len(kept) - 1)])
 
 
-def check_options(*, length, temperature, top_k, top_p):
+_RULES = {
+    "prompt": Rule(str, optional=True),
+    "length": Rule(int, low=1),
+    "temperature": Rule(float, low=0),
+    "top_k": Rule(int, optional=True, low=1),
+    "top_p": Rule(float, optional=True, low=0, open_low=True, high=1),
+    "stop": Rule(str, optional=True),
+}
+
+
+def check_options(**options):
     """InputError for a sampling option out of range."""
-    if length < 1:
-        raise InputError(f"length is {length}: it must be at least 1")
-    if not (temperature >= 0 and math.isfinite(temperature)):
-        raise InputError(f"temperature is {temperature}: it must be 0 (most probable) or positive")
-    if top_k is not None and top_k < 1:
-        raise InputError(f"top_k is {top_k}: it must be at least 1")
-    if top_p is not None and not 0 < top_p <= 1:
-        raise InputError(f"top_p is {top_p}: it must be above 0 and at most 1")
+    for name, value in options.items():
+        _RULES[name].checked(value, name)
 
 
 def generate(
@@ -66,9 +70,10 @@ def generate(
     Raises:
         InputError: an option out of range, or a prompt of which nothing is in the vocabulary.
     """
-    check_options(length=length, temperature=temperature, top_k=top_k, top_p=top_p)
+    choice = dict(length=length, temperature=temperature, top_k=top_k, top_p=top_p)
+    check_options(prompt=prompt, stop=stop, **choice)
     ids, _ = encode_prompt(model.vocabulary, prompt)
-    return _stopped(_stream(model, prompt, ids, length, temperature, top_k, top_p, Generator(seed)), stop)
+    return _stopped(_stream(model, prompt, ids, generator=Generator(seed), **choice), stop)
 
 
 def encode_prompt(vocabulary, prompt: str | None):
@@ -89,11 +94,10 @@ def encode_prompt(vocabulary, prompt: str | None):
     return ids, missing
 
 
-def _stream(model, prompt, ids, length, temperature, top_k, top_p, generator):
+def _stream(model, prompt, ids, *, length, generator, **options):
     if prompt is not None:
         yield prompt
     decode, banned = model.vocabulary.decoder(), model.vocabulary.unknown  # a placeholder is no text
-    options = dict(temperature=temperature, top_k=top_k, top_p=top_p)
     loop = model.token_loop() if hasattr(model, "token_loop") else None
     given = ids, banned, generator.key(), options
     chosen = _eager(model, *given) if loop is None else _compiled(loop, *given)

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from ...autograd import tensor
-from ...base.errors import InputError
+from ...base.errors import InputError, shown
 from ...nn.functional import cross_entropy
 from ...nn.gates import step_and_gates
 from ...training.runs import RunFolder
@@ -24,14 +24,20 @@ GLIMPSE = 200  # tokens that a logger shows
 
 
 class LanguageModeling(Task):
-    """The task ``lm``: predict the next token, with truncated back-propagation and carried state."""
+    """Language models: they learn what comes next in a text, and go on writing.
+
+    Data: text files, folders of them, or - for standard input; nothing: the documentation inside Python.
+    From Python also an open text, io.StringIO(text).
+    """
 
     name = "lm"
     options = LanguageModelOptions
     evaluation = ReadingOptions
     next_command = "generate"
     loss_name = "loss (nats a token)"
+    loss_options = ("level",)
     default_texts = (text_sources.BUILTIN,)
+    in_memory = "an open text, such as io.StringIO(text)"
 
     def __init__(self, model, train_tokens, val_tokens, *, batch_size, seq_len, seed, fingerprint=""):
         self.model, self.val_tokens, self.seq_len, self.fingerprint = model, val_tokens, seq_len, fingerprint
@@ -69,11 +75,14 @@ class LanguageModeling(Task):
 
     @classmethod
     def store(cls, data):
-        """An open text."""
+        """An open text, or an open file of utf-8 bytes."""
         if not hasattr(data, "read"):
             return super().store(data)
-        text = data.read()
-        return "txt", text if isinstance(text, str) else text.decode()
+        try:
+            text = data.read()
+        except (OSError, ValueError) as error:  # it is closed, or written to
+            raise InputError(f"{shown(data)} cannot be read ({error}): open it anew") from None
+        return "txt", text if isinstance(text, str) else text_sources.decoded(text, "utf-8", shown(data))
 
     def introduction(self) -> str:
         """What is learned from."""
@@ -214,14 +223,13 @@ def validation_tokens(run: RunFolder, vocabulary):
     Raises:
         InputError: that text was standard input, is gone, or has changed since.
     """
-    stored = run.config["options"]
-    options = LanguageModelOptions.of(stored)
+    options, texts = LanguageModeling.trained(run.path, ReadingOptions())
     if options.val:
         return _validation_file(options, vocabulary)
-    if "-" in stored["texts"]:
+    if "-" in texts:
         raise InputError(
             "this run was trained on standard input, which is not kept: name a TEXT to evaluate on"
         )
-    corpus = read_corpus(options, text_sources.resolve(stored["texts"]))
+    corpus = read_corpus(options, text_sources.resolve(texts))
     run.refuse_changed(corpus.fingerprint)
     return corpus.split(options.val_fraction)[1]

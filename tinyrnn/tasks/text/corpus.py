@@ -13,7 +13,7 @@ from ...base.errors import InputError
 from ...base.files import make_cache_folder, replace_file, temporary_folder
 from ...base.version import __version__
 from . import vocabulary as vocabularies
-from .sources import Source, check_encoding
+from .sources import Source
 
 
 @dataclass
@@ -43,9 +43,8 @@ def load(
         vocabulary: use this one instead of building one from the text.
 
     Raises:
-        InputError: unknown encoding, undecodable or binary text, no text at all.
+        InputError: undecodable or binary text, no text at all.
     """
-    check_encoding(encoding)
     given = vocabulary.to_json() if vocabulary else None
     # The name is that of the sources and settings, so that a changed source replaces its old tokens; the
     # stamps tell.

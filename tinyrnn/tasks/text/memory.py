@@ -1,21 +1,43 @@
 """Texts from memory, as files that readers read."""
 
 import json
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ...base.errors import InputError, shown
 
-def pairs_of(data: Any, first: str, second: str) -> list[dict[str, str]]:
-    """Pairs of texts, or a pandas frame with columns of these names, as rows; empty: ``data`` is neither."""
+
+def pairs_of(data: Any, first: str, second: str) -> list[dict[str, str]] | None:
+    """Pairs of texts, or a pandas frame with columns of these names, as rows; None: ``data`` is of no such
+    kind.
+
+    Raises:
+        InputError: an entry is no pair of texts.
+    """
     if hasattr(data, "to_dict") and {first, second} <= set(getattr(data, "columns", ())):
-        return [{first: str(a), second: str(b)} for a, b in zip(data[first], data[second], strict=True)]
-    try:
-        rows = [tuple(pair) for pair in data]
-    except TypeError:
-        return []
-    fits = rows and all(len(row) == 2 and all(isinstance(text, str) for text in row) for row in rows)
-    return [dict(zip((first, second), row, strict=True)) for row in rows] if fits else []
+        columns = [data[name] for name in (first, second)]
+        known = [[str(v) if k else None for v, k in zip(c, c.notna(), strict=True)] for c in columns]
+        data = list(zip(*known, strict=True))
+    if isinstance(data, str | bytes | Mapping) or not isinstance(data, Iterable) or hasattr(data, "read"):
+        return None
+    rows = []
+    for i, pair in enumerate(data):
+        row = tuple(pair) if isinstance(pair, Iterable) and not isinstance(pair, str | Mapping) else ()
+        if len(row) != 2 or not all(isinstance(text, str) for text in row):
+            wanted = f"give pairs ({first}, {second}) of texts"
+            raise InputError(f"entry {i} of the data is {shown(pair)}: {wanted}")
+        rows.append(dict(zip((first, second), row, strict=True)))
+    return rows or None
 
 
 def json_lines(rows: list[dict[str, str]]) -> str:
     """Rows as a file of JSON lines."""
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
+def texts_of(texts: Any) -> list[str]:
+    """A list of texts; InputError for anything else, a single text too, though it is a sequence of texts."""
+    listed: list[Any] = [None] if isinstance(texts, str) or not isinstance(texts, Iterable) else list(texts)
+    if not all(isinstance(text, str) for text in listed):
+        raise InputError(f"the texts are {shown(texts)}: give a list of texts")
+    return listed

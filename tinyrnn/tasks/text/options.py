@@ -24,4 +24,4 @@ class TextOptions(TaskOptions):
 class ReadingOptions(Options):
     """How files are read that a trained model is used on."""
 
-    encoding: str | None = option(None, "Encoding of the files. Default: utf-8.", "Data")
+    encoding: str | None = option(None, "Encoding of the files. Default: utf-8.", "Data", encoding=True)

@@ -5,30 +5,23 @@ import hashlib
 import itertools
 import os
 import sys
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from ...base.errors import InputError
 from ...base.files import make_cache_folder, replace_file, temporary_folder
+from ...training.screen import note
 
 BUILTIN = "python-docs"  # stands for the default corpus where a source's name is stored
 CHUNK = 1 << 22
-
-
-def check_encoding(encoding: str):
-    """InputError if Python knows no such encoding."""
-    try:
-        codecs.lookup(encoding)
-    except LookupError:
-        raise InputError(f"unknown encoding {encoding!r}: use for example utf-8, latin-1 or cp1252") from None
+ENDINGS = (".txt", ".csv", ".tsv", ".jsonl")  # of files that a name is looked for
 
 
 def digest(columns) -> str:
     """Of two columns of text, row by row: other data has another one."""
-    return hashlib.sha256("\0".join(f"{a}\1{b}" for a, b in zip(*columns, strict=True)).encode()).hexdigest()[
-        :16
-    ]
+    return hashlib.sha256(
+        "\0".join(f"{a}\1{b}" for a, b in zip(*columns, strict=True)).encode(errors="surrogatepass")
+    ).hexdigest()[:16]
 
 
 def markless(encoding: str) -> str:
@@ -36,37 +29,69 @@ def markless(encoding: str) -> str:
     return "utf-8-sig" if codecs.lookup(encoding).name == "utf-8" else encoding
 
 
-@contextmanager
-def decoding(path, encoding):
-    """A block that reads the file ``path``, in the encoding that is given: InputError if it is not text in
-    that encoding.
+def decoded(data: bytes, encoding: str, name) -> str:
+    """The text of a whole file, its line ends as they are.
+
+    Raises:
+        InputError: it is not text in ``encoding``, or is binary.
     """
-    check_encoding(encoding)
     try:
-        yield markless(encoding)
+        text = data.decode(markless(encoding))
     except UnicodeError as error:
         near = getattr(error, "start", 0)
-        raise InputError(f"{path} is not {encoding} text (near byte {near}): name its --encoding") from None
+        raise InputError(f"{name} is not {encoding} text (near byte {near}): name its --encoding") from None
+    refuse_binary(text, name, "give a file of text, or its --encoding")
+    return text
+
+
+def refuse_binary(text: str, name, mend: str):
+    """InputError if there is a character in ``text`` that texts do not have."""
+    if "\0" in text:
+        raise InputError(f"{name} is a binary file (it holds a NUL character): {mend}")
+
+
+def lines_of(text: str) -> list[str]:
+    """Lines that end in ``\\n``, ``\\r\\n`` or ``\\r``, as in files; no other space ends a line (as it would
+    in ``str.splitlines``).
+    """
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    return lines if lines[-1] else lines[:-1]
+
+
+def standard_input() -> bytes:
+    """All of it; whoever sits before a terminal is told that it is waited for."""
+    if sys.stdin.isatty():
+        note("reading standard input: type lines of text, then Ctrl-D (on Windows Ctrl-Z and Enter)")
+    return sys.stdin.buffer.read()
 
 
 def read_lines(inputs, encoding) -> list[str]:
-    """Each of ``inputs`` as a line, or the lines of the file that it names; without any, those of standard
-    input.
+    """Each of ``inputs`` as a line, or the lines of the file that it names; ``-`` names standard input.
 
     Raises:
-        InputError: a file is not text in ``encoding``.
+        InputError: a file is not text in ``encoding``, or what looks like the name of a file is none.
     """
-    check_encoding(encoding)
-    if not inputs:
-        return [line.rstrip("\n") for line in sys.stdin]
     lines = []
     for given in inputs:
-        if not os.path.isfile(given):
+        if given == "-":
+            lines += lines_of(decoded(standard_input(), encoding, "standard input"))
+        elif os.path.isfile(given):
+            lines += lines_of(decoded(Path(given).read_bytes(), encoding, given))
+        elif _names_file(given):
+            mend = "give the path of one, a text, or on standard input (-) a text that looks like a path"
+            raise InputError(f"{given} is no file: {mend}")
+        else:
             lines.append(given)
-            continue
-        with decoding(given, encoding) as known:
-            lines += Path(given).read_text(encoding=known).splitlines()
     return lines
+
+
+def _names_file(given: str) -> bool:
+    """Whether it is rather the name of a file than a text: by its ending, as that of a folder, or as one word
+    in a folder that is there (``9/10`` and ``and/or`` are texts).
+    """
+    folder = os.path.dirname(given)
+    inside = folder and not any(c.isspace() for c in given) and os.path.isdir(folder)
+    return given.lower().endswith(ENDINGS) or bool(inside) or os.path.isdir(given)
 
 
 @dataclass(frozen=True)
@@ -99,8 +124,7 @@ class Source:
                     "--level byte"
                 ) from None
             position += len(raw)
-            if "\0" in text:
-                raise InputError(f"{self.name} is a binary file (it holds a NUL character): use --level byte")
+            refuse_binary(text, self.name, "use --level byte")
             # "\r\n" may be cut by the block's end
             held = "\r" if raw and text.endswith("\r") else ""
             text = text[: len(text) - len(held)].replace("\r\n", "\n").replace("\r", "\n")
@@ -132,7 +156,7 @@ def resolve(texts) -> list[Source]:
     for text in map(str, texts):
         path = Path(text)
         if text == "-":
-            sources.append(Source("standard input", _stored(sys.stdin.buffer.read())))
+            sources.append(Source("standard input", _stored(standard_input())))
         elif path.is_dir():
             sources += _folder(path)
         elif not path.exists():

@@ -7,6 +7,7 @@ from collections import Counter
 import numpy as np
 
 from ...base.errors import InputError
+from ...training.screen import note
 
 _CODE_POINTS = 0x110000  # of Unicode
 UNKNOWN = "\N{REPLACEMENT CHARACTER}"
@@ -98,7 +99,7 @@ class Bytes(Vocabulary):
         return cls()
 
     def encode(self, text):
-        data = text if isinstance(text, bytes) else text.encode()
+        data = text if isinstance(text, bytes) else _utf8(text)
         return np.frombuffer(data, np.uint8).astype(np.int64)
 
     def decode(self, ids):
@@ -177,7 +178,7 @@ class BytePairs(Vocabulary):
         return cls(tokenizer.to_str())
 
     def encode(self, text):
-        return np.array(self.tokenizer.encode(text).ids, np.int64)
+        return np.array(self.tokenizer.encode(_utf8(text).decode()).ids, np.int64)
 
     def decode(self, ids):
         return b"".join(self.bytes[i] for i in ids).decode(errors="replace")
@@ -233,6 +234,14 @@ def encode_text(vocabulary, text: str, max_length: int) -> np.ndarray:
     return ids if len(ids) else np.zeros(1, np.int64)
 
 
+def tell_missing(vocabulary, texts):
+    """Say which symbols of ``texts`` a model with this vocabulary does not read."""
+    if missing := [repr(s) for s in vocabulary.missing("\n".join(map(_spaced, texts))) if s.strip()]:
+        more = f" and {len(missing) - 5:,} more" if len(missing) > 5 else ""
+        what = "left out" if vocabulary.unknown is None else "read as unknown"
+        note(f"not in this model's vocabulary, {what}: {' '.join(missing[:5])}{more}")
+
+
 def _spaced(text):
     """``text`` with one space before each word, the first too: a word is then the same wherever it stands."""
     return " " + " ".join(text.split())
@@ -245,6 +254,13 @@ def from_json(stored: dict) -> Vocabulary:
             f"this model's text level {stored['level']!r} is unknown to this version of tinyrnn: upgrade it"
         )
     return LEVELS[stored["level"]](stored.get("symbols"), stored.get("unknown"))
+
+
+def _utf8(text):
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(f"a text holds {text[error.start]!r}, half a character: mend it") from None
 
 
 def _codes(text):

@@ -6,6 +6,7 @@ from ...autograd import concat, log_softmax, tanh
 from ...nn import Attention, Dropout, Embedding, Linear
 from ..batches import in_order, padded
 from ..model import TaskModel
+from ..text.memory import texts_of
 from ..text.vocabulary import encode_text
 
 
@@ -183,6 +184,7 @@ class Translator(TaskModel):
         """The translation of each text with its log-probability; see `search`. That of an empty text is
         empty.
         """
+        texts = texts_of(texts)
         found, sequences = [("", 0.0)] * len(texts), [self.encode(text) for text in texts]
         for batch in in_order(sequences, batch_size):
             batch = [i for i in batch if texts[i].strip()]

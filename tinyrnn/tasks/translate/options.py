@@ -40,7 +40,9 @@ class SearchOptions(Options):
 class TranslationReadingOptions(ReadingOptions, SearchOptions):
     """What ``tinyrnn evaluate`` can be told."""
 
-    encoding: str | None = option(None, "Encoding of the files. Default: as in training.", "Data")
+    encoding: str | None = option(
+        None, "Encoding of the files. Default: as in training.", "Data", encoding=True
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from ...base.errors import InputError
-from ..text.sources import check_encoding, decoding
+from ..text.sources import decoded, lines_of
 
 
 def read_pairs(paths, *, separator=None, encoding="utf-8") -> tuple[list[str], list[str]]:
@@ -22,15 +22,12 @@ def read_pairs(paths, *, separator=None, encoding="utf-8") -> tuple[list[str], l
         )
     if separator == "":
         raise InputError("--separator is empty: give what stands between source and target")
-    check_encoding(encoding)
-    separator = "\t" if separator is None else separator.replace("\\t", "\t")
-    shown, pairs = "tab" if separator == "\t" else repr(separator), []
+    separator, pairs = "\t" if separator is None else separator.replace("\\t", "\t"), []
+    shown = "tab" if separator == "\t" else repr(separator)
     for path in map(Path, paths):
         if not path.is_file():
             raise InputError(f"{path} does not exist or is no file: give a text file with one pair a line")
-        with decoding(path, encoding) as known:
-            text = path.read_text(encoding=known)
-        for row, line in enumerate(text.split("\n"), 1):
+        for row, line in enumerate(lines_of(decoded(path.read_bytes(), encoding, path)), 1):
             if not line.strip():
                 continue
             source, found, rest = line.partition(separator)

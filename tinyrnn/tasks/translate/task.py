@@ -13,7 +13,7 @@ from ...training.task import Task
 from ..batches import Batches, in_order, padded
 from ..text.memory import pairs_of
 from ..text.sources import digest, read_lines
-from ..text.vocabulary import build_vocabulary, encode_text, from_json
+from ..text.vocabulary import build_vocabulary, encode_text, from_json, tell_missing
 from .model import Translator
 from .options import TranslateOptions, TranslationPredictionOptions, TranslationReadingOptions
 from .pictures import draw_attention
@@ -23,7 +23,11 @@ EXACT_PAIRS = 200  # so many validation pairs are translated at each evaluation 
 
 
 class Translation(Task):
-    """The task ``translate``."""
+    """Texts to texts: translation, and any sequence of symbols to another.
+
+    Data: text files with one pair a line, source and target between them a tab (or --separator).
+    From Python also pairs (source, target).
+    """
 
     name = "translate"
     options = TranslateOptions
@@ -31,6 +35,9 @@ class Translation(Task):
     evaluation = TranslationReadingOptions
     prediction = TranslationPredictionOptions
     loss_name = "loss (nats a symbol)"
+    loss_options = ("level",)
+    default_inputs = ("-",)
+    in_memory = "pairs (source, target) of texts, or a frame with columns of these names"
     drawn = MappingProxyType({"exact": "exact matches (part)"})
 
     def __init__(self, model, train, val, *, batch_size, seed, sampling=0.0, fingerprint=""):
@@ -67,11 +74,10 @@ class Translation(Task):
     @classmethod
     def store(cls, data):
         """Pairs (source, target)."""
-        rows = pairs_of(data, "source", "target")
-        if not rows:
+        if (rows := pairs_of(data, "source", "target")) is None:
             return super().store(data)
-        if any(symbol in text for row in rows for text in row.values() for symbol in "\t\n"):
-            raise InputError("a text to translate may hold no tab and no new line: replace them by spaces")
+        if any(symbol in text for row in rows for text in row.values() for symbol in "\t\n\r\0"):
+            raise InputError("a text to translate may hold no tab, line end or NUL: replace them by spaces")
         return "tsv", "".join(f"{row['source']}\t{row['target']}\n" for row in rows)
 
     @staticmethod
@@ -135,6 +141,9 @@ class Translation(Task):
     def predict(model, inputs, run, options):
         """The translation of each text or line."""
         lines, how = read_lines(inputs, options.encoding or "utf-8"), options.search()
+        if pair := next((line for line in lines if "\t" in line.strip()), None):
+            raise InputError(f"{pair!r} is a pair of texts: give its first side alone, or use evaluate")
+        tell_missing(model.source, lines)
         if options.plot and (first := next((line for line in lines if line.strip()), None)):
             draw_attention(*model.attended(first, **how), options.plot)
         for line, (translation, score) in zip(lines, model.scored(lines, **how), strict=True):

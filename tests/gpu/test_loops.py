@@ -1,25 +1,50 @@
-"""Every cell's loops in CUDA C++, in every form, against the eager tape, in ten orders of their threads."""
+"""Loops of CUDA C++: every cell, in every form, against the eager tape. On the stand-in threads run in ten
+orders that are drawn; on a GPU in its own.
+"""
 
 import importlib
 import re
 import shutil
 import subprocess
+import sys
 import warnings
 
 import numpy as np
-import on_cpu
 import pytest
 
 import tinyrnn as tr
 from tinyrnn.autograd.tape import TABLE, apply
+from tinyrnn.base import devices
+from tinyrnn.base.errors import InputError
 from tinyrnn.compiler import CompileWarning
 from tinyrnn.compiler.products import recorded_step
+from tinyrnn.compiler.record import Kept
 from tinyrnn.compiler.targets import cuda
 from tinyrnn.nn.registry import get_cell, registered
 
-scan = importlib.import_module("tinyrnn.compiler.scan")
+scan = importlib.import_module("tinyrnn.compiler.scan")  # the package's name for it is the function
 T, B, F, H = 4, 5, 7, 10  # nothing divides evenly
 ORDERS = 10
+
+
+@pytest.fixture
+def fresh(monkeypatch):
+    """No program was planned, compiled or checked before."""
+    for kept in ("_plans", "_programs"):
+        monkeypatch.setattr(scan, kept, Kept(64))
+    cuda._kernel.cache_clear()
+    yield
+    cuda._kernel.cache_clear()
+
+
+@pytest.fixture
+def facts(standin, fresh, monkeypatch):
+    """What the stand-in says of its device, for tests to set."""
+    facts = dict(standin.cuda.runtime.facts)
+    monkeypatch.setattr(standin.cuda.runtime, "facts", facts)
+    monkeypatch.setattr(standin.Grid, "seed", 0)
+    monkeypatch.setattr(standin.Grid, "faults", ())
+    return facts
 
 
 class Everything(tr.Cell):
@@ -60,52 +85,79 @@ CELLS |= {"reset after": (get_cell("gru"), dict(reset_after=True))}
 CALLS = {"plain": dict(), "masked": dict(mask=np.tri(T, B), resets=np.eye(T, B))}
 
 
-def results(cell, options, how, compile, dtype="float64", size=(T, B, F, H), **settings):
-    """Outputs, final states and all gradients of a layer; with eager loops, or compiled ones."""
+def results(cell, options, how, device, dtype="float64", size=(T, B, F, H), **settings):
+    """Outputs, final states and all gradients of a layer: eager on the CPU, or compiled on a GPU."""
     draw, (T, B, F, H) = np.random.default_rng(0), size
-    layer = tr.RNN(cell, F, H, dtype=dtype, seed=0, compile=compile, cell_options=options, **settings)
-    xs = tr.tensor(draw.standard_normal((T, B, F)).astype(dtype), requires_grad=True)
+    layer = tr.RNN(cell, F, H, dtype=dtype, seed=0, compile=device != "cpu", cell_options=options, **settings)
+    layer.to(device)
+    xs = tr.tensor(draw.standard_normal((T, B, F)).astype(dtype), requires_grad=True, device=device)
     ys, final = layer(xs, **how)
-    weights = tr.tensor(draw.standard_normal(ys.shape).astype(dtype))
+    weights = tr.tensor(draw.standard_normal(ys.shape).astype(dtype), device=device)
     ((ys * weights).sum() + sum((s * s).sum() for s in final[0])).backward()
     found = [ys, *final[0], xs.grad, *[p.grad for p in layer.parameters() if p.grad is not None]]
     return [t.numpy() for t in found]
 
 
 def in_orders(cell, options, how, orders=ORDERS, **settings):
-    """`results` by loops, in so many orders of their threads."""
+    """`results` on the GPU; on the stand-in in so many orders of the threads."""
     with warnings.catch_warnings():
         warnings.simplefilter("error", CompileWarning)
         for seed in range(orders):
-            on_cpu.Kernel.seed = seed
-            yield results(cell, options, how, True, **settings)
+            grid = getattr(sys.modules["cupy"], "Grid", None)
+            if grid is not None:
+                grid.seed = seed
+            yield results(cell, options, how, "cuda", **settings)
+
+
+def agree(found, right, rtol=1e-9, atol=1e-11):
+    for a, b in zip(found, right, strict=True):
+        np.testing.assert_allclose(a, b, rtol=rtol, atol=atol)
 
 
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("cell", CELLS)
-def test_loops_of_every_cell_agree_with_the_eager_tape_in_every_form(cell, call, device, monkeypatch):
+def test_loops_of_every_cell_agree_with_the_eager_tape_in_every_form(cell, call, standin, facts):
     """Matrices in shared memory, matrices that do not fit there, one launch a phase."""
-    right = results(*CELLS[cell], CALLS[call], False)
-    launches = on_cpu.Kernel.calls
+    right, grid = results(*CELLS[cell], CALLS[call], "cpu"), standin.Grid
     for form in ("resident", "persistent", "phases"):
-        device.shared = 60_000 if form == "persistent" else 227 * 1024
-        device.at_once = 0 if form == "phases" else 1
+        facts["shared"] = 60_000 if form == "persistent" else 227 * 1024
+        facts["blocks at once"] = 0 if form == "phases" else 1
+        before = grid.launches
         orders = list(in_orders(*CELLS[cell], CALLS[call], ORDERS if form == "resident" else 3))
         for found in orders:
-            for a, b in zip(found, right, strict=True):
-                np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-11, err_msg=form)
+            agree(found, right)
             for a, b in zip(found, orders[0], strict=True):
                 np.testing.assert_array_equal(a, b)
-        assert on_cpu.Kernel.calls >= launches + 2 * len(orders)
-        launches = on_cpu.Kernel.calls
+        steps = T if form == "phases" else 1
+        assert grid.launches - before >= 2 * len(orders) * steps
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("form", ["persistent", "phases"])
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("cell", CELLS)
+def test_loops_on_a_gpu(cell, call, form, fresh, monkeypatch):
+    try:
+        devices.require_cupy("cuda")
+    except devices.InputError as error:
+        pytest.skip(str(error))
+    if form == "phases":
+        monkeypatch.setenv("TINYRNN_CUDA_LOOP", "phases")
+    first, again = in_orders(*CELLS[cell], CALLS[call], 2)
+    agree(first, results(*CELLS[cell], CALLS[call], "cpu"))
+    for a, b in zip(first, again, strict=True):
+        np.testing.assert_array_equal(a, b)
+    right = results(*CELLS[cell], {}, "cpu", size=(20, 40, 48, 80))
+    (found,) = in_orders(*CELLS[cell], {}, 1, dtype="float32", size=(20, 40, 48, 80))
+    for a, b in zip(found, right, strict=True):
+        assert np.abs(a - b).max() <= 1e-4 * np.abs(b).max()
 
 
 @pytest.mark.parametrize("settings", [dict(size=(3, 70, 5, 40)), dict(bidirectional=True, num_layers=2)])
-def test_more_rows_than_a_block_takes_at_once_and_both_directions(settings, device):
-    right = results(get_cell("lstm"), {}, {}, False, **settings)
+def test_more_rows_than_a_block_takes_at_once_and_both_directions(settings, facts):
+    right = results(get_cell("lstm"), {}, {}, "cpu", **settings)
     for found in in_orders(get_cell("lstm"), {}, {}, 2, **settings):
-        for a, b in zip(found, right, strict=True):
-            np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-11)
+        agree(found, right)
 
 
 def rounded(a, precision):
@@ -118,50 +170,54 @@ def rounded(a, precision):
 
 @pytest.mark.parametrize("precision", ["bfloat16", "tf32"])
 @pytest.mark.parametrize("shared", [227 * 1024, 30_000])
-def test_tensor_cores_multiply_rounded_numbers_and_add_them_up_in_float32(precision, shared, device):
+def test_tensor_cores_multiply_rounded_numbers_and_add_them_up_in_float32(precision, shared, standin, facts):
     """Inline PTX on a GPU, here a function of the same fragments; the matrix in shared memory or not."""
     draw = np.random.default_rng(0)
     h, U = draw.standard_normal((70, 40)).astype("f"), draw.standard_normal((40, 40)).astype("f")
-    device.precision, device.shared = precision, shared
-    launches, matrix = on_cpu.Kernel.calls, tr.tensor(U)
+    xs, matrix = tr.zeros((1, 70, 40), dtype="float32", device="cuda"), tr.tensor(U, device="cuda")
+    facts["shared"], before = shared, standin.Grid.launches
     for seed in range(3):
-        on_cpu.Kernel.seed = seed
-        _, found = tr.scan(
-            lambda x, h: x + h @ matrix, np.zeros((1, 70, 40), "f"), tr.tensor(h), compile=True
-        )
+        standin.Grid.seed = seed
+        start = tr.tensor(h, device="cuda")
+        _, found = tr.scan(lambda x, h: x + h @ matrix, xs, start, compile=True, precision=precision)
         right = rounded(h, precision).astype(float) @ rounded(U, precision)
         np.testing.assert_allclose(found.numpy(), right, rtol=1e-5, atol=1e-5)
-    assert on_cpu.Kernel.calls > launches
+    assert standin.Grid.launches > before
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "tf32"])
-def test_gradients_in_low_precision_are_near_those_of_float32(precision, device):
+def test_gradients_in_low_precision_are_near_those_of_float32(precision, cupy, fresh):
     settings = dict(dtype="float32", size=(6, B, F, 24))
-    right = results(get_cell("lstm"), {}, {}, False, **settings)
-    device.precision = precision
-    for found in in_orders(get_cell("lstm"), {}, {}, 2, **settings):
+    right = results(get_cell("lstm"), {}, {}, "cpu", **settings)
+    for found in in_orders(get_cell("lstm"), {}, {}, 2, precision=precision, **settings):
         for a, b in zip(found, right, strict=True):
             assert np.abs(a - b).max() < (3e-2 if precision == "bfloat16" else 4e-3) * np.abs(b).max()
         assert any((a != b).any() for a, b in zip(found, right, strict=True))
 
 
-def test_rows_of_a_table_are_looked_up(device):
-    table = tr.tensor(np.random.default_rng(0).standard_normal((6, F)), requires_grad=True)
-    ids = np.random.default_rng(1).integers(0, 6, (T, B))
-    found = []
-    for compile in (True, False):
-        table.grad = None
-        layer = tr.RNN("gru", F, H, dtype="float64", seed=0, compile=compile)
+def test_a_precision_that_arrays_cannot_have_is_refused():
+    xs = np.zeros((3, 2, 4), "f")
+    for given, precision in ((xs, "bfloat16"), (xs.astype(float), "tf32"), (xs, "half"), (xs, 16)):
+        with pytest.raises(InputError, match=r"use one of bfloat16, tf32 for float32 arrays on a GPU"):
+            tr.scan(lambda x, h: x + h, given, tr.tensor(given[0]), precision=precision)
+
+
+def test_rows_of_a_table_are_looked_up(standin, facts):
+    ids, found = np.random.default_rng(1).integers(0, 6, (T, B)), []
+    for device in ("cuda", "cpu"):
+        before = standin.Grid.launches
+        rows = np.random.default_rng(0).standard_normal((6, F))
+        table = tr.tensor(rows, requires_grad=True, device=device)
+        layer = tr.RNN("gru", F, H, dtype="float64", seed=0, compile=device == "cuda").to(device)
         ys, _ = layer(tr.embedding(ids, table))
         (ys * ys).sum().backward()
         found.append([ys.numpy(), table.grad.numpy(), *[p.grad.numpy() for p in layer.parameters()]])
-    assert on_cpu.Kernel.calls
-    for a, b in zip(*found, strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-11)
+        assert (standin.Grid.launches > before) == (device == "cuda")
+    agree(*found)
 
 
 @pytest.mark.filterwarnings("ignore:.*compiled for the third time")
-def test_every_pointwise_op_is_cuda_as_it_is_python(device):
+def test_every_pointwise_op_is_cuda_as_it_is_python(standin, facts):
     """A new op with a scalar rule needs nothing in this target."""
     ops = [op for op in TABLE.values() if op.rule]
     for first in range(0, len(ops), 24):  # a few at a time: one translation unit each
@@ -176,15 +232,14 @@ def test_every_pointwise_op_is_cuda_as_it_is_python(device):
             return y
 
         xs, h = np.random.default_rng(first).standard_normal((3, 5, 6)), np.zeros((5, 6))
-        launches, found = on_cpu.Kernel.calls, []
-        for compile in (True, False):
-            x = tr.tensor(xs, requires_grad=True)
-            ys, _ = tr.scan(step, x, tr.tensor(h), compile=compile)
+        before, found = standin.Grid.launches, []
+        for device in ("cuda", "cpu"):
+            x = tr.tensor(xs, requires_grad=True, device=device)
+            ys, _ = tr.scan(step, x, tr.tensor(h, device=device), compile=device == "cuda")
             ys.sum().backward()
             found.append([ys.numpy(), x.grad.numpy()])
-        assert on_cpu.Kernel.calls > launches
-        for a, b in zip(*found, strict=True):
-            np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-11)
+        assert standin.Grid.launches > before
+        agree(*found)
 
 
 # ------------------------------------------------------------------ faults put in on purpose
@@ -196,7 +251,10 @@ FAULTS = {
         "        __syncwarp();\n        int deep",
         "        int deep",
     ),
-    "no barrier of the block before parts are added up": ("sums[r][c];\n    __syncthreads();", "sums[r][c];"),
+    "no barrier of the block before parts are added up": (
+        "sums[r][c];\n#endif\n    __syncthreads();",
+        "sums[r][c];\n#endif",
+    ),
     "no barrier before the next turn": ("__syncthreads();\n                for (I j", "for (I j"),
     "no barrier before a sum over a row": (" = value;\n    __syncthreads();", " = value;"),
     "columns laid out wrongly": ("c / UNITS * span + unit", "c % GROUPS * span + unit"),
@@ -207,21 +265,32 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_fault_put_in_is_found(fault, device, monkeypatch):
+def test_a_fault_put_in_is_found(fault, standin, facts, monkeypatch):
     """In a cell that has row reductions, or, where units stay in their blocks, in an LSTM."""
     monkeypatch.setenv("TINYRNN_REFEREE", "0")
-    cell = "lstm" if "laid out" in fault else "everything"
-    device.precision = "tf32" if "fragments" in fault else None
-    size = (3, B, F, 20)  # so that more than one warp has a part of the inner sums
-    right, device.fault = results(*CELLS[cell], {}, False, size=size), FAULTS[fault]
-    wrong = 0
+    cell, settings = "lstm" if "laid out" in fault else "everything", {}
+    if "fragments" in fault:
+        settings = dict(precision="tf32", dtype="float32")
+    settings |= dict(size=(3, B, F, 20))  # so that more than one warp has a part of the inner sums
+    right = results(*CELLS[cell], {}, "cpu", **{k: v for k, v in settings.items() if k != "precision"})
+    standin.Grid.faults = [FAULTS[fault]]
+    source = cuda.module_source
+
+    def holds(*args):
+        text = source(*args)
+        assert FAULTS[fault][0] in text
+        return text
+
+    monkeypatch.setattr(cuda, "module_source", holds)
+    tolerance = dict(rtol=1e-2, atol=1e-2) if "fragments" in fault else {}
     try:
-        for found in in_orders(*CELLS[cell], {}, size=size):
-            wrong += not all(map(np.allclose, found, right))
-            if wrong:
-                break
-    except on_cpu.NeverOpens:
-        wrong = 1
+        wrong = any(
+            not np.allclose(a, b, **tolerance)
+            for found in in_orders(*CELLS[cell], {}, **settings)
+            for a, b in zip(found, right, strict=True)
+        )
+    except standin.NeverOpens:
+        wrong = True
     assert wrong
 
 
@@ -243,11 +312,10 @@ def sources():
 
 @pytest.mark.skipif(shutil.which("nvcc") is None, reason="needs nvcc")
 @pytest.mark.parametrize(("cell", "dtype", "precision"), list(sources()))
-def test_every_source_compiles_for_gpus_without_spills(cell, dtype, precision, device, tmp_path, monkeypatch):
-    monkeypatch.setattr(cuda, "THREADS", 256)
-    device.precision, device.processors = precision, 132
+def test_every_source_compiles_for_gpus_without_spills(cell, dtype, precision, facts, tmp_path):
+    facts["processors"] = 132
     path = tmp_path / "loops.cu"
-    path.write_text(source_of(*CELLS[cell], dtype))
+    path.write_text(source_of(*CELLS[cell], dtype, precision))
     gpus = [f"-gencode=arch=compute_{n},code=sm_{n}" for n in (80, 90)]
     command = ["nvcc", "-std=c++17", *gpus, "-fatbin", "-Xptxas", "-v", str(path), "-o", str(path) + "bin"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -258,8 +326,8 @@ def test_every_source_compiles_for_gpus_without_spills(cell, dtype, precision, d
         assert set(kernels) == {"0"}, done.stderr
 
 
-def source_of(cell, options, dtype):
-    layer = tr.RNN(cell, F, 64, dtype=dtype, seed=0, cell_options=options)
-    x, states = np.ones((3, F), dtype), [s.data for s in layer.initial_state(3)[0]]
-    recording = recorded_step(layer.cells[0].step, x, states)
-    return scan.plan_of(recording, (0,), frozenset()).loops.source
+def source_of(cell, options, dtype, precision):
+    layer = tr.RNN(cell, F, 64, dtype=dtype, seed=0, cell_options=options).to("cuda")
+    x, states = tr.ones((3, F), dtype=dtype, device="cuda"), layer.initial_state(3)[0]
+    recording = recorded_step(layer.cells[0].step, x.data, [s.data for s in states])
+    return scan.plan_of(recording, (0,), frozenset(), precision).loops.source

@@ -1,0 +1,3 @@
+"""What CuPy has no public name for."""
+
+from . import _routines_linalg  # noqa: F401

@@ -11,16 +11,19 @@ import warnings
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 import tinyrnn as tr
 from tinyrnn.autograd.tape import TABLE, apply
 from tinyrnn.base import devices
 from tinyrnn.base.errors import InputError
+from tinyrnn.cli import main
 from tinyrnn.compiler import CompileWarning
 from tinyrnn.compiler.products import recorded_step
 from tinyrnn.compiler.record import Kept
 from tinyrnn.compiler.targets import cuda
 from tinyrnn.nn.registry import get_cell, registered
+from tinyrnn.tools import check
 
 scan = importlib.import_module("tinyrnn.compiler.scan")  # the package's name for it is the function
 T, B, F, H = 4, 5, 7, 10  # nothing divides evenly
@@ -331,3 +334,40 @@ def source_of(cell, options, dtype, precision):
     x, states = tr.ones((3, F), dtype=dtype, device="cuda"), layer.initial_state(3)[0]
     recording = recorded_step(layer.cells[0].step, x.data, [s.data for s in states])
     return scan.plan_of(recording, (0,), frozenset(), precision).loops.source
+
+
+def test_check_says_in_which_form_loops_run(standin, facts):
+    assert check.run_check("cuda", get_cell("gru"), {}).detail.startswith("equal to the eager loop")
+    said = check.run_check("form on cuda", get_cell("lstm"), {}).detail
+    assert "forward: one launch for all steps, 1 waits of the grid a step, matrices read from memory" in said
+    facts["processors"] = 132
+    for kept in (scan._plans, scan._programs):
+        kept.clear()
+    assert "backward: one launch for all steps, 2 waits of the grid a step, matrices in shared memory" in (
+        check.run_check("form on cuda", get_cell("lstm"), {}).detail
+    )
+    facts["blocks at once"] = 0
+    assert "forward: 1 launches a step" in check.run_check("form on cuda", get_cell("lstm"), {}).detail
+    how = CliRunner().invoke(main, ["check", "rnn", "--device", "cuda"])
+    assert how.exit_code == 0 and "form on cuda" in how.output
+
+
+@pytest.mark.filterwarnings("ignore:.*cuda")
+def test_auto_takes_a_gpu_that_works_for_a_model_that_is_large_enough(standin, monkeypatch):
+    assert devices.chosen("auto", 100) == "cpu" and devices.chosen("auto", 10**5) == "cuda"
+    monkeypatch.setattr(devices, "try_kernel", lambda cupy: 1 / 0)
+    monkeypatch.setattr(devices, "_working", [])
+    assert devices.chosen("auto") == "cpu" == devices.chosen("cpu")
+    with pytest.raises(InputError):
+        devices.chosen("cuda")
+
+
+def test_bfloat16_trains_on_a_gpu_alone_and_its_checkpoint_runs_anywhere(standin, text_file, tmp_path):
+    how = dict(hidden=12, layers=1, embed=4, steps=3, seq_len=8, batch_size=4, quiet=True, dtype="bfloat16")
+    for option, name in (({}, "--dtype bfloat16"), ({"dtype": "float32", "tf32": True}, "--tf32")):
+        with pytest.raises(InputError, match=f"{name} needs a GPU: give --device cuda"):
+            tr.train(str(text_file), out=tmp_path / "cpu", **(how | option))
+    run = tr.train(str(text_file), out=tmp_path / "run", device="cuda", **how)
+    assert run.model.rnn.precision == "bfloat16" and run.model.dtype == "float32"
+    assert standin.Grid.launches > 6
+    assert len(tr.load(run.path).generate("a", length=5, seed=0)) == 6

@@ -53,7 +53,7 @@ def test_a_run(task, cupy, tmp_path):
 def series(run):
     from tinyrnn.tasks.forecast.series import read_series
 
-    return read_series(run.config["options"]["texts"][0])
+    return read_series(run.options["texts"][0])
 
 
 def test_resuming_gives_the_same_weights(cupy, tmp_path):
@@ -67,5 +67,5 @@ def test_resuming_gives_the_same_weights(cupy, tmp_path):
 def test_a_full_memory_is_said_with_sizes(standin, monkeypatch, tmp_path):
     monkeypatch.setattr(devices, "_working", [])
     monkeypatch.setattr(standin.cuda.memory, "largest", 3_000)
-    with pytest.raises(TooLargeError, match=r"70.0 of 80.0 GiB are free.*--batch-size"):
+    with pytest.raises(TooLargeError, match=r"70.0 of 80.0 GiB are free.*batch_size"):
         run("lm", "cuda", tmp_path / "run", seq_len=16, batch_size=16)

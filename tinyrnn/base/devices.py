@@ -2,12 +2,15 @@
 asked for.
 """
 
+import math
 import sys
 from typing import Any
 
 import numpy as np
 
 from .errors import DeviceError, InputError
+
+WORTH_A_GPU = 4096  # a GPU computes so many numbers at once, in a launch that costs microseconds
 
 _working: list[Any] = []  # the CuPy that has run a kernel in this process
 _INSTALL = {12: "pip install 'tinyrnn[cuda12]'", 13: "pip install 'tinyrnn[cuda13]'"}
@@ -60,6 +63,28 @@ def same_device(name: str, *arrays: Any) -> None:
     """
     if len({device_of(a) for a in arrays}) > 1:
         raise DeviceError(f"{name}: operands on cpu and cuda: move them to one with .to(device)")
+
+
+def chosen(device: str, work: float = math.inf) -> str:
+    """``"cpu"`` or ``"cuda"`` for ``device``, where ``"auto"`` is cuda where that works and there is enough
+    to do.
+
+    Args:
+        work: numbers that a step computes side by side; below `WORTH_A_GPU` it is no gain.
+
+    Raises:
+        InputError: as `require_cupy`.
+    """
+    if device == "auto" and work < WORTH_A_GPU:
+        return "cpu"
+    if device != "cpu":
+        try:
+            require_cupy("cuda" if device == "auto" else device)
+        except InputError:
+            if device != "auto":
+                raise
+            return "cpu"
+    return "cpu" if device == "cpu" else "cuda"
 
 
 def require_cupy(device: str) -> Any:

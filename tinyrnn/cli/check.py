@@ -5,24 +5,27 @@ import json
 
 import click
 
-from .common import EXIT_FAILED, Command, complete_cell, option
+from .common import EXIT_FAILED, Command, complete_cell, device_option, option
 
 
 @click.command("check", cls=Command)
 @click.argument("cell", shell_complete=complete_cell)
 @option("--cell-opt", multiple=True, metavar="NAME=VALUE", help="Option of the cell; may be repeated.")
+@device_option()
 @option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_context
-def command(context, cell, cell_opt, as_json):
+def command(context, cell, cell_opt, device, as_json):
     """Check a CELL: gradients, compiled or why not, masks, saving, a tiny text, speed. Exit code 1 if it
-    fails.
+    fails. With --device cuda also: its loops on the GPU, and in which form they run there.
     """
+    from ..base.devices import chosen
     from ..nn import registry as plugins
     from ..tools import check as testing
 
     cell_class, options = plugins.get_cell(cell), plugins.read_options(cell, cell_opt)
     results = []
-    for name in testing.CHECKS:
+    on_gpu = list(testing.ON_A_GPU) if chosen(device) == "cuda" else []
+    for name in [*testing.CHECKS, *on_gpu]:
         results.append(testing.run_check(name, cell_class, options))
         if not as_json:
             passed = (

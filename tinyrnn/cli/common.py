@@ -99,6 +99,12 @@ def allow_code_option(**kwargs):
     )
 
 
+def device_option():
+    """The option ``--device``."""
+    devices = click.Choice(["cpu", "cuda", "auto"])
+    return option("--device", type=devices, default="cpu", help="Where to compute.")
+
+
 def any_symbol_output():
     """Show a mark in the place of a symbol that the terminal's encoding lacks: a model may generate any
     character.
@@ -108,12 +114,12 @@ def any_symbol_output():
             stream.reconfigure(errors="replace")
 
 
-def load_language_model(run, allow_code, hint):
+def load_language_model(run, allow_code, hint, device="cpu"):
     """The language model of ``run``; of any other model an InputError that ends in ``hint``."""
     from ..base.errors import InputError
     from ..training.experiments import load
 
-    model = load(run, allow_code=allow_code)
+    model = load(run, allow_code=allow_code, device=device)
     if not hasattr(model, "generate"):
         raise InputError(f"{run} is no language model: {hint}")
     return model

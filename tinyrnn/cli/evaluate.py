@@ -4,27 +4,28 @@ import json
 
 import click
 
-from .common import allow_code_option, option, run_argument
+from .common import allow_code_option, device_option, option, run_argument
 from .options import TaskCommand, task_options
 
 
 @click.command("evaluate", cls=TaskCommand.of("evaluation"))
 @run_argument()
 @click.argument("texts", nargs=-1, metavar="[TEXT]...", type=click.Path())
+@device_option()
 @allow_code_option()
 @option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_context
-def command(context, run, allow_code, texts, as_json, **options):
+def command(context, run, allow_code, device, texts, as_json, **options):
     """How well RUN does on TEXT (files, folders, - for standard input).
 
-    A language model: loss, perplexity, bits per character. A classifier: accuracy, macro-F1, loss, confusion.
-        A
-    forecaster: errors of a rolling-origin backtest beside those of naive forecasts. A translator: exact
-    match, chrF, BLEU, loss. Without TEXT: on the validation part of what the run was trained with.
+    A language model: loss, perplexity, bits per character. A classifier: accuracy, macro-F1, loss,
+    confusion. A forecaster: errors of a rolling-origin backtest beside those of naive forecasts. A
+    translator: exact match, chrF, BLEU, loss. Without TEXT: on the validation part of what the run was
+    trained with.
     """
     from ..training.experiments import load
 
-    model = load(run, allow_code=allow_code)
+    model = load(run, allow_code=allow_code, device=device)
     task, given = task_options(context, model, "evaluation", options)
     figures = task.evaluate_run(model, list(texts), run, given)
     if as_json:

@@ -7,7 +7,15 @@ from pathlib import Path
 import click
 
 from ..training.screen import note
-from .common import Command, allow_code_option, any_symbol_output, load_language_model, option, run_argument
+from .common import (
+    Command,
+    allow_code_option,
+    any_symbol_output,
+    device_option,
+    load_language_model,
+    option,
+    run_argument,
+)
 
 
 @click.command("generate", cls=Command)
@@ -32,10 +40,9 @@ from .common import Command, allow_code_option, any_symbol_output, load_language
 @option("--interactive", is_flag=True, help="Ask for prompts until an empty line or the end of input.")
 @option("--out", type=click.Path(dir_okay=False), help="Write to this new file instead of the terminal.")
 @option("--threads", type=click.IntRange(min=1), help="Threads to compute on. Default: all cores.")
+@device_option()
 @allow_code_option()
-def command(
-    run, prompt, length, num, stop, temperature, top_k, top_p, seed, interactive, out, threads, allow_code
-):
+def command(run, prompt, length, num, interactive, out, threads, device, allow_code, seed, stop, **choice):
     """Write text with the model of RUN, a run folder or checkpoint.
 
     Streams as it samples. Example: tinyrnn generate runs/text-gru --prompt "The " --temperature 0.7
@@ -49,9 +56,9 @@ def command(
     any_symbol_output()
     if out and Path(out).is_file():
         raise InputError(f"{out} exists and is not overwritten: choose another --out")
-    sampling.check_options(length=length, temperature=temperature, top_k=top_k, top_p=top_p)
-    model = load_language_model(run, allow_code, "use tinyrnn predict")
-    settings = dict(length=length, temperature=temperature, top_k=top_k, top_p=top_p, stop=stop)
+    sampling.check_options(length=length, **choice)
+    model = load_language_model(run, allow_code, "use tinyrnn predict", device)
+    settings = dict(length=length, stop=stop, **choice)
 
     def sample(prompt, index, write):
         for symbol in sampling.encode_prompt(model.vocabulary, prompt)[1]:

@@ -5,17 +5,18 @@ from pathlib import Path
 
 import click
 
-from .common import allow_code_option, any_symbol_output, option, run_argument
+from .common import allow_code_option, any_symbol_output, device_option, option, run_argument
 from .options import TaskCommand, task_options
 
 
 @click.command("predict", cls=TaskCommand.of("prediction"))
 @run_argument()
 @click.argument("inputs", nargs=-1, metavar="[INPUT]...")
+@device_option()
 @allow_code_option()
 @option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
 @click.pass_context
-def command(context, run, allow_code, inputs, as_json, **options):
+def command(context, run, allow_code, device, inputs, as_json, **options):
     """What RUN says to each INPUT.
 
     A classifier: the most probable label, with probabilities, and a translator: the translation, of a text or
@@ -27,7 +28,7 @@ def command(context, run, allow_code, inputs, as_json, **options):
 
     if options.get("plot"):
         refuse_foreign(Path(options["plot"]), "curve.png")
-    model = load(run, allow_code=allow_code)
+    model = load(run, allow_code=allow_code, device=device)
     task, given = task_options(context, model, "prediction", options)
     any_symbol_output()
     for prediction in task.predict(model, list(inputs or task.default_inputs), run, given):

@@ -189,7 +189,7 @@ def command(
         given |= chosen(context, {"task": task})
         trainer = experiments.take_up(resume, given, texts, report_to, device=device, allow_code=allow_code)
     with going_on(context, trainer, f"tinyrnn train --resume {trainer.run.path}"):
-        said = experiments.carry_out(trainer, shown, device)
+        said = experiments.carry_out(trainer, shown)
     if as_json:
         return
     click.echo(trainer.run.path)

@@ -37,7 +37,12 @@ class RnnOptions(Options):
     weight_drop: float = option(0.0, "Dropped part of the recurrent weights.", "Model", **PART)
     zoneout: float = option(0.0, "Part of the states that keeps its old value.", "Model", **PART)
     variational: bool = option(False, "Both dropouts drop the same at every step of a window.", "Model")
-    dtype: Literal["float32", "float64"] = option("float32", "Precision.", "Model")
+    dtype: Literal["float32", "float64", "bfloat16"] = option(
+        "float32",
+        "Precision. bfloat16, on a GPU: operands of products; sums, states and weights stay float32.",
+        "Model",
+    )
+    tf32: bool = option(False, "On a GPU: operands of float32 products in TensorFloat-32.", "Model")
 
     def settings(self) -> dict[str, Any]:
         """As a model takes them and a checkpoint keeps them: the options of the cell read."""
@@ -63,7 +68,8 @@ class RNN(Module):
         seed: of the initial weights and of dropout; None takes a new one.
         generator: a `Generator` in place of ``seed``.
         compile: run the time loop compiled where that is possible; False: op by op, the reference.
-        precision: of the operands of products in compiled loops, as in `scan`.
+        precision: on a GPU, of the operands of products in compiled loops, as in `scan`; the CPU computes in
+            ``dtype``.
         cell_options: the cell's options, for example ``{"forget_bias": 0.0}``.
 
     ``cells`` holds one cell a layer and direction, in the order layer 0 forward, layer 0 backward, layer 1
@@ -190,7 +196,8 @@ class RNN(Module):
             for direction in range(self.directions):
                 i = layer * self.directions + direction
                 flags: dict[str, Any] = dict(mask=mask, resets=resets, reverse=direction == 1)
-                flags |= dict(compile=None if self.compile else False, precision=self.precision)
+                flags |= dict(compile=None if self.compile else False)
+                flags |= dict(precision=self.precision if xs.device == "cuda" else None)
                 step, streams = self.regulariser(self.cells[i].step, xs, init[i])
                 y, states = scan(step, streams, init[i], **flags)
                 ys.append(y)

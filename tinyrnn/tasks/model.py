@@ -7,7 +7,10 @@ from ..nn import RNN, Module, registry
 from ..nn.rnn import RnnOptions
 
 RATES = ("dropout", "recurrent_dropout", "weight_drop", "zoneout", "variational")
-DEFAULTS = {**dict.fromkeys(RATES, 0.0), "variational": False, "cell": "gru", "layers": 1, "dtype": "float32"}
+DEFAULTS = {
+    **dict.fromkeys(RATES, 0.0), "variational": False, "cell": "gru", "layers": 1, "dtype": "float32",
+    "tf32": False,
+}  # fmt: skip
 
 
 class TaskModel(Module):
@@ -32,15 +35,26 @@ class TaskModel(Module):
         self.generator = Generator(seed)
 
     @property
+    def device(self) -> str:
+        """Where it computes: ``"cpu"`` or ``"cuda"``."""
+        return self.parameters()[0].device
+
+    @property
+    def dtype(self) -> str:
+        """Of weights and states."""
+        return "float32" if self.settings["dtype"] == "bfloat16" else self.settings["dtype"]
+
+    @property
     def shared(self) -> dict[str, Any]:
         """What all layers are given."""
-        return {"dtype": self.settings["dtype"], "generator": self.generator}
+        return {"dtype": self.dtype, "generator": self.generator}
 
     def recurrent(self, input_size: int, *, bidirectional: bool = False) -> RNN:
         """Recurrent layers by the settings."""
         of = self.settings
         rates = {name: of[name] for name in RATES}
         own = dict(num_layers=of["layers"], cell_options=of["cell_options"], bidirectional=bidirectional)
+        own["precision"] = "bfloat16" if of["dtype"] == "bfloat16" else "tf32" if of["tf32"] else None
         return RNN(of["cell"], input_size, of["hidden"], **own, **rates, **self.shared)
 
     def facts(self) -> dict[str, Any]:

@@ -13,10 +13,11 @@ import numpy as np
 from ..autograd import Tensor, no_grad, tensor
 from ..autograd.functional import check_grad, embedding
 from ..base import threads
-from ..base.errors import TinyrnnError
+from ..base.errors import TinyrnnError, TraceError
 from ..compiler import CompileWarning
+from ..compiler.products import recorded_step
 from ..compiler.report import report_cell
-from ..compiler.scan import forget_warnings
+from ..compiler.scan import forget_warnings, plan_of
 from ..compiler.targets.numba import interpreted
 from ..kernels.generator import Generator
 from ..nn import RNN
@@ -53,7 +54,7 @@ def run_check(name, cell, options) -> Result:
     try:
         with warnings.catch_warnings(), threads.alone():  # what is checked is small
             warnings.simplefilter("ignore")  # a cell that runs eagerly says so in the check of that
-            return Result(name, True, CHECKS[name](cell, options))
+            return Result(name, True, (CHECKS | ON_A_GPU)[name](cell, options))
     except Exception as error:  # whatever a cell raises is what this check found
         return Result(
             name, False, f"{error}" if isinstance(error, TinyrnnError) else f"{type(error).__name__}: {error}"
@@ -143,7 +144,8 @@ def _gradients(cell, options):
 
 def _run(rnn, tabled=False, **how):
     """Outputs, final states and all gradients; ``tabled``: the inputs are rows of a table."""
-    x = tensor(_inputs(TOKENS, F) if tabled else _inputs(T, B, F), requires_grad=True)
+    device = rnn.parameters()[0].device
+    x = tensor(_inputs(TOKENS, F) if tabled else _inputs(T, B, F), requires_grad=True, device=device)
     ys, final = rnn(embedding(np.arange(T * B).reshape(T, B) % TOKENS, x) if tabled else x, **how)
     ((ys * ys).sum() + sum(s.sum() for s in final[0])).backward()
     gradients = [np.zeros(p.shape) if p.grad is None else p.grad.numpy() for p in (x, *rnn.parameters())]
@@ -311,3 +313,34 @@ CHECKS = {
     "long memory": _memory,
     "speed": _speed,
 }
+
+
+# ------------------------------------------------------------------ on a GPU
+
+
+def _on_cuda(cell, options):
+    """The loops of a GPU against the eager tape of the CPU, in float64."""
+    worst = 0.0
+    for flags in ({}, dict(mask=np.tri(T, B), resets=np.eye(T, B))):
+        layers = _layer(cell, options).to("cuda"), _layer(cell, options, compile=False)
+        for a, b in zip(*[_run(layer, **flags) for layer in layers], strict=True):
+            gap = float(np.max(np.abs(a - b) / np.maximum(1, np.abs(b))))
+            worst = gap if gap != gap else max(worst, gap)
+    if not worst < 1e-9:
+        raise CheckFailed(f"on the GPU it differs from the eager loop of the CPU by {worst:.1e}")
+    return f"equal to the eager loop of the CPU to {max(worst, 1e-16):.0e}"
+
+
+def _form(cell, options, hidden=256, batch=64):
+    """How the loops of a layer of a usual size are launched."""
+    layer = RNN(cell, hidden, hidden, seed=0, cell_options=options).to("cuda")
+    xs = tensor(np.ones((1, hidden), np.float32), device="cuda")
+    try:
+        recording = recorded_step(layer.cells[0].step, xs.data, [s.data for s in layer.initial_state(1)[0]])
+        loops = plan_of(recording, (0,), frozenset()).loops
+    except TraceError as error:
+        return f"runs eagerly: {error}"
+    return f"hidden {hidden}, batch {batch}: " + "; ".join(loops.described(batch))
+
+
+ON_A_GPU = {"cuda": _on_cuda, "form on cuda": _form}

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
-from ..base.devices import require_cupy
+from ..base.devices import chosen
 from ..base.errors import InputError, near
 from ..base.options import path_of
 from ..nn import registry
@@ -70,12 +70,14 @@ class Configuration:
         Raises:
             InputError: data or a combination of options that cannot be used.
         """
-        if device != "cpu":
-            require_cupy(device)  # before the data is read, which may take long
+        # before the data is read, which may take long
+        device = chosen(device, self.options.hidden * self.options.batch_size)
+        if device == "cpu" and (self.options.dtype == "bfloat16" or self.options.tf32):
+            which = "--dtype bfloat16" if self.options.dtype == "bfloat16" else "--tf32"
+            raise InputError(f"{which} needs a GPU: give --device cuda, or leave it out")
         with memory_for(self.options.sizes):
             task = self.task.build(self.options, self.texts)
-            if device != "cpu":
-                task.model.to(device)
+            task.model.to(device)
             return Trainer(task, self.plan, report, self.options.sizes)
 
 
@@ -142,7 +144,7 @@ def take_up(path, given, texts=(), report=None, *, device="cpu", allow_code=Fals
     return trainer
 
 
-def carry_out(trainer: Trainer, shown, device: str) -> list[str]:
+def carry_out(trainer: Trainer, shown) -> list[str]:
     """Train, and draw ``curve.png`` where matplotlib is installed and there is something to draw; the lines
     that the task ends with.
 
@@ -152,19 +154,20 @@ def carry_out(trainer: Trainer, shown, device: str) -> list[str]:
     Raises:
         Interrupted, Diverged, InputError, TooLargeError: as `Trainer.fit`.
     """
-    shown.introduce(trainer, device)
+    shown.introduce(trainer)
     trainer.fit()
     if pictures.available() and trainer.run.read_log():
         pictures.curves([trainer.run], trainer.run.path / "curve.png")
     return trainer.task.conclude(trainer.run)
 
 
-def load(run: str | Path, *, allow_code: bool = False) -> Any:
+def load(run: str | Path, *, allow_code: bool = False, device: str = "cpu") -> Any:
     """The trained model of a run folder or checkpoint file, ready to use.
 
     Args:
         allow_code: run the Python file that the checkpoint names, where its cell is one of a file
             (``FILE.py:CLASS``).
+        device: where to compute, ``"cpu"``, ``"cuda"``, or ``"auto"``: on a GPU where there is one.
 
     A language model has ``generate(prompt, length=..., temperature=...)``, a classifier ``predict(texts)``, a
     translator ``translate(texts)``.
@@ -173,6 +176,7 @@ def load(run: str | Path, *, allow_code: bool = False) -> Any:
         InputError: not a run, a damaged or newer checkpoint, its cell is in a file and ``allow_code`` is not
             given, or its cell's package is not installed (it says which).
     """
+    device = chosen(device)
     file = runs.weights_file(path_of(run, "run"))
     tensors, meta = runs.load_tensors(file)
     if "task" not in meta:
@@ -183,4 +187,4 @@ def load(run: str | Path, *, allow_code: bool = False) -> Any:
         registry.refuse_missing(meta)
         model = get_task(meta["task"]).rebuild(meta)
         model.load_state_dict(tensors)
-    return model.eval()
+    return model.to(device).eval()

@@ -16,7 +16,9 @@ class Place(Options):
     out: str | None = option(
         None, "Folder of the run. Default: runs/TEXT-CELL, numbered if it exists.", "Run", path=True
     )
-    device: Literal["cpu", "cuda"] = option("cpu", "Where to compute.", "Run")
+    device: Literal["cpu", "cuda", "auto"] = option(
+        "cpu", "Where to compute; auto: on a GPU where there is one and the model is large enough.", "Run"
+    )
     threads: int | None = option(None, "Threads to compute on. Default: all cores.", "Run", low=1)
 
 

@@ -18,7 +18,7 @@ from .trainer import RECORD, Reporter
 class Quiet(Reporter):
     """Nothing."""
 
-    def introduce(self, trainer, device):
+    def introduce(self, trainer):
         """What is about to be trained, on what."""
 
 
@@ -35,14 +35,14 @@ class Json(Quiet):
 class Plain(Quiet):
     """Lines, for people and log files."""
 
-    def introduce(self, trainer, device):
+    def introduce(self, trainer):
         task, model = trainer.task, trainer.model
         size = sum(p.size for p in model.parameters())
         settings = model.settings
         step = f", from step {trainer.step}" if trainer.step else ""
         length = f"{trainer.total:,} steps" if trainer.total else f"{trainer.plan.minutes:g} minutes"
         sizes = f"{settings['layers']} x {settings['hidden']}, {size:,} parameters"
-        self.fact("model", f"{settings['cell']}, {sizes}, {settings['dtype']} on {device}")
+        self.fact("model", f"{settings['cell']}, {sizes}, {settings['dtype']} on {trainer.task.model.device}")
         self.fact("data", task.introduction())
         self.fact("training", f"{length}{step}; {task.shape}; run {trainer.run.path}")
 

@@ -117,14 +117,14 @@ class Run:
         ``run.resume(steps=4000)``.
 
         Args:
-            device: where to compute, ``"cpu"`` or ``"cuda"``; a run may change it.
+            device: where to compute, ``"cpu"``, ``"cuda"`` or ``"auto"``; a run may change it.
             plan: as in `train`; what would make it another run is refused.
         """
         report = _report(quiet)
         trainer = experiments.take_up(
             self.path, plan, report=report, device=device, allow_code=self._allow_code
         )
-        return _finished(type(self), trainer, report, device)
+        return _finished(type(self), trainer, report)
 
     @property
     def _task(self) -> type[Task]:
@@ -160,7 +160,7 @@ def train(
             (source, target), for ``forecast`` an array ``[N]`` or ``[N, columns]`` or a pandas frame.
         task: its name; ``tinyrnn train --help`` lists them.
         out: the run's folder; default: ``runs/DATA-CELL``, numbered if it exists.
-        device: where to compute, ``"cpu"`` or ``"cuda"``.
+        device: where to compute, ``"cpu"``, ``"cuda"``, or ``"auto"``: on a GPU where that gains.
         threads: to compute on; default: all cores.
         quiet: show nothing.
         options: those of the command, ``-`` as ``_``: ``cell="lstm", hidden=512, minutes=3``; ``cell_opt``
@@ -186,7 +186,7 @@ def train(
             made, texts = keep_data(text, suffix, kind.options.of(options).encoding)
         configuration = experiments.Configuration.make(task, texts, options)
         trainer = experiments.begin(configuration, report, out=place.out, device=place.device)
-        return _finished(Run, trainer, report, place.device)
+        return _finished(Run, trainer, report)
     except BaseException:
         if not (trainer and trainer.run.path.exists()):  # then nothing needs what this call stored
             remove(made)
@@ -199,9 +199,9 @@ def _report(quiet: bool) -> Any:
     return for_people(quiet)
 
 
-def _finished(kind: type[R], trainer: Trainer, report: Any, device: str) -> R:
+def _finished(kind: type[R], trainer: Trainer, report: Any) -> R:
     try:
-        said = experiments.carry_out(trainer, report, device)
+        said = experiments.carry_out(trainer, report)
     except Interrupted:
         raise KeyboardInterrupt(
             f"saved at step {trainer.step}: Run({str(trainer.run.path)!r}).resume()"

@@ -224,6 +224,12 @@ class Loop(loops.Loop):
                 found.append((["const I b = 0;", *lines], True))
         return found + ([(self.after, True)] if self.after else [])
 
+    @property
+    def waits(self) -> list[bool]:
+        """For each phase, whether the next reads what other blocks wrote."""
+        are_products = [is_product for _, is_product in self.phases]
+        return [a or b for a, b in zip(are_products, are_products[1:] + are_products[:1], strict=True)]
+
     def _is_read_later(self, v, stage):
         """True where more than the rows of ``stage`` read a product."""
         schedule = self.schedule
@@ -233,9 +239,9 @@ class Loop(loops.Loop):
         """The kernel."""
         phases, backwards = self.phases, self.schedule.backwards
         lines = ["const I t = " + ("back ? i : T - 1 - i;" if backwards else "back ? T - 1 - i : i;")]
-        for k, (body, is_product) in enumerate(phases):
+        for k, (body, _) in enumerate(phases):
             lines += [f"if (phase < 0 || phase == {k}) {{", *[f"    {x}" for x in body], "}"]
-            if is_product or phases[(k + 1) % len(phases)][1]:  # the next reads what other blocks wrote
+            if self.waits[k]:
                 lines.append("if (phase < 0) GRID_SYNC(arrived, goal);")
         exchange = [f"{{ F *other = {a}; {a} = {b}; {b} = other; }}" for a, b in self.schedule.carried]
         head = ["DYNAMIC_SHARED(F, shared);", f"F *across = shared, *work = shared + {_ACROSS};"]
@@ -344,6 +350,19 @@ class Loops:
     def matrices(self, loop, closures):
         """What a loop multiplies by, by name."""
         return loop.matrices(closures, self.arrays.ascontiguousarray)
+
+    def described(self, B) -> list[str]:
+        """How each loop runs for so many rows of the batch, in words."""
+        said = []
+        for loop, kernel in zip(self.loops, self.compile("loops", len(self.loops)), strict=True):
+            form, waits = self.launch(kernel, loop, B), sum(loop.waits)
+            how = f"one launch for all steps, {waits} waits of the grid a step"
+            if not form.persistent:
+                how = f"{len(loop.phases)} launches a step"
+            where = "in shared memory" if form.resident else "read from memory"
+            matrices = f", matrices {where}" if loop.products else ""
+            said.append(f"{loop.function}: {how}{matrices}, {form.blocks} blocks")
+        return said
 
     def run(self, kernel, loop, memory, numbers, time_steps, T, B, reverse=False, extra=()):
         """Call one loop."""

@@ -54,9 +54,7 @@ class Classification(Task):
             class_weights == "balanced"
         ):  # as in scikit-learn: inverse to a label's frequency, 1 on average over examples
             counts = np.bincount(self.targets, minlength=len(index))
-            self.weights = (len(self.targets) / (len(index) * np.maximum(counts, 1))).astype(
-                model.settings["dtype"]
-            )
+            self.weights = (len(self.targets) / (len(index) * np.maximum(counts, 1))).astype(model.dtype)
 
     @classmethod
     def build(cls, options, texts):

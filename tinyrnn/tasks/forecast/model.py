@@ -45,7 +45,7 @@ class Forecaster(TaskModel):
         reach = self.transforms[0].response(horizon)
         # of a sum of independent errors, in units of one
         self.spread = np.linalg.norm(reach, axis=1, keepdims=True)
-        self.response = (reach / self.spread).astype(self.settings["dtype"])
+        self.response = (reach / self.spread).astype(self.dtype)
 
     @property
     def needed(self) -> int:
@@ -88,7 +88,7 @@ class Forecaster(TaskModel):
 
         Columns, transformed (0 where unknown), sine and cosine of the season's phase, and 0.
         """
-        found = np.zeros((len(series) + count, len(self.columns) + 3), self.settings["dtype"])
+        found = np.zeros((len(series) + count, len(self.columns) + 3), self.dtype)
         for i, (name, transform) in enumerate(zip(self.columns, self.transforms, strict=True)):
             found[transform.lost : len(series), i] = transform.forward(
                 checked_column(series, name, transform)

@@ -31,7 +31,7 @@ class Loop(Target):
             in time (0 where every step overwrites the last), ``{i}`` the array of the ids by which rows of a
             table are looked up.
         infinity: a number of the language.
-        stages: for each stage the lines of its pass over the rows, and those of its products.
+        stages: for each stage the lines of its pass over the rows, and what `multiply` made of its products.
     """
 
     offsets: dict[str, str]
@@ -42,7 +42,7 @@ class Loop(Target):
         self.count = itertools.count()
         self.arrays, self.sizes, self.steps, self.ids, self.packed = {}, {}, {}, {}, {}
         self.numbers, self.constants = {}, {}  # of the step, and of the program: their names
-        self.stages = [self._stage(stage) for stage in range(schedule.stages)]
+        self.stages = [(self._rows(stage), self._products_of(stage)) for stage in range(schedule.stages)]
         for array in itertools.chain(*schedule.carried):  # also of a state that is never read
             self.scope(array)
 
@@ -107,16 +107,19 @@ class Loop(Target):
 
     # ------------------------------------------------------------------ passes
 
-    def _stage(self, stage):
+    def _rows(self, stage):
+        """The lines of a stage's pass over the rows."""
         self.offset_names, self.row, self.row_names = {}, [], {}
         for turn, passes in self.schedule.turns(stage).items():
             self.now = stage, turn
             self.turn_begins()
             for width, effects in sorted(passes.items()):
                 self._columns(width, effects)
-        rows = [*[self.assigned(*offset, whole=True) for offset in self.offset_names.items()], *self.row]
-        products = [v for v in self.schedule.products if self.schedule.position[v][0] == stage]
-        return rows if self.row else [], [self._product(v) for v in products]
+        offsets = [self.assigned(*offset, whole=True) for offset in self.offset_names.items()]
+        return [*offsets, *self.row] if self.row else []
+
+    def _products_of(self, stage):
+        return [self._product(v) for v in self.schedule.products_of(stage)]
 
     def turn_begins(self):
         """What was written in earlier turns is read from here on."""

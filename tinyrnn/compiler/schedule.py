@@ -224,6 +224,10 @@ class Schedule:
 
     # ------------------------------------------------------------------ what emitters ask
 
+    def products_of(self, stage) -> list:
+        """The products that a stage ends with."""
+        return [v for v in self.products if self.position[v][0] == stage]
+
     def turns(self, stage) -> dict:
         """What a stage does: turn, in order -> width -> list of `Effect`, for each pass over so many
         columns.

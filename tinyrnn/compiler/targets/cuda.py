@@ -21,6 +21,7 @@ from ...base.devices import require_cupy
 from ...kernels.pointwise import CUDA_PRELUDE
 from .. import loops
 from ..ir import CompilerFault, Kind, Value
+from ..save import OVER_TIME
 
 THREADS = 256  # of a block
 TILES = (8, 16, 32)  # columns of a product that a block takes at once
@@ -79,6 +80,14 @@ class Product(NamedTuple):
         return -(-self.span // (tile // self.groups))
 
 
+class Phase(NamedTuple):
+    """What the blocks of a step do between two waits; ``once``: in the first step alone."""
+
+    lines: list
+    is_product: bool
+    once: bool = False
+
+
 class Loop(loops.Loop):
     """A loop as a kernel. Besides its arrays and their sizes it takes the steps from ``first`` to ``last``, a
     ``phase`` (-1: all), whether matrices are ``resident`` in shared memory, and what the grid waits at.
@@ -103,7 +112,7 @@ class Loop(loops.Loop):
         places = [p for group in schedule.sinks.values() for p in group] + list(schedule.stored.values())
         self.written = {p.array for p in places}.union(*schedule.carried)
         self.before = {}  # stage -> how many tiles the products so far have, as text
-        self.products = []
+        self.products, self.reads_of, self.by_unit = [], {}, False
         super().__init__(function, schedule)
 
     # ------------------------------------------------------------------ the language
@@ -121,7 +130,10 @@ class Loop(loops.Loop):
             return f"z[{first // self.groups_span} * (TILE / {self.unit.width // self.groups_span})]"
         self.scope(place.array)
         at = f"{place.array} + {self.index(place, column, first)}"
-        return f"__ldcg({at})" if place.array in self.written else f"*({at})"
+        if place.array not in self.written:
+            return f"*({at})"
+        self.reads.append((place, first))
+        return f"__ldcg({at})"
 
     def store(self, place, column, value, first=0):
         if place.add:
@@ -135,7 +147,7 @@ class Loop(loops.Loop):
             self.row.append("__syncthreads();")
 
     def pass_over(self, width, body, folds):
-        if self.unit is not None:  # of one unit
+        if self.unit is not None or self.by_unit:
             return body
         if width == 1:
             return [f"const F {name} = {step.format(start, value)};" for name, start, step, value in folds]
@@ -170,26 +182,28 @@ class Loop(loops.Loop):
 
     # ------------------------------------------------------------------ a product and what follows it
 
-    def _stage(self, stage):
+    def _rows(self, stage):
         self.groups_span = self._unit_width(stage)
-        self.unit = self._products(stage - 1)[0] if self.groups_span else None
-        return super()._stage(stage)
+        self.unit = self.schedule.products_of(stage - 1)[0] if self.groups_span else None
+        self.reads = self.reads_of.setdefault(stage, [])
+        return super()._rows(stage)
 
-    def _products(self, stage):
-        return [v for v in self.schedule.products if self.schedule.position[v][0] == stage]
+    def _one_pass(self, stage):
+        """The width of the only pass over the columns of a stage, None where it has several or sums up."""
+        turns = list(self.schedule.turns(stage).values()) if 0 <= stage < self.schedule.stages else []
+        if len(turns) != 1 or len(turns[0]) != 1:
+            return None
+        ((width, effects),) = turns[0].items()
+        return None if width == 1 or any(e.reduces for e in effects) else width
 
     def _unit_width(self, stage):
         """The width of a stage whose every value is made, unit by unit, of the same units of the one product
         before it; None where it is not so.
         """
-        schedule, products = self.schedule, self._products(stage - 1)
-        turns = list(schedule.turns(stage).values()) if 0 < stage < schedule.stages else []
-        if len(products) != 1 or len(turns) != 1:
+        products, width = self.schedule.products_of(stage - 1), self._one_pass(stage)
+        if len(products) != 1 or width is None:
             return None
-        (passes,), (v,) = turns, products
-        width = max(passes)
-        if len(passes) > 1 or width == 1 or any(e.reduces for e in passes[width]):
-            return None
+        (v,) = products
         if v.width % width or v.width // width > TILES[0]:
             return None
 
@@ -198,51 +212,90 @@ class Loop(loops.Loop):
                 return u.width == width and u.attr[0] % width == 0
             return v.width == width or u.kind is Kind.MATMUL  # which reads it from memory
 
-        return width if all(by_unit(u) for u in schedule.values if v in u.inputs) else None
+        return width if all(by_unit(u) for u in self.schedule.values if v in u.inputs) else None
+
+    def _rows_of_next_step(self):
+        """The rows that every step begins with, unit by unit, as the blocks of the last product may do them
+        for the next step at once. None where a block would need what others write, or overwrite what they
+        need.
+        """
+        schedule, partner = self.schedule, {}
+        for a, b in schedule.carried:
+            partner |= {a: b, b: a}
+        last = max([schedule.position[v][0] for v in schedule.products], default=-1)
+        products, after, width = schedule.products_of(last), last + 1, self._one_pass(0)
+        if len(products) != 1 or not width or width != (self._unit_width(after) or products[0].width):
+            return None
+        if after < schedule.stages and self.stages[after][0] and not self._unit_width(after):
+            return None
+        self.by_unit, self.reads_of[0] = True, []
+        lines = self._rows(0)
+        self.by_unit = False
+        written = {
+            partner.get(p.array, p.array)  # as it is called in this step
+            for v in schedule.values
+            if schedule.position[v][0] == 0
+            for p in [*schedule.sinks.get(v, ()), *([schedule.stored[v]] if v in schedule.stored else [])]
+            if p.kind not in OVER_TIME
+        }
+        others = [(p, first) for p, first in self.reads_of.get(after, ()) if p.array in written]
+        own = all(p.first + first == 0 and p.width == width for p, first in [*self.reads_of[0], *others])
+        return lines if own and schedule.operand(products[0])[0].array not in written else None
 
     # ------------------------------------------------------------------ the whole kernel
 
     @functools.cached_property
     def phases(self) -> list:
-        """Pairs (lines, True for products), in order."""
-        found = []
+        """What every step does, in order."""
+        found, next_rows = [], None if self.after else self._rows_of_next_step()
         for stage, (rows, products) in enumerate(self.stages):
             if rows and not self._unit_width(stage):
                 body = ["for (I b = blockIdx.x; b < B; b += gridDim.x) {", *[f"    {x}" for x in rows]]
-                found.append(([*body, "    __syncthreads();", "}"], False))
+                found.append(
+                    Phase([*body, "    __syncthreads();", "}"], False, stage == 0 and bool(next_rows))
+                )
             lines = []
             for p in products:
                 fused = self._unit_width(stage + 1)
                 use = self.stages[stage + 1][0] if fused else []
                 stores = p.stores if not fused or self._is_read_later(p.value, stage + 1) else []
-                lines += [
-                    f"{p.call}, [&](I b, I j, const F *z) {{",
-                    *[f"    {x}" for x in [*stores, *use]],
-                    "});",
-                ]
+                use = [*stores, *use]
+                if next_rows and p is self.products[-1]:
+                    lines += [f"const I t_next = {self._time('(i + 1)')};"]
+                    lines += [
+                        f"F *const {a}_next = {b}, *const {b}_next = {a};" for a, b in self.schedule.carried
+                    ]
+                    names = [name for pair in self.schedule.carried for name in pair]
+                    known = ["const I t = t_next;", *[f"F *const {name} = {name}_next;" for name in names]]
+                    use += ["if (i + 1 < T) {", *[f"    {x}" for x in [*known, *next_rows]], "}"]
+                lines += [f"{p.call}, [&](I b, I j, const F *z) {{", *[f"    {x}" for x in use], "});"]
             if lines:  # of all rows: they begin where row 0 does
-                found.append((["const I b = 0;", *lines], True))
-        return found + ([(self.after, True)] if self.after else [])
+                found.append(Phase(["const I b = 0;", *lines], True))
+        return [*found, Phase(self.after, True)] if self.after else found
 
     @property
     def waits(self) -> list[bool]:
         """For each phase, whether the next reads what other blocks wrote."""
-        are_products = [is_product for _, is_product in self.phases]
-        return [a or b for a, b in zip(are_products, are_products[1:] + are_products[:1], strict=True)]
+        following = [*self.phases[1:], *self.phases[:1]]
+        return [a.is_product or b.is_product for a, b in zip(self.phases, following, strict=True)]
 
     def _is_read_later(self, v, stage):
         """True where more than the rows of ``stage`` read a product."""
         schedule = self.schedule
         return v in schedule.sinks or any(schedule.position[u][0] != stage for u in schedule.readers(v))
 
+    def _time(self, i):
+        """The text of the time of step ``i``."""
+        return f"back ? {i} : T - 1 - {i}" if self.schedule.backwards else f"back ? T - 1 - {i} : {i}"
+
     def source(self) -> str:
         """The kernel."""
-        phases, backwards = self.phases, self.schedule.backwards
-        lines = ["const I t = " + ("back ? i : T - 1 - i;" if backwards else "back ? T - 1 - i : i;")]
-        for k, (body, _) in enumerate(phases):
-            lines += [f"if (phase < 0 || phase == {k}) {{", *[f"    {x}" for x in body], "}"]
+        lines = [f"const I t = {self._time('i')};"]
+        for k, phase in enumerate(self.phases):
+            now = "i == 0 && " if phase.once else ""
+            lines += [f"if ({now}(phase < 0 || phase == {k})) {{", *[f"    {x}" for x in phase.lines], "}"]
             if self.waits[k]:
-                lines.append("if (phase < 0) GRID_SYNC(arrived, goal);")
+                lines.append(f"if ({now}phase < 0) GRID_SYNC(arrived, goal);")
         exchange = [f"{{ F *other = {a}; {a} = {b}; {b} = other; }}" for a, b in self.schedule.carried]
         head = ["DYNAMIC_SHARED(F, shared);", f"F *across = shared, *work = shared + {_ACROSS};"]
         names = [*self.sizes.values(), *self.steps.values()]
@@ -355,8 +408,10 @@ class Loops:
         """How each loop runs for so many rows of the batch, in words."""
         said = []
         for loop, kernel in zip(self.loops, self.compile("loops", len(self.loops)), strict=True):
-            form, waits = self.launch(kernel, loop, B), sum(loop.waits)
-            how = f"one launch for all steps, {waits} waits of the grid a step"
+            form = self.launch(kernel, loop, B)
+            waits = sum(w and not p.once for w, p in zip(loop.waits, loop.phases, strict=True))
+            often = {0: "never", 1: "once a step", 2: "twice a step"}.get(waits, f"{waits} times a step")
+            how = f"one launch for all steps, the grid waits {often}"
             if not form.persistent:
                 how = f"{len(loop.phases)} launches a step"
             where = "in shared memory" if form.resident else "read from memory"
@@ -395,8 +450,9 @@ class Loops:
             launch(0, T, -1)
             return
         for i in range(T):
-            for phase in range(len(loop.phases)):
-                launch(i, i + 1, phase)
+            for k, phase in enumerate(loop.phases):
+                if i == 0 or not phase.once:
+                    launch(i, i + 1, k)
 
 
 @functools.lru_cache(maxsize=512)

@@ -170,7 +170,8 @@ def test_what_is_broken_is_told_where_it_is_missed(monkeypatch, text_file, tmp_p
     said = f"{group.noun} 'broken' of package some-package cannot be imported: SystemExit: 3"
     small = "--hidden 8 --embed 4 --batch-size 4 --seq-len 20 --steps 1".split()
     train = ["train", str(text_file), *small, "--out"]
-    for arguments in (["doctor"], ["train", "--help"], [*train, str(tmp_path / "a")]):
+    pages = [["train", "--help"]] if group is TASKS else []  # a page of help imports no cell
+    for arguments in (["doctor"], *pages, [*train, str(tmp_path / "a")]):
         result = CliRunner().invoke(main, arguments)
         assert result.exit_code == 0, result.output
         assert " ".join(result.output.split()).count(said) == 1

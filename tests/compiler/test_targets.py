@@ -14,13 +14,14 @@ from tinyrnn.compiler.ir import SUMS, CompilerFault, Input, Kind, Source, Value,
 from tinyrnn.compiler.products import recorded_step
 from tinyrnn.compiler.run import Compiled, Runner
 from tinyrnn.compiler.targets import Target, Written
+from tinyrnn.compiler.targets.cuda import Loop as CudaLoop
 from tinyrnn.compiler.targets.numba import Loop
 from tinyrnn.compiler.targets.onnx import Onnx
 from tinyrnn.compiler.targets.tensor import Tensors, environment, rows_of
 from tinyrnn.compiler.targets.torch import Torch
 from tinyrnn.nn.registry import registered
 
-TARGETS = {t.name: t for t in (Loop, Onnx, Tensors, Torch)}
+TARGETS = {t.name: t for t in (CudaLoop, Loop, Onnx, Tensors, Torch)}
 ONE_STEP = {Kind.INPUT, Kind.TURNED, *SUMS}  # inputs are given; the others stand in no forward program
 LACKS = {  # on purpose: a kind that is in neither table fails here
     "tensor": {Kind.INPUT, *SUMS},  # both are given
@@ -28,6 +29,7 @@ LACKS = {  # on purpose: a kind that is in neither table fails here
     "torch": ONE_STEP,
     # Sums are left to the end, the others are rewritten before there is a loop.
     "numba": {Kind.TURNED, Kind.PLACE, Kind.DETACH, Kind.CAST, *SUMS},
+    "cuda": {Kind.TURNED, Kind.PLACE, Kind.DETACH, Kind.CAST, *SUMS},  # its cells: tests/gpu/test_loops.py
 }
 
 

@@ -176,14 +176,14 @@ def test_a_fault_of_the_compiler_in_one_form_is_found(form, monkeypatch):
 
 def test_what_all_checks_compile(monkeypatch):
     """Two pairs of loops of the cell and one of lstm, of one precision: more would take long."""
-    compiled, seen = run.compiled, {}
+    compiled, seen = numba_target.compiled, {}
 
     def compiling(module, loops, dtype, name):
         if numba_target.mode() == "numba":
             seen[module.__name__] = name, str(dtype)
         return compiled(module, loops, dtype, name)
 
-    monkeypatch.setattr(run, "compiled", compiling)
+    monkeypatch.setattr(numba_target, "compiled", compiling)
     assert all(r.passed for r in testing.check_cell(Elman))
     assert sorted(seen.values()) == [("elman", "float64")] * 2 + [("lstm", "float64")]
 

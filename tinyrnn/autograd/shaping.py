@@ -151,10 +151,10 @@ def shape_of(shape: Any) -> tuple[int, ...]:
 
 def indices_of(name: str, indices: ArrayLike) -> Any:
     """Integer ``indices`` as an array that nobody else will change."""
-    indices = as_tensor(indices).data.copy()
-    if indices.dtype.kind not in "iu" and indices.size:
-        raise DtypeError(f"{name}: indices are {indices.dtype}: they must be integers")
-    return indices if indices.size else indices.astype(np.intp)
+    found = as_tensor(indices).data.copy()
+    if found.dtype.kind not in "iu" and found.size:
+        raise DtypeError(f"{name}: indices are {found.dtype}: they must be integers")
+    return found if found.size else found.astype(np.intp)
 
 
 def axis_of(axis: Any, ndim: int) -> int:

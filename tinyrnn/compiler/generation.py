@@ -104,9 +104,9 @@ class TokenLoop:
         n, arrays, xp = len(u), dict(self.arrays), self.loops.arrays
         arrays |= {f"state{k}": s for k, s in enumerate(self.states)}
         arrays |= {f"state_next{k}": s for k, s in enumerate(self.spare)}
-        there, known, banned, top_k = xp.asarray(ids), *map(np.int64, (known, banned, top_k or 0))
-        temperature, top_p = map(np.float64, (temperature, 1 if top_p is None else top_p))
-        extra = [there, xp.asarray(u), known, banned, temperature, top_k, top_p]
+        there, top_k, top_p = xp.asarray(ids), top_k or 0, 1 if top_p is None else top_p
+        extra = [there, xp.asarray(u), np.int64(known), np.int64(banned), np.float64(temperature)]
+        extra += [np.int64(top_k), np.float64(top_p)]
         if "odds" in self.loop.extra:
             extra.append(xp.empty(2 * self.spare[-1].size, np.float64))
         self.loops.run(self.function, self.loop, arrays, self.numbers, self.steps, n, 1, extra=extra)

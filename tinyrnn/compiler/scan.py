@@ -70,9 +70,8 @@ def scan(
     several, single = isinstance(xs, tuple), isinstance(init, Tensor)
     given = [as_tensor(x) for x in xs] if isinstance(xs, tuple) else [as_tensor(xs)]
     init = (init,) if isinstance(init, Tensor) else tuple([as_tensor(s) for s in init])
-    if precision is not None and (
-        precision not in PRECISIONS or (given[0].device, given[0].dtype) != ("cuda", "f")
-    ):
+    fits = given[0].device == "cuda" and given[0].dtype == np.float32 and precision in PRECISIONS
+    if precision is not None and not fits:
         mend = f"use one of {', '.join(PRECISIONS)} for float32 arrays on a GPU, or leave it out"
         raise InputError(f"scan: precision {precision!r} of {given[0].dtype} on {given[0].device}: {mend}")
     shape = given[0].shape

@@ -8,6 +8,7 @@ these vectorise. Errors are below 2 (exp) and 5 (tanh) units in the last place. 
 import functools
 import math
 from types import SimpleNamespace
+from typing import Any
 
 import numba
 import numpy as np
@@ -16,9 +17,8 @@ from numba import types
 from numba.extending import intrinsic, overload
 
 # What only compiled code calls: without the entries for Python and C it compiles in less time.
-scalar = numba.njit(
-    error_model="numpy", fastmath={"contract"}, no_cpython_wrapper=True, no_cfunc_wrapper=True
-)
+_inner: dict[str, Any] = dict(no_cpython_wrapper=True, no_cfunc_wrapper=True)
+scalar = numba.njit(error_model="numpy", fastmath={"contract"}, **_inner)
 
 
 def _bitcast(source, target, llvm_type):

@@ -188,6 +188,7 @@ class RNN(Module):
         if len(init) != len(self.cells):
             own = f"this network has {len(self.cells)}"
             raise ShapeError(f"RNN: init holds states of {len(init)} layers and directions, {own}")
+        precision = self.precision if as_tensor(xs).device == "cuda" else None
         final = []
         for layer in range(self.num_layers):
             if layer:
@@ -196,8 +197,7 @@ class RNN(Module):
             for direction in range(self.directions):
                 i = layer * self.directions + direction
                 flags: dict[str, Any] = dict(mask=mask, resets=resets, reverse=direction == 1)
-                flags |= dict(compile=None if self.compile else False)
-                flags |= dict(precision=self.precision if xs.device == "cuda" else None)
+                flags |= dict(compile=None if self.compile else False, precision=precision)
                 step, streams = self.regulariser(self.cells[i].step, xs, init[i])
                 y, states = scan(step, streams, init[i], **flags)
                 ys.append(y)

@@ -322,7 +322,7 @@ class Loop(loops.Loop):
 
     def tiles(self, tile) -> int:
         """The largest number of tiles of a phase's products."""
-        by_stage = Counter()
+        by_stage: Counter = Counter()
         for p in self.products:
             by_stage[self.schedule.position[p.value][0]] += p.tiles(tile)
         return max(by_stage.values(), default=0)

@@ -81,7 +81,8 @@ def to_torch(x: ArrayLike, /) -> Any:
         import torch
     except ImportError as error:
         raise InputError("to_torch: PyTorch is not installed: pip install torch") from error
-    return torch.utils.dlpack.from_dlpack(values_of(as_tensor(x), "to_torch", "write to_torch(t.detach())"))
+    given = values_of(as_tensor(x), "to_torch", "write to_torch(t.detach())")
+    return torch.from_dlpack(given)  # type: ignore[attr-defined]
 
 
 def zeros(shape: Shape, **options: Unpack[Options]) -> Tensor:

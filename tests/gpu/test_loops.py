@@ -30,6 +30,12 @@ T, B, F, H = 4, 5, 7, 10  # nothing divides evenly
 ORDERS = 10
 
 
+def forget():
+    """Every program is planned anew."""
+    scan._plans.clear()
+    scan._programs.clear()
+
+
 @pytest.fixture
 def fresh(monkeypatch):
     """No program was planned, compiled or checked before."""
@@ -125,6 +131,7 @@ def test_loops_of_every_cell_agree_with_the_eager_tape_in_every_form(cell, call,
     for form in ("resident", "persistent", "phases"):
         facts["shared"] = 60_000 if form == "persistent" else 227 * 1024
         facts["blocks at once"] = 0 if form == "phases" else 1
+        forget()
         before = grid.launches
         orders = list(in_orders(*CELLS[cell], CALLS[call], ORDERS if form == "resident" else 3))
         for found in orders:
@@ -342,12 +349,12 @@ def test_check_says_in_which_form_loops_run(standin, facts):
     said = check.run_check("form on cuda", get_cell("lstm"), {}).detail
     assert "forward: one launch for all steps, the grid waits once a step, matrices read from memory" in said
     facts["processors"] = 132
-    for kept in (scan._plans, scan._programs):
-        kept.clear()
+    forget()
     assert "backward: one launch for all steps, the grid waits once a step, matrices in shared memory" in (
         check.run_check("form on cuda", get_cell("lstm"), {}).detail
     )
     facts["blocks at once"] = 0
+    forget()
     assert "forward: 1 launches a step" in check.run_check("form on cuda", get_cell("lstm"), {}).detail
     how = CliRunner().invoke(main, ["check", "rnn", "--device", "cuda"])
     assert how.exit_code == 0 and "form on cuda" in how.output

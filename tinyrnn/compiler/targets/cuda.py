@@ -353,6 +353,7 @@ class Loops:
         fits = [t for t in TILES if max(loop.tiles(t) for loop in loops) <= self.processors]
         self.tile = fits[0] if fits else TILES[-1]
         self.source = module_source(loops, dtype, self.precision, self.tile)
+        self.forms, self.uploaded = {}, {}
 
     def compile(self, name, count=1):
         """The first ``count`` kernels."""
@@ -387,18 +388,33 @@ class Loops:
 
     def launch(self, kernel, loop, B) -> Launch:
         """How a loop is launched for so many rows of the batch."""
+        how = loop.function, B, os.environ.get("TINYRNN_CUDA_LOOP") == "phases"
+        if how not in self.forms:
+            self.forms[how] = self._launch(kernel, loop, *how[1:])
+        kernel.max_dynamic_shared_size_bytes = self.forms[how].shared
+        return self.forms[how]
+
+    def _launch(self, kernel, loop, B, phases):
         blocks = max(1, min(self.processors, max(loop.tiles(self.tile), B)))
         work, kept = self.shared_bytes(loop, blocks)
         forms = [Launch(blocks, work + kept, True, True), Launch(blocks, work, True, False)]
-        for form in forms if os.environ.get("TINYRNN_CUDA_LOOP") != "phases" else []:
+        for form in [] if phases else forms:
             if form.shared <= self.shared:
                 kernel.max_dynamic_shared_size_bytes = form.shared
                 occupancy = self.arrays.cuda.driver.occupancyMaxActiveBlocksPerMultiprocessor
                 at_once = occupancy(kernel.kernel.ptr, THREADS, form.shared)
                 if at_once * self.processors >= blocks:  # CuPy would shrink the grid without a word
                     return form
-        kernel.max_dynamic_shared_size_bytes = work
         return Launch(blocks, work, False, False)
+
+    def upload(self, numbers, dtype):
+        """Numbers as an array on the GPU; the same ones are sent once."""
+        key = tuple(numbers), dtype
+        if key not in self.uploaded:
+            if len(self.uploaded) >= 64:
+                self.uploaded.clear()
+            self.uploaded[key] = self.arrays.asarray(np.array(numbers or [0], dtype))
+        return self.uploaded[key]
 
     def matrices(self, loop, closures):
         """What a loop multiplies by, by name."""
@@ -424,7 +440,7 @@ class Loops:
         xp = self.arrays
         form = self.launch(kernel, loop, B)
         all_numbers = loop.all_numbers(numbers)
-        arrays = memory | {"numbers": xp.asarray(all_numbers, self.dtype)}
+        arrays = memory | {"numbers": self.upload(all_numbers, self.dtype)}
         if not memory.keys() >= set(loop.packed.values()):
             arrays |= self.matrices(loop, memory)
         arrays |= {
@@ -434,7 +450,7 @@ class Loops:
         given = [arrays[name] for name in [*loop.arguments(), *loop.schedule.scratch]]
         if not all(a.flags.c_contiguous for a in given):
             raise CompilerFault("an array is not contiguous")
-        n, arrived = xp.asarray(loop.integers(time_steps) or [0], np.int64), xp.zeros(1, np.uint32)
+        n, arrived = self.upload(loop.integers(time_steps), np.int64), xp.zeros(1, np.uint32)
         I, flag = np.int64, np.int32  # noqa: E741 (as in the kernel)
         rest = arrived, n, I(len(all_numbers)), *given, *extra
 

@@ -4,7 +4,7 @@ import json
 
 import click
 
-from .common import Command, complete_cell, option
+from .common import Command, complete_cell, device_option, option
 
 _SIZE = click.IntRange(min=1)
 
@@ -25,13 +25,15 @@ _SIZE = click.IntRange(min=1)
     type=click.Choice(["torch"]),
     help="A peer to measure beside: PyTorch's layer of the same size.",
 )
+@device_option()
 @option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def command(cell, cell_opt, against, rounds, as_json, vocab_size, batch_size, seq_len, **sizes):
+def command(cell, cell_opt, against, rounds, as_json, vocab_size, batch_size, seq_len, device, **sizes):
     """Measure tokens a second: forward, training step, generation; and the part of this machine's GEMM
     peak.
     """
     import importlib.util
 
+    from ..base.devices import chosen
     from ..base.errors import InputError
     from ..nn import registry as plugins
     from ..tools.bench import Workload, bench
@@ -39,7 +41,7 @@ def command(cell, cell_opt, against, rounds, as_json, vocab_size, batch_size, se
     if against and importlib.util.find_spec("torch") is None:
         raise InputError("--against torch needs PyTorch: pip install torch")
     options = plugins.read_options(cell, cell_opt)
-    shape = dict(vocabulary=vocab_size, batch=batch_size, length=seq_len)
+    shape = dict(vocabulary=vocab_size, batch=batch_size, length=seq_len, device=chosen(device))
     found = bench(
         Workload(cell, tuple(options.items()), **shape, **sizes), against_torch=bool(against), rounds=rounds
     )
@@ -49,7 +51,7 @@ def command(cell, cell_opt, against, rounds, as_json, vocab_size, batch_size, se
     click.echo(
         f"{cell}, {sizes['layers']} x {sizes['hidden']}, embedding {sizes['embed']}, vocabulary "
         f"{vocab_size}; "
-        f"{batch_size} streams x {seq_len} steps; GEMM peak {found['peak'] / 1e9:.0f} GFLOP/s"
+        f"{batch_size} streams x {seq_len} steps on {shape['device']}; GEMM peak {found['peak'] / 1e9:.0f} GFLOP/s"
     )
     names = {"forward": "forward", "train": "training step", "generate": "generation"}
     for row in found["rows"]:

@@ -14,6 +14,7 @@ import numpy as np
 
 from ..autograd import no_grad
 from ..base import threads
+from ..base.devices import array_module, to_device
 from ..base.errors import InputError
 from ..compiler.report import report_cell
 from ..kernels.generator import Generator
@@ -41,6 +42,7 @@ class Workload:
     batch: int = 64
     length: int = 50
     threads: int | None = None
+    device: str = "cpu"
 
     def tokens(self, what) -> int:
         """Tokens of one run."""
@@ -73,7 +75,7 @@ def ours(work: Workload, what):
     sizes = dict(hidden=work.hidden, layers=work.layers, embed=work.embed)
     model = LanguageModel(vocabulary, cell=work.cell, cell_options=dict(work.cell_options), **sizes)
     inputs, targets = work.ids()
-    optimizer = Adam(model.parameters())
+    optimizer = Adam(model.to(work.device).parameters())
 
     def forward():
         with no_grad():
@@ -110,10 +112,10 @@ def torch_steps(model, work: Workload, what):
     """``what`` for a list of PyTorch's modules: embedding, recurrent part, output."""
     import torch
 
-    embedding, rnn, output = model
+    embedding, rnn, output = model.to(work.device)
     parameters = list(model.parameters())
     optimizer = torch.optim.Adam(parameters)
-    inputs, targets = map(torch.from_numpy, work.ids())
+    inputs, targets = torch.from_numpy(work.ids()).to(work.device)
 
     def loss():
         return torch.nn.functional.cross_entropy(
@@ -134,7 +136,7 @@ def torch_steps(model, work: Workload, what):
 
     def generate():
         with torch.no_grad():
-            token, state = torch.zeros(1, 1, dtype=torch.long), None
+            token, state = torch.zeros(1, 1, dtype=torch.long, device=work.device), None
             for _ in range(TOKENS):
                 y, state = rnn(embedding(token), state)
                 token = torch.multinomial(torch.softmax(output(y)[0], -1), 1)
@@ -143,14 +145,18 @@ def torch_steps(model, work: Workload, what):
     return {"forward": forward, "train": train, "generate": generate}[what]
 
 
-def gemm_peak(n=1024):
-    """A function that multiplies two float32 matrices ``[n, n]`` with NumPy, twice."""
+def gemm_peak(n=1024, device="cpu"):
+    """A function that multiplies two float32 matrices ``[n, n]`` with NumPy or CuPy, twice."""
     a, b = np.random.default_rng(0).standard_normal((2, n, n)).astype(np.float32)
-    c = np.empty_like(a)
+    a, b = to_device(a, device), to_device(b, device)
+    xp = array_module(a)
+    c = xp.empty_like(a)
 
     def run():
-        np.matmul(a, b, out=c)
-        np.matmul(a, b, out=c)
+        xp.matmul(a, b, out=c)
+        xp.matmul(a, b, out=c)
+        if device == "cuda":
+            xp.cuda.Device().synchronize()
 
     return run
 
@@ -216,9 +222,10 @@ def bench(work: Workload, *, against_torch=False, rounds=7) -> dict:
     ``fraction`` is the part of the machine's GEMM peak that the products of the equations make up.
     """
     makers = {"tinyrnn": ours} | ({"torch": torch_layers} if against_torch else {})
-    jobs = [(gemm_peak, ())] + [(make, (work, what)) for what in WHAT for make in makers.values()]
+    size = 1024 if work.device == "cpu" else 8192  # a GPU is not busy with less
+    jobs = [(gemm_peak, (size, work.device))] + [(make, (work, what)) for what in WHAT for make in makers.values()]
     peak_seconds, *found = seconds(jobs, rounds)
-    peak, rows = peak_flops() / peak_seconds, []
+    peak, rows = peak_flops(size) / peak_seconds, []
     for k, what in enumerate(WHAT):
         own = dict(zip(makers, found[k * len(makers) :], strict=False))
         flops = work.flops(what)

@@ -50,8 +50,8 @@ def command(cell, cell_opt, against, rounds, as_json, vocab_size, batch_size, se
         return
     click.echo(
         f"{cell}, {sizes['layers']} x {sizes['hidden']}, embedding {sizes['embed']}, vocabulary "
-        f"{vocab_size}; "
-        f"{batch_size} streams x {seq_len} steps on {shape['device']}; GEMM peak {found['peak'] / 1e9:.0f} GFLOP/s"
+        f"{vocab_size}; {batch_size} streams x {seq_len} steps on {shape['device']}; "
+        f"GEMM peak {found['peak'] / 1e9:.0f} GFLOP/s"
     )
     names = {"forward": "forward", "train": "training step", "generate": "generation"}
     for row in found["rows"]:

@@ -223,7 +223,9 @@ def bench(work: Workload, *, against_torch=False, rounds=7) -> dict:
     """
     makers = {"tinyrnn": ours} | ({"torch": torch_layers} if against_torch else {})
     size = 1024 if work.device == "cpu" else 8192  # a GPU is not busy with less
-    jobs = [(gemm_peak, (size, work.device))] + [(make, (work, what)) for what in WHAT for make in makers.values()]
+    jobs = [(gemm_peak, (size, work.device))] + [
+        (make, (work, what)) for what in WHAT for make in makers.values()
+    ]
     peak_seconds, *found = seconds(jobs, rounds)
     peak, rows = peak_flops(size) / peak_seconds, []
     for k, what in enumerate(WHAT):

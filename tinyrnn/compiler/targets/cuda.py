@@ -329,11 +329,12 @@ class Loop(loops.Loop):
 
 
 class Launch(NamedTuple):
-    """How a loop is launched: blocks, bytes of shared memory, in one launch or one a phase, and whether
-    matrices stay in shared memory.
+    """How a loop is launched: blocks, threads of each, bytes of shared memory, in one launch or one a phase,
+    and whether matrices stay in shared memory.
     """
 
     blocks: int
+    threads: int
     shared: int
     persistent: bool
     resident: bool
@@ -374,11 +375,11 @@ class Loops:
         finally:
             linalg.set_compute_type(self.dtype, before)
 
-    def shared_bytes(self, loop, blocks) -> tuple[int, int]:
+    def shared_bytes(self, loop, blocks, threads) -> tuple[int, int]:
         """What a block of threads works on, and the matrices that it can keep there; see loops.cuh."""
         size, (cores, bytes_, pad) = self.dtype.itemsize, _PRECISIONS[self.precision]
         staged = (_ROWS + self.tile) * (_DEPTH + pad) * bytes_ if cores else size * _DEPTH * (_ROWS + 1)
-        work = size * _ACROSS + THREADS // 32 * max(staged, size * _ROWS * self.tile)
+        work = size * _ACROSS + threads // 32 * max(staged, size * _ROWS * self.tile)
         kept = 0
         for p in loop.products:
             depth = p.value.inputs[0].width
@@ -396,16 +397,19 @@ class Loops:
 
     def _launch(self, kernel, loop, B, phases):
         blocks = max(1, min(self.processors, max(loop.tiles(self.tile), B)))
-        work, kept = self.shared_bytes(loop, blocks)
-        forms = [Launch(blocks, work + kept, True, True), Launch(blocks, work, True, False)]
+        threads = THREADS
+        while self.shared_bytes(loop, blocks, threads)[0] > self.shared and threads > 32:
+            threads //= 2  # of a GPU with little shared memory
+        work, kept = self.shared_bytes(loop, blocks, threads)
+        forms = [Launch(blocks, threads, n, True, n > work) for n in (work + kept, work)]
         for form in [] if phases else forms:
             if form.shared <= self.shared:
                 kernel.max_dynamic_shared_size_bytes = form.shared
                 occupancy = self.arrays.cuda.driver.occupancyMaxActiveBlocksPerMultiprocessor
-                at_once = occupancy(kernel.kernel.ptr, THREADS, form.shared)
+                at_once = occupancy(kernel.kernel.ptr, threads, form.shared)
                 if at_once * self.processors >= blocks:  # CuPy would shrink the grid without a word
                     return form
-        return Launch(blocks, work, False, False)
+        return Launch(blocks, threads, work, False, False)
 
     def upload(self, numbers, dtype):
         """Numbers as an array on the GPU; the same ones are sent once."""
@@ -457,7 +461,7 @@ class Loops:
         def launch(first, last, phase):
             kernel(
                 (form.blocks,),
-                (THREADS,),
+                (form.threads,),
                 (I(T), I(B), flag(reverse), I(first), I(last), flag(phase), flag(form.resident), *rest),
                 shared_mem=form.shared,
             )

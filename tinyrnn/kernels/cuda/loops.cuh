@@ -10,7 +10,9 @@
 // It needs no header of CUDA's, so that NVRTC compiles it anywhere. Run on a CPU by tests, through cuda_on_cpu.h,
 // which defines these macros itself.
 #ifndef CUDA_ON_CPU
-#define DYNAMIC_SHARED(T, name) extern __shared__ char shared_bytes[]; T *name = reinterpret_cast<T *>(shared_bytes)
+#define DYNAMIC_SHARED(T, name)                     \
+    extern __shared__ __align__(16) char shared_bytes[]; \
+    T *name = reinterpret_cast<T *>(shared_bytes)
 #define WARP_SHUFFLE_XOR(value, mask) __shfl_xor_sync(0xffffffffu, value, mask)
 #define GRID_SYNC(arrived, goal) grid_sync(arrived, goal)
 // c[16, 8] += a[16, DEPTH] @ b[DEPTH, 8] by all lanes of a warp; who holds which element: `multiply_tile` below.

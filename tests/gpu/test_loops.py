@@ -379,3 +379,19 @@ def test_bfloat16_trains_on_a_gpu_alone_and_its_checkpoint_runs_anywhere(standin
     assert run.model.rnn.precision == "bfloat16" and run.model.dtype == "float32"
     assert standin.Grid.launches > 6
     assert len(tr.load(run.path).generate("a", length=5, seed=0)) == 6
+
+
+def test_the_referee_checks_every_call_on_its_own_values(standin, facts, monkeypatch):
+    monkeypatch.setenv("TINYRNN_REFEREE", "always")
+    before = standin.Grid.launches
+    for found in in_orders(get_cell("gru"), {}, CALLS["masked"], 2):
+        agree(found, results(get_cell("gru"), {}, CALLS["masked"], "cpu"))
+    assert (
+        standin.Grid.launches - before == 8
+    )  # forward and backward, twice each: the referee's, and the call's
+    standin.Grid.faults = [("columns of 2", ""), ("z[0 * (TILE / 2)]", "z[1 * (TILE / 2)]")]
+    forget()
+    cuda._kernel.cache_clear()
+    with pytest.warns(CompileWarning, match="differs from the eager loop"):
+        found = results(get_cell("gru"), {}, {}, "cuda")
+    agree(found, results(get_cell("gru"), {}, {}, "cpu"))  # a fault costs speed, never truth

@@ -6,11 +6,13 @@ import io
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from conftest import TEXT
 
 import tinyrnn as tr
 from tinyrnn.base import devices
 from tinyrnn.base.errors import TooLargeError
+from tinyrnn.cli import main
 
 SMALL = dict(hidden=6, layers=1, batch_size=4, eval_every=2, seed=3)
 PAIRS = [(f"{a}{b}", f"{b}{a}") for a in "abcd" for b in "efgh"]
@@ -69,3 +71,23 @@ def test_a_full_memory_is_said_with_sizes(standin, monkeypatch, tmp_path):
     monkeypatch.setattr(standin.cuda.memory, "largest", 3_000)
     with pytest.raises(TooLargeError, match=r"70.0 of 80.0 GiB are free.*batch_size"):
         run("lm", "cuda", tmp_path / "run", seq_len=16, batch_size=16)
+
+
+def test_every_command_that_computes_takes_a_device(cupy, tmp_path, text_file, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "labels.csv").write_text("text,label\n" + "ab,x\nba,y\n" * 12)
+    small = "--device cuda --hidden 6 --embed 4 --layers 1 --batch-size 4 --steps 2 --quiet".split()
+    commands = [
+        ["train", str(text_file), *small, "--seq-len", "8", "--out", "lm"],
+        ["evaluate", "lm", "--device", "cuda"],
+        ["generate", "lm", "--device", "cuda", "--length", "4", "--prompt", "the"],
+        ["train", "labels.csv", "--task", "classify", *small, "--out", "labels"],
+        ["predict", "labels", "ab", "--device", "cuda"],
+        ["compare", str(text_file), "--cells", "rnn,gru", "--out", "both", "--seq-len", "8", *small[:-1]],
+    ]
+    for command in commands:
+        result = CliRunner().invoke(main, command)
+        assert result.exit_code == 0, (command, result.output)
+    assert CliRunner().invoke(main, ["evaluate", "lm"]).exit_code == 0  # on the CPU
+    shown = CliRunner().invoke(main, ["train", str(text_file), *small[:-1], "--seq-len", "8"])
+    assert "float32 on cuda" in shown.output

@@ -308,3 +308,17 @@ def test_surnames(corpora, tmp_path):
     )
     assert result.exit_code == 0, result.output
     assert json.loads(invoke("evaluate", tmp_path / "r", "--json").stdout)["accuracy"] > 0.6
+
+
+def test_what_is_no_better_than_the_most_frequent_label_says_so(tmp_path):
+    """After training and at evaluation, as a forecaster says it of naive forecasts."""
+    path = tmp_path / "noise.csv"
+    path.write_text("text,label\n" + "a film,rare\n" * 20 + "a film,often\n" * 60)
+    out = tmp_path / "run"
+    said = "does not beat the most frequent label: always saying 'often' has an accuracy of 0.7500"
+    result = invoke("train", path, *SMALL, "--steps", 3, "--out", out)
+    assert said in result.output
+    assert said in invoke("evaluate", out).output
+    path.write_text("text,label\n" + "bad,rare\n" * 20 + "good,often\n" * 60)
+    result = invoke("train", path, *SMALL, "--steps", 60, "--lr", 0.02, "--out", tmp_path / "b")
+    assert "does not beat" not in result.output + invoke("evaluate", tmp_path / "b").output

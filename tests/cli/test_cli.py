@@ -265,7 +265,7 @@ def make_bad(tmp_path):
 TRAIN = [
     (["missing.txt"], "missing.txt does not exist"),
     (["empty.txt"], "no text"),
-    (["short.txt"], "--seq-len"),
+    (["short.txt"], "give a longer text"),
     (["same.txt"], "one distinct symbol"),
     (["binary.bin"], "--level byte"),
     (["latin.txt"], "--encoding"),
@@ -329,8 +329,14 @@ def test_damaged_checkpoints(run, tmp_path, damage):
         (copy / name).write_bytes(DAMAGES[damage](data))
         assert (copy / name).read_bytes() != data
     said = "upgrade" if damage == "newer" else "another checkpoint"
-    for args in (["generate", copy], ["evaluate", copy], ["train", "--resume", copy, "--steps", 20]):
+    for args in (["generate", copy], ["evaluate", copy]):
         check_refusal(invoke(*args), said)
+    said = "upgrade" if damage == "newer" else "start a new run"  # there is no other
+    check_refusal(invoke("train", "--resume", copy, "--steps", 20), said)
+    shutil.copy(run / runs.TRAINER, copy)
+    (copy / runs.STABLE).write_bytes(DAMAGES[damage]((run / runs.STABLE).read_bytes()))
+    said = "upgrade" if damage == "newer" else "delete it"  # the run goes on without
+    check_refusal(invoke("train", "--resume", copy, "--steps", 20), said)
 
 
 OTHER = [
@@ -437,3 +443,31 @@ def test_start_up_time(code, limit):
     subprocess.run([sys.executable, "-c", "pass"])
     bare = time.perf_counter() - bare
     assert min(times) < 3 * limit + bare
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ("seq_len = 5\nseq-len = 7", "'seq_len' stands there twice"),
+        ("json = true\nas_json = false", "stands there twice"),
+        ('config = "nothere.toml"', "'config' has no effect in a file"),
+        ("debug = true", "'debug' has no effect in a file"),
+    ],
+)
+def test_what_a_file_of_options_says_twice_or_in_vain(tmp_path, text_file, lines, said):
+    file = tmp_path / "options.toml"
+    file.write_text(lines)
+    check_refusal(invoke("train", text_file, "--config", file, *TINY), said)
+
+
+def test_two_runs_are_not_taken_for_one(run, tmp_path):
+    result = invoke("train", "--resume", run, "--out", tmp_path / "other", *TINY)
+    check_refusal(result, "name two runs")
+
+
+@pytest.mark.parametrize("option", ["--stop", "--out"])
+def test_empty_texts_of_options_are_none(run, option):
+    check_refusal(
+        invoke("generate", run, "--length", 3, option, ""),
+        "is an empty" if option == "--stop" else "is empty",
+    )

@@ -322,3 +322,24 @@ def test_what_is_no_better_than_the_most_frequent_label_says_so(tmp_path):
     path.write_text("text,label\n" + "bad,rare\n" * 20 + "good,often\n" * 60)
     result = invoke("train", path, *SMALL, "--steps", 60, "--lr", 0.02, "--out", tmp_path / "b")
     assert "does not beat" not in result.output + invoke("evaluate", tmp_path / "b").output
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.csv", "text;label\ngood;pos\nbad;neg\n", "is separated by ';', not by ','"),
+        ("a.csv", "text\tlabel\ngood\tpos\nbad\tneg\n", "is separated by tabs"),
+        ("a.tsv", "text,label\ngood,pos\nbad,neg\n", "is separated by ','"),
+        ("a.csv", "", "is empty: give a file whose first row"),
+        ("a.csv", "text,text,label\na,b,c\n", "has 2 columns 'text': rename all but one"),
+        ("a.jsonl", '{"text": ["a"], "label": "x"}\n', "row 1: column 'text' holds ['a'], which is no text"),
+        ("a.jsonl", '{"text": "a", "label": true}\n', "row 1: column 'label' holds True"),
+        ("a.jsonl", "{}\n", "has no column 'text': name its columns"),
+    ],
+)
+def test_tables_that_are_read_as_another_kind(tmp_path, name, content, said):
+    path = tmp_path / name
+    path.write_text(content)
+    with pytest.raises(tr.InputError) as caught:
+        read_examples([path])
+    assert said in str(caught.value)

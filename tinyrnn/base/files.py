@@ -3,6 +3,7 @@
 import atexit
 import errno
 import functools
+import json
 import os
 import re
 import shutil
@@ -149,6 +150,28 @@ def replace_file(path: Path, data: bytes) -> None:
     except BaseException:  # also on Ctrl-C: no half-written file may stay
         os.unlink(temporary)
         raise
+
+
+def is_safetensors(path: Path) -> bool:
+    """Whether a file of tensors is at ``path``: after the size of its header that begins, a JSON object."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        start = file.read(9)
+    return start[8:] == b"{" and int.from_bytes(start[:8], "little") <= path.stat().st_size
+
+
+def sorted_header(data: bytes) -> bytes:
+    """A safetensors file with the entries of its metadata in order: the library writes them in another order
+    in each process, and equal runs are to have equal files.
+    """
+    size = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + size])
+    if "__metadata__" in header:  # which comes first, as the library has it
+        header = {"__metadata__": dict(sorted(header.pop("__metadata__").items())), **header}
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + data[8 + size :]
 
 
 def lock_file(path: Path) -> tuple[IO[str] | None, str]:

@@ -26,7 +26,9 @@ class Place(Options):
 class Plan(Options):
     """How long and how to train: the options of ``tinyrnn train`` that every task has."""
 
-    steps: int | None = option(None, "Length in steps.", "Length", low=1)
+    steps: int | None = option(
+        None, "Length in steps; of several lengths the first that is reached ends the run.", "Length", low=1
+    )
     epochs: float | None = option(None, "Length in passes over the data.", "Length", low=0, open_low=True)
     minutes: float | None = option(
         None, "Length in time (not repeatable to the bit).", "Length", low=0, open_low=True

@@ -110,6 +110,7 @@ class Live(Plain):
     def evaluated(self, record):
         forms = [
             self.line(record),
+            self.line(record, "val"),
             self.line(record, with_speed=False),
             self.line(record, "val", with_speed=False),
         ]

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from ..base.errors import InputError
-from ..base.files import PARTIAL, lock_file, replace_file, umask
+from ..base.files import PARTIAL, lock_file, replace_file, sorted_header, umask
 from ..base.options import path_of
 from ..base.version import __version__
 
@@ -84,7 +84,8 @@ def save_tensors(path: Path, tensors: dict, meta: dict):
         name: np.asarray(a, order="C") for name, a in tensors.items()
     }  # keeps 0-d, unlike ascontiguousarray
     header = {"format": str(FORMAT), "tinyrnn": __version__, "crc32": str(_checksum(tensors))}
-    write_atomically(path, save(tensors, header | {k: json.dumps(v) for k, v in meta.items()}))
+    data = save(tensors, header | {k: json.dumps(v) for k, v in meta.items()})
+    write_atomically(path, sorted_header(data))
 
 
 def load_tensors(path: Path, mend: str = ANOTHER) -> tuple[dict, dict]:

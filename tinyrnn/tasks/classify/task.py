@@ -36,6 +36,7 @@ class Classification(Task):
     prediction = ReadingOptions
     loss_name = "loss (nats an example)"
     default_inputs = ("-",)
+    next_input = "'a text'"
     in_memory = "pairs (text, label) of texts, or a frame with columns of these names"
     drawn = MappingProxyType({"accuracy": "accuracy", "macro_f1": "macro F1"})
 

@@ -262,7 +262,17 @@ def test_train_evaluate_predict(tmp_path, table):
 
 
 def test_resuming_is_exact(tmp_path, table):
-    options = [*SMALL, "--bidirectional", "--pooling", "attention", "--schedule", "constant", "--quiet"]
+    options = [
+        *SMALL,
+        "--bidirectional",
+        "--pooling",
+        "attention",
+        "--schedule",
+        "constant",
+        "--quiet",
+        "--warmup",
+        1,
+    ]
     invoke("train", table, *options, "--steps", 30, "--out", tmp_path / "whole")
     invoke("train", table, *options, "--steps", 11, "--out", tmp_path / "parts")
     assert invoke("train", "--resume", tmp_path / "parts", "--steps", 30, "--quiet").exit_code == 0

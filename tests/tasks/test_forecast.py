@@ -378,6 +378,7 @@ def test_a_forecast_that_is_no_better_says_so(tmp_path):
 def test_resuming_is_exact_and_other_data_is_refused(tmp_path, table):
     whole, part = tmp_path / "whole", tmp_path / "part"
     options = [table, *SMALL, "--target", "sales", "--dropout", "0.2", "--quiet", "--schedule", "constant"]
+    options += ["--warmup", "0"]
     assert invoke("train", *options, "--out", whole).exit_code == 0
     assert invoke("train", *options, "--steps", "8", "--out", part).exit_code == 0
     assert invoke("train", "--resume", part, "--steps", "20", "--quiet").exit_code == 0

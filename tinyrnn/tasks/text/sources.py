@@ -80,7 +80,7 @@ def read_lines(inputs, encoding) -> list[str]:
             if not data.strip():
                 raise InputError(f"{name} is empty: there is no text in it")
             lines += lines_of(decoded(data, encoding, name))
-        elif not given.strip():
+        elif not given:
             raise InputError("a text is empty: give one with something in it, or leave it out")
         elif _names_file(given):
             mend = "give the path of one, a text, or on standard input (-) a text that looks like a path"

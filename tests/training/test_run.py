@@ -329,6 +329,8 @@ def test_messages_name_keywords_where_commands_name_flags(tmp_path, text_file, r
         with pytest.raises((tr.InputError, tr.Diverged), match=said) as caught:
             ask()
         assert "--" not in str(caught.value) and "tinyrnn " not in str(caught.value)
+    with pytest.raises(tr.InputError, match="a--steps.txt does not exist"):  # which is no flag
+        tr.train(tmp_path / "a--steps.txt")
     there = tmp_path / "README.md"
     there.write_text("mine")
     with pytest.raises(tr.InputError, match="choose another out=$"):  # it is no run to go on with

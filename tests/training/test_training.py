@@ -362,8 +362,8 @@ def test_divergence_ends_with_advice_and_keeps_the_checkpoint(tmp_path, text_fil
 
 
 @pytest.mark.parametrize(("options", "said"), [
-    (dict(lr=1e-3, weight_decay=1e4), "a smaller --weight-decay than 10000 or a lower --lr than 0.001"),
-    (dict(lr=50, clip=0, optimizer="sgd", cell="rnn", cell_opt=["activation=relu"]), "50 or --clip 1;"),
+    (dict(lr=1e-3, weight_decay=1e4), "a smaller weight_decay= than 10000 or a lower lr= than 0.001"),
+    (dict(lr=50, clip=0, optimizer="sgd", cell="rnn", cell_opt=["activation=relu"]), "50 or clip=1;"),
 ])  # fmt: skip
 def test_advice_names_what_is_likely_the_cause(tmp_path, text_file, options, said):
     small = dict(hidden=12, embed=8, dropout=0.1, seq_len=20, batch_size=4, steps=200, warmup=0)

@@ -265,7 +265,7 @@ def make_bad(tmp_path):
 TRAIN = [
     (["missing.txt"], "missing.txt does not exist"),
     (["empty.txt"], "no text"),
-    (["short.txt"], "--seq-len"),
+    (["short.txt"], "give a longer text"),
     (["same.txt"], "one distinct symbol"),
     (["binary.bin"], "--level byte"),
     (["latin.txt"], "--encoding"),
@@ -329,8 +329,14 @@ def test_damaged_checkpoints(run, tmp_path, damage):
         (copy / name).write_bytes(DAMAGES[damage](data))
         assert (copy / name).read_bytes() != data
     said = "upgrade" if damage == "newer" else "another checkpoint"
-    for args in (["generate", copy], ["evaluate", copy], ["train", "--resume", copy, "--steps", 20]):
+    for args in (["generate", copy], ["evaluate", copy]):
         check_refusal(invoke(*args), said)
+    said = "upgrade" if damage == "newer" else "start a new run"  # there is no other
+    check_refusal(invoke("train", "--resume", copy, "--steps", 20), said)
+    shutil.copy(run / runs.TRAINER, copy)
+    (copy / runs.STABLE).write_bytes(DAMAGES[damage]((run / runs.STABLE).read_bytes()))
+    said = "upgrade" if damage == "newer" else "delete it"  # the run goes on without
+    check_refusal(invoke("train", "--resume", copy, "--steps", 20), said)
 
 
 OTHER = [
@@ -437,3 +443,84 @@ def test_start_up_time(code, limit):
     subprocess.run([sys.executable, "-c", "pass"])
     bare = time.perf_counter() - bare
     assert min(times) < 3 * limit + bare
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ("seq_len = 5\nseq-len = 7", "'seq_len' stands there twice"),
+        ("json = true\nas_json = false", "stands there twice"),
+        ('config = "nothere.toml"', "'config' has no effect in a file"),
+        ("debug = true", "'debug' has no effect in a file"),
+    ],
+)
+def test_what_a_file_of_options_says_twice_or_in_vain(tmp_path, text_file, lines, said):
+    file = tmp_path / "options.toml"
+    file.write_text(lines)
+    check_refusal(invoke("train", text_file, "--config", file, *TINY), said)
+
+
+def test_two_runs_are_not_taken_for_one(run, tmp_path):
+    result = invoke("train", "--resume", run, "--out", tmp_path / "other", *TINY)
+    check_refusal(result, "name two runs")
+
+
+@pytest.mark.parametrize("option", ["--stop", "--out"])
+def test_empty_texts_of_options_are_none(run, option):
+    check_refusal(
+        invoke("generate", run, "--length", 3, option, ""),
+        "is an empty" if option == "--stop" else "is empty",
+    )
+
+
+def test_evaluate_says_of_what_and_on_what(run, tmp_path):
+    lines = invoke("evaluate", run).output.splitlines()
+    assert lines[0].split(maxsplit=1) == ["model", f"{run / 'best.safetensors'}, of step 10"]
+    assert lines[1].split(maxsplit=1) == ["data", f"the validation part of {run.parent / 'text.txt'}"]
+    other = tmp_path / "other.txt"
+    other.write_text("the quick § fox " * 20)
+    result = invoke("evaluate", run / "last.safetensors", other)
+    assert "last.safetensors, of step 10" in result.stdout and f"data             {other}" in result.stdout
+    assert "left out: '§'" in result.stderr
+    assert "left out: '§'" in invoke("inspect", run, "the § fox", "--out", tmp_path / "a.html").stderr
+
+
+@pytest.mark.parametrize("task", [[], ["--task", "lm"]])
+def test_a_table_is_not_taken_for_text_in_silence(tmp_path, task):
+    table = tmp_path / "reviews.csv"
+    table.write_text("text,label\n" + "a good film,pos\na bad film,neg\n" * 40)
+    result = invoke("train", table, *task, *TINY, "--out", tmp_path / "run")
+    assert ("give --task classify" in result.stderr) == (not task)
+
+
+def test_sizes_of_cells_that_are_no_numbers(text_file, tmp_path):
+    cell = ["--cell", "lstm", "--cell-opt", "forget_bias=nan"]
+    result = invoke("train", text_file, *cell, *TINY, "--out", tmp_path / "run")
+    check_refusal(result, "forget_bias=nan: it must be a finite number")
+    small = ["--cells", "gru", "--params", 1, "--steps", 1, "--out", tmp_path / "compare"]
+    check_refusal(invoke("compare", text_file, *small), "GRU has")
+    assert "<class" not in invoke("compare", text_file, *small).stderr
+
+
+def test_a_damaged_configuration_is_named_once(run, tmp_path):
+    import shutil
+
+    copy = shutil.copytree(run, tmp_path / "copy")
+    (copy / runs.CONFIG).write_text("{")
+    result = invoke("train", "--resume", copy)
+    check_refusal(result, "cannot be used")
+    assert result.stderr.count(runs.CONFIG) == 1
+
+
+def test_short_terminals_show_the_speed(capsys, monkeypatch):
+    """What gives way first is a word, then a figure."""
+    from tinyrnn.training import report
+
+    shown = report.Live()
+    shown.unit = "tokens"
+    record = dict(step=1000, epoch=1, train_loss=1.2345, val_loss=1.2345, bits=1.781)
+    monkeypatch.setattr(report, "columns", lambda: 80)
+    for seconds in (9, 99, 999):
+        shown.evaluated(record | dict(tokens_per_s=99000, seconds=seconds, lr=1))
+    lines = capsys.readouterr().out.splitlines()
+    assert all("99,000 tokens/s" in line and len(line) <= 80 for line in lines), lines

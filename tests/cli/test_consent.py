@@ -3,6 +3,7 @@
 """
 
 import json
+import shlex
 import shutil
 
 import pytest
@@ -182,3 +183,19 @@ def test_a_file_that_is_gone_is_said_with_consent(received):
     assert (
         result.exit_code == 2 and f"is in the file {received / 'cell.py'}: put it back there" in result.stderr
     )
+
+
+def test_what_train_says_to_do_next_works(trained, tmp_path, monkeypatch):
+    """As it stands, for each task and a cell of a file."""
+    monkeypatch.chdir(tmp_path)
+    loud = [t for t in TINY if t != "--quiet"]
+    for task, data in {"lm": "text.txt", "classify": "data.csv"}.items():
+        cell = f"{trained / 'cell.py'}:Mine"
+        result = invoke(
+            "train", trained / data, "--task", task, "--cell", cell, *loud, "--out", f"a run {task}"
+        )
+        hint = result.output.splitlines()[-1]
+        assert hint.startswith("next: tinyrnn ")
+        done = CliRunner().invoke(main, shlex.split(hint)[2:], input=None)
+        assert done.exit_code == 0, hint + done.output
+        assert "waiting" not in done.output and done.output.strip()

@@ -45,7 +45,7 @@ def noisy(self, step):
 LanguageModeling.loss = noisy
 main(sys.argv[1:])
 """
-TINY = "--hidden 8 --embed 4 --batch-size 4 --seq-len 20 --steps 9 --eval-every 3".split()
+TINY = "--hidden 8 --embed 4 --batch-size 4 --seq-len 20 --steps 9 --eval-every 3 --warmup 0".split()
 
 
 def terminal(arguments, columns, folder, press=None):

@@ -86,3 +86,17 @@ def test_the_schedule_is_a_cosine():
     at = tr.optim.Schedule("cosine", total=100).at
     for u, factor in ((0, 1), (0.25, 0.8535533905932737), (1 / 3, 0.75), (0.5, 0.5), (2 / 3, 0.25), (1, 0)):
         assert at(10, u) == pytest.approx(factor, abs=1e-15)
+
+
+def test_what_holds_no_weights_is_not_replaced(tmp_path):
+    layer, path = tr.Linear(2, 3), tmp_path / "keep.txt"
+    for content in (b"my notes, which are long enough", b"", b"\x02\0\0\0\0\0\0\0[]"):
+        path.write_bytes(content)
+        with pytest.raises(tr.InputError, match="holds no weights"):
+            layer.save(path)
+        assert path.read_bytes() == content
+    with pytest.raises(tr.InputError, match="holds no weights") as caught:
+        layer.save(tmp_path)
+    assert "partial" not in str(caught.value)
+    layer.save(tmp_path / "weights")
+    layer.save(tmp_path / "weights")  # its own

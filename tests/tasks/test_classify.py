@@ -262,7 +262,17 @@ def test_train_evaluate_predict(tmp_path, table):
 
 
 def test_resuming_is_exact(tmp_path, table):
-    options = [*SMALL, "--bidirectional", "--pooling", "attention", "--schedule", "constant", "--quiet"]
+    options = [
+        *SMALL,
+        "--bidirectional",
+        "--pooling",
+        "attention",
+        "--schedule",
+        "constant",
+        "--quiet",
+        "--warmup",
+        1,
+    ]
     invoke("train", table, *options, "--steps", 30, "--out", tmp_path / "whole")
     invoke("train", table, *options, "--steps", 11, "--out", tmp_path / "parts")
     assert invoke("train", "--resume", tmp_path / "parts", "--steps", 30, "--quiet").exit_code == 0
@@ -308,3 +318,38 @@ def test_surnames(corpora, tmp_path):
     )
     assert result.exit_code == 0, result.output
     assert json.loads(invoke("evaluate", tmp_path / "r", "--json").stdout)["accuracy"] > 0.6
+
+
+def test_what_is_no_better_than_the_most_frequent_label_says_so(tmp_path):
+    """After training and at evaluation, as a forecaster says it of naive forecasts."""
+    path = tmp_path / "noise.csv"
+    path.write_text("text,label\n" + "a film,rare\n" * 20 + "a film,often\n" * 60)
+    out = tmp_path / "run"
+    said = "does not beat the most frequent label: always saying 'often' has an accuracy of 0.7500"
+    result = invoke("train", path, *SMALL, "--steps", 3, "--out", out)
+    assert said in result.output
+    assert said in invoke("evaluate", out).output
+    path.write_text("text,label\n" + "bad,rare\n" * 20 + "good,often\n" * 60)
+    result = invoke("train", path, *SMALL, "--steps", 60, "--lr", 0.02, "--out", tmp_path / "b")
+    assert "does not beat" not in result.output + invoke("evaluate", tmp_path / "b").output
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.csv", "text;label\ngood;pos\nbad;neg\n", "is separated by ';', not by ','"),
+        ("a.csv", "text\tlabel\ngood\tpos\nbad\tneg\n", "is separated by tabs"),
+        ("a.tsv", "text,label\ngood,pos\nbad,neg\n", "is separated by ','"),
+        ("a.csv", "", "is empty: give a file whose first row"),
+        ("a.csv", "text,text,label\na,b,c\n", "has 2 columns 'text': rename all but one"),
+        ("a.jsonl", '{"text": ["a"], "label": "x"}\n', "row 1: column 'text' holds ['a'], which is no text"),
+        ("a.jsonl", '{"text": "a", "label": true}\n', "row 1: column 'label' holds True"),
+        ("a.jsonl", "{}\n", "has no column 'text': name its columns"),
+    ],
+)
+def test_tables_that_are_read_as_another_kind(tmp_path, name, content, said):
+    path = tmp_path / name
+    path.write_text(content)
+    with pytest.raises(tr.InputError) as caught:
+        read_examples([path])
+    assert said in str(caught.value)

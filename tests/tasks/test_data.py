@@ -232,3 +232,18 @@ def test_byte_pairs_without_their_library(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tokenizers", None)
     with pytest.raises(tr.InputError, match=r"--level bpe needs tokenizers: pip install 'tinyrnn\[bpe\]'"):
         load(write(tmp_path / "a.txt", "some text"), level="bpe")
+
+
+def test_what_a_given_vocabulary_lacks_is_told_also_from_the_cache(tmp_path, capsys):
+    known = load(write(tmp_path / "a.txt", "abc" * 50)).vocabulary
+    path = write(tmp_path / "b.txt", "abxcay" * 9)
+    for _ in range(2):  # the second time from the cache
+        assert load(path, vocabulary=known).missing == ["x", "y"]
+        assert "not in this model's vocabulary, left out: 'x' 'y'" in capsys.readouterr().err
+
+
+def test_nothing_is_no_text(tmp_path):
+    empty = write(tmp_path / "empty.txt", " \n")
+    for given, said in (([""], "a text is empty"), ([str(empty)], "there is no text in it")):
+        with pytest.raises(tr.InputError, match=said):
+            sources.read_lines(given, "utf-8")

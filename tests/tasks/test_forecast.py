@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -377,6 +378,7 @@ def test_a_forecast_that_is_no_better_says_so(tmp_path):
 def test_resuming_is_exact_and_other_data_is_refused(tmp_path, table):
     whole, part = tmp_path / "whole", tmp_path / "part"
     options = [table, *SMALL, "--target", "sales", "--dropout", "0.2", "--quiet", "--schedule", "constant"]
+    options += ["--warmup", "0"]
     assert invoke("train", *options, "--out", whole).exit_code == 0
     assert invoke("train", *options, "--steps", "8", "--out", part).exit_code == 0
     assert invoke("train", "--resume", part, "--steps", "20", "--quiet").exit_code == 0
@@ -403,3 +405,78 @@ def test_it_learns_what_the_differences_leave(table, more):
         optimizer.step(max_norm=1.0)
     found = backtest(task.model, task.series, np.arange(90, 118))
     assert found["rmse"] < 0.3 * min(found["persistence_rmse"], found["seasonal_naive_rmse"])
+
+
+@pytest.mark.parametrize(
+    ("dates", "said"),
+    [
+        (
+            ["2020-01", "2020-02", "2020-03", "2020-05", "2020-06", "2020-08"],
+            "between 2020-03 and 2020-05 (2",
+        ),
+        (
+            [f"2020-03-{d:02}" for d in (2, 3, 4, 5, 6, 9, 10, 11, 12, 16, 17, 18)],
+            "2020-03-12 and 2020-03-16",
+        ),
+        ([f"2020-03-01 {h:02}:00" for h in (1, 2, 3, 6, 7)], "03:00 and 2020-03-01 06:00"),
+    ],
+)
+def test_missing_dates_are_told(tmp_path, capsys, dates, said):
+    path = tmp_path / "a.csv"
+    path.write_text("date,v\n" + "".join(f"{d},{i}\n" for i, d in enumerate(dates)))
+    read_series(path)
+    told = capsys.readouterr().err
+    assert said in told and told.count("\n") == 1
+
+
+def test_whole_dates_are_not(tmp_path, capsys):
+    months_of = [f"{y}-{m:02}-28" for y in (2019, 2020) for m in range(1, 13)]
+    weekdays = np.busday_offset("2020-03-02", range(30)).astype(str)
+    for dates in (months_of, weekdays, [f"2020-02-{d:02}" for d in range(1, 30)]):
+        path = tmp_path / "a.csv"
+        path.write_text("date,v\n" + "".join(f"{d},{i}\n" for i, d in enumerate(dates)))
+        read_series(path)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_column_that_is_left_out_is_told(tmp_path, capsys):
+    path = tmp_path / "a.csv"
+    path.write_text("when,v\n" + "".join(f"{m:02}/15/2020,{m}\n" for m in range(1, 9)))
+    read_series(path)
+    told = capsys.readouterr().err
+    assert "column 'when' is left out: it holds '01/15/2020', no number and no date like" in told
+    read_series(path, columns=["v"])  # chosen
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("d,v\n2020-01,1\n2020-02,x\n", "column 'v' holds 'x' in row 3, which is no number"),
+        ("d;v\n2020-01;1\n2020-02;2\n", "is separated by ';'"),
+        ("d,v\n2020-01,a\n2020-02,b\n", "no numeric column among 'd', 'v'"),
+    ],
+)
+def test_why_no_column_is_numeric(tmp_path, content, said):
+    path = tmp_path / "a.csv"
+    path.write_text(content)
+    with pytest.raises(tr.InputError, match=re.escape(said)):
+        read_series(path)
+
+
+@pytest.mark.parametrize("rest", [0, 1, 3])
+def test_the_picture_has_no_gap_before_the_end(monkeypatch, rest):
+    """The test part may be no multiple of the horizon."""
+    from tinyrnn.tasks.forecast import task as forecast
+
+    model, series = make(wave(60 + rest))
+    drawn = []
+    monkeypatch.setattr(forecast, "draw_forecasts", lambda s, c, parts, *a, **k: drawn.extend(parts))
+    monkeypatch.setattr(forecast, "draw_errors", lambda *a: None)
+    origins = np.arange(40, len(series) - model.horizon + 1)
+    forecast.draw(model, series, origins, model.forecast(series, origins), Path("."))
+    np.testing.assert_array_equal(
+        np.concatenate([dates for dates, _ in drawn]),
+        np.concatenate([series.dates[40:], series.future(model.horizon)]),
+    )
+    assert all(said.shape[1] == len(dates) for dates, said in drawn)

@@ -73,7 +73,7 @@ def test_line_ends_of_every_kind(tmp_path, end):
 
 @pytest.mark.parametrize(("name", "text", "said"), [
     ("a.csv", "text,label\na, b,x\n", "row 2 has 3 cells, the first row has 2: put texts in double quotes"),
-    ("a.csv", "text,label,text\na,x,b\n", "has 2 columns 'text': choose --text-column"),
+    ("a.csv", "text,label,text\na,x,b\n", "has 2 columns 'text': rename all but one"),
     ("a.csv", "text,label\na\rb,x\n", "row 2: column 'label' is empty"),
 ])  # fmt: skip
 def test_what_would_be_lost_is_refused(tmp_path, name, text, said):
@@ -111,7 +111,7 @@ def test_what_looks_like_a_file_and_is_none(tmp_path, monkeypatch, given):
 
 
 @pytest.mark.parametrize("given", [
-    "a lovely film", "12/3/1970", "and/or", "", "txt", "8/27/75", "a / b", "e.g.", "x" * 999, "a\0b",
+    "a lovely film", "12/3/1970", "and/or", " ", "txt", "8/27/75", "a / b", "e.g.", "x" * 999, "a\0b",
 ])  # fmt: skip
 def test_texts_are_texts(tmp_path, monkeypatch, given):
     monkeypatch.chdir(tmp_path)

@@ -193,3 +193,21 @@ def test_the_compiled_choice_equals_its_reference(options):
         expected = sampling.choose(row, u=u, **how)
         top_k, top_p = how.get("top_k", 0), how.get("top_p", 1.0)
         assert kernels.sampling.choose(logits, banned, float(how["temperature"]), top_k, top_p, u) == expected
+
+
+def test_what_compiles_is_told_before_the_text(capsys):
+    """A notice amid the prompt and what follows it would be read as part of the text."""
+
+    class Model:
+        vocabulary = Characters("ab")
+
+        def token_loop(self):
+            def loop(buffer, known, u, **options):
+                print("[compiling]", end="")
+                buffer[known:] = 1
+
+            return loop
+
+    for piece in sampling.generate(Model(), "ab", length=3):
+        print(piece, end="")
+    assert capsys.readouterr().out.startswith("[compiling]ab")

@@ -362,10 +362,10 @@ def test_train_evaluate_predict(tmp_path, pairs_file, kind, monkeypatch):
     assert "pip" not in invoke("evaluate", run).stdout
     lines = [
         json.loads(line)
-        for line in invoke("predict", run, "abc", "", "zz", "--json", "--beam", 3).stdout.splitlines()
+        for line in invoke("predict", run, "abc", " ", "zz", "--json", "--beam", 3).stdout.splitlines()
     ]
     assert [list(line) for line in lines] == [["source", "translation", "score"]] * 3
-    assert lines[0]["score"] < 0 and lines[1] == {"source": "", "translation": "", "score": 0.0}
+    assert lines[0]["score"] < 0 and lines[1] == {"source": " ", "translation": "", "score": 0.0}
     picture = tmp_path / "seen.png"
     translations = invoke("predict", run, "--plot", picture, input="\nabc\n").stdout.splitlines()
     assert picture.stat().st_size > 1000 and translations == tr.load(run).translate(["", "abc"])

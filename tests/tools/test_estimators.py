@@ -394,3 +394,19 @@ def test_the_page_runs(tmp_path, monkeypatch):
     for block in blocks:
         exec(compile(block, "docs/arrays.md", "exec"), names)
     assert len(blocks) == 3 and Path("errors.png").exists()
+
+
+def test_what_cannot_be_scaled_is_refused(rng):
+    X, y = rng.normal(size=(20, 5, 2)), rng.integers(0, 2, 20)
+    with pytest.raises(tr.InputError, match="X holds .*e.300, too large to be standardised"):
+        SequenceClassifier(epochs=1).fit(X * 1e300, y)
+    with pytest.raises(tr.InputError, match="y holds .*too large to be standardised"):
+        SequenceRegressor(epochs=1).fit(X, (y + rng.normal(size=20)) * 1e300)
+
+
+def test_targets_of_the_wrong_kind_say_what_is_wrong(rng):
+    X = rng.normal(size=(4, 5, 2))
+    with pytest.raises(tr.InputError, match="y: sample 0 .*give numbers, or use a classifier"):
+        SequenceRegressor(epochs=1).fit(X, ["a", "b", "a", "b"])
+    with pytest.raises(tr.InputError, match="y contains None"):
+        SequenceClassifier(epochs=1).fit(X, [None] * 4)

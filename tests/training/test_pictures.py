@@ -171,3 +171,12 @@ def test_a_comparison_is_not_mixed_with_longer_runs(tmp_path, text_file):
     assert CliRunner().invoke(main, [*map(str, command), "4"]).exit_code == 0
     result = CliRunner().invoke(main, [*map(str, command), "2"])
     assert result.exit_code == 2 and "was trained for 4 steps, this comparison is for 2" in result.output
+
+
+def test_equal_figures_of_one_evaluation_hide_no_other(tmp_path, drawn):
+    """Two marks at one place are to be told apart, by form and by colour."""
+    made = run(tmp_path / "r", "classify", [evaluation(10, accuracy=0.5, macro_f1=0.5)])
+    pictures.curves([made], tmp_path / "a.png")
+    lines = list(drawn[0].axes[2].lines)
+    assert len({line.get_marker() for line in lines}) == len(lines) == 2
+    assert len({line.get_color() for line in lines}) == 2

@@ -2,6 +2,8 @@
 
 import io
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -48,10 +50,10 @@ def test_what_a_run_offers(run):
 
 
 def test_what_does_not_predict_says_so(run, monkeypatch):
-    with pytest.raises(tr.InputError, match="predicts no labels: use tinyrnn generate"):
+    with pytest.raises(tr.InputError, match="predicts no labels: use generate"):
         run.predict("a text")
     monkeypatch.setattr(LanguageModeling, "predict", Task.predict)  # a task without it
-    with pytest.raises(tr.InputError, match="predicts nothing: use tinyrnn evaluate"):
+    with pytest.raises(tr.InputError, match="predicts nothing: use evaluate"):
         run.predict("a text")
 
 
@@ -80,7 +82,7 @@ def test_a_run_is_resumed_exactly(tmp_path, text_file, run):
     assert longer.log[-1]["step"] == 9
     for name, value in weights(whole.path).items():
         np.testing.assert_array_equal(value, weights(longer.path)[name])
-    with pytest.raises(tr.InputError, match="--hidden"):
+    with pytest.raises(tr.InputError, match="leave hidden= out"):
         run.resume(hidden=9)
 
 
@@ -300,3 +302,62 @@ def test_a_run_is_not_taken_up_as_another_task(run):
         result = CliRunner().invoke(main, arguments)
         assert result.exit_code == 2
         assert "was trained with --task lm, not classify" in result.output
+
+
+def test_messages_name_keywords_where_commands_name_flags(tmp_path, text_file, run, monkeypatch):
+    """What is said to Python is what a command says, in Python's words."""
+    monkeypatch.chdir(tmp_path)
+    short = tmp_path / "short.txt"
+    short.write_text("to be or not " * 3)
+    table = tmp_path / "table.csv"
+    table.write_text("texts,label\na,b\nc,d\n")
+    (tmp_path / "bytes.txt").write_bytes(b"\xff\xfe\xfa" * 50)
+    asked = {
+        "choose another out=, or tr.Run": lambda: tr.train(text_file, out=run.path),
+        "name its encoding=": lambda: tr.train(tmp_path / "bytes.txt"),
+        "or use level='byte'": lambda: tr.train(tmp_path / "bytes.txt"),
+        "choose text_column= from": lambda: tr.train(table, "classify"),
+        "task='classify' needs data": lambda: tr.train(None, "classify"),
+        "use a lower lr= than|lower lr=": lambda: tr.train(
+            text_file, **{**SMALL, "steps": 50}, lr=1e9, warmup=0, clip=0, quiet=True, out="wild"
+        ),
+        "use generate": lambda: run.predict("a text"),
+        "leave optimizer= out": lambda: run.resume(optimizer="sgd", quiet=True),
+        "is complete|past": lambda: run.resume(steps=2, quiet=True),
+    }
+    for said, ask in asked.items():
+        with pytest.raises((tr.InputError, tr.Diverged), match=said) as caught:
+            ask()
+        assert "--" not in str(caught.value) and "tinyrnn " not in str(caught.value)
+    with pytest.raises(tr.InputError, match="a--steps.txt does not exist"):  # which is no flag
+        tr.train(tmp_path / "a--steps.txt")
+    there = tmp_path / "README.md"
+    there.write_text("mine")
+    with pytest.raises(tr.InputError, match="choose another out=$"):  # it is no run to go on with
+        tr.train(text_file, out=there)
+
+
+def test_equal_runs_have_equal_files(tmp_path, text_file):
+    """From two processes too: the library of the checkpoints orders their metadata anew in each."""
+    code = f"import tinyrnn as tr; tr.train({str(text_file)!r}, out=OUT, quiet=True, **{SMALL})"
+    for name in ("a", "b"):
+        subprocess.run([sys.executable, "-c", code.replace("OUT", repr(str(tmp_path / name)))], check=True)
+    for file in ("best.safetensors", "last.safetensors"):
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+    size = int.from_bytes((tmp_path / "a" / "best.safetensors").read_bytes()[:8], "little")
+    header = json.loads((tmp_path / "a" / "best.safetensors").read_bytes()[8 : 8 + size])
+    assert list(header["__metadata__"]) == sorted(header["__metadata__"])
+
+
+def test_nothing_to_predict_from(tmp_path):
+    table = tmp_path / "a.csv"
+    table.write_text("text,label\n" + "good,pos\nbad,neg\n" * 20)
+    run = tr.train(table, "classify", out=tmp_path / "run", quiet=True, hidden=4, embed=4, steps=1)
+    for given, said in (
+        (None, "nothing to predict from"),
+        ("", "a text is empty"),
+        (b"good", "b'good' cannot"),
+    ):
+        with pytest.raises(tr.InputError, match=said):
+            run.predict(given)
+    assert run.predict([]) == []

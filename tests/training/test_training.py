@@ -19,10 +19,12 @@ from tinyrnn.kernels import notice
 from tinyrnn.tasks.lm.model import LanguageModel
 from tinyrnn.tasks.text.vocabulary import Characters
 from tinyrnn.training import experiments, trainer
+from tinyrnn.training.task import get_task
 from tinyrnn.training.trainer import runs
 
 SMALL = (
-    "--cell gru --hidden 12 --embed 8 --layers 2 --dropout 0.1 --batch-size 4 --seq-len 20 --eval-every 10"
+    "--cell gru --hidden 12 --embed 8 --layers 2 --dropout 0.1 --batch-size 4 --seq-len 20 --eval-every 10 "
+    "--warmup 1"  # which no run of ten steps cuts short
 ).split()
 
 
@@ -78,7 +80,7 @@ def test_what_regularises_goes_on_where_it_stopped(tmp_path, text_file):
     rates = ["--recurrent-dropout", 0.2, "--weight-drop", 0.2, "--zoneout", 0.1, "--dropout", 0.1]
     options = [*SMALL, *rates, "--schedule", "constant", "--quiet"]
     tinyrnn("train", text_file, *options, "--steps", 20, "--out", tmp_path / "whole")
-    tinyrnn("train", text_file, *options, "--steps", 9, "--out", tmp_path / "parts")
+    tinyrnn("train", text_file, *options, "--steps", 12, "--out", tmp_path / "parts")
     tinyrnn("train", "--resume", tmp_path / "parts", "--steps", 20, "--quiet")
     assert_equal_runs(tmp_path / "whole", tmp_path / "parts")
 
@@ -360,8 +362,8 @@ def test_divergence_ends_with_advice_and_keeps_the_checkpoint(tmp_path, text_fil
 
 
 @pytest.mark.parametrize(("options", "said"), [
-    (dict(lr=1e-3, weight_decay=1e4), "a smaller --weight-decay than 10000 or a lower --lr than 0.001"),
-    (dict(lr=50, clip=0, optimizer="sgd", cell="rnn", cell_opt=["activation=relu"]), "50 or --clip 1;"),
+    (dict(lr=1e-3, weight_decay=1e4), "a smaller weight_decay= than 10000 or a lower lr= than 0.001"),
+    (dict(lr=50, clip=0, optimizer="sgd", cell="rnn", cell_opt=["activation=relu"]), "50 or clip=1;"),
 ])  # fmt: skip
 def test_advice_names_what_is_likely_the_cause(tmp_path, text_file, options, said):
     small = dict(hidden=12, embed=8, dropout=0.1, seq_len=20, batch_size=4, steps=200, warmup=0)
@@ -498,3 +500,77 @@ def test_shakespeare_is_learned(tmp_path, corpora):
         "--quiet",
     )
     assert runs.RunFolder(out).read_log()[-1]["val_loss"] < 2.4
+
+
+# ------------------------------------------------------------------ one process a run
+
+
+def test_a_run_that_is_being_trained_is_not_taken_up(tmp_path, text_file):
+    out = tmp_path / "run"
+    process = start(text_file, out, "--schedule", "constant")
+    try:
+        while not runs.RunFolder(out).read_log():
+            time.sleep(0.01)
+        said = tinyrnn("train", "--resume", out, "--steps", 100000, code=2).output
+        assert said.count("\n") == 1 and f"is being trained by process {process.pid}" in said
+        with pytest.raises(tr.InputError, match=f"trained by process {process.pid}: wait"):
+            tr.Run(out).resume(steps=100000, quiet=True)
+    finally:
+        process.kill()  # which takes the lock with it, though its file stays
+        process.communicate()
+    steps = runs.load_tensors(out / runs.TRAINER)[1]["position"]["step"] + 5
+    tinyrnn("train", "--resume", out, "--steps", steps, "--quiet")
+    log = [r["step"] for r in runs.RunFolder(out).read_log()]
+    assert log == sorted(set(log)) and log[-1] == steps
+    assert not (out / runs.LOCK).exists()
+
+
+def test_one_object_of_a_process_trains_a_run(tmp_path, text_file):
+    made = one_run(text_file, tmp_path / "r", "--steps", 4)
+    with pytest.raises(tr.InputError, match=f"trained by process {os.getpid()}"):
+        experiments.take_up(made.run.path, {"steps": 5})
+    made.fit()
+    longer = experiments.take_up(made.run.path, {"steps": 5})
+    with pytest.raises(tr.InputError, match="is being trained"):
+        experiments.take_up(made.run.path, {"steps": 5})
+    longer.fit()
+    with pytest.raises(tr.InputError, match="past the 3"):
+        experiments.take_up(made.run.path, {"steps": 3})
+    experiments.take_up(made.run.path, {"steps": 6}).fit()  # what was refused holds no lock
+
+
+# ------------------------------------------------------------------ warm-up
+
+
+def test_warmup_is_a_tenth_of_a_run_at_most(tmp_path, text_file):
+    said = tinyrnn("train", text_file, *SMALL, "--warmup", 100, "--steps", 20, "--out", tmp_path / "a").output
+    assert "warm-up     2 steps, no more than a tenth of the run, not 100" in said
+    log = runs.RunFolder(tmp_path / "a").read_log(runs.TRAINING)
+    rates = [r["lr"] / 5e-3 for r in log]
+    assert rates[:3] == pytest.approx([0.5, 1, 1]) and rates[-1] < 0.2
+    # taken up where the rate began to fall, and with the warm-up that it had
+    said = tinyrnn("train", "--resume", tmp_path / "a", "--steps", 40).output
+    assert "taking up the run at step 8 of 20, before its learning rate began to fall" in said
+    log = {r["step"]: r["lr"] / 5e-3 for r in runs.RunFolder(tmp_path / "a").read_log(runs.TRAINING)}
+    assert [log[s] for s in (1, 2, 8, 9)] == pytest.approx([0.5, 1, 1, 1])
+    said = tinyrnn("train", text_file, *SMALL, "--steps", 20, "--out", tmp_path / "b").output
+    assert "warm-up" not in said
+
+
+def test_a_run_of_an_earlier_version_keeps_its_warmup(tmp_path, text_file):
+    made = one_run(text_file, tmp_path / "r", "--steps", 20, "--warmup", 100)
+    made.schedule.warmup = 100
+    made.fit()
+    file = made.run.path / runs.TRAINER
+    tensors, meta = runs.load_tensors(file)
+    assert meta.pop("warmup") == [100, 100]
+    runs.save_tensors(file, tensors, meta)
+    longer = experiments.take_up(made.run.path, {"steps": 40})
+    assert longer.schedule.warmup == 100
+    assert longer.step == 20  # its rate never fell
+
+
+@pytest.mark.parametrize("task", ["lm", "forecast", "translate"])
+def test_the_usual_runs_keep_their_warmup(task):
+    plan = get_task(task).plan
+    assert plan.warmup_steps(plan.total_steps(1)) == plan.warmup

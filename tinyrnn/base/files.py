@@ -1,13 +1,16 @@
 """Where files that can be made again are kept, and how a file is replaced: whole or not at all."""
 
 import atexit
+import errno
 import functools
+import json
 import os
 import re
 import shutil
 import sys
 import tempfile
 from pathlib import Path
+from typing import IO
 
 PARTIAL = ".tinyrnn-partial"  # ends the names of files that are being written
 MARKER = "CACHEDIR.TAG"  # https://bford.info/cachedir: programs that make backups pass over such a folder
@@ -147,6 +150,64 @@ def replace_file(path: Path, data: bytes) -> None:
     except BaseException:  # also on Ctrl-C: no half-written file may stay
         os.unlink(temporary)
         raise
+
+
+def is_safetensors(path: Path) -> bool:
+    """Whether a file of tensors is at ``path``: after the size of its header that begins, a JSON object."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        start = file.read(9)
+    return start[8:] == b"{" and int.from_bytes(start[:8], "little") <= path.stat().st_size
+
+
+def sorted_header(data: bytes) -> bytes:
+    """A safetensors file with the entries of its metadata in order: the library writes them in another order
+    in each process, and equal runs are to have equal files.
+    """
+    size = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + size])
+    if "__metadata__" in header:  # which comes first, as the library has it
+        header = {"__metadata__": dict(sorted(header.pop("__metadata__").items())), **header}
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + data[8 + size :]
+
+
+def lock_file(path: Path) -> tuple[IO[str] | None, str]:
+    """The file at ``path``, open and locked by the operating system for as long as it is open: a process that
+    is killed loses it. Or None and the number of the process that has it. Raises OSError.
+    """
+    while True:
+        file = path.open("a+", encoding="ascii")
+        try:
+            _lock(file)
+        except OSError as error:
+            file.seek(0)
+            holder = file.read().strip()
+            file.close()
+            if error.errno not in (errno.EACCES, errno.EAGAIN, errno.EDEADLK):
+                raise  # locks are beyond this file system
+            return None, holder
+        if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
+            break
+        file.close()  # who had it removed it meanwhile
+    file.truncate(0)
+    file.write(f"{os.getpid()}\n")
+    file.flush()
+    return file, ""
+
+
+def _lock(file: IO[str]) -> None:
+    if sys.platform == "win32":
+        import msvcrt
+
+        file.seek(1 << 20)  # behind what is written: a locked part cannot be read
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        return
+    import fcntl
+
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def umask() -> int:

@@ -117,7 +117,7 @@ class Rule:
                 value = os.fspath(value)
             if not isinstance(value, str) or (self.choices and value not in self.choices):
                 raise ValueError
-            if self.path and "\0" in value:
+            if self.path and ("\0" in value or not value):
                 raise ValueError
             if self.encoding:
                 "a".encode(value)  # which the name of another kind of codec, such as hex, cannot do

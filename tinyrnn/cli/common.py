@@ -38,6 +38,14 @@ class Command(GroupedHelp, click.Command):
         self.params.append(click.Option(["--debug"], **settings))
 
     def invoke(self, context):
+        for parameter in self.get_params(context):
+            if isinstance(parameter.type, click.Path):
+                value = context.params.get(parameter.name)
+                if "" in (value if isinstance(value, tuple) else [value]):
+                    named = (
+                        parameter.opts[0] if isinstance(parameter, click.Option) else parameter.name.upper()
+                    )
+                    raise click.UsageError(f"{named} is empty: give a path, or leave it out", context)
         try:
             return super().invoke(context)
         except (TinyrnnError, OSError, MemoryError) as error:

@@ -74,7 +74,11 @@ def command(context, texts, cells, seeds, params, out, threads, device, as_json,
     wanted = [_cell(text) for text in _split(cells)]
     comparison = Comparison(configuration, wanted, seeds, out, budget=params, device=device)
     shown = report.for_people(quiet=as_json or not sys.stdout.isatty())
+    cut = ""
     for name, seed, trainer, done in comparison.runs(shown):
+        if trainer.warmup_cut and not cut:
+            cut = trainer.warmup_cut
+            note(f"warm-up: {cut}")
         end = "  (was there already)" if done else ""
         try:
             if not done:

@@ -24,6 +24,7 @@ def command(context, run, allow_code, device, texts, as_json, **options):
     trained with.
     """
     from ..training.experiments import load
+    from ..training.runs import RunFolder, load_tensors, weights_file
 
     model = load(run, allow_code=allow_code, device=device)
     task, given = task_options(context, model, "evaluation", options)
@@ -31,5 +32,11 @@ def command(context, run, allow_code, device, texts, as_json, **options):
     if as_json:
         click.echo(json.dumps(figures))
         return
+    file, data = weights_file(run), ", ".join(texts)
+    if not data:
+        trained = RunFolder(run).options
+        data = trained.get("val") or f"the {task.held_out} part of {', '.join(trained['texts'])}"
+    click.echo(f"{'model':16} {file}, of step {load_tensors(file)[1]['step']:,}")
+    click.echo(f"{'data':16} {data}")
     for line in task.lines(figures):
         click.echo(line)

@@ -56,7 +56,7 @@ def command(run, prompt, length, num, interactive, out, threads, device, allow_c
     any_symbol_output()
     if out and Path(out).is_file():
         raise InputError(f"{out} exists and is not overwritten: choose another --out")
-    sampling.check_options(length=length, **choice)
+    sampling.check_options(length=length, stop=stop, **choice)
     model = load_language_model(run, allow_code, "use tinyrnn predict", device)
     settings = dict(length=length, stop=stop, **choice)
 

@@ -24,12 +24,15 @@ def command(run, text, out, length, encoding, allow_code):
     from ..base.files import replace_file
     from ..tasks.text.options import ReadingOptions
     from ..tasks.text.sources import read_lines
+    from ..tasks.text.vocabulary import tell_left_out
     from ..tools import inspection
     from ..training.runs import output_file
 
     ReadingOptions(encoding=encoding)  # which checks it
     model = load_language_model(run, allow_code, "inspect shows language models only")
     target = output_file(out, run, "inspect.html")
-    found = inspection.look(model, "\n".join(read_lines([text], encoding))[:length])
+    read = "\n".join(read_lines([text], encoding))[:length]
+    tell_left_out(model.vocabulary, model.vocabulary.missing(read))
+    found = inspection.look(model, read)
     replace_file(target, inspection.page(found, f"{run}: {model.settings['cell']}").encode())
     click.echo(target)

@@ -2,10 +2,12 @@
 
 import contextlib
 import inspect
+import shlex
 import tomllib
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from ..base.errors import InputError, near
 from ..base.options import Rule
@@ -15,6 +17,7 @@ from .common import EXIT_INTERRUPTED, Command, allow_code_option, complete_cell,
 from .options import chosen, flags, rule_of
 
 TASK = "lm"  # the task where none is named
+TABLES = (".csv", ".tsv", ".jsonl")
 
 
 class TrainCommand(Command):
@@ -116,11 +119,15 @@ def _config(path):
     entries = entries.get("train", entries)
     if not isinstance(entries, dict):
         raise InputError(f"--config {path}: train is {entries!r}: write a table, [train]")
-    names = {"json": "as_json", "text": "texts"}
-    return {
-        names.get(key, key.replace("-", "_")): Rule.listed(v) if isinstance(v, dict) else v
-        for key, v in entries.items()
-    }
+    names, found = {"json": "as_json", "text": "texts"}, {}
+    for key, value in entries.items():
+        name = names.get(key, key.replace("-", "_"))
+        if name in found:
+            raise InputError(f"--config {path}: {name!r} stands there twice, once as {key!r}: delete one")
+        if name in ("config", "debug", "help"):
+            raise InputError(f"--config {path}: {key!r} has no effect in a file: leave it out")
+        found[name] = Rule.listed(value) if isinstance(value, dict) else value
+    return found
 
 
 @click.command("train", cls=TrainCommand)
@@ -170,7 +177,7 @@ def command(
     (a language model) where nothing is said: tinyrnn train --task forecast --help.
     """
     from ..base import threads as pool
-    from ..nn.registry import CELLS
+    from ..nn.registry import CELLS, has_code
     from ..training import experiments, loggers, report
 
     if not quiet:
@@ -183,12 +190,17 @@ def command(
     shown = report.Json() if as_json else report.for_people(quiet)
     report_to = loggers.Together([*loggers.make(logger), shown])
     if resume is None:
+        tables = [text for text in texts if Path(text).suffix.lower() in TABLES]
+        if tables and context.get_parameter_source("task") == ParameterSource.DEFAULT:
+            other = "for labels of texts give --task classify, for a series of numbers --task forecast"
+            note(f"{tables[0]} is a table, read as plain text by a language model: {other}")
         configuration = experiments.Configuration.make(task, texts, given)
         trainer = experiments.begin(configuration, report_to, out=out, device=device)
     else:
         given |= chosen(context, {"task": task})
         trainer = experiments.take_up(resume, given, texts, report_to, device=device, allow_code=allow_code)
-    with going_on(context, trainer, f"tinyrnn train --resume {trainer.run.path}"):
+    code = " --allow-code" * has_code(trainer.task.model.settings["cell"])
+    with going_on(context, trainer, f"tinyrnn train --resume {shlex.quote(str(trainer.run.path))}{code}"):
         said = experiments.carry_out(trainer, shown)
     if as_json:
         return
@@ -196,7 +208,8 @@ def command(
     if not quiet:
         for line in said:
             click.echo(line)
-        click.echo(f"next: tinyrnn {trainer.task.next_command} {trainer.run.path}")
+        task, run = trainer.task, shlex.quote(str(trainer.run.path))
+        click.echo(f"next: tinyrnn {task.next_command} {run}{f' {task.next_input}'.rstrip()}{code}")
 
 
 def _own(given, task):
@@ -222,6 +235,10 @@ def going_on(context, trainer, again):
 def _resume_or_text(texts, resume, out):
     """``--resume`` takes an optional RUN; what follows it may also be the first TEXT."""
     if resume and out:
+        from ..training.runs import CONFIG
+
+        if (Path(resume) / CONFIG).is_file():
+            raise click.UsageError(f"--resume {resume} and --out {out} name two runs: give one of them")
         return [resume, *texts], out
     if resume == "" and not out:
         raise click.UsageError("--resume needs to know the run: --resume RUN, or --out RUN --resume")

@@ -12,7 +12,7 @@ import numpy as np
 from ..autograd import Tensor, no_grad
 from ..base.devices import to_device
 from ..base.errors import InputError
-from ..base.files import replace_file
+from ..base.files import is_safetensors, replace_file, sorted_header
 from ..base.options import path_of
 
 
@@ -130,15 +130,17 @@ class Module:
         """Write all parameters to ``path``, a safetensors file. It is replaced whole or not at all.
 
         Raises:
-            InputError: the file cannot be written.
+            InputError: the file cannot be written, or something else than weights is there.
         """
         from safetensors.numpy import save
 
         target = path_of(path)
+        if target.exists() and not is_safetensors(target):
+            raise InputError(f"{path} is there and holds no weights: it is not replaced, choose another name")
         try:
-            replace_file(target, save(self.state_dict()))
+            replace_file(target, sorted_header(save(self.state_dict())))
         except OSError as error:
-            raise InputError(f"the weights cannot be written to {path}: {error}") from error
+            raise InputError(f"the weights cannot be written to {path}: {error.strerror or error}") from error
 
     def load_weights(self, path: str | PathLike[str]) -> Self:
         """Overwrite all parameters by those that `save` wrote to ``path``; returns the module.

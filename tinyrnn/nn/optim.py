@@ -363,7 +363,8 @@ class Schedule:
         """
         if self.name in ("constant", "plateau") or self.total is None:
             return 10**18
-        return {"wsd": int(self.total * (1 - self.DECAY)), "step": self.total // 2}.get(self.name, 0)
+        falls = {"wsd": int(self.total * (1 - self.DECAY)), "step": self.total // 2}.get(self.name)
+        return 0 if falls is None else max(falls, self.warmup)  # nothing falls before it has risen
 
     def at(self, step: int, progress: float) -> float:
         """The factor for the step after ``step`` steps; ``progress`` in [0, 1] is how much of the run is

@@ -6,6 +6,7 @@ import functools
 import hashlib
 import importlib.util
 import inspect
+import math
 import sys
 import types
 import typing
@@ -104,6 +105,11 @@ def package_of(name: str) -> dict[str, str]:
     return {"name": entry.package, "version": entry.version, "origin": entry.origin}
 
 
+def has_code(name: str) -> bool:
+    """Whether ``name`` is that of a cell in a file, ``FILE.py:CLASS``."""
+    return name.rpartition(":")[0].endswith(".py")
+
+
 def refuse_code(name: str, source: object) -> None:
     """InputError if ``name``, which the run or checkpoint ``source`` gives as its cell's, is that of a cell
     in a file.
@@ -113,7 +119,7 @@ def refuse_code(name: str, source: object) -> None:
     such question: neither here nor in what is called for it.
     """
     path, _, cell = name.rpartition(":")
-    if path.endswith(".py"):
+    if has_code(name):
         raise InputError(
             f"{source} has its cell {cell!r} from the file {path!r}, and to load it is to run that file: "
             "if you trust both, say --allow-code (in Python: allow_code=True)"
@@ -213,6 +219,9 @@ def _convert(name: str, value: Any, annotation: Any) -> Any:
             return str(value).lower() in ("true", "1")
         raise complaint
     try:
-        return annotation(value)
-    except (TypeError, ValueError):
+        converted = annotation(value)
+    except (TypeError, ValueError, OverflowError):
         raise complaint from None
+    if isinstance(converted, float) and not math.isfinite(converted):
+        raise InputError(f"cell option {name}={value}: it must be a finite number")
+    return converted

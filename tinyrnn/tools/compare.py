@@ -43,7 +43,8 @@ def hidden_for(budget, configuration, cell, options, vocabulary) -> int:
         low, high = high, 2 * high
     if count(low) > budget:
         raise InputError(
-            f"{cell} has {count(low):,} parameters at hidden size 1, more than {budget:,}: raise --params"
+            f"{cell.__name__} has {count(low):,} parameters at hidden size 1, more than {budget:,}: "
+            "raise --params"
         )
     while high - low > 1:
         middle = (low + high) // 2

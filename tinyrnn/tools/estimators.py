@@ -152,7 +152,7 @@ class SequenceEstimator(BaseEstimator):
         self.n_features_in_ = xs[0].shape[1]
         if (names := sequences.feature_names(X)) is not None:
             self.feature_names_in_ = names
-        self.input_mean_, self.input_scale_ = self._moments([xs[i] for i in order[held:]])
+        self.input_mean_, self.input_scale_ = self._moments("X", [xs[i] for i in order[held:]])
         self._masked = len({len(x) for x in xs}) > 1
         network = SequenceNetwork(
             self.cell,
@@ -248,12 +248,17 @@ class SequenceEstimator(BaseEstimator):
                     outputs[i] = part
         return outputs, whole
 
-    def _moments(self, arrays):
-        """Mean and scale of each column of ``arrays [n_i, K]`` together."""
+    def _moments(self, name, arrays):
+        """Mean and scale of each column of ``arrays [n_i, K]`` of X or y together."""
         rows = np.concatenate(arrays)
         if not self.standardise:
             return np.zeros(rows.shape[1]), np.ones(rows.shape[1])
-        return rows.mean(axis=0), np.where(np.ptp(rows, axis=0) == 0, 1.0, rows.std(axis=0))
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean, scale = rows.mean(axis=0), np.where(np.ptp(rows, axis=0) == 0, 1.0, rows.std(axis=0))
+        if not np.isfinite([mean, scale]).all():
+            largest = float(np.abs(rows).max())
+            raise InputError(f"{name} holds {largest:.3g}, too large to be standardised: scale it")
+        return mean, scale
 
     def _scaled(self, name, arrays, mean, scale):
         """``arrays`` of X or y as the network sees them; InputError for what is too large for its dtype."""
@@ -317,6 +322,8 @@ class _Labels(SequenceEstimator):
 
     def _classes(self, labels):
         """Ids of ``labels [n]``; they are remembered in ``classes_``."""
+        if labels.dtype == object and any(label is None for label in labels):
+            raise InputError("y contains None: give each sample a label, or leave it out")
         if labels.dtype.kind == "f" and not np.isfinite(labels).all():
             raise InputError("y contains NaN or infinity: give each sample a label")
         try:
@@ -414,7 +421,7 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):
                 f"y has targets of different or wrong shapes, such as {list(arrays[0].shape)}: give {needed}"
             )
         arrays = [a.reshape(len(a) if self.per_step_ else 1, -1) for a in arrays]
-        self.target_mean_, self.target_scale_ = self._moments([arrays[i] for i in train])
+        self.target_mean_, self.target_scale_ = self._moments("y", [arrays[i] for i in train])
         return self._scaled("y", arrays, self.target_mean_, self.target_scale_), arrays[0].shape[1]
 
     def predict(self, X):

@@ -69,7 +69,8 @@ def numbers(values, name, i):
             )
         array = array.astype(np.float64)
     except (TypeError, ValueError) as error:
-        raise InputError(f"{name}: sample {i} cannot be read as numbers ({error}): {_FORMS}") from None
+        mend = _FORMS if name == "X" else "give numbers, or use a classifier or tagger for labels"
+        raise InputError(f"{name}: sample {i} cannot be read as numbers ({error}): {mend}") from None
     if not np.isfinite(array).all():
         raise InputError(
             f"{name}: sample {i} contains {'NaN' if np.isnan(array).any() else 'infinity'}: "

@@ -112,10 +112,19 @@ def take_up(path, given, texts=(), report=None, *, device="cpu", allow_code=Fals
             given now.
 
     Raises:
-        InputError: an option that would make it another run, another text, a damaged run, or a cell in a file
-            that is neither allowed nor given.
+        InputError: an option that would make it another run, another text, a damaged run, one that is being
+            trained, or a cell in a file that is neither allowed nor given.
     """
     run = RunFolder(path)
+    run.lock()  # before the data is read, which may take long
+    try:
+        return _taken_up(run, given, texts, report, device, allow_code)
+    except BaseException:
+        run.unlock()
+        raise
+
+
+def _taken_up(run, given, texts, report, device, allow_code) -> Trainer:
     configuration = Configuration.read(run)
     if not allow_code and "cell" not in given:
         registry.refuse_code(configuration.options.cell, run.path)

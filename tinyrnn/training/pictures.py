@@ -52,7 +52,8 @@ def save(figure, target):
 def line(axis, at, values, **style):
     """A line of ``values``; of a single one a point, its value above it."""
     few = len(values) < 30 and "alpha" not in style
-    axis.plot(at, values, marker=("o" if len(values) == 1 else ".") if few else None, **style)
+    marks = ("o" if len(values) == 1 else ".") if few else None
+    axis.plot(at, values, **{"marker": marks, **style})
     if len(values) == 1:
         above = dict(textcoords="offset points", xytext=(0, 7), ha="center", color=style.get("color"))
         axis.annotate(f"{values[0]:.4g}", (at[0], values[0]), **above)
@@ -122,6 +123,9 @@ def curves(runs: list[RunFolder], target: Path):
             line(axis, [place(r) for r in log], [r["val_loss"] for r in log], color=color, label=label)
         for k, word in enumerate(drawn):
             style = dict(color=color, linestyle=("--", ":", "-.")[k % 3])
+            if len(log) == 1:  # marks of their own, the later the smaller: equal values hide no other
+                style |= dict(marker=("o", "x", "+")[k % 3], markersize=9 - 2 * k, linestyle="none")
+                style |= dict(color=f"C{i + k}") if len(runs) == 1 else {}
             label = drawn[word] if len(runs) == 1 else f"{name}, {drawn[word]}"
             values = [r.get(word, math.nan) for r in log]
             line(axes[2], [r["step"] for r in log], values, label=label, **style)

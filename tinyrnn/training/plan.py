@@ -26,7 +26,9 @@ class Place(Options):
 class Plan(Options):
     """How long and how to train: the options of ``tinyrnn train`` that every task has."""
 
-    steps: int | None = option(None, "Length in steps.", "Length", low=1)
+    steps: int | None = option(
+        None, "Length in steps; of several lengths the first that is reached ends the run.", "Length", low=1
+    )
     epochs: float | None = option(None, "Length in passes over the data.", "Length", low=0, open_low=True)
     minutes: float | None = option(
         None, "Length in time (not repeatable to the bit).", "Length", low=0, open_low=True
@@ -42,7 +44,9 @@ class Plan(Options):
     schedule: Literal["constant", "linear", "cosine", "wsd", "step", "plateau"] = option(
         "wsd", "How the rate goes on from its peak.", "Optimisation"
     )
-    warmup: int = option(100, "Steps over which the rate rises at first.", "Optimisation", low=0)
+    warmup: int = option(
+        100, "Steps over which the rate rises at first: at most a tenth of all.", "Optimisation", low=0
+    )
     clip: float = option(1.0, "Largest gradient norm; 0 is off.", "Optimisation", low=0)
     weight_decay: float = option(0.0, "Pull of the weights towards 0.", "Optimisation", low=0)
 
@@ -55,3 +59,7 @@ class Plan(Options):
         """The run's length in steps; None where time alone bounds it."""
         bounds = [self.steps, self.epochs and max(1, round(self.epochs * steps_per_epoch))]
         return min((b for b in bounds if b), default=None)
+
+    def warmup_steps(self, total: int | None) -> int:
+        """Steps of warm-up in a run of ``total`` steps: a tenth of them at most."""
+        return self.warmup if total is None else min(self.warmup, total // 10)

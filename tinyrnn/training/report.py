@@ -45,6 +45,8 @@ class Plain(Quiet):
         self.fact("model", f"{settings['cell']}, {sizes}, {settings['dtype']} on {trainer.task.model.device}")
         self.fact("data", task.introduction())
         self.fact("training", f"{length}{step}; {task.shape}; run {trainer.run.path}")
+        if trainer.warmup_cut:
+            self.fact("warm-up", trainer.warmup_cut)
 
     def fact(self, name, text):
         """A line of the introduction."""
@@ -108,6 +110,7 @@ class Live(Plain):
     def evaluated(self, record):
         forms = [
             self.line(record),
+            self.line(record, "val"),
             self.line(record, with_speed=False),
             self.line(record, "val", with_speed=False),
         ]

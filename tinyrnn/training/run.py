@@ -2,12 +2,14 @@
 
 import functools
 import os
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from ..base import threads as pool
-from ..base.errors import InputError, shown
+from ..base.errors import Diverged, InputError, shown
 from ..base.options import Options, path_of
 from . import experiments
 from .plan import Place
@@ -18,6 +20,26 @@ from .trainer import Interrupted, Trainer
 R = TypeVar("R", bound="Run")
 PathLike = str | os.PathLike[str]
 _PATHS = (str, os.PathLike)
+
+
+# Flags in a message, with a value where it can be told from the sentence that goes on.
+_RESUME = re.compile(r"--resume (\S+)")
+_FLAG = re.compile(r"(?<![\w./-])--([a-z][a-z-]*)(?: (?=\d))?")
+_NAMED = re.compile(r"--(task|level|missing|device|dtype|schedule) (\w+)")
+_COMMAND = re.compile(r"\btinyrnn (train|generate|evaluate|predict)\b")
+
+
+@contextmanager
+def _keywords() -> Iterator[None]:
+    """In this block messages name keywords and methods where the command line has flags and commands."""
+    try:
+        yield
+    except (InputError, Diverged) as error:
+        text = _RESUME.sub(r"tr.Run('\1').resume()", str(error))
+        text = _NAMED.sub(lambda found: f"{found[1]}={found[2]!r}", text)
+        text = _FLAG.sub(lambda found: found[1].replace("-", "_") + "=", text)
+        error.args = (_COMMAND.sub(r"\1()", text),)
+        raise
 
 
 class Run:
@@ -46,6 +68,7 @@ class Run:
         return self._folder.options
 
     @functools.cached_property
+    @_keywords()
     def model(self) -> Any:
         """The best model so far, ready to use; see `load`."""
         return experiments.load(self.path, allow_code=self._allow_code)
@@ -57,6 +80,7 @@ class Run:
         """
         return self._folder.read_log()
 
+    @_keywords()
     def evaluate(self, data: PathLike | Sequence[PathLike] | None = None, **options: Any) -> dict[str, Any]:
         """The figures that ``tinyrnn evaluate`` prints, on the files ``data`` or on the validation part of
         the run's own.
@@ -70,6 +94,7 @@ class Run:
         given = _checked(task.evaluation, options, f"task {task.name} is evaluated")
         return task.evaluate_run(self.model, texts, self.path, given)
 
+    @_keywords()
     def predict(
         self, inputs: PathLike | Sequence[PathLike] | None = None, **options: Any
     ) -> list[dict[str, Any]]:
@@ -80,14 +105,18 @@ class Run:
         Raises:
             InputError: the inputs cannot be used, the task does not predict, or has no such option.
         """
-        several: Any = inputs if isinstance(inputs, Iterable) and not isinstance(inputs, _PATHS) else [inputs]
+        single = isinstance(inputs, (*_PATHS, bytes)) or not isinstance(inputs, Iterable)
+        several: Any = [inputs] if single else inputs
         listed = [] if inputs is None else list(several)
         if wrong := [x for x in listed if not isinstance(x, _PATHS)]:
             raise InputError(f"{shown(wrong[0])} cannot be predicted from: give texts, or paths of files")
         task, texts = self._task, [os.fspath(x) for x in listed]
+        if inputs is None and task.default_inputs:
+            raise InputError("there is nothing to predict from: give texts, or paths of files")
         given = _checked(task.prediction, options, f"task {task.name} predicts")
         return list(task.predict(self.model, texts, self.path, given))
 
+    @_keywords()
     def generate(self, prompt: str | None = None, **options: Any) -> str:
         """``prompt`` and what a language model continues it with: ``length=200, temperature=0.8, top_k=None,
         top_p=None, seed=None, stop=None``.
@@ -99,6 +128,7 @@ class Run:
             raise InputError(f"{self.path} is no language model: use predict")
         return self.model.generate(prompt, **options)
 
+    @_keywords()
     def plot(self, out: PathLike | None = None) -> Path:
         """Draw the learning curve; the path of the picture, which is ``curve.png`` in the run's folder by
         default.
@@ -112,6 +142,7 @@ class Run:
         curves([self._folder], target)
         return target
 
+    @_keywords()
     def resume(self, *, device: str = "cpu", quiet: bool = False, **plan: Any) -> Self:
         """Go on training where the last checkpoint left the run, to another length:
         ``run.resume(steps=4000)``.
@@ -141,6 +172,7 @@ class Run:
         return f"Run({str(self.path)!r}: {told})"
 
 
+@_keywords()
 def train(
     data: Any = None,
     task: str = "lm",

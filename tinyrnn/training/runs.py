@@ -14,12 +14,13 @@ from pathlib import Path
 import numpy as np
 
 from ..base.errors import InputError
-from ..base.files import PARTIAL, replace_file, umask
+from ..base.files import PARTIAL, lock_file, replace_file, sorted_header, umask
 from ..base.options import path_of
 from ..base.version import __version__
 
 FORMAT = 1  # of checkpoints and config.json; a reader accepts its own and older ones
 CONFIG, LOG, TABLE = "config.json", "log.jsonl", "log.csv"
+LOCK = "train.lock"  # is there, and locked, while the run is trained
 TRAINING = "train.jsonl"  # training losses between evaluations; runs of earlier versions have none
 _NUMBERS = {LOG: ("step", "val_loss", "seconds"), TRAINING: ("step", "train_loss", "seconds")}
 ANOTHER = "use another checkpoint of the run"
@@ -67,6 +68,8 @@ def reading(path: Path, mend: str):
     try:
         yield
     except InputError as error:
+        if str(error).startswith(str(path)):  # an inner block has named it
+            raise
         raise InputError(f"{path}: {error}") from error
     except (OSError, ValueError, TypeError, AttributeError, LookupError) as error:
         said = f"it lacks {error}" if isinstance(error, KeyError) else error
@@ -81,11 +84,12 @@ def save_tensors(path: Path, tensors: dict, meta: dict):
         name: np.asarray(a, order="C") for name, a in tensors.items()
     }  # keeps 0-d, unlike ascontiguousarray
     header = {"format": str(FORMAT), "tinyrnn": __version__, "crc32": str(_checksum(tensors))}
-    write_atomically(path, save(tensors, header | {k: json.dumps(v) for k, v in meta.items()}))
+    data = save(tensors, header | {k: json.dumps(v) for k, v in meta.items()})
+    write_atomically(path, sorted_header(data))
 
 
-def load_tensors(path: Path) -> tuple[dict, dict]:
-    """Arrays and meta of a file that ``save_tensors`` wrote.
+def load_tensors(path: Path, mend: str = ANOTHER) -> tuple[dict, dict]:
+    """Arrays and meta of a file that ``save_tensors`` wrote; ``mend``: what to do where it is damaged.
 
     Raises:
         InputError: no such file, truncated or damaged, not written by tinyrnn, or by a newer version.
@@ -97,12 +101,19 @@ def load_tensors(path: Path) -> tuple[dict, dict]:
             header = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
     except FileNotFoundError:
-        raise InputError(f"{path} does not exist: give a run folder or a checkpoint file") from None
+        mend = "give a run folder or a checkpoint file" if mend == ANOTHER else mend
+        raise InputError(f"{path} does not exist: {mend}") from None
     except (SafetensorError, OSError, TypeError, ValueError) as error:
-        raise InputError(f"{path} is damaged or not a checkpoint ({error}): {ANOTHER}") from None
+        raise InputError(f"{path} is damaged or not a checkpoint ({error}): {mend}") from None
     if "format" not in header:
-        raise InputError(f"{path} was not written by tinyrnn: give a run folder or one of its checkpoints")
-    with reading(path, ANOTHER):
+        exported = header.get("tinyrnn") == "export"
+        what = (
+            "holds weights that were exported for another library"
+            if exported
+            else "was not written by tinyrnn"
+        )
+        raise InputError(f"{path} {what}: give a run folder or one of its checkpoints")
+    with reading(path, mend):
         refuse_newer(header["format"], header["tinyrnn"])
         if int(header["crc32"]) != _checksum(tensors):
             raise ValueError("its checksum differs")
@@ -127,6 +138,7 @@ class RunFolder:
     """An existing run folder, given by its path or that of a checkpoint in it."""
 
     def __init__(self, path):
+        self._lock = None  # the open file, while this object has the run for itself
         self.path = path_of(path, "run")
         if self.path.is_file():
             self.path = self.path.parent
@@ -139,9 +151,8 @@ class RunFolder:
     def refuse_existing(path: Path):
         """InputError if there is something at ``path``: runs are never overwritten."""
         if path.exists():
-            raise InputError(
-                f"{path} exists and is never overwritten: choose another --out, or --resume {path}"
-            )
+            go_on = f", or --resume {path}" if (path / CONFIG).is_file() else ""
+            raise InputError(f"{path} exists and is never overwritten: choose another --out{go_on}")
 
     @classmethod
     def create(cls, path: Path, config: dict, fill):
@@ -230,8 +241,34 @@ class RunFolder:
         first = found[0]["step"] if found else math.inf
         return [r for r in self.read_log() if r.get("train_loss") is not None and r["step"] < first] + found
 
+    def lock(self):
+        """Have the run for this object alone until `unlock`, or until the process ends, however it does.
+
+        Raises:
+            InputError: another process trains it, or another object in this one.
+        """
+        if self._lock is None:
+            with _write_errors(self.path / LOCK):
+                self._lock, holder = lock_file(self.path / LOCK)
+            if self._lock is None:
+                by = f"process {holder}" if holder else "another process"
+                raise InputError(
+                    f"{self.path} is being trained by {by}: wait until that ends, or stop it with Ctrl-C"
+                )
+
+    def unlock(self):
+        """Let others train the run."""
+        if self._lock is not None:
+            with suppress(OSError):  # Windows keeps an open file, which harms nobody
+                (self.path / LOCK).unlink()
+            self._lock.close()
+            self._lock = None
+
+    __del__ = unlock  # of what is taken up and never trained
+
     def discard(self):
         """Remove what tinyrnn wrote into the folder, and the folder if it is empty then."""
+        self.unlock()
         self.clean()
         for name in _FILES:
             (self.path / name).unlink(missing_ok=True)

@@ -53,7 +53,9 @@ class Task:
     plan: ClassVar[Plan] = Plan(steps=2000)  # how it is trained where nothing else is said
     evaluation: ClassVar[type[Options]] = Options  # what `tinyrnn evaluate` can be told, and
     prediction: ClassVar[type[Options]] = Options  # `tinyrnn predict`
-    next_command: ClassVar[str] = "predict"
+    next_command: ClassVar[str] = "predict"  # what to try after training, and
+    next_input: ClassVar[str] = ""  # on what, as a shell reads it; empty: it needs none
+    held_out: ClassVar[str] = "validation"  # the part that it is evaluated on where no data is named
     default_texts: ClassVar[tuple[str, ...]] = ()  # what it is trained on where nothing is named
     in_nats: ClassVar[bool] = True  # the loss is minus the logarithm of a probability
     loss_name: ClassVar[str] = "loss"  # on a picture's axis, with its unit

@@ -6,7 +6,7 @@ import math
 import signal
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +85,7 @@ class Trainer:
         )
         self.total = plan.total_steps(task.steps_per_epoch)
         task.planned(self.total)
-        self.schedule = Schedule(plan.schedule, warmup=plan.warmup, total=self.total)
+        self.schedule = Schedule(plan.schedule, warmup=plan.warmup_steps(self.total), total=self.total)
         self.run: Any = None  # the `RunFolder`, from `start` or `resume` on
         self.step = 0
         self.seconds = 0.0  # spent in steps and evaluations, by `_clock`, over all resumptions
@@ -111,6 +111,7 @@ class Trainer:
             runs.save_tensors(folder / runs.LAST, *self._weights())
 
         self.run, self._begun = runs.RunFolder.create(path, config, fill), True
+        self.run.lock()
 
     def fit(self):
         """Train until the plan is fulfilled.
@@ -124,7 +125,9 @@ class Trainer:
         Any other error before the first step is done takes the run's new folder with it: there is nothing in
         it, and the same command can be given again.
         """
-        with self._signals(), threads.alone(), memory_for(self.sizes):
+        self.run.lock()
+        with self._signals(), threads.alone(), memory_for(self.sizes), ExitStack() as at_end:
+            at_end.callback(self.run.unlock)
             if self.step and self.progress() >= 1:
                 more = "give a larger --steps (or --epochs, --minutes) to go on"
                 self.report.message(f"the run is complete at step {self.step}: {more}")
@@ -174,6 +177,12 @@ class Trainer:
             if self._timed_seconds
             else 0.0
         )
+
+    @property
+    def warmup_cut(self) -> str:
+        """That the warm-up is shorter than was asked for, in words; empty: it is not."""
+        now, asked = self.schedule.warmup, self.plan.warmup
+        return f"{now:,} steps, no more than a tenth of the run, not {asked:,}" if now < asked else ""
 
     def learning_rate(self) -> float:
         """Of the next step."""
@@ -303,6 +312,7 @@ class Trainer:
             "generator": [str(v) for v in self.model.generator.state],
             "schedule_factor": self.schedule.factor,
             "total": self.total,
+            "warmup": [self.plan.warmup, self.schedule.warmup],
         }
         runs.save_tensors(folder / name, tensors, meta)
 
@@ -312,28 +322,38 @@ class Trainer:
         """Take up ``run`` where its last checkpoint left it.
 
         If the run is now longer and its learning rate already fell towards the old end, it is taken up at the
-        point where
-        the fall began: what follows is then what a run of the new length would have done from the start.
+        point where the fall began: what follows is then what a run of the new length would have done from the
+        start, if its warm-up is as long. The warm-up stays as it was.
+
+        Raises:
+            InputError: the run is damaged, longer than it is to be, or being trained.
         """
+        run.lock()
         self.run = run
         for name in (runs.LOG, runs.TRAINING):  # what is damaged is said before anything changes
             run.read_log(name)
         run.clean()
         file = run.path / runs.TRAINER
-        tensors, meta = runs.load_tensors(file)
+        tensors, meta = runs.load_tensors(file, "start a new run")
         with runs.reading(file, "start a new run"):
             step, planned = int(meta["position"]["step"]), meta["total"]
+            # earlier versions cut no warm-up short
+            asked, warmup = meta.get("warmup", [self.plan.warmup] * 2)
+            if asked == self.plan.warmup:
+                self.schedule.warmup = int(warmup)
         if self.total is not None and step > self.total:
             raise InputError(
                 f"{run.path} is at step {step:,}, past the {self.total:,} that it is to have: "
                 "give a greater length, or start a new run"
             )
         if planned != self.total:
-            before = Schedule(self.plan.schedule, warmup=self.plan.warmup, total=planned).stable_until
+            before = Schedule(self.plan.schedule, warmup=self.schedule.warmup, total=planned).stable_until
             common = min(before, self.schedule.stable_until)
             if step > common and before == common and (run.path / runs.STABLE).exists():
                 file = run.path / runs.STABLE
-                tensors, meta = runs.load_tensors(file)
+                tensors, meta = runs.load_tensors(
+                    file, "delete it, and the run goes on from its last checkpoint"
+                )
                 kept = run.keep_best(step)
                 self.report.message(
                     f"taking up the run at step {meta['position']['step']} of {step}, before its learning "

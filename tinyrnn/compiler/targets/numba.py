@@ -79,7 +79,8 @@ def compiled(module, loops, dtype, name) -> list:
     """The functions of ``loops``, compiled or loaded from the cache; announced as ``name``."""
     functions = [getattr(module, loop.function) for loop in loops]
     if mode() == "numba" and not all(f.signatures for f in functions):
-        with kernels.notice.compiling(name):
+        what = f"{', '.join(loop.function for loop in loops)}; {np.dtype(dtype).name}"
+        with kernels.notice.compiling(f"{name} ({what})"):
             for function, loop in zip(functions, loops, strict=True):
                 function.compile(loop.signature(dtype))
     return functions

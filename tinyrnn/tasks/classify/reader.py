@@ -7,7 +7,7 @@ import io
 import json
 from pathlib import Path
 
-from ...base.errors import InputError
+from ...base.errors import InputError, shown
 from ..text.sources import decoded, lines_of
 
 
@@ -52,9 +52,13 @@ def _read(path, encoding):
 
 
 def _checked(path, number, row, columns):
-    """Text and label of a row."""
+    """Text and label of a row; a number is a text too, as it is in a table."""
     values = [row[column] for column in columns]
     for column, value in zip(columns, values, strict=True):
+        if isinstance(value, bool | list | dict):
+            raise InputError(
+                f"{path} row {number}: column {column!r} holds {shown(value)}, which is no text: write a text"
+            )
         if value is None or not str(value).strip():
             raise InputError(f"{path} row {number}: column {column!r} is empty: fill it, or delete the row")
     return tuple(str(value).strip() for value in values)
@@ -62,11 +66,19 @@ def _checked(path, number, row, columns):
 
 def _columns_exist(path, found, columns):
     for column, name in zip(columns, ("--text-column", "--label-column"), strict=True):
-        if found.count(column) != 1:
-            many = f"{found.count(column)} columns" if column in found else "no column"
-            raise InputError(
-                f"{path} has {many} {column!r}: choose {name} from {', '.join(map(repr, found)) or 'none'}"
-            )
+        if found.count(column) > 1:
+            raise InputError(f"{path} has {found.count(column)} columns {column!r}: rename all but one")
+        if column not in found:
+            choice = f"choose {name} from {', '.join(map(repr, found))}" if found else "name its columns"
+            raise InputError(f"{path} has no column {column!r}: {choice}")
+
+
+def separator_of(names, delimiter) -> str:
+    """What separates the columns of a file whose first row was read as ``names`` with another delimiter;
+    empty: nothing known.
+    """
+    others = {";": "';'", "\t": "tabs", ",": "','", "|": "'|'"}
+    return next((t for d, t in others.items() if d != delimiter and len(names) == 1 and d in names[0]), "")
 
 
 def _separated(delimiter):
@@ -74,7 +86,13 @@ def _separated(delimiter):
         file, pairs = io.StringIO(_read(path, encoding), newline=""), []
         rows = csv.DictReader(file, delimiter=delimiter, strict=True)
         try:
-            _columns_exist(path, list(rows.fieldnames or []), columns)
+            names = list(rows.fieldnames or [])
+            if not names:
+                raise InputError(f"{path} is empty: give a file whose first row names the columns")
+            if foreign := separator_of(names, delimiter):
+                mend = f"save it with {delimiter!r} between its columns"
+                raise InputError(f"{path} is separated by {foreign}, not by {delimiter!r}: {mend}")
+            _columns_exist(path, names, columns)
             for row in rows:
                 if None in row:  # cells that no column is named for: a text with a comma, not in quotes
                     cells = f"{len(row) - 1 + len(row[None])} cells, the first row has {len(row) - 1}"

@@ -36,6 +36,7 @@ class Classification(Task):
     prediction = ReadingOptions
     loss_name = "loss (nats an example)"
     default_inputs = ("-",)
+    next_input = "'a text'"
     in_memory = "pairs (text, label) of texts, or a frame with columns of these names"
     drawn = MappingProxyType({"accuracy": "accuracy", "macro_f1": "macro F1"})
 
@@ -146,6 +147,13 @@ class Classification(Task):
         yield f"confusion        rows: true, columns: predicted, {' '.join(labels)}"
         for label, row in zip(labels, figures["confusion"], strict=True):
             yield f"{label:>{width}} " + " ".join(f"{n:6}" for n in row)
+        yield from _no_better(labels, np.sum(figures["confusion"], axis=1), figures["accuracy"])
+
+    def conclude(self, run):
+        """Whether the best model beats saying the most frequent label."""
+        best = min(run.read_log(), key=lambda record: record["val_loss"], default=None)
+        counts = np.bincount(self.val_targets, minlength=len(self.model.labels))
+        return [] if best is None else list(_no_better(self.model.labels, counts, best["accuracy"]))
 
     @staticmethod
     def predict(model, inputs, run, options):
@@ -185,6 +193,16 @@ def figures(model, sequences, targets, batch_size=64) -> dict:
         "confusion": confusion.tolist(),
         "labels": model.labels,
     }
+
+
+def _no_better(labels, counts, accuracy):
+    """A line if ``accuracy`` is no more than that of always saying the label that has the highest of
+    ``counts``.
+    """
+    share = counts.max() / counts.sum()
+    if accuracy <= share:
+        always = f"always saying {labels[int(counts.argmax())]!r} has an accuracy of {share:.4f}"
+        yield f"this model does not beat the most frequent label: {always}; train longer or on more examples"
 
 
 def _fingerprint(data):

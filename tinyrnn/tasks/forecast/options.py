@@ -30,7 +30,10 @@ class ForecastOptions(TaskOptions):
     )
     horizon: int = option(12, "Steps to forecast.", "Series", low=1)
     window: int | None = option(
-        None, "Steps to forecast from. Default: two seasons, at most 60.", "Series", low=1
+        None,
+        "Steps to forecast from. Default: two seasons, at most 60 and a third of what trains.",
+        "Series",
+        low=1,
     )
     season: int | None = option(
         None, "Steps a season. Default: from the dates, for months 12.", "Series", low=1

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ...base.errors import InputError
+from ...training.screen import note
 from ..text.sources import decoded
 
 _DATE = re.compile(r"(\d{4})[-/.](\d{1,2})(?:[-/.](\d{1,2})(?:[T ](\d{1,2}):(\d{2})(?::(\d{2}))?)?)?Z?")
@@ -47,6 +48,20 @@ class Series:
         if usual == _DAY and len(self) >= 10 and weekdays.max() < 5:
             return "business days", 1
         return "seconds", usual
+
+    def gaps(self) -> np.ndarray:
+        """The rows after which dates are missing: more than a step lies between them and the next."""
+        kind, n = self.step()
+        if kind == "rows":
+            return np.arange(0)
+        if kind == "months":
+            steps = np.diff(_months(self.dates)) / n
+        elif kind == "business days":
+            days = self.dates.astype("datetime64[D]")
+            steps = np.busday_count(days[:-1], days[1:])
+        else:
+            steps = np.diff(self.dates).astype(np.int64) / n
+        return np.flatnonzero(steps >= 1.5)
 
     def season(self) -> int:
         """Steps a season by custom: 12 months, 4 quarters, 52 weeks, 365 days (7 below two years), 24 hours;
@@ -125,24 +140,46 @@ def read_series(
     numeric = [c for i, c in enumerate(header) if c != date_column and _is_numeric([row[i] for row in rows])]
     if target is None:
         among = columns or numeric
+        if not among:
+            raise _no_numbers(path, [c for c in header if c != date_column], header, rows, lines)
         if len(among) != 1:
-            found = "several numeric columns" if among else "no numeric column"
-            raise InputError(
-                f"{path} has {found}: choose --target from {', '.join(map(repr, among or header))}"
-            )
+            names = ", ".join(map(repr, among))
+            raise InputError(f"{path} has several numeric columns: choose --target from {names}")
         target = among[0]
     names = [target, *[c for c in columns or numeric if c != target]]
     values = np.stack(
         [_numbers(path, c, [r[header.index(c)] for r in rows], lines, missing) for c in names], axis=1
     )
+    for name in header if columns is None else ():
+        if name not in (date_column, *names):
+            cell = rows[0][header.index(name)]
+            neither = f"it holds {cell!r}, no number and no date like 2012-01-31"
+            note(f"{path}: column {name!r} is left out: {neither}")
     if date_column is None:
         return Series(path.name, names, values, np.arange(len(values)))
-    return Series(
-        path.name,
-        names,
-        values,
-        *_dates(path, date_column, [r[header.index(date_column)] for r in rows], lines),
-    )
+    dates = [r[header.index(date_column)] for r in rows]
+    series = Series(path.name, names, values, *_dates(path, date_column, dates, lines))
+    if len(gaps := series.gaps()):
+        more = f" ({len(gaps)} such gaps)" if len(gaps) > 1 else ""
+        between = f"between {dates[gaps[0]]} and {dates[gaps[0] + 1]}{more}"
+        note(f"{path}: dates are missing {between}: what follows counts as the next step; fill in the rows")
+    return series
+
+
+def _no_numbers(path, names, header, rows, lines):
+    """That no column is numeric, with the cell that is to blame where one has numbers in other rows."""
+    for name in names:
+        cells = [row[header.index(name)] for row in rows]
+        bad = [i for i, cell in enumerate(cells) if np.isnan(_number(cell))]
+        if len(bad) < len(cells):
+            said = f"column {name!r} holds {cells[bad[0]]!r} in row {lines[bad[0]]}, which is no number"
+            return InputError(f"{path}: {said}: mend it")
+    if len(header) == 1 and (found := next((d for d in ";\t|" if d in header[0]), "")):
+        return InputError(
+            f"{path} is separated by {found!r}, not by ',': save it with ',' between its columns"
+        )
+    columns = ", ".join(map(repr, header))
+    return InputError(f"{path} has no numeric column among {columns}: write numbers like 1234.5")
 
 
 def _table(path, encoding):

@@ -38,7 +38,7 @@ class Forecasting(Task):
     plan = Plan(lr=2e-3, steps=500, eval_every=25, warmup=20)
     evaluation = SeriesReadingOptions
     prediction = SeriesPredictionOptions
-    in_nats, unit = False, "rows"
+    in_nats, unit, held_out = False, "rows", "test"
     loss_name = "loss (of scaled differences)"
     in_memory = "an array [N] or [N, columns] of numbers, or a pandas series or frame"
     drawn = MappingProxyType({"rmse": "RMSE (units of the series)"})
@@ -292,6 +292,9 @@ def draw(model, series, origins, said, folder):
     ]
     if model.horizon == 1:  # one line
         parts = [(dates[origins], said[:, :, 0])]
+    if rest := (len(series) - origins[0]) % model.horizon:  # its last steps lie beyond the end
+        last = np.array([len(series) - rest])
+        parts.append((dates[last[0] : len(series)], model.forecast(series, last)[:, 0, :rest]))
     parts.append((dates[len(series) :], model.forecast(series)[:, 0]))
     title = f"{series.name}: the test part, forecast {_steps(model)} at a time; then the future"
     words, rows = dict(interval=model.interval, title=title), len(series) - origins[0] + 2 * model.horizon

@@ -51,6 +51,8 @@ def check_options(**options):
     """InputError for a sampling option out of range."""
     for name, value in options.items():
         _RULES[name].checked(value, name)
+    if options.get("stop") == "":
+        raise InputError("stop is an empty text: leave it out, or give the text to end before")
 
 
 def generate(
@@ -95,13 +97,15 @@ def encode_prompt(vocabulary, prompt: str | None):
 
 
 def _stream(model, prompt, ids, *, length, generator, **options):
-    if prompt is not None:
-        yield prompt
     decode, banned = model.vocabulary.decoder(), model.vocabulary.unknown  # a placeholder is no text
     loop = model.token_loop() if hasattr(model, "token_loop") else None
     given = ids, banned, generator.key(), options
     chosen = _eager(model, *given) if loop is None else _compiled(loop, *given)
-    for i in itertools.islice(chosen, length):
+    chosen = itertools.islice(chosen, length)
+    first = next(chosen)  # compiles the loop, which may be told: not amid text
+    if prompt is not None:
+        yield prompt
+    for i in itertools.chain([first], chosen):
         yield decode(i)
 
 

@@ -41,11 +41,12 @@ class LanguageModeling(Task):
 
     def __init__(self, model, train_tokens, val_tokens, *, batch_size, seq_len, seed, fingerprint=""):
         self.model, self.val_tokens, self.seq_len, self.fingerprint = model, val_tokens, seq_len, fingerprint
-        self.windows = windows.Windows(train_tokens, batch_size, seq_len, seed)
-        if len(val_tokens) < 2:
+        if len(val_tokens) < 2:  # said first: a text too short for this is too short for any window
             raise InputError(
-                "fewer than two tokens are left for validation: raise --val-fraction, or name a --val text"
+                f"{len(val_tokens)} of {len(train_tokens) + len(val_tokens)} tokens are left for validation, "
+                "which needs two: give a longer text, raise --val-fraction, or name a --val text"
             )
+        self.windows = windows.Windows(train_tokens, batch_size, seq_len, seed)
         self.states = None
 
     @classmethod

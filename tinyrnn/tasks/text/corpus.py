@@ -25,6 +25,7 @@ class Corpus:
     )  # [n], the smallest unsigned integer type that holds the vocabulary; memory-mapped where possible
     vocabulary: vocabularies.Vocabulary
     fingerprint: str  # digest of the tokens: another text has another one
+    missing: list[str]  # the symbols of the text that a vocabulary that was given lacks, which is told
 
     def split(self, fraction: float):
         """Training tokens and the last ``fraction`` of the text for validation, as views."""
@@ -48,7 +49,15 @@ def load(
     given = vocabulary.to_json() if vocabulary else None
     # The name is that of the sources and settings, so that a changed source replaces its old tokens; the
     # stamps tell.
-    settings = [__version__, level, encoding, vocab_size, given, [str(s.path.resolve()) for s in sources]]
+    settings = [
+        __version__,
+        "missing",
+        level,
+        encoding,
+        vocab_size,
+        given,
+        [str(s.path.resolve()) for s in sources],
+    ]
     key = hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:24]
     stamps = [s.stamp() for s in sources]
 
@@ -69,6 +78,7 @@ def load(
         corpus = tokenised(temporary_folder())
     if corpus is None:
         raise InputError("the text changed while it was read: try again when nothing writes to it")
+    vocabularies.tell_left_out(corpus.vocabulary, corpus.missing)
     return corpus
 
 
@@ -81,10 +91,12 @@ def _open(folder: Path, key: str, stamps: list) -> Corpus | None:
         return None
     if len(tokens) != meta["tokens"] or meta["stamps"] != stamps:
         return None
-    return Corpus(tokens, vocabularies.from_json(meta["vocabulary"]), meta["fingerprint"])
+    vocabulary = vocabularies.from_json(meta["vocabulary"])
+    return Corpus(tokens, vocabulary, meta["fingerprint"], meta["missing"])
 
 
 def _tokenise(sources, level, encoding, vocab_size, vocabulary, path: Path) -> dict:
+    given, missing = vocabulary is not None, {}
     if vocabulary is None:
         vocabulary = vocabularies.LEVELS[level].build(_blocks(sources, level, encoding), vocab_size)
     dtype = np.min_scalar_type(max(len(vocabulary) - 1, 1))
@@ -92,6 +104,8 @@ def _tokenise(sources, level, encoding, vocab_size, vocabulary, path: Path) -> d
     with path.open("wb") as file:
         for block in _blocks(sources, vocabulary.level, encoding):
             ids = vocabulary.encode(block).astype(dtype)
+            if given and level != "byte":
+                missing |= dict.fromkeys(vocabulary.missing(block))
             file.write(ids)
             digest.update(ids)
             total += len(ids)
@@ -106,6 +120,7 @@ def _tokenise(sources, level, encoding, vocab_size, vocabulary, path: Path) -> d
         "tokens": total,
         "vocabulary": vocabulary.to_json(),
         "fingerprint": fingerprint,
+        "missing": list(missing),
     }
 
 

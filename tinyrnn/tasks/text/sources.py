@@ -69,14 +69,19 @@ def read_lines(inputs, encoding) -> list[str]:
     """Each of ``inputs`` as a line, or the lines of the file that it names; ``-`` names standard input.
 
     Raises:
-        InputError: a file is not text in ``encoding``, or what looks like the name of a file is none.
+        InputError: a file is not text in ``encoding``, there is nothing in a text or file, or what looks like
+            the name of a file is none.
     """
     lines = []
     for given in inputs:
-        if given == "-":
-            lines += lines_of(decoded(standard_input(), encoding, "standard input"))
-        elif os.path.isfile(given):
-            lines += lines_of(decoded(Path(given).read_bytes(), encoding, given))
+        if given == "-" or os.path.isfile(given):
+            name = "standard input" if given == "-" else given
+            data = standard_input() if given == "-" else Path(given).read_bytes()
+            if not data.strip():
+                raise InputError(f"{name} is empty: there is no text in it")
+            lines += lines_of(decoded(data, encoding, name))
+        elif not given:
+            raise InputError("a text is empty: give one with something in it, or leave it out")
         elif _names_file(given):
             mend = "give the path of one, a text, or on standard input (-) a text that looks like a path"
             raise InputError(f"{given} is no file: {mend}")

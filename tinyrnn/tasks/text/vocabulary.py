@@ -236,7 +236,12 @@ def encode_text(vocabulary, text: str, max_length: int) -> np.ndarray:
 
 def tell_missing(vocabulary, texts):
     """Say which symbols of ``texts`` a model with this vocabulary does not read."""
-    if missing := [repr(s) for s in vocabulary.missing("\n".join(map(_spaced, texts))) if s.strip()]:
+    tell_left_out(vocabulary, [s for s in vocabulary.missing("\n".join(map(_spaced, texts))) if s.strip()])
+
+
+def tell_left_out(vocabulary, symbols):
+    """Say that ``symbols`` are not in the vocabulary, and what becomes of them."""
+    if missing := [repr(s) for s in symbols]:
         more = f" and {len(missing) - 5:,} more" if len(missing) > 5 else ""
         what = "left out" if vocabulary.unknown is None else "read as unknown"
         note(f"not in this model's vocabulary, {what}: {' '.join(missing[:5])}{more}")

@@ -37,6 +37,7 @@ class Translation(Task):
     loss_name = "loss (nats a symbol)"
     loss_options = ("level",)
     default_inputs = ("-",)
+    next_input = "'a text'"
     in_memory = "pairs (source, target) of texts, or a frame with columns of these names"
     drawn = MappingProxyType({"exact": "exact matches (part)"})
 

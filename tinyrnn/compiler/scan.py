@@ -265,14 +265,17 @@ def compiled_plan(call):
         TraceError: it cannot be compiled; the message says why.
     """
     streams, init, held = call.streams, call.init, call.held
-    dtype, batch = streams[0].dtype, streams[0].shape[1]
+    dtype = streams[0].dtype
     if dtype.char not in "fd" or any(t.dtype != dtype for t in (*streams, *init)):
         found = ", ".join(sorted({str(t.dtype) for t in (*streams, *init)}))
         mend = "bring both to float32, or both to float64, with astype()"
         raise TraceError(f"inputs and states are {found}: {mend}")
-    fit = all(s.ndim == 2 and s.shape[0] == batch and s.size for s in init)
-    if not fit or any(x.ndim != 3 or not x.size for x in streams):
-        raise TraceError("inputs are not [T, B, F] or states not [B, H], or one of them is empty")
+    for name, wanted, ndim, group in (("xs", "[T, B, F]", 3, streams), ("a state", "[B, H]", 2, init)):
+        for t in group:
+            if t.ndim != ndim:
+                raise TraceError(f"{name} is {list(t.shape)}: give {wanted}, as by expand_dims")
+            if not t.size:
+                raise TraceError(f"{name} is {list(t.shape)}, which is empty")
     if any(t.device != streams[0].device for t in (*streams, *init)):
         raise TraceError("inputs and states are on two devices")
     looked_up = tables_of(streams)

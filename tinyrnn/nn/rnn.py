@@ -44,6 +44,13 @@ class RnnOptions(Options):
     )
     tf32: bool = option(False, "On a GPU: operands of float32 products in TensorFloat-32.", "Model")
 
+    def __post_init__(self) -> None:
+        if isinstance(cell := self.cell, type):  # a run is to find it again by its name
+            name = cell.__name__
+            mend = f"give it a name, tr.cells.register({name.lower()!r}, {name}), and that as cell"
+            raise InputError(f"cell is the class {name}: {mend}")
+        super().__post_init__()
+
     def settings(self) -> dict[str, Any]:
         """As a model takes them and a checkpoint keeps them: the options of the cell read."""
         own = {name: getattr(self, name) for name in RnnOptions.rules() if name != "cell_opt"}

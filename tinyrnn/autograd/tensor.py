@@ -7,12 +7,13 @@ import operator
 import threading
 import weakref
 from collections.abc import Callable, Iterator
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from ..base.devices import beside, device_of, same_device, to_device
-from ..base.errors import ChangedInPlaceError, DtypeError, GradientError, InputError
+from ..base.elsewhere import missing
+from ..base.errors import ChangedInPlaceError, DtypeError, GradientError, InputError, shown
 from . import activations, arrays, linalg, pointwise, protocols, reductions, shaping, softmaxes, tape
 from .pointwise import as_tensor, checked_dtype, operand
 from .tape import (
@@ -179,6 +180,15 @@ class Tensor:
         self.node = node
         self.version = version
 
+    if not TYPE_CHECKING:  # a checker would take every name for an attribute
+
+        def __getattr__(self, name: str) -> Any:
+            """Called where there is no such attribute, or where a property found none."""
+            if not name.startswith("_") and name != "origin" and not hasattr(self.data, "shape"):
+                given = f"was given {shown(self.data)}, which is no array"
+                raise AttributeError(f"Tensor(...) {given}: make tensors with tr.tensor(...)")
+            raise AttributeError(missing("a Tensor", name), name=name, obj=self)
+
     # -------------------------------------------------------------- what it is
 
     @property
@@ -224,8 +234,9 @@ class Tensor:
         return self.numpy().tolist()
 
     def __repr__(self) -> str:
+        shape = self.shape  # first: it says what is wrong where there is no array
         body = np.array2string(self.numpy(), separator=", ", prefix="tensor(")
-        body += f", shape={self.shape}" if not self.size and self.shape != (0,) else ""
+        body += f", shape={shape}" if not self.size and shape != (0,) else ""
         notes = "" if self.data.dtype in (np.float64, np.int64, np.bool_) else f", dtype={self.data.dtype}"
         notes += ", device='cuda'" if self.device == "cuda" else ""
         return f"tensor({body}{notes}{', requires_grad=True' if self.requires_grad else ''})"

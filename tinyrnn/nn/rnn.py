@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Never
 
 from ..autograd import Tensor, concat, expand_dims
 from ..autograd.pointwise import as_tensor
 from ..autograd.types import ArrayLike, DType
-from ..base.errors import InputError, ShapeError, shown
+from ..base.elsewhere import PYTORCH
+from ..base.errors import InputError, ShapeError, near, shown
 from ..base.options import PART, Options, option
 from ..compiler import next_states, scan
 from ..kernels.generator import Generator
@@ -102,7 +104,12 @@ class RNN(Module):
         compile: bool = True,
         precision: str | None = None,
         cell_options: Mapping[str, Any] | None = None,
+        **unknown: Never,
     ) -> None:
+        for name in unknown:
+            known = inspect.signature(RNN).parameters.keys() - {"unknown"}
+            there = f"here it is {PYTORCH[name]}" if name in PYTORCH else near(name, sorted(known))
+            raise InputError(f"RNN has no argument {name!r}: {there}")
         sizes = dict(input_size=input_size, hidden_size=hidden_size, num_layers=num_layers)
         for name, value in sizes.items():
             checked_integer(name, value, 1)

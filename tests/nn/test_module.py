@@ -86,3 +86,16 @@ def test_the_schedule_is_a_cosine():
     at = tr.optim.Schedule("cosine", total=100).at
     for u, factor in ((0, 1), (0.25, 0.8535533905932737), (1 / 3, 0.75), (0.5, 0.5), (2 / 3, 0.25), (1, 0)):
         assert at(10, u) == pytest.approx(factor, abs=1e-15)
+
+
+def test_saving_replaces_weights_and_nothing_else(tmp_path):
+    path, other, empty = tmp_path / "w.safetensors", tmp_path / "keep.txt", tmp_path / "empty"
+    other.write_text("what is to be kept")
+    empty.touch()
+    with pytest.raises(tr.InputError, match="keep.txt is no file of weights, and is not replaced"):
+        tr.Linear(3, 4).save(other)
+    assert other.read_text() == "what is to be kept"
+    for target in (path, path, empty):
+        layer = tr.Linear(3, 4)
+        layer.save(target)
+        assert (tr.Linear(3, 4).load_weights(target).weight.numpy() == layer.weight.numpy()).all()

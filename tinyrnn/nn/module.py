@@ -135,12 +135,17 @@ class Module:
         """Write all parameters to ``path``, a safetensors file. It is replaced whole or not at all.
 
         Raises:
-            InputError: the file cannot be written.
+            InputError: the file cannot be written, or is another kind of file, which is not replaced.
         """
         from safetensors.numpy import save
 
         target = path_of(path)
         try:
+            if target.is_file():
+                with target.open("rb") as file:
+                    head = file.read(9)
+                if head and head[8:] != b"{":  # where the header begins, after its length
+                    raise InputError(f"{path} is no file of weights, and is not replaced: give another path")
             replace_file(target, save(self.state_dict()))
         except OSError as error:
             raise InputError(f"the weights cannot be written to {path}: {error}") from error

@@ -208,8 +208,8 @@ class RNN(Module):
         Args:
             xs: ``[T, B, input_size]``.
             init: as returned in ``final_states``; default: each cell's initial state.
-            mask: ``[T, B]``, 0 where a sequence has ended: its states are carried on unchanged; NaN and infinity
-                in ``xs`` have no influence there.
+            mask: ``[T, B]``, 0 where a sequence has ended: its states are carried on unchanged, and NaN in
+                ``xs`` has no influence there.
             resets: ``[T, B]``, 1 where a new document begins: the states return to ``init``.
 
         Returns:

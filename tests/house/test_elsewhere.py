@@ -17,6 +17,8 @@ def test_a_name_of_pytorch_is_translated(name):
     """And what it is translated to is there: a public name, a method of tensors, an attribute."""
     t, said = tr.tensor([1.0]), re.escape(f"what PyTorch calls so is {PYTORCH[name]} here")
     missed = [owner for owner in (tr, tr.nn, t) if not hasattr(owner, name)]
+    if name[0].isupper():  # which nobody asks a tensor for
+        missed.remove(t)
     assert missed
     for owner in missed:
         with pytest.raises(AttributeError, match=f"has no attribute '{name}': {said}"):
@@ -50,8 +52,8 @@ def test_arguments_of_other_names():
 
 
 def test_a_tensor_of_a_list_says_so_where_it_is_used():
-    for use in (repr, lambda t: t.shape, lambda t: t.dtype, lambda t: t.T):
-        with pytest.raises((AttributeError, tr.TinyrnnError), match=r"make tensors with tr.tensor"):
+    for use in (repr, str, lambda t: t.shape):
+        with pytest.raises(tr.InputError, match=r"make tensors with tr.tensor"):
             use(tr.Tensor([1.0, 2.0]))
 
 
@@ -65,3 +67,8 @@ def test_the_page_for_those_who_come_from_pytorch_runs(tmp_path, monkeypatch):
     assert len(blocks) >= 3
     for name, here in PYTORCH.items():
         assert f"| `{name}` | {here} |" in page
+
+
+def test_attributes_of_tensors_stay_quick():
+    """A ``__getattr__`` would double the time of reading any attribute, also of those that are there."""
+    assert not any("__getattr__" in vars(c) or "__getattribute__" in vars(c) for c in tr.Tensor.__mro__[:-1])

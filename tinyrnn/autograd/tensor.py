@@ -7,12 +7,12 @@ import operator
 import threading
 import weakref
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import numpy as np
 
 from ..base.devices import beside, device_of, same_device, to_device
-from ..base.elsewhere import missing
+from ..base.elsewhere import PYTORCH, Elsewhere
 from ..base.errors import ChangedInPlaceError, DtypeError, GradientError, InputError, shown
 from . import activations, arrays, linalg, pointwise, protocols, reductions, shaping, softmaxes, tape
 from .pointwise import as_tensor, checked_dtype, operand
@@ -180,21 +180,16 @@ class Tensor:
         self.node = node
         self.version = version
 
-    if not TYPE_CHECKING:  # a checker would take every name for an attribute
-
-        def __getattr__(self, name: str) -> Any:
-            """Called where there is no such attribute, or where a property found none."""
-            if not name.startswith("_") and name != "origin" and not hasattr(self.data, "shape"):
-                given = f"was given {shown(self.data)}, which is no array"
-                raise AttributeError(f"Tensor(...) {given}: make tensors with tr.tensor(...)")
-            raise AttributeError(missing("a Tensor", name), name=name, obj=self)
-
     # -------------------------------------------------------------- what it is
 
     @property
     def shape(self) -> tuple[int, ...]:
         """NumPy's ``shape``."""
-        return self.data.shape
+        try:
+            return self.data.shape
+        except AttributeError:  # it is looked at here, since making a tensor must cost nothing
+            given = f"Tensor(...) was given {shown(self.data)}, which is no array"
+            raise InputError(f"{given}: make tensors with tr.tensor(...)") from None
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -577,5 +572,13 @@ class Tensor:
     def __dlpack__(self, **options: Any) -> Any:
         return values_of(self, "DLPack", "write .detach()").__dlpack__(**options)
 
+    def __dir__(self) -> list[str]:
+        return [name for name in super().__dir__() if not isinstance(vars(Tensor).get(name), Elsewhere)]
+
     def __dlpack_device__(self) -> tuple[int, int]:
         return self.data.__dlpack_device__()
+
+
+for _name in PYTORCH:
+    if _name[0].islower() and not hasattr(Tensor, _name):
+        setattr(Tensor, _name, Elsewhere(_name))  # a __getattr__ would slow down every attribute

@@ -61,3 +61,13 @@ def missing(owner: str, name: str) -> str:
     """The message about an attribute that ``owner`` does not have."""
     said = f"{owner} has no attribute {name!r}"
     return f"{said}: what PyTorch calls so is {PYTORCH[name]} here" if name in PYTORCH else said
+
+
+class Elsewhere:
+    """An attribute that is missing: who asks for it is told its name here."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __get__(self, owner: object, kind: type | None = None) -> None:
+        raise AttributeError(missing("a Tensor", self.name))

@@ -121,7 +121,10 @@ def dtypes(name, group) -> str:
 
 
 def row(name, function, group, found) -> list:
-    signature = inspect.signature(function).replace(return_annotation=inspect.Signature.empty)
+    signature = inspect.signature(function)
+    # What is there to be refused is no parameter.
+    parameters = [p for p in signature.parameters.values() if p.annotation != "Never"]
+    signature = signature.replace(parameters=parameters, return_annotation=inspect.Signature.empty)
     what = (
         inspect.getdoc(function)
         .partition("\n")[0]

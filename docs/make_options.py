@@ -15,6 +15,20 @@ HEAD = """# Options of training
 Made by `python docs/make_options.py`. The same dataclasses give the flags of `tinyrnn train`, the keywords of
 `tr.train` (with `_` for `-`), the entries of a `--config` file and of a run's `config.json`, and the checks of
 their values. In the command a task's own options are shown by `tinyrnn train --task NAME --help`.
+
+## A configuration file
+
+`tinyrnn train text.txt --config small.toml` takes options from a TOML file. Keys are options without their dashes (`seq-len` or
+`seq_len`); what the command line says comes before it. The lines may stand under `[train]`, beside the tables of other programs.
+
+```toml
+task = "lm"
+cell = "lstm"
+cell-opt = { peephole = true }
+hidden = 128
+layers = 1
+minutes = 3
+```
 """
 
 

@@ -32,7 +32,9 @@ else:  # a checker would take every name for one of these
             )
             if name in globals():
                 return globals()[name]
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from .base.elsewhere import missing
+
+        raise AttributeError(missing(f"module {__name__!r}", name))
 
 
 def __dir__() -> list[str]:

@@ -658,3 +658,15 @@ def test_the_derivative_of_a_constant_is_zero(constant):
     assert tr.jvp(f, V, V)[1].item() == 0 and tr.hvp(f, V, V).tolist() == [0, 0]
     with pytest.raises(tr.GradientError, match="one element"):
         tr.grad(lambda x: None)(V)
+
+
+@pytest.mark.parametrize("axis", [0, -1, None])
+@pytest.mark.parametrize(
+    "name", ["sum", "prod", "max", "min", "all", "any", "count_nonzero", "argmax", "cumsum"]
+)
+def test_a_0d_tensor_is_reduced_as_numpy_reduces_it(name, axis):
+    x = np.array(3.0)
+    found, wanted = getattr(tr, name)(tr.tensor(x), axis=axis), getattr(np, name)(x, axis=axis)
+    assert found.shape == np.shape(wanted) and found.numpy() == wanted
+    with pytest.raises(tr.TinyrnnError, match="0-d"):
+        getattr(tr, name)(tr.tensor(x), axis=1)

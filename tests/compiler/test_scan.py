@@ -4,6 +4,7 @@ ones.
 
 import copy
 import pickle
+import random
 import subprocess
 import sys
 import warnings
@@ -473,6 +474,37 @@ def test_a_step_that_cannot_be_compiled_runs_eagerly_and_says_why(step, why):
         again = run(step, (H,), True)  # says it once
     assert_equal(first, run(step, (H,), False))
     assert_equal(again, first)
+
+
+@tr.checkpoint
+def checkpointed(x, h):
+    return tr.tanh(x @ W1 + h)
+
+
+def seeds(x, h):
+    random.seed(3)
+    return tr.tanh(x @ W1 + h)
+
+
+@pytest.mark.parametrize(("step", "why"), [
+    (lambda x, h: tr.tanh(x @ W1) + tr.tensor(np.eye(H))[tr.argmax(h, axis=1)], "an index .argmax. or a comparison"),
+    (lambda x, h: tr.softmax(x @ W1 + h, axis=0), "the step mixes the sequences of a batch"),
+    (lambda x, h: checkpointed(x, h), "the op checkpoint has no compiled form"),
+    (seeds, "the state of random numbers is changed by it.*draw or seed them before the loop"),
+])  # fmt: skip
+def test_the_reason_names_what_the_user_wrote(step, why):
+    sys.modules["tinyrnn.compiler.scan"].forget_warnings()
+    with pytest.warns(CompileWarning, match=why):
+        run(step, (H,), True)
+
+
+@pytest.mark.parametrize(("rows", "states", "why"), [
+    (np.ones((T, B, 3)), (B,), r"a state is \[4\]: give \[B, H\]"), (np.ones((T, B)), (B,), r"xs is \[\d+, 4\]: give \[T, B, F\]"),
+])  # fmt: skip
+def test_the_reason_names_the_shape(rows, states, why):
+    sys.modules["tinyrnn.compiler.scan"].forget_warnings()
+    with pytest.warns(CompileWarning, match=why):
+        tr.scan(lambda x, h: h + (x if x.ndim == 1 else x.sum(axis=1)), rows, tr.zeros(states))
 
 
 def test_compilation_can_be_turned_off(monkeypatch):

@@ -1,10 +1,22 @@
 """Arguments that make no sense, for every public constructor and loss: one clear error of tinyrnn's own."""
 
+import inspect
+
 import numpy as np
 import pytest
 
 import tinyrnn as tr
 
+BOOLEANS = {  # what to give besides the flag
+    tr.RNN: ("gru", 3, 4),
+    tr.Linear: (3, 4),
+    tr.Dropout: (),
+    tr.optim.SGD: ([tr.tensor([1.0], requires_grad=True)],),
+    tr.scan: (lambda x, h: h, np.zeros((2, 1, 3)), tr.zeros((1, 3))),
+    tr.batch_norm: (np.ones((2, 3)), None, None),
+    tr.scaled_dot_product_attention: (np.ones((2, 3)), np.ones((2, 3)), np.ones((2, 3))),
+    tr.ctc_loss: (np.log(np.full((4, 1, 3), 1 / 3)), [[1]], [4], [1]),
+}
 NAN, INF = float("nan"), float("inf")
 SIZES = (0, -1, 2.5, "3", None, NAN, True, [3], 3.0, np.array([3, 4]), 10**400)
 RATES = (1.5, -0.1, 1.0, NAN, INF, "0.5", None, [0.1], np.array([0.1]))
@@ -87,6 +99,15 @@ CASES = [
     *each("clip params", lambda v: tr.clip_grad_norm(v, 1.0), (None, "w", [1.0])),
     *each("Schedule", lambda v: tr.optim.Schedule(v), ("cos", None, 3)),
     *each("Schedule warmup", lambda v: tr.optim.Schedule("cosine", warmup=v), (-1, 1.5, NAN, "3", None)),
+    *each(
+        "RNN init",
+        lambda v: tr.RNN("gru", 3, 4)(np.ones((2, 2, 3)), v),
+        (3, "h", [], [3], [[]], tr.ones((2, 4))),
+    ),
+    *each("RNN mask", lambda v: tr.RNN("gru", 3, 4)(np.ones((2, 1, 3)), mask=v), ([[NAN], [1.0]], [1, 1])),
+    *each("RNN seeds", lambda v: tr.RNN("gru", 3, 4, seed=v, generator=tr.Generator(0)), (0, 1)),
+    *each("not trained", lambda v: tr.optim.Adam(v), ([P[0] * 2], [tr.tensor([1.0])], [P[0], P[0]])),
+    *each("too much momentum", lambda v: tr.optim.SGD(P, momentum=v), (1.0, 2)),
     *each("Schedule total", lambda v: tr.optim.Schedule("cosine", total=v), (-1, 1.5, NAN, "3")),
 ]
 
@@ -97,6 +118,26 @@ def test_nonsense_is_refused_in_one_clear_sentence(call, value):
         call(value)
     message = str(error.value)
     assert ":" in message and "\n" not in message.strip(), message
+
+
+@pytest.mark.parametrize("value", ["no", 2, 0, None, 1.0])
+def test_a_flag_is_true_or_false(value):
+    """Of every public class and function of networks: what is annotated as a bool takes nothing else."""
+    public = [*(getattr(tr, name) for name in tr.__all__), *(getattr(tr.optim, n) for n in tr.optim.__all__)]
+    networks = [
+        m for m in public if callable(m) and m.__module__.startswith(("tinyrnn.nn", "tinyrnn.compiler"))
+    ]
+    flags = [
+        (made, name)
+        for made in networks
+        for name, parameter in inspect.signature(made).parameters.items()
+        if parameter.annotation == "bool" and parameter.kind is parameter.KEYWORD_ONLY
+    ]
+    assert {made for made, _ in flags} == set(BOOLEANS)
+    for made, name in flags:
+        with pytest.raises(tr.InputError, match="true or false"):
+            made(*BOOLEANS[made], **{name: value})
+    assert tr.RNN("gru", 3, 4, bidirectional=np.True_).directions == 2
 
 
 def test_what_makes_sense_is_taken():

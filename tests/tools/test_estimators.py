@@ -304,6 +304,16 @@ def test_targets_that_do_not_fit(model, X, y, said):
         model(**SMALL).fit(X, y)
 
 
+@pytest.mark.parametrize("value", ["no", 2, None])
+@pytest.mark.parametrize("estimator", [SequenceClassifier, SequenceRegressor, SequenceTagger])
+def test_flags_are_true_or_false(estimator, value):
+    flags = [name for name, default in estimator().get_params().items() if isinstance(default, bool)]
+    assert {"bidirectional", "standardise", "verbose"} <= set(flags)
+    for name in flags:
+        with pytest.raises(tr.InputError, match=f"{name} is .*true or false"):
+            estimator(**SMALL | {name: value}).fit(X, LABELS)
+
+
 @pytest.mark.parametrize(("options", "said"), [
     (dict(hidden_size=0), "hidden_size is 0: it must be an integer of at least 1"),
     (dict(epochs=1.5), "epochs is 1.5: it must be an integer"),

@@ -103,7 +103,7 @@ class Ranked(Elman):
     ("check", "cell", "said"),
     [
         ("states", TooMany, "returned 2 states"),
-        ("states", WrongShape, r"state h is float32 \[3, 2\]: it must be float32 \[3, 6\]"),
+        ("states", WrongShape, r"step returned state 0 as \[3, 2\], it was given as \[3, 6\]"),
         ("states", Raising, "KeyError"),
         ("gradients", WrongGradient, "order 1"),
         ("saving", Unsaved, "keep every weight"),

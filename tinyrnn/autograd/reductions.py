@@ -91,15 +91,22 @@ def _entered(loop: Any, vjp: Any = None) -> Op:
     return Op(name, method, {"x": vjp} if vjp else None)
 
 
+def _is_all(axis: Any, ndim: int) -> bool:
+    """True for None, and for the axis that NumPy lets a 0-d array have here."""
+    return axis is None or (not ndim and axis in (0, -1))
+
+
 def _reduced(op: Op, x: ArrayLike, axis: Axis, keepdims: bool) -> tape.Tensor:
     x = x if type(x) is tape.Tensor else as_tensor(x)
-    return apply(op, x, axis=None if axis is None else axes_of(axis, x.data.ndim), keepdims=keepdims)
+    ndim = x.data.ndim
+    return apply(op, x, axis=None if _is_all(axis, ndim) else axes_of(axis, ndim), keepdims=keepdims)
 
 
 def _position(op: Op, x: ArrayLike, axis: int | None, keepdims: bool) -> tape.Tensor:
     """The same for what NumPy reduces along one axis only."""
     x = as_tensor(x)
-    return apply(op, x, axis=None if axis is None else axis_of(axis, x.data.ndim), keepdims=keepdims)
+    all_of_it = _is_all(axis, x.ndim)
+    return apply(op, x, axis=None if all_of_it else axis_of(axis, x.ndim), keepdims=keepdims)
 
 
 _sum, _mean, _prod = _entered(np.sum, _spread), _entered(np.mean, _mean_vjp), _entered(np.prod, _prod_vjp)
@@ -172,6 +179,6 @@ _cumsum = Op(
 def cumsum(x: ArrayLike, /, axis: int | None = None) -> tape.Tensor:
     """Cumulative sum along ``axis`` (None: of the elements in one row)."""
     x = as_tensor(x)
-    if axis is None:
+    if _is_all(axis, x.ndim):
         x, axis = reshape(x, -1), 0
     return apply(_cumsum, x, axis=axis_of(axis, x.ndim))

@@ -257,7 +257,10 @@ def _plain_key(k: Any) -> Any:
     """A part of a key in terms of NumPy alone, which the tape can keep."""
     if isinstance(k, slice):
         parts = k.start, k.stop, k.step
-        return slice(*[v if v is None else operator.index(v) for v in parts])
+        try:
+            return slice(*[v if v is None else operator.index(v) for v in parts])
+        except TypeError as error:
+            raise DtypeError(f"{k} has an end that is no integer: write int(...)") from error
     if isinstance(k, tape.Tensor):
         return k.data
     return np.asarray(k) if isinstance(k, array.array | memoryview) else k

@@ -260,7 +260,8 @@ def check_unchanged(name: str, versions: Iterable[Any], number: int) -> None:
     if any(v is not None and v[0] > number for v in versions):
         raise errors.ChangedInPlaceError(
             f"{name}: a value its gradient needs was changed in place after it was computed: "
-            "use the functional form (x = x + y), or change it after backward()"
+            "use the functional form (x = x + y), change it after backward(), "
+            "or detach() what is kept meanwhile"
         )
 
 

@@ -12,7 +12,8 @@ from typing import Any, cast
 import numpy as np
 
 from ..base.devices import beside, device_of, same_device, to_device
-from ..base.errors import ChangedInPlaceError, DtypeError, GradientError, InputError
+from ..base.elsewhere import PYTORCH, Elsewhere
+from ..base.errors import ChangedInPlaceError, DtypeError, GradientError, InputError, shown
 from . import activations, arrays, linalg, pointwise, protocols, reductions, shaping, softmaxes, tape
 from .pointwise import as_tensor, checked_dtype, operand
 from .tape import (
@@ -184,7 +185,11 @@ class Tensor:
     @property
     def shape(self) -> tuple[int, ...]:
         """NumPy's ``shape``."""
-        return self.data.shape
+        try:
+            return self.data.shape
+        except AttributeError:  # it is looked at here, since making a tensor must cost nothing
+            given = f"Tensor(...) was given {shown(self.data)}, which is no array"
+            raise InputError(f"{given}: make tensors with tr.tensor(...)") from None
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -224,8 +229,9 @@ class Tensor:
         return self.numpy().tolist()
 
     def __repr__(self) -> str:
+        shape = self.shape  # first: it says what is wrong where there is no array
         body = np.array2string(self.numpy(), separator=", ", prefix="tensor(")
-        body += f", shape={self.shape}" if not self.size and self.shape != (0,) else ""
+        body += f", shape={shape}" if not self.size and shape != (0,) else ""
         notes = "" if self.data.dtype in (np.float64, np.int64, np.bool_) else f", dtype={self.data.dtype}"
         notes += ", device='cuda'" if self.device == "cuda" else ""
         return f"tensor({body}{notes}{', requires_grad=True' if self.requires_grad else ''})"
@@ -566,5 +572,13 @@ class Tensor:
     def __dlpack__(self, **options: Any) -> Any:
         return values_of(self, "DLPack", "write .detach()").__dlpack__(**options)
 
+    def __dir__(self) -> list[str]:
+        return [name for name in super().__dir__() if not isinstance(vars(Tensor).get(name), Elsewhere)]
+
     def __dlpack_device__(self) -> tuple[int, int]:
         return self.data.__dlpack_device__()
+
+
+for _name in PYTORCH:
+    if _name[0].islower() and not hasattr(Tensor, _name):
+        setattr(Tensor, _name, Elsewhere(_name))  # a __getattr__ would slow down every attribute

@@ -66,4 +66,6 @@ def near(name: object, known: Iterable[str], otherwise: str = "known are") -> st
 
     known = list(known)
     found = difflib.get_close_matches(str(name), known, n=3, cutoff=0.5)
+    alike = [difflib.SequenceMatcher(None, str(name), match).ratio() for match in found]
+    found = [match for match, ratio in zip(found, alike, strict=True) if ratio > alike[0] - 0.2]
     return f"did you mean {' or '.join(found)}?" if found else f"{otherwise} {', '.join(known)}"

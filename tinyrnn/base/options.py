@@ -123,6 +123,8 @@ class Rule:
                 "a".encode(value)  # which the name of another kind of codec, such as hex, cannot do
             return value
         if self.kind is bool:
+            if str(getattr(value, "dtype", "")) == "bool" and not value.ndim:  # one of NumPy
+                return bool(value)
             if not isinstance(value, bool):
                 raise ValueError
             return value

@@ -1,6 +1,7 @@
 """Finding plugins: built-in parts and those of other packages come through the same entry-point groups."""
 
 import functools
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -133,6 +134,11 @@ class Group:
             raise InputError(
                 f"the name {name!r} belongs to a {self.noun} of the package {package}: choose another"
             )
+        if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", name):
+            mend = "use letters, digits, - and _, a letter first"
+            raise InputError(f"{shown(name)} cannot name a {self.noun}: {mend}")
+        if not isinstance(made, type):
+            raise InputError(f"{where} was given {shown(made)}: give a subclass of {self.base.__name__}")
         point = Here(made)
         hint = f"was registered by {where} in {point.value}: run that first"
         entry = Entry(self, name, "this process", "", (point,), hint)

@@ -102,8 +102,19 @@ def _facts(entry) -> dict:
     }
 
 
+def _wrapped(doc, width) -> str:
+    """A docstring as prose: paragraphs filled again, equations and other lines as they are, no backquotes."""
+    blocks = []
+    for block in doc.replace("``", "").split("\n\n"):
+        lines = block.split("\n")
+        left, equals, _ = lines[0].partition(" = ")
+        as_it_is = (equals and left.count(" ") < 5) or any(line[:1] == " " for line in lines)
+        blocks.append(block if as_it_is else textwrap.fill(block, width))
+    return "\n\n".join(blocks)
+
+
 def _page(facts):
-    lines = [f"{facts['name']}  ({facts['package']})", "", facts["doc"], ""]
+    lines = [f"{facts['name']}  ({facts['package']})", "", _wrapped(facts["doc"], min(columns(), 100)), ""]
     lines.append(f"states      {', '.join(facts['states'])}; the first is the output")
     lines.append(f"parameters  {facts['parameters']:,} for a layer of width 128 on inputs of width 128")
     lines.append(f"flops       {facts['flops']:,} a token" if facts["flops"] else "flops       unknown")

@@ -25,13 +25,11 @@ def command(context, cell, cell_opt, device, as_json):
     cell_class, options = plugins.get_cell(cell), plugins.read_options(cell, cell_opt)
     results = []
     on_gpu = list(testing.ON_A_GPU) if chosen(device) == "cuda" else []
-    for name in [*testing.CHECKS, *on_gpu]:
-        results.append(testing.run_check(name, cell_class, options))
+    for result in testing.results_of([*testing.CHECKS, *on_gpu], cell_class, options):
+        results.append(result)
         if not as_json:
-            passed = (
-                click.style("ok    ", fg="green") if results[-1].passed else click.style("FAILED", fg="red")
-            )
-            click.echo(f"{passed}  {name:17} {results[-1].detail}")
+            passed = click.style("ok    ", fg="green") if result.passed else click.style("FAILED", fg="red")
+            click.echo(f"{passed}  {result.name:17} {result.detail}")
     failed = sum(not r.passed for r in results)
     if as_json:
         click.echo(

@@ -33,7 +33,9 @@ class TrainCommand(Command):
             known = {p.name: p for p in self.get_params(context)}
             for key, value in entries.items():
                 if key not in known:
-                    raise InputError(f"{file}: there is no option {key!r}: {near(key, known)}")
+                    table = "of tables there is [train] alone, and it need not be named; "
+                    mend = f"{table if isinstance(value, list) else ''}{near(key, known)}"
+                    raise InputError(f"{file}: there is no option {key!r}: {mend}")
                 entries[key] = rule_of(known[key]).checked(value, f"{file}: {key}")
         except InputError as error:
             raise click.UsageError(str(error), context) from None
@@ -114,8 +116,11 @@ def _config(path):
         return {}
     try:
         entries = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise InputError(f"--config {path}: {error}") from None
+    except ValueError as error:
+        mend = "write lines like hidden = 256 (a run's config.json is no such file: --resume takes it up)"
+        raise InputError(f"--config {path} is no TOML ({error}): {mend}") from None
     entries = entries.get("train", entries)
     if not isinstance(entries, dict):
         raise InputError(f"--config {path}: train is {entries!r}: write a table, [train]")

@@ -24,6 +24,7 @@ _FLAGS = (bool, str, types.NoneType)
 _SIMPLE = (int, float, str, bytes, types.NoneType, types.ModuleType)
 _LIBRARIES = ("tinyrnn", "numpy")  # whose functions change nothing of a step's
 _SIZES = {"shape", "size", "len", "nbytes"}  # names by which code asks how large something is
+RANDOM = "the state of random numbers"  # the name of what belongs to no step
 _EMPTY = object()
 
 
@@ -41,7 +42,7 @@ class Reach:
     """
 
     def __init__(self, step):
-        self.things, self.asks_size = [("random numbers", _Random())], False
+        self.things, self.asks_size = [(RANDOM, _Random())], False
         traits, seen, todo = [], set(), deque([("", step)])
         while todo and len(seen) < MANY:  # the nearest first
             name, thing = todo.popleft()
@@ -169,6 +170,8 @@ def contents(cell):
 
 
 def _of_library(thing):
+    if isinstance(thing, types.FunctionType):  # which may have taken the name of another (functools.wraps)
+        return str(thing.__globals__.get("__name__")).partition(".")[0] in _LIBRARIES
     return (getattr(thing, "__module__", None) or "").partition(".")[0] in _LIBRARIES
 
 

@@ -68,6 +68,9 @@ def a_row(axes) -> str:
     return "[" + ", ".join({"b": "batch", "f": "features", "1": "1"}[r] for r in axes) + "]"
 
 
+_MIXES = "the step mixes the sequences of a batch"
+
+
 def no_form(what, instead="a step must work on [batch, features]"):
     """The error of a step that does ``what`` no loop can do."""
     return TraceError(f"{what} has no compiled form: {instead}")
@@ -156,7 +159,7 @@ class Reader:
                 raise TraceError(f"state {k} changes its dtype from {self.dtype} to {t.dtype}")
             news.append(self.rows(self.read(t), t.shape))
         if any(v.kind in SUMS or v.kind is Kind.TURNED for v in order(news)):
-            raise TraceError("the step mixes the sequences of a batch")
+            raise TraceError(_MIXES)
         closures = tuple([self._closure(slot, t) for slot, t in enumerate(self.recording.closures)])
         program = Program(tuple(news), self.recording.widths, closures, self.count)
         verify(program)
@@ -513,7 +516,7 @@ class Reader:
             value = Value(Kind.TOTAL, (value,), value.width, False)
         if name == "mean" and count != 1:
             if "b" in roles:
-                raise TraceError("the step mixes the sequences of a batch")
+                raise TraceError(_MIXES)
             value = pointwise("multiply", value, 1 / count)
         axes = "".join("1" if i in axis else r for i, r in enumerate(x.axes) if keepdims or i not in axis)
         return Read(value, axes)
@@ -523,7 +526,9 @@ class Reader:
     def _exponentials(self, name, reads):
         """exp of x less its largest element, the sum of that, the largest element; and the roles of x."""
         x = self._row(name, reads[0])
-        if not x.axes or x.axes[-1] == "b" or x.axes not in _LAYOUTS:
+        if x.axes[-1:] == "b":
+            raise TraceError(_MIXES)
+        if not x.axes or x.axes not in _LAYOUTS:
             raise no_form(f"{name} along an axis of {a_row(x.axes)}", "use the axis of features")
         top = Value(Kind.ROWMAX, (x.value,), 1, x.value.rows)
         e = pointwise("exp", pointwise("subtract", x.value, top))

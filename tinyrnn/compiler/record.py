@@ -20,9 +20,9 @@ import numpy as np
 from ..autograd.pointwise import as_tensor
 from ..autograd.tape import ITEM, LOOKED, Node, Tensor, leading_to, mark, no_grad, state, tracing
 from ..base.devices import array_module, beside, device_of, is_array, to_device
-from ..base.errors import ShapeError, TraceError
+from ..base.errors import InputError, ShapeError, TraceError
 from ..kernels.generator import draws
-from .effects import Reach, change, contents, is_fixed, put_back
+from .effects import RANDOM, Reach, change, contents, is_fixed, put_back
 from .ir import Input, Source, needs_grad, numbered, order, own_faults
 from .read import Reader
 from .targets.tensor import environment, rows_of
@@ -36,8 +36,12 @@ def next_states(step, x, old) -> tuple:
 
     Raises:
         ShapeError: they are not.
+        InputError: it exits.
     """
-    new = step(x, *old)
+    try:
+        new = step(x, *old)
+    except SystemExit as error:  # which would end the program without a word
+        raise InputError(f"step exits ({error}): raise another error") from error
     if not isinstance(new, tuple | list | Tensor | np.ndarray):
         mend = "return the next state, a Tensor, or a tuple of them"
         raise ShapeError(f"step returned {type(new).__name__}: {mend}")
@@ -344,6 +348,8 @@ def _examined(run, whole, known, size, reach, drawn, start):
 def _refuse(changed):
     if changed is not None:
         mend = "return what is to be kept as a state"
+        if changed == RANDOM:
+            mend = "draw or seed them before the loop"
         raise TraceError(f"{changed} is changed by it, outside of its tape: {mend}")
 
 
@@ -428,7 +434,8 @@ def _blamed(reason, run, whole, size):
     else:
         why = f"something is made of x or a state outside of the tape ({reason})"
         mend = (
-            "under no_grad(), through .data or a buffer; use tensor functions, and detach() to stop gradients"
+            "an index (argmax) or a comparison, no_grad(), .data or a buffer; use tensor functions, and "
+            "detach() to stop gradients"
         )
     return f"{why}: {mend}"
 

@@ -12,17 +12,19 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import kernels
-from ..autograd import Tensor, reshape, stack, unstack, where
+from ..autograd import Tensor, isfinite, logical_or, reshape, stack, unstack, where
 from ..autograd.functional.gather import source_of
 from ..autograd.pointwise import as_tensor
 from ..autograd.types import ArrayLike
 from ..base import threads
-from ..base.devices import to_device
+from ..base.devices import is_cupy, to_device
 from ..base.errors import InputError, ShapeError, TraceError
+from ..base.options import Rule
 from .ir import CompilerFault, CompileWarning, own_faults
 from .record import Kept, code_of, differing, next_states, origin, owners, recorded
 
 PRECISIONS = "bfloat16", "tf32"
+_FLAG = Rule(bool)
 
 
 def scan(
@@ -49,7 +51,8 @@ def scan(
             at every call.
         xs: ``[T, B, F]``, time first; or a tuple of such: then ``step`` is given a tuple.
         init: the first states, a Tensor ``[B, H]`` or a tuple of them.
-        mask: ``[T, B]``; where it is 0 the states are carried on unchanged.
+        mask: ``[T, B]``; where it is 0 the states are carried on unchanged, and what is not finite in ``xs``
+            is taken for 0, so that no gradient becomes NaN by it.
         resets: ``[T, B]``; where it is 1 the states return to ``init`` before the step.
         reverse: run from the last step to the first.
         return_states: return every state over time instead of the first alone.
@@ -63,9 +66,9 @@ def scan(
         of ``xs`` also when reversed; final in the form of ``init``.
 
     Raises:
-        ShapeError: ``step`` returned another number of states, or a state changed shape; mask or resets do
-            not fit.
-        InputError: a precision that these arrays cannot have.
+        ShapeError: ``step`` returned another number of states, or a state changed shape; init is of another
+            batch than xs; mask or resets do not fit.
+        InputError: a precision that these arrays cannot have; a mask or resets with NaN.
     """
     several, single = isinstance(xs, tuple), isinstance(init, Tensor)
     given = [as_tensor(x) for x in xs] if isinstance(xs, tuple) else [as_tensor(xs)]
@@ -81,7 +84,15 @@ def scan(
     if any(x.shape[:2] != shape[:2] for x in given):
         shapes = ", ".join(str(list(x.shape)) for x in given)
         raise ShapeError(f"scan: xs {shapes} differ in time or batch, the first two axes")
+    for i, s in enumerate(init):
+        if s.ndim and s.shape[0] != shape[1]:  # which arithmetic might broadcast
+            raise ShapeError(
+                f"scan: state {i} is {list(s.shape)}, xs {list(shape)}: give both the same batch"
+            )
+    reverse, return_states = _FLAG.checked(reverse, "reverse"), _FLAG.checked(return_states, "return_states")
     flags = [_flags(name, values, given[0]) for name, values in (("mask", mask), ("resets", resets))]
+    if flags[0] is not None:
+        given = [_without_masked(x, flags[0]) for x in given]
     streams = [*given, *[f for f in flags if f is not None]]
     inner = _inner(step, len(given) if several else 0, flags[0] is not None, flags[1] is not None)
     held = () if flags[1] is None else init
@@ -90,7 +101,7 @@ def scan(
     if compile is None:  # a single step, as in generation, costs less than its recording
         compile = shape[0] > 1 and is_on()
     if compile:
-        call = Call(inner, streams, len(streams) - len(given), init, held, bool(reverse), outputs, precision)
+        call = Call(inner, streams, len(streams) - len(given), init, held, reverse, outputs, precision)
         with threads.alone():  # a few rows of the batch are recorded: waking BLAS's threads costs more
             found, reason = _compiled(step, call)
     columns, final = found or _eager(inner, streams, init, held, reverse, outputs)
@@ -111,8 +122,23 @@ def _flags(name, values, xs):
     data = as_tensor(values).data
     if data.shape != xs.shape[:2]:
         raise ShapeError(f"scan: {name} {list(data.shape)} must be [T, B] = {list(xs.shape[:2])}")
+    if not is_cupy(data) and np.isnan(data).any():
+        raise InputError(f"scan: {name} has NaN: give 0 and 1, or bools")
     dtype = xs.dtype if xs.dtype.kind == "f" else np.dtype(np.float32)
     return Tensor(to_device((data != 0).astype(dtype)[:, :, None], xs.device))
+
+
+def _without_masked(x, live):
+    """``x`` with 0 for what is not finite where ``live [T, B, 1]`` is 0: a gradient of 0 times that is NaN.
+    Rows of a table stay what they are.
+    """
+    if x.dtype.kind != "f" or source_of(x) is not None:
+        return x
+    masked = live.data[:, :, 0] == 0
+    if not is_cupy(masked) and np.isfinite(x.data[masked]).all():  # a GPU is not waited for
+        return x
+    live = reshape(live, (*x.shape[:2], *[1] * (x.ndim - 2)))
+    return where(logical_or(live, isfinite(x)), x, 0)
 
 
 def _inner(step, several, masked, reset):
@@ -238,14 +264,17 @@ def compiled_plan(call):
         TraceError: it cannot be compiled; the message says why.
     """
     streams, init, held = call.streams, call.init, call.held
-    dtype, batch = streams[0].dtype, streams[0].shape[1]
+    dtype = streams[0].dtype
     if dtype.char not in "fd" or any(t.dtype != dtype for t in (*streams, *init)):
         found = ", ".join(sorted({str(t.dtype) for t in (*streams, *init)}))
         mend = "bring both to float32, or both to float64, with astype()"
         raise TraceError(f"inputs and states are {found}: {mend}")
-    fit = all(s.ndim == 2 and s.shape[0] == batch and s.size for s in init)
-    if not fit or any(x.ndim != 3 or not x.size for x in streams):
-        raise TraceError("inputs are not [T, B, F] or states not [B, H], or one of them is empty")
+    for name, wanted, ndim, group in (("xs", "[T, B, F]", 3, streams), ("a state", "[B, H]", 2, init)):
+        for t in group:
+            if t.ndim != ndim:
+                raise TraceError(f"{name} is {list(t.shape)}: give {wanted}, as by expand_dims")
+            if not t.size:
+                raise TraceError(f"{name} is {list(t.shape)}, which is empty")
     if any(t.device != streams[0].device for t in (*streams, *init)):
         raise TraceError("inputs and states are on two devices")
     looked_up = tables_of(streams)

@@ -1,5 +1,8 @@
 """Networks: cells, layers, the recurrent layer that runs a cell over time."""
 
+from typing import TYPE_CHECKING, Any
+
+from ..base.elsewhere import missing
 from .attention import Attention
 from .cell import Cell
 from .layers import Dropout, Embedding, LayerNorm, Linear
@@ -7,3 +10,8 @@ from .module import Module
 from .rnn import RNN
 
 __all__ = ["RNN", "Attention", "Cell", "Dropout", "Embedding", "LayerNorm", "Linear", "Module"]
+
+if not TYPE_CHECKING:  # a checker would take every name for one of these
+
+    def __getattr__(name: str) -> Any:
+        raise AttributeError(missing(f"module {__name__!r}", name))

@@ -10,6 +10,7 @@ from ..autograd import Tensor, tensor
 from ..autograd.pointwise import checked_dtype
 from ..autograd.types import DType
 from ..base import devices as arrays
+from ..base.errors import InputError, shown
 from ..kernels.generator import Generator
 from . import init as inits
 from .checks import checked_generator, checked_sizes
@@ -57,8 +58,24 @@ class Cell(Module):
         self.dtype = checked_dtype(dtype)
         self.state_sizes = dict.fromkeys(self.states, hidden_size)
         self._generator = checked_generator(generator)
-        self.build(input_size, hidden_size, **options)
+        try:
+            self.build(input_size, hidden_size, **options)
+        except SystemExit as error:  # which would end the program without a word
+            raise InputError(f"{type(self).__name__}: build exits ({error}): raise another error") from error
         del self._generator
+        self._check_built()
+
+    def _check_built(self) -> None:
+        """InputError if ``build`` left something that cannot be."""
+        name, sizes = type(self).__name__, self.state_sizes
+        if not isinstance(sizes, dict) or set(sizes) != set(self.states):
+            mend = f"it must be a dict with a width for each of {', '.join(self.states)}"
+            raise InputError(f"{name}: build set state_sizes to {shown(sizes)}: {mend}")
+        checked_sizes(f"{name}: state_sizes", **sizes)
+        for n, value in vars(self).items():
+            used = n not in ("weight", "bias", "affine") and callable(getattr(Cell, n, None))  # after build
+            if used and not callable(value):
+                raise InputError(f"{name}: build sets self.{n}, which hides the method {n}: use another name")
 
     @property
     def output_size(self) -> int:

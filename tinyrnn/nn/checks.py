@@ -47,6 +47,11 @@ def checked_choice(name: str, value: Any, choices: Iterable[str]) -> str:
     return str(_rule(str, choices=tuple(choices)).checked(value, name))
 
 
+def checked_flag(name: str, value: Any) -> bool:
+    """True or False; no word for it, and no number."""
+    return bool(_rule(bool).checked(value, name))
+
+
 def checked_generator(generator: Any) -> Generator:
     """A `Generator`; a new one for None."""
     if generator is not None and not isinstance(generator, Generator):

@@ -10,7 +10,7 @@ from ..autograd.types import ArrayLike, DType
 from ..base.errors import InputError
 from ..kernels.generator import Generator
 from . import init as inits
-from .checks import checked_generator, checked_number, checked_rate, checked_sizes
+from .checks import checked_flag, checked_generator, checked_number, checked_rate, checked_sizes
 from .functional import dropout, layer_norm, linear
 from .module import Module
 
@@ -32,6 +32,7 @@ class Linear(Module):
         generator: Generator | None = None,
     ) -> None:
         checked_sizes("Linear", in_features=in_features, out_features=out_features)
+        biased = checked_flag("Linear: bias", bias)
         if weight is None:
             values = inits.glorot_uniform(checked_generator(generator), in_features, out_features)
             weight = tensor(values, dtype, requires_grad=True)
@@ -39,7 +40,7 @@ class Linear(Module):
             shape = list(getattr(weight, "shape", ())) or repr(weight)
             raise InputError(f"Linear: weight is {shape}: it must be a Tensor {[in_features, out_features]}")
         self.weight = weight
-        self.bias = tensor(np.zeros(out_features), dtype, requires_grad=True) if bias else None
+        self.bias = tensor(np.zeros(out_features), dtype, requires_grad=True) if biased else None
 
     def forward(self, x: ArrayLike) -> Tensor:
         """``[..., in_features] -> [..., out_features]``."""
@@ -80,7 +81,8 @@ class Dropout(Module):
         self, p: float = 0.5, *, variational: bool = False, generator: Generator | None = None
     ) -> None:
         p = checked_rate("Dropout: p", p)
-        self.p, self.variational, self.generator = p, variational, checked_generator(generator)
+        self.variational = checked_flag("Dropout: variational", variational)
+        self.p, self.generator = p, checked_generator(generator)
 
     def forward(self, x: Tensor) -> Tensor:
         """Any shape."""

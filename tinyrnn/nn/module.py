@@ -11,7 +11,7 @@ import numpy as np
 
 from ..autograd import Tensor, no_grad
 from ..base.devices import to_device
-from ..base.errors import InputError
+from ..base.errors import InputError, shown
 from ..base.files import is_safetensors, replace_file, sorted_header
 from ..base.options import path_of
 
@@ -111,17 +111,22 @@ class Module:
         """Overwrite all parameters by arrays of the same names and shapes.
 
         Raises:
-            InputError: a name is missing or unknown, or a shape differs.
+            InputError: a name is missing or unknown, a shape differs, or it is no dict of arrays of numbers.
         """
         own = dict(self.named_parameters())
+        if not isinstance(state, Mapping):
+            raise InputError(f"the weights are {shown(state)}: give a dict, as state_dict() returns it")
         if missing := sorted(own.keys() ^ state.keys()):
             raise InputError(
                 f"these weights are for another model: {', '.join(missing[:5])} stand on one side only"
             )
         for name, p in own.items():
-            if p.shape != state[name].shape:
+            given = state[name]
+            if getattr(getattr(given, "dtype", None), "kind", "") not in ("f", "i", "u", "b"):
+                raise InputError(f"weight {name} is {shown(given)}: give an array of numbers")
+            if p.shape != given.shape:
                 raise InputError(
-                    f"weight {name} is {list(state[name].shape)} in the file, {list(p.shape)} in the model"
+                    f"weight {name} is {list(given.shape)} in the file, {list(p.shape)} in the model"
                 )
         for name, p in own.items():
             p.assign_(state[name])

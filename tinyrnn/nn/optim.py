@@ -17,7 +17,7 @@ from ..autograd import Tensor
 from ..base import threads
 from ..base.devices import array_module, beside, is_cupy, to_device
 from ..base.errors import DeviceError, InputError
-from .checks import checked_integer, checked_number
+from .checks import checked_flag, checked_integer, checked_number
 
 __all__ = [
     "OPTIMIZERS",
@@ -121,6 +121,13 @@ class Optimizer:
         self.params = checked_params(params)
         if not self.params:
             raise InputError("the optimiser was given no parameters: pass module.parameters()")
+        if not all(p.is_leaf and p.requires_grad for p in self.params):
+            mend = "pass tensors made with requires_grad=True, as module.parameters() are"
+            raise InputError(
+                f"a tensor that requires no gradient, or was computed, cannot be trained: {mend}"
+            )
+        if len({id(p) for p in self.params}) < len(self.params):
+            raise InputError("the optimiser was given a parameter twice: pass module.parameters()")
         self.lr = checked_number("lr", lr)
         self.weight_decay = checked_number("weight_decay", weight_decay)
         self.steps = 0
@@ -200,7 +207,8 @@ class SGD(Optimizer):
         weight_decay: float = 0.0,
     ) -> None:
         super().__init__(params, lr, weight_decay)
-        self.momentum, self.nesterov = checked_number("momentum", momentum), nesterov
+        self.momentum = checked_number("momentum", momentum, below=1)
+        self.nesterov = checked_flag("nesterov", nesterov)
 
     def numbers(self) -> tuple[float, ...]:
         return self.lr, self.momentum, self.nesterov, self.weight_decay
@@ -226,7 +234,7 @@ class RMSprop(Optimizer):
     ) -> None:
         super().__init__(params, lr, weight_decay)
         self.alpha, self.eps = checked_number("alpha", alpha, below=1), checked_number("eps", eps)
-        self.momentum = checked_number("momentum", momentum)
+        self.momentum = checked_number("momentum", momentum, below=1)
 
     def numbers(self) -> tuple[float, ...]:
         return self.lr, self.alpha, 1 - self.alpha, self.eps, self.momentum, self.weight_decay

@@ -19,7 +19,63 @@ from ..base.errors import InputError, near, shown
 from ..base.plugins import Entry, Group
 from .cell import Cell
 
-CELLS = Group("tinyrnn.cells", "cell", Cell)
+_TYPES = bool, int, float, str  # of options, as a command line can give them
+
+
+def problem_of(cell: type[Cell]) -> str:
+    """What is wrong with the form of a `Cell` subclass, as what may follow its name; empty: nothing. Whatever
+    takes a cell asks this.
+    """
+    if cell is Cell:
+        return "is Cell itself: give a subclass of it, with build and step"
+    if missing := [name for name in ("build", "step") if getattr(cell, name) is getattr(Cell, name)]:
+        return f"has no {missing[0]}: define it as in the example of tr.Cell"
+    if cell.__init__ is not Cell.__init__:
+        mend = (
+            "override build(self, input_size, hidden_size, *, ...), which is called once the sizes are known"
+        )
+        return f"has an __init__ of its own: {mend}"
+    states: Any = cell.states
+    named = isinstance(states, tuple) and all(isinstance(s, str) and s.isidentifier() for s in states)
+    if not named or not states or len(set(states)) < len(states):
+        return f'has states = {shown(states)}: it must be a tuple of different names, as in states = ("h",)'
+    try:
+        parameters = list(inspect.signature(cell.build, eval_str=True).parameters.values())
+    except Exception as error:  # an annotation may be any expression
+        return f"has a build whose annotations cannot be read: {type(error).__name__}: {error}"
+    form = (
+        "options of build are keyword-only, with defaults: build(self, input_size, hidden_size, *, gain=1.0)"
+    )
+    positional = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    if len(positional) != 3 and not any(p.kind is p.VAR_POSITIONAL for p in parameters):
+        return f"has build({', '.join(positional)}): {form}"
+    for p in options_of(cell).values():
+        if p.default is p.empty:
+            return f"has the option {p.name} without a default: {form}"
+        if not _is_known(p.annotation):
+            mend = (
+                "use bool, int, float, str or Literal, which a command line can give, or one of them | None"
+            )
+            return f"has the option {p.name} of the type {describe_type(p.annotation)}: {mend}"
+    return ""
+
+
+def _is_known(annotation: Any) -> bool:
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        return all(a is types.NoneType or _is_known(a) for a in typing.get_args(annotation))
+    if typing.get_origin(annotation) is typing.Literal:
+        return True
+    return annotation in (inspect.Parameter.empty, Any, *_TYPES)
+
+
+class _Cells(Group):
+    """Cells of packages and of this process."""
+
+    def problem(self, found: type) -> str:
+        return problem_of(found)
+
+
+CELLS = _Cells("tinyrnn.cells", "cell", Cell)
 registered = CELLS.registered
 
 
@@ -148,6 +204,8 @@ def short_name(name: str) -> str:
 def get_cell(name: str | type[Cell]) -> type[Cell]:
     """The cell class of a name, or of ``FILE.py:CLASS``; a class is the cell itself."""
     if isinstance(name, type) and issubclass(name, Cell):
+        if problem := problem_of(name):
+            raise InputError(f"cell {name.__name__} {problem}")
         return name
     if not isinstance(name, str):
         raise InputError(f"cell is {shown(name)}: give the name of a registered cell, or a subclass of Cell")
@@ -202,7 +260,7 @@ def describe_type(annotation: Any) -> str:
 
 
 def _convert(name: str, value: Any, annotation: Any) -> Any:
-    if annotation is inspect.Parameter.empty:
+    if annotation in (inspect.Parameter.empty, Any):
         return value
     complaint = InputError(f"cell option {name}={value}: it must be {describe_type(annotation)}")
     if typing.get_origin(annotation) is typing.Literal:

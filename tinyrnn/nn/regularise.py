@@ -14,7 +14,7 @@ from ..autograd.functional import ones
 from ..base.errors import InputError, TraceError
 from ..compiler import next_states
 from ..kernels.generator import Generator
-from .checks import checked_generator, checked_rate
+from .checks import checked_flag, checked_generator, checked_rate
 from .functional import dropout
 from .module import Module
 
@@ -54,7 +54,7 @@ class Regulariser(Module):
             raise InputError(f"zoneout names the state {unknown.pop()!r}: this cell has {', '.join(states)}")
         self.recurrent_dropout = checked_rate("recurrent_dropout", recurrent_dropout)
         self.weight_drop = checked_rate("weight_drop", weight_drop)
-        self.variational = variational
+        self.variational = checked_flag("variational", variational)
         self.zoneout = [checked_rate("zoneout", rates.get(s, 0.0)) for s in states]
         self.generator = checked_generator(generator)
 

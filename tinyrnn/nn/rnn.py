@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Never
 
 from ..autograd import Tensor, concat, expand_dims
 from ..autograd.pointwise import as_tensor
 from ..autograd.types import ArrayLike, DType
-from ..base.errors import InputError, ShapeError
+from ..base.elsewhere import PYTORCH
+from ..base.errors import InputError, ShapeError, near, shown
 from ..base.options import PART, Options, option
 from ..compiler import next_states, scan
 from ..kernels.generator import Generator
 from . import registry
 from .cell import Cell
-from .checks import checked_integer, checked_rate
+from .checks import checked_flag, checked_integer, checked_rate
 from .layers import Dropout
 from .module import Module
 from .regularise import Regulariser
@@ -43,6 +45,13 @@ class RnnOptions(Options):
         "Model",
     )
     tf32: bool = option(False, "On a GPU: operands of float32 products in TensorFloat-32.", "Model")
+
+    def __post_init__(self) -> None:
+        if isinstance(cell := self.cell, type):  # a run is to find it again by its name
+            name = cell.__name__
+            mend = f"give it a name, tr.cells.register({name.lower()!r}, {name}), and that as cell"
+            raise InputError(f"cell is the class {name}: {mend}")
+        super().__post_init__()
 
     def settings(self) -> dict[str, Any]:
         """As a model takes them and a checkpoint keeps them: the options of the cell read."""
@@ -95,17 +104,24 @@ class RNN(Module):
         compile: bool = True,
         precision: str | None = None,
         cell_options: Mapping[str, Any] | None = None,
+        **unknown: Never,
     ) -> None:
+        for name in unknown:
+            known = inspect.signature(RNN).parameters.keys() - {"unknown"}
+            there = f"here it is {PYTORCH[name]}" if name in PYTORCH else near(name, sorted(known))
+            raise InputError(f"RNN has no argument {name!r}: {there}")
         sizes = dict(input_size=input_size, hidden_size=hidden_size, num_layers=num_layers)
         for name, value in sizes.items():
             checked_integer(name, value, 1)
         checked_rate("dropout", dropout)
-        generator = generator or Generator(seed)
+        if seed is not None and generator is not None:
+            raise InputError("RNN: both a seed and a generator are given: leave one of them out")
+        generator = Generator(seed) if generator is None else generator
         cell_class = registry.get_cell(cell)
         options = registry.check_options(cell_class, cell_options or {})
         self.num_layers, self.directions, self.hidden_size = (
             num_layers,
-            2 if bidirectional else 1,
+            2 if checked_flag("bidirectional", bidirectional) else 1,
             hidden_size,
         )
         self.cells: list[Cell] = []
@@ -122,7 +138,7 @@ class RNN(Module):
             variational=variational,
         )
         self.regulariser = Regulariser(cell_class.states, generator=generator, **rates)
-        self.compile, self.precision = compile, precision
+        self.compile, self.precision = checked_flag("compile", compile), precision
 
     def initial_state(self, batch_size: int) -> list[tuple[Tensor, ...]]:
         """The states before the first step, a tuple of ``[B, size]`` for each of ``cells``."""
@@ -155,10 +171,30 @@ class RNN(Module):
                 "a bidirectional network reads its inputs from both ends: it cannot go step by step"
             )
         new = []
-        for cell, old in zip(self.cells, states, strict=True):
+        for cell, old in zip(self.cells, self._checked_states(states, len(x)), strict=True):
             new.append(next_states(self.cell_step(cell, x, old), (x,), old))
             x = new[-1][0]
         return x, new
+
+    def _checked_states(self, states: Any, batch_size: int) -> list[tuple[Tensor, ...]]:
+        """``states`` if they are like ``initial_state(batch_size)``; ShapeError if not."""
+        own = f"this network has {len(self.cells)}"
+        if not isinstance(states, list | tuple) or not all(
+            isinstance(layer, list | tuple) for layer in states
+        ):
+            mend = f"give a list of tuples of tensors, as final_states is: {own} layers and directions"
+            raise ShapeError(f"RNN: init is {shown(states)}: {mend}")
+        if len(states) != len(self.cells):
+            raise ShapeError(f"RNN: init holds states of {len(states)} layers and directions, {own}")
+        checked = [tuple(map(as_tensor, layer)) for layer in states]
+        for i, (cell, layer) in enumerate(zip(self.cells, checked, strict=True)):
+            found = [list(s.shape) for s in layer]
+            wanted = [[batch_size, cell.state_sizes[name]] for name in cell.states]
+            if found != wanted:
+                given, needed = (", ".join(map(str, shapes)) for shapes in (found, wanted))
+                mend = f"they must be {needed}, of {', '.join(cell.states)}"
+                raise ShapeError(f"RNN: init gives layer or direction {i} the states {given}: {mend}")
+        return checked
 
     def forward(
         self,
@@ -172,22 +208,24 @@ class RNN(Module):
         Args:
             xs: ``[T, B, input_size]``.
             init: as returned in ``final_states``; default: each cell's initial state.
-            mask: ``[T, B]``, 0 where a sequence has ended: its states are carried on unchanged.
+            mask: ``[T, B]``, 0 where a sequence has ended: its states are carried on unchanged, and NaN in
+                ``xs`` has no influence there.
             resets: ``[T, B]``, 1 where a new document begins: the states return to ``init``.
 
         Returns:
             ``(ys, final_states)``: ys ``[T, B, directions * hidden_size]``, final_states a list like
-            ``initial_state``'s.
+            ``initial_state``'s: ``(h, c) = final_states[0]`` of an LSTM's first layer.
+
+        Raises:
+            ShapeError: ``xs``, ``init``, ``mask`` or ``resets`` are of another shape.
         """
         xs = as_tensor(xs)
         if xs.ndim != 3 or xs.shape[2] != self.cells[0].input_size:
             raise ShapeError(
                 f"RNN: inputs are {list(xs.shape)}: they must be [T, B, {self.cells[0].input_size}]"
             )
-        init = self.initial_state(xs.shape[1]) if init is None else init
-        if len(init) != len(self.cells):
-            own = f"this network has {len(self.cells)}"
-            raise ShapeError(f"RNN: init holds states of {len(init)} layers and directions, {own}")
+        batch_size = xs.shape[1]
+        init = self.initial_state(batch_size) if init is None else self._checked_states(init, batch_size)
         precision = self.precision if as_tensor(xs).device == "cuda" else None
         final = []
         for layer in range(self.num_layers):

@@ -14,7 +14,7 @@ from ..autograd import Tensor, no_grad, tensor
 from ..autograd.functional import check_grad, embedding
 from ..base import threads
 from ..base.errors import TinyrnnError, TraceError
-from ..compiler import CompileWarning
+from ..compiler import CompileWarning, next_states
 from ..compiler.products import recorded_step
 from ..compiler.report import report_cell
 from ..compiler.scan import forget_warnings, plan_of
@@ -45,8 +45,23 @@ class Result:
 
 
 def check_cell(cell, options=None) -> list[Result]:
-    """All `CHECKS` of a `Cell` subclass with its ``options``."""
-    return [run_check(name, cell, options or {}) for name in CHECKS]
+    """All `CHECKS` of a `Cell` subclass with its ``options``; just the first, if that fails.
+
+    Raises:
+        InputError: it is no well-formed cell.
+    """
+    return list(results_of(CHECKS, get_cell(cell), options or {}))
+
+
+def results_of(names, cell, options):
+    """The results of the checks ``names``, one by one. Where the states are wrong the others would only say
+    it again.
+    """
+    for name in names:
+        result = run_check(name, cell, options)
+        yield result
+        if name == "states" and not result.passed:
+            return
 
 
 def run_check(name, cell, options) -> Result:
@@ -55,7 +70,7 @@ def run_check(name, cell, options) -> Result:
         with warnings.catch_warnings(), threads.alone():  # what is checked is small
             warnings.simplefilter("ignore")  # a cell that runs eagerly says so in the check of that
             return Result(name, True, (CHECKS | ON_A_GPU)[name](cell, options))
-    except Exception as error:  # whatever a cell raises is what this check found
+    except (Exception, SystemExit) as error:  # whatever a cell raises is what this check found
         return Result(
             name, False, f"{error}" if isinstance(error, TinyrnnError) else f"{type(error).__name__}: {error}"
         )
@@ -108,17 +123,16 @@ def _inputs(*shape, seed=0):
 def _states(cell, options):
     layer = cell(F, H, generator=Generator(1), **options)
     sizes = [layer.state_sizes[s] for s in cell.states]
-    new = layer.step(Tensor(_inputs(B, F).astype("f")), *layer.initial_state(B))
-    new = (new,) if isinstance(new, Tensor) else tuple(new)
-    if len(new) != len(sizes):
-        raise CheckFailed(
-            f"step returned {len(new)} states, states names {len(sizes)}: {', '.join(cell.states)}"
-        )
+    new = next_states(layer.step, Tensor(_inputs(B, F).astype("f")), layer.initial_state(B))
     for name, size, state in zip(cell.states, sizes, new, strict=True):
         if state.shape != (B, size) or state.dtype != np.float32:
             raise CheckFailed(
                 f"state {name} is {state.dtype} {list(state.shape)}: it must be float32 {[B, size]}"
             )
+    if not new[0].requires_grad and layer.parameters():
+        raise CheckFailed(
+            f"from states of 0 the output, {cell.states[0]}, depends on no parameter: compute it with tensors"
+        )
     return (
         ", ".join(f"{n} [batch, {s}]" for n, s in zip(cell.states, sizes, strict=True))
         + f" for a hidden size of {H}"

@@ -17,7 +17,7 @@ from ..base import threads
 from ..base.errors import Diverged, InputError
 from ..kernels.generator import Generator
 from ..nn import RNN, Dropout, Linear, Module
-from ..nn.checks import checked_choice, checked_integer, checked_number, checked_rate
+from ..nn.checks import checked_choice, checked_flag, checked_integer, checked_number, checked_rate
 from ..nn.functional import cross_entropy, mse_loss
 from ..nn.optim import Adam, Schedule
 from ..nn.pooling import POOLINGS, pooled
@@ -299,6 +299,9 @@ OPTIONS = {
     "patience": lambda name, value: value is None or _count(name, value),
     "dropout": checked_rate,
     "validation_fraction": checked_rate,
+    "bidirectional": checked_flag,
+    "standardise": checked_flag,
+    "verbose": checked_flag,
     "clip": checked_number,
     "lr": partial(checked_number, positive=True),
     "pooling": lambda name, value: value is None or checked_choice(name, value, ("auto", *POOLINGS)),

@@ -122,7 +122,7 @@ def curves(runs: list[RunFolder], target: Path):
             line(axis, [place(r) for r in training], losses, **style, **(FAINT if len(losses) > 1 else {}))
             line(axis, [place(r) for r in log], [r["val_loss"] for r in log], color=color, label=label)
         for k, word in enumerate(drawn):
-            style = dict(color=color, linestyle=("--", ":", "-.")[k % 3])
+            style: dict = dict(color=color, linestyle=("--", ":", "-.")[k % 3])
             if len(log) == 1:  # marks of their own, the later the smaller: equal values hide no other
                 style |= dict(marker=("o", "x", "+")[k % 3], markersize=9 - 2 * k, linestyle="none")
                 style |= dict(color=f"C{i + k}") if len(runs) == 1 else {}

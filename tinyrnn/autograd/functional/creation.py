@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import copy
 import operator
-from typing import Any, TypedDict, Unpack
+from typing import Any, Never, TypedDict, Unpack
 
 import numpy as np
 
 from ...base.devices import array_module, device_of, require_cupy
-from ...base.errors import DtypeError, InputError
+from ...base.errors import DtypeError, InputError, ShapeError
 from ...kernels.generator import Generator
 from .. import Tensor, broadcast_to
 from ..pointwise import as_tensor, checked_dtype
@@ -85,13 +85,22 @@ def to_torch(x: ArrayLike, /) -> Any:
     return torch.from_dlpack(given)  # type: ignore[attr-defined]
 
 
-def zeros(shape: Shape, **options: Unpack[Options]) -> Tensor:
+def _refuse(name: str, sizes: tuple[Any, ...], more: tuple[Any, ...]) -> None:
+    """ShapeError where sizes were given as ``more`` arguments than one."""
+    if more:
+        given = (*sizes, *more)
+        raise ShapeError(f"{name}{given}: a shape is one argument: {name}({given}), or shape={given}")
+
+
+def zeros(shape: Shape, *more: Never, **options: Unpack[Options]) -> Tensor:
     """All 0."""
+    _refuse("zeros", (shape,), more)
     return full(shape, 0.0, **options)
 
 
-def ones(shape: Shape, **options: Unpack[Options]) -> Tensor:
+def ones(shape: Shape, *more: Never, **options: Unpack[Options]) -> Tensor:
     """All 1."""
+    _refuse("ones", (shape,), more)
     return full(shape, 1.0, **options)
 
 
@@ -163,7 +172,7 @@ def full_like(
 
 def rand(
     shape: Shape,
-    *,
+    *more: Never,
     generator: Generator,
     low: float = 0.0,
     high: float = 1.0,
@@ -171,6 +180,7 @@ def rand(
     **place: Unpack[Place],
 ) -> Tensor:
     """Evenly distributed in ``[low, high)``, from a `Generator`."""
+    _refuse("rand", (shape,), more)
     low, high = _constants("rand", low, high)
     values = generator.uniform(low, high, shape_of(shape)).astype(dtype or np.float64)
     below = np.nextafter(values.dtype.type(high), values.dtype.type(low))  # rounding may have reached `high`
@@ -179,7 +189,7 @@ def rand(
 
 def randn(
     shape: Shape,
-    *,
+    *more: Never,
     generator: Generator,
     mean: float = 0.0,
     std: float = 1.0,
@@ -187,6 +197,7 @@ def randn(
     **place: Unpack[Place],
 ) -> Tensor:
     """Normally distributed, from a `Generator`."""
+    _refuse("randn", (shape,), more)
     mean, std = _constants("randn", mean, std)
     return new(generator.normal(mean, std, shape_of(shape)).astype(dtype or np.float64), **place)
 

@@ -17,6 +17,7 @@ from ...autograd.tape import Op, apply, is_recording
 from ...autograd.types import ArrayLike
 from ...base.devices import array_module, to_device
 from ...base.errors import InputError, ShapeError
+from ..checks import checked_flag
 from .losses import reduced
 
 __all__ = ["ctc_loss"]
@@ -57,7 +58,7 @@ def ctc_loss(
     if (live & ((ids < 0) | (ids >= C) | (ids == blank))).any():
         raise InputError(f"ctc_loss: target ids must be from 0 to {C - 1} and not the blank {blank}")
     losses = apply(_ctc, lp, targets=np.where(live, ids, blank), steps=steps, lengths=lengths, blank=blank)
-    if zero_infinity:
+    if checked_flag("ctc_loss: zero_infinity", zero_infinity):
         losses = where(losses.data == np.inf, 0, losses)
     if reduction == "mean":
         losses = losses / constant(np.maximum(lengths, 1).astype(lp.dtype), lp)

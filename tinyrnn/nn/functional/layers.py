@@ -18,7 +18,7 @@ from ...autograd.types import ArrayLike, Shape
 from ...base.devices import is_cupy
 from ...base.errors import InputError, ShapeError
 from ...kernels.generator import Generator
-from ..checks import checked_rate
+from ..checks import checked_flag, checked_rate
 
 __all__ = ["batch_norm", "conv1d", "dropout", "layer_norm", "linear", "scaled_dot_product_attention"]
 
@@ -113,7 +113,7 @@ def batch_norm(
     channels = (1, -1) + (1,) * (x.ndim - 2)
     if (running_mean is None) != (running_var is None):
         raise InputError("batch_norm: give both running_mean and running_var, or None for both")
-    if training or running_mean is None or running_var is None:
+    if checked_flag("batch_norm: training", training) or running_mean is None or running_var is None:
         mu = mean(x, axis=axes, keepdims=True)
         d = x - mu
         v = mean(square(d), axis=axes, keepdims=True)
@@ -156,7 +156,7 @@ def scaled_dot_product_attention(
     scores = matmul(query, matrix_transpose(key)) * (
         1 / math.sqrt(query.shape[-1]) if scale is None else scale
     )
-    if is_causal:
+    if checked_flag("is_causal", is_causal):
         scores = where(constant(tril(np.ones(scores.shape[-2:], bool)), scores), scores, -np.inf)
     if attn_mask is not None:
         mask = constant(attn_mask, scores)

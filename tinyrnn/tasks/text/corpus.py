@@ -96,7 +96,7 @@ def _open(folder: Path, key: str, stamps: list) -> Corpus | None:
 
 
 def _tokenise(sources, level, encoding, vocab_size, vocabulary, path: Path) -> dict:
-    given, missing = vocabulary is not None, {}
+    given, missing = vocabulary is not None, dict[str, int]()
     if vocabulary is None:
         vocabulary = vocabularies.LEVELS[level].build(_blocks(sources, level, encoding), vocab_size)
     dtype = np.min_scalar_type(max(len(vocabulary) - 1, 1))

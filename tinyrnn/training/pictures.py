@@ -122,13 +122,13 @@ def curves(runs: list[RunFolder], target: Path):
             line(axis, [place(r) for r in training], losses, **style, **(FAINT if len(losses) > 1 else {}))
             line(axis, [place(r) for r in log], [r["val_loss"] for r in log], color=color, label=label)
         for k, word in enumerate(drawn):
-            style: dict = dict(color=color, linestyle=("--", ":", "-.")[k % 3])
+            marks: dict = dict(color=color, linestyle=("--", ":", "-.")[k % 3])
             if len(log) == 1:  # marks of their own, the later the smaller: equal values hide no other
-                style |= dict(marker=("o", "x", "+")[k % 3], markersize=9 - 2 * k, linestyle="none")
-                style |= dict(color=f"C{i + k}") if len(runs) == 1 else {}
+                marks |= dict(marker=("o", "x", "+")[k % 3], markersize=9 - 2 * k, linestyle="none")
+                marks |= dict(color=f"C{i + k}") if len(runs) == 1 else {}
             label = drawn[word] if len(runs) == 1 else f"{name}, {drawn[word]}"
             values = [r.get(word, math.nan) for r in log]
-            line(axes[2], [r["step"] for r in log], values, label=label, **style)
+            line(axes[2], [r["step"] for r in log], values, label=label, **marks)
     if drawn:
         axes[2].sharex(axes[0])
         axes[2].set_xlabel("step")

@@ -138,7 +138,7 @@ def main():
         draw_inside(run, given.text.read_text(encoding="utf-8")[:600], PICTURES / "inspect.svg")
         compare = f"tinyrnn compare {name} --cells gru,lstm,rnn --layers 1 --hidden 128"
         typed(f"{compare} --steps 1 --out compiled-too", folder)
-        typed(f"{compare} --seeds 2 --steps {steps // 2} --eval-every {max(1, steps // 20)}", folder)
+        typed(f"{compare} --seeds 2 --steps {steps // 5} --eval-every {max(1, steps // 50)}", folder)
         shutil.copy(Path(folder, "runs", "compare", "compare.png"), PICTURES / "compare.png")
     for picture in PICTURES.iterdir():
         print(f"{picture}  {picture.stat().st_size:,} bytes")

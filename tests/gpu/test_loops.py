@@ -372,8 +372,8 @@ def test_auto_takes_a_gpu_that_works_for_a_model_that_is_large_enough(standin, m
 
 def test_bfloat16_trains_on_a_gpu_alone_and_its_checkpoint_runs_anywhere(standin, text_file, tmp_path):
     how = dict(hidden=12, layers=1, embed=4, steps=3, seq_len=8, batch_size=4, quiet=True, dtype="bfloat16")
-    for option, name in (({}, "--dtype bfloat16"), ({"dtype": "float32", "tf32": True}, "--tf32")):
-        with pytest.raises(InputError, match=f"{name} needs a GPU: give --device cuda"):
+    for option, name in (({}, "dtype='bfloat16'"), ({"dtype": "float32", "tf32": True}, "tf32=")):
+        with pytest.raises(InputError, match=f"{name} needs a GPU: give device='cuda'"):
             tr.train(str(text_file), out=tmp_path / "cpu", **(how | option))
     run = tr.train(str(text_file), out=tmp_path / "run", device="cuda", **how)
     assert run.model.rnn.precision == "bfloat16" and run.model.dtype == "float32"

@@ -24,7 +24,7 @@ _PATHS = (str, os.PathLike)
 
 # Flags in a message, with a value where it can be told from the sentence that goes on.
 _RESUME = re.compile(r"--resume (\S+)")
-_FLAG = re.compile(r"(?<![\w./-])--([a-z][a-z-]*)(?: (?=\d))?")
+_FLAG = re.compile(r"(?<![\w./-])--([a-z][a-z0-9-]*)(?: (?=\d))?")
 _NAMED = re.compile(r"--(task|level|missing|device|dtype|schedule) (\w+)")
 _COMMAND = re.compile(r"\btinyrnn (train|generate|evaluate|predict)\b")
 

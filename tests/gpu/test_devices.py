@@ -14,7 +14,7 @@ import pytest
 import tinyrnn as tr
 from tinyrnn.autograd.tape import TABLE, apply
 from tinyrnn.base import devices
-from tinyrnn.base.errors import DeviceError, OutOfRangeError
+from tinyrnn.base.errors import DeviceError, InputError, OutOfRangeError
 
 
 def cuda(*values, **options):
@@ -260,3 +260,17 @@ def test_the_trivial_kernel_runs_once_in_a_process(cupy, monkeypatch):
 def test_the_cpu_imports_no_cupy():
     script = "import sys, tinyrnn as tr; tr.tanh(tr.ones(3)); assert 'cupy' not in sys.modules"
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_what_only_has_the_name_of_cupy_is_no_cupy(monkeypatch, tmp_path):
+    """As a folder of that name where one works, which Python imports."""
+    (tmp_path / "cupy").mkdir()
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "cupy", raising=False)
+    monkeypatch.setattr(devices, "_working", [])
+    for use in (devices.require_cupy, devices.chosen):
+        with pytest.raises(InputError, match=r"needs CuPy, and .*cupy has its name: rename that"):
+            use("cuda")
+    assert "has its name" in devices.cuda_status() and devices.chosen("auto") == "cpu"
+    assert "cupy" in sys.modules and float((tr.tensor([1.0]) + 1).sum()) == 2  # and nothing else minds
+    monkeypatch.delitem(sys.modules, "cupy")

@@ -19,7 +19,7 @@ _INSTALL = {12: "pip install 'tinyrnn[cuda12]'", 13: "pip install 'tinyrnn[cuda1
 def is_cupy(array: Any) -> bool:
     """True for a CuPy array; a process that never imported CuPy cannot hold one."""
     cupy = sys.modules.get("cupy")
-    return cupy is not None and isinstance(array, cupy.ndarray)
+    return cupy is not None and isinstance(array, getattr(cupy, "ndarray", ()))
 
 
 def is_array(x: Any) -> bool:
@@ -99,6 +99,9 @@ def require_cupy(device: str) -> Any:
         import cupy
     except ImportError as error:
         raise InputError(f"device 'cuda' {_not_imported(error)}") from error
+    if not hasattr(cupy, "ndarray"):
+        found = getattr(cupy, "__file__", None) or next(iter(getattr(cupy, "__path__", [])), "cupy")
+        raise InputError(f"device 'cuda' needs CuPy, and {found} has its name: rename that")
     if not (_working and _working[0] is cupy):
         try:
             try_kernel(cupy)
@@ -195,7 +198,7 @@ def cuda_status() -> str:
 
 def memory_full(error: MemoryError) -> str:
     """A sentence of what did not fit, with sizes; the caller adds what to lower."""
-    cupy = sys.modules.get("cupy")
+    cupy = _working[0] if _working else None  # else no array is on a GPU
     if cupy is None or not isinstance(error, cupy.cuda.memory.OutOfMemoryError):
         return "this does not fit into memory"
     free, total = cupy.cuda.runtime.memGetInfo()

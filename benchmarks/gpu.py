@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import timing
-from recurrent import LayerNormLSTM
+from recurrent import LayerNormLSTM, torch_layer_norm_layer
 
 import tinyrnn as tr
 
@@ -159,25 +159,7 @@ def torch_run(module, T, B, H, options, dtype="float32"):
 
 
 def torch_layer_norm(torch, H):
-    """The layer-norm LSTM, a Python loop over time."""
-
-    class Layer(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.W, self.U = torch.nn.Linear(H, 4 * H), torch.nn.Linear(H, 4 * H, bias=False)
-            self.norm_x, self.norm_h, self.norm_c = (torch.nn.LayerNorm(n) for n in (4 * H, 4 * H, H))
-
-        def forward(self, xs):
-            h = c = xs.new_zeros(xs.shape[1], H)
-            a, ys = self.norm_x(self.W(xs)), []
-            for x in a.unbind(0):
-                i, f, g, o = (x + self.norm_h(self.U(h))).chunk(4, 1)
-                c = f.sigmoid() * c + i.sigmoid() * g.tanh()
-                h = o.sigmoid() * self.norm_c(c).tanh()
-                ys.append(h)
-            return torch.stack(ys), (h, c)
-
-    return Layer()
+    return torch_layer_norm_layer(H, H)
 
 
 def jax_layer_norm(T, B, H):

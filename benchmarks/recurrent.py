@@ -78,16 +78,14 @@ class LightGRU(tr.Cell):
         return (1 - z) * h + z * tr.tanh(x @ W_n + s @ U_n + b_n)
 
 
-def torch_layer_norm(work, what, compiled):
-    """The layer-norm LSTM in PyTorch, a Python loop over time; or that through torch.compile."""
+def torch_layer_norm_layer(size, H):
+    """The layer-norm LSTM in PyTorch, a Python loop over time, for inputs of a size."""
     import torch
-
-    H = work.hidden
 
     class Layer(torch.nn.Module):
         def __init__(self):
             super().__init__()
-            self.W, self.U = torch.nn.Linear(work.embed, 4 * H), torch.nn.Linear(H, 4 * H, bias=False)
+            self.W, self.U = torch.nn.Linear(size, 4 * H), torch.nn.Linear(H, 4 * H, bias=False)
             self.norm_x, self.norm_h, self.norm_c = (torch.nn.LayerNorm(n) for n in (4 * H, 4 * H, H))
 
         def forward(self, xs):
@@ -100,8 +98,17 @@ def torch_layer_norm(work, what, compiled):
                 ys.append(h)
             return torch.stack(ys), (h, c)
 
-    layer = torch.compile(Layer()) if compiled else Layer()
-    modules = [torch.nn.Embedding(work.vocabulary, work.embed), layer, torch.nn.Linear(H, work.vocabulary)]
+    return Layer()
+
+
+def torch_layer_norm(work, what, compiled):
+    """A model with that layer, or with it through torch.compile."""
+    import torch
+
+    layer = torch_layer_norm_layer(work.embed, work.hidden)
+    layer = torch.compile(layer) if compiled else layer
+    output = torch.nn.Linear(work.hidden, work.vocabulary)
+    modules = [torch.nn.Embedding(work.vocabulary, work.embed), layer, output]
     return torch_steps(torch.nn.ModuleList(modules), work, what)
 
 

@@ -41,3 +41,20 @@ def test_of_equal_tokens_the_first_is_the_largest(standin):
     for seed in range(3):
         standin.Grid.seed = seed
         assert set(even.generate("一", length=20, top_k=2, seed=3)) == {"一", "丁"}
+
+
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")  # of NumPy, in the stand-in
+@pytest.mark.parametrize("broken", ["one", "all", "infinite"])
+def test_a_model_that_diverged_writes_tokens_that_exist(broken, standin, monkeypatch):
+    """No thread goes another way than the others of its block, and no memory is read that was not written."""
+    monkeypatch.setenv("TINYRNN_REFEREE", "0")
+    sick = model("gru")
+    weights = sick.output.weight.numpy().copy()
+    rows = weights if weights.shape[0] == 70 else weights.T
+    rows[slice(None) if broken == "all" else 3] = np.inf if broken == "infinite" else np.nan
+    sick.output.weight.assign_(weights)
+    sick.to("cuda")
+    for seed in range(3):
+        standin.Grid.seed = seed
+        for options in SAMPLING:
+            assert len(sick.generate("一", length=6, seed=1, **options)) == 7

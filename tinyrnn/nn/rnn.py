@@ -14,11 +14,11 @@ from ..autograd.types import ArrayLike, DType
 from ..base.elsewhere import PYTORCH
 from ..base.errors import InputError, ShapeError, near, shown
 from ..base.options import PART, Options, option
-from ..compiler import next_states, scan
+from ..compiler import PRECISIONS, next_states, scan
 from ..kernels.generator import Generator
 from . import registry
 from .cell import Cell
-from .checks import checked_flag, checked_integer, checked_rate
+from .checks import checked_choice, checked_flag, checked_integer, checked_rate
 from .layers import Dropout
 from .module import Module
 from .regularise import Regulariser
@@ -138,7 +138,8 @@ class RNN(Module):
             variational=variational,
         )
         self.regulariser = Regulariser(cell_class.states, generator=generator, **rates)
-        self.compile, self.precision = checked_flag("compile", compile), precision
+        self.compile = checked_flag("compile", compile)
+        self.precision = precision and checked_choice("precision", precision, PRECISIONS)
 
     def initial_state(self, batch_size: int) -> list[tuple[Tensor, ...]]:
         """The states before the first step, a tuple of ``[B, size]`` for each of ``cells``."""

@@ -183,7 +183,13 @@ def _made(name):
     return call
 
 
-_arange, _empty, _eye, _full, _ones, _zeros = map(_made, "arange empty eye full ones zeros".split())
+_arange, _eye, _full, _ones, _zeros = map(_made, "arange eye full ones zeros".split())
+
+
+def _empty(*args, **kwargs):
+    made = _made("empty")(*args, **kwargs)
+    made._a.fill(np.nan if made.dtype.kind == "f" else 77)  # anything
+    return made
 
 
 def _empty_like(prototype, dtype=None, **options):

@@ -252,7 +252,8 @@ __device__ __forceinline__ void multiply(const F *rows, I pitch, I B, I depth, I
 
 // ---------------------------------------------------------------- the next token, chosen by one block
 
-// The index for which `value` is largest, of equal ones the first; `skip` is not looked at.
+// The index for which `value` is largest, of equal ones the first; `skip` is not looked at. NaN is the smallest: all
+// threads must come to the same index.
 template <typename Value> __device__ __forceinline__ I largest(I n, I skip, double *space, Value value) {
     double best = 0;
     I at = -1;
@@ -260,7 +261,7 @@ template <typename Value> __device__ __forceinline__ I largest(I n, I skip, doub
         if (index >= 0 && (at < 0 || other > best || (other == best && index < at))) best = other, at = index;
     };
     for (I i = threadIdx.x; i < n; i += blockDim.x)
-        if (i != skip) meet(value(i), i);
+        if (i != skip) meet(value(i) == value(i) ? value(i) : -double(INFINITY), i);
     for (int mask = 16; mask; mask >>= 1) {
         double other = WARP_SHUFFLE_XOR(best, mask);
         I index = WARP_SHUFFLE_XOR(at, mask);
@@ -293,8 +294,10 @@ __device__ __forceinline__ I choose(const F *logits, I n, I banned, double tempe
     I best = largest(n, banned, space, [&](I i) { return double(__ldcg(logits + i)); });
     if (temperature == 0) return best;
     double top = double(__ldcg(logits + best));
-    for (I i = threadIdx.x; i < n; i += blockDim.x)
-        odds[i] = i == banned ? 0.0 : exp((double(__ldcg(logits + i)) - top) / temperature);
+    for (I i = threadIdx.x; i < n; i += blockDim.x) {
+        double x = exp((double(__ldcg(logits + i)) - top) / temperature);
+        odds[i] = i == banned || x != x ? 0.0 : x;
+    }
     __syncthreads();
     if (top_k == 0 && top_p == 1) return picked(n, u, [&](I i) { return odds[i]; });
     I kept = top_k == 0 || top_k > n ? n : top_k, count = 0;
@@ -303,7 +306,7 @@ __device__ __forceinline__ I choose(const F *logits, I n, I banned, double tempe
         goal = 0;
         for (I i = 0; i < n; i++) goal += top_p * odds[i];
     }
-    while (count < kept && total < goal) {  // a token that is ranked is marked by -1 - its odds
+    while (count < kept && (!count || total < goal)) {  // a token that is ranked is marked by -1 - its odds
         I next = largest(n, I(-1), space, [&](I i) { return odds[i]; });
         total += odds[next];
         __syncthreads();
@@ -314,7 +317,7 @@ __device__ __forceinline__ I choose(const F *logits, I n, I banned, double tempe
     auto of_rank = [&](I r) { return -1 - odds[I(ranked[r])]; };
     if (top_k && top_p < 1) {
         goal = top_p * total, total = 0, count = 0;
-        while (count < kept && total < goal) total += of_rank(count++);
+        while (count < kept && (!count || total < goal)) total += of_rank(count++);
     }
     return I(ranked[picked(count, u, of_rank)]);
 }

@@ -296,7 +296,7 @@ def test_what_cannot_be_learned_from(X, y, said):
     (SequenceRegressor, X, [*X[:-1], X[0, :, :1]], "y has targets of different or wrong shapes"),
     (SequenceTagger, RAGGED, [*TAGS[:-1], TAGS[0]], "sample 59: y has shape .2., X has 5 steps"),
     (SequenceTagger, RAGGED, LABELS, "sample 0: y has shape .., X has 2 steps"),
-    (SequenceTagger, RAGGED[:2], [["a", "b"], [1, 2, 3]], "y contains None"),
+    (SequenceTagger, RAGGED[:2], [["a", "b"], [1, 2, 3]], "y mixes labels"),
     (SequenceTagger, X, np.ones((60, 5), int), "y has one class only"),
 ])  # fmt: skip
 def test_targets_that_do_not_fit(model, X, y, said):

@@ -6,6 +6,7 @@ import sys
 import click
 
 from ..base.errors import Diverged, TinyrnnError
+from ..training.plan import Place
 from ..training.screen import note
 
 EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED = 1, 2, 130
@@ -109,8 +110,8 @@ def allow_code_option(**kwargs):
 
 def device_option():
     """The option ``--device``."""
-    devices = click.Choice(["cpu", "cuda", "auto"])
-    return option("--device", type=devices, default="cpu", help="Where to compute.")
+    rule = Place.rules()["device"]
+    return option("--device", type=click.Choice(rule.choices), default="cpu", help="Where to compute.")
 
 
 def any_symbol_output():

@@ -4,8 +4,10 @@ A target subclasses `Loop` and says how its language assigns, counts, loads, sto
 multiplies by a matrix; which value is computed where, and under which name, is decided here, once.
 """
 
+import functools
 import itertools
 import re
+from typing import ClassVar
 
 from ..autograd.tape import TABLE
 from ..kernels.pointwise import typed
@@ -34,7 +36,14 @@ class Loop(Target):
         stages: for each stage the lines of its pass over the rows, and what `multiply` made of its products.
     """
 
-    offsets: dict[str, str]
+    offsets: ClassVar[dict[str, str]] = {  # and "table", "rows", "unit", as the target lays rows out
+        "time": "t * {s} + b * {w}",
+        "old": "(t + back) * B * {w} + b * {w}",
+        "new": "(t + 1 - back) * B * {w} + b * {w}",
+        "batch": "b * {w}",
+        "one": "0",
+        "number": "0",
+    }
     infinity: str
 
     def __init__(self, function, schedule):
@@ -239,6 +248,7 @@ class Loop(Target):
         found = {p: (closures[f"closure{m.attr.index}"], turned) for (m, turned), p in self.packed.items()}
         return {p: packed(c.T if turned else c) for p, (c, turned) in found.items()}
 
+    @functools.cached_property
     def work(self) -> int:
         """About how many operations a step takes for each row of the batch."""
         products = sum(v.inputs[0].width * v.width for v in self.schedule.products)

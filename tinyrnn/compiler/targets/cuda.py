@@ -94,17 +94,9 @@ class Loop(loops.Loop):
     """
 
     name = "cuda"
-    offsets = {  # noqa: RUF012
-        "time": "t * {s} + b * {w}",
-        "table": "__ldcg({i} + t * B + b) * {w}",
-        "old": "(t + back) * B * {w} + b * {w}",
-        "new": "(t + 1 - back) * B * {w} + b * {w}",
-        "batch": "b * {w}",
-        "rows": "b * {w}",
-        "unit": "b * {w}",
-        "one": "0",
-        "number": "0",
-    }
+    offsets = loops.Loop.offsets | {
+        "table": "__ldcg({i} + t * B + b) * {w}", "rows": "b * {w}", "unit": "b * {w}",
+    }  # fmt: skip
     infinity = "F(INFINITY)"
 
     def __init__(self, function, schedule, *, extra=None):
@@ -354,12 +346,14 @@ class Loops:
         fits = [t for t in TILES if max(loop.tiles(t) for loop in loops) <= self.processors]
         self.tile = fits[0] if fits else TILES[-1]
         self.source = module_source(loops, dtype, self.precision, self.tile)
-        self.forms, self.uploaded = {}, {}
+        self.kernels, self.forms, self.uploaded = [], {}, {}
 
     def compile(self, name, count=1):
         """The first ``count`` kernels."""
-        with kernels.notice.compiling(name):
-            return [_kernel(self.source, loop.function) for loop in self.loops[:count]]
+        if len(self.kernels) < count:
+            with kernels.notice.compiling(name):
+                self.kernels = [_kernel(self.source, loop.function) for loop in self.loops[:count]]
+        return self.kernels[:count]
 
     def matmul(self, a, b):
         """A product outside of the loops, in their precision."""

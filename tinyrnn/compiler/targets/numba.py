@@ -15,17 +15,7 @@ from .. import loops
 from ..ir import CompilerFault
 from ..schedule import UNIT
 
-_OFFSETS = {
-    "time": "t * {s} + b * {w}",
-    "table": "{i}[t * B + b] * {w}",
-    "old": "(t + back) * B * {w} + b * {w}",
-    "new": "(t + 1 - back) * B * {w} + b * {w}",
-    "batch": "b * {w}",
-    "rows": "(b - b0) * {w}",
-    "unit": f"(b // {UNIT}) * {{w}}",
-    "one": "0",
-    "number": "0",
-}
+_OFFSETS = {"table": "{i}[t * B + b] * {w}", "rows": "(b - b0) * {w}", "unit": f"(b // {UNIT}) * {{w}}"}
 _PRELUDES = {
     "numba": NUMPY_PRELUDE
     + "from tinyrnn.kernels.gemm import multiply_at as multiply\n"
@@ -107,7 +97,7 @@ class Loop(loops.Loop):
     """
 
     name = "numba"
-    offsets = _OFFSETS
+    offsets = loops.Loop.offsets | _OFFSETS
     infinity = "F(np.inf)"
 
     def __init__(self, function, schedule, *, after=(), extra=None):
@@ -223,4 +213,4 @@ class Loops:
             function(T, B, first * UNIT, min(last * UNIT, B), reverse, gemm, n, *flat, *extra)
 
         with np.errstate(all="ignore") if mode() == "python" else contextlib.nullcontext():
-            threads.split(-(-B // UNIT), part, at_least=T * UNIT * loop.work())
+            threads.split(-(-B // UNIT), part, at_least=T * UNIT * loop.work)

@@ -142,13 +142,19 @@ def ours(cell, T, B, H, options, precision=None):
 
 
 def torch_run(module, T, B, H, options, dtype="float32"):
+    """The same with PyTorch; ``dtype`` "tf32": float32, but products as cuDNN makes them by default."""
+
     def make():
         import torch
 
-        layer = module(torch, H).to(where(options), getattr(torch, dtype))
-        xs = torch.randn(T, B, H, device=where(options), dtype=getattr(torch, dtype), requires_grad=True)
+        tf32, kind = dtype == "tf32", "float32" if dtype == "tf32" else dtype
+        layer = module(torch, H).to(where(options), getattr(torch, kind))
+        if hasattr(layer, "flatten_parameters"):
+            layer.flatten_parameters()
+        xs = torch.randn(T, B, H, device=where(options), dtype=getattr(torch, kind), requires_grad=True)
 
         def run():
+            torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = tf32
             layer.zero_grad()
             xs.grad = None
             layer(xs)[0].sum().backward()
@@ -221,6 +227,7 @@ def lstm(options):
             "tinyrnn float32": ours("lstm", T, B, H, options),
             "nn.LSTM float32": torch_run(lambda torch, H: torch.nn.LSTM(H, H), T, B, H, options),
             "tinyrnn tf32": ours("lstm", T, B, H, options, "tf32"),
+            "nn.LSTM tf32": torch_run(lambda torch, H: torch.nn.LSTM(H, H), T, B, H, options, "tf32"),
             "tinyrnn bfloat16": ours("lstm", T, B, H, options, "bfloat16"),
             "nn.LSTM bfloat16": torch_run(lambda torch, H: torch.nn.LSTM(H, H), T, B, H, options, "bfloat16"),
             "tinyrnn gru": ours("gru", T, B, H, options),

@@ -157,10 +157,12 @@ def test_loops_on_a_gpu(cell, call, form, fresh, monkeypatch):
     agree(first, results(*CELLS[cell], CALLS[call], "cpu"))
     for a, b in zip(first, again, strict=True):
         np.testing.assert_array_equal(a, b)
-    right = results(*CELLS[cell], {}, "cpu", size=(20, 40, 48, 80))
-    (found,) = in_orders(*CELLS[cell], {}, 1, dtype="float32", size=(20, 40, 48, 80))
+    # In float32 at another size; of `Everything`, which jumps, rounding errors grow tenfold a step, eagerly too.
+    size, tolerance = ((2, 40, 48, 80), 1e-3) if cell == "everything" else ((20, 40, 48, 80), 1e-4)
+    right = results(*CELLS[cell], {}, "cpu", size=size)
+    (found,) = in_orders(*CELLS[cell], {}, 1, dtype="float32", size=size)
     for a, b in zip(found, right, strict=True):
-        assert np.abs(a - b).max() <= 1e-4 * np.abs(b).max()
+        assert np.abs(a - b).max() <= tolerance * np.abs(b).max()
 
 
 @pytest.mark.parametrize("settings", [dict(size=(3, 70, 5, 40)), dict(bidirectional=True, num_layers=2)])
@@ -178,6 +180,7 @@ def rounded(a, precision):
     return ((whole + (1 << (bits - 1)) - 1 + tie) >> bits << bits).astype(np.uint32).view(np.float32)
 
 
+@pytest.mark.filterwarnings("ignore:.*compiled for the third time")
 @pytest.mark.parametrize("precision", ["bfloat16", "tf32"])
 @pytest.mark.parametrize("shared", [227 * 1024, 30_000])
 def test_tensor_cores_multiply_rounded_numbers_and_add_them_up_in_float32(precision, shared, standin, facts):
@@ -257,19 +260,20 @@ def test_every_pointwise_op_is_cuda_as_it_is_python(standin, facts):
 
 FAULTS = {
     "no barrier of the grid": ("if (phase < 0) GRID_SYNC(arrived, goal);", ""),
-    "no barrier of the warp before a tile is read": (
-        "        __syncwarp();\n        int deep",
-        "        int deep",
-    ),
     "no barrier of the block before parts are added up": (
-        "sums[r][c];\n#endif\n    __syncthreads();",
-        "sums[r][c];\n#endif",
+        "columns, work);\n            __syncthreads();",
+        "columns, work);",
+    ),
+    "no barrier of the block before parts are written anew": (
+        "(const F *)z);\n            }\n            __syncthreads();",
+        "(const F *)z);\n            }",
     ),
     "no barrier before the next turn": ("__syncthreads();\n                for (I j", "for (I j"),
     "no barrier before a sum over a row": (" = value;\n    __syncthreads();", " = value;"),
     "columns laid out wrongly": ("c / UNITS * span + unit", "c % GROUPS * span + unit"),
-    "fragments laid out wrongly": ("(16 * m + group + h % 2 * 8)", "(16 * m + group + h / 2 * 8)"),
-    "rows of another tile": ("e / UNITS * TILE + e % UNITS", "e % UNITS * TILE + e / UNITS"),
+    "fragments laid out wrongly": ("bottom.number[i], top.number[i + 1]", "top.number[i + 1], bottom.number[i]"),
+    "results laid out wrongly": ("(16 * m + group + h / 2 * 8)", "(16 * m + group + h % 2 * 8)"),
+    "rows of another part": ("row = tile % parts * ROWS", "row = tile / parts * ROWS"),
     "rows of the next step at the time of this one": ("const I t = t_next;", ""),
     "a state that is not exchanged": ("grad0 = grad_next0;", ""),
 }
@@ -280,20 +284,15 @@ def test_a_fault_put_in_is_found(fault, standin, facts, monkeypatch):
     """In a cell that has row reductions, or, where units stay in their blocks, in an LSTM."""
     monkeypatch.setenv("TINYRNN_REFEREE", "0")
     cell, settings = "lstm" if "laid out" in fault or "next step" in fault else "everything", {}
-    if "fragments" in fault:
+    cores = "fragments" in fault or "results" in fault
+    if cores:
         settings = dict(precision="tf32", dtype="float32")
-    settings |= dict(size=(3, B, F, 20))  # so that more than one warp has a part of the inner sums
+    settings |= dict(size=(3, B, F, 40))  # more than one warp has a part of the inner sums, a block several tiles
     right = results(*CELLS[cell], {}, "cpu", **{k: v for k, v in settings.items() if k != "precision"})
     standin.Grid.faults = [FAULTS[fault]]
-    source = cuda.module_source
-
-    def holds(*args):
-        text = source(*args)
-        assert FAULTS[fault][0] in text
-        return text
-
-    monkeypatch.setattr(cuda, "module_source", holds)
-    tolerance = dict(rtol=1e-2, atol=1e-2) if "fragments" in fault else {}
+    source, sources = cuda.module_source, []
+    monkeypatch.setattr(cuda, "module_source", lambda *args: sources.append(source(*args)) or sources[-1])
+    tolerance = dict(rtol=1e-2, atol=1e-2) if cores else {}
     try:
         wrong = any(
             not np.allclose(a, b, **tolerance)
@@ -302,6 +301,7 @@ def test_a_fault_put_in_is_found(fault, standin, facts, monkeypatch):
         )
     except standin.NeverOpens:
         wrong = True
+    assert any(FAULTS[fault][0] in text for text in sources)
     assert wrong
 
 
@@ -325,23 +325,28 @@ def sources():
 @pytest.mark.parametrize(("cell", "dtype", "precision"), list(sources()))
 def test_every_source_compiles_for_gpus_without_spills(cell, dtype, precision, facts, tmp_path):
     facts["processors"] = 132
-    path = tmp_path / "loops.cu"
-    path.write_text(source_of(*CELLS[cell], dtype, precision))
-    gpus = [f"-gencode=arch=compute_{n},code=sm_{n}" for n in (80, 90)]
-    command = ["nvcc", "-std=c++17", *gpus, "-fatbin", "-Xptxas", "-v", str(path), "-o", str(path) + "bin"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert not done.returncode, done.stderr
-    kernels = re.findall(r"properties for (?:forward|backward)\n.*?(\d+) bytes spill stores", done.stderr)
-    assert len(kernels) == 4, done.stderr
+    gpus, said = [f"-gencode=arch=compute_{n},code=sm_{n}" for n in (80, 90)], ""
+    for number, source in enumerate(sources_of(*CELLS[cell], dtype, precision)):
+        path = tmp_path / f"loops{number}.cu"
+        path.write_text(source)
+        command = ["nvcc", "-std=c++17", *gpus, "-fatbin", "-Xptxas", "-v", str(path), "-o", f"{path}bin"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert not done.returncode, done.stderr
+        said += done.stderr
+    kernels = re.findall(r"properties for (?:forward|backward)\n.*?(\d+) bytes spill stores", said)
+    assert len(kernels) == 8, said
     if cell in registered():
-        assert set(kernels) == {"0"}, done.stderr
+        assert set(kernels) == {"0"}, said
 
 
-def source_of(cell, options, dtype, precision):
+def sources_of(cell, options, dtype, precision):
+    """Both loops for the smallest tile and the largest."""
     layer = tr.RNN(cell, F, 64, dtype=dtype, seed=0, cell_options=options).to("cuda")
     x, states = tr.ones((3, F), dtype=dtype, device="cuda"), layer.initial_state(3)[0]
     recording = recorded_step(layer.cells[0].step, x.data, [s.data for s in states])
-    return scan.plan_of(recording, (0,), frozenset(), precision).loops.source
+    loops = scan.plan_of(recording, (0,), frozenset(), precision).loops
+    shapes = [cuda.Shape(8, 16, 1), cuda.Shape(32, 64, 1)]
+    return [loops.source(loop, shape) for loop in loops.loops for shape in shapes]
 
 
 def test_check_says_in_which_form_loops_run(standin, facts):

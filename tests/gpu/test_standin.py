@@ -19,6 +19,8 @@ from refused import REFUSED, STRICTER
 @pytest.mark.parametrize("what", REFUSED)
 def test_it_is_refused(what, cupy):
     call, said = REFUSED[what]
+    if what in STRICTER and not hasattr(cupy, "Grid"):
+        pytest.skip("refused by the stand-in alone")
     with pytest.raises(Exception, match=said) as raised:  # CuPy has errors of its own
         call(cupy, cupy.asarray(np.array([1.0, -2.0, 3.0])))
     assert not isinstance(raised.value, AssertionError)
@@ -121,7 +123,7 @@ def public(names):
 
 
 def test_every_name_of_the_stand_in_is_one_of_the_real_package(standin, real):
-    own = {"wrapped", "function", "FUNCTIONS", "UFUNCS", "METHODS"}
+    own = {"wrapped", "function", "FUNCTIONS", "UFUNCS", "METHODS", "Grid", "NeverOpens"}
     assert public(vars(standin)) - own <= set(real["names"])
     ours = {n for n in dir(standin.ndarray) if not n.startswith("_") or n.endswith("__")}
     of_python = {"__dict__", "__weakref__", "__module__", "__firstlineno__", "__static_attributes__"}

@@ -56,6 +56,30 @@ def _product(a: Any, b: Any) -> Any:
 _matmul = Op("matmul", _product, {"a": _matmul_a, "b": _matmul_b}, inputs=("a", "b"))
 
 
+def rounded_product(a: Any, b: Any) -> Any:
+    """A product of arrays on a GPU whose operands are rounded to TensorFloat-32, by tensor cores."""
+    from cupy._core import _routines_linalg as routines  # CuPy has no public name for it
+
+    before = routines.get_compute_type(a.dtype)
+    routines.set_compute_type(a.dtype, routines.COMPUTE_TYPE_TF32)
+    try:
+        return array_module(a).matmul(a, b)
+    finally:
+        routines.set_compute_type(a.dtype, before)
+
+
+_rounded_matmul = Op(
+    "rounded_matmul", rounded_product,
+    {"a": lambda g, b: rounded_matmul(g, matrix_transpose(b)), "b": lambda g, a: rounded_matmul(matrix_transpose(a), g)},
+    inputs=("a", "b"), listed=False,
+)  # fmt: skip
+
+
+def rounded_matmul(a: tape.Tensor, b: tape.Tensor) -> tape.Tensor:
+    """`rounded_product` of two matrices; so are the products of its gradients."""
+    return apply(_rounded_matmul, a, b)
+
+
 def matmul(x1: ArrayLike, x2: ArrayLike, /) -> tape.Tensor:
     """Matrix product ``[..., n, k] @ [..., k, m] -> [..., n, m]``; leading axes broadcast, a 1-D operand is a
     vector.

@@ -37,7 +37,8 @@ Array = Any  # of NumPy or CuPy, which has no types
 _Class = TypeVar("_Class")
 # Every op by name: the gradient check, the documentation and the compiler read it.
 TABLE: dict[str, Op] = {}
-EXPLAINED = (ValueError, TypeError, IndexError, OverflowError)  # of NumPy and CuPy: see `explained`
+# Of NumPy and CuPy: see `explained`. `clip` of arrays of both calls itself.
+EXPLAINED = (ValueError, TypeError, IndexError, OverflowError, RecursionError)
 
 _numbers = itertools.count()
 

@@ -3,9 +3,11 @@
 import functools
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from .errors import InputError, near, shown
+from .version import __version__
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,23 @@ class Entry:
         return found
 
 
+def points_of_checkout(group: str) -> list[Any]:
+    """What `pyproject.toml` beside this package declares: tinyrnn runs from a checkout (``PYTHONPATH=.``)
+    on machines where nothing can be installed.
+    """
+    import importlib.metadata
+    import tomllib
+
+    declaration = Path(__file__).parents[2] / "pyproject.toml"
+    if not declaration.is_file():
+        return []
+    project = tomllib.loads(declaration.read_text(encoding="utf-8"))["project"]
+    if project["name"] != "tinyrnn":
+        return []
+    members = project["entry-points"].get(group, {})
+    return [importlib.metadata.EntryPoint(name, value, group) for name, value in members.items()]
+
+
 class Group:
     """An entry-point group.
 
@@ -91,13 +110,16 @@ class Group:
         import importlib.metadata  # heavy for `import tinyrnn`
 
         found: dict[str, list[Any]] = {}
-        for point in importlib.metadata.entry_points(group=self.name):
+        points = list(importlib.metadata.entry_points(group=self.name))
+        if not any(point.dist and point.dist.name == "tinyrnn" for point in points):
+            points += points_of_checkout(self.name)
+        for point in points:
             found.setdefault(point.name, []).append(point)
         entries = {}
         for name, points in found.items():
-            unique = {(p.dist.name if p.dist else "?", p.value): p for p in points}
+            unique = {(p.dist.name if p.dist else "tinyrnn", p.value): p for p in points}
             packages = " and ".join(sorted({package for package, _ in unique}))
-            version = points[0].dist.version if points[0].dist else "?"
+            version = points[0].dist.version if points[0].dist else __version__
             entries[name] = Entry(self, name, packages, version, tuple(unique.values()))
         return entries
 

@@ -77,7 +77,7 @@ class Runner:
         """Hoisted values over all steps at once, on the ordinary tape; of a table, its rows take the place of
         x.
         """
-        program, dtype, streams = self.plan.program, self.plan.dtype, []
+        program, streams, how = self.plan.program, [], (self.plan.dtype, self.plan.loops.rounded)
         values = order([h.value for h in program.hoisted])
         flat = {v.attr: tensors[v.attr] for v in values if v.attr in tensors and not v.is_input(Source.X)}
         for v in order([h.value for h in program.hoisted if h.table is None]):
@@ -88,14 +88,14 @@ class Runner:
             if h.table is not None:
                 rows = flat | {Input(Source.X, h.table): tables[h.table]}
                 env = of_tables.setdefault(h.table, self._environment(values, rows))
-                streams.append(evaluate(h.value, env, dtype))
+                streams.append(evaluate(h.value, env, *how))
                 env[h.stream] = streams[-1]
                 continue
             for v in order([h.value]):
                 if v.is_input(Source.STREAM) and v not in by_step:
                     i = v.attr.index
                     by_step[v] = embedding(self.ids[f"ids{i}"].reshape(-1), streams[i])
-            by_step[h.stream] = found = evaluate(h.value, by_step, dtype)
+            by_step[h.stream] = found = evaluate(h.value, by_step, *how)
             streams.append(reshape(found, (self.T, self.B, found.shape[-1])))
         return streams
 
@@ -114,7 +114,7 @@ class Runner:
     def _called(self, name):
         arrays = [self.np.ascontiguousarray(x.data, self.plan.dtype) for x in self.inputs]
         keep = self.keeps()
-        self.functions = self.plan.loops.compile(name, 1 + keep)
+        self.functions = self.plan.loops.compile(name, 1 + keep, self.B)
         outs, memory = self._forward(dict(zip(self.slots, arrays, strict=True)), keep)
         cells = []
         params = {"runner": self, "memory": memory, "cells": cells}

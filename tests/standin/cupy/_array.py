@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import types
 
 import numpy as np
 
@@ -189,6 +190,7 @@ class ndarray:
     strides = property(lambda self: self._a.strides)
     flags = property(lambda self: Flags(self._a))
     device = property(lambda self: cuda.Device(0))
+    data = property(lambda self: types.SimpleNamespace(ptr=self._a.ctypes.data))
     T = property(lambda self: self._of(self._a.T))
 
     # The way to the CPU: said, or refused.
@@ -271,6 +273,8 @@ class ndarray:
     def __array_function__(self, function, types, args, kwargs):
         import cupy
 
+        if function is np.clip and isinstance(args[0], np.ndarray):
+            raise RecursionError("maximum recursion depth exceeded")  # in CuPy it calls NumPy's, which calls it
         try:
             module = functools.reduce(getattr, function.__module__.split(".")[1:], cupy)
             ours = getattr(module, function.__name__)

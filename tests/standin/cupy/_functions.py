@@ -149,7 +149,8 @@ def _copyto(dst, src, casting="same_kind", where=None):
 def _einsum(*operands, **kwargs):
     if not kwargs.keys() <= {"dtype", "optimize"}:
         raise TypeError(f"einsum() got unexpected keyword arguments {sorted(kwargs)}")
-    return wrapped(np.einsum(operands[0], *_arrays("summed", operands[1:]), **kwargs))
+    operands = [operands[0], *[x if isinstance(x, np.ndarray) else given(x) for x in operands[1:]]]
+    return wrapped(np.einsum(*operands, **kwargs))
 
 
 def _matmul(*args, **kwargs):

@@ -133,7 +133,7 @@ template <int N> void mma(float *c, const unsigned *a, const unsigned *b) {
     std::memcpy(warp.held[now->lane], &own, sizeof own);
     wait(warp.barrier);
     auto number = [](unsigned word, int part) {
-        unsigned bits = N == 2 ? (part ? word & 0xffff0000u : word << 16) : word;
+        unsigned bits = N == 2 ? (part ? word & 0xffff0000u : word << 16) : word & ~0x1fffu;
         float x;
         std::memcpy(&x, &bits, sizeof x);
         return x;
@@ -165,9 +165,22 @@ template <int N> void mma(float *c, const unsigned *a, const unsigned *b) {
 #define __syncwarp() cuda_on_cpu::wait(cuda_on_cpu::now->home->warps[cuda_on_cpu::now->warp].barrier)
 #define MMA_BFLOAT16(c, a, b) cuda_on_cpu::mma<2>(c, a, b)
 #define MMA_TF32(c, a, b) cuda_on_cpu::mma<1>(c, a, b)
+#define PREFETCH(address) ((void)(address))
+struct alignas(16) float4 { float x, y, z, w; };
 inline unsigned __float_as_uint(float x) {
     unsigned bits;
     std::memcpy(&bits, &x, sizeof x);
     return bits;
 }
+inline float __uint_as_float(unsigned bits) {
+    float x;
+    std::memcpy(&x, &bits, sizeof x);
+    return x;
+}
+inline unsigned bfloat16(float x) {
+    unsigned bits = __float_as_uint(x);
+    return x != x ? 0x7fc0 : (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+}
+inline unsigned bfloat16x2(float low, float high) { return bfloat16(low) | bfloat16(high) << 16; }
+inline unsigned tf32(float x) { return x != x ? 0x7fffffff : (__float_as_uint(x) + 0x1000) & ~0x1fffu; }
 template <class T> T __ldcg(const T *p) { return *p; }

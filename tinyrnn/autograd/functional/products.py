@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ...base.devices import array_module, beside
+from ...base.devices import array_module, beside, same_device
 from ...base.errors import ShapeError
 from .. import Tensor, broadcast_to, matmul, permute_dims, reshape
 from ..pointwise import as_tensor
@@ -58,6 +58,7 @@ def _einsum_vjp(g: Tensor, inputs: Sequence[Tensor], i: int, terms: Sequence[str
 
 
 def _sum_of_products(xs: Sequence[Any], subscripts: str) -> Any:
+    same_device("einsum", *xs)  # CuPy would copy arrays of NumPy to the GPU without a word
     dtype = np.result_type(*xs)
     half: dict[str, Any] = (
         {"dtype": np.float32} if dtype == np.float16 else {}

@@ -10,13 +10,16 @@ the products after it, whose columns are. The same kernel runs in two forms:
 
 import functools
 import importlib.resources
+import itertools
+import math
 import os
 from collections import Counter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ... import kernels
+from ...autograd.linalg import rounded_product
 from ...base.devices import require_cupy
 from ...kernels.pointwise import CUDA_PRELUDE
 from .. import loops
@@ -24,15 +27,30 @@ from ..ir import CompilerFault, Kind, Value
 from ..save import OVER_TIME
 
 THREADS = 256  # of a block
-TILES = (8, 16, 32)  # columns of a product that a block takes at once
-_ROWS, _DEPTH = 64, 16  # see loops.cuh
-# Of products: PRECISION of loops.cuh, and of a matrix in shared memory the bytes of a number and the padding.
-_PRECISIONS = {
-    "float32": (0, 4, 0), "float64": (0, 8, 0), "bfloat16": (1, 2, 8), "tf32": (2, 4, 4),
-}  # fmt: skip
+TILES, ROWS = (8, 16, 32), (16, 32, 64)  # columns and rows of a product that a block takes at once
+_DEPTH = 16  # see loops.cuh
 _ACROSS = 32  # elements of shared memory for sums over a row
 
-_HEAD = "I T, I B, int back, I first, I last, int phase, int resident, unsigned *arrived, const I *n, I count"
+
+class Precision(NamedTuple):
+    """What products are made of: PRECISION of loops.cuh, the bytes of a number of a matrix in shared memory,
+    and about how many clock cycles a multiprocessor takes for a row times a column, a number of each.
+    """
+
+    number: int
+    bytes: int
+    cycles: float
+
+
+_PRECISIONS = {
+    "float64": Precision(0, 8, 0.1), "bfloat16": Precision(1, 2, 0.001), "tf32": Precision(2, 4, 0.002),
+    "float32": Precision(3, 4, 0.006),
+}  # fmt: skip
+
+_HEAD = (
+    "I T, I B, int back, I first, I last, int phase, int resident, I parts, unsigned *arrived, "
+    "const I *n, I count"
+)
 
 
 @functools.cache
@@ -41,11 +59,15 @@ def _runtime() -> str:
     return importlib.resources.files("tinyrnn.kernels").joinpath("cuda/loops.cuh").read_text()
 
 
-def module_source(loops, dtype, precision, tile) -> str:
-    """The translation unit that holds ``loops``. Sizes are no part of it but for ``tile``."""
+def module_source(loop, dtype, precision, tile, rows) -> str:
+    """The translation unit of a loop. Sizes are no part of it but for those of a tile, and whether rows are
+    read four numbers at once.
+    """
     kind = {"f": "float", "d": "double"}[np.dtype(dtype).char]
-    head = f"typedef {kind} F;\n#define TILE {tile}\n#define PRECISION {_PRECISIONS[precision][0]}\n"
-    return "\n".join([head, CUDA_PRELUDE, _runtime(), *[loop.source() for loop in loops]])
+    constants = {"TILE": tile, "ROWS": rows, "PRECISION": _PRECISIONS[precision].number}
+    constants["QUADS"] = int(all(n % 4 == 0 for p in loop.products for n in p.alignment))
+    head = [f"typedef {kind} F;", *[f"#define {name} {value}" for name, value in constants.items()]]
+    return "\n".join([*head, CUDA_PRELUDE, _runtime(), loop.source()])
 
 
 def token_loop(schedule, logits, count):
@@ -71,9 +93,10 @@ class Product(NamedTuple):
     value: Value
     groups: int
     span: int
-    call: str  # up to what is done with the result
+    call: str  # up to what is done before it, and with the result
     stores: list  # lines that write it to memory
     keep: str  # what copies a block's tiles to shared memory
+    alignment: tuple  # of the rows: widths of their array and of what is multiplied, first column
 
     def tiles(self, tile) -> int:
         """How many tiles of so many columns it has."""
@@ -90,7 +113,8 @@ class Phase(NamedTuple):
 
 class Loop(loops.Loop):
     """A loop as a kernel. Besides its arrays and their sizes it takes the steps from ``first`` to ``last``, a
-    ``phase`` (-1: all), whether matrices are ``resident`` in shared memory, and what the grid waits at.
+    ``phase`` (-1: all), whether matrices are ``resident`` in shared memory, in how many ``parts`` rows are
+    dealt to blocks, and what the grid waits at.
     """
 
     name = "cuda"
@@ -104,7 +128,7 @@ class Loop(loops.Loop):
         places = [p for group in schedule.sinks.values() for p in group] + list(schedule.stored.values())
         self.written = {p.array for p in places}.union(*schedule.carried)
         self.before = {}  # stage -> how many tiles the products so far have, as text
-        self.products, self.reads_of, self.by_unit = [], {}, False
+        self.products, self.reads_of, self.fetches_of, self.by_unit = [], {}, {}, False
         super().__init__(function, schedule)
 
     # ------------------------------------------------------------------ the language
@@ -119,10 +143,12 @@ class Loop(loops.Loop):
 
     def load(self, place, column, first=0):
         if self.unit is not None and place == self.schedule.stored[self.unit]:
-            return f"z[{first // self.groups_span} * (TILE / {self.unit.width // self.groups_span})]"
+            return f"z[{first // self.groups_span}]"
         self.scope(place.array)
         at = f"{place.array} + {self.index(place, column, first)}"
         if place.array not in self.written:
+            if place.kind == "time":
+                self.fetches.append(f"PREFETCH({at});")
             return f"*({at})"
         self.reads.append((place, first))
         return f"__ldcg({at})"
@@ -158,18 +184,18 @@ class Loop(loops.Loop):
         width = product.width
         span = self._unit_width(stage + 1) or width
         groups, before = width // span, self.before.get(stage, "0")
-        tiles = f"({self.size(span)} + TILE / {groups} - 1) / (TILE / {groups})"
-        self.before[stage] = f"{before} + {tiles}"
+        self.before[stage] = f"{before} + tiles<{groups}>({self.size(span)}, parts)"
         kept, depth = f"kept{len(self.products)}", self.size(product.inputs[0].width)
         matrix = f"{depth}, {self.size(span)}, {packed}, {kept}"
         call = (
             f"multiply<{groups}>({operand.array} + {self.offset_text(operand)} + {first}, "
-            f"{self.size(operand.width)}, B, {matrix}, resident, {before}, work"
+            f"{self.size(operand.width)}, B, {matrix}, resident, parts, {before}, work"
         )
         at = f"{out.array} + {self.offset_text(out)} + j"
-        stores = [f"({at})[{k} * {self.size(span)}] = z[{k} * (TILE / {groups})];" for k in range(groups)]
-        keep = f"keep<{groups}>({packed}, {depth}, {self.size(span)}, {before}, {kept})"
-        self.products.append(Product(product, groups, span, call, stores, keep))
+        stores = [f"({at})[{k} * {self.size(span)}] = z[{k}];" for k in range(groups)]
+        keep = f"keep<{groups}>({packed}, {depth}, {self.size(span)}, parts, {before}, {kept})"
+        alignment = operand.width, product.inputs[0].width, self.schedule.operand(product)[1]
+        self.products.append(Product(product, groups, span, call, stores, keep, alignment))
         return self.products[-1]
 
     # ------------------------------------------------------------------ a product and what follows it
@@ -177,8 +203,11 @@ class Loop(loops.Loop):
     def _rows(self, stage):
         self.groups_span = self._unit_width(stage)
         self.unit = self.schedule.products_of(stage - 1)[0] if self.groups_span else None
-        self.reads = self.reads_of.setdefault(stage, [])
-        return super()._rows(stage)
+        self.reads, self.fetches = self.reads_of.setdefault(stage, []), []
+        lines = super()._rows(stage)
+        if self.fetches:
+            self.fetches_of[stage] = [*lines[: len(self.offset_names)], *self.fetches]
+        return lines
 
     def _one_pass(self, stage):
         """The width of the only pass over the columns of a stage, None where it has several or sums up."""
@@ -251,7 +280,7 @@ class Loop(loops.Loop):
                 fused = self._unit_width(stage + 1)
                 use = self.stages[stage + 1][0] if fused else []
                 stores = p.stores if not fused or self._is_read_later(p.value, stage + 1) else []
-                use = [*stores, *use]
+                use, fetch = [*stores, *use], self.fetches_of.get(stage + 1, []) if fused else []
                 if next_rows and p is self.products[-1]:
                     lines += [f"const I t_next = {self._time('(i + 1)')};"]
                     lines += [
@@ -260,7 +289,10 @@ class Loop(loops.Loop):
                     names = [name for pair in self.schedule.carried for name in pair]
                     known = ["const I t = t_next;", *[f"F *const {name} = {name}_next;" for name in names]]
                     use += ["if (i + 1 < T) {", *[f"    {x}" for x in [*known, *next_rows]], "}"]
-                lines += [f"{p.call}, [&](I b, I j, const F *z) {{", *[f"    {x}" for x in use], "});"]
+                    next_fetch = ["const I t = t_next;", *self.fetches_of.get(0, [])]
+                    fetch = [*fetch, "if (i + 1 < T) {", *[f"    {x}" for x in next_fetch], "}"]
+                lines += [f"{p.call}, [&](I b, I j) {{", *[f"    {x}" for x in fetch], "},"]
+                lines += ["[&](I b, I j, const F *z) {", *[f"    {x}" for x in use], "});"]
             if lines:  # of all rows: they begin where row 0 does
                 found.append(Phase(["const I b = 0;", *lines], True))
         return [*found, Phase(self.after, True)] if self.after else found
@@ -320,16 +352,26 @@ class Loop(loops.Loop):
         return max(by_stage.values(), default=0)
 
 
+class Shape(NamedTuple):
+    """How products are dealt: columns and rows of a tile, and parts of the rows."""
+
+    tile: int
+    rows: int
+    parts: int
+
+
 class Launch(NamedTuple):
-    """How a loop is launched: blocks, threads of each, bytes of shared memory, in one launch or one a phase,
-    and whether matrices stay in shared memory.
+    """How a loop is launched: its kernel, blocks, threads of each, bytes of shared memory, in one launch or
+    one a phase, whether matrices stay in shared memory, and parts of the rows.
     """
 
+    kernel: Any
     blocks: int
     threads: int
     shared: int
     persistent: bool
     resident: bool
+    parts: int
 
 
 class Loops:
@@ -338,72 +380,82 @@ class Loops:
     unit = 1  # rows of the batch whose sums are added up in one place
 
     def __init__(self, loops, dtype, precision=None, file="scan"):
-        self.loops, self.dtype, self.precision = loops, dtype, precision or dtype.name
+        self.loops, self.dtype, self.precision = loops, np.dtype(dtype), precision or np.dtype(dtype).name
         self.arrays = require_cupy("cuda")
         device = self.arrays.cuda.Device().attributes
         self.processors = device["MultiProcessorCount"]
         self.shared = device["MaxSharedMemoryPerBlockOptin"]
-        fits = [t for t in TILES if max(loop.tiles(t) for loop in loops) <= self.processors]
-        self.tile = fits[0] if fits else TILES[-1]
-        self.source = module_source(loops, dtype, self.precision, self.tile)
-        self.kernels, self.forms, self.uploaded = [], {}, {}
+        self.forms, self.uploaded = {}, {}
 
-    def compile(self, name, count=1):
-        """The first ``count`` kernels."""
-        if len(self.kernels) < count:
+    def compile(self, name, count=1, B=1):
+        """How the first ``count`` loops are launched for so many rows of the batch; what has to be compiled
+        is announced as ``name``.
+        """
+        how = B, os.environ.get("TINYRNN_CUDA_LOOP") == "phases"
+        wanted = [loop for loop in self.loops[:count] if (loop.function, *how) not in self.forms]
+        if wanted:
             with kernels.notice.compiling(name):
-                self.kernels = [_kernel(self.source, loop.function) for loop in self.loops[:count]]
-        return self.kernels[:count]
+                self.forms |= {(loop.function, *how): self._launch(loop, *how) for loop in wanted}
+        return [self.forms[loop.function, *how] for loop in self.loops[:count]]
+
+    @property
+    def rounded(self) -> bool:
+        """True where operands of products are; outside of loops to TensorFloat-32, which is no coarser."""
+        return self.precision in ("bfloat16", "tf32")
 
     def matmul(self, a, b):
-        """A product outside of the loops, in their precision."""
-        kind = {"bfloat16": "BF16", "tf32": "TF32"}.get(self.precision)
-        if kind is None:
-            return self.arrays.matmul(a, b)
-        from cupy._core import _routines_linalg as linalg  # CuPy has no public name for it
+        """A product outside of the loops."""
+        return rounded_product(a, b) if self.rounded else self.arrays.matmul(a, b)
 
-        before = linalg.get_compute_type(self.dtype)
-        linalg.set_compute_type(self.dtype, getattr(linalg, f"COMPUTE_TYPE_{kind}"))
-        try:
-            return self.arrays.matmul(a, b)
-        finally:
-            linalg.set_compute_type(self.dtype, before)
-
-    def shared_bytes(self, loop, blocks, threads) -> tuple[int, int]:
+    def shared_bytes(self, loop, shape, blocks, threads) -> tuple[int, int]:
         """What a block of threads works on, and the matrices that it can keep there; see loops.cuh."""
-        size, (cores, bytes_, pad) = self.dtype.itemsize, _PRECISIONS[self.precision]
-        staged = (_ROWS + self.tile) * (_DEPTH + pad) * bytes_ if cores else size * _DEPTH * (_ROWS + 1)
-        work = size * _ACROSS + threads // 32 * max(staged, size * _ROWS * self.tile)
+        work = self.dtype.itemsize * (_ACROSS + threads // 32 * shape.rows * (shape.tile + 4))
         kept = 0
         for p in loop.products:
-            depth = p.value.inputs[0].width
-            depth = -(-depth // _DEPTH) * _DEPTH + pad if cores else depth
-            kept += -(-p.tiles(self.tile) // blocks) * depth * self.tile * bytes_
+            column = -(-p.value.inputs[0].width // _DEPTH) * _DEPTH + _DEPTH
+            count = -(-p.tiles(shape.tile) * shape.parts // blocks)
+            kept += count * column * shape.tile * _PRECISIONS[self.precision].bytes
         return work, kept
 
-    def launch(self, kernel, loop, B) -> Launch:
-        """How a loop is launched for so many rows of the batch."""
-        how = loop.function, B, os.environ.get("TINYRNN_CUDA_LOOP") == "phases"
-        if how not in self.forms:
-            self.forms[how] = self._launch(kernel, loop, *how[1:])
-        kernel.max_dynamic_shared_size_bytes = self.forms[how].shared
-        return self.forms[how]
+    def blocks(self, loop, shape, B) -> int:
+        """How many blocks a loop has work for, as many as run at once at most."""
+        return max(1, min(self.processors, max(loop.tiles(shape.tile) * shape.parts, B)))
 
-    def _launch(self, kernel, loop, B, phases):
-        blocks = max(1, min(self.processors, max(loop.tiles(self.tile), B)))
-        threads = THREADS
-        while self.shared_bytes(loop, blocks, threads)[0] > self.shared and threads > 32:
+    def shape(self, loop, B) -> Shape:
+        """The tile for which the products of a step take the least time, by a rough count of cycles: of
+        multiplying, of reading rows (40 bytes a cycle), and of reading columns that do not fit in shared
+        memory, which takes about twice that.
+        """
+        best = math.inf, Shape(TILES[0], ROWS[0], 1)
+        depth = max([p.value.inputs[0].width for p in loop.products], default=0)
+        for tile, rows in itertools.product(TILES, ROWS):
+            tiles, wanted = max(1, loop.tiles(tile)), -(-B // rows)
+            shape = Shape(tile, rows, max(1, min(wanted, self.processors // tiles)))
+            rounds = -(-tiles * shape.parts // self.processors) * -(-wanted // shape.parts)
+            fits = sum(self.shared_bytes(loop, shape, self.blocks(loop, shape, B), THREADS)) <= self.shared
+            reads = self.dtype.itemsize / 40 * (rows + (0 if fits else 2 * tile))
+            cycles = rounds * (depth * (rows * tile * _PRECISIONS[self.precision].cycles + reads) + 1000)
+            best = min(best, (cycles, shape))
+        return best[1]
+
+    def source(self, loop, shape) -> str:
+        """What is compiled of a loop."""
+        return module_source(loop, self.dtype, self.precision, shape.tile, shape.rows)
+
+    def _launch(self, loop, B, phases):
+        shape, threads = self.shape(loop, B), THREADS
+        kernel, blocks = _kernel(self.source(loop, shape), loop.function), self.blocks(loop, shape, B)
+        while self.shared_bytes(loop, shape, blocks, threads)[0] > self.shared and threads > 32:
             threads //= 2  # of a GPU with little shared memory
-        work, kept = self.shared_bytes(loop, blocks, threads)
-        forms = [Launch(blocks, threads, n, True, n > work) for n in (work + kept, work)]
-        for form in [] if phases else forms:
-            if form.shared <= self.shared:
-                kernel.max_dynamic_shared_size_bytes = form.shared
+        work, kept = self.shared_bytes(loop, shape, blocks, threads)
+        for size in [] if phases else [work + kept, work]:
+            if size <= self.shared:
+                kernel.max_dynamic_shared_size_bytes = size
                 occupancy = self.arrays.cuda.driver.occupancyMaxActiveBlocksPerMultiprocessor
-                at_once = occupancy(kernel.kernel.ptr, threads, form.shared)
+                at_once = occupancy(kernel.kernel.ptr, threads, size)
                 if at_once * self.processors >= blocks:  # CuPy would shrink the grid without a word
-                    return form
-        return Launch(blocks, threads, work, False, False)
+                    return Launch(kernel, blocks, threads, size, True, size > work, shape.parts)
+        return Launch(kernel, blocks, threads, work, False, False, shape.parts)
 
     def upload(self, numbers, dtype):
         """Numbers as an array on the GPU; the same ones are sent once."""
@@ -421,8 +473,7 @@ class Loops:
     def described(self, B) -> list[str]:
         """How each loop runs for so many rows of the batch, in words."""
         said = []
-        for loop, kernel in zip(self.loops, self.compile("loops", len(self.loops)), strict=True):
-            form = self.launch(kernel, loop, B)
+        for loop, form in zip(self.loops, self.compile("loops", len(self.loops), B), strict=True):
             waits = sum(w and not p.once for w, p in zip(loop.waits, loop.phases, strict=True))
             often = {0: "never", 1: "once a step", 2: "twice a step"}.get(waits, f"{waits} times a step")
             how = f"one launch for all steps, the grid waits {often}"
@@ -433,10 +484,10 @@ class Loops:
             said.append(f"{loop.function}: {how}{matrices}, {form.blocks} blocks")
         return said
 
-    def run(self, kernel, loop, memory, numbers, time_steps, T, B, reverse=False, extra=()):
-        """Call one loop."""
+    def run(self, form, loop, memory, numbers, time_steps, T, B, reverse=False, extra=()):
+        """Call one loop, as `compile` said."""
         xp = self.arrays
-        form = self.launch(kernel, loop, B)
+        form.kernel.max_dynamic_shared_size_bytes = form.shared
         all_numbers = loop.all_numbers(numbers)
         arrays = memory | {"numbers": self.upload(all_numbers, self.dtype)}
         if not memory.keys() >= set(loop.packed.values()):
@@ -445,18 +496,21 @@ class Loops:
             name: xp.empty((B if across else form.blocks, width), self.dtype)
             for name, (width, across) in loop.schedule.scratch.items()
         }
-        given = [arrays[name] for name in [*loop.arguments(), *loop.schedule.scratch]]
+        names = [*loop.arguments(), *loop.schedule.scratch]
+        given = [arrays[name] for name in names]
         if not all(a.flags.c_contiguous for a in given):
             raise CompilerFault("an array is not contiguous")
+        given = [a if a.data.ptr % 16 == 0 or name in loop.written else a.copy() for name, a in zip(names, given, strict=True)]
         n, arrived = self.upload(loop.integers(time_steps), np.int64), xp.zeros(1, np.uint32)
         I, flag = np.int64, np.int32  # noqa: E741 (as in the kernel)
         rest = arrived, n, I(len(all_numbers)), *given, *extra
 
         def launch(first, last, phase):
-            kernel(
+            how = flag(phase), flag(form.resident), I(form.parts)
+            form.kernel(
                 (form.blocks,),
                 (form.threads,),
-                (I(T), I(B), flag(reverse), I(first), I(last), flag(phase), flag(form.resident), *rest),
+                (I(T), I(B), flag(reverse), I(first), I(last), *how, *rest),
                 shared_mem=form.shared,
             )
 

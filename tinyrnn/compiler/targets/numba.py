@@ -174,7 +174,7 @@ class Loop(loops.Loop):
 class Loops:
     """Loops that are one module, for arrays of one dtype; see `loops.Loops`."""
 
-    arrays, matmul, unit = np, staticmethod(kernels.gemm.matmul), UNIT
+    arrays, matmul, unit, rounded = np, staticmethod(kernels.gemm.matmul), UNIT, False
 
     def __init__(self, loops, dtype, precision=None, file="scan"):
         self.file = file
@@ -185,9 +185,9 @@ class Loops:
     def source(self):
         return self.sources[mode()]
 
-    def compile(self, name, count=1):
-        """The first ``count`` functions, compiled or loaded; what has to be compiled is announced as
-        ``name``.
+    def compile(self, name, count=1, B=1):
+        """The first ``count`` functions, for any number of rows, compiled or loaded; what has to be compiled is
+        announced as ``name``.
         """
         module = load(self.file + "_python" * (mode() == "python"), self.source)
         return compiled(module, self.loops[:count], self.dtype, name)

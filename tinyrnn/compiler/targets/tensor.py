@@ -5,6 +5,7 @@ the second order.
 import numpy as np
 
 from ...autograd import Tensor, broadcast_to, concat, matmul, matrix_transpose, max, min, reshape, sum
+from ...autograd.linalg import rounded_matmul
 from ...autograd.shaping import getitem, place
 from ...autograd.tape import TABLE, apply
 from ..ir import Kind
@@ -12,12 +13,12 @@ from . import Target
 
 
 class Tensors(Target):
-    """Values as tensors (numbers as numbers) of one dtype."""
+    """Values as tensors (numbers as numbers) of one dtype; ``rounded``: operands of products on a GPU are."""
 
     name = "tensor"
 
-    def __init__(self, dtype):
-        self.dtype = dtype
+    def __init__(self, dtype, rounded=False):
+        self.dtype, self.product = dtype, rounded_matmul if rounded else matmul
 
     def tensor(self, x):
         return x if isinstance(x, Tensor) else Tensor(np.asarray(x, self.dtype))
@@ -40,7 +41,7 @@ class Tensors(Target):
     kinds = {  # noqa: RUF012
         Kind.NUMBER: lambda self, v: v.attr,
         Kind.POINTWISE: lambda self, v, *xs: apply(TABLE[v.attr], *xs),
-        Kind.MATMUL: lambda self, v, x, matrix: matmul(x, matrix_transpose(matrix) if v.attr else matrix),
+        Kind.MATMUL: lambda self, v, x, matrix: self.product(x, matrix_transpose(matrix) if v.attr else matrix),
         Kind.ROWSUM: lambda self, v, x: sum(x, axis=-1, keepdims=True),
         Kind.ROWMAX: lambda self, v, x: max(x, axis=-1, keepdims=True),
         Kind.ROWMIN: lambda self, v, x: min(x, axis=-1, keepdims=True),
@@ -54,11 +55,11 @@ class Tensors(Target):
     }
 
 
-def evaluate(value, env, dtype):
+def evaluate(value, env, dtype, rounded=False):
     """``value`` from tensors (and numbers) of its inputs in ``env``, which is filled with all that it is made
     of.
     """
-    return Tensors(dtype).walk([value], env)[0]
+    return Tensors(dtype, rounded).walk([value], env)[0]
 
 
 def environment(values, given):

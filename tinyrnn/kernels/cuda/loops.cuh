@@ -1,9 +1,10 @@
-// What generated loops over time call on a GPU. F is float or double; TILE is how many columns of a matrix a block
-// multiplies by at once (8, 16 or 32); PRECISION says what products are made of: F (0), or, by tensor cores with sums
-// in float, numbers rounded to bfloat16 (1) or TensorFloat-32 (2).
+// What generated loops over time call on a GPU. F is float or double. PRECISION says what products are made of: of F (0),
+// or by tensor cores, with sums in float: of numbers rounded to bfloat16 (1) or TensorFloat-32 (2), or of floats as sums
+// of two TensorFloat-32 numbers (3). A block multiplies ROWS rows (16, 32 or 64) by TILE columns (8, 16 or 32) at once.
+// QUADS: rows to multiply are 16-byte aligned and multiples of 4 numbers wide.
 //
 // A loop is a sequence of phases: a pass over the rows of the batch, which are dealt to blocks, or products, whose
-// columns are; a product may be one phase with the pass over rows that follows it. Blocks see what others wrote in
+// tiles are; a product may be one phase with the pass over rows that follows it. Blocks see what others wrote in
 // earlier phases. The same source runs in one launch for all steps (then the grid waits between phases, and must be
 // resident as a whole) or in one launch a phase.
 //
@@ -26,59 +27,50 @@
 #define INFINITY __int_as_float(0x7f800000)
 #endif
 
-// All blocks have arrived `goal` times. The fences make what they wrote before visible to whoever reads it after.
+// Two numbers rounded to bfloat16, to nearest, ties to even; one rounded to TensorFloat-32, ties away from 0.
+__device__ __forceinline__ unsigned bfloat16x2(float low, float high) {
+    unsigned both;
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(both) : "f"(high), "f"(low));
+    return both;
+}
+__device__ __forceinline__ unsigned tf32(float x) {
+    unsigned rounded;
+    asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(rounded) : "f"(x));
+    return rounded;
+}
+#define PREFETCH(address) asm volatile("prefetch.global.L2 [%0];" ::"l"(address))
+
+// All blocks have arrived `goal` times. What they wrote before is released, and acquired by whoever reads it after.
 __device__ __forceinline__ void grid_sync(unsigned *arrived, unsigned &goal) {
     __syncthreads();
     if (threadIdx.x == 0) {
+        unsigned seen;
         goal += gridDim.x;
-        __threadfence();
-        atomicAdd(arrived, 1u);
-        while (int(*(volatile unsigned *)arrived - goal) < 0) {}
-        __threadfence();
+        asm volatile("red.release.gpu.global.add.u32 [%0], 1;" ::"l"(arrived) : "memory");
+        do asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(seen) : "l"(arrived) : "memory");
+        while (int(seen - goal) < 0);
     }
     __syncthreads();
 }
 #endif
 
 typedef long long I;
-constexpr int ROWS = 64;               // of the batch, that a product takes at once
-constexpr int DEPTH = 16;              // of the inner sum, that a warp takes at once
-constexpr int COLUMNS = 4;             // of one lane
-constexpr int LANES = TILE / COLUMNS;  // side by side
-constexpr int LANE_ROWS = ROWS * LANES / 32;
-constexpr int PITCH = ROWS + 1;        // of a column of the operand in shared memory: no two lanes write to one bank
+constexpr int DEPTH = 16;           // of the inner sum, that a warp takes at once
+constexpr int AHEAD = (ROWS * TILE < 2048 ? 128 : 64) / ROWS;  // of those, that are read before the first is multiplied
+constexpr int PITCH = TILE + 4;     // of a row of results in shared memory
+constexpr int WORK = ROWS * PITCH;  // elements that each warp works on; `shared_bytes` of targets/cuda.py says the same
 
 #if PRECISION == 1
 typedef unsigned short W;  // a number of a matrix in shared memory
-constexpr int PAD = 8;     // so that the lanes of a warp read different banks
-__device__ __forceinline__ W rounded(float x) {  // to nearest, ties to even
-    unsigned bits = __float_as_uint(x);
-    return x != x ? W(0x7fc0) : W((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
-}
-#elif PRECISION == 2
-typedef unsigned W;
-constexpr int PAD = 4;
-__device__ __forceinline__ W rounded(float x) { return (__float_as_uint(x) + 0x1000) & ~0x1fffu; }
+__device__ __forceinline__ W kept_number(F x) { return W(bfloat16x2(x, 0.f)); }
 #else
 typedef F W;
+__device__ __forceinline__ W kept_number(F x) { return x; }
 #endif
 
-// Elements of type F that each warp works on, and of type W that a tile takes; `Shared` of targets/cuda.py says the same.
-#if PRECISION
-constexpr int STEP = DEPTH + PAD;  // from row to row
-constexpr int STAGED = (ROWS + TILE) * STEP * int(sizeof(W)) / int(sizeof(F));
-#else
-constexpr int STAGED = DEPTH * PITCH;
-#endif
-constexpr int WORK = STAGED > ROWS * TILE ? STAGED : ROWS * TILE;
-
-__device__ __forceinline__ I tile_size(I depth) {
-#if PRECISION
-    return ((depth + DEPTH - 1) / DEPTH * DEPTH + PAD) * TILE;
-#else
-    return depth * TILE;
-#endif
-}
+// A tile in shared memory is [TILE, depth], every column padded so that the lanes of a warp read different banks.
+__device__ __forceinline__ I column_size(I depth) { return (depth + DEPTH - 1) / DEPTH * DEPTH + DEPTH; }
+__device__ __forceinline__ I tile_size(I depth) { return column_size(depth) * TILE; }
 
 // Every thread of the block gets the value of all threads put together, always in the same order.
 template <typename Together> __device__ __forceinline__ F over_block(F value, F *across, Together together) {
@@ -93,158 +85,210 @@ template <typename Together> __device__ __forceinline__ F over_block(F value, F 
 }
 
 // A matrix is [depth, GROUPS * span]: in each of its groups (the gates of a cell) column j belongs to unit j. A tile is
-// the columns of TILE / GROUPS units next to each other, all groups of them. Tiles are dealt to blocks.
+// the columns of TILE / GROUPS units next to each other, all groups of them, for one of `parts` parts of the rows. Tiles
+// are dealt to blocks.
 
 // The first tile of this block, where `before` tiles of other products of the phase were dealt already.
 __device__ __forceinline__ I first_tile(I before) {
     return (blockIdx.x + gridDim.x - before % gridDim.x) % gridDim.x;
 }
 
-// The column of the matrix that is column c of a tile, or -1.
-template <int GROUPS> __device__ __forceinline__ I column_of(I tile, int c, I span) {
+template <int GROUPS> __device__ __forceinline__ I tiles(I span, I parts) {
+    return (span + TILE / GROUPS - 1) / (TILE / GROUPS) * parts;
+}
+
+// The column of the matrix that is column c of a tile's columns, or -1.
+template <int GROUPS> __device__ __forceinline__ I column_of(I columns, int c, I span) {
     constexpr int UNITS = TILE / GROUPS;
-    I unit = tile * UNITS + c % UNITS;
+    I unit = columns * UNITS + c % UNITS;
     return c < UNITS * GROUPS && unit < span ? c / UNITS * span + unit : -1;
 }
 
-// Copy this block's tiles of a matrix to `kept`; returns their end. A tile is [depth, TILE], for tensor cores
-// [TILE, depth] with every row padded.
+// Copy this block's tiles of a matrix to `kept`; returns their end.
 template <int GROUPS>
-__device__ __forceinline__ W *keep(const F *matrix, I depth, I span, I before, W *kept) {
-    for (I tile = first_tile(before); tile * (TILE / GROUPS) < span; tile += gridDim.x, kept += tile_size(depth))
+__device__ __forceinline__ W *keep(const F *matrix, I depth, I span, I parts, I before, W *kept) {
+    I step = column_size(depth);
+    for (I tile = first_tile(before); tile < tiles<GROUPS>(span, parts); tile += gridDim.x, kept += tile_size(depth))
         for (I e = threadIdx.x; e < tile_size(depth); e += blockDim.x) {
-#if PRECISION
-            I step = tile_size(depth) / TILE, k = e % step, column = column_of<GROUPS>(tile, int(e / step), span);
-            kept[e] = rounded(column < 0 || k >= depth ? F(0) : matrix[k * GROUPS * span + column]);
-#else
-            I column = column_of<GROUPS>(tile, int(e % TILE), span);
-            kept[e] = column < 0 ? F(0) : matrix[e / TILE * GROUPS * span + column];
-#endif
+            I k = e / TILE, column = column_of<GROUPS>(tile / parts, int(e % TILE), span);
+            kept[e % TILE * step + k] = kept_number(column < 0 || k >= depth ? F(0) : matrix[k * GROUPS * span + column]);
         }
     return kept;
 }
 
-// The first `count` of ROWS rows times a tile: work[ROWS, TILE]. Each warp takes its part of the inner sum; the parts
-// are added up in the order of the warps. With KEPT the tile is what `keep` left, otherwise it is read from the matrix.
-template <int GROUPS, bool KEPT>
-__device__ __forceinline__ void multiply_tile(const F *rows, I pitch, I count, I depth, I span, const F *matrix,
-                                              const W *kept, I tile, F *work) {
-    int lane = threadIdx.x % 32, warp = threadIdx.x / 32, warps = blockDim.x / 32;
 #if PRECISION
-    int group = lane / 4, pair = lane % 4;  // of the lanes that hold one row of a, and one column of b
-    W *own = reinterpret_cast<W *>(work + warp * WORK), *own_matrix = own + ROWS * STEP;
+// Four numbers next to each other along the inner sum, of one row or one column, as operands of two half tiles (of one
+// tile, in bfloat16). Which number is which of the inner sum does not matter, as long as rows and columns agree.
+struct alignas(8) Four {
+#if PRECISION == 1
+    unsigned half[2];
+#else
+    unsigned number[4];
+#if PRECISION == 3
+    unsigned rest[4];
+#endif
+#endif
+};
+
+__device__ __forceinline__ Four split(const float *x) {
+    Four f;
+#if PRECISION == 1
+    f.half[0] = bfloat16x2(x[0], x[1]), f.half[1] = bfloat16x2(x[2], x[3]);
+#else
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+        f.number[i] = tf32(x[i]);
+#if PRECISION == 3
+        float rest = x[i] - __uint_as_float(f.number[i]);
+        f.rest[i] = rest == rest ? __float_as_uint(rest) : 0u;  // an infinite number has none
+#endif
+    }
+#endif
+    return f;
+}
+
+// sums[16, 8] += rows[16, 16] @ columns[16, 8]
+__device__ __forceinline__ void multiply_fours(float *sums, const Four &top, const Four &bottom, const Four &column) {
+#if PRECISION == 1
+    unsigned a[4] = {top.half[0], bottom.half[0], top.half[1], bottom.half[1]};
+    MMA_BFLOAT16(sums, a, column.half);
+#else
+#pragma unroll
+    for (int i = 0; i < 4; i += 2) {
+        unsigned a[4] = {top.number[i], bottom.number[i], top.number[i + 1], bottom.number[i + 1]};
+        unsigned b[2] = {column.number[i], column.number[i + 1]};
+#if PRECISION == 3
+        unsigned a_rest[4] = {top.rest[i], bottom.rest[i], top.rest[i + 1], bottom.rest[i + 1]};
+        unsigned b_rest[2] = {column.rest[i], column.rest[i + 1]};
+        MMA_TF32(sums, a_rest, b);
+        MMA_TF32(sums, a, b_rest);
+#endif
+        MMA_TF32(sums, a, b);
+    }
+#endif
+}
+
+struct alignas(16) Quad {
+    float number[4];
+};
+
+// The first of 4 numbers that there are `left` of; the others are 0. Other blocks wrote them: not through L1.
+__device__ __forceinline__ Quad read_quad(const float *at, int left) {
+    Quad q = {};
+#if QUADS
+    if (left > 0) {
+        float4 v = __ldcg((const float4 *)at);
+        q.number[0] = v.x, q.number[1] = v.y, q.number[2] = v.z, q.number[3] = v.w;
+    }
+#else
+#pragma unroll
+    for (int i = 0; i < 4; i++)
+        if (i < left) q.number[i] = __ldcg(at + i);
+#endif
+    return q;
+}
+#endif
+
+// `count` of ROWS rows times the columns of a tile. Each warp takes its part of the inner sum: work[warp][ROWS, PITCH].
+// With KEPT the tile is what `keep` left, otherwise it is read from the matrix.
+template <int GROUPS, bool KEPT>
+__device__ __forceinline__ void multiply_tile(const F *rows, I pitch, int count, int depth, I span, const F *matrix,
+                                              const W *kept, I columns, F *work) {
+    int lane = threadIdx.x % 32, warp = threadIdx.x / 32, warps = blockDim.x / 32;
+    int step = int(column_size(depth));
+    F *part = work + warp * WORK;
+#if PRECISION
+    int group = lane / 4, pair = lane % 4;  // of the lanes that hold one row, and one column
     float sums[ROWS / 16][TILE / 8][4] = {};
-    for (I k = warp * DEPTH; k < depth; k += warps * DEPTH) {
-        for (int e = lane; e < ROWS * DEPTH; e += 32) {
-            I i = k + e % DEPTH;
-            own[e / DEPTH * STEP + e % DEPTH] =
-                rounded(e / DEPTH < count && i < depth ? __ldcg(rows + e / DEPTH * pitch + i) : F(0));
-        }
-        for (int e = lane; !KEPT && e < TILE * DEPTH; e += 32) {
-            I i = k + e % DEPTH, column = column_of<GROUPS>(tile, e / DEPTH, span);
-            own_matrix[e / DEPTH * STEP + e % DEPTH] =
-                rounded(column < 0 || i >= depth ? F(0) : matrix[i * GROUPS * span + column]);
-        }
-        __syncwarp();
-        const W *columns = KEPT ? kept + k : own_matrix;
-        I step = KEPT ? tile_size(depth) / TILE : I(STEP);
-        constexpr int WORDS = 4 / sizeof(W);  // numbers in a register
-        constexpr int ACROSS = 8 * WORDS;     // of the inner sum, in one mma
+    int column[TILE / 8];
 #pragma unroll
-        for (int i = 0; i < DEPTH; i += ACROSS) {
-            unsigned b[TILE / 8][2];
+    for (int n = 0; n < TILE / 8; n++) column[n] = int(column_of<GROUPS>(columns, 8 * n + group, span));
+    for (int start = warp * DEPTH; start < depth; start += warps * DEPTH * AHEAD) {
+        Quad quads[AHEAD][ROWS / 8];
 #pragma unroll
-            for (int n = 0; n < TILE / 8; n++)
+        for (int s = 0; s < AHEAD; s++)
 #pragma unroll
-                for (int h = 0; h < 2; h++)
-                    b[n][h] = *(const unsigned *)(columns + (8 * n + group) * step + i + (pair + 4 * h) * WORDS);
+            for (int r = 0; r < ROWS / 8; r++) {
+                int k = start + s * warps * DEPTH + 4 * pair, row = 8 * r + group;
+                quads[s][r] = read_quad(rows + row * pitch + k, row < count ? depth - k : 0);
+            }
+#pragma unroll
+        for (int s = 0; s < AHEAD; s++) {
+            int k = start + s * warps * DEPTH + 4 * pair;
+            if (k - 4 * pair >= depth) break;
+            Four fours[TILE / 8];
+#pragma unroll
+            for (int n = 0; n < TILE / 8; n++) {
+#if PRECISION == 1
+                if (KEPT) {
+                    fours[n] = *(const Four *)(kept + (8 * n + group) * step + k);
+                    continue;
+                }
+#endif
+                Quad q;
+                if (KEPT) q = *(const Quad *)(kept + (8 * n + group) * step + k);
+#pragma unroll
+                for (int i = 0; i < 4 && !KEPT; i++)
+                    q.number[i] = column[n] < 0 || k + i >= depth ? 0.f : matrix[(k + i) * (GROUPS * span) + column[n]];
+                fours[n] = split(q.number);
+            }
 #pragma unroll
             for (int m = 0; m < ROWS / 16; m++) {
-                unsigned a[4];
+                Four top = split(quads[s][2 * m].number), bottom = split(quads[s][2 * m + 1].number);
 #pragma unroll
-                for (int h = 0; h < 4; h++)  // rows group and group + 8; then the second half of the inner sum
-                    a[h] = *(const unsigned *)(own + (16 * m + group + h % 2 * 8) * STEP + i +
-                                               (pair + h / 2 * 4) * WORDS);
-#pragma unroll
-                for (int n = 0; n < TILE / 8; n++) {
-#if PRECISION == 1
-                    MMA_BFLOAT16(sums[m][n], a, b[n]);
-#else
-                    MMA_TF32(sums[m][n], a, b[n]);
-#endif
-                }
+                for (int n = 0; n < TILE / 8; n++) multiply_fours(sums[m][n], top, bottom, fours[n]);
             }
         }
-        __syncwarp();
     }
-    F *parts = work + warp * WORK;
 #pragma unroll
     for (int m = 0; m < ROWS / 16; m++)
 #pragma unroll
         for (int n = 0; n < TILE / 8; n++)
 #pragma unroll
             for (int h = 0; h < 4; h++)
-                parts[(16 * m + group + h / 2 * 8) * TILE + 8 * n + 2 * pair + h % 2] = sums[m][n][h];
+                part[(16 * m + group + h / 2 * 8) * PITCH + 8 * n + 2 * pair + h % 2] = sums[m][n][h];
 #else
-    int left = lane % LANES * COLUMNS, top = lane / LANES * LANE_ROWS;
-    F *own = work + warp * WORK, sums[LANE_ROWS][COLUMNS];
-    I column[COLUMNS];
-#pragma unroll
-    for (int c = 0; c < COLUMNS; c++) {
-        column[c] = column_of<GROUPS>(tile, left + c, span);
-#pragma unroll
-        for (int r = 0; r < LANE_ROWS; r++) sums[r][c] = F(0);
-    }
-    for (I k = warp * DEPTH; k < depth; k += warps * DEPTH) {
-        for (int e = lane; e < ROWS * DEPTH; e += 32) {  // other blocks wrote these: not through L1
-            I i = k + e % DEPTH;
-            own[e % DEPTH * PITCH + e / DEPTH] =
-                e / DEPTH < count && i < depth ? __ldcg(rows + e / DEPTH * pitch + i) : F(0);
-        }
-        __syncwarp();
-        int deep = depth - k < DEPTH ? int(depth - k) : DEPTH;
-        for (int i = 0; i < deep; i++) {
-            F a[LANE_ROWS], w[COLUMNS];
-#pragma unroll
-            for (int r = 0; r < LANE_ROWS; r++) a[r] = own[i * PITCH + top + r];
-#pragma unroll
-            for (int c = 0; c < COLUMNS; c++) {
-                if (KEPT) w[c] = kept[(k + i) * TILE + left + c];
-                else w[c] = column[c] < 0 ? F(0) : matrix[(k + i) * GROUPS * span + column[c]];
+    for (int e = lane; e < ROWS * TILE; e += 32) {
+        I column = column_of<GROUPS>(columns, e % TILE, span);
+        F sum = F(0);
+        for (I first = warp * DEPTH; first < depth && e / TILE < count; first += warps * DEPTH)
+            for (I k = first; k < depth && k < first + DEPTH; k++) {
+                F number = KEPT ? kept[e % TILE * step + k] : column < 0 ? F(0) : matrix[k * GROUPS * span + column];
+                sum += __ldcg(rows + e / TILE * pitch + k) * number;
             }
-#pragma unroll
-            for (int r = 0; r < LANE_ROWS; r++)
-#pragma unroll
-                for (int c = 0; c < COLUMNS; c++) sums[r][c] += a[r] * w[c];
-        }
-        __syncwarp();
+        part[e / TILE * PITCH + e % TILE] = sum;
     }
-#pragma unroll
-    for (int r = 0; r < LANE_ROWS; r++)
-#pragma unroll
-        for (int c = 0; c < COLUMNS; c++) own[(top + r) * TILE + left + c] = sums[r][c];
 #endif
-    __syncthreads();
-    for (int e = threadIdx.x; e < ROWS * TILE; e += blockDim.x)
-        for (int w = 1; w < warps; w++) work[e] += work[w * WORK + e];
-    __syncthreads();
 }
 
-// rows[B, depth] @ matrix, for this block's tiles; `use(b, j, z)` is called for every row and unit, with the unit's
-// columns in z[0], z[TILE / GROUPS], ...
-template <int GROUPS, typename Use>
+// rows[B, depth] @ matrix, for this block's tiles: `use(b, j, z)` is called for every row and unit, with the unit's
+// columns in z[0] ... z[GROUPS - 1]; before, `prepare(b, j)` is, to fetch what `use` will read.
+template <int GROUPS, typename Prepare, typename Use>
 __device__ __forceinline__ void multiply(const F *rows, I pitch, I B, I depth, I span, const F *matrix, const W *kept,
-                                         bool resident, I before, F *work, Use use) {
+                                         bool resident, I parts, I before, F *work, Prepare prepare, Use use) {
     constexpr int UNITS = TILE / GROUPS;
-    for (I tile = first_tile(before); tile * UNITS < span; tile += gridDim.x, kept += tile_size(depth))
-        for (I row = 0; row < B; row += ROWS) {
-            I count = B - row < ROWS ? B - row : I(ROWS);
+    int warps = blockDim.x / 32;
+    for (I tile = first_tile(before); tile < tiles<GROUPS>(span, parts); tile += gridDim.x, kept += tile_size(depth))
+        for (I row = tile % parts * ROWS; row < B; row += parts * ROWS) {
+            I columns = tile / parts;
+            int count = B - row < ROWS ? int(B - row) : ROWS;
             const F *top = rows + row * pitch;
-            if (resident) multiply_tile<GROUPS, true>(top, pitch, count, depth, span, matrix, kept, tile, work);
-            else multiply_tile<GROUPS, false>(top, pitch, count, depth, span, matrix, kept, tile, work);
+            for (int e = threadIdx.x; e < count * UNITS; e += blockDim.x)
+                if (columns * UNITS + e % UNITS < span) prepare(row + e / UNITS, columns * UNITS + e % UNITS);
+            if (resident) multiply_tile<GROUPS, true>(top, pitch, count, int(depth), span, matrix, kept, columns, work);
+            else multiply_tile<GROUPS, false>(top, pitch, count, int(depth), span, matrix, kept, columns, work);
+            __syncthreads();
             for (int e = threadIdx.x; e < count * UNITS; e += blockDim.x) {
-                I j = tile * UNITS + e % UNITS;
-                if (j < span) use(row + e / UNITS, j, (const F *)work + e / UNITS * TILE + e % UNITS);
+                F z[GROUPS];
+#pragma unroll
+                for (int g = 0; g < GROUPS; g++) {
+                    const F *part = work + e / UNITS * PITCH + g * UNITS + e % UNITS;
+                    z[g] = part[0];
+#pragma unroll 7
+                    for (int w = 1; w < warps; w++) z[g] += part[w * WORK];
+                }
+                I j = columns * UNITS + e % UNITS;
+                if (j < span) use(row + e / UNITS, j, (const F *)z);
             }
             __syncthreads();
         }

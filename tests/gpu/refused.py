@@ -17,7 +17,10 @@ REFUSED = {  # a call, and how it is refused
     "array of NumPy in place": (lambda cp, x: x.__iadd__(np.ones(3)), MIXED),
     "array of NumPy in NumPy's ufunc": (lambda cp, x: np.maximum(x, np.ones(3)), MIXED),
     "array of NumPy in NumPy's function": (lambda cp, x: np.where(np.ones(3, bool), x, x), MIXED),
-    "array of NumPy in concatenate": (lambda cp, x: np.concatenate([x, np.ones(3)]), "Only cupy arrays|Unsupported"),
+    "array of NumPy in concatenate": (
+        lambda cp, x: np.concatenate([x, np.ones(3)]),
+        "Only cupy arrays|Unsupported",
+    ),
     "array of NumPy clipped": (lambda cp, x: np.clip(np.ones(3), x, 2.0), "recursion"),
     "array of NumPy as a value": (lambda cp, x: x.__setitem__(slice(None), np.ones(3)), "for fill"),
     "array of NumPy in a kernel": (lambda cp, x: kernel(cp, "c = a")(x, np.ones(3)), MIXED),

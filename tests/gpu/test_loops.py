@@ -259,7 +259,7 @@ def test_every_pointwise_op_is_cuda_as_it_is_python(standin, facts):
 
 
 FAULTS = {
-    "no barrier of the grid": ("if (phase < 0) GRID_SYNC(arrived, goal);", ""),
+    "no barrier of the grid": ("if (phase < 0) GRID_WAIT(arrived, goal);", ""),
     "no barrier of the block before parts are added up": (
         "columns, work);\n            __syncthreads();",
         "columns, work);",
@@ -271,7 +271,10 @@ FAULTS = {
     "no barrier before the next turn": ("__syncthreads();\n                for (I j", "for (I j"),
     "no barrier before a sum over a row": (" = value;\n    __syncthreads();", " = value;"),
     "columns laid out wrongly": ("c / UNITS * span + unit", "c % GROUPS * span + unit"),
-    "fragments laid out wrongly": ("bottom.number[i], top.number[i + 1]", "top.number[i + 1], bottom.number[i]"),
+    "fragments laid out wrongly": (
+        "bottom.number[i], top.number[i + 1]",
+        "top.number[i + 1], bottom.number[i]",
+    ),
     "results laid out wrongly": ("(16 * m + group + h / 2 * 8)", "(16 * m + group + h % 2 * 8)"),
     "rows of another part": ("row = tile % parts * ROWS", "row = tile / parts * ROWS"),
     "rows of the next step at the time of this one": ("const I t = t_next;", ""),
@@ -287,7 +290,9 @@ def test_a_fault_put_in_is_found(fault, standin, facts, monkeypatch):
     cores = "fragments" in fault or "results" in fault
     if cores:
         settings = dict(precision="tf32", dtype="float32")
-    settings |= dict(size=(3, B, F, 40))  # more than one warp has a part of the inner sums, a block several tiles
+    settings |= dict(
+        size=(3, B, F, 40)
+    )  # more than one warp has a part of the inner sums, a block several tiles
     right = results(*CELLS[cell], {}, "cpu", **{k: v for k, v in settings.items() if k != "precision"})
     standin.Grid.faults = [FAULTS[fault]]
     source, sources = cuda.module_source, []

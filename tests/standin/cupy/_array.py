@@ -274,7 +274,9 @@ class ndarray:
         import cupy
 
         if function is np.clip and isinstance(args[0], np.ndarray):
-            raise RecursionError("maximum recursion depth exceeded")  # in CuPy it calls NumPy's, which calls it
+            raise RecursionError(
+                "maximum recursion depth exceeded"
+            )  # in CuPy it calls NumPy's, which calls it
         try:
             module = functools.reduce(getattr, function.__module__.split(".")[1:], cupy)
             ours = getattr(module, function.__name__)

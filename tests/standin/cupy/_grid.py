@@ -13,7 +13,7 @@ from ._array import ndarray
 from ._kernels import compiled
 
 _HEADER = Path(__file__).with_name("cuda_on_cpu.h")
-_KERNEL = re.compile(r'extern "C" __global__ void __launch_bounds__\([\d, ]+\) (\w+)\((.*?)\)\s*\{', re.S)
+_KERNEL = re.compile(r'extern "C" __global__ void __launch_bounds__\([\w, ]+\) (\w+)\((.*?)\)\s*\{', re.S)
 _ARGUMENTS = "int blocks, int threads, int bytes, unsigned seed, void **given"
 
 

@@ -34,7 +34,7 @@ struct Thread {
     Block *home;
     unsigned lane, warp;
     Barrier *waits_for = nullptr;
-    unsigned phase = 0;
+    unsigned phase = 0, grid_phase = 0;
     bool started = false, done = false;
 };
 
@@ -56,6 +56,18 @@ inline void wait(Barrier &barrier) {
     }
     now->waits_for = &barrier;
     now->phase = barrier.phase;
+    leave();
+}
+
+// The barrier of the grid in two halves.
+inline void arrive() {
+    now->grid_phase = grid_barrier.phase;
+    if (++grid_barrier.waiting == grid_barrier.size) grid_barrier.waiting = 0, ++grid_barrier.phase;
+}
+inline void wait_for_all() {
+    if (grid_barrier.phase != now->grid_phase) return;
+    now->waits_for = &grid_barrier;
+    now->phase = now->grid_phase;
     leave();
 }
 
@@ -159,7 +171,8 @@ template <int N> void mma(float *c, const unsigned *a, const unsigned *b) {
 #define blockDim (cuda_on_cpu::block_size)
 #define gridDim (cuda_on_cpu::grid_size)
 #define DYNAMIC_SHARED(T, name) T *name = reinterpret_cast<T *>(cuda_on_cpu::now->home->shared.data())
-#define GRID_SYNC(...) cuda_on_cpu::wait(cuda_on_cpu::grid_barrier)
+#define GRID_ARRIVE(...) cuda_on_cpu::arrive()
+#define GRID_WAIT(...) cuda_on_cpu::wait_for_all()
 #define WARP_SHUFFLE_XOR(value, mask) cuda_on_cpu::exchange(value, cuda_on_cpu::now->lane ^ (mask))
 #define __syncthreads() cuda_on_cpu::wait(cuda_on_cpu::now->home->barrier)
 #define __syncwarp() cuda_on_cpu::wait(cuda_on_cpu::now->home->warps[cuda_on_cpu::now->warp].barrier)

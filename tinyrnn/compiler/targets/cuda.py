@@ -26,7 +26,6 @@ from .. import loops
 from ..ir import CompilerFault, Kind, Value
 from ..save import OVER_TIME
 
-THREADS = 256  # of a block
 TILES, ROWS = (8, 16, 32), (16, 32, 64)  # columns and rows of a product that a block takes at once
 _DEPTH = 16  # see loops.cuh
 _ACROSS = 32  # elements of shared memory for sums over a row
@@ -47,6 +46,7 @@ _PRECISIONS = {
     "float32": Precision(3, 4, 0.006),
 }  # fmt: skip
 
+_ARRIVE, _WAIT = "GRID_ARRIVE(arrived)", "GRID_WAIT(arrived, goal)"
 _HEAD = (
     "I T, I B, int back, I first, I last, int phase, int resident, I parts, unsigned *arrived, "
     "const I *n, I count"
@@ -64,7 +64,8 @@ def module_source(loop, dtype, precision, tile, rows) -> str:
     read four numbers at once.
     """
     kind = {"f": "float", "d": "double"}[np.dtype(dtype).char]
-    constants = {"TILE": tile, "ROWS": rows, "PRECISION": _PRECISIONS[precision].number}
+    constants = {"TILE": tile, "ROWS": rows, "THREADS": loop.threads}
+    constants["PRECISION"] = _PRECISIONS[precision].number
     constants["QUADS"] = int(all(n % 4 == 0 for p in loop.products for n in p.alignment))
     head = [f"typedef {kind} F;", *[f"#define {name} {value}" for name, value in constants.items()]]
     return "\n".join([*head, CUDA_PRELUDE, _runtime(), loop.source()])
@@ -297,11 +298,30 @@ class Loop(loops.Loop):
                 found.append(Phase(["const I b = 0;", *lines], True))
         return [*found, Phase(self.after, True)] if self.after else found
 
+    @functools.cached_property
+    def threads(self) -> int:
+        """Of a block: more for passes over rows, where each does little; fewer have more registers."""
+        return 256 if all(p.is_product or p.once for p in self.phases) else 512
+
     @property
     def waits(self) -> list[bool]:
         """For each phase, whether the next reads what other blocks wrote."""
         following = [*self.phases[1:], *self.phases[:1]]
         return [a.is_product or b.is_product for a, b in zip(self.phases, following, strict=True)]
+
+    @functools.cached_property
+    def arrives_early(self) -> bool:
+        """True where a step begins with a pass over rows that makes nothing which the products after it
+        multiply: blocks say before it that their last step is done, and wait after it.
+        """
+        passes = [not p.is_product for p in [*self.phases[:2], self.phases[-1]]]
+        if passes != [True, False, True] or self.phases[0].once or self._unit_width(1):
+            return False
+        schedule = self.schedule
+        made = [v for v in schedule.values if schedule.position[v][0] == 0]
+        places = [p for v in made for p in schedule.sinks.get(v, ())]
+        written = {p.array for p in [*places, *[schedule.stored[v] for v in made if v in schedule.stored]]}
+        return not any(schedule.operand(v)[0].array in written for v in schedule.products_of(0))
 
     def _is_read_later(self, v, stage):
         """True where more than the rows of ``stage`` read a product."""
@@ -314,25 +334,27 @@ class Loop(loops.Loop):
 
     def source(self) -> str:
         """The kernel."""
-        lines = [f"const I t = {self._time('i')};"]
+        lines, early = [f"const I t = {self._time('i')};"], self.arrives_early
         for k, phase in enumerate(self.phases):
             now = "i == 0 && " if phase.once else ""
             lines += [f"if ({now}(phase < 0 || phase == {k})) {{", *[f"    {x}" for x in phase.lines], "}"]
-            if self.waits[k]:
-                lines.append(f"if ({now}phase < 0) GRID_SYNC(arrived, goal);")
+            arrives, waits = (f"if ({now}phase < 0) {half};" for half in (_ARRIVE, _WAIT))
+            lines += [arrives] * (self.waits[k] and not (early and k == 0)) + [waits] * self.waits[k]
+        lines += [f"if (phase < 0) {_ARRIVE};"] * early
         exchange = [f"{{ F *other = {a}; {a} = {b}; {b} = other; }}" for a, b in self.schedule.carried]
         head = ["DYNAMIC_SHARED(F, shared);", f"F *across = shared, *work = shared + {_ACROSS};"]
         names = [*self.sizes.values(), *self.steps.values()]
         head += ["unsigned goal = 0;", *[f"const I {name} = n[{k}];" for k, name in enumerate(names)]]
         head += [f"const F {name} = numbers[{k}];" for k, name in sorted(self.numbers.items())]
         head += [f"const F {x} = numbers[count - {k}];" for k, x in enumerate(self.constants.values(), 1)]
-        head.append("W *kept0 = reinterpret_cast<W *>(work + blockDim.x / 32 * WORK);")
+        head.append("W *kept0 = reinterpret_cast<W *>(work + blockDim.x / 32 / SPLIT * WORK);")
         head += [f"W *kept{k + 1} = resident ? {p.keep} : kept{k};" for k, p in enumerate(self.products)]
         head += ["__syncthreads();", *[f"if (first % 2) {x}" for x in exchange]]
+        head += [f"if (phase < 0) {_ARRIVE};"] * early
         inner = [*head, "for (I i = first; i < last; i++) {", *[f"    {x}" for x in [*lines, *exchange]], "}"]
         arrays = [self._parameter(a) for a in [*self.arguments(), *self.schedule.scratch]]
         arguments = ", ".join([_HEAD, *arrays, *[f"{kind}{name}" for name, kind in self.extra.items()]])
-        first = f'extern "C" __global__ void __launch_bounds__({THREADS}, 1) {self.function}({arguments}) {{'
+        first = f'extern "C" __global__ void __launch_bounds__(THREADS, 1) {self.function}({arguments}) {{'
         return "\n".join([first, *[f"    {x}" for x in inner], "}\n"])
 
     def arguments(self):
@@ -342,7 +364,7 @@ class Loop(loops.Loop):
         if array in self.ids.values():
             return f"const I *__restrict__ {array}"
         written = array in self.written or array in self.schedule.scratch
-        return f"F *{array}" if written else f"const F *__restrict__ {array}"
+        return f"F *__restrict__ {array}" if written else f"const F *__restrict__ {array}"
 
     def tiles(self, tile) -> int:
         """The largest number of tiles of a phase's products."""
@@ -409,7 +431,8 @@ class Loops:
 
     def shared_bytes(self, loop, shape, blocks, threads) -> tuple[int, int]:
         """What a block of threads works on, and the matrices that it can keep there; see loops.cuh."""
-        work = self.dtype.itemsize * (_ACROSS + threads // 32 * shape.rows * (shape.tile + 4))
+        parts = threads // 32 // (2 if loop.threads > 256 and shape.rows > 16 else 1)  # of the inner sum
+        work = self.dtype.itemsize * (_ACROSS + parts * shape.rows * (shape.tile + 4))
         kept = 0
         for p in loop.products:
             column = -(-p.value.inputs[0].width // _DEPTH) * _DEPTH + _DEPTH
@@ -432,7 +455,9 @@ class Loops:
             tiles, wanted = max(1, loop.tiles(tile)), -(-B // rows)
             shape = Shape(tile, rows, max(1, min(wanted, self.processors // tiles)))
             rounds = -(-tiles * shape.parts // self.processors) * -(-wanted // shape.parts)
-            fits = sum(self.shared_bytes(loop, shape, self.blocks(loop, shape, B), THREADS)) <= self.shared
+            fits = (
+                sum(self.shared_bytes(loop, shape, self.blocks(loop, shape, B), loop.threads)) <= self.shared
+            )
             reads = self.dtype.itemsize / 40 * (rows + (0 if fits else 2 * tile))
             cycles = rounds * (depth * (rows * tile * _PRECISIONS[self.precision].cycles + reads) + 1000)
             best = min(best, (cycles, shape))
@@ -443,9 +468,9 @@ class Loops:
         return module_source(loop, self.dtype, self.precision, shape.tile, shape.rows)
 
     def _launch(self, loop, B, phases):
-        shape, threads = self.shape(loop, B), THREADS
+        shape, threads = self.shape(loop, B), loop.threads
         kernel, blocks = _kernel(self.source(loop, shape), loop.function), self.blocks(loop, shape, B)
-        while self.shared_bytes(loop, shape, blocks, threads)[0] > self.shared and threads > 32:
+        while self.shared_bytes(loop, shape, blocks, threads)[0] > self.shared and threads > 64:
             threads //= 2  # of a GPU with little shared memory
         work, kept = self.shared_bytes(loop, shape, blocks, threads)
         for size in [] if phases else [work + kept, work]:
@@ -500,7 +525,10 @@ class Loops:
         given = [arrays[name] for name in names]
         if not all(a.flags.c_contiguous for a in given):
             raise CompilerFault("an array is not contiguous")
-        given = [a if a.data.ptr % 16 == 0 or name in loop.written else a.copy() for name, a in zip(names, given, strict=True)]
+        given = [
+            a if a.data.ptr % 16 == 0 or name in loop.written else a.copy()
+            for name, a in zip(names, given, strict=True)
+        ]
         n, arrived = self.upload(loop.integers(time_steps), np.int64), xp.zeros(1, np.uint32)
         I, flag = np.int64, np.int32  # noqa: E741 (as in the kernel)
         rest = arrived, n, I(len(all_numbers)), *given, *extra

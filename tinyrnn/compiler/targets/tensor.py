@@ -41,7 +41,9 @@ class Tensors(Target):
     kinds = {  # noqa: RUF012
         Kind.NUMBER: lambda self, v: v.attr,
         Kind.POINTWISE: lambda self, v, *xs: apply(TABLE[v.attr], *xs),
-        Kind.MATMUL: lambda self, v, x, matrix: self.product(x, matrix_transpose(matrix) if v.attr else matrix),
+        Kind.MATMUL: lambda self, v, x, matrix: self.product(
+            x, matrix_transpose(matrix) if v.attr else matrix
+        ),
         Kind.ROWSUM: lambda self, v, x: sum(x, axis=-1, keepdims=True),
         Kind.ROWMAX: lambda self, v, x: max(x, axis=-1, keepdims=True),
         Kind.ROWMIN: lambda self, v, x: min(x, axis=-1, keepdims=True),

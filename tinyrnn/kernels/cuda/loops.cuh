@@ -1,7 +1,7 @@
 // What generated loops over time call on a GPU. F is float or double. PRECISION says what products are made of: of F (0),
 // or by tensor cores, with sums in float: of numbers rounded to bfloat16 (1) or TensorFloat-32 (2), or of floats as sums
 // of two TensorFloat-32 numbers (3). A block multiplies ROWS rows (16, 32 or 64) by TILE columns (8, 16 or 32) at once.
-// QUADS: rows to multiply are 16-byte aligned and multiples of 4 numbers wide.
+// THREADS: of a block, at most. QUADS: rows to multiply are 16-byte aligned and multiples of 4 numbers wide.
 //
 // A loop is a sequence of phases: a pass over the rows of the batch, which are dealt to blocks, or products, whose
 // tiles are; a product may be one phase with the pass over rows that follows it. Blocks see what others wrote in
@@ -15,7 +15,8 @@
     extern __shared__ __align__(16) char shared_bytes[]; \
     T *name = reinterpret_cast<T *>(shared_bytes)
 #define WARP_SHUFFLE_XOR(value, mask) __shfl_xor_sync(0xffffffffu, value, mask)
-#define GRID_SYNC(arrived, goal) grid_sync(arrived, goal)
+#define GRID_ARRIVE(arrived) grid_arrive(arrived)
+#define GRID_WAIT(arrived, goal) grid_wait(arrived, goal)
 // c[16, 8] += a[16, DEPTH] @ b[DEPTH, 8] by all lanes of a warp; who holds which element: `multiply_tile` below.
 #define MMA(shape, c, a, b)                                                                                        \
     asm("mma.sync.aligned." shape " {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"               \
@@ -40,13 +41,15 @@ __device__ __forceinline__ unsigned tf32(float x) {
 }
 #define PREFETCH(address) asm volatile("prefetch.global.L2 [%0];" ::"l"(address))
 
-// All blocks have arrived `goal` times. What they wrote before is released, and acquired by whoever reads it after.
-__device__ __forceinline__ void grid_sync(unsigned *arrived, unsigned &goal) {
+// What the block wrote before is released; when all blocks have arrived, it is acquired by whoever waits for that.
+__device__ __forceinline__ void grid_arrive(unsigned *arrived) {
     __syncthreads();
+    if (threadIdx.x == 0) asm volatile("red.release.gpu.global.add.u32 [%0], 1;" ::"l"(arrived) : "memory");
+}
+__device__ __forceinline__ void grid_wait(unsigned *arrived, unsigned &goal) {
     if (threadIdx.x == 0) {
         unsigned seen;
         goal += gridDim.x;
-        asm volatile("red.release.gpu.global.add.u32 [%0], 1;" ::"l"(arrived) : "memory");
         do asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(seen) : "l"(arrived) : "memory");
         while (int(seen - goal) < 0);
     }
@@ -56,9 +59,11 @@ __device__ __forceinline__ void grid_sync(unsigned *arrived, unsigned &goal) {
 
 typedef long long I;
 constexpr int DEPTH = 16;           // of the inner sum, that a warp takes at once
-constexpr int AHEAD = (ROWS * TILE < 2048 ? 128 : 64) / ROWS;  // of those, that are read before the first is multiplied
+constexpr int SPLIT = THREADS > 256 && ROWS > 16 ? 2 : 1;  // warps that share the rows of a tile
+constexpr int OWN = ROWS / SPLIT;         // rows of a warp
+constexpr int AHEAD = (OWN * TILE > (THREADS > 256 ? 256 : 1024) ? 64 : 128) / OWN;  // DEPTHs read before one is used
 constexpr int PITCH = TILE + 4;     // of a row of results in shared memory
-constexpr int WORK = ROWS * PITCH;  // elements that each warp works on; `shared_bytes` of targets/cuda.py says the same
+constexpr int WORK = ROWS * PITCH;  // elements of a part of the inner sum; `shared_bytes` of targets/cuda.py says the same
 
 #if PRECISION == 1
 typedef unsigned short W;  // a number of a matrix in shared memory
@@ -189,32 +194,34 @@ __device__ __forceinline__ Quad read_quad(const float *at, int left) {
 }
 #endif
 
-// `count` of ROWS rows times the columns of a tile. Each warp takes its part of the inner sum: work[warp][ROWS, PITCH].
-// With KEPT the tile is what `keep` left, otherwise it is read from the matrix.
+// `count` of ROWS rows times the columns of a tile. Warps take parts of the inner sum: work[part][ROWS, PITCH]. With
+// KEPT the tile is what `keep` left, otherwise it is read from the matrix.
 template <int GROUPS, bool KEPT>
 __device__ __forceinline__ void multiply_tile(const F *rows, I pitch, int count, int depth, I span, const F *matrix,
                                               const W *kept, I columns, F *work) {
-    int lane = threadIdx.x % 32, warp = threadIdx.x / 32, warps = blockDim.x / 32;
+    int lane = threadIdx.x % 32, own = threadIdx.x / 32 % SPLIT * OWN;
+    int inner = threadIdx.x / 32 / SPLIT, inners = blockDim.x / 32 / SPLIT;
     int step = int(column_size(depth));
-    F *part = work + warp * WORK;
+    F *part = work + inner * WORK + own * PITCH;
+    rows += own * pitch, count -= own;
 #if PRECISION
     int group = lane / 4, pair = lane % 4;  // of the lanes that hold one row, and one column
-    float sums[ROWS / 16][TILE / 8][4] = {};
+    float sums[OWN / 16][TILE / 8][4] = {};
     int column[TILE / 8];
 #pragma unroll
     for (int n = 0; n < TILE / 8; n++) column[n] = int(column_of<GROUPS>(columns, 8 * n + group, span));
-    for (int start = warp * DEPTH; start < depth; start += warps * DEPTH * AHEAD) {
-        Quad quads[AHEAD][ROWS / 8];
+    for (int start = inner * DEPTH; start < depth; start += inners * DEPTH * AHEAD) {
+        Quad quads[AHEAD][OWN / 8];
 #pragma unroll
         for (int s = 0; s < AHEAD; s++)
 #pragma unroll
-            for (int r = 0; r < ROWS / 8; r++) {
-                int k = start + s * warps * DEPTH + 4 * pair, row = 8 * r + group;
+            for (int r = 0; r < OWN / 8; r++) {
+                int k = start + s * inners * DEPTH + 4 * pair, row = 8 * r + group;
                 quads[s][r] = read_quad(rows + row * pitch + k, row < count ? depth - k : 0);
             }
 #pragma unroll
         for (int s = 0; s < AHEAD; s++) {
-            int k = start + s * warps * DEPTH + 4 * pair;
+            int k = start + s * inners * DEPTH + 4 * pair;
             if (k - 4 * pair >= depth) break;
             Four fours[TILE / 8];
 #pragma unroll
@@ -233,7 +240,7 @@ __device__ __forceinline__ void multiply_tile(const F *rows, I pitch, int count,
                 fours[n] = split(q.number);
             }
 #pragma unroll
-            for (int m = 0; m < ROWS / 16; m++) {
+            for (int m = 0; m < OWN / 16; m++) {
                 Four top = split(quads[s][2 * m].number), bottom = split(quads[s][2 * m + 1].number);
 #pragma unroll
                 for (int n = 0; n < TILE / 8; n++) multiply_fours(sums[m][n], top, bottom, fours[n]);
@@ -241,17 +248,17 @@ __device__ __forceinline__ void multiply_tile(const F *rows, I pitch, int count,
         }
     }
 #pragma unroll
-    for (int m = 0; m < ROWS / 16; m++)
+    for (int m = 0; m < OWN / 16; m++)
 #pragma unroll
         for (int n = 0; n < TILE / 8; n++)
 #pragma unroll
             for (int h = 0; h < 4; h++)
                 part[(16 * m + group + h / 2 * 8) * PITCH + 8 * n + 2 * pair + h % 2] = sums[m][n][h];
 #else
-    for (int e = lane; e < ROWS * TILE; e += 32) {
+    for (int e = lane; e < OWN * TILE; e += 32) {
         I column = column_of<GROUPS>(columns, e % TILE, span);
         F sum = F(0);
-        for (I first = warp * DEPTH; first < depth && e / TILE < count; first += warps * DEPTH)
+        for (I first = inner * DEPTH; first < depth && e / TILE < count; first += inners * DEPTH)
             for (I k = first; k < depth && k < first + DEPTH; k++) {
                 F number = KEPT ? kept[e % TILE * step + k] : column < 0 ? F(0) : matrix[k * GROUPS * span + column];
                 sum += __ldcg(rows + e / TILE * pitch + k) * number;
@@ -267,7 +274,7 @@ template <int GROUPS, typename Prepare, typename Use>
 __device__ __forceinline__ void multiply(const F *rows, I pitch, I B, I depth, I span, const F *matrix, const W *kept,
                                          bool resident, I parts, I before, F *work, Prepare prepare, Use use) {
     constexpr int UNITS = TILE / GROUPS;
-    int warps = blockDim.x / 32;
+    int inners = blockDim.x / 32 / SPLIT;
     for (I tile = first_tile(before); tile < tiles<GROUPS>(span, parts); tile += gridDim.x, kept += tile_size(depth))
         for (I row = tile % parts * ROWS; row < B; row += parts * ROWS) {
             I columns = tile / parts;
@@ -285,7 +292,7 @@ __device__ __forceinline__ void multiply(const F *rows, I pitch, I B, I depth, I
                     const F *part = work + e / UNITS * PITCH + g * UNITS + e % UNITS;
                     z[g] = part[0];
 #pragma unroll 7
-                    for (int w = 1; w < warps; w++) z[g] += part[w * WORK];
+                    for (int i = 1; i < inners; i++) z[g] += part[i * WORK];
                 }
                 I j = columns * UNITS + e % UNITS;
                 if (j < span) use(row + e / UNITS, j, (const F *)z);

@@ -97,7 +97,7 @@ def test_a_cell_of_this_process_trains_and_loads(own, tmp_path, text_file):
     plugins.CELLS.own.clear()
     with pytest.raises(
         tr.InputError,
-        match=r"'mine' is not here.*that it 'was registered by tr.cells.register in test_plugins:.*run that first'",
+        match=r"not here.*that it 'was registered by tr.cells.register in test_plugins:.*run that first'",
     ):
         tr.load(tmp_path / "run")
 

@@ -2,6 +2,7 @@
 
 import click
 
+from ..training.screen import say
 from .common import Command, allow_code_option, load_language_model, option, run_argument
 
 
@@ -43,5 +44,5 @@ def command(run, form, out, allow_code):
         source, arrays = export.to_torch(model, weights.name)
         replace_file(weights, save(arrays, {"tinyrnn": "export"}))
         replace_file(target, source.encode())
-        click.echo(weights)
-    click.echo(target)
+        say(weights)
+    say(target)

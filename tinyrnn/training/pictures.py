@@ -5,7 +5,7 @@ import io
 import math
 from pathlib import Path
 
-from ..base.errors import InputError
+from ..base.errors import InputError, visible
 from ..base.files import replace_file
 from .runs import RunFolder
 from .task import task_of
@@ -97,9 +97,9 @@ def curves(runs: list[RunFolder], target: Path):
         InputError: matplotlib is missing, the losses have different units, a run has no evaluation yet, or
             ``target`` cannot be written.
     """
-    names, logs = [run.path.resolve().name for run in runs], [run.read_log() for run in runs]
+    names, logs = [visible(run.path.resolve().name) for run in runs], [run.read_log() for run in runs]
     if len(set(names)) < len(names):
-        names = [str(run.path) for run in runs]
+        names = [visible(str(run.path)) for run in runs]
     for name, log in zip(names, logs, strict=True):
         if not log:
             raise InputError(f"run {name} has no evaluation yet: let it train to its first one")

@@ -193,19 +193,38 @@ def temporary_folder() -> Path:
 
 
 def replace_file(path: Path, data: bytes) -> None:
-    """Put ``data`` at ``path``: a reader, also after a crash, sees the old content or the new. Raises
-    OSError.
+    """Put ``data`` at ``path``: a reader, also after a crash, sees the old content or the new. A link there
+    is replaced, not followed. Raises OSError, which names ``path``.
     """
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=PARTIAL)
+    replace_files({path: data})
+
+
+def replace_files(files: dict[Path, bytes]) -> None:
+    """As `replace_file`, for several that are of use only together, the last of which names the others: a
+    reader never sees that one beside others than it was written with. Raises OSError.
+    """
+    written: dict[Path, str] = {}
+    path = Path()
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~umask())  # mkstemp's files are readable by their owner alone
-        os.replace(temporary, path)
-    except BaseException:  # also on Ctrl-C: no half-written file may stay
-        os.unlink(temporary)
+        for path, data in files.items():  # all that takes room comes first
+            descriptor, written[path] = tempfile.mkstemp(
+                dir=path.parent, prefix=f".{path.name}.", suffix=PARTIAL
+            )
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(written[path], 0o666 & ~umask())  # mkstemp's files are readable by their owner alone
+        if len(files) > 1:
+            path.unlink(missing_ok=True)
+        for path in files:
+            os.replace(written[path], path)
+            del written[path]
+    except BaseException as error:  # also on Ctrl-C: no half-written file may stay
+        for temporary in written.values():
+            os.unlink(temporary)
+        if isinstance(error, OSError):
+            error.filename = str(path)
         raise
 
 

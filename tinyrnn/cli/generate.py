@@ -1,6 +1,7 @@
 """``tinyrnn generate``: text from a trained model."""
 
 import itertools
+import os
 import sys
 from pathlib import Path
 
@@ -53,12 +54,13 @@ def command(
     """
     from ..base import threads as pool
     from ..base.errors import InputError
+    from ..base.files import replace_file
     from ..tasks.lm import sampling
 
     if threads:
         pool.set_threads(threads)
     any_symbol_output()
-    if out and Path(out).is_file():
+    if out and os.path.lexists(out):
         raise InputError(f"{out} exists and is not overwritten: choose another --out")
     sampling.check_options(length=length, stop=stop, **choice)
     model = load_language_model(run, allow_code, "use tinyrnn predict", device)
@@ -88,7 +90,7 @@ def command(
         sample(prompt, i, write)
     if out:
         try:
-            Path(out).write_text("".join(texts), encoding="utf-8")
+            replace_file(Path(out), "".join(texts).replace("\n", os.linesep).encode())
         except OSError as error:
             raise InputError(f"{out} cannot be written ({error.strerror}): choose another --out") from None
 

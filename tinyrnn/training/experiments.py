@@ -171,7 +171,8 @@ def carry_out(trainer: Trainer, shown) -> list[str]:
     shown.introduce(trainer)
     trainer.fit()
     if pictures.available() and trainer.run.read_log():
-        pictures.curves([trainer.run], trainer.run.path / "curve.png")
+        with pictures.left_behind("curve.png"):
+            pictures.curves([trainer.run], trainer.run.path / "curve.png")
     return trainer.task.conclude(trainer.run)
 
 

@@ -60,7 +60,8 @@ def command(
     if threads:
         pool.set_threads(threads)
     any_symbol_output()
-    if out and os.path.lexists(out):
+    target = Path(out or "")
+    if out and (target.is_file() or (target.is_symlink() and not target.exists())):
         raise InputError(f"{out} exists and is not overwritten: choose another --out")
     sampling.check_options(length=length, stop=stop, **choice)
     model = load_language_model(run, allow_code, "use tinyrnn predict", device)
@@ -90,7 +91,11 @@ def command(
         sample(prompt, i, write)
     if out:
         try:
-            replace_file(Path(out), "".join(texts).replace("\n", os.linesep).encode())
+            data = "".join(texts).replace("\n", os.linesep).encode()
+            if target.exists():  # a device or a pipe
+                target.write_bytes(data)
+            else:
+                replace_file(target, data)
         except OSError as error:
             raise InputError(f"{out} cannot be written ({error.strerror}): choose another --out") from None
 

@@ -115,7 +115,7 @@ def test_names_and_messages(folder, monkeypatch):
             (0, n): c
             for n, c in enumerate([["evaluate", folder / "classify"], ["inspect", folder / "lm", text]])
         },
-        **{(2, n): c for n, c in enumerate([["\x1b[2J"], ["generate", "--\x1b[2J"], ["train", bad, *TINY]])},
+        **{(2, n): c for n, c in enumerate([["x\x1b[2J"], ["generate", "--\x1b[2J"], ["train", bad, *TINY]])},
     }.items():
         found, out, err = run(monkeypatch, *command)
         assert found == (code if isinstance(code, int) else code[0]), (command, err)

@@ -4,6 +4,8 @@ The matrices of the tests are small, and several test processes whose BLAS threa
 slow.
 """
 
+import functools
+import inspect
 import os
 import shutil
 import sys
@@ -14,9 +16,13 @@ import hypothesis
 import numpy as np
 import pytest
 import standin as stand_in
+from click.testing import CliRunner
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("TINYRNN_CACHE", str(Path(tempfile.gettempdir()) / "tinyrnn-test-cache"))
+
+if "mix_stderr" in inspect.signature(CliRunner.__init__).parameters:  # click before 8.2
+    CliRunner.__init__ = functools.partialmethod(CliRunner.__init__, mix_stderr=False)
 
 # The same examples on every run; `HYPOTHESIS_PROFILE=search pytest` looks for new ones.
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)

@@ -1,9 +1,16 @@
 """The cache folder: which one it is, what tinyrnn writes there, and that nothing else is ever deleted."""
 
+import importlib.util
 import os
+import pickle
+import py_compile
+import shutil
+import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
+import numba
 import pytest
 from click.testing import CliRunner
 
@@ -34,7 +41,7 @@ def write(path, text="mine"):
     return path
 
 
-def fill(folder):
+def fill(folder, marked=False):
     """One file of each kind that tinyrnn writes into a cache, and what killed processes leave; their
     paths.
     """
@@ -52,6 +59,9 @@ def fill(folder):
         "reports/fault_0123456789abcdef.py",
         "reports/__pycache__/fault_0123456789abcdef.cpython-311.pyc",
     ]
+    if marked:
+        for part in dict.fromkeys(name.partition("/")[0] for name in names):
+            files.make_cache_folder(part)
     return [write(folder / name, "made") for name in names]
 
 
@@ -106,9 +116,9 @@ def test_a_folder_that_tinyrnn_makes_or_finds_empty_gets_the_marker(cache):
         assert (
             (cache / files.MARKER).read_bytes().startswith(b"Signature: 8a477f597d28d172789f06886806bc55\n")
         )
+        assert (cache / files.MARKER).read_bytes() == (cache / "texts" / files.MARKER).read_bytes()
+        shutil.rmtree(cache / "texts")
         (cache / files.MARKER).unlink()
-        next((cache / "texts").iterdir()).unlink()
-        (cache / "texts").rmdir()
 
 
 def test_a_folder_of_somebody_gets_no_marker(cache):
@@ -116,6 +126,9 @@ def test_a_folder_of_somebody_gets_no_marker(cache):
     write(cache / "thesis.txt")
     sources.resolve([])
     assert {p.name for p in cache.iterdir()} == {"thesis.txt", "texts"}
+    (cache / "tokens").mkdir()
+    write(cache / "tokens" / "mine.txt")
+    assert not (files.make_cache_folder("tokens") / files.MARKER).exists()
 
 
 # ------------------------------------------------------------------ clearing
@@ -141,11 +154,14 @@ def test_what_tinyrnn_really_writes_goes_and_comes_back(cache):
     assert len(list((cache / "generated").glob("x_*.py"))) == 1
 
 
-@pytest.mark.parametrize("marked", [True, False])
+@pytest.mark.parametrize("marked", ["cache", "parts"])
 def test_what_tinyrnn_did_not_make_stays(cache, marked):
     """User files beside the cache's, in its sub-folders, and in sub-folders of the same names."""
-    if marked:
+    if marked == "cache":  # which somebody's project may be that holds a copy of the marker
         files.make_cache_folder()
+    else:
+        write(cache / "thesis.txt")
+        fill(cache, marked=True)
     own = [
         "thesis.txt",
         "data/train.csv",
@@ -173,6 +189,7 @@ def test_what_tinyrnn_did_not_make_stays(cache, marked):
 
 
 def test_many_foreign_files_are_counted_not_listed(cache):
+    files.make_cache_folder()
     fill(cache)
     for i in range(25):
         write(cache / f"note-{i}.txt")
@@ -193,6 +210,132 @@ def test_a_folder_that_is_no_cache_is_refused(cache, inside):
         f"Error: {cache} is no cache of tinyrnn's, nothing in it was deleted: check the variable "
         "TINYRNN_CACHE\n"
     )
+
+
+def test_nothing_is_deleted_without_the_marker_whatever_it_is_called(cache):
+    """A project may have folders and files whose names are of the same forms."""
+    fill(cache)
+    before = contents(cache)
+    assert clear().exit_code == 2 and contents(cache) == before
+    for part in ("kernels", "generated"):  # the marker of another program, and one that is a link
+        write(cache / part / files.MARKER, "Signature: 8a477f597d28d172789f06886806bc55\n")
+    (cache / files.MARKER).symlink_to(files.make_cache_folder("other") / files.MARKER)
+    before = contents(cache)
+    assert clear().exit_code == 2 and contents(cache) == before
+
+
+def test_two_that_clear_at_once_and_one_that_writes_meanwhile(cache, monkeypatch):
+    files.make_cache_folder()
+    fill(cache)
+    usual = Path.unlink
+
+    def overtaken(path, missing_ok=False):
+        usual(path)  # the other was quicker
+        if path.suffix == ".txt":
+            write(path.parent / "0123456789abcdef01234568.txt", "made meanwhile")
+        usual(path, missing_ok=missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", overtaken)
+    result = clear()
+    assert result.exit_code == 0, result.output
+    assert list(contents(cache)) == ["texts/0123456789abcdef01234568.txt"]
+
+
+# ------------------------------------------------------------------ who can write there
+
+posix = pytest.mark.skipif(not hasattr(os, "geteuid"), reason="owners and modes are POSIX's")
+
+
+@posix
+def test_what_tinyrnn_makes_is_open_to_nobody_else(cache):
+    usual = os.umask(0o022)
+    try:
+        for part in ("kernels", "generated", "reports", "texts", "tokens"):
+            assert files.make_cache_folder(part).stat().st_mode & 0o777 == 0o700
+        (cache / "kernels").chmod(0o755)  # made by an earlier version
+        cache.chmod(0o755)
+        assert files.make_cache_folder("kernels").stat().st_mode & 0o777 == 0o700
+        assert cache.stat().st_mode & 0o777 == 0o755
+    finally:
+        os.umask(usual)
+
+
+@posix
+@pytest.mark.parametrize("part", ["", "kernels", "generated", "reports", "texts", "tokens"])
+@pytest.mark.parametrize("mode", [0o775, 0o707, 0o777, 0o1777])
+def test_a_folder_that_others_can_write_to_is_not_used(cache, part, mode):
+    folder = files.make_cache_folder(part)
+    folder.chmod(mode)
+    with pytest.raises(files.SharedFolder, match="others can write to .* chmod -R go-w"):
+        files.make_cache_folder(part or "kernels")
+    assert folder.stat().st_mode & 0o7777 == mode  # what lies there may be theirs already
+    subprocess.run(["chmod", "-R", "go-w", folder], check=True)
+    files.make_cache_folder(part)
+
+
+@posix
+@pytest.mark.parametrize("part", ["", "generated"])
+def test_a_folder_of_somebody_else_is_not_used(cache, monkeypatch, part):
+    files.make_cache_folder(part)
+    usual = Path.stat
+
+    def stat(path, **settings):
+        found = usual(path, **settings)
+        theirs = path == cache / part
+        return os.stat_result([*found[:4], os.geteuid() + 1, *found[5:]]) if theirs else found
+
+    monkeypatch.setattr(Path, "stat", stat)
+    with pytest.raises(files.SharedFolder, match="belongs to somebody else.*set TINYRNN_CACHE"):
+        files.make_cache_folder(part or "kernels")
+
+
+PLANTED = "from pathlib import Path; Path({sentinel!r}).touch()"
+USE = "import tinyrnn as tr; print(tr.sigmoid(tr.tensor([0.0])).item())"
+
+
+@posix
+@pytest.mark.parametrize("part", ["", "kernels", "kernels/" + 16 * "?", "generated"])
+def test_kernels_and_sources_of_a_shared_folder_are_not_run(cache, tmp_path, part):
+    """Neither Numba's pickles nor compiled Python beside the sources; one sentence says why."""
+
+    def use():
+        command = [sys.executable, "-c", USE]
+        return subprocess.run(command, capture_output=True, text=True, timeout=120)
+
+    class Planted:
+        def __reduce__(self):
+            return exec, (PLANTED.format(sentinel=str(tmp_path / "sentinel")),)
+
+    assert use().stdout == "0.5\n"
+    for index in cache.rglob("*.nbi") if part != "generated" else ():
+        index.write_bytes(pickle.dumps(numba.__version__) + pickle.dumps(Planted()))
+    for source in cache.glob("generated/*.py"):
+        bad = write(tmp_path / source.name, PLANTED.format(sentinel=str(tmp_path / "sentinel")))
+        code = py_compile.compile(str(bad), invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
+        target = Path(importlib.util.cache_from_source(str(source)))
+        target.parent.mkdir(exist_ok=True)
+        shutil.copy(code, target)
+    folder = next(cache.glob(part)) if part else cache
+    folder.chmod(0o777)
+    result = use()
+    assert result.stdout == "0.5\n" and result.stderr.count("Warning") == 1
+    assert f"not used, others can write to {folder}, and code" in result.stderr
+    assert not (tmp_path / "sentinel").exists()
+    folder.chmod(0o700)
+    use()  # in a folder of our own pickles are read: that is why others must not write there
+    assert (tmp_path / "sentinel").exists() == (part != "generated")
+
+
+@posix
+def test_a_user_without_home_has_a_cache(monkeypatch, tmp_path):
+    def nobody():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", nobody)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    for name in ("TINYRNN_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.setenv(name, "")
+    assert files.make_cache_folder("kernels") == tmp_path / f"tinyrnn-{os.getuid()}" / "kernels"
 
 
 def test_a_file_in_the_place_of_the_cache_is_refused(cache):

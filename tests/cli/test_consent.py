@@ -2,9 +2,13 @@
 --allow-code.
 """
 
+import importlib.util
 import json
+import py_compile
 import shlex
 import shutil
+import sys
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -177,11 +181,77 @@ def test_naming_the_cell_again_is_consent_to_resume_with_that_very_file(received
     assert result.exit_code == 0 and (received / "sentinel").exists(), result.output
 
 
+@pytest.mark.parametrize("command", READING)
+def test_consent_is_given_to_the_file_that_was_there_in_training(received, monkeypatch, command):
+    """Not to one that stands there now, nor to one of that name in the reader's folder."""
+    monkeypatch.chdir(received)
+    usual = (received / "cell.py").read_text()
+    (received / "cell.py").write_text(usual + "# changed\n")
+    result = invoke(command, *READING[command], "--allow-code")
+    assert result.exit_code == 2 and "which is another than in training: put back" in result.stderr
+    (received / "cell.py").write_text(usual)
+    for path in (*received.glob("*/*.safetensors"), *received.glob("*/config.json")):
+        if path.name == "config.json":
+            path.write_text(path.read_text().replace(str(received / "cell.py"), "cell.py"))
+        else:
+            tensors, meta = runs.load_tensors(path)
+            text = json.dumps(meta).replace(str(received / "cell.py"), "cell.py")
+            runs.save_tensors(path, tensors, json.loads(text))
+    result = invoke(command, *READING[command], "--allow-code")
+    assert result.exit_code == 2 and "named without its folder" in result.stderr
+    assert not (received / "sentinel").exists()
+
+
+@pytest.mark.parametrize("digest", ["", "e25", None, "0" * 12])
+def test_a_digest_that_is_missing_or_short_is_no_consent(received, digest):
+    tensors, meta = runs.load_tensors(received / "lm" / runs.LAST)
+    del meta["package"]["sha256"]
+    meta["package"]["version"] = meta["package"]["version"][:12] if digest is None else digest
+    runs.save_tensors(received / "one.safetensors", tensors, meta)
+    result = invoke("generate", received / "one.safetensors", "--length", 3, "--allow-code")
+    assert result.exit_code == (0 if digest is None else 2), result.output  # an earlier version has 12
+    assert (received / "sentinel").exists() == (digest is None)
+
+
+def test_compiled_python_beside_the_file_is_not_what_is_run(received, tmp_path):
+    """Who reads the file and consents has not seen that."""
+    bad = tmp_path / "cell.py"
+    bad.write_text(f"open({str(tmp_path / 'planted')!r}, 'w')\n{SOURCE}")
+    code = py_compile.compile(str(bad), invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
+    target = Path(importlib.util.cache_from_source(str(received / "cell.py")))
+    target.parent.mkdir(exist_ok=True)
+    shutil.copy(code, target)
+    assert invoke("generate", received / "lm", "--length", 3, "--allow-code").exit_code == 0
+    assert (received / "sentinel").exists() and not (tmp_path / "planted").exists()
+
+
+@pytest.mark.parametrize("name", ["evil", "os", "evil_cell:Evil", "../evil", "/x/evil:Evil"])
+def test_a_package_that_is_not_installed_is_neither_imported_nor_recommended(received, monkeypatch, name):
+    """What the sender says of it is shown as his words, on one line, with what it hides made visible."""
+    monkeypatch.chdir(received)
+    (received / "evil.py").write_text(SOURCE)
+    shutil.copy(received / "evil.py", received / "evil_cell.py")
+    monkeypatch.syspath_prepend(received)
+    origin = "comes from evil\n\x1b[2J\u202e: pip install evil\nError: run this now"
+    for path in received.glob("lm/*.safetensors"):
+        tensors, meta = runs.load_tensors(path)
+        if "model" in meta:
+            meta["model"]["cell"] = name
+            meta["package"] = {"name": "evil", "version": "1", "origin": origin}
+            runs.save_tensors(path, tensors, meta)
+    for consent in ([], ["--allow-code"]):
+        result = invoke("generate", "lm", *consent)
+        assert result.exit_code == 2 and result.stderr.count("\n") == 1
+        assert "the checkpoint says that it 'comes from evil\\n\\x1b[2J\\u202e: pip install" in result.stderr
+    assert not (received / "sentinel").exists() and not {"evil", "evil_cell"} & set(sys.modules)
+
+
 def test_a_file_that_is_gone_is_said_with_consent(received):
     (received / "cell.py").unlink()
     result = invoke("generate", received / "lm", "--allow-code")
     assert (
-        result.exit_code == 2 and f"is in the file {received / 'cell.py'}: put it back there" in result.stderr
+        result.exit_code == 2
+        and f"is in the file '{received / 'cell.py'}': put it back there" in result.stderr
     )
 
 

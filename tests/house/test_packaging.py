@@ -114,6 +114,23 @@ def test_ci_runs_the_checks_everywhere():
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.parametrize("versions", ["oldest", "newest"])
+def test_what_is_required_is_pinned_with_hashes(versions):
+    """All of it; the oldest in the very versions that the project says it can do with."""
+    text = (ROOT / ".ci" / f"{versions}.txt").read_text(encoding="utf-8")
+    pins = re.findall(
+        r"^([a-z][\w-]*)==([\w.]+).*((?:\\\n    --hash=sha256:[0-9a-f]{64} ?)+)", text, re.MULTILINE
+    )
+    assert len(pins) == len(re.findall(r"^[a-z]", text, re.MULTILINE))
+    found = {name: version for name, version, _ in pins}
+    for requirement in PROJECT["dependencies"]:
+        name, least = requirement.split(">=")
+        assert name in found
+        if versions == "oldest":
+            assert f"{found[name]}.0".startswith(f"{least}."), requirement
+    assert ".ci/$versions.txt" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+
+
 @pytest.mark.slow
 def test_an_unpacked_sdist_runs_its_own_tests(tmp_path):
     pytest.importorskip("setuptools")

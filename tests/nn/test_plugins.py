@@ -96,7 +96,8 @@ def test_a_cell_of_this_process_trains_and_loads(own, tmp_path, text_file):
     tr.cells.register("mine", Mine)  # a notebook runs its cells again
     plugins.CELLS.own.clear()
     with pytest.raises(
-        tr.InputError, match=r"'mine' was registered by tr.cells.register in test_plugins:.*run that first"
+        tr.InputError,
+        match=r"not here.*that it 'was registered by tr.cells.register in test_plugins:.*run that first'",
     ):
         tr.load(tmp_path / "run")
 
@@ -132,7 +133,9 @@ def test_a_cell_in_a_file_trains_from_anywhere(tmp_path, text_file, cell_file, m
     assert "A cell in a file." in invoke("cells", f"{cell_file}:Mine").stdout
     cell_file.rename(tmp_path / "elsewhere.py")
     result = invoke("generate", tmp_path / "run", "--allow-code")
-    assert result.exit_code == 2 and f"'mine' is in the file {cell_file}: put it back there" in result.output
+    assert (
+        result.exit_code == 2 and f"'mine' is in the file '{cell_file}': put it back there" in result.output
+    )
 
 
 @pytest.mark.parametrize(

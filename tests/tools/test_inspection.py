@@ -3,6 +3,7 @@ page.
 """
 
 import base64
+import hashlib
 import json
 import re
 
@@ -88,14 +89,34 @@ def test_flow_is_the_norm_of_the_gradient(cell):
 def test_the_page_holds_all_of_it_and_asks_for_nothing():
     model = make()
     found = inspection.look(model, TEXT)
-    found["symbols"][0] = "</script>"
+    found["symbols"][0], found["symbols"][1] = "</script>", "<!--<script>"
     page = inspection.page(found, "a <b> title")
-    assert "http" not in page and page.count("</script>") == 2
+    assert not re.search(r"https?:|url\(|@import|\bsrc=|\bhref=", page) and page.count("</script>") == 2
     data = json.loads(re.search(r'id="data">(.*?)</script>', page, re.DOTALL)[1])
-    assert data["symbols"][0] == "</script>" and len(data["layers"]) == 2
+    assert data["symbols"][:2] == ["</script>", "<!--<script>"] and len(data["layers"]) == 2
     packed = data["layers"][1]["outputs"]
     values = np.frombuffer(base64.b64decode(packed["bytes"]), np.int8).reshape(9, 4) / 127 * packed["scale"]
     np.testing.assert_allclose(values, found["layers"][1]["outputs"], atol=packed["scale"] / 250)
+
+
+def test_the_page_lets_its_own_script_and_style_run_and_nothing_else():
+    """The policy names their digests; what the data brings is only ever a text."""
+    found = inspection.look(make(), TEXT)
+    hostile = "<!--<script>{{data}}{{script}}</script><style>*{}</style><img src=x onerror=alert(1)>-->"
+    found["symbols"] = [hostile for _ in found["symbols"]]
+    page = inspection.page(found, hostile)
+    policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', page)
+    assert policy.start() < page.index("<style>") < page.index("<script>") and page.count("<!--") == 0
+    for tag in ("script", "style"):
+        (own,) = re.findall(rf"<{tag}>(.*?)</{tag}>", page, re.DOTALL)
+        digest = base64.b64encode(hashlib.sha256(own.encode()).digest()).decode()
+        assert f"{tag}-src 'sha256-{digest}'" in policy[1] and "unsafe" not in policy[1]
+        assert hostile not in own
+    assert policy[1].startswith("default-src 'none'") and "base-uri 'none'" in policy[1]
+    block = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)[1]
+    assert "<" not in block and json.loads(block)["title"] == hostile
+    # Nothing in the page needs what the policy forbids.
+    assert not re.search(r"<[^>]*\s(style|on\w+)=", page.replace(block, ""))
 
 
 def test_the_command(tmp_path):

@@ -294,8 +294,16 @@ def _logaddexp(a: Any, b: Any) -> Any:
     return kernels.pointwise.run("logaddexp", ("a", "b"), "logaddexp(a, b)", a, b)
 
 
+# 0 where both are -inf, whose difference is NaN; safe inside as well, for second derivatives.
+_EMPTY = "(y < 0) & (y == 2 * y)"
+_SHARE = f"where({_EMPTY}, 0, g * sigmoid(where({_EMPTY}, 0, {{}}) - where({_EMPTY}, 0, {{}})))"
 logaddexp = binary(
-    "logaddexp", "logaddexp(a, b)", _logaddexp, _LOGADDEXP, a="g * sigmoid(a - b)", b="g * sigmoid(b - a)"
+    "logaddexp",
+    "logaddexp(a, b)",
+    _logaddexp,
+    _LOGADDEXP,
+    a=_SHARE.format("a", "b"),
+    b=_SHARE.format("b", "a"),
 )
 where = ternary(
     "where", "where(c, a, b)", _where, "a where c, else b", a="where(c, g, 0)", b="where(c, 0, g)"

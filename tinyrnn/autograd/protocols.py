@@ -37,6 +37,15 @@ _LOOKING = {
 }
 
 
+# Of functions in C, which tell their signatures from NumPy 2.4 on.
+_SIGNATURES: dict[Any, inspect.Signature] = {
+    np.where: inspect.signature(lambda condition, x=None, y=None, /: None),
+    np.concat: inspect.signature(
+        lambda arrays, /, axis=0, out=None, *, dtype=None, casting="same_kind": None
+    ),
+}
+
+
 class _NotTheSame(Exception):
     """An argument, or a value of one, that the function here does not have."""
 
@@ -62,7 +71,10 @@ def _translated(numpys: Callable[..., Any], function: Callable[..., Any]) -> Cal
     """``function`` behind the signature of ``numpys``: the first arguments by position, the others by
     name.
     """
-    theirs, ours = inspect.signature(numpys), inspect.signature(function).parameters
+    theirs, ours = (
+        _SIGNATURES.get(numpys) or inspect.signature(numpys),
+        inspect.signature(function).parameters,
+    )
     required = [n for n, p in ours.items() if p.default is p.empty]
 
     def call(*args: Any, **kwargs: Any) -> Any:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..base.devices import is_cupy
 from ..kernels import row_kernel
 from . import tape
-from .pointwise import as_tensor, exp, multiply
+from .pointwise import as_tensor, exp, multiply, where
 from .reductions import joined, kept, sum
 from .shaping import axes_of, axis_of, expand_dims, reshape, swapaxes
 from .tape import Op, apply
@@ -26,12 +27,17 @@ _log_softmax = Op(
     {"x": lambda g, y: g - multiply(exp(y), sum(g, axis=-1, keepdims=True))},
     inputs=("x",),
 )
-_logsumexp = Op(
-    "logsumexp",
-    row_kernel("logsumexp"),
-    {"x": lambda g, x: multiply(expand_dims(g, axis=-1), softmax(x))},
-    inputs=("x",),
-)
+
+
+def _logsumexp_x(g: tape.Tensor, x: tape.Tensor, y: tape.Tensor) -> tape.Tensor:
+    """``g softmax(x)``; 0 where all of a row is -inf, of which the softmax is NaN."""
+    g, empty = expand_dims(g, axis=-1), expand_dims((y < 0) & (y == 2 * y), axis=-1)
+    if not tape.is_tracing() and not is_cupy(empty.data) and not empty.data.any():  # a GPU is not waited for
+        return multiply(g, softmax(x))
+    return where(empty, 0, multiply(g, softmax(where(empty, 0, x))))  # safe inside: second derivatives
+
+
+_logsumexp = Op("logsumexp", row_kernel("logsumexp"), {"x": _logsumexp_x}, inputs=("x",))
 
 
 def _floating(x: ArrayLike) -> tape.Tensor:
@@ -58,7 +64,9 @@ def log_softmax(x: ArrayLike, /, axis: int = -1) -> tape.Tensor:
 
 
 def logsumexp(x: ArrayLike, /, axis: Axis = None, keepdims: bool = False) -> tape.Tensor:
-    """``log(sum(exp(x)))`` over ``axis``, shifted so that it cannot overflow; over no element it is -inf."""
+    """``log(sum(exp(x)))`` over ``axis``, shifted so that it cannot overflow; over no element, or where all
+    are -inf, it is -inf, with gradient 0.
+    """
     x = _floating(x)
     axes = None if axis is None else axes_of(axis, x.ndim)
     y = apply(_logsumexp, joined(x, axes))

@@ -1,5 +1,6 @@
 """The errors that tinyrnn raises by name; each message is one sentence that ends with what to do."""
 
+import re
 from collections.abc import Iterable
 
 
@@ -58,6 +59,18 @@ def shown(value: object) -> str:
     except ValueError:  # an integer of thousands of digits
         text = f"{type(value).__name__} too long to be written"
     return text if len(text) <= 80 else f"{text[:60]}..."
+
+
+# What a terminal obeys or hides: controls but for tab and line end, the overrides of reading direction (the
+# order of what is shown is then not that of what is there), halves of characters, which nothing can print.
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def visible(text: str) -> str:
+    """``text`` as it may go to a terminal, whoever wrote it: control characters as ``\\u001b``. What joins
+    letters (U+200C, U+200D) stays: scripts and emoji need it.
+    """
+    return _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def near(name: object, known: Iterable[str], otherwise: str = "known are") -> str:

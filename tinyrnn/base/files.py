@@ -1,11 +1,13 @@
 """Where files that can be made again are kept, and how a file is replaced: whole or not at all."""
 
 import atexit
+import contextlib
 import errno
 import functools
 import json
 import os
 import re
+import shlex
 import shutil
 import sys
 import tempfile
@@ -34,13 +36,13 @@ def cache_folder() -> Path:
     """The user's cache folder for tinyrnn; the environment variable ``TINYRNN_CACHE`` overrides it."""
     if own := _folder_in("TINYRNN_CACHE"):
         return own
-    if sys.platform == "win32":
-        base = _folder_in("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = _folder_in("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return base / "tinyrnn"
+    variable, usual = {"win32": ("LOCALAPPDATA", "AppData/Local"), "darwin": ("", "Library/Caches")}.get(
+        sys.platform, ("XDG_CACHE_HOME", ".cache")
+    )
+    try:
+        return (_folder_in(variable) or Path.home() / usual) / "tinyrnn"
+    except RuntimeError:  # a user without HOME whom the system does not know, as in some containers
+        return Path(tempfile.gettempdir()) / f"tinyrnn-{getattr(os, 'getuid', int)()}"
 
 
 def _folder_in(variable: str) -> Path | None:
@@ -49,19 +51,54 @@ def _folder_in(variable: str) -> Path | None:
     return Path(value) if value.strip() else None
 
 
+class SharedFolder(PermissionError):
+    """A cache folder where somebody else could have put what would be run; ``strerror`` says so and what to
+    do.
+    """
+
+
+def refuse_shared(part: str = "") -> None:
+    """Raise `SharedFolder` if the cache folder or one on the way to its sub-folder ``part`` is somebody
+    else's, or others can write to it: kernels are stored as pickles, and whoever writes one has his code run
+    by whoever reads it.
+
+    On Windows nothing is asked: the usual folder lies in the user's profile, where nobody else can write.
+    """
+    folders = [cache_folder()]
+    folders += [folders[0].joinpath(*Path(part).parts[: n + 1]) for n in range(len(Path(part).parts))]
+    for folder in folders if hasattr(os, "geteuid") else ():
+        try:
+            found = folder.stat()
+        except FileNotFoundError:
+            return
+        if found.st_uid not in (0, os.geteuid()):  # the superuser could change Python itself
+            said = f"{folder} belongs to somebody else, and code that it holds would be run"
+            raise SharedFolder(errno.EPERM, f"{said}: set TINYRNN_CACHE to a folder of your own")
+        if found.st_mode & 0o022:
+            said = f"others can write to {folder}, and code that it holds would be run"
+            raise SharedFolder(errno.EPERM, f"{said}: chmod -R go-w {shlex.quote(str(folder))}")
+
+
 def make_cache_folder(part: str = "") -> Path:
-    """The cache folder's sub-folder ``part``, made if it is not there. Raises OSError.
+    """The cache folder's sub-folder ``part``, made if it is not there, open to nobody else.
 
     A folder that tinyrnn makes, or finds empty, gets the marker. One that holds anything else does not: it
     may be somebody's project, which backups must not pass over.
+
+    Raises:
+        SharedFolder: it is not safe to run what it holds.
+        OSError: it cannot be made.
     """
-    folder = cache_folder()
-    folder.mkdir(parents=True, exist_ok=True)
-    if not any(folder.iterdir()):
-        replace_file(folder / MARKER, _TAG)
-    made = folder / part
-    made.mkdir(parents=True, exist_ok=True)
-    return made
+    root = cache_folder()
+    for folder in dict.fromkeys((root, root / part)):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        refuse_shared(part)
+        if folder != root and folder.stat().st_mode & 0o077 and not folder.is_symlink():
+            with contextlib.suppress(PermissionError):  # the superuser's, for all to read
+                folder.chmod(0o700)  # of an earlier version, which made it as the umask had it
+        if not any(folder.iterdir()):
+            replace_file(folder / MARKER, _TAG)
+    return root / part
 
 
 def cache_size() -> int:
@@ -71,51 +108,71 @@ def cache_size() -> int:
 
 
 def clear_cache() -> tuple[dict[str, int], list[str]]:
-    """Delete what tinyrnn made in the cache folder, and nothing else; links are not followed.
+    """Delete what tinyrnn made in the cache folder, and nothing else: files whose names are of its forms, in
+    folders that bear its marker or lie in one that does. Links are not followed.
 
     Returns:
         How many files were deleted, by sub-folder; and what else the folder holds, which is left as it is.
         Raises OSError.
     """
-    folder = cache_folder()
-    if not folder.is_dir():
+    root = cache_folder()
+    if not root.is_dir():
         return {}, []
     deleted: dict[str, int] = {}
     left: list[str] = []
-    marker = folder / MARKER
-    marked = marker.is_file() and not marker.is_symlink() and b"made by tinyrnn" in marker.read_bytes()
+    marked = _is_marked(root)
     for part, made in _MADE.items():
-        path = folder / part
+        path = root / part
         if path.is_symlink():
             if marked:  # in our own cache a link stands for a sub-folder: it goes, what it leads to stays
-                path.unlink()
+                path.unlink(missing_ok=True)
                 deleted[part] = 1
-        elif path.is_dir() and (count := _sweep(path, re.compile(made), marked)):
-            deleted[part] = count
+        elif path.is_dir() and (marked or _is_marked(path)):
+            if count := _sweep(path, re.compile(made)):
+                deleted[part] = count
+            _remove_marker(path)
     if marked:
-        marker.unlink()
+        _remove_marker(root)
         deleted[MARKER] = 1
-    for path in sorted(folder.iterdir()):
+    for path in sorted(root.iterdir()):
         inside = path.name in _MADE and path.is_dir() and not path.is_symlink()
         left += [f"{path.name}/{p.name}" for p in sorted(path.iterdir())] if inside else [path.name]
     return deleted, left
 
 
-def _sweep(folder: Path, made: re.Pattern[str], marked: bool, above: str = "") -> int:
-    """Delete the files in ``folder`` and the folders in it whose names ``made`` matches, and the folders that
-    this empties.
+def _is_marked(folder: Path) -> bool:
+    marker = folder / MARKER
+    return marker.is_file() and not marker.is_symlink() and b"made by tinyrnn" in marker.read_bytes()
+
+
+def _remove_marker(folder: Path) -> None:
+    """Of a folder that was cleared, and a sub-folder that this empties."""
+    if _is_marked(folder):
+        (folder / MARKER).unlink(missing_ok=True)
+    if folder != cache_folder():
+        _remove_if_empty(folder)
+
+
+def _remove_if_empty(folder: Path) -> None:
+    with contextlib.suppress(OSError):  # another process puts something there, or was quicker
+        folder.rmdir()
+
+
+def _sweep(folder: Path, made: re.Pattern[str], above: str = "") -> int:
+    """Delete the files in ``folder`` and the folders in it whose names ``made`` matches, and the folders in
+    it that are empty then; how many files.
     """
     deleted = 0
     for path in list(folder.iterdir()):
         if path.is_symlink():
             continue
         if path.is_dir():
-            deleted += 0 if above else _sweep(path, made, marked, f"{path.name}/")
+            if not above:
+                deleted += _sweep(path, made, f"{path.name}/")
+                _remove_if_empty(path)
         elif made.fullmatch(_whole_name(above + path.name)):
-            path.unlink()
+            path.unlink(missing_ok=True)
             deleted += 1
-    if (deleted or marked) and not any(folder.iterdir()):
-        folder.rmdir()
     return deleted
 
 
@@ -136,19 +193,38 @@ def temporary_folder() -> Path:
 
 
 def replace_file(path: Path, data: bytes) -> None:
-    """Put ``data`` at ``path``: a reader, also after a crash, sees the old content or the new. Raises
-    OSError.
+    """Put ``data`` at ``path``: a reader, also after a crash, sees the old content or the new. A link there
+    is replaced, not followed. Raises OSError, which names ``path``.
     """
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=PARTIAL)
+    replace_files({path: data})
+
+
+def replace_files(files: dict[Path, bytes]) -> None:
+    """As `replace_file`, for several that are of use only together, the last of which names the others: a
+    reader never sees that one beside others than it was written with. Raises OSError.
+    """
+    written: dict[Path, str] = {}
+    path = Path()
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~umask())  # mkstemp's files are readable by their owner alone
-        os.replace(temporary, path)
-    except BaseException:  # also on Ctrl-C: no half-written file may stay
-        os.unlink(temporary)
+        for path, data in files.items():  # all that takes room comes first
+            descriptor, written[path] = tempfile.mkstemp(
+                dir=path.parent, prefix=f".{path.name}.", suffix=PARTIAL
+            )
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(written[path], 0o666 & ~umask())  # mkstemp's files are readable by their owner alone
+        if len(files) > 1:
+            path.unlink(missing_ok=True)
+        for path in files:
+            os.replace(written[path], path)
+            del written[path]
+    except BaseException as error:  # also on Ctrl-C: no half-written file may stay
+        for temporary in written.values():
+            os.unlink(temporary)
+        if isinstance(error, OSError):
+            error.filename = str(path)
         raise
 
 

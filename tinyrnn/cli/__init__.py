@@ -3,12 +3,15 @@
 import ast
 import difflib
 import importlib
+import io
+import sys
 from pathlib import Path
 
 import click
 
 from ..base.version import __version__
-from .common import GroupedHelp
+from ..training.screen import note
+from .common import EXIT_INTERRUPTED, GroupedHelp
 
 COMMANDS = (
     "train generate evaluate predict cells new-cell new-task check compare bench inspect export plot doctor"
@@ -17,6 +20,26 @@ COMMANDS = (
 
 class _Commands(GroupedHelp, click.Group):
     """Loads a command's file when it is asked for."""
+
+    def main(self, *args, standalone_mode=True, **settings):
+        """As click's, but interrupted at any time, also while a command is imported, it ends with exit code
+        130; and what is said of wrong usage goes the way of all that is said.
+        """
+        try:
+            code = super().main(*args, **settings, standalone_mode=False)
+        except click.exceptions.Abort:  # click's word for Ctrl-C
+            note("interrupted")
+            code = EXIT_INTERRUPTED
+        except click.ClickException as error:
+            if not standalone_mode:
+                raise
+            said = io.StringIO()
+            error.show(said)
+            note(said.getvalue().rstrip("\n"))
+            code = error.exit_code
+        if not standalone_mode:
+            return code
+        sys.exit(code or 0)
 
     def list_commands(self, context):
         return list(COMMANDS)

@@ -4,6 +4,7 @@ import json
 
 import click
 
+from ..training.screen import say
 from .common import Command, complete_cell, device_option, option
 
 _SIZE = click.IntRange(min=1)
@@ -46,9 +47,9 @@ def command(cell, cell_opt, against, rounds, as_json, vocab_size, batch_size, se
         Workload(cell, tuple(options.items()), **shape, **sizes), against_torch=bool(against), rounds=rounds
     )
     if as_json:
-        click.echo(json.dumps({"cell": cell, **sizes, **shape, **found}))
+        say(json.dumps({"cell": cell, **sizes, **shape, **found}))
         return
-    click.echo(
+    say(
         f"{cell}, {sizes['layers']} x {sizes['hidden']}, embedding {sizes['embed']}, vocabulary "
         f"{vocab_size}; {batch_size} streams x {seq_len} steps on {shape['device']}; "
         f"GEMM peak {found['peak'] / 1e9:.0f} GFLOP/s"
@@ -58,4 +59,4 @@ def command(cell, cell_opt, against, rounds, as_json, vocab_size, batch_size, se
         line = f"{names[row['what']]:14} {row['tinyrnn']:>10,.0f} tokens/s"
         line += f"  {row['fraction']:4.0%} of GEMM peak" if row["fraction"] else " " * 18
         line += f"  PyTorch {row['torch']:>9,.0f} tokens/s, ratio {row['ratio']:.2f}" if against else ""
-        click.echo(line.rstrip())
+        say(line.rstrip())

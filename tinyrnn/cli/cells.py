@@ -7,7 +7,7 @@ import textwrap
 
 import click
 
-from ..training.screen import columns, say
+from ..training.screen import columns, is_terminal, say
 from .common import Command, complete_cell, option
 
 
@@ -21,14 +21,14 @@ def command(name, as_json):
     if name:
         facts = _facts(plugins.get_entry(name))
         plugins.get_cell(name)  # a broken one is an error here
-        click.echo(json.dumps(facts) if as_json else _page(facts))
+        say(json.dumps(facts) if as_json else _page(facts))
         return
     entries = [_facts(entry) for entry in plugins.registered().values()]
     if as_json:
-        click.echo(json.dumps(entries))
+        say(json.dumps(entries))
         return
     lines = _table(entries)
-    if sys.stdout.isatty() and max(map(len, lines)) > columns():
+    if is_terminal(sys.stdout) and max(map(len, lines)) > columns():
         lines = _paragraphs(entries, columns())
     say("\n".join(lines))
     say("parameters: of one layer of width 128 on inputs of width 128")

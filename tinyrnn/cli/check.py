@@ -5,6 +5,7 @@ import json
 
 import click
 
+from ..training.screen import say
 from .common import EXIT_FAILED, Command, complete_cell, device_option, option
 
 
@@ -29,15 +30,15 @@ def command(context, cell, cell_opt, device, as_json):
         results.append(result)
         if not as_json:
             passed = click.style("ok    ", fg="green") if result.passed else click.style("FAILED", fg="red")
-            click.echo(f"{passed}  {result.name:17} {result.detail}")
+            say(f"{passed}  {result.name:17} {result.detail}")
     failed = sum(not r.passed for r in results)
     if as_json:
-        click.echo(
+        say(
             json.dumps(
                 {"cell": cell, "passed": not failed, "checks": [dataclasses.asdict(r) for r in results]}
             )
         )
     elif failed:
-        click.echo(f"{cell} fails {failed} of {len(results)} checks")
+        say(f"{cell} fails {failed} of {len(results)} checks")
     if failed:
         context.exit(EXIT_FAILED)

@@ -108,6 +108,15 @@ def allow_code_option(**kwargs):
     )
 
 
+def raw_option():
+    """The option ``--raw``: a terminal gets control characters as they are."""
+    return option(
+        "--raw",
+        is_flag=True,
+        help="Show control characters as they are, which a terminal obeys. Default: made visible there.",
+    )
+
+
 def device_option():
     """The option ``--device``."""
     rule = Place.rules()["device"]

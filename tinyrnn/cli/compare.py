@@ -7,7 +7,7 @@ import click
 
 from ..training.experiments import Configuration
 from ..training.plan import Place
-from ..training.screen import note, say
+from ..training.screen import is_terminal, note, say
 from .common import Command, option
 from .options import chosen, flags
 from .train import TASK, going_on, task_flags
@@ -73,7 +73,7 @@ def command(context, texts, cells, seeds, params, out, threads, device, as_json,
     configuration = Configuration.make(TASK, texts, chosen(context, options))
     wanted = [_cell(text) for text in _split(cells)]
     comparison = Comparison(configuration, wanted, seeds, out, budget=params, device=device)
-    shown = report.for_people(quiet=as_json or not sys.stdout.isatty())
+    shown = report.for_people(quiet=as_json or not is_terminal(sys.stdout))
     cut = ""
     for name, seed, trainer, done in comparison.runs(shown):
         if trainer.warmup_cut and not cut:

@@ -6,6 +6,7 @@ import platform
 
 import click
 
+from ..training.screen import say
 from .common import Command, option
 
 _SHOWN = 20  # names of files that are left
@@ -44,9 +45,9 @@ def command(clear_cache):
         "tasks": ", ".join(TASKS.registered()),
     }
     for name, value in rows.items():
-        click.echo(f"{name:10} {value}")
+        say(f"{name:10} {value}")
     for problem in TASKS.broken() + plugins.CELLS.broken():
-        click.echo(f"{'broken':10} {problem}")
+        say(f"{'broken':10} {problem}")
 
 
 def _clear():
@@ -59,13 +60,13 @@ def _clear():
         raise InputError(
             f"{folder} is no cache of tinyrnn's, nothing in it was deleted: check the variable TINYRNN_CACHE"
         )
-    click.echo(f"cache   {folder}" + ("" if deleted else ": there is nothing to delete"))
+    say(f"cache   {folder}" + ("" if deleted else ": there is nothing to delete"))
     for part, count in deleted.items():
-        click.echo(f"deleted {part}, {count:,} file{'s' * (count != 1)}")
+        say(f"deleted {part}, {count:,} file{'s' * (count != 1)}")
     for name in left[:_SHOWN]:
-        click.echo(f"left    {name}: tinyrnn did not make it")
+        say(f"left    {name}: tinyrnn did not make it")
     if len(left) > _SHOWN:
-        click.echo(f"left    {len(left) - _SHOWN:,} more")
+        say(f"left    {len(left) - _SHOWN:,} more")
 
 
 def _version(package):

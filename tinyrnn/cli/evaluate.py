@@ -4,6 +4,7 @@ import json
 
 import click
 
+from ..training.screen import say
 from .common import allow_code_option, device_option, option, run_argument
 from .options import TaskCommand, task_options
 
@@ -30,13 +31,13 @@ def command(context, run, allow_code, device, texts, as_json, **options):
     task, given = task_options(context, model, "evaluation", options)
     figures = task.evaluate_run(model, list(texts), run, given)
     if as_json:
-        click.echo(json.dumps(figures))
+        say(json.dumps(figures))
         return
     file, data = weights_file(run), ", ".join(texts)
     if not data:
         trained = RunFolder(run).options
         data = trained.get("val") or f"the {task.held_out} part of {', '.join(trained['texts'])}"
-    click.echo(f"{'model':16} {file}, of step {load_tensors(file)[1]['step']:,}")
-    click.echo(f"{'data':16} {data}")
+    say(f"{'model':16} {file}, of step {load_tensors(file)[1]['step']:,}")
+    say(f"{'data':16} {data}")
     for line in task.lines(figures):
-        click.echo(line)
+        say(line)

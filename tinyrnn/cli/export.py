@@ -2,6 +2,7 @@
 
 import click
 
+from ..training.screen import say
 from .common import Command, allow_code_option, load_language_model, option, run_argument
 
 
@@ -27,7 +28,7 @@ def command(run, form, out, allow_code):
     """
     from safetensors.numpy import save
 
-    from ..base.files import replace_file
+    from ..base.files import replace_file, replace_files
     from ..tools import export
     from ..training import runs
 
@@ -41,7 +42,6 @@ def command(run, form, out, allow_code):
             weights, "model.safetensors"
         )  # even in a run folder: it may be the checkpoint that is exported
         source, arrays = export.to_torch(model, weights.name)
-        replace_file(weights, save(arrays, {"tinyrnn": "export"}))
-        replace_file(target, source.encode())
-        click.echo(weights)
-    click.echo(target)
+        replace_files({weights: save(arrays, {"tinyrnn": "export"}), target: source.encode()})
+        say(weights)
+    say(target)

@@ -1,12 +1,13 @@
 """``tinyrnn generate``: text from a trained model."""
 
 import itertools
+import os
 import sys
 from pathlib import Path
 
 import click
 
-from ..training.screen import note
+from ..training.screen import note, say
 from .common import (
     Command,
     allow_code_option,
@@ -14,6 +15,7 @@ from .common import (
     device_option,
     load_language_model,
     option,
+    raw_option,
     run_argument,
 )
 
@@ -40,21 +42,26 @@ from .common import (
 @option("--interactive", is_flag=True, help="Ask for prompts until an empty line or the end of input.")
 @option("--out", type=click.Path(dir_okay=False), help="Write to this new file instead of the terminal.")
 @option("--threads", type=click.IntRange(min=1), help="Threads to compute on. Default: all cores.")
+@raw_option()
 @device_option()
 @allow_code_option()
-def command(run, prompt, length, num, interactive, out, threads, device, allow_code, seed, stop, **choice):
+def command(
+    run, prompt, length, num, interactive, out, threads, raw, device, allow_code, seed, stop, **choice
+):
     """Write text with the model of RUN, a run folder or checkpoint.
 
     Streams as it samples. Example: tinyrnn generate runs/text-gru --prompt "The " --temperature 0.7
     """
     from ..base import threads as pool
     from ..base.errors import InputError
+    from ..base.files import replace_file
     from ..tasks.lm import sampling
 
     if threads:
         pool.set_threads(threads)
     any_symbol_output()
-    if out and Path(out).is_file():
+    target = Path(out or "")
+    if out and (target.is_file() or (target.is_symlink() and not target.exists())):
         raise InputError(f"{out} exists and is not overwritten: choose another --out")
     sampling.check_options(length=length, stop=stop, **choice)
     model = load_language_model(run, allow_code, "use tinyrnn predict", device)
@@ -70,25 +77,27 @@ def command(run, prompt, length, num, interactive, out, threads, device, allow_c
             write(piece)
         write("\n")
 
+    def show(text):
+        say(text, raw=raw, end="")  # which flushes
+
     if interactive:
-        _converse(lambda text, i: sample(text, i, _to_terminal))
+        _converse(lambda text, i: sample(text, i, show))
         return
     texts = []
-    write = texts.append if out else _to_terminal
+    write = texts.append if out else show
     for i in range(num):
         if num > 1:
             write(f"--- {i + 1} ---\n")
         sample(prompt, i, write)
     if out:
         try:
-            Path(out).write_text("".join(texts), encoding="utf-8")
+            data = "".join(texts).replace("\n", os.linesep).encode()
+            if target.exists():  # a device or a pipe
+                target.write_bytes(data)
+            else:
+                replace_file(target, data)
         except OSError as error:
             raise InputError(f"{out} cannot be written ({error.strerror}): choose another --out") from None
-
-
-def _to_terminal(text):
-    sys.stdout.write(text)
-    sys.stdout.flush()
 
 
 def _converse(answer):

@@ -2,6 +2,7 @@
 
 import click
 
+from ..training.screen import say
 from .common import Command, allow_code_option, load_language_model, option, run_argument
 
 
@@ -35,4 +36,4 @@ def command(run, text, out, length, encoding, allow_code):
     tell_left_out(model.vocabulary, model.vocabulary.missing(read))
     found = inspection.look(model, read)
     replace_file(target, inspection.page(found, f"{run}: {model.settings['cell']}").encode())
-    click.echo(target)
+    say(target)

@@ -2,6 +2,7 @@
 
 import click
 
+from ..training.screen import say
 from .common import Command, option
 
 
@@ -20,5 +21,5 @@ def command(name, template, out):
 
     folder = write_package(name, template, out)
     module = next(folder.glob("*.py"))
-    click.echo(folder)
-    click.echo(f'next: pip install -e "{folder}[test]", then edit {module} and: tinyrnn check {name}')
+    say(folder)
+    say(f'next: pip install -e "{folder}[test]", then edit {module} and: tinyrnn check {name}')

@@ -2,6 +2,7 @@
 
 import click
 
+from ..training.screen import say
 from .common import Command, option
 
 
@@ -15,8 +16,8 @@ def command(name, out):
     from ..tools.scaffold import write_package
 
     folder = write_package(name, "task", out)
-    click.echo(folder)
-    click.echo(
+    say(folder)
+    say(
         f'next: pip install -e "{folder}[test]", then edit {next(folder.glob("*.py"))} and: '
         f"tinyrnn train --task {name} --help"
     )

@@ -2,6 +2,7 @@
 
 import click
 
+from ..training.screen import say
 from .common import Command, option
 
 
@@ -19,4 +20,4 @@ def command(run, out):
 
     target = output_file(out, run[0], "curve.png")
     curves([RunFolder(r) for r in run], target)
-    click.echo(target)
+    say(target)

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import click
 
-from .common import allow_code_option, any_symbol_output, device_option, option, run_argument
+from ..training.screen import say
+from .common import allow_code_option, any_symbol_output, device_option, option, raw_option, run_argument
 from .options import TaskCommand, task_options
 
 
@@ -15,8 +16,9 @@ from .options import TaskCommand, task_options
 @device_option()
 @allow_code_option()
 @option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
+@raw_option()
 @click.pass_context
-def command(context, run, allow_code, device, inputs, as_json, **options):
+def command(context, run, allow_code, device, inputs, as_json, raw, **options):
     """What RUN says to each INPUT.
 
     A classifier: the most probable label, with probabilities, and a translator: the translation, of a text or
@@ -32,4 +34,5 @@ def command(context, run, allow_code, device, inputs, as_json, **options):
     task, given = task_options(context, model, "prediction", options)
     any_symbol_output()
     for prediction in task.predict(model, list(inputs or task.default_inputs), run, given):
-        click.echo(json.dumps(prediction, ensure_ascii=False) if as_json else task.shown(prediction))
+        shown = json.dumps(prediction, ensure_ascii=False) if as_json else task.shown(prediction)
+        say(shown, raw=raw)

@@ -12,6 +12,7 @@ from click.core import ParameterSource
 from ..base.errors import InputError, near
 from ..base.options import Rule
 from ..training.plan import Place, Plan
+from ..training.screen import say
 from ..training.task import TASKS, get_task, task_of
 from .common import EXIT_INTERRUPTED, Command, allow_code_option, complete_cell, note, option
 from .options import chosen, flags, rule_of
@@ -209,12 +210,12 @@ def command(
         said = experiments.carry_out(trainer, shown)
     if as_json:
         return
-    click.echo(trainer.run.path)
+    say(trainer.run.path)
     if not quiet:
         for line in said:
-            click.echo(line)
+            say(line)
         task, run = trainer.task, shlex.quote(str(trainer.run.path))
-        click.echo(f"next: tinyrnn {task.next_command} {run}{f' {task.next_input}'.rstrip()}{code}")
+        say(f"next: tinyrnn {task.next_command} {run}{f' {task.next_input}'.rstrip()}{code}")
 
 
 def _own(given, task):

@@ -531,6 +531,11 @@ class Reader:
         if not x.axes or x.axes not in _LAYOUTS:
             raise no_form(f"{name} along an axis of {a_row(x.axes)}", "use the axis of features")
         top = Value(Kind.ROWMAX, (x.value,), 1, x.value.rows)
+        if (
+            name == "logsumexp"
+        ):  # an infinite one is not subtracted: of nothing but -inf that is -inf, not NaN
+            infinite = pointwise("equal", top, pointwise("add", top, top))  # or 0
+            top = pointwise("where", infinite, 0.0, top)
         e = pointwise("exp", pointwise("subtract", x.value, top))
         return e, Value(Kind.ROWSUM, (e,), 1, x.value.rows), top, x
 

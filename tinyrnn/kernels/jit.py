@@ -14,7 +14,14 @@ from pathlib import Path
 import numba
 from numba.core import caching, cgutils
 
-from ..base.files import cache_folder, make_cache_folder, replace_file, temporary_folder
+from ..base.files import (
+    SharedFolder,
+    cache_folder,
+    make_cache_folder,
+    refuse_shared,
+    replace_file,
+    temporary_folder,
+)
 from . import notice  # from its import on, what compiles for long is announced
 
 # No "nnan" and "ninf": a NaN loss has to stay visible. "reassoc" lets LLVM vectorise sums.
@@ -46,19 +53,25 @@ def _warn_once(problem: str):
         )
 
 
+def _not_writable(error: OSError) -> str:
+    said = error.strerror or error
+    return f"not used, {said}" if isinstance(error, SharedFolder) else f"not writable ({said})"
+
+
 class _Locator(caching._CacheLocator):
     """Puts Numba's index and object files into the tinyrnn cache, under the digest of the kernel sources."""
 
     def __init__(self, function, file):
-        self._folder = cache_folder() / "kernels" / source_stamp()
+        self.part = f"kernels/{source_stamp()}"
         self._where = hashlib.sha256(f"{file}:{function.__qualname__}".encode()).hexdigest()[:10]
 
     def get_cache_path(self):
-        return str(self._folder)
+        return str(cache_folder() / self.part)
 
     def ensure_cache_path(self):
         make_cache_folder("kernels")
         super().ensure_cache_path()
+        refuse_shared(self.part)
 
     def get_source_stamp(self):
         return source_stamp()
@@ -85,7 +98,11 @@ class _Cache(caching.FunctionCache):
     def load_overload(self, signature, context):
         try:
             with notice.making():
+                refuse_shared(self._impl.locator.part)
                 return super().load_overload(signature, context)
+        except SharedFolder as error:
+            _warn_once(_not_writable(error))
+            return None
         except Exception as error:  # a damaged pickle may raise nearly anything
             _warn_once(f"unreadable ({type(error).__name__})")
             self._attempt(self.flush)
@@ -100,7 +117,7 @@ class _Cache(caching.FunctionCache):
         try:
             write(*arguments)
         except OSError as error:
-            _warn_once(f"not writable ({error.strerror or error})")
+            _warn_once(_not_writable(error))
 
 
 def jit(function):
@@ -109,7 +126,9 @@ def jit(function):
     dispatcher = numba.njit(**settings, fastmath=FAST)(function)
     try:
         dispatcher._cache = _Cache(function)
-    except (OSError, RuntimeError) as error:  # no locator could make its folder
+    except OSError as error:
+        _warn_once(_not_writable(error))
+    except RuntimeError as error:  # no locator could make its folder
         _warn_once(f"not usable ({error})")
     return dispatcher
 
@@ -136,22 +155,22 @@ def call_address(context, builder, signature, args):
 
 
 def load_source(name: str, source: str):
-    """Import ``source`` as a module from a file of the cache, so that Numba can cache what it defines.
+    """Run ``source`` as a module with a file in the cache, so that Numba can cache what it defines.
 
     The file's name carries the digest of its content: files are only ever added, never changed.
     """
     digest = hashlib.sha256((source + source_stamp()).encode()).hexdigest()[:16]
-    path = cache_folder() / "generated" / f"{name}_{digest}.py"
+    file = f"{name}_{digest}.py"
     try:
-        if not path.exists() or path.read_text(encoding="utf-8") != source:
-            make_cache_folder("generated")
+        path = make_cache_folder("generated") / file
+        if not path.exists() or path.read_bytes() != source.encode():
             replace_file(path, source.encode())
     except OSError as error:
-        _warn_once(f"not writable ({error.strerror or error})")
-        path = temporary_folder() / path.name
+        _warn_once(_not_writable(error))
+        path = temporary_folder() / file
         path.write_text(source, encoding="utf-8")
     spec = importlib.util.spec_from_file_location(f"tinyrnn_generated_{path.stem}", path)
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # what Numba loads from its cache names the module
-    spec.loader.exec_module(module)
+    exec(compile(source, path, "exec"), vars(module))  # what we have, not what lies there by now
     return module

@@ -105,13 +105,18 @@ class _InFile:
 
     path: Path
     name: str
+    source: bytes
 
     @property
     def value(self) -> str:
         return f"{self.path}:{self.name}"
 
+    @property
+    def digest(self) -> str:
+        return hashlib.sha256(self.source).hexdigest()
+
     def load(self) -> type[Cell]:
-        module = _module(self.path, self.path.stat().st_mtime_ns)
+        module = _module(self.path, self.source)
         if not hasattr(module, self.name):
             classes = {k: v for k, v in vars(module).items() if isinstance(v, type) and v is not Cell}
             cells = [k for k, v in classes.items() if issubclass(v, Cell)]
@@ -121,12 +126,14 @@ class _InFile:
 
 
 @functools.cache
-def _module(path: Path, changed: int) -> types.ModuleType:
-    """The module in a file, loaded anew when the file has changed."""
+def _module(path: Path, source: bytes) -> types.ModuleType:
+    """The module in a file, loaded anew when the file has changed. What is run is its source, whose digest
+    was taken: not what compiled Python lies beside it.
+    """
     spec: Any = importlib.util.spec_from_file_location(f"tinyrnn_file_{path.stem}", path)
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
+    exec(compile(source, path, "exec"), vars(module))
     return module
 
 
@@ -140,10 +147,9 @@ def _in_file(name: str) -> Entry | None:
     path = Path(file).resolve()
     if not path.is_file():
         raise InputError(f"cell {name!r}: there is no file {path}")
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
-    point = _InFile(path, cell)
+    point = _InFile(path, cell, path.read_bytes())
     hint = f"is in the file {path}: put it back there"
-    return Entry(CELLS, point.value, f"the file {path.name}", digest, (point,), hint)
+    return Entry(CELLS, point.value, f"the file {path.name}", point.digest[:12], (point,), hint)
 
 
 def get_entry(name: str) -> Entry:
@@ -156,9 +162,10 @@ def get_entry(name: str) -> Entry:
 
 
 def package_of(name: str) -> dict[str, str]:
-    """Where a cell comes from, as a checkpoint stores it."""
+    """Where a cell comes from, as a checkpoint stores it; of a cell in a file with the file's SHA-256."""
     entry = get_entry(name)
-    return {"name": entry.package, "version": entry.version, "origin": entry.origin}
+    found = {"name": entry.package, "version": entry.version, "origin": entry.origin}
+    return found | ({"sha256": entry.points[0].digest} if has_code(name) else {})
 
 
 def has_code(name: str) -> bool:
@@ -182,13 +189,35 @@ def refuse_code(name: str, source: object) -> None:
         )
 
 
+def refuse_changed(meta: Mapping[str, Any]) -> None:
+    """InputError if the cell of a checkpoint's ``meta`` is one in a file, and the file is not named by its
+    whole path, or is not what it was in training: consent was given to that. Runs nothing.
+    """
+    name, package = meta["model"]["cell"], meta["package"]
+    path = name.rpartition(":")[0]
+    if not has_code(name):
+        return
+    if not Path(path).is_absolute():
+        mend = "a file that is found from any folder alone is run, so train it again with this version"
+        raise InputError(f"its cell is in the file {path!r}, named without its folder: {mend}")
+    digest = package.get("sha256", package["version"])  # checkpoints of earlier versions have the beginning
+    if Path(path).is_file() and (len(digest) < 12 or not package_of(name)["sha256"].startswith(digest)):
+        mend = "put back what it was then, or train again"
+        raise InputError(f"its cell is in the file {path!r}, which is another than in training: {mend}")
+
+
 def refuse_missing(meta: Mapping[str, Any]) -> None:
-    """InputError if the cell of a checkpoint's ``meta`` is not there; it says how to get it."""
+    """InputError if the cell of a checkpoint's ``meta`` is not there. What the checkpoint says of where to
+    get it is quoted: these are words of whoever made it.
+    """
     name = meta["model"]["cell"]
     try:
         get_entry(name)
     except InputError:
-        raise InputError(f"this model's cell {short_name(name)!r} {meta['package']['origin']}") from None
+        said, mend = "is not here", f"the checkpoint says that it {meta['package']['origin']!r}"
+        if has_code(name):
+            said, mend = f"is in the file {name.rpartition(':')[0]!r}", "put it back there"
+        raise InputError(f"this model's cell {short_name(name)!r} {said}: {mend}") from None
 
 
 def full_name(name: str) -> str:

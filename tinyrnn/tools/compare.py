@@ -195,4 +195,5 @@ class Comparison:
         texts = ", ".join(Path(t).name for t in self.configuration.texts)
         seeds = f", mean of {len(self.seeds)} seeds" if len(self.seeds) > 1 else ""
         figure.suptitle(f"{texts}: {self.budget:,} parameters and {self.length()} each{seeds}")
-        pictures.save(figure, self.out / PICTURE)
+        with pictures.left_behind(PICTURE):
+            pictures.save(figure, self.out / PICTURE)

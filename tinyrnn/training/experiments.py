@@ -126,8 +126,13 @@ def take_up(path, given, texts=(), report=None, *, device="cpu", allow_code=Fals
 
 def _taken_up(run, given, texts, report, device, allow_code) -> Trainer:
     configuration = Configuration.read(run)
-    if not allow_code and "cell" not in given:
-        registry.refuse_code(configuration.options.cell, run.path)
+    if "cell" not in given and registry.has_code(configuration.options.cell):
+        if not allow_code:
+            registry.refuse_code(configuration.options.cell, run.path)
+        file = runs.weights_file(run.path)
+        meta = runs.load_tensors(file)[1]
+        with runs.reading(file, runs.ANOTHER):
+            registry.refuse_changed({**meta, "model": {"cell": configuration.options.cell}})
     now = Configuration.make(
         given.get("task", configuration.task.name), texts, {k: v for k, v in given.items() if k != "task"}
     )
@@ -166,7 +171,8 @@ def carry_out(trainer: Trainer, shown) -> list[str]:
     shown.introduce(trainer)
     trainer.fit()
     if pictures.available() and trainer.run.read_log():
-        pictures.curves([trainer.run], trainer.run.path / "curve.png")
+        with pictures.left_behind("curve.png"):
+            pictures.curves([trainer.run], trainer.run.path / "curve.png")
     return trainer.task.conclude(trainer.run)
 
 
@@ -193,6 +199,7 @@ def load(run: str | Path, *, allow_code: bool = False, device: str = "cpu") -> A
     with runs.reading(file, runs.ANOTHER):
         if not allow_code:
             registry.refuse_code(meta["model"]["cell"], "the checkpoint")
+        registry.refuse_changed(meta)
         registry.refuse_missing(meta)
         model = get_task(meta["task"]).rebuild(meta)
         model.load_state_dict(tensors)

@@ -3,11 +3,13 @@
 import importlib.util
 import io
 import math
+from contextlib import contextmanager
 from pathlib import Path
 
-from ..base.errors import InputError
+from ..base.errors import InputError, visible
 from ..base.files import replace_file
 from .runs import RunFolder
+from .screen import note
 from .task import task_of
 
 FAINT = dict(linewidth=0.8, alpha=0.5)  # lines behind the ones that matter
@@ -47,6 +49,15 @@ def save(figure, target):
         replace_file(target, picture.getvalue())
     except OSError as error:
         raise InputError(f"{target} cannot be written ({error.strerror}): choose another --out") from None
+
+
+@contextmanager
+def left_behind(names: str):
+    """A block that draws what a run leaves behind: the run is done, whatever goes wrong with its pictures."""
+    try:
+        yield
+    except Exception as error:  # matplotlib, fonts, the disk
+        note(f"{names} could not be drawn ({type(error).__name__}: {error}): the run itself is whole")
 
 
 def line(axis, at, values, **style):
@@ -97,9 +108,9 @@ def curves(runs: list[RunFolder], target: Path):
         InputError: matplotlib is missing, the losses have different units, a run has no evaluation yet, or
             ``target`` cannot be written.
     """
-    names, logs = [run.path.resolve().name for run in runs], [run.read_log() for run in runs]
+    names, logs = [visible(run.path.resolve().name) for run in runs], [run.read_log() for run in runs]
     if len(set(names)) < len(names):
-        names = [str(run.path) for run in runs]
+        names = [visible(str(run.path)) for run in runs]
     for name, log in zip(names, logs, strict=True):
         if not log:
             raise InputError(f"run {name} has no evaluation yet: let it train to its first one")

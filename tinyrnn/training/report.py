@@ -11,7 +11,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from .. import kernels
-from .screen import columns, in_notebook, live_line, note, say
+from .screen import columns, in_notebook, is_terminal, live_line, note, say
 from .trainer import RECORD, Reporter
 
 
@@ -156,4 +156,4 @@ def for_people(quiet: bool = False) -> Quiet:
     """A live line in a terminal or a notebook, else lines."""
     if quiet:
         return Quiet()
-    return Live() if sys.stdout.isatty() or in_notebook() else Plain()
+    return Live() if is_terminal(sys.stdout) or in_notebook() else Plain()

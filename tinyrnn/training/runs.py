@@ -5,8 +5,8 @@ import itertools
 import json
 import math
 import os
+import secrets
 import shutil
-import tempfile
 import zlib
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,13 +14,14 @@ from pathlib import Path
 import numpy as np
 
 from ..base.errors import InputError
-from ..base.files import PARTIAL, lock_file, replace_file, sorted_header, umask
+from ..base.files import PARTIAL, lock_file, replace_file, sorted_header
 from ..base.options import path_of
 from ..base.version import __version__
 
 FORMAT = 1  # of checkpoints and config.json; a reader accepts its own and older ones
 CONFIG, LOG, TABLE = "config.json", "log.jsonl", "log.csv"
 LOCK = "train.lock"  # is there, and locked, while the run is trained
+CREATING = ".tinyrnn-creating"  # ends the name of the file that is locked while a run's folder is made
 TRAINING = "train.jsonl"  # training losses between evaluations; runs of earlier versions have none
 _NUMBERS = {LOG: ("step", "val_loss", "seconds"), TRAINING: ("step", "train_loss", "seconds")}
 ANOTHER = "use another checkpoint of the run"
@@ -165,9 +166,9 @@ class RunFolder:
         cls.refuse_existing(path)
         with _write_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            work = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+            _remove_abandoned(path.parent)
+            work, lock = _hidden_folder(path)
             try:
-                os.chmod(work, 0o777 & ~umask())
                 write_atomically(work / CONFIG, _pretty({"format": FORMAT, "tinyrnn": __version__, **config}))
                 (work / LOG).touch()
                 fill(work)
@@ -175,6 +176,10 @@ class RunFolder:
             except BaseException:  # also on Ctrl-C: no unfinished folder may stay
                 shutil.rmtree(work, ignore_errors=True)
                 raise
+            finally:
+                with suppress(OSError):  # Windows keeps an open file: the next run removes it
+                    work.with_name(work.name + CREATING).unlink()
+                lock.close()
         return cls(path)
 
     @property
@@ -269,11 +274,16 @@ class RunFolder:
     def discard(self):
         """Remove what tinyrnn wrote into the folder, and the folder if it is empty then."""
         self.unlock()
-        self.clean()
+        self.empty(self.path)
+
+    @staticmethod
+    def empty(path: Path):
+        """Remove tinyrnn's files from the folder ``path``, and the folder if it is empty then."""
         for name in _FILES:
-            (self.path / name).unlink(missing_ok=True)
-        if not any(self.path.iterdir()):
-            self.path.rmdir()
+            for file in (path / name, *path.glob(f".{name}.*{PARTIAL}")):
+                file.unlink(missing_ok=True)
+        if not any(path.iterdir()):
+            path.rmdir()
 
     def keep_best(self, step: int) -> str:
         """Keep the best checkpoint of a run of ``step`` steps under a name of its own, which is returned."""
@@ -287,6 +297,33 @@ class RunFolder:
         for name in _FILES:
             for leftover in self.path.glob(f".{name}.*{PARTIAL}"):
                 leftover.unlink()
+
+
+def _hidden_folder(path):
+    """A folder beside ``path`` to fill before it gets that name, and the open file beside it that is locked
+    as long as somebody does.
+    """
+    while True:
+        work = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+        lock, _ = lock_file(work.with_name(work.name + CREATING))
+        if lock is not None:
+            work.mkdir()
+            return work, lock
+
+
+def _remove_abandoned(parent):
+    """What processes left that were killed while they made a run in the folder ``parent``: of each that holds
+    no lock any more, tinyrnn's files and the folder that they are in.
+    """
+    for file in parent.glob(f".*{CREATING}"):
+        with suppress(OSError):  # another process was quicker, or it is somebody else's
+            lock, _ = lock_file(file)
+            if lock is not None:
+                with lock:
+                    work = file.with_name(file.name.removesuffix(CREATING))
+                    if work.is_dir() and not work.is_symlink():
+                        RunFolder.empty(work)
+                    file.unlink()
 
 
 def keep_data(text: str, suffix: str, encoding: str) -> tuple[list[Path], list[str]]:

@@ -11,18 +11,33 @@ from contextlib import contextmanager
 
 import click
 
+from ..base.errors import visible
+
 MARGIN = 4  # columns right of the live line: a terminal shows ^C where the cursor stands
 
 _console = None  # of the live line, while there is one
 
 
-def say(text="", err=False):
-    """A line on standard output, or on standard error."""
-    if _console is not None and (sys.stderr if err else sys.stdout).isatty():
+def say(text="", err=False, raw=False, end="\n"):
+    """Text for standard output, or for standard error.
+
+    For people, which is a terminal and standard error, control characters are made visible, unless ``raw``; a
+    file or another program gets the text as it is.
+    """
+    stream, text = sys.stderr if err else sys.stdout, str(text)
+    terminal = is_terminal(stream)
+    if (terminal or err) and not raw:
+        text = visible(text)
+    if _console is not None and terminal:
         # soft_wrap: the terminal folds what is too long, so that it can be copied as one line
-        _console.print(str(text), soft_wrap=True, markup=False, highlight=False, emoji=False)
+        _console.print(text, soft_wrap=True, markup=False, highlight=False, emoji=False, end=end)
     else:
-        click.echo(text, err=err)
+        click.echo(text + end, nl=False, err=err, color=True)  # else click takes ANSI sequences out
+
+
+def is_terminal(stream) -> bool:
+    """Whether a stream, which may be None, is shown by a terminal."""
+    return stream is not None and stream.isatty()
 
 
 def note(text):
@@ -62,7 +77,7 @@ def live_line(render):
         console=console,
         transient=True,
         auto_refresh=not console.is_jupyter,
-        redirect_stderr=sys.stderr.isatty(),
+        redirect_stderr=is_terminal(sys.stderr),
     )
     drawn = time.monotonic()
 

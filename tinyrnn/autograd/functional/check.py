@@ -18,6 +18,11 @@ from .trees import tree_leaves, tree_map
 __all__ = ["check_grad"]
 
 
+_NOT_FINITE = (
+    "a slope is infinite or undefined there; in a branch that where() does not pick it is multiplied by 0, "
+    "which gives NaN: make the argument of that branch safe as well, "
+    "where(x > 0, sqrt(where(x > 0, x, 1)), 0); else check at another point"
+)
 _Scalar = Callable[..., Tensor]
 
 
@@ -121,7 +126,10 @@ def _compare(
     if not (gaps <= 1).all():
         index = tuple(map(int, np.unravel_index(gaps.argmax(), x.shape)))  # a NaN counts as the worst
         got = f"the gradient of argument {i} at index {index} is {g.data[index]:.9g}"
-        raise GradientError(f"order {order}: {got}, the central difference {numeric[index]:.9g}")
+        said = f"order {order}: {got}, the central difference {numeric[index]:.9g}"
+        if not np.isfinite([g.data[index], numeric[index]]).all():
+            said += f" ({_NOT_FINITE})"
+        raise GradientError(said)
 
 
 def _difference(scalar: _Scalar, args: list[Tensor], i: int, step: Any) -> float:

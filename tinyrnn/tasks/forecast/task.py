@@ -200,7 +200,8 @@ class Forecasting(Task):
         origins = _origins(self.model, self.series, self.test_row)
         said = self.model.forecast(self.series, origins)
         if pictures.available():
-            draw(self.model, self.series, origins, said, run.path)
+            with pictures.left_behind("forecast.png and errors.png"):
+                draw(self.model, self.series, origins, said, run.path)
         return [
             f"backtest    {len(origins):,} origins",
             *self.lines(backtest(self.model, self.series, origins, said)),

@@ -55,9 +55,16 @@ def shown(value: object) -> str:
     """``value`` as a message shows it: on one line, cut short."""
     try:
         text = " ".join(repr(value).split())
-    except ValueError:  # an integer of thousands of digits
+    except (ValueError, RecursionError):  # an integer of thousands of digits, lists in lists in lists ...
         text = f"{type(value).__name__} too long to be written"
     return text if len(text) <= 80 else f"{text[:60]}..."
+
+
+def few(names: Iterable[object], most: int = 8) -> str:
+    """The first of ``names``, and how many more there are."""
+    listed = list(map(str, names))
+    more = f" and {len(listed) - most:,} more" if len(listed) > most else ""
+    return ", ".join(listed[:most]) + more
 
 
 def near(name: object, known: Iterable[str], otherwise: str = "known are") -> str:

@@ -16,7 +16,7 @@ from ..tasks.lm.task import read_corpus
 from ..tasks.text import sources
 from ..training import experiments, pictures
 from ..training.plan import LENGTHS
-from ..training.runs import CONFIG, RunFolder, refuse_foreign, write_atomically
+from ..training.runs import CONFIG, RunFolder, clean, refuse_foreign, write_atomically
 
 RESULT, PICTURE = "compare.json", "compare.png"
 
@@ -84,6 +84,7 @@ class Comparison:
         """The runs, begun or taken up in turn: yields (name, seed, trainer, done); the caller is to ``fit``
         them.
         """
+        clean(self.out)
         options, vocabulary = self.configuration.options, self._vocabulary()
         for name, pairs in self.cells:
             cell, own = registry.get_cell(name), registry.read_options(name, pairs)

@@ -1,5 +1,6 @@
 """The run folder: `config.json`, checkpoints, logs. Every file is replaced whole or not at all."""
 
+import glob
 import hashlib
 import itertools
 import json
@@ -165,12 +166,17 @@ class RunFolder:
         cls.refuse_existing(path)
         with _write_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
+            _sweep(path)
             work = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
             try:
+                lock, _ = lock_file(work / LOCK)  # tells `_sweep` that it is being made
                 os.chmod(work, 0o777 & ~umask())
                 write_atomically(work / CONFIG, _pretty({"format": FORMAT, "tinyrnn": __version__, **config}))
                 (work / LOG).touch()
                 fill(work)
+                if lock is not None:
+                    lock.close()  # Windows moves no folder with an open file
+                (work / LOCK).unlink()
                 os.rename(work, path)
             except BaseException:  # also on Ctrl-C: no unfinished folder may stay
                 shutil.rmtree(work, ignore_errors=True)
@@ -284,9 +290,27 @@ class RunFolder:
 
     def clean(self):
         """Remove temporary files that a killed process left."""
-        for name in _FILES:
-            for leftover in self.path.glob(f".{name}.*{PARTIAL}"):
-                leftover.unlink()
+        clean(self.path)
+
+
+def clean(folder: Path):
+    """Remove files from a folder of tinyrnn's that a killed process was writing."""
+    for leftover in folder.glob(f".*{PARTIAL}"):
+        leftover.unlink(missing_ok=True)
+
+
+def _sweep(path: Path):
+    """Remove the folders in which killed processes were making a run at ``path``."""
+    for work in path.parent.glob(f".{glob.escape(path.name)}.????????"):
+        if work.is_symlink() or not work.is_dir():
+            continue
+        if not all(p.name in (*_FILES, LOCK) or p.name.endswith(PARTIAL) for p in work.iterdir()):
+            continue  # somebody else's
+        with suppress(OSError):  # it is finished just now, or locks are beyond this file system
+            lock, _ = lock_file(work / LOCK)
+            if lock is not None:
+                lock.close()
+                shutil.rmtree(work, ignore_errors=True)
 
 
 def keep_data(text: str, suffix: str, encoding: str) -> tuple[list[Path], list[str]]:

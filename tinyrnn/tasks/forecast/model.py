@@ -6,7 +6,7 @@ import numpy as np
 
 from ...autograd import concat, expand_dims
 from ...autograd.pointwise import constant
-from ...base.errors import InputError
+from ...base.errors import InputError, shown
 from ...compiler import scan
 from ...nn import Dropout, Linear
 from ..model import TaskModel
@@ -143,12 +143,10 @@ class Forecaster(TaskModel):
 def checked_column(series, name, transform):
     """The values of a column; InputError if it is missing, or has no logarithm where that is needed."""
     if name not in series.columns:
-        raise InputError(f"{series.name} has no numeric column {name!r}, which the model reads")
+        raise InputError(f"{series.name} has no numeric column {shown(name)}, which the model reads")
     values = series.values[:, series.columns.index(name)]
     if transform.log and values.min() <= 0:
-        shown = series.shown(series.dates[[int(values.argmin())]])[0]
-        raise InputError(
-            f"{series.name}: column {name!r} is {values.min():g} at {shown} and has no logarithm: train with "
-            "--no-log"
-        )
+        date = series.shown(series.dates[[int(values.argmin())]])[0]
+        said = f"column {shown(name)} is {values.min():g} at {date} and has no logarithm"
+        raise InputError(f"{series.name}: {said}: train with --no-log")
     return values

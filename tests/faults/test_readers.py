@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import sys
 
 import numpy as np
@@ -184,12 +185,18 @@ def series(tmp_path, *rows):
     return path
 
 
-@pytest.mark.parametrize("number", ["1e308", "-1e200", "1e400", "nan", "inf"])
-def test_numbers_that_cannot_be_computed_with(tmp_path, number):
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        ("1e308", "is beyond 1e+100"),
+        ("-1e101", "is beyond"),
+        ("1e400", "is no number"),
+        ("nan", "is no number"),
+    ],
+)
+def test_numbers_that_cannot_be_computed_with(tmp_path, number, said):
     path = series(tmp_path, "2012-01-01,1", f"2012-01-02,{number}", "2012-01-03,2")
-    with pytest.raises(
-        InputError, match=r"x\.csv row 3: column 'v' holds .* no number from -1e\+100 to 1e\+100"
-    ):
+    with pytest.raises(InputError, match="x.csv row 3: column 'v' holds .*" + re.escape(said)):
         read_series(path)
 
 

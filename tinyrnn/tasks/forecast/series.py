@@ -152,6 +152,8 @@ def read_series(
     values = np.stack(
         [_numbers(path, c, [r[header.index(c)] for r in rows], lines, missing) for c in names], axis=1
     )
+    if len(values) < 2:
+        raise InputError(f"{path} has one row of data: give a series of several")
     for name in header if columns is None else ():
         if name not in (date_column, *names):
             cell = rows[0][header.index(name)]
@@ -195,10 +197,8 @@ def _table(path, encoding):
         found = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
     except csv.Error as error:
         raise InputError(f"{path} row {reader.line_num}: {error}: mend the row") from None
-    if len(found) < 3:
-        rows = "no rows" if len(found) < 2 else "one row"
-        mend = "give a CSV file whose first row names the columns, with several below"
-        raise InputError(f"{path} has {rows} of data: {mend}")
+    if len(found) < 2:
+        raise InputError(f"{path} has no rows of data: give a CSV file whose first row names the columns")
     header = [cell.strip() for cell in found[0][1]]
     for line, row in found[1:]:
         if len(row) != len(header):
@@ -214,13 +214,13 @@ def _months(dates):
     return dates.astype("datetime64[M]").astype(np.int64)
 
 
-def _number(cell):
-    """A number that can be computed with, or NaN."""
+def _number(cell, largest=LARGEST):
+    """A number of at most so much, or NaN."""
     try:
         value = float(cell)
     except ValueError:
         return np.nan
-    return value if abs(value) <= LARGEST else np.nan
+    return value if abs(value) <= largest else np.nan
 
 
 def _is_numeric(cells):
@@ -232,7 +232,8 @@ def _numbers(path, column, cells, lines, missing):
     bad = np.flatnonzero(np.isnan(values))
     if len(bad) and (missing == "error" or len(bad) == len(values)):
         i, more = bad[0], f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
-        which = f"which is no number from {-LARGEST:g} to {LARGEST:g}"
+        large = not np.isnan(_number(cells[i], np.finfo(float).max))
+        which = f"which is beyond {LARGEST:g}" if large else "which is no number"
         said = f"holds {shown(cells[i])}, {which}" if cells[i].strip() else "is empty"
         where = f"{path} row {lines[i]}: column {shown(column)}"
         raise InputError(f"{where} {said}{more}: mend it, or give --missing interpolate")

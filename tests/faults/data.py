@@ -548,7 +548,7 @@ def _work(first: int, last: int, state: State, channel: int):
             line = line[os.write(channel, line) :]
 
 
-def _forked(first, last, state):
+def forked(first, last, state):
     """The results of `_work` in a fork: (seed, class, words, peak in KiB); a case that kills or outlasts it
     is one, too.
     """
@@ -596,14 +596,14 @@ def fuzz(seconds: float, seed: int = 0, number: int | None = None, work: Path | 
     """
     counts, outside = Counter(), []
     work = Path(work or tempfile.mkdtemp(prefix="tinyrnn-data-"))
-    work.mkdir(exist_ok=True)
+    work.mkdir(parents=True, exist_ok=True)
     here, available = os.getcwd(), pictures.available
     pictures.available = lambda: False  # which would take most of the time
     state = State(work)
     began = time.monotonic()
     last = seed + (number if number is not None else 10**9)
     try:
-        with contextlib.closing(_forked(seed, last, state)) as results:
+        with contextlib.closing(forked(seed, last, state)) as results:
             for which, kind, words, peak in results:
                 counts[kind] += 1
                 counts["MiB"] = max(counts["MiB"], peak >> 10)

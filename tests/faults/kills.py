@@ -70,7 +70,7 @@ KINDS = {
 
 def write_data(folder: Path):
     """A small file of each kind that is trained on."""
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     chance = random.Random(0)
     words = "the quick brown fox jumps over a lazy dog and sleeps".split()
     text = "\n".join(" ".join(chance.choices(words, k=6)) for _ in range(60))
@@ -107,7 +107,7 @@ def whole(name: str, work: Path) -> Whole:
             raise Breach(f"{line} ends with {result.exit_code}, though nobody kills it: {result.output}")
     shutil.rmtree(out)
     with count.open("wb", buffering=0) as file:
-        process = _start(kind.train, out, watching(out, lambda n, event: file.write(b".")))
+        process = start(kind.train, out, watching(out, lambda n, event: file.write(b".")))
         _expect(process, 0)
     seconds = time.monotonic() - process.began
     return Whole(contents(kind, out), count.stat().st_size, seconds)
@@ -147,7 +147,7 @@ def _words(line: str, out: Path, run="") -> list[str]:
     return [f"{paths.get(first, first)}{slash}{rest}" for first, slash, rest in parted]
 
 
-def _start(line: str, out: Path, before=lambda: None, run="") -> Process:
+def start(line: str, out: Path, before=lambda: None, run="") -> Process:
     return Process(_words(line, out, run), before)
 
 
@@ -171,9 +171,9 @@ def trial(seed: int, work: Path) -> Counter:
             continue
         if chance.random() < 0.5:
             number = chance.randint(1, alone.operations)
-            process, moment = _start(line, out, killed_at(out, number)), None
+            process, moment = start(line, out, killed_at(out, number)), None
         else:
-            process, moment = _start(line, out), chance.uniform(0, 1.1 * alone.seconds)
+            process, moment = start(line, out), chance.uniform(0, 1.1 * alone.seconds)
             time.sleep(moment)
             with suppress(ProcessLookupError):
                 process.kill()
@@ -181,11 +181,11 @@ def trial(seed: int, work: Path) -> Counter:
         counts["kills"] += ended.code != 0
         for each in kind.runs:
             if _is_run(out / each):
-                _expect(_start(chance.choice(kind.uses), out, run=each), 0)
+                _expect(start(chance.choice(kind.uses), out, run=each), 0)
                 counts[LOADS] += 1
             elif (each and (out / each).exists()) or (not each and out.exists()):
                 raise Breach(f"{out / each} is there and no run: {os.listdir(out / each)}")
-    _expect(_start(kind.resume if kind.resume and _is_run(out) else kind.train, out), 0)
+    _expect(start(kind.resume if kind.resume and _is_run(out) else kind.train, out), 0)
     if contents(kind, out) != alone.contents:
         now = contents(kind, out)
         raise Breach(f"{name}: other than alone: {[k for k in now if now[k] != alone.contents.get(k)]}")
@@ -204,10 +204,10 @@ def _two_writers(kind, out, killed) -> Counter:
     """While one process has the run a second is refused, and once the first is killed, or goes on, none
     harms the other.
     """
-    first = _start(kind.resume, out, watching(out, _stop_with_lock()))
+    first = start(kind.resume, out, watching(out, _stop_with_lock()))
     if not first.stopped():
         raise Breach(f"a resumed run never locks: {first.wait()}")
-    ended = _expect(_start(kind.resume, out), 2)
+    ended = _expect(start(kind.resume, out), 2)
     if "is being trained by" not in ended.said or ended.said.count("\n") != 1:
         raise Breach(f"a second writer is told {ended.said!r}")
     first.kill(signal.SIGKILL if killed else signal.SIGCONT)

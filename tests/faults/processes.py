@@ -61,9 +61,10 @@ class Process:
                 self.kill()
             else:
                 time.sleep(0.002)
-        self.output.seek(0)
         code = -signal.SIGALRM if late else os.waitstatus_to_exitcode(self.status)
-        return Ended(code, self.output.read().decode(errors="replace"))
+        with self.output:
+            self.output.seek(0)
+            return Ended(code, self.output.read().decode(errors="replace"))
 
 
 def _run(args, before, output):

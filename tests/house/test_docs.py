@@ -184,7 +184,7 @@ def test_line_budgets():
     # What there is, so that it does not grow unseen; the goals are 2,000, 2,800 and 12,500.
     assert code_lines("autograd") <= 2390
     assert code_lines("compiler") <= 3430
-    assert code_lines("") <= 15540
+    assert code_lines("") <= 15630
 
 
 def code_lines(room):

@@ -37,7 +37,7 @@ from tinyrnn.training.task import get_task
 
 UNNAMED = "TinyrnnError without the name"
 READ, REFUSED, OUTSIDE = "read", "TinyrnnError", "outside the promise"
-SECONDS = 30.0  # that a case may take
+SECONDS = 120.0  # that a case may take, where others compute too
 MEMORY = 1 << 30  # bytes that all cases together may take beyond what the process has at first
 WRITTEN = 1 << 28  # bytes that one file may come to have
 HUGE = 10 * 10**9  # bytes of a sparse file

@@ -240,7 +240,9 @@ def kill(seconds: float, seed: int = 0, number: int | None = None, work: Path | 
     write_data(work / "data")
     began, available = time.monotonic(), pictures.available
     try:
-        while time.monotonic() - began < seconds and (number is None or counts["kills"] < number):
+        while time.monotonic() - began < seconds and (
+            number is None or counts["kills"] + len(breaches) < number
+        ):
             # a picture takes longer than all else: one run in eight draws it
             pictures.available = available if seed % 8 == 0 else lambda: False
             try:

@@ -11,7 +11,7 @@ import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
-LIMIT = 60.0  # seconds: whatever takes longer never ends
+LIMIT = 120.0  # seconds: whatever takes longer never ends
 # What changes or opens a file, as Python's audit hooks name it; `os.fsync`, which has no event, is added.
 LOCK = "fcntl.flock"
 OPERATIONS = set(f"open {LOCK} os.rename os.remove os.mkdir os.rmdir os.chmod shutil.rmtree fsync".split())

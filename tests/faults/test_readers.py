@@ -214,6 +214,21 @@ def test_lags_beyond_the_series(tmp_path):
         Configuration.make("forecast", [path], options).trainer(None, "cpu")
 
 
+def test_values_far_beyond_those_of_training(tmp_path):
+    """They would be infinite in float32."""
+    path = series(
+        tmp_path, *(f"2012-01-{i + 1:02},{i * i % 7 if i < 25 else 10.0 ** (3 * i)}" for i in range(31))
+    )
+    with pytest.raises(InputError, match=r"x\.csv: column 'v' goes more than 1e\+15 deviations beyond"):
+        Configuration.make("forecast", [path], dict(horizon=2, window=4, hidden=4)).trainer(None, "cpu")
+
+
+def test_a_window_of_one_row_holds_no_step(tmp_path):
+    """Of its rows none is forecast from the one before: the loss was the mean of nothing."""
+    with pytest.raises(InputError, match="window is 1: it must be an integer of at least 2"):
+        Configuration.make("forecast", ["x.csv"], dict(window=1))
+
+
 @pytest.mark.parametrize("shape", [(0,), (0, 3), (3, 0)])
 def test_arrays_without_numbers(shape):
     with pytest.raises(InputError, match="the data of task forecast is"):

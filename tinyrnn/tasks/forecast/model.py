@@ -13,6 +13,7 @@ from ..model import TaskModel
 from .transform import Transform
 
 BATCH = 512  # windows forecast at once
+FARTHEST = 1e15  # standard deviations from the mean: squares of them are finite in float32
 
 
 class Forecaster(TaskModel):
@@ -90,9 +91,13 @@ class Forecaster(TaskModel):
         """
         found = np.zeros((len(series) + count, len(self.columns) + 3), self.dtype)
         for i, (name, transform) in enumerate(zip(self.columns, self.transforms, strict=True)):
-            found[transform.lost : len(series), i] = transform.forward(
-                checked_column(series, name, transform)
-            )
+            calm = transform.forward(checked_column(series, name, transform))
+            if np.abs(calm).max(initial=0) > FARTHEST:
+                far = (
+                    f"column {shown(name)} goes more than {FARTHEST:g} deviations beyond what was trained on"
+                )
+                raise InputError(f"{series.name}: {far}: mend its largest values")
+            found[transform.lost : len(series), i] = calm
         dates = np.concatenate([series.dates, series.future(count)]) if count else series.dates
         angle = 2 * np.pi * series.phase(dates, self.season)
         found[:, -3], found[:, -2] = np.sin(angle), np.cos(angle)

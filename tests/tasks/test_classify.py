@@ -295,7 +295,7 @@ def test_the_wrong_command_for_a_run(tmp_path, table):
         and "is a language model, which predicts no labels: use tinyrnn generate" in result.output
     )
     table.write_text(table.read_text().replace("pos", "maybe"))
-    assert "the data has the label 'maybe'" in invoke("evaluate", tmp_path / "c", table).output
+    assert "films.csv has the label 'maybe'" in invoke("evaluate", tmp_path / "c", table).output
     result = invoke("train", "--resume", tmp_path / "c", "--steps", 4)
     assert result.exit_code == 2 and "was trained on another text" in result.output
 

@@ -68,11 +68,11 @@ def rounded_product(a: Any, b: Any) -> Any:
         routines.set_compute_type(a.dtype, before)
 
 
-_rounded_matmul = Op(
-    "rounded_matmul", rounded_product,
-    {"a": lambda g, b: rounded_matmul(g, matrix_transpose(b)), "b": lambda g, a: rounded_matmul(matrix_transpose(a), g)},
-    inputs=("a", "b"), listed=False,
-)  # fmt: skip
+_rounded_vjps = {
+    "a": lambda g, b: rounded_matmul(g, matrix_transpose(b)),
+    "b": lambda g, a: rounded_matmul(matrix_transpose(a), g),
+}
+_rounded_matmul = Op("rounded_matmul", rounded_product, _rounded_vjps, inputs=("a", "b"), listed=False)
 
 
 def rounded_matmul(a: tape.Tensor, b: tape.Tensor) -> tape.Tensor:

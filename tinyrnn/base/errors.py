@@ -56,7 +56,7 @@ def shown(value: object) -> str:
     """``value`` as a message shows it: on one line, cut short."""
     try:
         text = " ".join(repr(value).split())
-    except ValueError:  # an integer of thousands of digits
+    except (ValueError, RecursionError):  # an integer of thousands of digits, lists in lists in lists ...
         text = f"{type(value).__name__} too long to be written"
     return text if len(text) <= 80 else f"{text[:60]}..."
 
@@ -71,6 +71,13 @@ def visible(text: str) -> str:
     letters (U+200C, U+200D) stays: scripts and emoji need it.
     """
     return _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def few(names: Iterable[object], most: int = 8) -> str:
+    """The first of ``names``, and how many more there are."""
+    listed = list(map(str, names))
+    more = f" and {len(listed) - most:,} more" if len(listed) > most else ""
+    return ", ".join(listed[:most]) + more
 
 
 def near(name: object, known: Iterable[str], otherwise: str = "known are") -> str:

@@ -9,10 +9,15 @@ import os
 import re
 import shlex
 import shutil
+import stat
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
+
+from .errors import InputError, TooLargeError, shown
 
 PARTIAL = ".tinyrnn-partial"  # ends the names of files that are being written
 MARKER = "CACHEDIR.TAG"  # https://bford.info/cachedir: programs that make backups pass over such a folder
@@ -226,6 +231,32 @@ def replace_files(files: dict[Path, bytes]) -> None:
         if isinstance(error, OSError):
             error.filename = str(path)
         raise
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[IO[bytes]]:
+    """A block that reads the bytes of a file that a user named.
+
+    Raises:
+        InputError: it is gone or cannot be read, or is a folder, a pipe or a device, which may never end.
+        TooLargeError: what is read of it does not fit into memory.
+    """
+    if "\0" in str(path):
+        raise InputError(f"{shown(str(path))} is no path: give that of a file")
+    try:
+        with open(path, "rb", opener=_without_waiting) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise InputError(f"{path} is a pipe or a device, no file: give a file, or copy it into one")
+            yield file
+    except OSError as error:
+        said = error.strerror or error
+        raise InputError(f"{path} cannot be read ({said}): check that it is there, and a file") from None
+    except MemoryError:
+        raise TooLargeError(f"{path} does not fit into memory: give a part of it") from None
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # a pipe would wait for who writes to it
 
 
 def is_safetensors(path: Path) -> bool:

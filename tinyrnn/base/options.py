@@ -4,6 +4,7 @@ From it come the flags of a command, the keywords of a function, the entries of 
 check of their values, and the tables in the docs.
 """
 
+import codecs
 import contextlib
 import dataclasses
 import math
@@ -19,6 +20,15 @@ from typing import Any, ClassVar, Self, SupportsFloat
 from .errors import InputError, shown
 
 LARGEST = 2**64  # no integer of a size or a seed is as large
+# Codecs for single names and literals, which are no encodings of files.
+NOTATIONS = {
+    "idna",
+    "punycode",
+    "unicode_escape",
+    "unicode-escape",
+    "raw_unicode_escape",
+    "raw-unicode-escape",
+}
 PART: dict[str, Any] = dict(
     low=0, high=1, open_high=True
 )  # of what may be a part of something, though not all of it
@@ -108,6 +118,8 @@ class Rule:
     def listed(value: Any) -> Iterable[Any]:
         """Several values; a dict, as a TOML file and Python write it, as ``NAME=VALUE``."""
         if isinstance(value, Mapping):
+            if any(isinstance(v, Mapping | list | tuple) for v in value.values()):
+                raise ValueError
             return [f"{name}={str(v).lower() if isinstance(v, bool) else v}" for name, v in value.items()]
         return (value,) if isinstance(value, str) else () if value is None else value
 
@@ -120,6 +132,8 @@ class Rule:
             if self.path and ("\0" in value or not value):
                 raise ValueError
             if self.encoding:
+                if not value.isprintable() or codecs.lookup(value).name in NOTATIONS:
+                    raise ValueError
                 "a".encode(value)  # which the name of another kind of codec, such as hex, cannot do
             return value
         if self.kind is bool:

@@ -6,7 +6,7 @@ import click
 from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
-from ..base.errors import InputError
+from ..base.errors import InputError, shown
 from ..base.options import Rule
 from ..training.task import TASKS, get_task
 from .common import Command, GroupedOption
@@ -24,7 +24,8 @@ class RuleType(click.ParamType):
             read = self.rule.read if isinstance(value, str) else self.rule.checked
             found = read(value, "it")
         except InputError:
-            self.fail(f"{self.rule.wanted}, not {value}", parameter, context)
+            given = value if str(value).isprintable() else shown(value)
+            self.fail(f"{self.rule.wanted}, not {given}", parameter, context)
         return found[0] if self.rule.many else found  # click makes the tuple
 
     def shell_complete(self, context, parameter, incomplete):

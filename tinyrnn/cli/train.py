@@ -9,8 +9,7 @@ from pathlib import Path
 import click
 from click.core import ParameterSource
 
-from ..base.errors import InputError, near
-from ..base.options import Rule
+from ..base.errors import InputError, near, shown
 from ..training.plan import Place, Plan
 from ..training.screen import say
 from ..training.task import TASKS, get_task, task_of
@@ -36,7 +35,7 @@ class TrainCommand(Command):
                 if key not in known:
                     table = "of tables there is [train] alone, and it need not be named; "
                     mend = f"{table if isinstance(value, list) else ''}{near(key, known)}"
-                    raise InputError(f"{file}: there is no option {key!r}: {mend}")
+                    raise InputError(f"{file}: there is no option {shown(key)}: {mend}")
                 entries[key] = rule_of(known[key]).checked(value, f"{file}: {key}")
         except InputError as error:
             raise click.UsageError(str(error), context) from None
@@ -115,24 +114,31 @@ def _config(path):
     """A TOML file's entries, under the names of options."""
     if path is None:
         return {}
+    from ..tasks.text.sources import lines_of, text_of
+
+    utf8 = "save it as utf-8"
     try:
-        entries = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"--config {path}: {error}") from None
-    except ValueError as error:
+        text = text_of(Path(path), "utf-8", utf8, utf8)
+    except InputError as error:
+        raise InputError(f"--config {error}") from None
+    try:
+        entries = tomllib.loads("\n".join(lines_of(text)))
+    except (ValueError, RecursionError) as error:
         mend = "write lines like hidden = 256 (a run's config.json is no such file: --resume takes it up)"
         raise InputError(f"--config {path} is no TOML ({error}): {mend}") from None
     entries = entries.get("train", entries)
     if not isinstance(entries, dict):
-        raise InputError(f"--config {path}: train is {entries!r}: write a table, [train]")
+        raise InputError(f"--config {path}: train is {shown(entries)}: write a table, [train]")
     names, found = {"json": "as_json", "text": "texts"}, {}
     for key, value in entries.items():
         name = names.get(key, key.replace("-", "_"))
         if name in found:
-            raise InputError(f"--config {path}: {name!r} stands there twice, once as {key!r}: delete one")
+            raise InputError(
+                f"--config {path}: {shown(name)} stands there twice, once as {shown(key)}: delete one"
+            )
         if name in ("config", "debug", "help"):
             raise InputError(f"--config {path}: {key!r} has no effect in a file: leave it out")
-        found[name] = Rule.listed(value) if isinstance(value, dict) else value
+        found[name] = value
     return found
 
 

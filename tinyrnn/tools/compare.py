@@ -16,7 +16,7 @@ from ..tasks.lm.task import read_corpus
 from ..tasks.text import sources
 from ..training import experiments, pictures
 from ..training.plan import LENGTHS
-from ..training.runs import CONFIG, RunFolder, refuse_foreign, write_atomically
+from ..training.runs import CONFIG, LAST, RunFolder, clean, load_tensors, refuse_foreign, write_atomically
 
 RESULT, PICTURE = "compare.json", "compare.png"
 
@@ -52,6 +52,16 @@ def hidden_for(budget, configuration, cell, options, vocabulary) -> int:
     return min(low, high, key=lambda hidden: abs(count(hidden) - budget))
 
 
+def _is_complete(trainer) -> bool:
+    """Whether all of its run is written: killed after the last step it leaves an older ``last.safetensors``,
+    or a log without the last evaluation.
+    """
+    if not trainer.step or trainer.progress() < 1:
+        return False
+    log, last = trainer.run.read_log(), load_tensors(trainer.run.path / LAST)[1]
+    return bool(log) and log[-1]["step"] == last["step"] == trainer.step
+
+
 class Comparison:
     """One comparison and its folder.
 
@@ -84,6 +94,7 @@ class Comparison:
         """The runs, begun or taken up in turn: yields (name, seed, trainer, done); the caller is to ``fit``
         them.
         """
+        clean(self.out)
         options, vocabulary = self.configuration.options, self._vocabulary()
         for name, pairs in self.cells:
             cell, own = registry.get_cell(name), registry.read_options(name, pairs)
@@ -104,7 +115,7 @@ class Comparison:
                     )
                 else:
                     trainer = experiments.begin(configuration, report, out=path, device=self.device)
-                yield registry.short_name(name), seed, trainer, trainer.step > 0 and trainer.progress() >= 1
+                yield registry.short_name(name), seed, trainer, _is_complete(trainer)
 
     def _refuse_longer(self, run):
         """InputError if a run of the folder was made longer than this comparison's are to be."""

@@ -294,9 +294,13 @@ class RunFolder:
 
     def clean(self):
         """Remove temporary files that a killed process left."""
-        for name in _FILES:
-            for leftover in self.path.glob(f".{name}.*{PARTIAL}"):
-                leftover.unlink()
+        clean(self.path)
+
+
+def clean(folder: Path):
+    """Remove files from a folder of tinyrnn's that a killed process was writing."""
+    for leftover in folder.glob(f".*{PARTIAL}"):
+        leftover.unlink(missing_ok=True)
 
 
 def _hidden_folder(path):

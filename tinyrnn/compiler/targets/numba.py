@@ -186,7 +186,7 @@ class Loops:
         return self.sources[mode()]
 
     def compile(self, name, count=1, B=1):
-        """The first ``count`` functions, for any number of rows, compiled or loaded; what has to be compiled is
+        """The first ``count`` functions, for any ``B``, compiled or loaded; what has to be compiled is
         announced as ``name``.
         """
         module = load(self.file + "_python" * (mode() == "python"), self.source)

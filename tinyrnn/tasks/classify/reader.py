@@ -5,10 +5,11 @@ named after labels.
 import csv
 import io
 import json
+import os
 from pathlib import Path
 
-from ...base.errors import InputError, shown
-from ..text.sources import decoded, lines_of
+from ...base.errors import InputError, few, shown
+from ..text.sources import lines_of, text_of
 
 
 def read_examples(
@@ -27,9 +28,9 @@ def read_examples(
         )
     pairs = []
     for path in map(Path, paths):
-        if not path.exists():
+        if not os.path.exists(path):
             raise InputError(f"{path} does not exist: give a .csv, .tsv or .jsonl file, or a folder")
-        reader = _folder if path.is_dir() else TABLES.get(path.suffix.lower())
+        reader = _folder if os.path.isdir(path) else TABLES.get(path.suffix.lower())
         if reader is None:
             raise InputError(
                 f"{path}: {path.suffix or 'a file without ending'} is not known: use .csv, .tsv, .jsonl or a "
@@ -39,16 +40,12 @@ def read_examples(
     texts, labels = (list(column) for column in zip(*pairs, strict=True)) if pairs else ([], [])
     if len(set(labels)) < 2:
         found = (
-            f"all {len(labels):,} examples have the label {labels[0]!r}"
+            f"all {len(labels):,} examples have the label {shown(labels[0])}"
             if labels
             else "there are no examples"
         )
-        raise InputError(f"{', '.join(map(str, paths))}: {found}: there is nothing to tell apart")
+        raise InputError(f"{few(paths)}: {found}: there is nothing to tell apart")
     return texts, labels
-
-
-def _read(path, encoding):
-    return decoded(path.read_bytes(), encoding, path)
 
 
 def _checked(path, number, row, columns):
@@ -56,21 +53,22 @@ def _checked(path, number, row, columns):
     values = [row[column] for column in columns]
     for column, value in zip(columns, values, strict=True):
         if isinstance(value, bool | list | dict):
-            raise InputError(
-                f"{path} row {number}: column {column!r} holds {shown(value)}, which is no text: write a text"
-            )
+            holds = f"column {shown(column)} holds {shown(value)}, which is no text"
+            raise InputError(f"{path} row {number}: {holds}: write a text")
         if value is None or not str(value).strip():
-            raise InputError(f"{path} row {number}: column {column!r} is empty: fill it, or delete the row")
+            raise InputError(
+                f"{path} row {number}: column {shown(column)} is empty: fill it, or delete the row"
+            )
     return tuple(str(value).strip() for value in values)
 
 
 def _columns_exist(path, found, columns):
     for column, name in zip(columns, ("--text-column", "--label-column"), strict=True):
         if found.count(column) > 1:
-            raise InputError(f"{path} has {found.count(column)} columns {column!r}: rename all but one")
+            raise InputError(f"{path} has {found.count(column)} columns {shown(column)}: rename all but one")
         if column not in found:
-            choice = f"choose {name} from {', '.join(map(repr, found))}" if found else "name its columns"
-            raise InputError(f"{path} has no column {column!r}: {choice}")
+            choice = f"choose {name} from {few(map(shown, found))}" if found else "name its columns"
+            raise InputError(f"{path} has no column {shown(column)}: {choice}")
 
 
 def separator_of(names, delimiter) -> str:
@@ -83,7 +81,7 @@ def separator_of(names, delimiter) -> str:
 
 def _separated(delimiter):
     def read(path, columns, encoding):
-        file, pairs = io.StringIO(_read(path, encoding), newline=""), []
+        file, pairs = io.StringIO(text_of(path, encoding), newline=""), []
         rows = csv.DictReader(file, delimiter=delimiter, strict=True)
         try:
             names = list(rows.fieldnames or [])
@@ -107,10 +105,10 @@ def _separated(delimiter):
 
 def _json_lines(path, columns, encoding):
     pairs = []
-    for number, line in enumerate(lines_of(_read(path, encoding)), 1):
+    for number, line in enumerate(lines_of(text_of(path, encoding)), 1):
         try:
             row = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise InputError(f"{path} row {number}: {error}: every row must be one JSON object") from None
         if not isinstance(row, dict):
             raise InputError(
@@ -131,7 +129,7 @@ def _folder(path, _columns, encoding):
     return [
         (line.strip(), name)
         for name, file in zip(names, files, strict=True)
-        for line in lines_of(_read(file, encoding))
+        for line in lines_of(text_of(file, encoding))
         if line.strip()
     ]
 

@@ -7,7 +7,7 @@ from types import MappingProxyType
 import numpy as np
 
 from ...autograd.pointwise import constant
-from ...base.errors import InputError
+from ...base.errors import InputError, few, shown
 from ...nn.functional import cross_entropy
 from ...training.plan import Plan
 from ...training.runs import RunFolder
@@ -71,12 +71,10 @@ class Classification(Task):
         if options.val:
             train, val = data, read_examples([options.val], **columns, encoding=options.encoding)
             if strange := set(val[1]) - set(labels):
-                raise InputError(
-                    f"{options.val} has the label {strange.pop()!r}, which the training data lacks: remove "
-                    "its rows"
-                )
+                has = f"{options.val} has the label {shown(min(strange))}"
+                raise InputError(f"{has}, which the training data lacks: remove its rows")
         else:
-            train, val = _split(*data, options.val_fraction, options.seed)
+            train, val = _split(*data, options.val_fraction, options.seed, texts)
         vocabulary = build_vocabulary(train[0], options.level, options.vocab_size)
         own = {k: getattr(options, k) for k in ("embed", "pooling", "max_length", "bidirectional", "seed")}
         model = Classifier(vocabulary, labels, **own, **settings)
@@ -131,11 +129,10 @@ class Classification(Task):
         else:
             whole = read_examples(stored_texts, **reading)
             RunFolder(run).refuse_changed(_fingerprint(whole), "examples of this run have")
-            data = _split(*whole, trained.val_fraction, trained.seed)[1]
+            data = _split(*whole, trained.val_fraction, trained.seed, stored_texts)[1]
         if strange := set(data[1]) - set(model.labels):
-            raise InputError(
-                f"the data has the label {strange.pop()!r}, which the model does not know: remove its rows"
-            )
+            has = f"{few(texts or stored_texts)} has the label {shown(min(strange))}"
+            raise InputError(f"{has}, which the model does not know: remove its rows")
         targets = np.array([model.labels.index(label) for label in data[1]])
         return figures(model, [model.encode(text) for text in data[0]], targets)
 
@@ -210,13 +207,14 @@ def _fingerprint(data):
     return f"classify-{len(set(labels))}-{len(texts)}-{digest(data)}"
 
 
-def _split(texts, labels, fraction, seed):
+def _split(texts, labels, fraction, seed, names):
     """Training and validation examples; of each label the same part, chosen by the seed."""
     random, held = np.random.default_rng(seed), set()
     for label in sorted(set(labels)):
         where_it_is = [i for i, y in enumerate(labels) if y == label]
         if len(where_it_is) < 2:
-            raise InputError(f"the label {label!r} has one example only: give it more, or remove it")
+            said = f"the label {shown(label)} has one example only: give it more, or remove it"
+            raise InputError(f"{few(names)}: {said}")
         n = max(1, round(fraction * len(where_it_is)))
         held.update(random.permutation(where_it_is)[:n].tolist())
     parts = [[i for i in range(len(texts)) if (i in held) == kept] for kept in (False, True)]

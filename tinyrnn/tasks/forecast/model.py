@@ -6,13 +6,14 @@ import numpy as np
 
 from ...autograd import concat, expand_dims
 from ...autograd.pointwise import constant
-from ...base.errors import InputError
+from ...base.errors import InputError, shown
 from ...compiler import scan
 from ...nn import Dropout, Linear
 from ..model import TaskModel
 from .transform import Transform
 
 BATCH = 512  # windows forecast at once
+FARTHEST = 1e15  # standard deviations from the mean: squares of them are finite in float32
 
 
 class Forecaster(TaskModel):
@@ -90,9 +91,13 @@ class Forecaster(TaskModel):
         """
         found = np.zeros((len(series) + count, len(self.columns) + 3), self.dtype)
         for i, (name, transform) in enumerate(zip(self.columns, self.transforms, strict=True)):
-            found[transform.lost : len(series), i] = transform.forward(
-                checked_column(series, name, transform)
-            )
+            calm = transform.forward(checked_column(series, name, transform))
+            if np.abs(calm).max(initial=0) > FARTHEST:
+                far = (
+                    f"column {shown(name)} goes more than {FARTHEST:g} deviations beyond what was trained on"
+                )
+                raise InputError(f"{series.name}: {far}: mend its largest values")
+            found[transform.lost : len(series), i] = calm
         dates = np.concatenate([series.dates, series.future(count)]) if count else series.dates
         angle = 2 * np.pi * series.phase(dates, self.season)
         found[:, -3], found[:, -2] = np.sin(angle), np.cos(angle)
@@ -143,12 +148,10 @@ class Forecaster(TaskModel):
 def checked_column(series, name, transform):
     """The values of a column; InputError if it is missing, or has no logarithm where that is needed."""
     if name not in series.columns:
-        raise InputError(f"{series.name} has no numeric column {name!r}, which the model reads")
+        raise InputError(f"{series.name} has no numeric column {shown(name)}, which the model reads")
     values = series.values[:, series.columns.index(name)]
     if transform.log and values.min() <= 0:
-        shown = series.shown(series.dates[[int(values.argmin())]])[0]
-        raise InputError(
-            f"{series.name}: column {name!r} is {values.min():g} at {shown} and has no logarithm: train with "
-            "--no-log"
-        )
+        date = series.shown(series.dates[[int(values.argmin())]])[0]
+        said = f"column {shown(name)} is {values.min():g} at {date} and has no logarithm"
+        raise InputError(f"{series.name}: {said}: train with --no-log")
     return values

@@ -33,7 +33,7 @@ class ForecastOptions(TaskOptions):
         None,
         "Steps to forecast from. Default: two seasons, at most 60 and a third of what trains.",
         "Series",
-        low=1,
+        low=2,
     )
     season: int | None = option(
         None, "Steps a season. Default: from the dates, for months 12.", "Series", low=1

@@ -2,18 +2,20 @@
 
 import csv
 import io
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from ...base.errors import InputError
+from ...base.errors import InputError, few, shown
 from ...training.screen import note
-from ..text.sources import decoded
+from ..text.sources import text_of
 
 _DATE = re.compile(r"(\d{4})[-/.](\d{1,2})(?:[-/.](\d{1,2})(?:[T ](\d{1,2}):(\d{2})(?::(\d{2}))?)?)?Z?")
 _DAY = 86_400  # seconds
+LARGEST = 1e100  # number of a series: what is squared and added up stays finite
 
 
 @dataclass(frozen=True)
@@ -134,7 +136,7 @@ def read_series(
     header, rows, lines = _table(path, encoding)
     for name in (target, date_column, *(columns or ())):
         if name is not None and name not in header:
-            raise InputError(f"{path} has no column {name!r}: choose from {', '.join(map(repr, header))}")
+            raise InputError(f"{path} has no column {shown(name)}: choose from {few(map(shown, header))}")
     if date_column is None:
         date_column = next((c for i, c in enumerate(header) if _DATE.fullmatch(rows[0][i].strip())), None)
     numeric = [c for i, c in enumerate(header) if c != date_column and _is_numeric([row[i] for row in rows])]
@@ -143,25 +145,27 @@ def read_series(
         if not among:
             raise _no_numbers(path, [c for c in header if c != date_column], header, rows, lines)
         if len(among) != 1:
-            names = ", ".join(map(repr, among))
+            names = few(map(shown, among))
             raise InputError(f"{path} has several numeric columns: choose --target from {names}")
         target = among[0]
     names = [target, *[c for c in columns or numeric if c != target]]
     values = np.stack(
         [_numbers(path, c, [r[header.index(c)] for r in rows], lines, missing) for c in names], axis=1
     )
+    if len(values) < 2:
+        raise InputError(f"{path} has one row of data: give a series of several")
     for name in header if columns is None else ():
         if name not in (date_column, *names):
             cell = rows[0][header.index(name)]
-            neither = f"it holds {cell!r}, no number and no date like 2012-01-31"
-            note(f"{path}: column {name!r} is left out: {neither}")
+            neither = f"it holds {shown(cell)}, no number and no date like 2012-01-31"
+            note(f"{path}: column {shown(name)} is left out: {neither}")
     if date_column is None:
         return Series(path.name, names, values, np.arange(len(values)))
     dates = [r[header.index(date_column)] for r in rows]
     series = Series(path.name, names, values, *_dates(path, date_column, dates, lines))
     if len(gaps := series.gaps()):
         more = f" ({len(gaps)} such gaps)" if len(gaps) > 1 else ""
-        between = f"between {dates[gaps[0]]} and {dates[gaps[0] + 1]}{more}"
+        between = f"between {dates[gaps[0]].strip()} and {dates[gaps[0] + 1].strip()}{more}"
         note(f"{path}: dates are missing {between}: what follows counts as the next step; fill in the rows")
     return series
 
@@ -172,24 +176,24 @@ def _no_numbers(path, names, header, rows, lines):
         cells = [row[header.index(name)] for row in rows]
         bad = [i for i, cell in enumerate(cells) if np.isnan(_number(cell))]
         if len(bad) < len(cells):
-            said = f"column {name!r} holds {cells[bad[0]]!r} in row {lines[bad[0]]}, which is no number"
-            return InputError(f"{path}: {said}: mend it")
+            holds = f"column {shown(name)} holds {shown(cells[bad[0]])} in row {lines[bad[0]]}"
+            return InputError(f"{path}: {holds}, which is no number: mend it")
     if len(header) == 1 and (found := next((d for d in ";\t|" if d in header[0]), "")):
         return InputError(
             f"{path} is separated by {found!r}, not by ',': save it with ',' between its columns"
         )
-    columns = ", ".join(map(repr, header))
+    columns = few(map(shown, header))
     return InputError(f"{path} has no numeric column among {columns}: write numbers like 1234.5")
 
 
 def _table(path, encoding):
     """Header, rows and the rows' line numbers."""
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise InputError(
             f"{path} does not exist: give a CSV file with a column of dates and columns of numbers"
         )
     try:
-        reader = csv.reader(io.StringIO(decoded(path.read_bytes(), encoding, path), newline=""), strict=True)
+        reader = csv.reader(io.StringIO(text_of(path, encoding), newline=""), strict=True)
         found = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
     except csv.Error as error:
         raise InputError(f"{path} row {reader.line_num}: {error}: mend the row") from None
@@ -210,13 +214,13 @@ def _months(dates):
     return dates.astype("datetime64[M]").astype(np.int64)
 
 
-def _number(cell):
-    """A finite number, or NaN."""
+def _number(cell, largest=LARGEST):
+    """A number of at most so much, or NaN."""
     try:
         value = float(cell)
     except ValueError:
         return np.nan
-    return value if np.isfinite(value) else np.nan
+    return value if abs(value) <= largest else np.nan
 
 
 def _is_numeric(cells):
@@ -228,10 +232,11 @@ def _numbers(path, column, cells, lines, missing):
     bad = np.flatnonzero(np.isnan(values))
     if len(bad) and (missing == "error" or len(bad) == len(values)):
         i, more = bad[0], f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
-        said = f"holds {cells[i]!r}, which is no number" if cells[i].strip() else "is empty"
-        raise InputError(
-            f"{path} row {lines[i]}: column {column!r} {said}{more}: mend it, or give --missing interpolate"
-        )
+        large = not np.isnan(_number(cells[i], np.finfo(float).max))
+        which = f"which is beyond {LARGEST:g}" if large else "which is no number"
+        said = f"holds {shown(cells[i])}, {which}" if cells[i].strip() else "is empty"
+        where = f"{path} row {lines[i]}: column {shown(column)}"
+        raise InputError(f"{where} {said}{more}: mend it, or give --missing interpolate")
     if len(bad):
         good = np.flatnonzero(~np.isnan(values))
         values[bad] = np.interp(bad, good, values[good])
@@ -250,15 +255,11 @@ def _dates(path, column, cells, lines):
             )
             dates[i] = np.datetime64(f"{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}")
         except (AttributeError, ValueError):
-            raise InputError(
-                f"{path} row {lines[i]}: column {column!r} holds {cell!r}, which is no date: write it like "
-                "2012-01-31"
-            ) from None
+            holds = f"column {shown(column)} holds {shown(cell)}, which is no date"
+            raise InputError(f"{path} row {lines[i]}: {holds}: write it like 2012-01-31") from None
         finest = max(finest, sum(g is not None for g in match.groups()))
         if i and dates[i] <= dates[i - 1]:
-            raise InputError(
-                f"{path} row {lines[i]}: column {column!r}: {cell} does not come after {cells[i - 1]} of the "
-                "row before: "
-                "sort the rows by date, one row a date"
-            )
+            order = f"{cell.strip()} does not come after {cells[i - 1].strip()} of the row before"
+            mend = "sort the rows by date, one row a date"
+            raise InputError(f"{path} row {lines[i]}: column {shown(column)}: {order}: {mend}")
     return dates, {2: "M", 3: "D", 5: "m", 6: "s"}[finest]

@@ -9,7 +9,7 @@ import numpy as np
 from ...autograd import matmul, softplus
 from ...autograd.functional import zeros_like
 from ...autograd.pointwise import constant
-from ...base.errors import InputError
+from ...base.errors import InputError, shown
 from ...nn.functional import mse_loss, quantile_loss
 from ...training import pictures, runs
 from ...training.plan import Plan
@@ -85,14 +85,14 @@ class Forecasting(Task):
                     "series"
                 )
 
-        refuse_short(options.window or 2, 0)
+        lags = None if options.difference is None else _lags(options.difference)
+        refuse_short(options.window or 2, sum(lags or ()))
         known = series.values[:train_rows]
         if np.ptp(known[:, 0]) == 0:
-            said = f"column {series.columns[0]!r} is {known[0, 0]:g} in all rows of training: choose another"
-            raise InputError(f"{series.name}: {said}")
+            said = f"column {shown(series.columns[0])} is {known[0, 0]:g} in all rows of training"
+            raise InputError(f"{series.name}: {said}: choose another")
         if options.log:
             checked_column(series, series.columns[0], Transform(True, ()))
-        lags = None if options.difference is None else _lags(options.difference)
         transforms = [Transform.fit(known[:, 0], season, lags, options.log)]
         transforms += [Transform.fit(known[:, i], season) for i in range(1, known.shape[1])]
         lost = max(t.lost for t in transforms)
@@ -113,7 +113,9 @@ class Forecasting(Task):
         if hasattr(data, "to_csv"):
             dated = str(data.index.dtype).startswith(("datetime", "period"))  # else it numbers the rows
             return "csv", data.to_csv(index=dated, index_label="date" if dated else None)
-        if not (isinstance(data, np.ndarray) and data.ndim in (1, 2) and data.dtype.kind in "fiu"):
+        if not (
+            isinstance(data, np.ndarray) and data.ndim in (1, 2) and data.size and data.dtype.kind in "fiu"
+        ):
             return super().store(data)
         table = data.reshape(len(data), -1)
         names = ["value"] if table.shape[1] == 1 else [f"value{i}" for i in range(table.shape[1])]
@@ -261,7 +263,7 @@ def backtest(model, series, origins, said=None) -> dict:
     2006). ``coverage`` is the part of the true values inside the prediction interval. ``said``: the
     forecasts, if they are known.
     """
-    values, m = series.values[:, series.columns.index(model.columns[0])], model.season
+    values, m = checked_column(series, model.columns[0], model.transforms[0]), model.season
     ahead = np.arange(model.horizon)
     true = values[origins[:, None] + ahead]
     said = model.forecast(series, origins) if said is None else said

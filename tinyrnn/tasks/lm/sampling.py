@@ -7,7 +7,7 @@ import numpy as np
 
 from ... import kernels
 from ...base import threads
-from ...base.errors import InputError
+from ...base.errors import InputError, shown
 from ...base.options import Rule
 from ...kernels.generator import Generator
 
@@ -92,7 +92,7 @@ def encode_prompt(vocabulary, prompt: str | None):
     ids = vocabulary.encode(prompt)
     missing = vocabulary.missing(prompt)
     if not len(ids):
-        raise InputError(f"no symbol of the prompt {prompt!r} is in this model's vocabulary: use others")
+        raise InputError(f"no symbol of the prompt {shown(prompt)} is in this model's vocabulary: use others")
     return ids, missing
 
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from ...autograd import tensor
-from ...base.errors import InputError, shown
+from ...base.errors import InputError, few, shown
 from ...nn.functional import cross_entropy
 from ...nn.gates import step_and_gates
 from ...training.runs import RunFolder
@@ -39,14 +39,16 @@ class LanguageModeling(Task):
     default_texts = (text_sources.BUILTIN,)
     in_memory = "an open text, such as io.StringIO(text)"
 
-    def __init__(self, model, train_tokens, val_tokens, *, batch_size, seq_len, seed, fingerprint=""):
+    def __init__(
+        self, model, train_tokens, val_tokens, *, batch_size, seq_len, seed, fingerprint="", names="the text"
+    ):
         self.model, self.val_tokens, self.seq_len, self.fingerprint = model, val_tokens, seq_len, fingerprint
         if len(val_tokens) < 2:  # said first: a text too short for this is too short for any window
             raise InputError(
-                f"{len(val_tokens)} of {len(train_tokens) + len(val_tokens)} tokens are left for validation, "
-                "which needs two: give a longer text, raise --val-fraction, or name a --val text"
+                f"{names}: {len(val_tokens)} of {len(train_tokens) + len(val_tokens)} tokens are left for "
+                "validation, which needs two: give a longer text, raise --val-fraction, or name a --val text"
             )
-        self.windows = windows.Windows(train_tokens, batch_size, seq_len, seed)
+        self.windows = windows.Windows(train_tokens, batch_size, seq_len, seed, names)
         self.states = None
 
     @classmethod
@@ -58,12 +60,11 @@ class LanguageModeling(Task):
             InputError: unknown cell or cell option, or a text that cannot be used.
         """
         settings = options.settings()
-        corpus = read_corpus(options, text_sources.resolve(texts))
+        sources = text_sources.resolve(texts)
+        corpus, names = read_corpus(options, sources), few(s.name for s in sources)
         if len(corpus.vocabulary) < 2:
-            raise InputError(
-                f"the text has one distinct symbol, {corpus.vocabulary.symbols[0]!r}: "
-                "there is nothing to learn in it"
-            )
+            one = shown(corpus.vocabulary.symbols[0])
+            raise InputError(f"{names} has one distinct symbol, {one}: there is nothing to learn in it")
         if options.val:
             train, val = corpus.tokens, _validation_file(options, corpus.vocabulary)
         else:
@@ -72,7 +73,7 @@ class LanguageModeling(Task):
             corpus.vocabulary, embed=options.embed, tie=options.tie, seed=options.seed, **settings
         )
         shape = dict(batch_size=options.batch_size, seq_len=options.seq_len, seed=options.seed)
-        return cls(model, train, val, fingerprint=corpus.fingerprint, **shape)
+        return cls(model, train, val, fingerprint=corpus.fingerprint, names=names, **shape)
 
     @classmethod
     def store(cls, data):
@@ -83,7 +84,9 @@ class LanguageModeling(Task):
             text = data.read()
         except (OSError, ValueError) as error:  # it is closed, or written to
             raise InputError(f"{shown(data)} cannot be read ({error}): open it anew") from None
-        return "txt", text if isinstance(text, str) else text_sources.decoded(text, "utf-8", shown(data))
+        if not isinstance(text, str):
+            text = "".join(text_sources.decoded([text], "utf-8", shown(data)))
+        return "txt", text
 
     def introduction(self) -> str:
         """What is learned from."""
@@ -111,13 +114,9 @@ class LanguageModeling(Task):
         if not texts:
             return evaluate(model, validation_tokens(RunFolder(run), model.vocabulary))
         encoding = options.encoding or "utf-8"
-        corpus = corpora.load(
-            text_sources.resolve(texts),
-            model.vocabulary.level,
-            encoding=encoding,
-            vocabulary=model.vocabulary,
-        )
-        return evaluate(model, corpus.tokens)
+        sources = text_sources.resolve(texts)
+        corpus = corpora.load(sources, model.vocabulary.level, encoding=encoding, vocabulary=model.vocabulary)
+        return evaluate(model, corpus.tokens, names=few(s.name for s in sources))
 
     @staticmethod
     def predict(model, inputs, run, options):
@@ -180,14 +179,16 @@ class LanguageModeling(Task):
         self.states = [tuple(layer) for layer in layers.values()] or None
 
 
-def evaluate(model: LanguageModel, tokens, *, batch_size=64, seq_len=100, stop=lambda: False) -> dict | None:
+def evaluate(
+    model: LanguageModel, tokens, *, batch_size=64, seq_len=100, stop=lambda: False, names="the text"
+) -> dict | None:
     """``loss`` (nats a token), ``perplexity``, ``bits_per_char`` and ``tokens`` over every token but the
     first.
 
     Returns None if ``stop()`` became true on the way.
     """
     if len(tokens) < 2:
-        raise InputError("the text to evaluate on has fewer than two tokens: give a longer one")
+        raise InputError(f"{names} has fewer than two tokens to evaluate on: give a longer text")
     total, characters, states = 0.0, 0, None
     with model.evaluating():
         for inputs, targets, stream in windows.evaluation_windows(tokens, batch_size, seq_len):

@@ -18,10 +18,10 @@ class Windows:
         differently every time.
     """
 
-    def __init__(self, tokens, batch_size, seq_len, seed=0):
+    def __init__(self, tokens, batch_size, seq_len, seed=0, names="the text"):
         if len(tokens) < seq_len + 1:
             raise InputError(
-                f"the text has {len(tokens)} training tokens, fewer than one window needs ({seq_len} + 1): "
+                f"{names} has {len(tokens)} training tokens, fewer than one window needs ({seq_len} + 1): "
                 f"use a longer text or --seq-len {max(1, (len(tokens) - 1) // 2)}"
             )
         self.tokens, self.seq_len, self.seed = tokens, seq_len, seed

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ...base.errors import InputError
+from ...base.errors import InputError, few
 from ...base.files import make_cache_folder, replace_file, temporary_folder
 from ...base.version import __version__
 from . import vocabulary as vocabularies
-from .sources import Source
+from .sources import Source, raw_blocks
 
 
 @dataclass
@@ -69,15 +69,21 @@ def load(
                 "stamps": stamps
             }
             os.replace(Path(work) / "tokens", folder / f"{key}.bin")
-            replace_file(folder / f"{key}.json", json.dumps(meta).encode())
+            replace_file(folder / f"{key}.json", json.dumps({"meta": meta, "digest": _digest(meta)}).encode())
         return _open(folder, key, stamps)
 
     try:
         corpus = tokenised(make_cache_folder("tokens"))
     except OSError:  # a cache that cannot be written
-        corpus = tokenised(temporary_folder())
-    if corpus is None:
-        raise InputError("the text changed while it was read: try again when nothing writes to it")
+        folder = temporary_folder()
+        try:
+            corpus = tokenised(folder)
+        except OSError as error:
+            said = f"{folder} cannot be written ({error.strerror or error})"
+            raise InputError(f"{said}: make room, or set TMPDIR to another folder") from None
+    if corpus is None or [s.stamp() for s in sources] != stamps:
+        names = few(s.name for s in sources)
+        raise InputError(f"{names}: changed while it was read: try again when nothing writes to it")
     vocabularies.tell_left_out(corpus.vocabulary, corpus.missing)
     return corpus
 
@@ -85,14 +91,21 @@ def load(
 def _open(folder: Path, key: str, stamps: list) -> Corpus | None:
     """The cached corpus, or None if its files do not belong together."""
     try:
-        meta = json.loads((folder / f"{key}.json").read_text(encoding="utf-8"))
+        stored = json.loads((folder / f"{key}.json").read_bytes())
+        meta = stored["meta"]
+        if stored["digest"] != _digest(meta):  # damaged; what follows is as it was written
+            return None
         tokens = np.memmap(folder / f"{key}.bin", np.dtype(meta["dtype"]), mode="r")
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, TypeError, LookupError, RecursionError):
         return None
     if len(tokens) != meta["tokens"] or meta["stamps"] != stamps:
         return None
     vocabulary = vocabularies.from_json(meta["vocabulary"])
     return Corpus(tokens, vocabulary, meta["fingerprint"], meta["missing"])
+
+
+def _digest(meta: dict) -> str:
+    return hashlib.sha256(json.dumps(meta).encode()).hexdigest()
 
 
 def _tokenise(sources, level, encoding, vocab_size, vocabulary, path: Path) -> dict:
@@ -110,7 +123,7 @@ def _tokenise(sources, level, encoding, vocab_size, vocabulary, path: Path) -> d
             digest.update(ids)
             total += len(ids)
         if total == 0:  # an empty file cannot be mapped
-            names = ", ".join(s.name for s in sources[:3])
+            names = few(s.name for s in sources)
             raise InputError(
                 f"{names}: there is no text in it: give a text of at least a few hundred characters"
             )
@@ -129,7 +142,7 @@ def _blocks(sources, level, encoding):
     line_end = b"\n" if level == "byte" else "\n"
     for i, source in enumerate(sources):
         held = last = line_end[:0]
-        for block in source.raw_blocks() if level == "byte" else source.blocks(encoding):
+        for block in raw_blocks(source.path) if level == "byte" else source.blocks(encoding):
             last = block
             if level in (
                 "word",

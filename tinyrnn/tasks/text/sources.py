@@ -5,11 +5,12 @@ import hashlib
 import itertools
 import os
 import sys
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...base.errors import InputError
-from ...base.files import make_cache_folder, replace_file, temporary_folder
+from ...base.errors import InputError, TooLargeError
+from ...base.files import make_cache_folder, opened, replace_file, temporary_folder
 from ...training.screen import note
 
 BUILTIN = "python-docs"  # stands for the default corpus where a source's name is stored
@@ -29,25 +30,45 @@ def markless(encoding: str) -> str:
     return "utf-8-sig" if codecs.lookup(encoding).name == "utf-8" else encoding
 
 
-def decoded(data: bytes, encoding: str, name) -> str:
-    """The text of a whole file, its line ends as they are.
+def decoded(blocks: Iterable[bytes], encoding: str, name, *mends: str) -> Iterator[str]:
+    """The text of blocks of bytes, block by block, its line ends as they are.
+
+    Args:
+        mends: what to do about bytes that are no text in ``encoding``, and about NUL, which texts do not
+            hold.
 
     Raises:
-        InputError: it is not text in ``encoding``, or is binary.
+        InputError: there are such.
     """
+    undecodable, binary = mends or ("name its --encoding", "give a file of text, or its --encoding")
+    decoder = codecs.getincrementaldecoder(markless(encoding))()
+    position = 0
+    for block in itertools.chain(blocks, [b""]):
+        try:
+            text = decoder.decode(block, final=not block)
+        except UnicodeError as error:
+            near = position + getattr(error, "start", 0)
+            said = f"{name} is not {encoding} text (near byte {near}): {undecodable}"
+            raise InputError(said) from None
+        if "\0" in text:
+            raise InputError(f"{name} is a binary file (it holds a NUL character): {binary}")
+        position += len(block)
+        yield text
+
+
+def raw_blocks(path: Path) -> Iterator[bytes]:
+    """The bytes of a file in blocks of bounded size; raises as `opened` does."""
+    with opened(path) as file:
+        while raw := file.read(CHUNK):
+            yield raw
+
+
+def text_of(path: Path, encoding: str, *mends: str) -> str:
+    """A whole file, its line ends as they are; raises as `opened` and `decoded` do."""
     try:
-        text = data.decode(markless(encoding))
-    except UnicodeError as error:
-        near = getattr(error, "start", 0)
-        raise InputError(f"{name} is not {encoding} text (near byte {near}): name its --encoding") from None
-    refuse_binary(text, name, "give a file of text, or its --encoding")
-    return text
-
-
-def refuse_binary(text: str, name, mend: str):
-    """InputError if there is a character in ``text`` that texts do not have."""
-    if "\0" in text:
-        raise InputError(f"{name} is a binary file (it holds a NUL character): {mend}")
+        return "".join(decoded(raw_blocks(path), encoding, path, *mends))
+    except MemoryError:
+        raise TooLargeError(f"{path} does not fit into memory: give a part of it") from None
 
 
 def lines_of(text: str) -> list[str]:
@@ -76,10 +97,11 @@ def read_lines(inputs, encoding) -> list[str]:
     for given in inputs:
         if given == "-" or os.path.isfile(given):
             name = "standard input" if given == "-" else given
-            data = standard_input() if given == "-" else Path(given).read_bytes()
-            if not data.strip():
+            blocks = [standard_input()] if given == "-" else raw_blocks(Path(given))
+            text = "".join(decoded(blocks, encoding, name))
+            if not text.strip():
                 raise InputError(f"{name} is empty: there is no text in it")
-            lines += lines_of(decoded(data, encoding, name))
+            lines += lines_of(text)
         elif not given:
             raise InputError("a text is empty: give one with something in it, or leave it out")
         elif _names_file(given):
@@ -108,7 +130,8 @@ class Source:
 
     def stamp(self) -> list:
         """What changes when the file's content does."""
-        info = self.path.stat()
+        with opened(self.path) as file:
+            info = os.fstat(file.fileno())
         return [info.st_size, info.st_mtime_ns, info.st_ctime_ns]
 
     def blocks(self, encoding: str):
@@ -117,30 +140,16 @@ class Source:
         Raises:
             InputError: the file is not text in ``encoding``.
         """
-        decoder = codecs.getincrementaldecoder(markless(encoding))()
-        position, held = 0, ""
-        for raw in itertools.chain(self.raw_blocks(), [b""]):
-            try:
-                text = held + decoder.decode(raw, final=not raw)
-            except UnicodeError as error:
-                near = position + getattr(error, "start", 0)
-                raise InputError(
-                    f"{self.name} is not {encoding} text (near byte {near}): name its --encoding, or use "
-                    "--level byte"
-                ) from None
-            position += len(raw)
-            refuse_binary(text, self.name, "use --level byte")
+        held = ""
+        mends = "name its --encoding, or use --level byte", "use --level byte"
+        for decoded_block in decoded(raw_blocks(self.path), encoding, self.name, *mends):
             # "\r\n" may be cut by the block's end
-            held = "\r" if raw and text.endswith("\r") else ""
-            text = text[: len(text) - len(held)].replace("\r\n", "\n").replace("\r", "\n")
-            if text:
+            text = held + decoded_block
+            held = "\r" if text.endswith("\r") else ""
+            if text := text[: len(text) - len(held)].replace("\r\n", "\n").replace("\r", "\n"):
                 yield text
-
-    def raw_blocks(self):
-        """The bytes in blocks of bounded size."""
-        with self.path.open("rb") as file:
-            while raw := file.read(CHUNK):
-                yield raw
+        if held:
+            yield "\n"
 
 
 def resolve(texts) -> list[Source]:
@@ -162,9 +171,9 @@ def resolve(texts) -> list[Source]:
         path = Path(text)
         if text == "-":
             sources.append(Source("standard input", _stored(standard_input())))
-        elif path.is_dir():
+        elif os.path.isdir(path):
             sources += _folder(path)
-        elif not path.exists():
+        elif not os.path.exists(path):
             raise InputError(f"{text} does not exist: give a text file, a folder, or - for standard input")
         elif not os.access(path, os.R_OK):
             raise InputError(f"{text} cannot be read: check its permissions")
@@ -188,11 +197,8 @@ def _folder(folder: Path) -> list[Source]:
 
 
 def _looks_binary(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            return b"\0" in file.read(8192)
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from None
+    with opened(path) as file:
+        return b"\0" in file.read(8192)
 
 
 def _stored(data: bytes) -> Path:

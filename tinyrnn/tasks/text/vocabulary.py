@@ -151,6 +151,8 @@ class BytePairs(Vocabulary):
 
     level = "bpe"
     SIZE = 4_000
+    LONGEST = 10_000
+    LONG = re.compile(rf"\S{{{LONGEST}}}|\s{{{LONGEST}}}")
 
     def __init__(self, symbols, unknown=None):
         self.tokenizer = _tokenizers().Tokenizer.from_str(symbols)
@@ -174,7 +176,7 @@ class BytePairs(Vocabulary):
         tokenizer.pre_tokenizer = library.pre_tokenizers.ByteLevel(add_prefix_space=False)
         alphabet = library.pre_tokenizers.ByteLevel.alphabet()
         shape = dict(vocab_size=size or cls.SIZE, initial_alphabet=alphabet, show_progress=False)
-        tokenizer.train_from_iterator(blocks, library.trainers.BpeTrainer(**shape))
+        tokenizer.train_from_iterator(_cut(blocks), library.trainers.BpeTrainer(**shape))
         return cls(tokenizer.to_str())
 
     def encode(self, text):
@@ -197,6 +199,15 @@ class BytePairs(Vocabulary):
 
     def to_json(self):
         return {"level": self.level, "symbols": self.tokenizer.to_str()}
+
+
+def _cut(blocks):
+    """``blocks``, in parts where there is a run without a space, or of spaces, that is too long: what the
+    library takes for one word is counted in the square of its length.
+    """
+    for block in blocks:
+        parts = BytePairs.LONGEST if BytePairs.LONG.search(block) else max(len(block), 1)
+        yield from (block[i : i + parts] for i in range(0, len(block), parts))
 
 
 def _tokenizers():

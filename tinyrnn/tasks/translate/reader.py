@@ -1,9 +1,10 @@
 """Pairs of texts: files with one pair a line."""
 
+import os
 from pathlib import Path
 
-from ...base.errors import InputError
-from ..text.sources import decoded, lines_of
+from ...base.errors import InputError, few
+from ..text.sources import lines_of, text_of
 
 
 def read_pairs(paths, *, separator=None, encoding="utf-8") -> tuple[list[str], list[str]]:
@@ -25,9 +26,9 @@ def read_pairs(paths, *, separator=None, encoding="utf-8") -> tuple[list[str], l
     separator, pairs = "\t" if separator is None else separator.replace("\\t", "\t"), []
     shown = "tab" if separator == "\t" else repr(separator)
     for path in map(Path, paths):
-        if not path.is_file():
+        if not os.path.isfile(path):
             raise InputError(f"{path} does not exist or is no file: give a text file with one pair a line")
-        for row, line in enumerate(lines_of(decoded(path.read_bytes(), encoding, path)), 1):
+        for row, line in enumerate(lines_of(text_of(path, encoding)), 1):
             if not line.strip():
                 continue
             source, found, rest = line.partition(separator)
@@ -43,7 +44,5 @@ def read_pairs(paths, *, separator=None, encoding="utf-8") -> tuple[list[str], l
                 raise InputError(f"{path} row {row}: the {side} is empty: fill it, or delete the row")
             pairs.append((source.strip(), target.strip()))
     if not pairs:
-        raise InputError(
-            f"{', '.join(map(str, paths))}: there are no pairs: write one a line, source, {shown}, target"
-        )
+        raise InputError(f"{few(paths)}: there are no pairs: write one a line, source, {shown}, target")
     return tuple(map(list, zip(*pairs, strict=True)))

@@ -5,7 +5,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from ...base.errors import InputError
+from ...base.errors import InputError, few, shown
 from ...nn.functional import cross_entropy
 from ...training.plan import Plan
 from ...training.runs import RunFolder
@@ -143,7 +143,7 @@ class Translation(Task):
         """The translation of each text or line."""
         lines, how = read_lines(inputs, options.encoding or "utf-8"), options.search()
         if pair := next((line for line in lines if "\t" in line.strip()), None):
-            raise InputError(f"{pair!r} is a pair of texts: give its first side alone, or use evaluate")
+            raise InputError(f"{shown(pair)} is a pair of texts: give its first side alone, or use evaluate")
         tell_missing(model.source, lines)
         if options.plot and (first := next((line for line in lines if line.strip()), None)):
             draw_attention(*model.attended(first, **how), options.plot)
@@ -205,7 +205,8 @@ def _data(options, texts):
     sources = sorted(set(pairs[0]))
     if len(sources) < 10:
         raise InputError(
-            f"there are {len(sources)} different sources: give 10 at least, or name a --val file"
+            f"{few(texts)}: there are {len(sources)} different sources: give 10 at least, or name a "
+            "--val file"
         )
     n = max(1, round(options.val_fraction * len(sources)))
     held = {sources[i] for i in np.random.default_rng(options.seed).permutation(len(sources))[:n]}

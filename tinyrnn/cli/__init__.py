@@ -11,7 +11,8 @@ from ..base.version import __version__
 from .common import GroupedHelp
 
 COMMANDS = (
-    "train generate evaluate predict cells new-cell new-task check compare bench inspect export plot doctor"
+    "train generate evaluate predict robust cells new-cell new-task check compare bench inspect export plot"
+    " doctor"
 ).split()
 
 

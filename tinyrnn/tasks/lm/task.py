@@ -8,11 +8,14 @@ from ...autograd import tensor
 from ...base.errors import InputError, shown
 from ...nn.functional import cross_entropy
 from ...nn.gates import step_and_gates
+from ...training.disturbances import hardened_text
 from ...training.runs import RunFolder
 from ...training.task import Task
+from ..batches import padded
 from ..text import corpus as corpora
 from ..text import sources as text_sources
-from ..text.options import ReadingOptions
+from ..text.options import ReadingOptions, TextRobustnessOptions
+from ..text.robustness import Texts
 from ..text.vocabulary import from_json
 from . import windows
 from .model import LanguageModel
@@ -21,6 +24,7 @@ from .options import LanguageModelOptions
 # so much of a long validation text is read at each evaluation while training
 EVALUATION_TOKENS = 500_000
 GLIMPSE = 200  # tokens that a logger shows
+PROBED = 100  # tokens of a text that is disturbed
 
 
 class LanguageModeling(Task):
@@ -32,14 +36,16 @@ class LanguageModeling(Task):
 
     name = "lm"
     options = LanguageModelOptions
-    evaluation = ReadingOptions
+    evaluation, robustness = ReadingOptions, TextRobustnessOptions
     next_command = "generate"
     loss_name = "loss (nats a token)"
     loss_options = ("level",)
     default_texts = (text_sources.BUILTIN,)
     in_memory = "an open text, such as io.StringIO(text)"
 
-    def __init__(self, model, train_tokens, val_tokens, *, batch_size, seq_len, seed, fingerprint=""):
+    def __init__(
+        self, model, train_tokens, val_tokens, *, batch_size, seq_len, seed, fingerprint="", **hardening
+    ):
         self.model, self.val_tokens, self.seq_len, self.fingerprint = model, val_tokens, seq_len, fingerprint
         if len(val_tokens) < 2:  # said first: a text too short for this is too short for any window
             raise InputError(
@@ -47,7 +53,7 @@ class LanguageModeling(Task):
                 "which needs two: give a longer text, raise --val-fraction, or name a --val text"
             )
         self.windows = windows.Windows(train_tokens, batch_size, seq_len, seed)
-        self.states = None
+        self.states, self.hardening = None, hardening
 
     @classmethod
     def build(cls, options: LanguageModelOptions, texts):
@@ -71,7 +77,7 @@ class LanguageModeling(Task):
         model = LanguageModel(
             corpus.vocabulary, embed=options.embed, tie=options.tie, seed=options.seed, **settings
         )
-        shape = dict(batch_size=options.batch_size, seq_len=options.seq_len, seed=options.seed)
+        shape = {k: getattr(options, k) for k in ("batch_size", "seq_len", "seed", "noise", "adversarial")}
         return cls(model, train, val, fingerprint=corpus.fingerprint, **shape)
 
     @classmethod
@@ -108,16 +114,23 @@ class LanguageModeling(Task):
         """`evaluate` on files, folders or standard input, or on the validation part of the text of
         ``run``.
         """
-        if not texts:
-            return evaluate(model, validation_tokens(RunFolder(run), model.vocabulary))
-        encoding = options.encoding or "utf-8"
-        corpus = corpora.load(
-            text_sources.resolve(texts),
-            model.vocabulary.level,
-            encoding=encoding,
-            vocabulary=model.vocabulary,
-        )
-        return evaluate(model, corpus.tokens)
+        return evaluate(model, _tokens(model, texts, run, options))
+
+    @staticmethod
+    def probe(model, texts, run, options) -> Texts:
+        """Pieces of `PROBED` tokens, each read without what comes before it."""
+        tokens = _tokens(model, texts, run, options)
+        if len(tokens) < 2:
+            raise InputError("the text to disturb has fewer than two tokens: give a longer one")
+        length = min(PROBED, len(tokens) - 1)
+        starts = length * options.examples_of((len(tokens) - 1) // length)
+        pieces = tokens[starts[:, None] + np.arange(length + 1)].astype(np.int64)
+
+        def said(ids, mask, examples, places):
+            following = [pieces[i, 1 + at] for i, at in zip(examples, places, strict=True)]
+            return model(ids)[0], np.where(mask, padded(following)[0], -100)
+
+        return Texts(model, model.embedding, model.vocabulary, list(pieces[:, :-1]), said)
 
     @staticmethod
     def predict(model, inputs, run, options):
@@ -137,9 +150,14 @@ class LanguageModeling(Task):
         its past.
         """
         inputs, targets, starts_epoch = self.windows[step]
-        logits, states = self.model(inputs, None if starts_epoch else self.states)
-        self.states = [tuple(s.detach() for s in layer) for layer in states]
-        return cross_entropy(logits, targets)
+        before = None if starts_epoch else self.states
+
+        def cost(read):
+            logits, states = self.model(read, before)
+            self.states = [tuple(s.detach() for s in layer) for layer in states]
+            return cross_entropy(logits, targets)
+
+        return hardened_text(cost, inputs, self.model.embedding, self.model.generator, **self.hardening)
 
     def evaluate(self, stop=lambda: False) -> dict | None:
         """Validation figures, or None if ``stop()`` became true on the way."""
@@ -211,6 +229,15 @@ def evaluate(model: LanguageModel, tokens, *, batch_size=64, seq_len=100, stop=l
 def read_corpus(options: LanguageModelOptions, sources):
     """The corpus that the options of ``tinyrnn train`` describe."""
     return corpora.load(sources, options.level, encoding=options.encoding, vocab_size=options.vocab_size)
+
+
+def _tokens(model, texts, run, options):
+    """Of files, folders or standard input, or of the validation part of the text of ``run``."""
+    if not texts:
+        return validation_tokens(RunFolder(run), model.vocabulary)
+    vocabulary, encoding = model.vocabulary, options.encoding or "utf-8"
+    sources = text_sources.resolve(texts)
+    return corpora.load(sources, vocabulary.level, encoding=encoding, vocabulary=vocabulary).tokens
 
 
 def _validation_file(options, vocabulary):

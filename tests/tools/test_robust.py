@@ -1,6 +1,7 @@
 """Disturbances as functions, `tinyrnn robust` and `Run.robust` on every task, and training against them."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -269,9 +270,10 @@ def test_an_eager_cell_in_a_file(data, tmp_path):
 @pytest.mark.parametrize("task", ["lm", "classify", "translate", "forecast"])
 @pytest.mark.parametrize("option", ["noise", "adversarial"])
 def test_hardened_runs_repeat_differ_and_resume(data, tmp_path, task, option):
-    one = train(data, task, tmp_path / "one", **{option: 0.3})
-    again = train(data, task, tmp_path / "again", **{option: 0.3, "steps": 2}).resume(steps=4, quiet=True)
-    plain = train(data, task, tmp_path / "plain")
+    how = {option: 0.3, "schedule": "constant"}
+    one = train(data, task, tmp_path / "one", **how)
+    again = train(data, task, tmp_path / "again", **how, steps=2).resume(steps=4, quiet=True)
+    plain = train(data, task, tmp_path / "plain", schedule="constant")
     assert again.options[option] == 0.3 and plain.options[option] == 0
     assert not np.isclose(one.log[-1]["val_loss"], plain.log[-1]["val_loss"], rtol=1e-9)
     for name, value in load_tensors(one.path / "last.safetensors")[0].items():
@@ -296,7 +298,8 @@ def test_the_norm_of_an_adversary_is_what_is_said():
     found.backward()
     assert embedding.weight.grad is not None
     values = np.linspace(-1, 1, 6, dtype=np.float32).reshape(3, 2, 1)
-    disturbances.hardened_numbers(cost, values, Generator(0), adversarial=0.2)
+    model = SimpleNamespace(device="cpu", generator=Generator(0))
+    disturbances.hardened_numbers(cost, values, model, adversarial=0.2)
     np.testing.assert_allclose(moved[-2].numpy(), values + 0.2, rtol=1e-5)  # 3 x^2 is positive
 
 

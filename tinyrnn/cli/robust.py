@@ -18,7 +18,7 @@ from .options import TaskCommand, task_options
     type=click.Path(dir_okay=False),
     help="PNG file to draw. Default: robust.png in the folder of RUN.",
 )
-@option("--json", "as_json", is_flag=True, help="Print one JSON object a row, draw nothing without --out.")
+@option("--json", "as_json", is_flag=True, help="Print one JSON object a row; only --out draws then.")
 @click.pass_context
 def command(context, run, allow_code, device, texts, out, as_json, **options):
     """How the figures of RUN change on TEXT (as for evaluate) that is disturbed more and more.

@@ -249,16 +249,15 @@ def hardened_text(
 
 
 def hardened_numbers(
-    cost: Callable[[Any], Tensor], values: Array, generator: Generator, *, noise: float = 0.0,
-    adversarial: float = 0.0,
-) -> Tensor:  # fmt: skip
-    """``cost(values)`` of a training step that is made harder: by Gaussian noise, and by the mean with the
-    cost of values moved by ``adversarial`` each along the gradient's sign (`fgsm`).
+    cost: Callable[[Any], Tensor], values: Array, model: Any, *, noise: float = 0.0, adversarial: float = 0.0
+) -> Tensor:
+    """``cost(values)`` of a training step of ``model`` that is made harder: by Gaussian noise, and by the mean
+    with the cost of values moved by ``adversarial`` each along the gradient's sign (`fgsm`).
     """
-    values = noisy(values, noise, generator) if noise else values
+    values = noisy(values, noise, model.generator) if noise else values
     if not adversarial:
         return cost(values)
-    return _with_adversary(cost, tensor(values), adversarial, Tensor.sign)
+    return _with_adversary(cost, tensor(values, device=model.device), adversarial, Tensor.sign)
 
 
 def _with_adversary(cost, values, strength, along) -> Tensor:

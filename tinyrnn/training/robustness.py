@@ -28,10 +28,7 @@ class RobustnessOptions(Options):
         metavar="X,Y,...",
     )  # fmt: skip
     examples: int = option(
-        500,
-        "Examples at most: texts, pairs, or windows (of 100 symbols, of a series).",
-        "Disturbances",
-        low=1,
+        200, "Texts, pairs or windows (of a series, of 100 symbols) at most.", "Disturbances", low=1
     )
     seed: int = option(0, "Same seed, same examples and disturbances.", "Disturbances", low=0)
 

@@ -102,7 +102,7 @@ class Run:
 
         Args:
             data: as in `evaluate`.
-            options: ``kinds="typo,drop", strengths="0.05,0.1", examples=500, seed=0``, and the task's own.
+            options: ``kinds="typo,drop", strengths="0.05,0.1", examples=200, seed=0``, and the task's own.
 
         Raises:
             InputError: as `evaluate`, or the task cannot be disturbed.

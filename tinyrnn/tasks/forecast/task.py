@@ -161,7 +161,7 @@ class Forecasting(Task):
             inside, beyond = losses(model, self.inputs, origins, read)
             return inside if self.teacher_forced else inside + beyond
 
-        return hardened_numbers(cost, values, model.generator, **self.hardening)
+        return hardened_numbers(cost, values, model, **self.hardening)
 
     def evaluate(self, stop=lambda: False) -> dict | None:
         """Figures of the rows that choose the best step, or None if ``stop()`` became true."""

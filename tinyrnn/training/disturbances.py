@@ -197,19 +197,18 @@ def fgsm(values: Array, strength: float, gradient: Callable[[Array], tuple[float
     return values + (strength * np.sign(gradient(values)[1])).astype(values.dtype)
 
 
-def pgd(
-    values: Array, strength: float, generator: Generator, gradient: Callable[[Array], tuple[float, Array]]
-) -> Array:
-    """Moved by at most ``strength`` each: of `PGD_STEPS` steps of projected ascent from a random point
-    (Madry et al. 2018, section 2.1), and of `fgsm`, the values with the greatest loss.
+def pgd(values: Array, strength: float, gradient: Callable[[Array], tuple[float, Array]]) -> Array:
+    """Moved by at most ``strength`` each: of `PGD_STEPS` steps of projected ascent (Madry et al. 2018,
+    section 2.1) that start where `fgsm` ends, the values with the greatest loss. (From a random point
+    the ascent ended below `fgsm` where forecasts were attacked.)
     """
-    best = fgsm(values, strength, gradient)
-    most, low, high = gradient(best)[0], values - strength, values + strength
-    at = values + generator.uniform(-strength, strength, values.shape).astype(values.dtype)
+    best = at = fgsm(values, strength, gradient)
+    most, slope = gradient(at)
     for _ in range(PGD_STEPS):
-        step = 2.5 * strength / PGD_STEPS * np.sign(gradient(at)[1])
-        at = np.clip(at + step, low, high).astype(values.dtype)
-        if (loss := gradient(at)[0]) > most:
+        moved = at + 2.5 * strength / PGD_STEPS * np.sign(slope)
+        at = np.clip(moved, values - strength, values + strength).astype(values.dtype)
+        loss, slope = gradient(at)
+        if loss > most:
             best, most = at, loss
     return best
 
@@ -251,8 +250,8 @@ def hardened_text(
 def hardened_numbers(
     cost: Callable[[Any], Tensor], values: Array, model: Any, *, noise: float = 0.0, adversarial: float = 0.0
 ) -> Tensor:
-    """``cost(values)`` of a training step of ``model`` that is made harder: by Gaussian noise, and by the mean
-    with the cost of values moved by ``adversarial`` each along the gradient's sign (`fgsm`).
+    """``cost(values)`` of a training step of ``model`` that is made harder: by Gaussian noise, and by the
+    mean with the cost of values moved by ``adversarial`` each along the gradient's sign (`fgsm`).
     """
     values = noisy(values, noise, model.generator) if noise else values
     if not adversarial:

@@ -72,7 +72,7 @@ class Numbers(Probe):
         "noise": "Gaussian noise, in standard deviations of the training",
         "missing": "a share of the values is missing, and read as the mean",
         "fgsm": "each value moved by so many standard deviations where the loss rises (one step)",
-        "pgd": f"the same in {disturbances.PGD_STEPS} steps",
+        "pgd": f"the same in {disturbances.PGD_STEPS} more steps",
     }
     shares = frozenset({"missing"})
     strengths = (0.05, 0.1, 0.2, 0.5)
@@ -86,9 +86,8 @@ class Numbers(Probe):
         if kind in ("noise", "missing"):
             disturb = disturbances.noisy if kind == "noise" else disturbances.missing
             return disturb(self.data, strength, generator)
-        if kind == "fgsm":
-            return disturbances.fgsm(self.data, strength, self.slope)
-        return disturbances.pgd(self.data, strength, generator, self.slope)
+        attack = disturbances.fgsm if kind == "fgsm" else disturbances.pgd
+        return attack(self.data, strength, self.slope)
 
     def slope(self, values):
         """The cost, and its gradient by values."""

@@ -1,9 +1,9 @@
 """Make the pictures of the README in docs/pictures: a training run in a terminal, a comparison of cells, and
-a look inside. Run: python docs/make_pictures.py TEXT [--steps N]
+a look inside. Run: python docs/make_pictures.py TEXT [--steps N] [--reviews FOLDER]
 
 Everything is run as a person would type it, in a terminal of its own (a pseudo-terminal: Linux and macOS).
 TEXT is best tinyshakespeare.txt; what it takes is N steps of the default model, and the comparison. Needs the
-extra ``plot``.
+extra ``plot``. FOLDER is rt-polarity: with it the picture of docs/robustness.md is drawn too.
 """
 
 import argparse
@@ -124,6 +124,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("text", type=Path)
     parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--reviews", type=Path)
     given = parser.parse_args()
     name, steps = given.text.name, given.steps
     PICTURES.mkdir(exist_ok=True)
@@ -140,6 +141,11 @@ def main():
         typed(f"{compare} --steps 1 --out compiled-too", folder)
         typed(f"{compare} --seeds 2 --steps {steps // 5} --eval-every {max(1, steps // 50)}", folder)
         shutil.copy(Path(folder, "runs", "compare", "compare.png"), PICTURES / "compare.png")
+        if given.reviews:
+            shutil.copytree(given.reviews, Path(folder, "rt-polarity"))
+            typed("tinyrnn train --task classify rt-polarity --encoding latin-1 --out plain", folder)
+            typed("tinyrnn robust plain --examples 500", folder)
+            shutil.copy(Path(folder, "plain", "robust.png"), PICTURES / "robust.png")
     for picture in PICTURES.iterdir():
         print(f"{picture}  {picture.stat().st_size:,} bytes")
         if picture.stat().st_size > LARGEST:

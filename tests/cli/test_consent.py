@@ -75,6 +75,7 @@ READING = {
     "generate": ["lm", "--length", "3"],
     "evaluate": ["lm"],
     "predict": ["classify", "a good film"],
+    "robust": ["classify", "--kinds", "drop"],
     "inspect": ["lm", "the quick fox"],
     "export": ["lm", "--format", "torch"],
     "train": ["--resume", "lm", "--steps", "4"],

@@ -47,6 +47,7 @@ WRITING = {  # a command line, and the files that it writes
     "inspect": (["inspect", "run", "the quick fox", "--out", "page.html"], ["page.html"]),
     "inspect-beside": (["inspect", "model.safetensors", "the quick fox"], ["inspect.html"]),
     "plot": (["plot", "run", "--out", "p.png"], ["p.png"]),
+    "robust": (["robust", "run", "--kinds", "drop", "--examples", "3", "--out", "r.png"], ["r.png"]),
     "predict": (["predict", "translate", "12", "--plot", "p.png"], ["p.png"]),
     "generate": (["generate", "run", "--length", "3", "--out", "t.txt"], ["t.txt"]),
     "compare": (

@@ -157,8 +157,8 @@ def test_loops_on_a_gpu(cell, call, form, fresh, monkeypatch):
     agree(first, results(*CELLS[cell], CALLS[call], "cpu"))
     for a, b in zip(first, again, strict=True):
         np.testing.assert_array_equal(a, b)
-    # In float32 at another size; of `Everything`, which jumps, rounding errors grow tenfold a step, as they do
-    # on the eager tape.
+    # In float32 at another size; of `Everything`, which jumps, rounding errors grow tenfold a step, as
+    # they do on the eager tape.
     size, tolerance = ((2, 40, 48, 80), 1e-3) if cell == "everything" else ((20, 40, 48, 80), 1e-4)
     right = results(*CELLS[cell], {}, "cpu", size=size)
     (found,) = in_orders(*CELLS[cell], {}, 1, dtype="float32", size=size)

@@ -128,7 +128,9 @@ def test_the_files_that_a_page_names_exist(page):
 
 def test_pictures_are_small_and_whole():
     pictures = list((ROOT / "docs" / "pictures").iterdir())
-    assert {p.name for p in pictures} == set(re.findall(r"\(docs/pictures/([^)]+)\)", README)) != set()
+    pages = "".join(p.read_text(encoding="utf-8") for p in (ROOT / "docs").glob("*.md"))
+    shown = re.findall(r"\((?:docs/)?pictures/([^)]+)\)", README + pages)
+    assert {p.name for p in pictures} == set(shown) != set()
     for picture in pictures:
         assert picture.stat().st_size < 200_000, picture
         if picture.suffix == ".svg":  # well-formed, and nothing is fetched from elsewhere
@@ -184,7 +186,7 @@ def test_line_budgets():
     # What there is, so that it does not grow unseen; the goals are 2,000, 2,800 and 12,500.
     assert code_lines("autograd") <= 2410
     assert code_lines("compiler") <= 3430
-    assert code_lines("") <= 15780
+    assert code_lines("") <= 16500
 
 
 def code_lines(room):

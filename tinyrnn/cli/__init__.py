@@ -14,7 +14,8 @@ from ..training.screen import note
 from .common import EXIT_INTERRUPTED, GroupedHelp
 
 COMMANDS = (
-    "train generate evaluate predict cells new-cell new-task check compare bench inspect export plot doctor"
+    "train generate evaluate predict robust cells new-cell new-task check compare bench inspect export plot"
+    " doctor"
 ).split()
 
 

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from ..autograd import Tensor
+from ..autograd.types import ArrayLike
 from ..kernels.generator import Generator
 from ..nn import RNN, Module, registry
 from ..nn.rnn import RnnOptions
@@ -56,6 +58,13 @@ class TaskModel(Module):
         own = dict(num_layers=of["layers"], cell_options=of["cell_options"], bidirectional=bidirectional)
         own["precision"] = "bfloat16" if of["dtype"] == "bfloat16" else "tf32" if of["tf32"] else None
         return RNN(of["cell"], input_size, of["hidden"], **own, **rates, **self.shared)
+
+    @staticmethod
+    def embedded(embedding: Module, ids: ArrayLike) -> Tensor:
+        """The vectors of ``ids``; vectors that stand in the place of ids, a Tensor of floats, stay as they
+        are: whoever wants the gradient by them, or to move them, gives them.
+        """
+        return ids if isinstance(ids, Tensor) and ids.dtype.kind == "f" else embedding(ids)
 
     def facts(self) -> dict[str, Any]:
         """What rebuilds the model beside its settings, as a checkpoint keeps it."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..base.errors import InputError, visible
 from ..base.files import replace_file
+from .robustness import grid
 from .runs import RunFolder
 from .screen import note
 from .task import task_of
@@ -147,4 +148,23 @@ def curves(runs: list[RunFolder], target: Path):
         axes[2].grid(alpha=0.3)
     legend_below(figure, axes)
     figure.suptitle(f"Learning curve of {name}" if len(runs) == 1 else "Learning curves (thin: training)")
+    save(figure, target)
+
+
+def robustness(rows, title: str, target: Path):
+    """The figures of `tinyrnn.training.robustness.rows` against strength, a line a disturbance, as a PNG.
+
+    Raises:
+        InputError: matplotlib is missing, or ``target`` cannot be written.
+    """
+    names, _, by_kind = grid(rows)
+    figure, axes = canvas(len(names), figsize=(5.5 * len(names), 4))
+    for axis, name in zip(axes, names, strict=True):
+        for i, (kind, at) in enumerate(by_kind.items()):
+            line(axis, sorted(at), [at[s][name] for s in sorted(at)], color=f"C{i}", label=kind)
+        axis.set_xlabel("strength")
+        axis.set_ylabel(name)
+        axis.grid(alpha=0.3)
+    legend_below(figure, axes)
+    figure.suptitle(title)
     save(figure, target)

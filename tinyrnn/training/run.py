@@ -13,6 +13,7 @@ from ..base.errors import Diverged, InputError, shown
 from ..base.options import Options, path_of
 from . import experiments
 from .plan import Place
+from .robustness import rows
 from .runs import RunFolder, keep_data, remove
 from .task import Task, get_task, task_of
 from .trainer import Interrupted, Trainer
@@ -26,7 +27,7 @@ _PATHS = (str, os.PathLike)
 _RESUME = re.compile(r"--resume (\S+)")
 _FLAG = re.compile(r"(?<![\w./-])--([a-z][a-z0-9-]*)(?: (?=\d))?")
 _NAMED = re.compile(r"--(task|level|missing|device|dtype|schedule) (\w+)")
-_COMMAND = re.compile(r"\btinyrnn (train|generate|evaluate|predict)\b")
+_COMMAND = re.compile(r"\btinyrnn (train|generate|evaluate|predict|robust)\b")
 
 
 @contextmanager
@@ -88,11 +89,27 @@ class Run:
         Raises:
             InputError: the data cannot be used, or the task has no such option.
         """
-        task, texts = self._task, [] if data is None else _paths(data)
-        if texts is None:
-            raise InputError(f"the data to evaluate on is {shown(data)}: give paths of files")
+        task, texts = self._task, self._named(data)
         given = _checked(task.evaluation, options, f"task {task.name} is evaluated")
         return task.evaluate_run(self.model, texts, self.path, given)
+
+    @_keywords()
+    def robust(
+        self, data: PathLike | Sequence[PathLike] | None = None, **options: Any
+    ) -> list[dict[str, Any]]:
+        """The figures that ``tinyrnn robust`` prints: a dict for each disturbance and strength, with
+        ``kind``, ``strength`` and the task's figures; the first is that of the undisturbed data.
+
+        Args:
+            data: as in `evaluate`.
+            options: ``kinds="typo,drop", strengths="0.05,0.1", examples=200, seed=0``, and the task's own.
+
+        Raises:
+            InputError: as `evaluate`, or the task cannot be disturbed.
+        """
+        task, texts = self._task, self._named(data)
+        given = _checked(task.robustness, options, f"task {task.name} is disturbed")
+        return list(rows(task.probe(self.model, texts, self.path, given), given))
 
     @_keywords()
     def predict(
@@ -156,6 +173,13 @@ class Run:
             self.path, plan, report=report, device=device, allow_code=self._allow_code
         )
         return _finished(type(self), trainer, report)
+
+    @staticmethod
+    def _named(data: Any) -> list[str]:
+        """The files ``data`` to evaluate on; none: those of the run."""
+        if (texts := [] if data is None else _paths(data)) is None:
+            raise InputError(f"the data to evaluate on is {shown(data)}: give paths of files")
+        return texts
 
     @property
     def _task(self) -> type[Task]:

@@ -33,6 +33,7 @@ _MARKS = {
     "model.onnx": b"\x12\x07tinyrnn",  # its producer
     "model.py": b"One step of a language model trained with tinyrnn",
     "model.safetensors": b'"tinyrnn":"export"',
+    "robust.png": b"Software\0tinyrnn",
 }
 BEST, LAST, TRAINER, STABLE = (
     "best.safetensors",

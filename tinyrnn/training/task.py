@@ -13,6 +13,7 @@ from ..base.options import PART, Options, option
 from ..base.plugins import Group
 from ..nn.rnn import RnnOptions
 from .plan import Plan
+from .robustness import Probe, RobustnessOptions
 from .runs import CONFIG, RunFolder, reading
 
 
@@ -52,7 +53,8 @@ class Task:
     options: ClassVar[type[TaskOptions]] = TaskOptions  # its defaults are the task's own
     plan: ClassVar[Plan] = Plan(steps=2000)  # how it is trained where nothing else is said
     evaluation: ClassVar[type[Options]] = Options  # what `tinyrnn evaluate` can be told, and
-    prediction: ClassVar[type[Options]] = Options  # `tinyrnn predict`
+    prediction: ClassVar[type[Options]] = Options  # `tinyrnn predict`, and
+    robustness: ClassVar[type[RobustnessOptions]] = RobustnessOptions  # `tinyrnn robust`
     next_command: ClassVar[str] = "predict"  # what to try after training, and
     next_input: ClassVar[str] = ""  # on what, as a shell reads it; empty: it needs none
     held_out: ClassVar[str] = "validation"  # the part that it is evaluated on where no data is named
@@ -107,6 +109,13 @@ class Task:
         raise NotImplementedError
 
     @staticmethod
+    def probe(model: Any, texts: Sequence[str], run: Any, options: Any) -> Probe:
+        """What ``tinyrnn robust`` disturbs: examples of ``texts``, or of what the folder ``run`` validates
+        on; ``options`` of the class ``robustness``. A task that leaves it as it is has no such figures.
+        """
+        raise InputError(f"{run} is of a task that cannot be disturbed: use tinyrnn evaluate")
+
+    @staticmethod
     def predict(model: Any, inputs: Sequence[str], run: Any, options: Any) -> Iterable[dict[str, Any]]:
         """What ``tinyrnn predict`` prints, dicts one by one; ``options`` of the class ``prediction``. A task
         that predicts nothing leaves it as it is.
@@ -124,7 +133,8 @@ class Task:
         texts.
         """
         stored = RunFolder(run).options
-        now = {name: value for name, value in given.entries().items() if value not in (None, "")}
+        of_data = given.rules().keys() - RobustnessOptions.rules()  # a seed of disturbances is no run's
+        now = {n: v for n, v in given.entries().items() if n in of_data and v not in (None, "")}
         with reading(RunFolder(run).path / CONFIG, "restore it from a copy"):
             return cls.options.of(stored | now), stored["texts"]
 
@@ -181,7 +191,9 @@ class Task:
 
 class _Tasks(Group):
     def problem(self, found: Any) -> str:
-        kinds = dict(options=TaskOptions, evaluation=Options, prediction=Options)
+        kinds = dict(
+            options=TaskOptions, evaluation=Options, prediction=Options, robustness=RobustnessOptions
+        )
         for name, kind in kinds.items():
             own = getattr(found, name)
             if not (isinstance(own, type) and issubclass(own, kind)):

@@ -52,8 +52,8 @@ class Classifier(TaskModel):
         self.output_dropout = Dropout(dropout, generator=self.generator)
 
     def forward(self, ids, mask):
-        """Ids and mask ``[T, B]`` to logits ``[B, labels]``."""
-        ys, final = self.rnn(self.dropout(self.embedding(ids)), mask=mask)
+        """Ids (or vectors, see `embedded`) and mask ``[T, B]`` to logits ``[B, labels]``."""
+        ys, final = self.rnn(self.dropout(self.embedded(self.embedding, ids)), mask=mask)
         return self.output(self.output_dropout(pooled(self.pooling, self.rnn, ys, final, mask, self.score)))
 
     def encode(self, text):

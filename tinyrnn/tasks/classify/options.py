@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ...base.options import option
+from ...training.robustness import RobustnessOptions
 from ..text.options import Level, ReadingOptions, TextOptions
 
 
@@ -33,3 +34,8 @@ class LabelReadingOptions(ReadingOptions):
     )
     text_column: str | None = option(None, "Column of the texts. Default: as in training.", "Labels")
     label_column: str | None = option(None, "Column of the labels. Default: as in training.", "Labels")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelRobustnessOptions(RobustnessOptions, LabelReadingOptions):
+    """How examples are read, and disturbed."""

@@ -9,16 +9,18 @@ import numpy as np
 from ...autograd.pointwise import constant
 from ...base.errors import InputError, few, shown
 from ...nn.functional import cross_entropy
+from ...training.disturbances import hardened_text
 from ...training.plan import Plan
 from ...training.runs import RunFolder
 from ...training.task import Task
 from ..batches import Batches, in_order, padded
 from ..text.memory import json_lines, pairs_of
 from ..text.options import ReadingOptions
+from ..text.robustness import Texts
 from ..text.sources import digest, read_lines
 from ..text.vocabulary import build_vocabulary, from_json, tell_missing
 from .model import Classifier
-from .options import ClassifyOptions, LabelReadingOptions
+from .options import ClassifyOptions, LabelReadingOptions, LabelRobustnessOptions
 from .reader import TABLES, read_examples
 
 
@@ -34,14 +36,17 @@ class Classification(Task):
     plan = Plan(lr=2e-3, epochs=4.0, eval_every=100)
     evaluation = LabelReadingOptions
     prediction = ReadingOptions
+    robustness = LabelRobustnessOptions
     loss_name = "loss (nats an example)"
     default_inputs = ("-",)
     next_input = "'a text'"
     in_memory = "pairs (text, label) of texts, or a frame with columns of these names"
     drawn = MappingProxyType({"accuracy": "accuracy", "macro_f1": "macro F1"})
 
-    def __init__(self, model, train, val, *, batch_size, seed, class_weights=None, fingerprint=""):
-        self.model, self.fingerprint = model, fingerprint
+    def __init__(
+        self, model, train, val, *, batch_size, seed, class_weights=None, fingerprint="", **hardening
+    ):
+        self.model, self.fingerprint, self.hardening = model, fingerprint, hardening
         index = {label: i for i, label in enumerate(model.labels)}
         (self.train, self.targets), (self.val, self.val_targets) = [
             ([model.encode(text) for text in texts], np.array([index[label] for label in labels]))
@@ -78,7 +83,8 @@ class Classification(Task):
         vocabulary = build_vocabulary(train[0], options.level, options.vocab_size)
         own = {k: getattr(options, k) for k in ("embed", "pooling", "max_length", "bidirectional", "seed")}
         model = Classifier(vocabulary, labels, **own, **settings)
-        shape = {k: getattr(options, k) for k in ("batch_size", "seed", "class_weights")}
+        names = ("batch_size", "seed", "class_weights", "noise", "adversarial")
+        shape = {k: getattr(options, k) for k in names}
         return cls(model, train, val, fingerprint=_fingerprint(data), **shape)
 
     @classmethod
@@ -108,9 +114,14 @@ class Classification(Task):
     def loss(self, step: int):
         """The training loss of batch ``step``, a Tensor."""
         batch = self.batches[step]
-        logits = self.model(*padded([self.train[i] for i in batch]))
-        weights = None if self.weights is None else constant(self.weights, logits)
-        return cross_entropy(logits, self.targets[batch], weights)
+        ids, mask = padded([self.train[i] for i in batch])
+
+        def cost(read):
+            logits = self.model(read, mask)
+            weights = None if self.weights is None else constant(self.weights, logits)
+            return cross_entropy(logits, self.targets[batch], weights)
+
+        return hardened_text(cost, ids, self.model.embedding, self.model.generator, **self.hardening)
 
     def evaluate(self, stop=lambda: False) -> dict | None:
         """Validation figures, or None if ``stop()`` became true."""
@@ -122,19 +133,18 @@ class Classification(Task):
     @staticmethod
     def evaluate_run(model, texts, run, options) -> dict:
         """`figures` on the files ``texts``, or on the validation part of the data of ``run``."""
-        trained, stored_texts = Classification.trained(run, options)
-        reading = {k: getattr(trained, k) for k in ("text_column", "label_column", "encoding")}
-        if texts or trained.val:
-            data = read_examples(texts or [trained.val], **reading)
-        else:
-            whole = read_examples(stored_texts, **reading)
-            RunFolder(run).refuse_changed(_fingerprint(whole), "examples of this run have")
-            data = _split(*whole, trained.val_fraction, trained.seed, stored_texts)[1]
-        if strange := set(data[1]) - set(model.labels):
-            has = f"{few(texts or stored_texts)} has the label {shown(min(strange))}"
-            raise InputError(f"{has}, which the model does not know: remove its rows")
-        targets = np.array([model.labels.index(label) for label in data[1]])
-        return figures(model, [model.encode(text) for text in data[0]], targets)
+        return figures(model, *_encoded(model, texts, run, options))
+
+    @staticmethod
+    def probe(model, texts, run, options) -> Texts:
+        """Texts."""
+        sequences, targets = _encoded(model, texts, run, options)
+        chosen = options.examples_of(len(sequences))
+
+        def said(ids, mask, examples, places):
+            return model(ids, mask), targets[chosen][examples]
+
+        return Texts(model, model.embedding, model.vocabulary, [sequences[i] for i in chosen], said)
 
     @staticmethod
     def remarks(figures):
@@ -170,6 +180,23 @@ class Classification(Task):
         return "\t".join(
             [prediction["label"], " ".join(f"{name}={p:.3f}" for name, p in shown), prediction["text"]]
         )
+
+
+def _encoded(model, texts, run, options):
+    """Ids and labels of the files ``texts``, or of the validation part of the data of ``run``."""
+    trained, stored_texts = Classification.trained(run, options)
+    reading = {k: getattr(trained, k) for k in ("text_column", "label_column", "encoding")}
+    if texts or trained.val:
+        data = read_examples(texts or [trained.val], **reading)
+    else:
+        whole = read_examples(stored_texts, **reading)
+        RunFolder(run).refuse_changed(_fingerprint(whole), "examples of this run have")
+        data = _split(*whole, trained.val_fraction, trained.seed, stored_texts)[1]
+    if strange := set(data[1]) - set(model.labels):
+        has = f"{few(texts or stored_texts)} has the label {shown(min(strange))}"
+        raise InputError(f"{has}, which the model does not know: remove its rows")
+    targets = np.array([model.labels.index(label) for label in data[1]])
+    return [model.encode(text) for text in data[0]], targets
 
 
 def figures(model, sequences, targets, batch_size=64) -> dict:

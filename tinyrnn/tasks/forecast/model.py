@@ -112,13 +112,24 @@ class Forecaster(TaskModel):
             [0 * ahead[:, :, 1 : len(self.columns)], ahead[:, :, len(self.columns) :]], axis=-1
         )
 
-    def forecast(self, series, origins=None) -> np.ndarray:
+    def parted(self, past):
+        """``past`` as its columns' values, and the rest, which is known without measuring."""
+        return past[:, :, : len(self.columns)], past[:, :, len(self.columns) :]
+
+    def joined(self, values, past):
+        """``past`` with other ``values`` of its columns, a Tensor."""
+        like = self.output.weight
+        return concat([constant(values, like), constant(self.parted(past)[1], like)], axis=-1)
+
+    def forecast(self, series, origins=None, past=None) -> np.ndarray:
         """Forecasts ``[3, origins, horizon]`` of the target: value, lower and upper end of the interval.
 
         Args:
             series: a `Series` with this model's columns; see `read_series`.
             origins: rows of it: row ``t`` and what follows is forecast from the rows before; default: what
                 follows the end.
+            past: what the network reads before each origin in place of the series' own, ``[window, origins,
+                columns + 3]`` as ``batch`` gives it.
 
         Raises:
             InputError: the series is too short, or holds values that have no logarithm.
@@ -131,8 +142,11 @@ class Forecaster(TaskModel):
         origins = np.array([len(series)] if origins is None else origins)
         values = series.values[:, series.columns.index(self.columns[0])]
         with self.evaluating():
-            for part in np.split(origins, range(BATCH, len(origins), BATCH)):
-                beyond = self(*self.batch(inputs, part))[1].numpy().astype(np.float64)
+            for first in range(0, len(origins), BATCH):
+                part = origins[first : first + BATCH]
+                read, ahead = self.batch(inputs, part)
+                read = read if past is None else past[:, first : first + BATCH]
+                beyond = self(read, ahead)[1].numpy().astype(np.float64)
                 lost = max(target.lost, 1)
                 middle = target.continued(values[part[:, None] + np.arange(-lost, 0)], beyond[:, :, 0].T)
                 reach = target.scale * self.spread.T * np.logaddexp(beyond[:, :, 1:], 0).transpose(2, 1, 0)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ...base.options import PART, Options, option
+from ...training.robustness import RobustnessOptions
 from ...training.task import TaskOptions
 
 
@@ -49,6 +50,12 @@ class ForecastOptions(TaskOptions):
         "error", "What to do with cells that hold no number.", "Series"
     )
     teacher_forced: bool = option(False, "Train on true values only, one step ahead.", "Series")
+    noise: float = option(
+        0.0, "Deviation of noise on what is read while training, which has 1.", "Hardening", low=0
+    )
+    adversarial: float = option(
+        0.0, "By so much values read also move against the model while training.", "Hardening", low=0
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,3 +74,8 @@ class SeriesPredictionOptions(SeriesReadingOptions):
     plot: str | None = option(
         None, "Draw the forecast, or what each symbol attended to.", "Picture", metavar="FILE.png", path=True
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeriesRobustnessOptions(RobustnessOptions, SeriesReadingOptions):
+    """How a series is read, and disturbed."""

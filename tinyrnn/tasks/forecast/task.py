@@ -12,11 +12,13 @@ from ...autograd.pointwise import constant
 from ...base.errors import InputError, shown
 from ...nn.functional import mse_loss, quantile_loss
 from ...training import pictures, runs
+from ...training.disturbances import hardened_numbers
 from ...training.plan import Plan
+from ...training.robustness import Numbers
 from ...training.task import Task
 from ..batches import Batches
 from .model import Forecaster, checked_column
-from .options import ForecastOptions, SeriesPredictionOptions, SeriesReadingOptions
+from .options import ForecastOptions, SeriesPredictionOptions, SeriesReadingOptions, SeriesRobustnessOptions
 from .pictures import draw_errors, draw_forecasts
 from .series import read_series
 from .transform import Transform
@@ -38,6 +40,7 @@ class Forecasting(Task):
     plan = Plan(lr=2e-3, steps=500, eval_every=25, warmup=20)
     evaluation = SeriesReadingOptions
     prediction = SeriesPredictionOptions
+    robustness = SeriesRobustnessOptions
     in_nats, unit, held_out = False, "rows", "test"
     loss_name = "loss (of scaled differences)"
     in_memory = "an array [N] or [N, columns] of numbers, or a pandas series or frame"
@@ -45,22 +48,17 @@ class Forecasting(Task):
     rise = 100.0  # squared errors of single batches differ much
 
     def __init__(
-        self, model, series, *, train_rows, test_row, batch_size, seed, teacher_forced=False, fingerprint=""
-    ):
-        self.model, self.series, self.teacher_forced, self.fingerprint = (
-            model,
-            series,
-            teacher_forced,
-            fingerprint,
-        )
+        self, model, series, *, train_rows, test_row, batch_size, seed, teacher_forced=False, fingerprint="",
+        **hardening,
+    ):  # fmt: skip
+        self.model, self.series, self.fingerprint = model, series, fingerprint
+        self.teacher_forced, self.hardening = teacher_forced, hardening
         self.inputs = model.inputs(series)
         self.origins = np.arange(model.needed, train_rows - model.horizon + 1)
         selection = np.arange(train_rows, test_row - model.horizon + 1)
         self.selection = selection[:: -(-len(selection) // SELECTED)]
         self.train_rows, self.test_row = train_rows, test_row
         self.batches = Batches(self.origins[:, None], batch_size, seed)
-        # quantiles of the interval's ends
-        self.quantiles = np.array([(1 - model.interval) / 2, (1 + model.interval) / 2])
 
     @classmethod
     def build(cls, options, texts):
@@ -104,7 +102,8 @@ class Forecasting(Task):
         model = Forecaster(series.columns, [asdict(t) for t in transforms], **own, **settings)
         digest = hashlib.sha256(series.values.tobytes() + series.dates.tobytes()).hexdigest()[:16]
         fingerprint = f"forecast-{len(series)}-{','.join(series.columns)}-{digest}"
-        rest = {k: getattr(options, k) for k in ("batch_size", "seed", "teacher_forced")}
+        names = ("batch_size", "seed", "teacher_forced", "noise", "adversarial")
+        rest = {k: getattr(options, k) for k in names}
         return cls(model, series, train_rows=train_rows, test_row=test_row, fingerprint=fingerprint, **rest)
 
     @classmethod
@@ -157,42 +156,21 @@ class Forecasting(Task):
 
     def loss(self, step: int):
         """The training loss of batch ``step``, a Tensor."""
-        origins = self.origins[self.batches[step]]
-        inside, beyond = self._losses(origins)
-        return inside if self.teacher_forced else inside + beyond
+        model, origins = self.model, self.origins[self.batches[step]]
+        values, _ = model.parted(model.batch(self.inputs, origins)[0])
 
-    def _losses(self, origins):
-        """Of the rows inside the windows, one step ahead, and of the free-running forecasts beyond.
+        def cost(read):
+            inside, beyond = losses(model, self.inputs, origins, read)
+            return inside if self.teacher_forced else inside + beyond
 
-        Squared error of the value, plus quantile losses of the interval's ends; beyond, errors are those of
-        the values (or logarithms) themselves, the sums of the differences', in units of what their sum would
-        be if they were independent.
-        """
-        model = self.model
-        inside, beyond = model(*model.batch(self.inputs, origins))
-        after = self.inputs[origins + np.arange(1 - model.window, 0)[:, None], 0]
-        later = self.inputs[origins + np.arange(model.horizon)[:, None], 0]
-        return [
-            self._loss(constant(after, inside) - inside[:, :, 0], inside),
-            self._loss(
-                matmul(constant(model.response, beyond), constant(later, beyond) - beyond[:, :, 0]), beyond
-            ),
-        ]
-
-    def _loss(self, error, said):
-        below, above = -softplus(said[:, :, 1]), softplus(said[:, :, 2])
-        ends = [
-            quantile_loss(end, error.detach(), q)
-            for end, q in zip((below, above), self.quantiles, strict=True)
-        ]
-        return mse_loss(error, zeros_like(error)) + ends[0] + ends[1]
+        return hardened_numbers(cost, values, model, **self.hardening)
 
     def evaluate(self, stop=lambda: False) -> dict | None:
         """Figures of the rows that choose the best step, or None if ``stop()`` became true."""
         if stop():
             return None
         with self.model.evaluating():
-            inside, beyond = self._losses(self.selection)
+            inside, beyond = losses(self.model, self.inputs, self.selection)
         found = backtest(self.model, self.series, self.selection)
         return {"val_loss": (inside if self.teacher_forced else beyond).item(), "rmse": found["rmse"]}
 
@@ -216,6 +194,27 @@ class Forecasting(Task):
         return backtest(
             model, series, _origins(model, series, 0 if texts else _parts(len(series), config)[1])
         )
+
+    @staticmethod
+    def probe(model, texts, run, options) -> Numbers:
+        """The windows before each origin; every one is disturbed for itself."""
+        series, config = _of_run(run, texts, options)
+        origins = _origins(model, series, 0 if texts else _parts(len(series), config)[1])
+        origins = origins[options.examples_of(len(origins))]
+        inputs = model.inputs(series)
+        past, _ = model.batch(inputs, origins)
+
+        def cost(values):
+            return losses(model, inputs, origins, values)[1]
+
+        def figures(values):
+            read = model.joined(values, past).numpy()
+            found = backtest(model, series, origins, model.forecast(series, origins, read))
+            with model.evaluating():
+                loss = cost(values).item()
+            return {**{k: found[k] for k in ("rmse", "coverage")}, "loss": loss}
+
+        return Numbers(model, model.parted(past)[0], cost, figures)
 
     @staticmethod
     def lines(figures):
@@ -252,6 +251,40 @@ class Forecasting(Task):
     def shown(prediction):
         """Date, forecast, interval."""
         return "{date}\t{forecast:.6g}\t{lower:.6g} to {upper:.6g}".format_map(prediction)
+
+
+def losses(model, inputs, origins, values=None):
+    """Of the rows inside the windows, one step ahead, and of the free-running forecasts beyond.
+
+    Squared error of the value, plus quantile losses of the interval's ends; beyond, errors are those of the
+    values (or logarithms) themselves, the sums of the differences', in units of what their sum would be if
+    they were independent.
+
+    Args:
+        inputs: of the series, ``[N, columns + 3]``.
+        values: ``[window, origins, columns]``, what is read in place of the windows' own.
+    """
+    past, ahead = model.batch(inputs, origins)
+    inside, beyond = model(past if values is None else model.joined(values, past), ahead)
+    after = inputs[origins + np.arange(1 - model.window, 0)[:, None], 0]
+    later = inputs[origins + np.arange(model.horizon)[:, None], 0]
+    sums = matmul(constant(model.response, beyond), constant(later, beyond) - beyond[:, :, 0])
+    return [
+        _loss(model.interval, constant(after, inside) - inside[:, :, 0], inside),
+        _loss(model.interval, sums, beyond),
+    ]
+
+
+def _loss(interval, error, said):
+    ends = [
+        quantile_loss(end, error.detach(), q)
+        for end, q in zip(
+            (-softplus(said[:, :, 1]), softplus(said[:, :, 2])),
+            np.array([(1 - interval) / 2, (1 + interval) / 2]),
+            strict=True,
+        )
+    ]
+    return mse_loss(error, zeros_like(error)) + ends[0] + ends[1]
 
 
 def backtest(model, series, origins, said=None) -> dict:

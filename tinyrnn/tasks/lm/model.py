@@ -56,8 +56,10 @@ class LanguageModel(TaskModel):
         self.dropout = Dropout(self.settings["dropout"], variational=variational, generator=self.generator)
 
     def forward(self, ids, states=None):
-        """Ids ``[T, B]`` and the states of the window before: ``(logits [T, B, vocabulary], states)``."""
-        ys, states = self.rnn(self.dropout(self.embedding(ids)), states)
+        """Ids ``[T, B]`` (or vectors, see `embedded`) and the states of the window before: ``(logits [T, B,
+        vocabulary], states)``.
+        """
+        ys, states = self.rnn(self.dropout(self.embedded(self.embedding, ids)), states)
         return self.logits(self.dropout(ys)), states
 
     def logits(self, ys):

@@ -8,11 +8,14 @@ from ...autograd import tensor
 from ...base.errors import InputError, few, shown
 from ...nn.functional import cross_entropy
 from ...nn.gates import step_and_gates
+from ...training.disturbances import hardened_text
 from ...training.runs import RunFolder
 from ...training.task import Task
+from ..batches import padded
 from ..text import corpus as corpora
 from ..text import sources as text_sources
-from ..text.options import ReadingOptions
+from ..text.options import ReadingOptions, TextRobustnessOptions
+from ..text.robustness import Texts
 from ..text.vocabulary import from_json
 from . import windows
 from .model import LanguageModel
@@ -21,6 +24,7 @@ from .options import LanguageModelOptions
 # so much of a long validation text is read at each evaluation while training
 EVALUATION_TOKENS = 500_000
 GLIMPSE = 200  # tokens that a logger shows
+PROBED = 100  # tokens of a text that is disturbed
 
 
 class LanguageModeling(Task):
@@ -32,7 +36,7 @@ class LanguageModeling(Task):
 
     name = "lm"
     options = LanguageModelOptions
-    evaluation = ReadingOptions
+    evaluation, robustness = ReadingOptions, TextRobustnessOptions
     next_command = "generate"
     loss_name = "loss (nats a token)"
     loss_options = ("level",)
@@ -40,7 +44,17 @@ class LanguageModeling(Task):
     in_memory = "an open text, such as io.StringIO(text)"
 
     def __init__(
-        self, model, train_tokens, val_tokens, *, batch_size, seq_len, seed, fingerprint="", names="the text"
+        self,
+        model,
+        train_tokens,
+        val_tokens,
+        *,
+        batch_size,
+        seq_len,
+        seed,
+        fingerprint="",
+        names="the text",
+        **hardening,
     ):
         self.model, self.val_tokens, self.seq_len, self.fingerprint = model, val_tokens, seq_len, fingerprint
         if len(val_tokens) < 2:  # said first: a text too short for this is too short for any window
@@ -49,7 +63,7 @@ class LanguageModeling(Task):
                 "validation, which needs two: give a longer text, raise --val-fraction, or name a --val text"
             )
         self.windows = windows.Windows(train_tokens, batch_size, seq_len, seed, names)
-        self.states = None
+        self.states, self.hardening = None, hardening
 
     @classmethod
     def build(cls, options: LanguageModelOptions, texts):
@@ -72,7 +86,7 @@ class LanguageModeling(Task):
         model = LanguageModel(
             corpus.vocabulary, embed=options.embed, tie=options.tie, seed=options.seed, **settings
         )
-        shape = dict(batch_size=options.batch_size, seq_len=options.seq_len, seed=options.seed)
+        shape = {k: getattr(options, k) for k in ("batch_size", "seq_len", "seed", "noise", "adversarial")}
         return cls(model, train, val, fingerprint=corpus.fingerprint, names=names, **shape)
 
     @classmethod
@@ -111,12 +125,24 @@ class LanguageModeling(Task):
         """`evaluate` on files, folders or standard input, or on the validation part of the text of
         ``run``.
         """
-        if not texts:
-            return evaluate(model, validation_tokens(RunFolder(run), model.vocabulary))
-        encoding = options.encoding or "utf-8"
-        sources = text_sources.resolve(texts)
-        corpus = corpora.load(sources, model.vocabulary.level, encoding=encoding, vocabulary=model.vocabulary)
-        return evaluate(model, corpus.tokens, names=few(s.name for s in sources))
+        tokens, names = _tokens(model, texts, run, options)
+        return evaluate(model, tokens, names=names)
+
+    @staticmethod
+    def probe(model, texts, run, options) -> Texts:
+        """Pieces of `PROBED` tokens, each read without what comes before it."""
+        tokens, names = _tokens(model, texts, run, options)
+        if len(tokens) < 2:
+            raise InputError(f"{names} has fewer than two tokens to disturb: give a longer text")
+        length = min(PROBED, len(tokens) - 1)
+        starts = length * options.examples_of((len(tokens) - 1) // length)
+        pieces = tokens[starts[:, None] + np.arange(length + 1)].astype(np.int64)
+
+        def said(ids, mask, examples, places):
+            following = [pieces[i, 1 + at] for i, at in zip(examples, places, strict=True)]
+            return model(ids)[0], np.where(mask, padded(following)[0], -100)
+
+        return Texts(model, model.embedding, model.vocabulary, list(pieces[:, :-1]), said)
 
     @staticmethod
     def predict(model, inputs, run, options):
@@ -136,9 +162,14 @@ class LanguageModeling(Task):
         its past.
         """
         inputs, targets, starts_epoch = self.windows[step]
-        logits, states = self.model(inputs, None if starts_epoch else self.states)
-        self.states = [tuple(s.detach() for s in layer) for layer in states]
-        return cross_entropy(logits, targets)
+        before = None if starts_epoch else self.states
+
+        def cost(read):
+            logits, states = self.model(read, before)
+            self.states = [tuple(s.detach() for s in layer) for layer in states]
+            return cross_entropy(logits, targets)
+
+        return hardened_text(cost, inputs, self.model.embedding, self.model.generator, **self.hardening)
 
     def evaluate(self, stop=lambda: False) -> dict | None:
         """Validation figures, or None if ``stop()`` became true on the way."""
@@ -212,6 +243,18 @@ def evaluate(
 def read_corpus(options: LanguageModelOptions, sources):
     """The corpus that the options of ``tinyrnn train`` describe."""
     return corpora.load(sources, options.level, encoding=options.encoding, vocab_size=options.vocab_size)
+
+
+def _tokens(model, texts, run, options):
+    """Of files, folders or standard input, or of the validation part of the text of ``run``; and what they
+    are called.
+    """
+    if not texts:
+        return validation_tokens(RunFolder(run), model.vocabulary), "the text"
+    vocabulary, encoding = model.vocabulary, options.encoding or "utf-8"
+    sources = text_sources.resolve(texts)
+    corpus = corpora.load(sources, vocabulary.level, encoding=encoding, vocabulary=vocabulary)
+    return corpus.tokens, few(s.name for s in sources)
 
 
 def _validation_file(options, vocabulary):

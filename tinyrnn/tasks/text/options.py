@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from ...base.options import Options, option
+from ...base.options import PART, Options, option
+from ...training.robustness import RobustnessOptions
 from ...training.task import TaskOptions
 
 Level = Literal["char", "byte", "word", "bpe"]
@@ -18,6 +19,12 @@ class TextOptions(TaskOptions):
         None, "Most frequent symbols. Default: all; words 20,000; bpe 4,000.", "Data", low=2
     )
     embed: int = option(64, "Width of the embedding.", "Model", low=1)
+    noise: float = option(
+        0.0, "Part of the symbols read that are others at random while training.", "Hardening", **PART
+    )
+    adversarial: float = option(
+        0.0, "Norm by which embedded texts also move against the model while training.", "Hardening", low=0
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,3 +32,8 @@ class ReadingOptions(Options):
     """How files are read that a trained model is used on."""
 
     encoding: str | None = option(None, "Encoding of the files. Default: utf-8.", "Data", encoding=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextRobustnessOptions(RobustnessOptions, ReadingOptions):
+    """How a text is read, and disturbed."""

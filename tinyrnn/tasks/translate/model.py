@@ -65,10 +65,10 @@ class Translator(TaskModel):
         self.dropout = Dropout(self.settings["dropout"], variational=variational, generator=self.generator)
 
     def read(self, ids, mask):
-        """Source ids and mask ``[S, B]`` to the memory that `step` looks at, and the decoder's first
-        states.
+        """Source ids (or vectors, see `embedded`) and mask ``[S, B]`` to the memory that `step` looks at, and
+        the decoder's first states.
         """
-        keys, final = self.encoder(self.dropout(self.source_embedding(ids)), mask=mask)
+        keys, final = self.encoder(self.dropout(self.embedded(self.source_embedding, ids)), mask=mask)
         n, states = self.encoder.directions, []
         for layer, bridges in enumerate(self.bridges):
             ends = zip(

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ...base.options import PART, Options, option
+from ...training.robustness import RobustnessOptions
 from ..text.options import ReadingOptions, TextOptions
 
 
@@ -37,12 +38,22 @@ class SearchOptions(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TranslationReadingOptions(ReadingOptions, SearchOptions):
-    """What ``tinyrnn evaluate`` can be told."""
+class PairReadingOptions(ReadingOptions):
+    """How a trained translator reads pairs."""
 
     encoding: str | None = option(
         None, "Encoding of the files. Default: as in training.", "Data", encoding=True
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TranslationReadingOptions(PairReadingOptions, SearchOptions):
+    """What ``tinyrnn evaluate`` can be told."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TranslationRobustnessOptions(RobustnessOptions, PairReadingOptions):
+    """How pairs are read, and their sources disturbed."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,15 +7,22 @@ import numpy as np
 
 from ...base.errors import InputError, few, shown
 from ...nn.functional import cross_entropy
+from ...training.disturbances import hardened_text
 from ...training.plan import Plan
 from ...training.runs import RunFolder
 from ...training.task import Task
 from ..batches import Batches, in_order, padded
 from ..text.memory import pairs_of
+from ..text.robustness import Texts
 from ..text.sources import digest, read_lines
 from ..text.vocabulary import build_vocabulary, encode_text, from_json, tell_missing
 from .model import Translator
-from .options import TranslateOptions, TranslationPredictionOptions, TranslationReadingOptions
+from .options import (
+    TranslateOptions,
+    TranslationPredictionOptions,
+    TranslationReadingOptions,
+    TranslationRobustnessOptions,
+)
 from .pictures import draw_attention
 from .reader import read_pairs
 
@@ -34,6 +41,7 @@ class Translation(Task):
     plan = Plan(lr=3e-3, steps=1500)
     evaluation = TranslationReadingOptions
     prediction = TranslationPredictionOptions
+    robustness = TranslationRobustnessOptions
     loss_name = "loss (nats a symbol)"
     loss_options = ("level",)
     default_inputs = ("-",)
@@ -41,13 +49,13 @@ class Translation(Task):
     in_memory = "pairs (source, target) of texts, or a frame with columns of these names"
     drawn = MappingProxyType({"exact": "exact matches (part)"})
 
-    def __init__(self, model, train, val, *, batch_size, seed, sampling=0.0, fingerprint=""):
+    def __init__(self, model, train, val, *, batch_size, seed, sampling=0.0, fingerprint="", **hardening):
         self.model, self.fingerprint, self.sampling, self.raw_val = model, fingerprint, sampling, val
         self.train, self.val = _encoded(model, train), _encoded(model, val)
         self.batches = Batches([range(len(s) + len(t)) for s, t in self.train], batch_size, seed)
         self.tokens_per_step = batch_size * np.mean([len(s) + len(t) for s, t in self.train])
         self.steps_per_epoch, self.shape = self.batches.per_epoch, f"batches of {batch_size} pairs"
-        self.total = None
+        self.total, self.hardening = None, hardening
 
     def planned(self, total):
         """Scheduled sampling rises over the length of the run."""
@@ -69,7 +77,8 @@ class Translation(Task):
         source, target = (build_vocabulary(side, options.level, options.vocab_size) for side in train)
         own = {k: getattr(options, k) for k in ("embed", "bidirectional", "attention", "max_length", "seed")}
         model = Translator(source, target, **own, **settings)
-        shape = dict(batch_size=options.batch_size, seed=options.seed, sampling=options.scheduled_sampling)
+        shape = {k: getattr(options, k) for k in ("batch_size", "seed", "noise", "adversarial")}
+        shape["sampling"] = options.scheduled_sampling
         return cls(model, train, val, fingerprint=fingerprint, **shape)
 
     @classmethod
@@ -98,10 +107,13 @@ class Translation(Task):
         Scheduled sampling rises linearly, from 0 at the first step to its full value at the last of the run.
         """
         ids, mask, inputs, targets = _batch([self.train[i] for i in self.batches[step]], self.model.end)
-        logits, _ = self.model(
-            ids, mask, inputs, self.sampling and self.sampling * min(step / self.total, 1.0)
-        )
-        return cross_entropy(logits, targets)
+        sampling = self.sampling and self.sampling * min(step / self.total, 1.0)
+
+        def cost(read):
+            return cross_entropy(self.model(read, mask, inputs, sampling)[0], targets)
+
+        model = self.model
+        return hardened_text(cost, ids, model.source_embedding, model.generator, **self.hardening)
 
     def evaluate(self, stop=lambda: False) -> dict | None:
         """Validation loss, and exact matches of the first `EXACT_PAIRS` pairs; None if ``stop()`` became
@@ -118,12 +130,7 @@ class Translation(Task):
         """``exact chrf bleu loss`` on the files ``texts``, or on the validation part of the data of
         ``run``.
         """
-        trained, stored_texts = Translation.trained(run, options)
-        if texts or trained.val:
-            sources, targets = _read(trained, texts or [trained.val])
-        else:
-            _, (sources, targets), fingerprint = _data(trained, stored_texts)
-            RunFolder(run).refuse_changed(fingerprint, "pairs of this run have")
+        sources, targets = _pairs(texts, run, options)
         found = model.translate(sources, **options.search())
         figures = {"exact": _exact(found, targets), "chrf": None, "bleu": None}
         if importlib.util.find_spec("sacrebleu"):
@@ -132,6 +139,18 @@ class Translation(Task):
             figures["chrf"] = sacrebleu.corpus_chrf(found, [targets]).score
             figures["bleu"] = sacrebleu.corpus_bleu(found, [targets], force=True).score
         return {**figures, "loss": loss(model, _encoded(model, (sources, targets)))}
+
+    @staticmethod
+    def probe(model, texts, run, options) -> Texts:
+        """The sources of pairs; what is said is each next symbol of the target, those before it given."""
+        pairs = _encoded(model, _pairs(texts, run, options))
+        pairs = [pairs[i] for i in options.examples_of(len(pairs))]
+
+        def said(ids, mask, examples, places):
+            _, _, inputs, targets = _batch([pairs[i] for i in examples], model.end)
+            return model(ids, mask, inputs)[0], targets
+
+        return Texts(model, model.source_embedding, model.source, [source for source, _ in pairs], said)
 
     @staticmethod
     def remarks(figures):
@@ -193,6 +212,16 @@ def _exact(found, targets):
 
 def _read(options, texts):
     return read_pairs(texts, separator=options.separator, encoding=options.encoding)
+
+
+def _pairs(texts, run, options):
+    """Of the files ``texts``, or of the validation part of the data of ``run``."""
+    trained, stored_texts = Translation.trained(run, options)
+    if texts or trained.val:
+        return _read(trained, texts or [trained.val])
+    _, pairs, fingerprint = _data(trained, stored_texts)
+    RunFolder(run).refuse_changed(fingerprint, "pairs of this run have")
+    return pairs
 
 
 def _data(options, texts):

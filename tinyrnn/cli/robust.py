@@ -1,0 +1,62 @@
+"""``tinyrnn robust``: how well a trained model does on disturbed data."""
+
+import json
+
+import click
+
+from .common import allow_code_option, device_option, option, run_argument
+from .options import TaskCommand, task_options
+
+
+@click.command("robust", cls=TaskCommand.of("robustness"))
+@run_argument()
+@click.argument("texts", nargs=-1, metavar="[TEXT]...", type=click.Path())
+@device_option()
+@allow_code_option()
+@option(
+    "--out",
+    type=click.Path(dir_okay=False),
+    help="PNG file to draw. Default: robust.png in the folder of RUN.",
+)
+@option("--json", "as_json", is_flag=True, help="Print one JSON object a row; only --out draws then.")
+@click.pass_context
+def command(context, run, allow_code, device, texts, out, as_json, **options):
+    """How the figures of RUN change on TEXT (as for evaluate) that is disturbed more and more.
+
+    Texts: typo, replace, drop, swap, insert (strength: a share of the symbols), and hotflip, replaced where
+    the gradient says that it hurts most. Series: noise, fgsm, pgd (standard deviations of the training),
+    missing (a share).
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from ..training import pictures
+    from ..training.experiments import load
+    from ..training.robustness import grid, rows
+    from ..training.runs import output_file
+    from ..training.screen import note
+
+    draws = out or not as_json
+    target = output_file(out, run, "robust.png") if draws else None
+    if out and not pictures.available():
+        pictures.canvas()  # which says what it needs
+    model = load(run, allow_code=allow_code, device=device)
+    task, given = task_options(context, model, "robustness", options)
+    found = []
+    for row in rows(task.probe(model, list(texts), run, given), given):
+        found.append(row)
+        if as_json:
+            click.echo(json.dumps(row))
+    if not as_json:
+        names, strengths, by_kind = grid(found)
+        table = Table("disturbance", "figure", "undisturbed", *(f"{s:g}" for s in strengths if s))
+        for kind, at in by_kind.items():
+            for name in names:
+                shown = (f"{at[s][name]:.4g}" if s in at else "" for s in strengths)
+                table.add_row(kind, name, *shown, end_section=name == names[-1])
+        Console().print(table)
+    if draws and pictures.available():
+        pictures.robustness(found, f"{task.name}, {model.settings['cell']}: disturbed", target)
+        note(target) if as_json else click.echo(target)
+    elif draws:
+        note("for a picture: pip install 'tinyrnn[plot]', then the same command")

@@ -3,6 +3,7 @@
 import atexit
 import errno
 import functools
+import hashlib
 import json
 import os
 import re
@@ -10,9 +11,11 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 PARTIAL = ".tinyrnn-partial"  # ends the names of files that are being written
+_NO_DIGEST = "0" * 64
+_DIGEST = re.compile(rb'"digest":"([0-9a-f]{64})"')  # inside a text of the metadata its quotes are escaped
 MARKER = "CACHEDIR.TAG"  # https://bford.info/cachedir: programs that make backups pass over such a folder
 _TAG = b"""Signature: 8a477f597d28d172789f06886806bc55
 # This folder was made by tinyrnn: all that tinyrnn keeps in it is made again when needed.
@@ -161,14 +164,54 @@ def is_safetensors(path: Path) -> bool:
     return start[8:] == b"{" and int.from_bytes(start[:8], "little") <= path.stat().st_size
 
 
-def sorted_header(data: bytes) -> bytes:
-    """A safetensors file with the entries of its metadata in order: the library writes them in another order
-    in each process, and equal runs are to have equal files.
+def read_file(path: Path) -> bytes:
+    """What is in a file. Raises OSError, also for a folder, a pipe or a device, of which there is no end."""
+    if path.exists() and not path.is_file():
+        raise OSError("it is no file")
+    return path.read_bytes()
+
+
+def parsed(text: bytes) -> Any:
+    """What JSON says. Raises ValueError: it is none, is nested too deeply, or holds half a character."""
+    try:
+        found = json.loads(text.decode())
+        json.dumps(found, ensure_ascii=False).encode()
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    return found
+
+
+def digest_of(entries: dict[str, Any]) -> str:
+    """SHA-256 of what JSON can say."""
+    return hashlib.sha256(json.dumps(entries, sort_keys=True).encode()).hexdigest()
+
+
+def sealed(data: bytes) -> bytes:
+    """A safetensors file with a ``digest`` in its metadata: SHA-256 of the whole file, in which the digest
+    itself stands as zeros.
+    """
+    data = sorted_header(data, digest=_NO_DIGEST)
+    digest = hashlib.sha256(data).hexdigest()
+    return data.replace(f'"digest":"{_NO_DIGEST}"'.encode(), f'"digest":"{digest}"'.encode(), 1)
+
+
+def is_whole(data: bytes) -> bool | None:
+    """Whether a safetensors file is as `sealed` left it; None: it bears no digest."""
+    found = _DIGEST.search(data, 8, 8 + int.from_bytes(data[:8], "little"))
+    if found is None:
+        return None
+    blank = data[: found.start(1)] + _NO_DIGEST.encode() + data[found.end(1) :]
+    return hashlib.sha256(blank).hexdigest() == found[1].decode()
+
+
+def sorted_header(data: bytes, **more: str) -> bytes:
+    """A safetensors file with ``more`` entries in its metadata, and all of them in order: the library writes
+    them in another order in each process, and equal runs are to have equal files.
     """
     size = int.from_bytes(data[:8], "little")
     header = json.loads(data[8 : 8 + size])
-    if "__metadata__" in header:  # which comes first, as the library has it
-        header = {"__metadata__": dict(sorted(header.pop("__metadata__").items())), **header}
+    if entries := header.pop("__metadata__", {}) | more:  # which come first, as the library has them
+        header = {"__metadata__": dict(sorted(entries.items())), **header}
     text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     return len(text).to_bytes(8, "little") + text + data[8 + size :]

@@ -136,7 +136,7 @@ class Rule:
             raise ValueError
         whole = isinstance(value, Integral) and self.kind is int  # and stays exact
         number: float = int(typing.cast(Any, value)) if whole else float(value)
-        if whole and abs(number) >= LARGEST:
+        if self.kind is int and LARGEST <= abs(number) < math.inf:
             raise OverflowError
         low_fits = number > self.low if self.open_low else number >= self.low
         high_fits = number < self.high if self.open_high else number <= self.high
@@ -147,6 +147,28 @@ class Rule:
                 raise ValueError
             return int(number)
         return number
+
+
+def taken(
+    stored: Any, rules: Mapping[str, Rule], what: str, *, lacking: Iterable[str] = (), others: bool = False
+) -> dict[str, Any]:
+    """The entries of ``stored``, which was read from a file as its ``what``: each by its rule.
+
+    Args:
+        lacking: entries that need not be there.
+        others: there may be entries without a rule, which are not looked at.
+
+    Raises:
+        ValueError: it is no dict, lacks an entry, or has one without a rule.
+        InputError: a value is not among those of its rule.
+    """
+    if not isinstance(stored, Mapping):
+        raise ValueError(f"its {what} is {shown(stored)}, which has no entries")
+    if not others and (strange := sorted(stored.keys() - rules.keys())):
+        raise ValueError(f"its {what} has an entry {shown(strange[0])}, which is unknown")
+    if missing := rules.keys() - stored.keys() - set(lacking):
+        raise ValueError(f"its {what} lacks {min(missing)!r}")
+    return {name: rule.checked(stored[name], name) for name, rule in rules.items() if name in stored}
 
 
 _PATH = Rule(str, path=True)

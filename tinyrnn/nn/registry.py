@@ -188,7 +188,11 @@ def refuse_missing(meta: Mapping[str, Any]) -> None:
     try:
         get_entry(name)
     except InputError:
-        raise InputError(f"this model's cell {short_name(name)!r} {meta['package']['origin']}") from None
+        package = meta["package"]
+        origin = package.get(
+            "origin", f"comes from the package {package['name']} {package['version']}: install it"
+        )
+        raise InputError(f"this model's cell {short_name(name)!r} {origin}") from None
 
 
 def full_name(name: str) -> str:

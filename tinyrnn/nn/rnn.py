@@ -23,6 +23,8 @@ from .layers import Dropout
 from .module import Module
 from .regularise import Regulariser
 
+WIDEST, DEEPEST = 1_000_000, 1000  # sizes that no file may name without having weights for them
+
 
 @dataclass(frozen=True, kw_only=True)
 class RnnOptions(Options):
@@ -32,8 +34,8 @@ class RnnOptions(Options):
     cell_opt: tuple[str, ...] = option(
         (), "Option of the cell; may be repeated.", "Model", metavar="NAME=VALUE"
     )
-    hidden: int = option(256, "Width of each recurrent layer.", "Model", low=1)
-    layers: int = option(2, "Recurrent layers.", "Model", low=1)
+    hidden: int = option(256, "Width of each recurrent layer.", "Model", low=1, high=WIDEST)
+    layers: int = option(2, "Recurrent layers.", "Model", low=1, high=DEEPEST)
     dropout: float = option(0.2, "Dropped part of inputs and outputs of layers.", "Model", **PART)
     recurrent_dropout: float = option(0.0, "Dropped part of what recurrent products see.", "Model", **PART)
     weight_drop: float = option(0.0, "Dropped part of the recurrent weights.", "Model", **PART)

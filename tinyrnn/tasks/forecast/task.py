@@ -9,12 +9,13 @@ import numpy as np
 from ...autograd import matmul, softplus
 from ...autograd.functional import zeros_like
 from ...autograd.pointwise import constant
-from ...base.errors import InputError
+from ...base.errors import InputError, shown
 from ...nn.functional import mse_loss, quantile_loss
 from ...training import pictures, runs
 from ...training.plan import Plan
 from ...training.task import Task
 from ..batches import Batches
+from ..text.vocabulary import names
 from .model import Forecaster, checked_column
 from .options import ForecastOptions, SeriesPredictionOptions, SeriesReadingOptions
 from .pictures import draw_errors, draw_forecasts
@@ -123,7 +124,12 @@ class Forecasting(Task):
     @staticmethod
     def rebuild(meta) -> Forecaster:
         """The model that a checkpoint's metadata describes, with fresh weights."""
-        return Forecaster(meta["columns"], meta["transforms"], **meta["model"])
+        columns, transforms = names(meta.get("columns"), "columns"), meta.get("transforms")
+        if not isinstance(transforms, list) or len(transforms) != len(columns):
+            raise ValueError(f"its transforms are {shown(transforms)}: not one a column")
+        return Forecaster.restored(
+            ForecastOptions, meta["model"], columns, [asdict(Transform.of(t)) for t in transforms]
+        )
 
     def introduction(self) -> str:
         """What is learned from."""
@@ -196,7 +202,9 @@ class Forecasting(Task):
 
     def conclude(self, run):
         """The backtest of the best model on the test part; its pictures, where matplotlib is installed."""
-        self.model.load_state_dict(runs.load_tensors(runs.weights_file(run.path))[0])
+        file = runs.weights_file(run.path)
+        with runs.reading(file, runs.ANOTHER):
+            runs.put_weights(self.model, runs.load_tensors(file)[0])
         origins = _origins(self.model, self.series, self.test_row)
         said = self.model.forecast(self.series, origins)
         if pictures.available():
@@ -260,7 +268,7 @@ def backtest(model, series, origins, said=None) -> dict:
     2006). ``coverage`` is the part of the true values inside the prediction interval. ``said``: the
     forecasts, if they are known.
     """
-    values, m = series.values[:, series.columns.index(model.columns[0])], model.season
+    values, m = checked_column(series, model.columns[0], model.transforms[0]), model.season
     ahead = np.arange(model.horizon)
     true = values[origins[:, None] + ahead]
     said = model.forecast(series, origins) if said is None else said

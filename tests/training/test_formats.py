@@ -50,7 +50,8 @@ def test_a_run_of_an_earlier_version_says_what_it_said_then(name, tmp_path, monk
     log = tr.Run("run").log
     assert [record["step"] for record in log] == [3, 6, 9]
     then = expected["resumed"]
-    for key in ("step", "train_loss", "val_loss"):
+    # The first version read validation texts in as many streams as it trained on, which is another loss.
+    for key in ("step", "train_loss", *(() if name.startswith("1-first") else ("val_loss",))):
         assert log[-1][key] == pytest.approx(then[key], rel=1e-4)
     config = json.loads((place / "run" / runs.CONFIG).read_text())
     assert config["format"] == runs.FORMAT and "digest" in config  # what goes on is of this version

@@ -117,7 +117,7 @@ class Rule:
                 value = os.fspath(value)
             if not isinstance(value, str) or (self.choices and value not in self.choices):
                 raise ValueError
-            if self.path and ("\0" in value or not value):
+            if self.path and ("\0" in value or not value or not _is_short(value)):
                 raise ValueError
             if self.encoding:
                 "a".encode(value)  # which the name of another kind of codec, such as hex, cannot do
@@ -147,6 +147,11 @@ class Rule:
                 raise ValueError
             return int(number)
         return number
+
+
+def _is_short(path: str) -> bool:
+    """Whether file systems can have such a path: 255 bytes a name. Raises ValueError if it is no text."""
+    return all(len(os.fsencode(part)) < 256 for part in path.split(os.sep)) and len(path) < 4096
 
 
 def taken(

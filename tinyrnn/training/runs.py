@@ -41,7 +41,8 @@ _LINES = {LOG: {"step": _COUNT, "val_loss": _NUMBER, "seconds": _NUMBER}}
 _LINES[TRAINING] = {"step": _COUNT, "train_loss": _NUMBER, "seconds": _NUMBER}
 _BESIDE = dict.fromkeys(("train_loss", "tokens_per_s", "epoch", "lr"), _MAYBE)
 _TEXT = Rule(str)
-_NAMES = {"cell": _TEXT, "texts": Rule(str, many=True, path=True)}  # of options, whatever the task
+TEXTS = Rule(str, many=True, path=True)
+_NAMES = {"cell": _TEXT, "texts": TEXTS}  # of options, whatever the task
 CHECKSUM = "crc32"  # of a log's line
 ANOTHER = "use another checkpoint of the run"
 # What stands near the beginning of the files that commands write; no other file is ever replaced by one.

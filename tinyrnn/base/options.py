@@ -59,9 +59,9 @@ class Rule:
         """The range in words; empty: there is none."""
         bounds = []
         if self.low > -math.inf:
-            bounds.append(f"above {self.low:g}" if self.open_low else f"of at least {self.low:g}")
+            bounds.append(f"above {self.low:,.12g}" if self.open_low else f"of at least {self.low:,.12g}")
         if self.high < math.inf:
-            bounds.append(f"below {self.high:g}" if self.open_high else f"at most {self.high:g}")
+            bounds.append(f"below {self.high:,.12g}" if self.open_high else f"at most {self.high:,.12g}")
         return " and ".join(bounds)
 
     @property

@@ -357,5 +357,6 @@ def _lags(text):
     except ValueError:
         lags = (-1,)
     if min(lags) < 0:
-        raise InputError(f"--difference {text}: give lags in steps such as 1 or 1,12, or 0 for none")
+        said = text if len(text) < 80 else shown(text)
+        raise InputError(f"--difference {said}: give lags in steps such as 1 or 1,12, or 0 for none")
     return tuple(lag for lag in lags if lag)

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ...base.options import Options, option
-from ...nn.rnn import WIDEST
 from ...training.task import TaskOptions
 
 LONGEST = 1_000_000_000  # of a text, in symbols
@@ -19,7 +18,7 @@ class TextOptions(TaskOptions):
     vocab_size: int | None = option(
         None, "Most frequent symbols. Default: all; words 20,000; bpe 4,000.", "Data", low=2
     )
-    embed: int = option(64, "Width of the embedding.", "Model", low=1, high=WIDEST)
+    embed: int = option(64, "Width of the embedding.", "Model", low=1)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,7 @@ from safetensors.numpy import load, save
 import tinyrnn as tr
 from tinyrnn.base.files import digest_of, sealed
 from tinyrnn.cli import main
+from tinyrnn.tasks.text.vocabulary import BytePairs, from_json
 from tinyrnn.training import runs
 from tinyrnn.training.runs import RunFolder
 
@@ -285,3 +286,35 @@ def test_weights_of_another_program_are_no_checkpoint(tmp_path):
     (tmp_path / "w.safetensors").write_bytes(save({"w": np.zeros(3)}))
     with pytest.raises(tr.InputError, match="was not written by tinyrnn"):
         tr.load(tmp_path / "w.safetensors")
+
+
+@pytest.mark.parametrize("stored", [
+    None, [], {}, {"level": 5}, {"level": "char"}, {"level": "char", "symbols": "abc"},
+    {"level": "char", "symbols": []}, {"level": "char", "symbols": ["a", "a"]}, {"level": "char", "symbols": ["ab"]},
+    {"level": "char", "symbols": ["a", 5]}, {"level": "char", "symbols": ["a"], "unknown": 1},
+    {"level": "char", "symbols": ["a"], "unknown": True}, {"level": "char", "symbols": ["a"], "size": 1},
+    {"level": "word", "symbols": ["", "a"]}, {"level": "byte", "symbols": ["a"]}, {"level": "bpe", "symbols": None},
+    {"level": "bpe", "symbols": "[" * 10_000}, {"level": "bpe", "symbols": '{"model": {"type": "WordLevel"}}'},
+])  # fmt: skip
+def test_a_stored_vocabulary_is_looked_at(stored):
+    with pytest.raises(ValueError, match=r"^its |^level is|^unknown is|^it is nested"):
+        from_json(stored)
+
+
+@pytest.mark.parametrize("change", [
+    lambda model: model["vocab"].popitem(),
+    lambda model: model["vocab"].update({next(iter(model["vocab"])): 5}),
+    lambda model: model["vocab"].update({"\N{SNOWMAN}": len(model["vocab"])}),
+    lambda model: model["merges"].append(["a"]),
+    lambda model: model.update(vocab=[]),
+    lambda model: model.update(continuing_subword_prefix="##"),
+])  # fmt: skip
+def test_stored_byte_pairs_are_looked_at(change):
+    """What the library makes of others ends in a panic of its own."""
+    pytest.importorskip("tokenizers")
+    stored = BytePairs.build(["the quick brown fox the quick " * 9], 262).to_json()
+    assert from_json(stored).decode(from_json(stored).encode("the quick")) == "the quick"
+    tree = json.loads(stored["symbols"])
+    change(tree["model"])
+    with pytest.raises(ValueError, match="^its byte pairs"):
+        from_json({**stored, "symbols": json.dumps(tree)})

@@ -183,20 +183,23 @@ class BytePairs(Vocabulary):
         stored = parsed(symbols.encode()) if isinstance(symbols, str) else None
         if not isinstance(stored, dict):
             raise ValueError(f"its symbols are {shown(symbols)}: no description of byte pairs")
-        model, splitting = (
-            {} if not isinstance(stored.get(n), dict) else stored[n] for n in ("model", "pre_tokenizer")
-        )
-        more = [
-            name
-            for name, value in stored.items()
-            if value and name not in ("version", "model", "pre_tokenizer")
-        ]
-        if more or (model.get("type"), splitting.get("type")) != ("BPE", "ByteLevel"):
+        model, splitting = (stored.get(part) for part in ("model", "pre_tokenizer"))
+        whole = isinstance(model, dict) and isinstance(splitting, dict)
+        if not whole or (model.get("type"), splitting.get("type")) != ("BPE", "ByteLevel"):
             raise ValueError("its symbols describe something else than byte pairs")
+        used = {"version", "type", "model", "pre_tokenizer", "vocab", "merges"}
+        if more := [name for name, value in (stored | model).items() if value and name not in used]:
+            raise ValueError(f"its byte pairs come with {shown(more[0])}, which tinyrnn never writes")
         pieces = model.get("vocab") if isinstance(model.get("vocab"), dict) else {}
         numbered = sorted(i for i in pieces.values() if type(i) is int) == list(range(len(pieces)))
         if not pieces or not numbered or not all(pieces) or set("".join(pieces)) - _BYTES.keys():
             raise ValueError("its byte pairs are not numbered from 0 on, or are not made of bytes")
+        merges = model.get("merges") if isinstance(model.get("merges"), list) else [None]
+        pairs = [m.split(" ") if isinstance(m, str) else m for m in merges]  # as older libraries write them
+        for pair in pairs:
+            two = isinstance(pair, list) and len(pair) == 2 and all(isinstance(part, str) for part in pair)
+            if not two or not {*pair, "".join(pair)} <= pieces.keys():
+                raise ValueError(f"its byte pairs are made of {shown(pair)}, which are not among them")
 
     def __init__(self, symbols, unknown=None):
         library = _tokenizers()

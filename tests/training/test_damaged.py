@@ -290,11 +290,13 @@ def test_weights_of_another_program_are_no_checkpoint(tmp_path):
 
 @pytest.mark.parametrize("stored", [
     None, [], {}, {"level": 5}, {"level": "char"}, {"level": "char", "symbols": "abc"},
-    {"level": "char", "symbols": []}, {"level": "char", "symbols": ["a", "a"]}, {"level": "char", "symbols": ["ab"]},
+    {"level": "char", "symbols": []}, {"level": "char", "symbols": ["a", "a"]},
+    {"level": "char", "symbols": ["ab"]},
     {"level": "char", "symbols": ["a", 5]}, {"level": "char", "symbols": ["a"], "unknown": 1},
     {"level": "char", "symbols": ["a"], "unknown": True}, {"level": "char", "symbols": ["a"], "size": 1},
-    {"level": "word", "symbols": ["", "a"]}, {"level": "byte", "symbols": ["a"]}, {"level": "bpe", "symbols": None},
-    {"level": "bpe", "symbols": "[" * 10_000}, {"level": "bpe", "symbols": '{"model": {"type": "WordLevel"}}'},
+    {"level": "word", "symbols": ["", "a"]}, {"level": "byte", "symbols": ["a"]},
+    {"level": "bpe", "symbols": None}, {"level": "bpe", "symbols": "[" * 10_000},
+    {"level": "bpe", "symbols": '{"model": {"type": "WordLevel"}}'},
 ])  # fmt: skip
 def test_a_stored_vocabulary_is_looked_at(stored):
     with pytest.raises(ValueError, match=r"^its |^level is|^unknown is|^it is nested"):

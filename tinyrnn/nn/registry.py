@@ -226,7 +226,7 @@ def parse_options(pairs: Iterable[str]) -> dict[str, str]:
     """``["name=value", ...]`` as a dict; InputError for what is not of that form."""
     parts = [pair.partition("=") for pair in pairs]
     if bad := [name for name, equals, _ in parts if not equals]:
-        raise InputError(f"--cell-opt {bad[0]}: write it as NAME=VALUE")
+        raise InputError(f"--cell-opt {bad[0][:80]}: write it as NAME=VALUE")
     return {name: value for name, _, value in parts}
 
 

@@ -216,7 +216,7 @@ class Case:
             same = self._log_read(told) if self.name == runs.LOG else self._used()
         except tr.TinyrnnError as error:
             said = str(error)
-            # What somebody wrote on purpose may be whole, and not fit its data, which have sentences of their own.
+            # What was written on purpose may be whole and not fit its data, which has its own sentences.
             named = str(self.run) in said and "\n" not in said
             if (self.by_accident and not named) or len(said) > 2000:
                 return "outside", f"the message does not say it in a sentence: {said[:300]!r}"

@@ -192,7 +192,7 @@ def refuse_missing(meta: Mapping[str, Any]) -> None:
         origin = package.get(
             "origin", f"comes from the package {package['name']} {package['version']}: install it"
         )
-        raise InputError(f"this model's cell {short_name(name)!r} {origin}") from None
+        raise InputError(f"this model's cell {shown(short_name(name))} {origin}") from None
 
 
 def full_name(name: str) -> str:

@@ -63,7 +63,8 @@ def received(trained, tmp_path):
     (folder / "sentinel").unlink()
     for path in (*folder.glob("*/*.safetensors"), *folder.glob("*/config.json")):
         if path.name == "config.json":
-            path.write_text(path.read_text().replace(str(trained), str(folder)))
+            config = json.loads(path.read_text().replace(str(trained), str(folder)))
+            path.write_text(json.dumps(config | {"digest": None}))
         else:
             tensors, meta = runs.load_tensors(path)
             runs.save_tensors(path, tensors, json.loads(json.dumps(meta).replace(str(trained), str(folder))))

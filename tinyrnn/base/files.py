@@ -4,6 +4,7 @@ import atexit
 import contextlib
 import errno
 import functools
+import hashlib
 import json
 import os
 import re
@@ -15,11 +16,13 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from .errors import InputError, TooLargeError, shown
 
 PARTIAL = ".tinyrnn-partial"  # ends the names of files that are being written
+_NO_DIGEST = "0" * 64
+_DIGEST = re.compile(rb'"digest":"([0-9a-f]{64})"')  # inside a text of the metadata its quotes are escaped
 MARKER = "CACHEDIR.TAG"  # https://bford.info/cachedir: programs that make backups pass over such a folder
 _TAG = b"""Signature: 8a477f597d28d172789f06886806bc55
 # This folder was made by tinyrnn: all that tinyrnn keeps in it is made again when needed.
@@ -244,9 +247,7 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
     if "\0" in str(path):
         raise InputError(f"{shown(str(path))} is no path: give that of a file")
     try:
-        with open(path, "rb", opener=_without_waiting) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise InputError(f"{path} is a pipe or a device, no file: give a file, or copy it into one")
+        with _regular(path) as file:
             yield file
     except OSError as error:
         said = error.strerror or error
@@ -255,8 +256,17 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
         raise TooLargeError(f"{path} does not fit into memory: give a part of it") from None
 
 
-def _without_waiting(path: str, flags: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # a pipe would wait for who writes to it
+@contextmanager
+def _regular(path: Path) -> Iterator[IO[bytes]]:
+    """A file that is open for reading. Raises OSError, also for a pipe or a device."""
+
+    def without_waiting(path: str, flags: int) -> int:
+        return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # a pipe would wait for who writes to it
+
+    with open(path, "rb", opener=without_waiting) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError("it is a pipe or a device, no file")
+        yield file
 
 
 def is_safetensors(path: Path) -> bool:
@@ -268,14 +278,53 @@ def is_safetensors(path: Path) -> bool:
     return start[8:] == b"{" and int.from_bytes(start[:8], "little") <= path.stat().st_size
 
 
-def sorted_header(data: bytes) -> bytes:
-    """A safetensors file with the entries of its metadata in order: the library writes them in another order
-    in each process, and equal runs are to have equal files.
+def read_file(path: Path) -> bytes:
+    """What is in a file. Raises OSError, also for a folder, a pipe or a device, of which there is no end."""
+    with _regular(path) as file:
+        return file.read()
+
+
+def parsed(text: bytes) -> Any:
+    """What JSON says. Raises ValueError: it is none, is nested too deeply, or holds half a character."""
+    try:
+        found = json.loads(text.decode())
+        json.dumps(found, ensure_ascii=False).encode()
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    return found
+
+
+def digest_of(entries: dict[str, Any]) -> str:
+    """SHA-256 of what JSON can say."""
+    return hashlib.sha256(json.dumps(entries, sort_keys=True).encode()).hexdigest()
+
+
+def sealed(data: bytes) -> bytes:
+    """A safetensors file with a ``digest`` in its metadata: SHA-256 of the whole file, in which the digest
+    itself stands as zeros.
+    """
+    data = sorted_header(data, digest=_NO_DIGEST)
+    digest = hashlib.sha256(data).hexdigest()
+    return data.replace(f'"digest":"{_NO_DIGEST}"'.encode(), f'"digest":"{digest}"'.encode(), 1)
+
+
+def is_whole(data: bytes) -> bool | None:
+    """Whether a safetensors file is as `sealed` left it; None: it bears no digest."""
+    found = _DIGEST.search(data, 8, 8 + int.from_bytes(data[:8], "little"))
+    if found is None:
+        return None
+    blank = data[: found.start(1)] + _NO_DIGEST.encode() + data[found.end(1) :]
+    return hashlib.sha256(blank).hexdigest() == found[1].decode()
+
+
+def sorted_header(data: bytes, **more: str) -> bytes:
+    """A safetensors file with ``more`` entries in its metadata, and all of them in order: the library writes
+    them in another order in each process, and equal runs are to have equal files.
     """
     size = int.from_bytes(data[:8], "little")
     header = json.loads(data[8 : 8 + size])
-    if "__metadata__" in header:  # which comes first, as the library has it
-        header = {"__metadata__": dict(sorted(header.pop("__metadata__").items())), **header}
+    if entries := header.pop("__metadata__", {}) | more:  # which come first, as the library has them
+        header = {"__metadata__": dict(sorted(entries.items())), **header}
     text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     return len(text).to_bytes(8, "little") + text + data[8 + size :]

@@ -69,9 +69,9 @@ class Rule:
         """The range in words; empty: there is none."""
         bounds = []
         if self.low > -math.inf:
-            bounds.append(f"above {self.low:g}" if self.open_low else f"of at least {self.low:g}")
+            bounds.append(f"above {self.low:,.12g}" if self.open_low else f"of at least {self.low:,.12g}")
         if self.high < math.inf:
-            bounds.append(f"below {self.high:g}" if self.open_high else f"at most {self.high:g}")
+            bounds.append(f"below {self.high:,.12g}" if self.open_high else f"at most {self.high:,.12g}")
         return " and ".join(bounds)
 
     @property
@@ -129,7 +129,7 @@ class Rule:
                 value = os.fspath(value)
             if not isinstance(value, str) or (self.choices and value not in self.choices):
                 raise ValueError
-            if self.path and ("\0" in value or not value):
+            if self.path and ("\0" in value or not value or not _is_short(value)):
                 raise ValueError
             if self.encoding:
                 if not value.isprintable() or codecs.lookup(value).name in NOTATIONS:
@@ -150,7 +150,7 @@ class Rule:
             raise ValueError
         whole = isinstance(value, Integral) and self.kind is int  # and stays exact
         number: float = int(typing.cast(Any, value)) if whole else float(value)
-        if whole and abs(number) >= LARGEST:
+        if self.kind is int and LARGEST <= abs(number) < math.inf:
             raise OverflowError
         low_fits = number > self.low if self.open_low else number >= self.low
         high_fits = number < self.high if self.open_high else number <= self.high
@@ -161,6 +161,33 @@ class Rule:
                 raise ValueError
             return int(number)
         return number
+
+
+def _is_short(path: str) -> bool:
+    """Whether file systems can have such a path: 255 bytes a name. Raises ValueError if it is no text."""
+    return all(len(os.fsencode(part)) < 256 for part in path.split(os.sep)) and len(path) < 4096
+
+
+def taken(
+    stored: Any, rules: Mapping[str, Rule], what: str, *, lacking: Iterable[str] = (), others: bool = False
+) -> dict[str, Any]:
+    """The entries of ``stored``, which was read from a file as its ``what``: each by its rule.
+
+    Args:
+        lacking: entries that need not be there.
+        others: there may be entries without a rule, which are not looked at.
+
+    Raises:
+        ValueError: it is no dict, lacks an entry, or has one without a rule.
+        InputError: a value is not among those of its rule.
+    """
+    if not isinstance(stored, Mapping):
+        raise ValueError(f"its {what} is {shown(stored)}, which has no entries")
+    if not others and (strange := sorted(stored.keys() - rules.keys())):
+        raise ValueError(f"its {what} has an entry {shown(strange[0])}, which is unknown")
+    if missing := rules.keys() - stored.keys() - set(lacking):
+        raise ValueError(f"its {what} lacks {min(missing)!r}")
+    return {name: rule.checked(stored[name], name) for name, rule in rules.items() if name in stored}
 
 
 _PATH = Rule(str, path=True)

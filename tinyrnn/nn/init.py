@@ -8,7 +8,9 @@ that hold several gates side by side are filled gate by gate, since each gate is
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -53,6 +55,24 @@ def identity(generator: Generator, n_in: int, n_out: int) -> _Array:
     return np.eye(n_in, n_out)
 
 
+_bound: ContextVar[list[Any]] = ContextVar("_bound")  # of the block of `at_most`: values left, and for whom
+
+
+@contextmanager
+def at_most(count: int, source: object) -> Iterator[None]:
+    """In this block so many initial values can be made: who reads sizes from ``source``, a file, cannot be
+    made to fill the memory, or to go on without an end, by sizes that its weights do not have.
+
+    Raises:
+        InputError: there were more.
+    """
+    before = _bound.set([count, source])
+    try:
+        yield
+    finally:
+        _bound.reset(before)
+
+
 INITS: dict[str, Initialiser] = {f.__name__: f for f in (glorot_uniform, orthogonal, normal, zeros, identity)}
 
 
@@ -65,4 +85,10 @@ def fill(init: str | Initialiser, generator: Generator, n_in: int, n_out: int, g
             usable = f"use one of {', '.join(INITS)}, or a function (generator, n_in, n_out)"
             raise InputError(f"unknown initialiser {init!r}: {usable}")
         init = INITS[init]
+    if bound := _bound.get(None):
+        bound[0] -= n_in * n_out * gates
+        if bound[0] < 0:
+            raise InputError(
+                f"{bound[1]} names sizes larger than those of its weights: restore it from a copy"
+            )
     return np.concatenate([init(generator, n_in, n_out) for _ in range(gates)], axis=1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 from ..autograd import Tensor, tensor
@@ -34,7 +36,7 @@ class Linear(Module):
         checked_sizes("Linear", in_features=in_features, out_features=out_features)
         biased = checked_flag("Linear: bias", bias)
         if weight is None:
-            values = inits.glorot_uniform(checked_generator(generator), in_features, out_features)
+            values = inits.fill("glorot_uniform", checked_generator(generator), in_features, out_features)
             weight = tensor(values, dtype, requires_grad=True)
         elif not isinstance(weight, Tensor) or weight.shape != (in_features, out_features):
             shape = list(getattr(weight, "shape", ())) or repr(weight)
@@ -61,9 +63,8 @@ class Embedding(Module):
         generator: Generator | None = None,
     ) -> None:
         checked_sizes("Embedding", num_embeddings=num_embeddings, embedding_dim=embedding_dim)
-        values = inits.normal(
-            checked_generator(generator), num_embeddings, embedding_dim, std=embedding_dim**-0.5
-        )
+        init = functools.partial(inits.normal, std=embedding_dim**-0.5)
+        values = inits.fill(init, checked_generator(generator), num_embeddings, embedding_dim)
         self.weight = tensor(values, dtype, requires_grad=True)
 
     def forward(self, ids: ArrayLike) -> Tensor:

@@ -12,7 +12,7 @@ import numpy as np
 from ..autograd import Tensor, no_grad
 from ..base.devices import to_device
 from ..base.errors import InputError, shown
-from ..base.files import is_safetensors, replace_file, sorted_header
+from ..base.files import is_safetensors, is_whole, read_file, replace_file, sealed
 from ..base.options import path_of
 
 
@@ -143,7 +143,7 @@ class Module:
         if target.exists() and not is_safetensors(target):
             raise InputError(f"{path} is there and holds no weights: it is not replaced, choose another name")
         try:
-            replace_file(target, sorted_header(save(self.state_dict())))
+            replace_file(target, sealed(save(self.state_dict())))
         except OSError as error:
             raise InputError(f"the weights cannot be written to {path}: {error.strerror or error}") from error
 
@@ -151,17 +151,22 @@ class Module:
         """Overwrite all parameters by those that `save` wrote to ``path``; returns the module.
 
         Raises:
-            InputError: the file cannot be read or is no safetensors file, or it holds the weights of another
-                model, as in `load_state_dict`.
+            InputError: the file cannot be read, is no safetensors file, was changed since `save` wrote it, or
+                holds the weights of another model, as in `load_state_dict`.
         """
         from safetensors import SafetensorError
         from safetensors.numpy import load
 
         source = path_of(path)
         try:
-            state = load(source.read_bytes())
+            data = read_file(source)
+            state = load(data)
         except (OSError, SafetensorError) as error:
             raise InputError(f"the weights in {path} cannot be read: {error}") from error
+        except KeyError as error:
+            raise InputError(f"the weights in {path} are of dtype {error}: NumPy has no such") from None
+        if is_whole(data) is False:
+            raise InputError(f"{path} was changed after it was written: use another copy of it")
         self.load_state_dict(state)
         return self
 

@@ -214,10 +214,12 @@ def refuse_missing(meta: Mapping[str, Any]) -> None:
     try:
         get_entry(name)
     except InputError:
-        said, mend = "is not here", f"the checkpoint says that it {meta['package']['origin']!r}"
+        package = meta["package"]
+        known = f"comes from the package {package['name']} {package['version']}"  # all that old ones say
+        said, mend = "is not here", f"the checkpoint says that it {package.get('origin', known)!r}"
         if has_code(name):
             said, mend = f"is in the file {name.rpartition(':')[0]!r}", "put it back there"
-        raise InputError(f"this model's cell {short_name(name)!r} {said}: {mend}") from None
+        raise InputError(f"this model's cell {shown(short_name(name))} {said}: {mend}") from None
 
 
 def full_name(name: str) -> str:
@@ -251,7 +253,7 @@ def parse_options(pairs: Iterable[str]) -> dict[str, str]:
     """``["name=value", ...]`` as a dict; InputError for what is not of that form."""
     parts = [pair.partition("=") for pair in pairs]
     if bad := [name for name, equals, _ in parts if not equals]:
-        raise InputError(f"--cell-opt {bad[0]}: write it as NAME=VALUE")
+        raise InputError(f"--cell-opt {bad[0][:80]}: write it as NAME=VALUE")
     return {name: value for name, _, value in parts}
 
 

@@ -23,6 +23,8 @@ from .layers import Dropout
 from .module import Module
 from .regularise import Regulariser
 
+DEEPEST = 1000  # layers: more would be made, one by one, for hours
+
 
 @dataclass(frozen=True, kw_only=True)
 class RnnOptions(Options):
@@ -33,7 +35,7 @@ class RnnOptions(Options):
         (), "Option of the cell; may be repeated.", "Model", metavar="NAME=VALUE"
     )
     hidden: int = option(256, "Width of each recurrent layer.", "Model", low=1)
-    layers: int = option(2, "Recurrent layers.", "Model", low=1)
+    layers: int = option(2, "Recurrent layers.", "Model", low=1, high=DEEPEST)
     dropout: float = option(0.2, "Dropped part of inputs and outputs of layers.", "Model", **PART)
     recurrent_dropout: float = option(0.0, "Dropped part of what recurrent products see.", "Model", **PART)
     weight_drop: float = option(0.0, "Dropped part of the recurrent weights.", "Model", **PART)

@@ -1,9 +1,14 @@
 """What the models of tasks have in common: their settings, and the recurrent layers made from them."""
 
-from typing import Any
+import inspect
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Self
 
 from ..autograd import Tensor
 from ..autograd.types import ArrayLike
+from ..base.errors import InputError
+from ..base.options import taken
 from ..kernels.generator import Generator
 from ..nn import RNN, Module, registry
 from ..nn.rnn import RnnOptions
@@ -24,17 +29,42 @@ class TaskModel(Module):
             of ``facts`` they rebuild it.
 
     Raises:
-        TypeError: an entry that is neither.
+        InputError: an entry that is neither.
     """
 
     task = ""  # its name
 
     def __init__(self, seed: int, settings: dict[str, Any], **own: Any):
         if unknown := settings.keys() - RnnOptions.rules().keys() - {"cell_options"}:
-            raise TypeError(f"{type(self).__name__} has no setting {min(unknown)!r}")
-        cell_options = settings.get("cell_options") or {}
+            raise InputError(f"{type(self).__name__} has no setting {min(unknown)!r}: leave it out")
+        cell_options = {} if settings.get("cell_options") is None else settings["cell_options"]
         self.settings = {**DEFAULTS, **settings, "cell_options": cell_options, **own}
         self.generator = Generator(seed)
+
+    @classmethod
+    def restored(cls, options: type[RnnOptions], stored: Any, *facts: Any) -> Self:
+        """The model with the settings of a checkpoint, with fresh weights. All settings are looked at before
+        anything is made: each by the rule of its option among ``options``.
+
+        Args:
+            stored: as `describe` gives them as ``model``.
+            facts: what the model takes before its settings.
+
+        Raises:
+            ValueError: they are no settings of this model, or lack one that decides its size.
+            InputError: a value is not among those of its option.
+        """
+        parameters = inspect.signature(cls).parameters.values()
+        own = {p.name: p.default is p.empty for p in parameters if p.kind is p.KEYWORD_ONLY}
+        needed = {"hidden", *(name for name, without in own.items() if without)}
+        known = {name: rule for name, rule in options.rules().items() if name in own or name in DEFAULTS}
+        known |= {
+            name: replace(options.rules()[name], optional=False) for name in needed & options.rules().keys()
+        }
+        beside = {"cell_options", *own} - known.keys()  # the cell and the model look at these
+        rest = {name: stored[name] for name in beside if isinstance(stored, Mapping) and name in stored}
+        found = {n: v for n, v in stored.items() if n not in rest} if rest else stored
+        return cls(*facts, **taken(found, known, "model", lacking=known.keys() - needed), **rest)
 
     @property
     def device(self) -> str:

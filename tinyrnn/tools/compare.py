@@ -119,8 +119,9 @@ class Comparison:
 
     def _refuse_longer(self, run):
         """InputError if a run of the folder was made longer than this comparison's are to be."""
+        trained = experiments.Configuration.read(run).plan
         for name in LENGTHS:
-            now, before = getattr(self.configuration.plan, name), run.options.get(name)
+            now, before = getattr(self.configuration.plan, name), getattr(trained, name)
             if now is not None and before is not None and before > now:
                 raise InputError(
                     f"{run.path} was trained for {before:g} {name}, this comparison is for {now:g}: "

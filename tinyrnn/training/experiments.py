@@ -9,13 +9,21 @@ from typing import Any, Self
 
 from ..base.devices import chosen
 from ..base.errors import InputError, near
-from ..base.options import path_of
-from ..nn import registry
+from ..base.options import Rule, path_of, taken
+from ..nn import init, registry
 from . import pictures, runs
 from .plan import FIXED, Plan
 from .runs import RunFolder, free_name
 from .task import Task, TaskOptions, get_task, task_of
 from .trainer import Reporter, Trainer, memory_for
+
+_TEXT = Rule(str)
+_FACTS = {
+    "task": _TEXT,
+    "step": Rule(int, low=0),
+    "val_loss": Rule(float),
+}  # of a checkpoint, whatever its task
+_PACKAGE = dict.fromkeys(("name", "version", "origin", "sha256"), _TEXT)
 
 
 @dataclass(frozen=True)
@@ -44,7 +52,11 @@ class Configuration:
         # as it is found from any folder
         paths = {k: _absolute(getattr(options, k)) for k, rule in known.items() if rule.path}
         options = replace(options, cell=registry.full_name(options.cell), **paths)
-        texts = [str(text) for text in texts] or list(found.default_texts)
+        texts = list(runs.TEXTS.checked([str(text) for text in texts], "the data")) or list(
+            found.default_texts
+        )
+        if nameless := [path for path in (*texts, *paths.values()) if path and not _is_text(path)]:
+            raise InputError(f"{nameless[0]!r} is a name that no file of a run can hold: rename it")
         return cls(found, options, found.plan.changed(**{k: v for k, v in given.items() if k in plan}), texts)
 
     @classmethod
@@ -79,6 +91,11 @@ class Configuration:
             task = self.task.build(self.options, self.texts)
             task.model.to(device)
             return Trainer(task, self.plan, report, self.options.sizes)
+
+
+def _is_text(path):
+    """Whether ``path`` has no bytes that stand for no character, as file names may."""
+    return path == path.encode(errors="ignore").decode()
 
 
 def _absolute(path):
@@ -146,13 +163,15 @@ def _taken_up(run, given, texts, report, device, allow_code) -> Trainer:
             )
     plan = configuration.plan.changed(**{name: after[name] for name in given if name in Plan.rules()})
     configuration = replace(configuration, plan=plan)
-    trainer = replace(configuration, texts=list(texts) or configuration.texts).trainer(report, device)
+    tensors, meta = runs.load_tensors(run.path / runs.TRAINER, "start a new run")
+    with init.at_most(sum(a.nbytes for a in tensors.values()), run.path):
+        trainer = replace(configuration, texts=list(texts) or configuration.texts).trainer(report, device)
     if trainer.task.fingerprint != run.config["fingerprint"]:
         raise InputError(
             f"{run.path} was trained on another text ({run.config['fingerprint']}, "
             f"now {trainer.task.fingerprint}): give the same text"
         )
-    trainer.resume(run)
+    trainer.resume(run, tensors, meta)
     if trainer.progress() < 1:  # else nothing of it will happen
         run.update_config(options=configuration.entries())
     return trainer
@@ -188,8 +207,9 @@ def load(run: str | Path, *, allow_code: bool = False, device: str = "cpu") -> A
     translator ``translate(texts)``.
 
     Raises:
-        InputError: not a run, a damaged or newer checkpoint, its cell is in a file and ``allow_code`` is not
-            given, or its cell's package is not installed (it says which).
+        InputError: not a run, a damaged or newer checkpoint, one whose weights are not all finite, its cell
+            is in a file and ``allow_code`` is not given, or its cell's package is not installed (it says
+            which).
     """
     device = chosen(device)
     file = runs.weights_file(path_of(run, "run"))
@@ -197,10 +217,14 @@ def load(run: str | Path, *, allow_code: bool = False, device: str = "cpu") -> A
     if "task" not in meta:
         raise InputError(f"{run} holds the trainer's state, not a model: give the run folder")
     with runs.reading(file, runs.ANOTHER):
+        taken(meta, _FACTS, "metadata", lacking=("step", "val_loss"), others=True)
+        cell = taken(meta.get("model"), {"cell": _TEXT}, "model", others=True)["cell"]
         if not allow_code:
-            registry.refuse_code(meta["model"]["cell"], "the checkpoint")
+            registry.refuse_code(cell, "the checkpoint")
+        taken(meta.get("package"), _PACKAGE, "package", lacking=("origin", "sha256"))  # old ones have none
         registry.refuse_changed(meta)
         registry.refuse_missing(meta)
-        model = get_task(meta["task"]).rebuild(meta)
-        model.load_state_dict(tensors)
+        with init.at_most(sum(a.nbytes for a in tensors.values()), file):  # no more weights than bytes
+            model = get_task(meta["task"]).rebuild(meta)
+        runs.put_weights(model, tensors)
     return model.to(device).eval()

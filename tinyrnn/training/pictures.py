@@ -3,6 +3,7 @@
 import importlib.util
 import io
 import math
+import sys
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -101,6 +102,12 @@ def legend_below(figure, axes):
         figure.legend(named.values(), named.keys(), loc="outside lower center", ncols=min(len(named), 4))
 
 
+def _number(figure) -> float:
+    """A figure of a log as it is drawn; NaN, which is not, for what is no number."""
+    number = isinstance(figure, int | float) and abs(figure) <= sys.float_info.max
+    return float(figure) if number else math.nan
+
+
 def curves(runs: list[RunFolder], target: Path):
     """Validation and training loss (thin) of ``runs`` against steps and against seconds, as a PNG; beside
     them the task's own figures.
@@ -139,7 +146,7 @@ def curves(runs: list[RunFolder], target: Path):
                 marks |= dict(marker=("o", "x", "+")[k % 3], markersize=9 - 2 * k, linestyle="none")
                 marks |= dict(color=f"C{i + k}") if len(runs) == 1 else {}
             label = drawn[word] if len(runs) == 1 else f"{name}, {drawn[word]}"
-            values = [r.get(word, math.nan) for r in log]
+            values = [_number(r.get(word)) for r in log]
             line(axes[2], [r["step"] for r in log], values, label=label, **marks)
     if drawn:
         axes[2].sharex(axes[0])

@@ -13,17 +13,28 @@ from pathlib import Path
 
 import numpy as np
 
-from ..base.errors import InputError
-from ..base.files import PARTIAL, lock_file, replace_file, sorted_header
-from ..base.options import path_of
+from ..base.errors import InputError, TinyrnnError, shown
+from ..base.files import PARTIAL, digest_of, is_whole, lock_file, parsed, read_file, replace_file, sealed
+from ..base.options import Rule, path_of, taken
 from ..base.version import __version__
+from .screen import note
 
-FORMAT = 1  # of checkpoints and config.json; a reader accepts its own and older ones
+# Of checkpoints and config.json; a reader accepts its own and older ones. Since 2 a digest covers all of a
+# file (of 1, a sum the arrays of a checkpoint alone), and each line of a log bears a checksum.
+FORMAT = 2
 CONFIG, LOG, TABLE = "config.json", "log.jsonl", "log.csv"
 LOCK = "train.lock"  # is there, and locked, while the run is trained
 CREATING = ".tinyrnn-creating"  # ends the name of the file that is locked while a run's folder is made
 TRAINING = "train.jsonl"  # training losses between evaluations; runs of earlier versions have none
-_NUMBERS = {LOG: ("step", "val_loss", "seconds"), TRAINING: ("step", "train_loss", "seconds")}
+_COUNT, _NUMBER, _MAYBE = Rule(int, low=0), Rule(float), Rule(float, optional=True)
+# What a log's line must have, and what else of it is looked at.
+_LINES = {LOG: {"step": _COUNT, "val_loss": _NUMBER, "seconds": _NUMBER}}
+_LINES[TRAINING] = {"step": _COUNT, "train_loss": _NUMBER, "seconds": _NUMBER}
+_BESIDE = dict.fromkeys(("train_loss", "tokens_per_s", "epoch", "lr"), _MAYBE)
+_TEXT = Rule(str)
+TEXTS = Rule(str, many=True, path=True)
+_NAMES = {"cell": _TEXT, "texts": TEXTS}  # of options, whatever the task
+CHECKSUM = "crc32"  # of a log's line
 ANOTHER = "use another checkpoint of the run"
 # What stands near the beginning of the files that commands write; no other file is ever replaced by one.
 _MARKS = {
@@ -69,25 +80,23 @@ def reading(path: Path, mend: str):
     """
     try:
         yield
-    except InputError as error:
+    except TinyrnnError as error:
         if str(error).startswith(str(path)):  # an inner block has named it
             raise
         raise InputError(f"{path}: {error}") from error
-    except (OSError, ValueError, TypeError, AttributeError, LookupError) as error:
-        said = f"it lacks {error}" if isinstance(error, KeyError) else error
-        raise InputError(f"{path} cannot be used ({said}): {mend}") from error
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be used ({error}): {mend}") from error
 
 
 def save_tensors(path: Path, tensors: dict, meta: dict):
-    """Write arrays and JSON-able ``meta`` as safetensors, with a checksum over the arrays."""
+    """Write arrays and JSON-able ``meta`` as safetensors, with a digest over all of it."""
     from safetensors.numpy import save
 
     tensors = {
         name: np.asarray(a, order="C") for name, a in tensors.items()
     }  # keeps 0-d, unlike ascontiguousarray
-    header = {"format": str(FORMAT), "tinyrnn": __version__, "crc32": str(_checksum(tensors))}
-    data = save(tensors, header | {k: json.dumps(v) for k, v in meta.items()})
-    write_atomically(path, sorted_header(data))
+    header = {"format": str(FORMAT), "tinyrnn": __version__}
+    write_atomically(path, sealed(save(tensors, header | {k: json.dumps(v) for k, v in meta.items()})))
 
 
 def load_tensors(path: Path, mend: str = ANOTHER) -> tuple[dict, dict]:
@@ -96,17 +105,20 @@ def load_tensors(path: Path, mend: str = ANOTHER) -> tuple[dict, dict]:
     Raises:
         InputError: no such file, truncated or damaged, not written by tinyrnn, or by a newer version.
     """
-    from safetensors import SafetensorError, safe_open
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
 
     try:
-        with safe_open(path, framework="numpy") as file:
-            header = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+        data = read_file(path)
+        tensors, header = load(data), parsed(data[8 : 8 + int.from_bytes(data[:8], "little")])
     except FileNotFoundError:
         mend = "give a run folder or a checkpoint file" if mend == ANOTHER else mend
         raise InputError(f"{path} does not exist: {mend}") from None
-    except (SafetensorError, OSError, TypeError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError) as error:
         raise InputError(f"{path} is damaged or not a checkpoint ({error}): {mend}") from None
+    except KeyError as error:  # a dtype that the library knows and NumPy has not
+        raise InputError(f"{path} holds arrays of dtype {error}, no weights of tinyrnn: {mend}") from None
+    header = header.get("__metadata__", {})
     if "format" not in header:
         exported = header.get("tinyrnn") == "export"
         what = (
@@ -116,24 +128,50 @@ def load_tensors(path: Path, mend: str = ANOTHER) -> tuple[dict, dict]:
         )
         raise InputError(f"{path} {what}: give a run folder or one of its checkpoints")
     with reading(path, mend):
-        refuse_newer(header["format"], header["tinyrnn"])
-        if int(header["crc32"]) != _checksum(tensors):
-            raise ValueError("its checksum differs")
-        meta = {k: json.loads(v) for k, v in header.items() if k not in ("format", "tinyrnn", "crc32")}
+        form = refuse_newer(int(header.pop("format")), header.pop("tinyrnn", "?"))
+        digest, crc32 = header.pop("digest", None), header.pop("crc32", None)
+        whole = is_whole(data) if digest or form > 1 else crc32 == str(_checksum(tensors))
+        if not whole:
+            raise ValueError("its digest differs: something changed it after it was written")
+        meta = {k: parsed(v.encode()) for k, v in header.items()}
     return tensors, meta
 
 
-def refuse_newer(form, version):
-    """InputError if a file of format ``form`` was written by a tinyrnn that this one does not know."""
-    if int(form) > FORMAT:
+def refuse_newer(form, version) -> int:
+    """``form``, that of a file; InputError if it was written by a tinyrnn that this one does not know."""
+    if _COUNT.checked(form, "format") > FORMAT:
         raise InputError(f"it was written by tinyrnn {version}, this is {__version__}: upgrade tinyrnn")
+    return form
 
 
 def _checksum(tensors):
+    """As format 1 has it."""
     value = 0
     for name in sorted(tensors):
         value = zlib.crc32(tensors[name].tobytes(), zlib.crc32(name.encode(), value))
     return value
+
+
+def put_weights(model, tensors: dict):
+    """Overwrite the weights of ``model`` by those of a checkpoint; ValueError as `refuse_other`."""
+    refuse_other({name: p.data for name, p in model.named_parameters()}, tensors, "weight")
+    model.load_state_dict(tensors)
+
+
+def refuse_other(own: dict, stored: dict, what: str, *, finite=True):
+    """ValueError unless the arrays ``stored`` have names, shapes and dtypes of ``own``, and hold finite
+    numbers.
+
+    Training stops before a weight leaves the finite, so one that has was not written by it.
+    """
+    if strange := sorted(own.keys() ^ stored.keys()):
+        raise ValueError(f"it is of another model: the {what} {strange[0]!r} stands on one side only")
+    for name, array in stored.items():
+        found, wanted = (f"{a.dtype} {list(a.shape)}" for a in (array, own[name]))
+        if found != wanted:
+            raise ValueError(f"it is of another model: the {what} {name!r} is {found}, not {wanted}")
+        if finite and not np.isfinite(array).all():
+            raise ValueError(f"the {what} {name!r} holds NaN or infinity")
 
 
 class RunFolder:
@@ -141,6 +179,7 @@ class RunFolder:
 
     def __init__(self, path):
         self._lock = None  # the open file, while this object has the run for itself
+        self._told = set()  # what was said of its logs
         self.path = path_of(path, "run")
         if self.path.is_file():
             self.path = self.path.parent
@@ -170,7 +209,7 @@ class RunFolder:
             _remove_abandoned(path.parent)
             work, lock = _hidden_folder(path)
             try:
-                write_atomically(work / CONFIG, _pretty({"format": FORMAT, "tinyrnn": __version__, **config}))
+                write_atomically(work / CONFIG, _pretty(config))
                 (work / LOG).touch()
                 fill(work)
                 os.rename(work, path)
@@ -185,13 +224,25 @@ class RunFolder:
 
     @property
     def config(self) -> dict:
+        """As `config.json` holds it: ``task``, ``fingerprint``, ``options`` and what tinyrnn wrote it.
+
+        Raises:
+            InputError: it is damaged, was changed, or is of a newer tinyrnn.
+        """
         with reading(self.path / CONFIG, "restore it from a copy, or give the path that train printed"):
-            config = json.loads((self.path / CONFIG).read_text(encoding="utf-8"))
-            refuse_newer(config.get("format", 0), config.get("tinyrnn"))
-            options = config["options"]
-            wanted = [config["task"], config["fingerprint"], options["cell"], *options["texts"]]
-            if strange := [entry for entry in wanted if not isinstance(entry, str)]:
-                raise ValueError(f"{strange[0]!r} stands where there should be a text")
+            config = parsed(read_file(self.path / CONFIG))
+            if not isinstance(config, dict):
+                raise ValueError(f"it is {shown(config)}, which has no entries")
+            form = refuse_newer(config.get("format", 0), config.get("tinyrnn"))
+            digest = config.pop("digest", None if form < 2 else "")
+            if digest is not None and digest != digest_of(config):
+                mend = "if you did so on purpose, make null its digest"
+                raise ValueError(f"its digest differs, so something changed it after it was written; {mend}")
+            taken(config, dict(task=_TEXT, fingerprint=_TEXT), "list of entries", others=True)
+            options = config.get("options")
+            taken(options, _NAMES, "options", others=True)
+            if not isinstance(options["texts"], list):
+                raise ValueError(f"its texts are {shown(options['texts'])}, which is no list")
         return config
 
     @property
@@ -211,32 +262,40 @@ class RunFolder:
     def append_log(self, record: dict, name=LOG):
         """Add one line to the log."""
         with _write_errors(self.path / name), (self.path / name).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
+            file.write(_line(record))
 
     def read_log(self, name=LOG) -> list[dict]:
-        """The log's records; a last line that a crash cut short is left out.
+        """The log's records. A line that is damaged, or that a crash cut short, is left out, and that is
+        said; so is that a log is missing.
 
         Raises:
-            InputError: a line is no record of a step.
+            InputError: it cannot be read at all.
         """
-        if name == TRAINING and not (self.path / name).exists():
-            return []
         path = self.path / name
-        with reading(path, "restore it from a copy, or start a new run"):
-            lines = path.read_text(encoding="utf-8").split("\n")[:-1]  # what follows the last is cut short
-        records = []
-        for number, line in enumerate(lines, 1):
-            with reading(path, f"delete line {number}"):
-                record = json.loads(line)
-                for key in _NUMBERS[name]:
-                    if not isinstance(record[key], int | float):
-                        raise ValueError(f"{key} is {record[key]!r}")
-            records.append(record)
-        return records
+        if not path.exists():
+            if name == LOG:  # the other one is missing in runs of earlier versions
+                self._tell(f"{path} is missing: what was logged so far is not known")
+            return []
+        with reading(path, "move it away, and the run has a log without what was in it"):
+            lines = read_file(path).split(b"\n")
+        ends = lines.pop()  # empty, if the last line is whole
+        records = [_record(line, _LINES[name]) for line in lines]
+        if any(record and CHECKSUM in record for record in records):
+            records = [r if r and r.pop(CHECKSUM, None) is not None else None for r in records]
+        damaged = [n for n, record in enumerate([*records, *([None] if ends else [])], 1) if not record]
+        for number in damaged:
+            self._tell(f"{path}: line {number} is damaged and left out")
+        return [record for record in records if record]
+
+    def _tell(self, text):
+        """Say something once."""
+        if text not in self._told:
+            self._told.add(text)
+            note(text)
 
     def rewind_log(self, last: int, name=LOG):
         """Drop the records that a resumed run will write again: those of steps after ``last``."""
-        lines = [json.dumps(r) + "\n" for r in self.read_log(name) if r["step"] <= last]
+        lines = [_line(r) for r in self.read_log(name) if r["step"] <= last]
         write_atomically(self.path / name, "".join(lines).encode())
 
     def training_losses(self) -> list[dict]:
@@ -401,4 +460,25 @@ def weights_file(path) -> Path:
 
 
 def _pretty(config):
+    config = {**config, "format": FORMAT, "tinyrnn": __version__}
+    config = {"format": FORMAT, "tinyrnn": __version__, "digest": digest_of(config), **config}
     return (json.dumps(config, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def _line(record):
+    """A record as a log has it: with a checksum of what it would be without one."""
+    return json.dumps({**record, CHECKSUM: zlib.crc32(json.dumps(record).encode())}) + "\n"
+
+
+def _record(line, rules):
+    """What a log's line says, its checksum included if it has one; None if it is damaged."""
+    try:
+        record = parsed(line)
+        if not isinstance(record, dict):
+            return None
+        bare = {name: value for name, value in record.items() if name != CHECKSUM}
+        taken(bare, {**_BESIDE, **rules}, "line", lacking=_BESIDE, others=True)
+    except ValueError:
+        return None
+    right = zlib.crc32(json.dumps(bare).encode())
+    return record if record.get(CHECKSUM, right) == right else None

@@ -14,7 +14,7 @@ from ..base.plugins import Group
 from ..nn.rnn import RnnOptions
 from .plan import Plan
 from .robustness import Probe, RobustnessOptions
-from .runs import CONFIG, RunFolder, reading
+from .runs import CONFIG, RunFolder, reading, refuse_other
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +86,12 @@ class Task:
 
     @staticmethod
     def rebuild(meta: dict[str, Any]) -> Any:
-        """The model that a checkpoint's metadata (its ``describe()``) describes, with fresh weights."""
+        """The model that a checkpoint's metadata (its ``describe()``) describes, with fresh weights.
+
+        Raises:
+            ValueError, InputError: it describes none. Metadata is anybody's: a value is looked at before it
+                is used, as `tinyrnn.tasks.TaskModel.restored` does with the settings.
+        """
         raise NotImplementedError
 
     def introduction(self) -> str:
@@ -161,7 +166,8 @@ class Task:
         return {}
 
     def load_state_arrays(self, arrays: dict[str, Any]) -> None:
-        """Continue from what ``state_arrays`` returned."""
+        """Continue from what ``state_arrays`` returned; ValueError if it is of another model."""
+        refuse_other({}, arrays, "state")
 
     def conclude(self, run: Any) -> list[str]:
         """Lines to print when training is over; draws the task's own pictures into the folder of ``run``."""

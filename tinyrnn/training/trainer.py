@@ -13,7 +13,8 @@ from typing import Any
 from .. import kernels
 from ..base import threads
 from ..base.devices import memory_full
-from ..base.errors import Diverged, InputError, TooLargeError
+from ..base.errors import Diverged, InputError, TooLargeError, shown
+from ..base.options import Rule, taken
 from ..nn.optim import OPTIMIZERS, Schedule
 from . import runs
 from .plan import Plan
@@ -318,8 +319,8 @@ class Trainer:
 
     # -------------------------------------------------------------- resumption
 
-    def resume(self, run: runs.RunFolder):
-        """Take up ``run`` where its last checkpoint left it.
+    def resume(self, run: runs.RunFolder, tensors: dict, meta: dict):
+        """Take up ``run`` where its last checkpoint left it: what ``trainer.safetensors`` holds.
 
         If the run is now longer and its learning rate already fell towards the old end, it is taken up at the
         point where the fall began: what follows is then what a run of the new length would have done from the
@@ -334,13 +335,13 @@ class Trainer:
             run.read_log(name)
         run.clean()
         file = run.path / runs.TRAINER
-        tensors, meta = runs.load_tensors(file, "start a new run")
         with runs.reading(file, "start a new run"):
-            step, planned = int(meta["position"]["step"]), meta["total"]
+            meta = _checked(meta)
+            step, planned = meta["position"]["step"], meta["total"]
             # earlier versions cut no warm-up short
             asked, warmup = meta.get("warmup", [self.plan.warmup] * 2)
             if asked == self.plan.warmup:
-                self.schedule.warmup = int(warmup)
+                self.schedule.warmup = warmup
         if self.total is not None and step > self.total:
             raise InputError(
                 f"{run.path} is at step {step:,}, past the {self.total:,} that it is to have: "
@@ -351,9 +352,10 @@ class Trainer:
             common = min(before, self.schedule.stable_until)
             if step > common and before == common and (run.path / runs.STABLE).exists():
                 file = run.path / runs.STABLE
-                tensors, meta = runs.load_tensors(
-                    file, "delete it, and the run goes on from its last checkpoint"
-                )
+                mend = "delete it, and the run goes on from its last checkpoint"
+                tensors, meta = runs.load_tensors(file, mend)
+                with runs.reading(file, mend):
+                    meta = _checked(meta)
                 kept = run.keep_best(step)
                 self.report.message(
                     f"taking up the run at step {meta['position']['step']} of {step}, before its learning "
@@ -372,8 +374,12 @@ class Trainer:
         part = {kind: {} for kind in ("model", "state", "optimizer")}
         for name, array in tensors.items():
             kind, _, rest = name.partition(".")
+            if kind not in part:
+                raise ValueError(f"{name!r} is nothing that a trainer keeps")
             part[kind][rest] = array
-        self.model.load_state_dict(part["model"])
+        own = {k: v for k, v in self.optimizer.state_dict().items() if k != "steps"}
+        runs.refuse_other(own, part["optimizer"], "optimiser's state", finite=False)
+        runs.put_weights(self.model, part["model"])
         self.task.load_state_arrays(part["state"])
         self.optimizer.load_state_dict({"steps": meta["optimizer_steps"], **part["optimizer"]})
         self.model.generator.state = meta["generator"]
@@ -403,14 +409,40 @@ class Trainer:
 
 # What each line of the log holds beside the task's own figures.
 RECORD = ("step", "epoch", "train_loss", "val_loss", "tokens_per_s", "seconds", "lr")
-_POSITION = (
-    "step",
-    "seconds",
-    "first_loss",
-    "loss_sum",
-    "loss_count",
-    "recent",
-    "evaluated_at",
-    "best",
-    "bad_evaluations",
-)
+_COUNT, _NUMBER, _MAYBE = Rule(int, low=0), Rule(float), Rule(float, optional=True)
+_POSITION = {
+    "step": _COUNT,
+    "seconds": Rule(float, low=0),
+    "first_loss": _MAYBE,
+    "loss_sum": _NUMBER,
+    "loss_count": _COUNT,
+    "recent": Rule(float, many=True),
+    "evaluated_at": _COUNT,
+    "best": _MAYBE,
+    "bad_evaluations": _COUNT,
+}
+# What else is beside the arrays; that two of it are missing in runs of earlier versions.
+_STATE = {
+    "optimizer_steps": _COUNT,
+    "generator": Rule(str, many=True),
+    "schedule_factor": Rule(float, low=0),
+    "total": Rule(int, optional=True, low=1),
+    "warmup": Rule(int, many=True, low=0),
+}
+
+
+def _checked(meta: dict) -> dict:
+    """What `Trainer.save` wrote beside the arrays; ValueError if it did not write that."""
+    if isinstance(old := meta.pop("schedule", None), list) and old:  # so the first version had it
+        meta["schedule_factor"] = old[0]
+    position = taken(meta.pop("position", None), _POSITION, "position", lacking=("recent",))
+    position["recent"] = list(position.get("recent", ()))
+    found = taken(meta, _STATE, "state", lacking=("warmup",))
+    seed = found["generator"]
+    if len(seed) != 2 or not all(part.isdecimal() and len(part) <= 20 for part in seed):
+        raise ValueError(f"its generator is {shown(seed)}, not two numbers")
+    if len(found.get("warmup", (0, 0))) != 2:
+        raise ValueError(f"its warmup is {shown(found['warmup'])}, not two numbers")
+    if position["evaluated_at"] > position["step"]:
+        raise ValueError(f"it was evaluated at step {position['evaluated_at']}, after its last")
+    return {**found, "position": position}

@@ -5,7 +5,7 @@ from typing import Literal
 
 from ...base.options import option
 from ...training.robustness import RobustnessOptions
-from ..text.options import Level, ReadingOptions, TextOptions
+from ..text.options import LONGEST, Level, ReadingOptions, TextOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +18,7 @@ class ClassifyOptions(TextOptions):
     embed: int = 128
     dropout: float = 0.5
     bidirectional: bool = option(False, "Read from both ends.", "Model")
-    max_length: int = option(400, "Symbols of a text that are read.", "Data", low=1)
+    max_length: int = option(400, "Symbols of a text that are read.", "Data", low=1, high=LONGEST)
     text_column: str = option("text", "Column of the texts.", "Labels")
     label_column: str = option("label", "Column of the labels.", "Labels")
     pooling: Literal["last", "mean", "max", "attention"] = option("mean", "How steps become one.", "Labels")

@@ -18,7 +18,7 @@ from ..text.memory import json_lines, pairs_of
 from ..text.options import ReadingOptions
 from ..text.robustness import Texts
 from ..text.sources import digest, read_lines
-from ..text.vocabulary import build_vocabulary, from_json, tell_missing
+from ..text.vocabulary import build_vocabulary, from_json, names, tell_missing
 from .model import Classifier
 from .options import ClassifyOptions, LabelReadingOptions, LabelRobustnessOptions
 from .reader import TABLES, read_examples
@@ -96,7 +96,8 @@ class Classification(Task):
     @staticmethod
     def rebuild(meta) -> Classifier:
         """The model that a checkpoint's metadata describes, with fresh weights."""
-        return Classifier(from_json(meta["vocabulary"]), meta["labels"], **meta["model"])
+        facts = from_json(meta.get("vocabulary")), names(meta.get("labels"), "labels")
+        return Classifier.restored(ClassifyOptions, meta["model"], *facts)
 
     def introduction(self) -> str:
         """What is learned from."""
@@ -160,7 +161,9 @@ class Classification(Task):
         """Whether the best model beats saying the most frequent label."""
         best = min(run.read_log(), key=lambda record: record["val_loss"], default=None)
         counts = np.bincount(self.val_targets, minlength=len(self.model.labels))
-        return [] if best is None else list(_no_better(self.model.labels, counts, best["accuracy"]))
+        if best is None or not isinstance(best.get("accuracy"), float):
+            return []
+        return list(_no_better(self.model.labels, counts, best["accuracy"]))
 
     @staticmethod
     def predict(model, inputs, run, options):

@@ -1,5 +1,6 @@
 """Forecasts with prediction intervals."""
 
+import functools
 from dataclasses import asdict
 
 import numpy as np
@@ -43,10 +44,13 @@ class Forecaster(TaskModel):
         self.dropout = Dropout(self.settings["dropout"], generator=self.generator)
         self.output = Linear(self.rnn.output_size, 3, **self.shared)
         self.output.weight.assign_(np.zeros_like(self.output.weight.data))
-        reach = self.transforms[0].response(horizon)
         # of a sum of independent errors, in units of one
-        self.spread = np.linalg.norm(reach, axis=1, keepdims=True)
-        self.response = (reach / self.spread).astype(self.dtype)
+        self.spread = np.sqrt(np.cumsum(self.transforms[0].psi(horizon) ** 2))[:, None]
+
+    @functools.cached_property
+    def response(self):
+        """``[horizon, horizon]``: how differences add up to values, in units of ``spread``."""
+        return (self.transforms[0].response(self.horizon) / self.spread).astype(self.dtype)
 
     @property
     def needed(self) -> int:

@@ -7,6 +7,9 @@ from ...base.options import PART, Options, option
 from ...training.robustness import RobustnessOptions
 from ...training.task import TaskOptions
 
+# In steps; how the errors of a horizon add up is a matrix of its square.
+FURTHEST, LONGEST = 10_000, 1_000_000
+
 
 @dataclass(frozen=True, kw_only=True)
 class ForecastOptions(TaskOptions):
@@ -29,15 +32,16 @@ class ForecastOptions(TaskOptions):
     date_column: str | None = option(
         None, "Column of the dates. Default: the first that holds dates.", "Series", metavar="COLUMN"
     )
-    horizon: int = option(12, "Steps to forecast.", "Series", low=1)
+    horizon: int = option(12, "Steps to forecast.", "Series", low=1, high=FURTHEST)
     window: int | None = option(
         None,
         "Steps to forecast from. Default: two seasons, at most 60 and a third of what trains.",
         "Series",
         low=2,
+        high=LONGEST,
     )
     season: int | None = option(
-        None, "Steps a season. Default: from the dates, for months 12.", "Series", low=1
+        None, "Steps a season. Default: from the dates, for months 12.", "Series", low=1, high=LONGEST
     )
     difference: str | None = option(
         None, "Such as 1 or 1,12; 0: none. Default: what calms the series most.", "Series", metavar="LAGS"

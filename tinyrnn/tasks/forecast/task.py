@@ -17,6 +17,7 @@ from ...training.plan import Plan
 from ...training.robustness import Numbers
 from ...training.task import Task
 from ..batches import Batches
+from ..text.vocabulary import names
 from .model import Forecaster, checked_column
 from .options import ForecastOptions, SeriesPredictionOptions, SeriesReadingOptions, SeriesRobustnessOptions
 from .pictures import draw_errors, draw_forecasts
@@ -124,7 +125,12 @@ class Forecasting(Task):
     @staticmethod
     def rebuild(meta) -> Forecaster:
         """The model that a checkpoint's metadata describes, with fresh weights."""
-        return Forecaster(meta["columns"], meta["transforms"], **meta["model"])
+        columns, transforms = names(meta.get("columns"), "columns"), meta.get("transforms")
+        if not isinstance(transforms, list) or len(transforms) != len(columns):
+            raise ValueError(f"its transforms are {shown(transforms)}: not one a column")
+        return Forecaster.restored(
+            ForecastOptions, meta["model"], columns, [asdict(Transform.of(t)) for t in transforms]
+        )
 
     def introduction(self) -> str:
         """What is learned from."""
@@ -176,7 +182,9 @@ class Forecasting(Task):
 
     def conclude(self, run):
         """The backtest of the best model on the test part; its pictures, where matplotlib is installed."""
-        self.model.load_state_dict(runs.load_tensors(runs.weights_file(run.path))[0])
+        file = runs.weights_file(run.path)
+        with runs.reading(file, runs.ANOTHER):
+            runs.put_weights(self.model, runs.load_tensors(file)[0])
         origins = _origins(self.model, self.series, self.test_row)
         said = self.model.forecast(self.series, origins)
         if pictures.available():
@@ -385,5 +393,6 @@ def _lags(text):
     except ValueError:
         lags = (-1,)
     if min(lags) < 0:
-        raise InputError(f"--difference {text}: give lags in steps such as 1 or 1,12, or 0 for none")
+        said = text if len(text) < 80 else shown(text)
+        raise InputError(f"--difference {said}: give lags in steps such as 1 or 1,12, or 0 for none")
     return tuple(lag for lag in lags if lag)

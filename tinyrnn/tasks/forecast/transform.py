@@ -4,6 +4,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ...base.options import Rule, taken
+from .options import LONGEST
+
+_RULES = {
+    "log": Rule(bool),
+    "lags": Rule(int, many=True, low=1, high=LONGEST),
+    "mean": Rule(float),
+    "scale": Rule(float, low=0, open_low=True),
+}
+MOST_LAGS = 8
+
 
 @dataclass(frozen=True)
 class Transform:
@@ -39,6 +50,14 @@ class Transform:
         plain = cls(log, tuple(lags)).forward(values)
         return cls(log, tuple(lags), float(plain.mean()), float(plain.std()) or 1.0)
 
+    @classmethod
+    def of(cls, stored):
+        """As a checkpoint keeps it. Raises ValueError."""
+        found = cls(**taken(stored, _RULES, "transform"))
+        if len(found.lags) > MOST_LAGS:
+            raise ValueError(f"its lags are {len(found.lags)}, more than {MOST_LAGS}")
+        return found
+
     @property
     def lost(self) -> int:
         """Rows at the beginning that have no difference."""
@@ -53,18 +72,24 @@ class Transform:
 
     def response(self, horizon) -> np.ndarray:
         """``[horizon, horizon]``: what differences add to the values (or logarithms) from their step on."""
+        psi, steps = self.psi(horizon), np.arange(horizon)
+        return np.tril(psi[np.maximum(steps[:, None] - steps, 0)])
+
+    def psi(self, horizon) -> np.ndarray:
+        """``[horizon]``: what a difference adds to the values from its step on."""
         recursion = self._recursion()
         psi = np.zeros(horizon)
         for j in range(horizon):
             psi[j] = (j == 0) + sum(c * psi[j - k] for k, c in recursion.items() if k <= j)
-        return np.array([[psi[h - j] if j <= h else 0.0 for j in range(horizon)] for h in range(horizon)])
+        return psi
 
     def _recursion(self):
         """``c`` of ``value[t] = difference[t] + sum c[k] value[t - k]``."""
-        polynomial = np.ones(1)
+        polynomial = {0: 1.0}  # coefficients that are not 0, by their power
         for lag in self.lags:
-            polynomial = np.convolve(polynomial, [1.0, *np.zeros(lag - 1), -1.0])
-        return {k: -c for k, c in enumerate(polynomial) if k and c}
+            shifted = {k + lag: -c for k, c in polynomial.items()}
+            polynomial = {k: polynomial.get(k, 0.0) + shifted.get(k, 0.0) for k in polynomial | shifted}
+        return {k: -c for k, c in sorted(polynomial.items()) if k and c}
 
     def continued(self, history, z) -> np.ndarray:
         """Values (or logarithms) ``[n, horizon]`` after the ends of ``history [n, lost or more]``, from

@@ -9,7 +9,7 @@ from ...base.errors import InputError, few, shown
 from ...nn.functional import cross_entropy
 from ...nn.gates import step_and_gates
 from ...training.disturbances import hardened_text
-from ...training.runs import RunFolder
+from ...training.runs import RunFolder, refuse_other
 from ...training.task import Task
 from ..batches import padded
 from ..text import corpus as corpora
@@ -118,7 +118,7 @@ class LanguageModeling(Task):
     @staticmethod
     def rebuild(meta) -> LanguageModel:
         """The model that a checkpoint's metadata describes, with fresh weights."""
-        return LanguageModel(from_json(meta["vocabulary"]), **meta["model"])
+        return LanguageModel.restored(LanguageModelOptions, meta["model"], from_json(meta.get("vocabulary")))
 
     @staticmethod
     def evaluate_run(model, texts, run, options) -> dict:
@@ -203,11 +203,12 @@ class LanguageModeling(Task):
         }
 
     def load_state_arrays(self, arrays: dict):
-        """Continue from what ``state_arrays`` returned."""
-        layers, device = {}, self.model.embedding.weight.device
-        for name in sorted(arrays, key=lambda n: tuple(map(int, n.split(".")))):
-            layers.setdefault(int(name.split(".")[0]), []).append(tensor(arrays[name], device=device))
-        self.states = [tuple(layer) for layer in layers.values()] or None
+        """Continue from what ``state_arrays`` returned; ValueError if it is of another model."""
+        first = self.model.rnn.initial_state(self.windows.batch_size)
+        own = {f"{i}.{j}": s.data for i, layer in enumerate(first) for j, s in enumerate(layer)}
+        refuse_other(own if arrays else {}, arrays, "state")
+        states = [tensor(arrays[name], device=self.model.device) for name in own if arrays]
+        self.states = self.model.rnn.layered(states) if states else None
 
 
 def evaluate(

@@ -7,6 +7,7 @@ from ...base.options import PART, Options, option
 from ...training.robustness import RobustnessOptions
 from ...training.task import TaskOptions
 
+LONGEST = 1_000_000_000  # of a text, in symbols
 Level = Literal["char", "byte", "word", "bpe"]
 
 

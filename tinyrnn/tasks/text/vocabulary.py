@@ -6,9 +6,12 @@ from collections import Counter
 
 import numpy as np
 
-from ...base.errors import InputError
+from ...base.errors import InputError, shown
+from ...base.files import parsed
+from ...base.options import Rule, taken
 from ...training.screen import note
 
+_RULES = {"level": Rule(str), "unknown": Rule(int, optional=True, low=0)}  # of a vocabulary that is stored
 _CODE_POINTS = 0x110000  # of Unicode
 UNKNOWN = "\N{REPLACEMENT CHARACTER}"
 
@@ -24,6 +27,11 @@ class Vocabulary:
         self.symbols, self.unknown = list(symbols), unknown
         self.ids = {s: i for i, s in enumerate(self.symbols)}
         self._lengths = self._table = None  # made when first needed
+
+    @classmethod
+    def check(cls, symbols) -> None:
+        """ValueError unless ``symbols``, read from a file, are those of such a vocabulary."""
+        names(symbols, "symbols")
 
     def __len__(self):
         return len(self.symbols)
@@ -63,6 +71,11 @@ class Characters(Vocabulary):
 
     level = "char"
 
+    @classmethod
+    def check(cls, symbols):
+        if long := [s for s in names(symbols, "symbols") if len(s) > 1]:
+            raise ValueError(f"its symbol {shown(long[0])} is more than a character")
+
     def pieces(self, text):
         return text
 
@@ -93,6 +106,11 @@ class Bytes(Vocabulary):
 
     def __init__(self, symbols=None, unknown=None):
         super().__init__(map(chr, range(256)))
+
+    @classmethod
+    def check(cls, symbols):
+        if symbols is not None:
+            raise ValueError("its bytes have symbols of their own")
 
     @classmethod
     def build(cls, blocks, size):
@@ -142,6 +160,13 @@ class Words(Vocabulary):
         return cls(["<unk>", *sorted(kept)], unknown=0)
 
 
+# How the library tokenizers writes bytes: printable ones as themselves, the others from 256 on.
+_SHOWN = [*range(33, 127), *range(161, 173), *range(174, 256)]
+_BYTES = {chr(b): b for b in _SHOWN} | {
+    chr(256 + i): b for i, b in enumerate(b for b in range(256) if b not in _SHOWN)
+}
+
+
 class BytePairs(Vocabulary):
     """Byte-pair encoding (Sennrich, Haddow & Birch 2016) over bytes, by the library `tokenizers`: it can
     write any text.
@@ -154,15 +179,38 @@ class BytePairs(Vocabulary):
     LONGEST = 10_000
     LONG = re.compile(rf"\S{{{LONGEST}}}|\s{{{LONGEST}}}")
 
+    @classmethod
+    def check(cls, symbols):
+        """Only what `build` makes is read: the library's descriptions can do much more."""
+        stored = parsed(symbols.encode()) if isinstance(symbols, str) else None
+        if not isinstance(stored, dict):
+            raise ValueError(f"its symbols are {shown(symbols)}: no description of byte pairs")
+        model, splitting = (stored.get(part) for part in ("model", "pre_tokenizer"))
+        whole = isinstance(model, dict) and isinstance(splitting, dict)
+        if not whole or (model.get("type"), splitting.get("type")) != ("BPE", "ByteLevel"):
+            raise ValueError("its symbols describe something else than byte pairs")
+        used = {"version", "type", "model", "pre_tokenizer", "vocab", "merges"}
+        if more := [name for name, value in (stored | model).items() if value and name not in used]:
+            raise ValueError(f"its byte pairs come with {shown(more[0])}, which tinyrnn never writes")
+        pieces = model.get("vocab") if isinstance(model.get("vocab"), dict) else {}
+        numbered = sorted(i for i in pieces.values() if type(i) is int) == list(range(len(pieces)))
+        if not pieces or not numbered or not all(pieces) or set("".join(pieces)) - _BYTES.keys():
+            raise ValueError("its byte pairs are not numbered from 0 on, or are not made of bytes")
+        merges = model.get("merges") if isinstance(model.get("merges"), list) else [None]
+        pairs = [m.split(" ") if isinstance(m, str) else m for m in merges]  # as older libraries write them
+        for pair in pairs:
+            two = isinstance(pair, list) and len(pair) == 2 and all(isinstance(part, str) for part in pair)
+            if not two or not {*pair, "".join(pair)} <= pieces.keys():
+                raise ValueError(f"its byte pairs are made of {shown(pair)}, which are not among them")
+
     def __init__(self, symbols, unknown=None):
-        self.tokenizer = _tokenizers().Tokenizer.from_str(symbols)
-        # The library writes bytes as characters: printable ones as themselves, the others from 256 on.
-        shown = [*range(33, 127), *range(161, 173), *range(174, 256)]
-        byte = {chr(b): b for b in shown} | {
-            chr(256 + i): b for i, b in enumerate(b for b in range(256) if b not in shown)
-        }
+        library = _tokenizers()
+        try:
+            self.tokenizer = library.Tokenizer.from_str(symbols)
+        except Exception as error:  # the library has no error of its own
+            raise ValueError(f"its byte pairs cannot be read: {error}") from None
         pieces = [self.tokenizer.id_to_token(i) for i in range(self.tokenizer.get_vocab_size())]
-        self.bytes = [bytes(byte[c] for c in piece) for piece in pieces]
+        self.bytes = [bytes(_BYTES[c] for c in piece) for piece in pieces]
         super().__init__(b.decode(errors="replace") for b in self.bytes)
 
     @classmethod
@@ -263,13 +311,37 @@ def _spaced(text):
     return " " + " ".join(text.split())
 
 
-def from_json(stored: dict) -> Vocabulary:
-    """The vocabulary that ``to_json`` described."""
-    if stored["level"] not in LEVELS:
+def from_json(stored, what: str = "vocabulary") -> Vocabulary:
+    """The vocabulary that ``to_json`` described.
+
+    Raises:
+        ValueError: it describes none.
+        InputError: its level is unknown, or needs a package that is not installed.
+    """
+    found = dict(stored) if isinstance(stored, dict) else stored
+    symbols = found.pop("symbols", None) if isinstance(stored, dict) else None
+    found = taken(found, _RULES, what, lacking=("unknown",))
+    if found["level"] not in LEVELS:
         raise InputError(
-            f"this model's text level {stored['level']!r} is unknown to this version of tinyrnn: upgrade it"
+            f"this model's text level {shown(found['level'])} is unknown to this version of tinyrnn: "
+            "upgrade it"
         )
-    return LEVELS[stored["level"]](stored.get("symbols"), stored.get("unknown"))
+    kind, unknown = LEVELS[found["level"]], found.get("unknown")
+    kind.check(symbols)
+    if unknown is not None and unknown >= len(symbols or ()):
+        raise ValueError(f"its unknown symbol is number {unknown}, which it does not have")
+    return kind(symbols, unknown)
+
+
+def names(stored, what: str) -> list[str]:
+    """A list of different texts, one at least, that was read from a file as its ``what``; ValueError if it is
+    none.
+    """
+    if not isinstance(stored, list) or not stored or not all(isinstance(s, str) and s for s in stored):
+        raise ValueError(f"its {what} are {shown(stored)}: no list of texts")
+    if len(set(stored)) < len(stored):
+        raise ValueError(f"its {what} name something twice")
+    return stored
 
 
 def _utf8(text):

@@ -3,6 +3,7 @@
 import numpy as np
 
 from ...autograd import concat, log_softmax, tanh
+from ...base.errors import InputError
 from ...nn import Attention, Dropout, Embedding, Linear
 from ..batches import in_order, padded
 from ..model import TaskModel
@@ -173,7 +174,11 @@ class Translator(TaskModel):
                 )  # no continuation gets above that
                 scores = np.where(ended | (reach <= best), -np.inf, scores)
                 if not (scores > -np.inf).any():
-                    return found
+                    break
+        if None in found:
+            raise InputError(
+                "this model's probabilities are no numbers: use an earlier checkpoint of the run"
+            )
         return found
 
     def encode(self, text):

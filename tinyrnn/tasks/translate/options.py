@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ...base.options import PART, Options, option
+from ...nn.rnn import DEEPEST
 from ...training.robustness import RobustnessOptions
-from ..text.options import ReadingOptions, TextOptions
+from ..text.options import LONGEST, ReadingOptions, TextOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,9 +14,11 @@ class TranslateOptions(TextOptions):
     """Of ``--task translate``."""
 
     hidden: int = 128
-    layers: int = option(1, "Recurrent layers of encoder and decoder.", "Model", low=1)
+    layers: int = option(1, "Recurrent layers of encoder and decoder.", "Model", low=1, high=DEEPEST)
     bidirectional: bool = option(True, "Read sources from both ends.", "Model")
-    max_length: int = option(400, "Symbols of a text that are read, learned and written.", "Data", low=1)
+    max_length: int = option(
+        400, "Symbols of a text that are read, learned and written.", "Data", low=1, high=LONGEST
+    )
     attention: Literal["luong", "bahdanau"] = option("luong", "luong is the faster one.", "Translation")
     scheduled_sampling: float = option(
         0.0, "Part of its own symbols it is fed at the end.", "Translation", **PART

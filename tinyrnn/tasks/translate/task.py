@@ -1,6 +1,7 @@
 """Translation: any sequence of symbols to another, by an encoder and a decoder with attention."""
 
 import importlib.util
+import math
 from types import MappingProxyType
 
 import numpy as np
@@ -93,7 +94,8 @@ class Translation(Task):
     @staticmethod
     def rebuild(meta) -> Translator:
         """The model that a checkpoint's metadata describes, with fresh weights."""
-        return Translator(from_json(meta["source"]), from_json(meta["target"]), **meta["model"])
+        facts = [from_json(meta.get(side), side) for side in ("source", "target")]
+        return Translator.restored(TranslateOptions, meta["model"], *facts)
 
     def introduction(self) -> str:
         """What is learned from."""
@@ -122,6 +124,8 @@ class Translation(Task):
         found = loss(self.model, self.val, stop=stop)
         if found is None:
             return None
+        if not math.isfinite(found):  # nor has a translation a probability
+            return {"val_loss": found, "exact": 0.0}
         sources, targets = (side[:EXACT_PAIRS] for side in self.raw_val)
         return {"val_loss": found, "exact": _exact(self.model.translate(sources), targets)}
 

@@ -215,7 +215,7 @@ def tests(options):
     """``pytest -m gpu``: what it prints last."""
     command = [sys.executable, "-m", "pytest", "tests/gpu", "-m", "gpu", "--co" if options.trying else "-q"]
     if importlib.util.find_spec("xdist") and not options.trying:
-        command += ["-n", "8"]  # most of the time is spent on compiling
+        command += ["-n", "8", "-p", "no:benchmark"]  # most of the time is spent on compiling
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     print(done.stdout[-6000:], done.stderr[-2000:])
     return {"pytest": done.stdout.strip().splitlines()[-3:], "exit": done.returncode}

@@ -315,7 +315,7 @@ DAMAGES = {
     "flipped": lambda data: data[:-100] + bytes([data[-100] ^ 0xFF]) + data[-99:],
     "empty": lambda data: b"",
     "other": lambda data: b"this is not a checkpoint",
-    "newer": lambda data: data.replace(b'"format":"1"', b'"format":"9"'),
+    "newer": lambda data: data.replace(b'"format":"2"', b'"format":"9"'),
 }
 
 

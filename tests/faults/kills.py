@@ -125,7 +125,7 @@ def contents(kind: Kind, out: Path) -> dict:
         for name in (runs.LOG, runs.TRAINING):
             records = [json.loads(line) for line in (folder / name).read_text().splitlines()]
             found[folder.name, name] = [
-                {k: v for k, v in record.items() if k not in TIMED} for record in records
+                {k: v for k, v in record.items() if k not in (*TIMED, runs.CHECKSUM)} for record in records
             ]
     if len(kind.runs) == 1:  # whose own name is the trial's
         found = {("run", name): value for (_, name), value in found.items()}

@@ -9,7 +9,6 @@ import os
 import sys
 import tempfile
 import time
-from importlib.util import find_spec
 from pathlib import Path
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -35,8 +34,6 @@ def data(seconds, seed):
 
 def checkpoints(seconds, seed):
     """Damaged checkpoints and configurations of runs."""
-    if find_spec("checkpoints") is None:
-        return {"not tried: there is no tests/faults/checkpoints.py": 0}, []
     import checkpoints
 
     counts, outside, until = {}, [], time.monotonic() + seconds

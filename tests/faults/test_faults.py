@@ -102,12 +102,13 @@ def test_the_exit_code_says_whether_anything_is_outside(monkeypatch, capsys, fou
 def test_folders_of_killed_creations_are_removed_by_the_next_and_no_other(tmp_path, text_file):
     (tmp_path / ".run.abcdefgh").mkdir()
     (tmp_path / ".run.abcdefgh" / f".config.json.x{PARTIAL}").touch()
+    (tmp_path / f".run.abcdefgh{runs.CREATING}").touch()
     (tmp_path / ".run.notmine1").mkdir()
     (tmp_path / ".run.notmine1" / "diary.txt").touch()
     (tmp_path / ".other.abcdefgh").mkdir()
     living = tmp_path / ".run.livinggg"
     living.mkdir()
-    lock, _ = runs.lock_file(living / runs.LOCK)
+    lock, _ = runs.lock_file(tmp_path / f".run.livinggg{runs.CREATING}")
     ended = Process(
         ["train", text_file, "--steps", "1", "--hidden", "4", "--out", tmp_path / "run", "--quiet"]
     ).wait()

@@ -252,7 +252,7 @@ def test_sampling_rises_to_its_value_over_the_run():
     task = Translation(model(), (WORDS, WORDS), (WORDS, WORDS), batch_size=8, seed=0, sampling=0.5)
     task.planned(40)
     task.model = lambda ids, mask, inputs, p: given.append(p) or (tr.zeros((*inputs.shape, 4)), None)
-    task.model.end = 3
+    task.model.end, task.model.source_embedding, task.model.generator = 3, None, None
     for step in (0, 10, 20, 40, 50):
         task.loss(step)
     assert given == [0, 0.125, 0.25, 0.5, 0.5]

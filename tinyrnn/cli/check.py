@@ -29,8 +29,8 @@ def command(context, cell, cell_opt, device, as_json):
     for result in testing.results_of([*testing.CHECKS, *on_gpu], cell_class, options):
         results.append(result)
         if not as_json:
-            passed = click.style("ok    ", fg="green") if result.passed else click.style("FAILED", fg="red")
-            say(f"{passed}  {result.name:17} {result.detail}")
+            badge = ("ok    ", "green") if result.passed else ("FAILED", "red")
+            say(f"  {result.name:17} {result.detail}", badge=badge)
     failed = sum(not r.passed for r in results)
     if as_json:
         say(

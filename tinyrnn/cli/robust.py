@@ -27,14 +27,13 @@ def command(context, run, allow_code, device, texts, out, as_json, **options):
     the gradient says that it hurts most. Series: noise, fgsm, pgd (standard deviations of the training),
     missing (a share).
     """
-    from rich.console import Console
     from rich.table import Table
 
     from ..training import pictures
     from ..training.experiments import load
     from ..training.robustness import grid, rows
     from ..training.runs import output_file
-    from ..training.screen import note
+    from ..training.screen import note, say, show
 
     draws = out or not as_json
     target = output_file(out, run, "robust.png") if draws else None
@@ -46,17 +45,17 @@ def command(context, run, allow_code, device, texts, out, as_json, **options):
     for row in rows(task.probe(model, list(texts), run, given), given):
         found.append(row)
         if as_json:
-            click.echo(json.dumps(row))
+            say(json.dumps(row))
     if not as_json:
         names, strengths, by_kind = grid(found)
         table = Table("disturbance", "figure", "undisturbed", *(f"{s:g}" for s in strengths if s))
         for kind, at in by_kind.items():
             for name in names:
-                shown = (f"{at[s][name]:.4g}" if s in at else "" for s in strengths)
-                table.add_row(kind, name, *shown, end_section=name == names[-1])
-        Console().print(table)
+                figures = (f"{at[s][name]:.4g}" if s in at else "" for s in strengths)
+                table.add_row(kind, name, *figures, end_section=name == names[-1])
+        show(table)
     if draws and pictures.available():
         pictures.robustness(found, f"{task.name}, {model.settings['cell']}: disturbed", target)
-        note(target) if as_json else click.echo(target)
+        note(target) if as_json else say(target)
     elif draws:
         note("for a picture: pip install 'tinyrnn[plot]', then the same command")

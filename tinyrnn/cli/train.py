@@ -34,7 +34,7 @@ class TrainCommand(Command):
             for key, value in entries.items():
                 if key not in known:
                     table = "of tables there is [train] alone, and it need not be named; "
-                    mend = f"{table if isinstance(value, list) else ''}{near(key, known)}"
+                    mend = f"{table if isinstance(value, dict | list) else ''}{near(key, known)}"
                     raise InputError(f"{file}: there is no option {shown(key)}: {mend}")
                 entries[key] = rule_of(known[key]).checked(value, f"{file}: {key}")
         except InputError as error:

@@ -133,7 +133,7 @@ def _module(path: Path, source: bytes) -> types.ModuleType:
     spec: Any = importlib.util.spec_from_file_location(f"tinyrnn_file_{path.stem}", path)
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
-    exec(compile(source, path, "exec"), vars(module))
+    exec(compile(source, path, "exec", dont_inherit=True), vars(module))
     return module
 
 

@@ -64,7 +64,8 @@ class TaskModel(Module):
         beside = {"cell_options", *own} - known.keys()  # the cell and the model look at these
         rest = {name: stored[name] for name in beside if isinstance(stored, Mapping) and name in stored}
         found = {n: v for n, v in stored.items() if n not in rest} if rest else stored
-        return cls(*facts, **taken(found, known, "model", lacking=known.keys() - needed), **rest)
+        make: Any = cls
+        return make(*facts, **taken(found, known, "model", lacking=known.keys() - needed), **rest)
 
     @property
     def device(self) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 
 from ..autograd import Tensor, tensor
-from ..autograd.functional import ones_like
+from ..autograd.functional import ones_like, zeros_like
 from ..autograd.tape import backpropagate
 from ..kernels.generator import Generator
 
@@ -220,8 +220,10 @@ def value_and_slope(cost: Callable[[Tensor], Tensor], values: Tensor) -> tuple[f
     """``cost(values)``, a number, and its gradient by ``values`` alone: no parameter receives any."""
     leaf = values.detach()
     leaf.requires_grad = True
-    found = cost(leaf)
-    return found.item(), backpropagate([(found.node, ones_like(found))], targets={leaf.node})[leaf.node]
+    found, slope = cost(leaf), None
+    if found.node is not None and leaf.node is not None:
+        slope = backpropagate([(found.node, ones_like(found))], targets={leaf.node}).get(leaf.node)
+    return found.item(), zeros_like(values) if slope is None else slope
 
 
 def hardened_text(

@@ -80,7 +80,10 @@ class Numbers(Probe):
     def __init__(
         self, model: Any, values: Any, cost: Callable[[Tensor], Tensor], figures: Callable[[Any], Any]
     ) -> None:
-        self.model, self.data, self.cost, self.figures = model, values, cost, figures
+        self.model, self.data, self.cost, self._figures = model, values, cost, figures
+
+    def figures(self, data):
+        return self._figures(data)
 
     def disturbed(self, kind, strength, generator):
         if kind in ("noise", "missing"):

@@ -18,21 +18,31 @@ MARGIN = 4  # columns right of the live line: a terminal shows ^C where the curs
 _console = None  # of the live line, while there is one
 
 
-def say(text="", err=False, raw=False, end="\n"):
+def say(text="", err=False, raw=False, end="\n", badge=None):
     """Text for standard output, or for standard error.
 
     For people, which is a terminal and standard error, control characters are made visible, unless ``raw``; a
-    file or another program gets the text as it is.
+    file or another program gets the text as it is. ``badge``: a word before it, and its colour on a terminal.
     """
     stream, text = sys.stderr if err else sys.stdout, str(text)
     terminal = is_terminal(stream)
     if (terminal or err) and not raw:
         text = visible(text)
+    if badge is not None:
+        word, colour = badge
+        text = (click.style(word, fg=colour) if terminal else word) + text
     if _console is not None and terminal:
         # soft_wrap: the terminal folds what is too long, so that it can be copied as one line
         _console.print(text, soft_wrap=True, markup=False, highlight=False, emoji=False, end=end)
     else:
         click.echo(text + end, nl=False, err=err, color=True)  # else click takes ANSI sequences out
+
+
+def show(renderable):
+    """A table or the like of rich's, on standard output."""
+    from rich.console import Console
+
+    (_console or Console()).print(renderable)
 
 
 def is_terminal(stream) -> bool:

@@ -178,6 +178,7 @@ template <int N> void mma(float *c, const unsigned *a, const unsigned *b) {
 #define __syncwarp() cuda_on_cpu::wait(cuda_on_cpu::now->home->warps[cuda_on_cpu::now->warp].barrier)
 #define MMA_BFLOAT16(c, a, b) cuda_on_cpu::mma<2>(c, a, b)
 #define MMA_TF32(c, a, b) cuda_on_cpu::mma<1>(c, a, b)
+#define ADD(address, value) (*(address) += (value))
 #define PREFETCH(address) ((void)(address))
 struct alignas(16) float4 { float x, y, z, w; };
 inline unsigned __float_as_uint(float x) {

@@ -155,10 +155,9 @@ class Loop(loops.Loop):
         return f"__ldcg({at})"
 
     def store(self, place, column, value, first=0):
-        if place.add:
-            value = f"{self.load(place, column, first)} + {value}"
         self.scope(place.array)
-        line = f"{place.array}[{self.index(place, column, first)}] = {value};"
+        at = f"{place.array} + {self.index(place, column, first)}"
+        line = f"ADD({at}, {value});" if place.add else f"*({at}) = {value};"
         return line if column else f"if (threadIdx.x == 0) {line}"
 
     def turn_begins(self):
@@ -171,10 +170,10 @@ class Loop(loops.Loop):
         if width == 1:
             return [f"const F {name} = {step.format(start, value)};" for name, start, step, value in folds]
         lines = [f"F {name} = {start};" for name, start, _, _ in folds]
-        lines.append(f"for (I j = threadIdx.x; j < {self.size(width)}; j += blockDim.x) {{")
+        lines.append(f"over_columns({self.size(width)}, [&](I j) {{")
         lines += [f"    {x}" for x in body]
         lines += [f"    {name} = {step.format(name, value)};" for name, _, step, value in folds]
-        lines.append("}")
+        lines.append("});")
         for name, _, step, _ in folds:
             together = f"[](F a, F b) {{ return {step.format('a', 'b')}; }}"
             lines.append(f"{name} = over_block({name}, across, {together});")

@@ -28,6 +28,8 @@
 #define INFINITY __int_as_float(0x7f800000)
 #endif
 
+// To a number of which no other thread knows: in order, and without waiting for what is there.
+#define ADD(address, value) atomicAdd(address, value)
 // Two numbers rounded to bfloat16, to nearest, ties to even; one rounded to TensorFloat-32, ties away from 0.
 __device__ __forceinline__ unsigned bfloat16x2(float low, float high) {
     unsigned both;
@@ -76,6 +78,13 @@ __device__ __forceinline__ W kept_number(F x) { return x; }
 // A tile in shared memory is [TILE, depth], every column padded so that the lanes of a warp read different banks.
 __device__ __forceinline__ I column_size(I depth) { return (depth + DEPTH - 1) / DEPTH * DEPTH + DEPTH; }
 __device__ __forceinline__ I tile_size(I depth) { return column_size(depth) * TILE; }
+
+// body(j) for this thread's columns, four at a time: what they read does not wait for what others before them write.
+template <typename Body> __device__ __forceinline__ void over_columns(I width, Body body) {
+    I j = threadIdx.x, step = blockDim.x;
+    for (; j + 3 * step < width; j += 4 * step) body(j), body(j + step), body(j + 2 * step), body(j + 3 * step);
+    for (; j < width; j += step) body(j);
+}
 
 // Every thread of the block gets the value of all threads put together, always in the same order.
 template <typename Together> __device__ __forceinline__ F over_block(F value, F *across, Together together) {

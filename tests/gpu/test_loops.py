@@ -71,7 +71,7 @@ class Everything(tr.Cell):
         y = tr.softmax(z) - tr.min(z, axis=-1, keepdims=True) + tr.tanh(c @ self.R)
         c = tr.tanh(y @ self.V) * tr.sigmoid(c) + tr.max(h, axis=-1, keepdims=True) * 0.1
         y = tr.concat([y[:, 1:], tr.sum(y, axis=-1, keepdims=True)], axis=1)
-        return tr.where(y > 0.3, tr.sin(y), tr.expm1(y)), c * (c > 0).astype(c.dtype)
+        return tr.where(y > 0.3, tr.sin(y), tr.expm1(tr.minimum(y, 0.3))), c * (c > 0).astype(c.dtype)
 
 
 class LayerNorm(tr.Cell):

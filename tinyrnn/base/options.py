@@ -104,6 +104,10 @@ class Rule:
 
     def refusal(self, value: Any, name: str) -> InputError:
         """That ``value`` is not among the values."""
+        paths = self.listed(value) if self.path and isinstance(value, str | list | tuple) else ()
+        if long := [v for v in paths if isinstance(v, str) and not _is_short(v)]:
+            part = shown(max(long[0].split(os.sep), key=len))
+            return InputError(f"{name} has {part}, longer than a name or path can be: rename it")
         return InputError(f"{name} is {shown(value)}: {self.wanted}")
 
     def read(self, text: str, name: str) -> Any:
@@ -131,6 +135,8 @@ class Rule:
                 raise ValueError
             if self.path and ("\0" in value or not value or not _is_short(value)):
                 raise ValueError
+            if self.path:
+                os.fsencode(value)  # which half a character cannot be
             if self.encoding:
                 if not value.isprintable() or codecs.lookup(value).name in NOTATIONS:
                     raise ValueError
@@ -164,8 +170,8 @@ class Rule:
 
 
 def _is_short(path: str) -> bool:
-    """Whether file systems can have such a path: 255 bytes a name. Raises ValueError if it is no text."""
-    return all(len(os.fsencode(part)) < 256 for part in path.split(os.sep)) and len(path) < 4096
+    """Whether file systems can have such a path: 255 bytes a name."""
+    return all(len(part.encode(errors="replace")) < 256 for part in path.split(os.sep)) and len(path) < 4096
 
 
 def taken(

@@ -239,10 +239,9 @@ class RunFolder:
                 mend = "if you did so on purpose, make null its digest"
                 raise ValueError(f"its digest differs, so something changed it after it was written; {mend}")
             taken(config, dict(task=_TEXT, fingerprint=_TEXT), "list of entries", others=True)
-            options = config.get("options")
-            taken(options, _NAMES, "options", others=True)
-            if not isinstance(options["texts"], list):
-                raise ValueError(f"its texts are {shown(options['texts'])}, which is no list")
+            taken(config.get("options"), _NAMES, "options", others=True)
+            if not isinstance(texts := config["options"]["texts"], list):
+                raise ValueError(f"its texts are {shown(texts)}, which is no list")
         return config
 
     @property

@@ -355,6 +355,21 @@ def sources_of(cell, options, dtype, precision):
     return [loops.source(loop, shape) for loop in loops.loops for shape in shapes]
 
 
+@pytest.mark.parametrize(("rows", "forward", "backward"), [
+    (64, (32, 32, 2), (16, 16, 4)), (16, (16, 16, 1), (8, 16, 1)), (4096, (32, 64, 2), (32, 64, 8)),
+])  # fmt: skip
+def test_tiles_are_chosen_so_that_every_block_has_work(rows, forward, backward, facts):
+    """Of an LSTM with 512 units on 132 multiprocessors: (columns, rows, parts of the rows)."""
+    facts["processors"] = 132
+    layer = tr.RNN("lstm", 512, 512, seed=0).to("cuda")
+    x, states = tr.ones((3, 512), dtype="float32", device="cuda"), layer.initial_state(3)[0]
+    recording = recorded_step(layer.cells[0].step, x.data, [s.data for s in states])
+    loops = scan.plan_of(recording, (0,), frozenset(), None).loops
+    shapes = [loops.shape(loop, rows) for loop in loops.loops]
+    assert shapes == [cuda.Shape(*forward), cuda.Shape(*backward)]
+    assert all(loops.blocks(loop, s, rows) >= 64 for loop, s in zip(loops.loops, shapes, strict=True))
+
+
 def test_check_says_in_which_form_loops_run(standin, facts):
     assert check.run_check("cuda", get_cell("gru"), {}).detail.startswith("equal to the eager loop")
     said = check.run_check("form on cuda", get_cell("lstm"), {}).detail

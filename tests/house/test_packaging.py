@@ -1,6 +1,7 @@
 """What is published: extras, metadata, and an sdist that can run its own tests."""
 
 import ast
+import importlib.metadata
 import os
 import re
 import shutil
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import tinyrnn as tr
+from tinyrnn.base import plugins
 from tinyrnn.base.version import __version__
 
 ROOT = Path(__file__).parents[2]
@@ -132,6 +134,15 @@ def test_what_is_required_is_pinned_with_hashes(versions):
 
 
 @pytest.mark.slow
+def test_a_checkout_runs_without_being_installed(monkeypatch):
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: ())
+    found = plugins.Group("tinyrnn.cells", "cell", tr.Cell).installed
+    assert {name: entry.package for name, entry in found.items()} == dict.fromkeys(
+        ("gru", "lstm", "rnn"), "tinyrnn"
+    )
+    assert issubclass(found["lstm"].load(), tr.Cell) and not plugins.points_of_checkout("tinyrnn.other")
+
+
 def test_an_unpacked_sdist_runs_its_own_tests(tmp_path):
     pytest.importorskip("setuptools")
     copy, out = tmp_path / "copy", tmp_path / "out"

@@ -2,7 +2,6 @@
 
 import functools
 import inspect
-import types
 
 import numpy as np
 
@@ -190,7 +189,6 @@ class ndarray:
     strides = property(lambda self: self._a.strides)
     flags = property(lambda self: Flags(self._a))
     device = property(lambda self: cuda.Device(0))
-    data = property(lambda self: types.SimpleNamespace(ptr=self._a.ctypes.data))
     T = property(lambda self: self._of(self._a.T))
 
     # The way to the CPU: said, or refused.

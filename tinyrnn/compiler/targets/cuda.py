@@ -520,14 +520,9 @@ class Loops:
             name: xp.empty((B if across else form.blocks, width), self.dtype)
             for name, (width, across) in loop.schedule.scratch.items()
         }
-        names = [*loop.arguments(), *loop.schedule.scratch]
-        given = [arrays[name] for name in names]
+        given = [arrays[name] for name in [*loop.arguments(), *loop.schedule.scratch]]
         if not all(a.flags.c_contiguous for a in given):
             raise CompilerFault("an array is not contiguous")
-        given = [
-            a if a.data.ptr % 16 == 0 or name in loop.written else a.copy()
-            for name, a in zip(names, given, strict=True)
-        ]
         n, arrived = self.upload(loop.integers(time_steps), np.int64), xp.zeros(1, np.uint32)
         I, flag = np.int64, np.int32  # noqa: E741 (as in the kernel)
         rest = arrived, n, I(len(all_numbers)), *given, *extra

@@ -1,7 +1,7 @@
 // What generated loops over time call on a GPU. F is float or double. PRECISION says what products are made of: of F (0),
 // or by tensor cores, with sums in float: of numbers rounded to bfloat16 (1) or TensorFloat-32 (2), or of floats as sums
 // of two TensorFloat-32 numbers (3). A block multiplies ROWS rows (16, 32 or 64) by TILE columns (8, 16 or 32) at once.
-// THREADS: of a block, at most. QUADS: rows to multiply are 16-byte aligned and multiples of 4 numbers wide.
+// THREADS: of a block, at most. QUADS: rows to multiply are multiples of 4 numbers wide (their arrays are our own, and aligned).
 //
 // A loop is a sequence of phases: a pass over the rows of the batch, which are dealt to blocks, or products, whose
 // tiles are; a product may be one phase with the pass over rows that follows it. Blocks see what others wrote in

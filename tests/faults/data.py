@@ -514,7 +514,12 @@ def run_case(seed: int, state: State) -> tuple[str, str]:
         said = str(error)
         if "\n" in said or "\r" in said or len(said) > 1500:
             return OUTSIDE, f"{words}: no sentence:\n{said!r}"
-        named = [place.name[:40], "File too large", *(name.replace("_", "-") for name in given)]
+        named = [
+            place.name[:40],
+            repr(place.name)[1:40],
+            "File too large",
+            *(name.replace("_", "-") for name in given),
+        ]
         if surface in (_learn, _evaluate) and not any(name in said.replace("_", "-") for name in named):
             return UNNAMED, f"{words}: {said}"
         return REFUSED, f"{words}: {said}"

@@ -27,11 +27,9 @@ def command(context, run, allow_code, device, texts, out, as_json, **options):
     the gradient says that it hurts most. Series: noise, fgsm, pgd (standard deviations of the training),
     missing (a share).
     """
-    from rich.table import Table
-
     from ..training import pictures
     from ..training.experiments import load
-    from ..training.robustness import grid, rows
+    from ..training.robustness import rows
     from ..training.runs import output_file
     from ..training.screen import note, say, show
 
@@ -47,15 +45,29 @@ def command(context, run, allow_code, device, texts, out, as_json, **options):
         if as_json:
             say(json.dumps(row))
     if not as_json:
-        names, strengths, by_kind = grid(found)
-        table = Table("disturbance", "figure", "undisturbed", *(f"{s:g}" for s in strengths if s))
-        for kind, at in by_kind.items():
-            for name in names:
-                figures = (f"{at[s][name]:.4g}" if s in at else "" for s in strengths)
-                table.add_row(kind, name, *figures, end_section=name == names[-1])
-        show(table)
+        show(*_tables(found))
     if draws and pictures.available():
         pictures.robustness(found, f"{task.name}, {model.settings['cell']}: disturbed", target)
         note(target) if as_json else say(target)
     elif draws:
         note("for a picture: pip install 'tinyrnn[plot]', then the same command")
+
+
+def _tables(found):
+    """The rows with a column for each strength, and, for narrow terminals, with a row for each."""
+    from rich.table import Column, Table
+
+    from ..training.robustness import grid
+
+    names, strengths, by_kind = grid(found)
+    heads = "disturbance", "figure", "undisturbed", *(f"{s:g}" for s in strengths if s)
+    wide = Table(*(Column(head, no_wrap=True) for head in heads))
+    high = Table(*(Column(head, no_wrap=True) for head in ("disturbance", "strength", *names)))
+    for kind, at in by_kind.items():
+        for name in names:
+            figures = (f"{at[s][name]:.4g}" if s in at else "" for s in strengths)
+            wide.add_row(kind, name, *figures, end_section=name == names[-1])
+        for s in sorted(at):
+            high.add_row(kind, f"{s:g}" if s else "undisturbed", *(f"{at[s][name]:.4g}" for name in names))
+        high.add_section()
+    return wide, high

@@ -89,7 +89,7 @@ def value_of(args, name):
     known.
     """
     found = None
-    for arg, following in zip(args, [*args[1:], None], strict=True):
+    for arg, following in zip(args, [*args[1:], None], strict=False):
         if arg == "--":
             break
         if arg == name:

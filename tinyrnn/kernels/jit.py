@@ -46,11 +46,8 @@ _warned = []
 def _warn_once(problem: str):
     if not _warned:
         _warned.append(problem)
-        warnings.warn(
-            f"kernel cache {cache_folder()}: {problem}; kernels are compiled anew",
-            RuntimeWarning,
-            stacklevel=4,
-        )
+        said = f"kernel cache {cache_folder()}: {problem}; kernels are compiled anew"
+        warnings.warn_explicit(said, RuntimeWarning, "tinyrnn", 0)  # no line of anybody's code
 
 
 def _not_writable(error: OSError) -> str:

@@ -173,6 +173,9 @@ def has_code(name: str) -> bool:
     return name.rpartition(":")[0].endswith(".py")
 
 
+CONSENT = "--allow-code (in Python: allow_code=True)"
+
+
 def refuse_code(name: str, source: object) -> None:
     """InputError if ``name``, which the run or checkpoint ``source`` gives as its cell's, is that of a cell
     in a file.
@@ -182,10 +185,14 @@ def refuse_code(name: str, source: object) -> None:
     such question: neither here nor in what is called for it.
     """
     path, _, cell = name.rpartition(":")
+    if has_code(name) and not Path(path).is_file():
+        raise InputError(
+            f"{source} has its cell {cell!r} from the file {path!r}, which is not here: put it there"
+        )
     if has_code(name):
         raise InputError(
             f"{source} has its cell {cell!r} from the file {path!r}, and to load it is to run that file: "
-            "if you trust both, say --allow-code (in Python: allow_code=True)"
+            f"if you trust both, say {CONSENT}"
         )
 
 

@@ -37,13 +37,13 @@ def canvas(columns=1, **settings):
 
 
 def save(figure, target):
-    """Write ``figure``, by default as a PNG that says that tinyrnn made it.
+    """Write ``figure``, a PNG so that it says that tinyrnn made it.
 
     Raises:
         InputError: ``target`` cannot be written.
     """
     target, picture = Path(target), io.BytesIO()
-    form = target.suffix[1:] or "png"
+    form = target.suffix[1:]
     try:
         figure.savefig(
             picture, format=form, dpi=130, metadata={"Software": "tinyrnn"} if form == "png" else None

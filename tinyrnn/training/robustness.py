@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..autograd import Tensor, tensor
-from ..base.errors import InputError
+from ..base.errors import InputError, near
 from ..base.options import Options, option
 from ..kernels.generator import Generator
 from . import disturbances
@@ -107,10 +107,10 @@ def rows(probe: Probe, options: RobustnessOptions) -> Iterator[Row]:
     """
     listed = [part.strip() for part in (options.kinds or ",".join(probe.kinds)).split(",")]
     if strange := [kind for kind in listed if kind not in probe.kinds]:
-        raise InputError(f"kinds has {strange[0]!r}: this task has {', '.join(probe.kinds)}")
+        raise InputError(f"--kinds has {strange[0]!r}: {near(strange[0], probe.kinds, 'this task has')}")
     strengths = probe.strengths if options.strengths is None else _numbers(options.strengths)
     if (most := max(strengths)) > 1 and (shares := [kind for kind in listed if kind in probe.shares]):
-        raise InputError(f"strengths has {most:g}, and that of {shares[0]} is a share: give at most 1")
+        raise InputError(f"--strengths has {most:g}, and that of {shares[0]} is a share: give at most 1")
     yield {"kind": "none", "strength": 0.0, **probe.figures(probe.data)}
     for kind in listed:
         for strength in strengths:
@@ -125,7 +125,7 @@ def _numbers(text: str) -> list[float]:
         found = [-1.0]
     if not all(0 <= x < np.inf for x in found):
         raise InputError(
-            f"strengths is {text!r}: give numbers of at least 0 between commas, such as 0.05,0.1"
+            f"--strengths is {text!r}: give numbers of at least 0 between commas, such as 0.05,0.1"
         )
     return found
 

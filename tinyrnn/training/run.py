@@ -11,6 +11,7 @@ from typing import Any, Self, TypeVar
 from ..base import threads as pool
 from ..base.errors import Diverged, InputError, shown
 from ..base.options import Options, path_of
+from ..nn.registry import CONSENT
 from . import experiments
 from .plan import Place
 from .robustness import rows
@@ -36,7 +37,8 @@ def _keywords() -> Iterator[None]:
     try:
         yield
     except (InputError, Diverged) as error:
-        text = _RESUME.sub(r"tr.Run('\1').resume()", str(error))
+        text = str(error).replace(CONSENT, "tr.Run(path, allow_code=True)")
+        text = _RESUME.sub(r"tr.Run('\1').resume()", text)
         text = _NAMED.sub(lambda found: f"{found[1]}={found[2]!r}", text)
         text = _FLAG.sub(lambda found: found[1].replace("-", "_") + "=", text)
         error.args = (_COMMAND.sub(r"\1()", text),)
@@ -102,12 +104,16 @@ class Run:
 
         Args:
             data: as in `evaluate`.
-            options: ``kinds="typo,drop", strengths="0.05,0.1", examples=200, seed=0``, and the task's own.
+            options: ``kinds=["typo", "drop"], strengths=[0.05, 0.1], examples=200, seed=0``, and those of the
+                task.
 
         Raises:
             InputError: as `evaluate`, or the task cannot be disturbed.
         """
         task, texts = self._task, self._named(data)
+        for name in {"kinds", "strengths"} & {k for k, v in options.items() if not isinstance(v, str | None)}:
+            several = options[name] if isinstance(options[name], Iterable) else [options[name]]
+            options[name] = ",".join(map(str, several))
         given = _checked(task.robustness, options, f"task {task.name} is disturbed")
         return list(rows(task.probe(self.model, texts, self.path, given), given))
 

@@ -35,6 +35,7 @@ _TEXT = Rule(str)
 TEXTS = Rule(str, many=True, path=True)
 _NAMES = {"cell": _TEXT, "texts": TEXTS}  # of options, whatever the task
 CHECKSUM = "crc32"  # of a log's line
+PICTURES = ".png", ".svg", ".pdf"
 ANOTHER = "use another checkpoint of the run"
 # What stands near the beginning of the files that commands write; no other file is ever replaced by one.
 _MARKS = {
@@ -140,7 +141,8 @@ def load_tensors(path: Path, mend: str = ANOTHER) -> tuple[dict, dict]:
 def refuse_newer(form, version) -> int:
     """``form``, that of a file; InputError if it was written by a tinyrnn that this one does not know."""
     if _COUNT.checked(form, "format") > FORMAT:
-        raise InputError(f"it was written by tinyrnn {version}, this is {__version__}: upgrade tinyrnn")
+        formats = f"of format {form}, and this tinyrnn {__version__} knows those up to {FORMAT}"
+        raise InputError(f"it was written by tinyrnn {version}, {formats}: upgrade tinyrnn")
     return form
 
 
@@ -427,6 +429,10 @@ def refuse_foreign(path: Path, name: str):
         raise InputError(
             f"{path} exists and is no {name} that tinyrnn made: it is not overwritten, choose another name"
         )
+    if name.endswith(".png") and path.suffix not in PICTURES:
+        raise InputError(f"{path} is no name of a picture: let it end in {' or '.join(PICTURES)}")
+    if not path.parent.is_dir():
+        raise InputError(f"{path} cannot be written: there is no folder {path.parent}")
 
 
 def output_file(out, run, name: str) -> Path:

@@ -38,11 +38,13 @@ def say(text="", err=False, raw=False, end="\n", badge=None):
         click.echo(text + end, nl=False, err=err, color=True)  # else click takes ANSI sequences out
 
 
-def show(renderable):
-    """A table or the like of rich's, on standard output."""
+def show(*tables):
+    """The first of some tables of rich's that fits on standard output, else the last."""
     from rich.console import Console
 
-    (_console or Console()).print(renderable)
+    console = _console or Console()
+    fits = [table for table in tables if console.measure(table).minimum <= console.width]
+    console.print((fits or tables[-1:])[0])
 
 
 def is_terminal(stream) -> bool:

@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import traceback
 import warnings
 
 
@@ -13,6 +14,7 @@ def main() -> None:
         from .base.errors import visible
 
         usual = warnings.formatwarning
+        sys.excepthook = lambda *error: sys.stderr.write(visible("".join(traceback.format_exception(*error))))
         warnings.formatwarning = lambda *said, **more: visible(usual(*said, **more))
         from .cli import main as command
 

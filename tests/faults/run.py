@@ -11,6 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[2]))  # this checkout, whatever is installed
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("TINYRNN_CACHE", str(Path(tempfile.gettempdir()) / "tinyrnn-test-cache"))
 
@@ -53,6 +54,9 @@ def main():
     parser.add_argument("--seed", type=int, default=0, help="of the first case; the next ones count on")
     parser.add_argument("--only", choices=PARTS, help="one part alone")
     given = parser.parse_args()
+    import tinyrnn
+
+    print(f"tinyrnn in {Path(tinyrnn.__file__).parent}", flush=True)
     outside = []
     for name in [given.only] if given.only else PARTS:
         share = 1.0 if given.only else PARTS[name]

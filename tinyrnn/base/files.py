@@ -281,7 +281,10 @@ def is_safetensors(path: Path) -> bool:
 def read_file(path: Path) -> bytes:
     """What is in a file. Raises OSError, also for a folder, a pipe or a device, of which there is no end."""
     with _regular(path) as file:
-        return file.read()
+        try:
+            return file.read()
+        except MemoryError:
+            raise OSError("it does not fit into memory") from None
 
 
 def parsed(text: bytes) -> Any:
@@ -332,10 +335,22 @@ def sorted_header(data: bytes, **more: str) -> bytes:
 
 def lock_file(path: Path) -> tuple[IO[str] | None, str]:
     """The file at ``path``, open and locked by the operating system for as long as it is open: a process that
-    is killed loses it. Or None and the number of the process that has it. Raises OSError.
+    is killed loses it. Or None and the number of the process that has it.
+
+    Raises:
+        OSError: it cannot be locked, or there is something else: a link, a file that holds more than the
+            number of a process.
     """
+
+    def itself(path: str, flags: int) -> int:
+        return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
+
     while True:
-        file = path.open("a+", encoding="ascii")
+        file = open(path, "a+", encoding="latin-1", opener=itself)  # noqa: SIM115 (it stays open)
+        file.seek(0)
+        if re.fullmatch(r"\d*\n?", file.read(32)) is None or os.fstat(file.fileno()).st_nlink > 1:
+            file.close()
+            raise OSError(errno.EEXIST, "it is no lock of tinyrnn's")
         try:
             _lock(file)
         except OSError as error:

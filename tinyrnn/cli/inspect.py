@@ -35,5 +35,5 @@ def command(run, text, out, length, encoding, allow_code):
     read = "\n".join(read_lines([text], encoding))[:length]
     tell_left_out(model.vocabulary, model.vocabulary.missing(read))
     found = inspection.look(model, read)
-    replace_file(target, inspection.page(found, f"{run}: {model.settings['cell']}").encode())
+    replace_file(target, inspection.page(found, f"{run}: {model.settings['cell']}").encode(errors="replace"))
     say(target)

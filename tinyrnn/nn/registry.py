@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import functools
 import hashlib
 import importlib.util
 import inspect
 import math
+import os
 import sys
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, overload
@@ -148,6 +151,8 @@ def _in_file(name: str) -> Entry | None:
     if not path.is_file():
         raise InputError(f"cell {name!r}: there is no file {path}")
     point = _InFile(path, cell, path.read_bytes())
+    if not point.digest.startswith((_consented.get() or {}).get(path, "")):
+        raise InputError(f"cell {name!r}: its file is being changed at this moment: put back what it was")
     hint = f"is in the file {path}: put it back there"
     return Entry(CELLS, point.value, f"the file {path.name}", point.digest[:12], (point,), hint)
 
@@ -196,6 +201,27 @@ def refuse_code(name: str, source: object) -> None:
         )
 
 
+# Files whose code was consented to, with the digests that they had in training: what is read later of them is
+# held to that as well.
+_consented: contextvars.ContextVar[dict[Path, str] | None] = contextvars.ContextVar("consented", default=None)
+
+
+@contextlib.contextmanager
+def as_in_training(meta: Mapping[str, Any]) -> Iterator[None]:
+    """A block in which the cell of a checkpoint's ``meta`` is looked up; raises as `refuse_changed`, and
+    if another process changes the file meanwhile.
+    """
+    refuse_changed(meta)
+    name, package = meta["model"]["cell"], meta["package"]
+    digest = package.get("sha256", package["version"])
+    files = {Path(name.rpartition(":")[0]): digest} if has_code(name) else {}
+    token = _consented.set({**(_consented.get() or {}), **files})
+    try:
+        yield
+    finally:
+        _consented.reset(token)
+
+
 def refuse_changed(meta: Mapping[str, Any]) -> None:
     """InputError if the cell of a checkpoint's ``meta`` is one in a file, and the file is not named by its
     whole path, or is not what it was in training: consent was given to that. Runs nothing.
@@ -207,6 +233,10 @@ def refuse_changed(meta: Mapping[str, Any]) -> None:
     if not Path(path).is_absolute():
         mend = "a file that is found from any folder alone is run, so train it again with this version"
         raise InputError(f"its cell is in the file {path!r}, named without its folder: {mend}")
+    if os.path.realpath(path) != path:
+        raise InputError(
+            f"its cell is in the file {path!r}, which is named through a link: put the file there"
+        )
     digest = package.get("sha256", package["version"])  # checkpoints of earlier versions have the beginning
     if Path(path).is_file() and (len(digest) < 12 or not package_of(name)["sha256"].startswith(digest)):
         mend = "put back what it was then, or train again"

@@ -2,6 +2,7 @@
 `train` share.
 """
 
+import contextlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from ..nn import init, registry
 from . import pictures, runs
 from .plan import FIXED, Plan
 from .runs import RunFolder, free_name
+from .screen import note
 from .task import Task, TaskOptions, get_task, task_of
 from .trainer import Reporter, Trainer, memory_for
 
@@ -142,14 +144,34 @@ def take_up(path, given, texts=(), report=None, *, device="cpu", allow_code=Fals
 
 
 def _taken_up(run, given, texts, report, device, allow_code) -> Trainer:
+    """`take_up`, of a run that is locked."""
     configuration = Configuration.read(run)
-    if "cell" not in given and registry.has_code(configuration.options.cell):
+    with contextlib.ExitStack() as stack:
+        if registry.has_code(configuration.options.cell):
+            _look_at_code(run, configuration, given, allow_code, stack)
+        return _going_on(run, configuration, given, texts, report, device)
+
+
+def _look_at_code(run, configuration, given, allow_code, stack):
+    """Whether the file of a run's cell may be run, and is as it was in training; one that is named now need
+    not be.
+    """
+    cell, file = configuration.options.cell, runs.weights_file(run.path)
+    if "cell" not in given:
         if not allow_code:
-            registry.refuse_code(configuration.options.cell, run.path)
-        file = runs.weights_file(run.path)
+            registry.refuse_code(cell, run.path)
         meta = runs.load_tensors(file)[1]
         with runs.reading(file, runs.ANOTHER):
-            registry.refuse_changed({**meta, "model": {"cell": configuration.options.cell}})
+            taken(meta.get("package"), _PACKAGE, "package", lacking=("origin", "sha256"))
+            stack.enter_context(registry.as_in_training({**meta, "model": {"cell": cell}}))
+    elif file.exists() and runs.load_tensors(file)[1].get("package", {}).get("sha256") not in (
+        None,
+        registry.package_of(cell)["sha256"],
+    ):
+        note("the cell's file is another than in training: the run goes on with what it is now")
+
+
+def _going_on(run, configuration, given, texts, report, device) -> Trainer:
     now = Configuration.make(
         given.get("task", configuration.task.name), texts, {k: v for k, v in given.items() if k != "task"}
     )
@@ -222,9 +244,11 @@ def load(run: str | Path, *, allow_code: bool = False, device: str = "cpu") -> A
         if not allow_code:
             registry.refuse_code(cell, "the checkpoint")
         taken(meta.get("package"), _PACKAGE, "package", lacking=("origin", "sha256"))  # old ones have none
-        registry.refuse_changed(meta)
         registry.refuse_missing(meta)
-        with init.at_most(sum(a.nbytes for a in tensors.values()), file):  # no more weights than bytes
+        with (
+            registry.as_in_training(meta),
+            init.at_most(sum(a.nbytes for a in tensors.values()), file),  # no more weights than bytes
+        ):
             model = get_task(meta["task"]).rebuild(meta)
         runs.put_weights(model, tensors)
     return model.to(device).eval()

@@ -44,6 +44,14 @@ def save(figure, target):
     """
     target, picture = Path(target), io.BytesIO()
     form = target.suffix[1:]
+    for text in figure.texts:
+        text.set_parse_math(False)  # names are shown as they are: $ begins no formula
+    for axes in figure.axes:
+        fixed = [axis for axis in (axes.xaxis, axes.yaxis) if hasattr(axis.get_major_formatter(), "seq")]
+        ticks = [label for axis in fixed for label in axis.get_ticklabels()]
+        legend = axes.get_legend().get_texts() if axes.get_legend() else ()
+        for text in (axes.title, axes.xaxis.label, axes.yaxis.label, *axes.texts, *legend, *ticks):
+            text.set_parse_math(False)
     try:
         figure.savefig(
             picture, format=form, dpi=130, metadata={"Software": "tinyrnn"} if form == "png" else None

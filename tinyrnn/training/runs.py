@@ -5,6 +5,7 @@ import itertools
 import json
 import math
 import os
+import re
 import secrets
 import shutil
 import zlib
@@ -26,7 +27,7 @@ CONFIG, LOG, TABLE = "config.json", "log.jsonl", "log.csv"
 LOCK = "train.lock"  # is there, and locked, while the run is trained
 CREATING = ".tinyrnn-creating"  # ends the name of the file that is locked while a run's folder is made
 TRAINING = "train.jsonl"  # training losses between evaluations; runs of earlier versions have none
-_COUNT, _NUMBER, _MAYBE = Rule(int, low=0), Rule(float), Rule(float, optional=True)
+_COUNT, _NUMBER, _MAYBE = Rule(int, low=0, high=10**12), Rule(float), Rule(float, optional=True)
 # What a log's line must have, and what else of it is looked at.
 _LINES = {LOG: {"step": _COUNT, "val_loss": _NUMBER, "seconds": _NUMBER}}
 _LINES[TRAINING] = {"step": _COUNT, "train_loss": _NUMBER, "seconds": _NUMBER}
@@ -380,7 +381,9 @@ def _remove_abandoned(parent):
     """What processes left that were killed while they made a run in the folder ``parent``: of each that holds
     no lock any more, tinyrnn's files and the folder that they are in.
     """
-    for file in parent.glob(f".*{CREATING}"):
+    for file in parent.glob(f".*.????????{CREATING}"):
+        if file.is_symlink() or not re.fullmatch(r"\..+\.[0-9a-f]{8}", file.name.removesuffix(CREATING)):
+            continue  # somebody else's
         with suppress(OSError):  # another process was quicker, or it is somebody else's
             lock, _ = lock_file(file)
             if lock is not None:
@@ -431,8 +434,6 @@ def refuse_foreign(path: Path, name: str):
         )
     if name.endswith(".png") and path.suffix not in PICTURES:
         raise InputError(f"{path} is no name of a picture: let it end in {' or '.join(PICTURES)}")
-    if not path.parent.is_dir():
-        raise InputError(f"{path} cannot be written: there is no folder {path.parent}")
 
 
 def output_file(out, run, name: str) -> Path:
@@ -444,6 +445,8 @@ def output_file(out, run, name: str) -> Path:
     """
     folder = Path(run) if Path(run).is_dir() else Path(run).parent
     target = Path(out) if out else folder / name
+    if not target.parent.is_dir():
+        raise InputError(f"{target} cannot be written: there is no folder {target.parent}")
     if out or not (folder / CONFIG).is_file():
         refuse_foreign(target, name)
     return target

@@ -16,13 +16,14 @@ import hypothesis
 import numpy as np
 import pytest
 import standin as stand_in
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("TINYRNN_CACHE", str(Path(tempfile.gettempdir()) / "tinyrnn-test-cache"))
 
 if "mix_stderr" in inspect.signature(CliRunner.__init__).parameters:  # click before 8.2
     CliRunner.__init__ = functools.partialmethod(CliRunner.__init__, mix_stderr=False)
+    Result.output = property(lambda self: self.stdout + self.stderr)
 
 # The same examples on every run; `HYPOTHESIS_PROFILE=search pytest` looks for new ones.
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)

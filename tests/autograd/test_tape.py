@@ -508,8 +508,8 @@ def test_values_given_as_tensors_keep_their_gradient_or_are_refused():
 def test_dlpack_shares_memory_both_ways():
     t = tr.tensor([1.0, 2.0])
     view = np.from_dlpack(t)
-    view[0] = 5
-    assert t.numpy()[0] == 5 and t.__dlpack_device__() == (1, 0)
+    t.data[0] = 5  # NumPy before 2.2 makes what it takes read-only
+    assert view[0] == 5 and t.__dlpack_device__() == (1, 0)
     source = np.arange(3.0)
     z = tr.from_dlpack(t)
     assert z.version is t.version

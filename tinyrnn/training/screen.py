@@ -25,6 +25,8 @@ def say(text="", err=False, raw=False, end="\n", badge=None):
     file or another program gets the text as it is. ``badge``: a word before it, and its colour on a terminal.
     """
     stream, text = sys.stderr if err else sys.stdout, str(text)
+    if stream is None:  # as under pythonw
+        return
     terminal = is_terminal(stream)
     if (terminal or err) and not raw:
         text = visible(text)

@@ -177,6 +177,12 @@ def test_odd_names_are_drawn_and_shown(folder, trained):
         assert done.returncode == 0, done.stderr
 
 
+@posix
+def test_a_run_may_have_the_longest_name_of_a_file_system(folder, trained):
+    tr.train(str(trained / "text.txt"), out=folder / ("n" * 240), **OPTIONS)
+    assert tr.load(folder / ("n" * 240)) is not None
+
+
 def test_tracebacks_are_visible_too():
     done = tinyrnn("evaluate", "\x1b]0;X\x07", "--debug")
     assert "Traceback" in done.stderr and "\x1b" not in done.stderr and "\\u001b]0;X" in done.stderr

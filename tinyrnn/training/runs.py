@@ -370,7 +370,7 @@ def _hidden_folder(path):
     as long as somebody does.
     """
     while True:
-        work = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+        work = path.with_name(f".{path.name[:50]}.{secrets.token_hex(4)}")  # no name may be too long
         lock, _ = lock_file(work.with_name(work.name + CREATING))
         if lock is not None:
             work.mkdir()

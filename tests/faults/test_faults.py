@@ -100,20 +100,20 @@ def test_the_exit_code_says_whether_anything_is_outside(monkeypatch, capsys, fou
 
 
 def test_folders_of_killed_creations_are_removed_by_the_next_and_no_other(tmp_path, text_file):
-    (tmp_path / ".run.abcdefgh").mkdir()
-    (tmp_path / ".run.abcdefgh" / f".config.json.x{PARTIAL}").touch()
-    (tmp_path / f".run.abcdefgh{runs.CREATING}").touch()
+    (tmp_path / ".run.abcdef01").mkdir()
+    (tmp_path / ".run.abcdef01" / f".config.json.x{PARTIAL}").touch()
+    (tmp_path / f".run.abcdef01{runs.CREATING}").touch()
     (tmp_path / ".run.notmine1").mkdir()
     (tmp_path / ".run.notmine1" / "diary.txt").touch()
     (tmp_path / ".other.abcdefgh").mkdir()
-    living = tmp_path / ".run.livinggg"
+    living = tmp_path / ".run.11111111"
     living.mkdir()
-    lock, _ = runs.lock_file(tmp_path / f".run.livinggg{runs.CREATING}")
+    lock, _ = runs.lock_file(tmp_path / f".run.11111111{runs.CREATING}")
     ended = Process(
         ["train", text_file, "--steps", "1", "--hidden", "4", "--out", tmp_path / "run", "--quiet"]
     ).wait()
     assert ended.code == 0, ended.said
     lock.close()
     left = {p.name for p in tmp_path.iterdir() if p.is_dir()}
-    assert left == {"run", ".run.notmine1", ".other.abcdefgh", ".run.livinggg"}
+    assert left == {"run", ".run.notmine1", ".other.abcdefgh", ".run.11111111"}
     assert not (tmp_path / "run" / runs.LOCK).exists()

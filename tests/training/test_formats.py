@@ -62,7 +62,9 @@ def test_a_newer_format_is_refused(tmp_path):
     run = shutil.copytree(FOLDER / "2" / "lm" / "run", tmp_path / "run")
     config = json.loads((run / runs.CONFIG).read_text())
     (run / runs.CONFIG).write_text(json.dumps(config | {"format": runs.FORMAT + 1, "tinyrnn": "9.0"}))
-    with pytest.raises(tr.InputError, match="written by tinyrnn 9.0, of format 3, .* up to 2: upgrade tinyrnn"):
+    with pytest.raises(
+        tr.InputError, match="written by tinyrnn 9.0, of format 3, .* up to 2: upgrade tinyrnn"
+    ):
         tr.Run(run).options  # noqa: B018
     tensors, meta = runs.load_tensors(run / runs.BEST)
     with pytest.MonkeyPatch.context() as patch:

@@ -524,3 +524,11 @@ def test_short_terminals_show_the_speed(capsys, monkeypatch):
         shown.evaluated(record | dict(tokens_per_s=99000, seconds=seconds, lr=1))
     lines = capsys.readouterr().out.splitlines()
     assert all("99,000 tokens/s" in line and len(line) <= 80 for line in lines), lines
+
+
+def test_train_needs_no_arguments(monkeypatch):
+    def begun(configuration, *_, **__):
+        raise tinyrnn.InputError(f"this would train on {configuration.texts}")
+
+    monkeypatch.setattr("tinyrnn.training.experiments.begin", begun)
+    check_refusal(invoke("train"), "this would train on ['python-docs']")

@@ -139,3 +139,17 @@ def test_the_folder_of_another_program_is_no_run(here):
         result = invoke(*command)
         assert result.exit_code == 2 and "Traceback" not in result.output
     assert {p.name: p.read_text() for p in Path("project").iterdir()} == files
+
+
+@pytest.mark.parametrize("command", ["plot", "robust"])
+@pytest.mark.parametrize(
+    ("out", "said"), [("x.zzz", "no name of a picture"), ("nowhere/x.png", "there is no folder")]
+)
+def test_what_can_be_no_picture_is_refused_at_once(command, out, said, monkeypatch, tmp_path):
+    def computed(*_, **__):
+        raise AssertionError
+
+    monkeypatch.setattr("tinyrnn.training.experiments.load", computed)
+    monkeypatch.setattr("tinyrnn.training.pictures.curves", computed)
+    result = CliRunner().invoke(main, [command, str(tmp_path), "--out", str(tmp_path / out)])
+    assert result.exit_code == 2 and said in result.output, result.output

@@ -235,6 +235,18 @@ def test_a_task_that_cannot_be_disturbed_says_so(data, tmp_path, monkeypatch):
         run.robust()
 
 
+@pytest.mark.parametrize("columns", ["40", "80", "200"])
+def test_no_figure_is_cut(data, tmp_path, monkeypatch, columns):
+    run = train(data, "lm", tmp_path / "run")
+    monkeypatch.setenv("COLUMNS", columns)
+    strengths = "0.01,0.02,0.05,0.1,0.2,0.5,0.9"
+    shown = CliRunner().invoke(main, ["robust", str(run.path), "--kinds", "typo", "--strengths", strengths])
+    assert shown.exit_code == 0 and "…" not in shown.output
+    rows = run.robust(kinds=["typo"], strengths=[float(s) for s in strengths.split(",")])
+    assert len(rows) == 8 and all(f"{row['loss']:.4g}" in shown.output for row in rows)
+    assert run.robust(kinds=["typo"], strengths=0.2)[1] == rows[5]
+
+
 EAGER = """
 import tinyrnn as tr
 

@@ -146,6 +146,16 @@ def test_a_forged_package_is_one_sentence(folder, package):
             call()
 
 
+@pytest.mark.parametrize("package", [None, [], {"sha256": 5}])
+def test_who_names_the_cell_needs_no_checkpoint_that_says_where_it_was(folder, trained, package):
+    file = folder / "own" / runs.BEST
+    tensors, meta = runs.load_tensors(file)
+    runs.save_tensors(file, tensors, {**meta, "package": package})
+    trainer = experiments.take_up(folder / "own", {"cell": f"{trained / 'cell.py'}:A", "steps": 4})
+    trainer.run.unlock()
+    assert trainer.step == 2
+
+
 def test_a_file_that_memory_cannot_hold_is_named(folder, monkeypatch):
     class Endless:
         def read(self):

@@ -2,6 +2,7 @@
 
 import contextlib
 import inspect
+import itertools
 import shlex
 import tomllib
 from pathlib import Path
@@ -89,7 +90,7 @@ def value_of(args, name):
     known.
     """
     found = None
-    for arg, following in zip(args, [*args[1:], None], strict=False):
+    for arg, following in itertools.zip_longest(args, args[1:]):
         if arg == "--":
             break
         if arg == name:

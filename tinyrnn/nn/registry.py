@@ -190,15 +190,11 @@ def refuse_code(name: str, source: object) -> None:
     such question: neither here nor in what is called for it.
     """
     path, _, cell = name.rpartition(":")
-    if has_code(name) and not Path(path).is_file():
-        raise InputError(
-            f"{source} has its cell {cell!r} from the file {path!r}, which is not here: put it there"
-        )
     if has_code(name):
-        raise InputError(
-            f"{source} has its cell {cell!r} from the file {path!r}, and to load it is to run that file: "
-            f"if you trust both, say {CONSENT}"
-        )
+        said = f"{source} has its cell {cell!r} from the file {path!r}"
+        if not Path(path).is_file():
+            raise InputError(f"{said}, which is not here: put it there")
+        raise InputError(f"{said}, and to load it is to run that file: if you trust both, say {CONSENT}")
 
 
 # Files whose code was consented to, with the digests that they had in training: what is read later of them is
@@ -212,9 +208,8 @@ def as_in_training(meta: Mapping[str, Any]) -> Iterator[None]:
     if another process changes the file meanwhile.
     """
     refuse_changed(meta)
-    name, package = meta["model"]["cell"], meta["package"]
-    digest = package.get("sha256", package["version"])
-    files = {Path(name.rpartition(":")[0]): digest} if has_code(name) else {}
+    name = meta["model"]["cell"]
+    files = {Path(name.rpartition(":")[0]): _digest_of(meta["package"])} if has_code(name) else {}
     token = _consented.set({**(_consented.get() or {}), **files})
     try:
         yield
@@ -226,7 +221,7 @@ def refuse_changed(meta: Mapping[str, Any]) -> None:
     """InputError if the cell of a checkpoint's ``meta`` is one in a file, and the file is not named by its
     whole path, or is not what it was in training: consent was given to that. Runs nothing.
     """
-    name, package = meta["model"]["cell"], meta["package"]
+    name, digest = meta["model"]["cell"], _digest_of(meta["package"])
     path = name.rpartition(":")[0]
     if not has_code(name):
         return
@@ -237,10 +232,14 @@ def refuse_changed(meta: Mapping[str, Any]) -> None:
         raise InputError(
             f"its cell is in the file {path!r}, which is named through a link: put the file there"
         )
-    digest = package.get("sha256", package["version"])  # checkpoints of earlier versions have the beginning
     if Path(path).is_file() and (len(digest) < 12 or not package_of(name)["sha256"].startswith(digest)):
         mend = "put back what it was then, or train again"
         raise InputError(f"its cell is in the file {path!r}, which is another than in training: {mend}")
+
+
+def _digest_of(package: Mapping[str, str]) -> str:
+    """The SHA-256 that the file of a cell had in training; of older checkpoints its beginning."""
+    return package.get("sha256", package["version"])
 
 
 def refuse_missing(meta: Mapping[str, Any]) -> None:

@@ -67,8 +67,12 @@ def chosen(n: int, strength: float, generator: Generator) -> Array:
     """``round(strength * n)`` of n indices, all at most, rising; a greater strength keeps those of a
     smaller.
     """
-    order = np.argsort(generator.uniform(0, 1, (n,)), kind="stable")
-    return np.sort(order[: round(strength * n)])
+    return np.sort(_order(n, generator)[: round(strength * n)])
+
+
+def _order(n: int, generator: Generator) -> Array:
+    """n indices in an order that is drawn."""
+    return np.argsort(generator.uniform(0, 1, (n,)), kind="stable")
 
 
 def others(ids: Array, symbols: int, generator: Generator) -> Array:
@@ -108,15 +112,14 @@ def _typed(vocabulary: Any, i: int) -> list[int]:
 def dropped(text: Symbols, strength: float, generator: Generator) -> Symbols:
     """That share of the symbols is missing; the first of a text stays, so that no text is empty."""
     loose = np.flatnonzero(text.places > 0)
-    order = np.argsort(generator.uniform(0, 1, loose.shape), kind="stable")
-    gone = loose[order[: round(strength * len(text.ids))]]
+    gone = loose[_order(len(loose), generator)[: round(strength * len(text.ids))]]
     return replace(text, **{k: np.delete(getattr(text, k), gone) for k in ("ids", "texts", "places")})
 
 
 def swapped(text: Symbols, strength: float, generator: Generator) -> Symbols:
     """So many swaps of neighbours, as a share of the symbols; none takes part in two."""
     pairs = np.flatnonzero(text.texts[1:] == text.texts[:-1])
-    order = pairs[np.argsort(generator.uniform(0, 1, pairs.shape), kind="stable")]
+    order = pairs[_order(len(pairs), generator)]
     free, at = np.ones(len(text.ids), bool), list[int]()
     for i in order.tolist():
         if len(at) == round(strength * len(text.ids)):

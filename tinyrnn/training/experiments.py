@@ -146,29 +146,26 @@ def take_up(path, given, texts=(), report=None, *, device="cpu", allow_code=Fals
 def _taken_up(run, given, texts, report, device, allow_code) -> Trainer:
     """`take_up`, of a run that is locked."""
     configuration = Configuration.read(run)
+    cell, file = configuration.options.cell, runs.weights_file(run.path)
     with contextlib.ExitStack() as stack:
-        if registry.has_code(configuration.options.cell):
-            _look_at_code(run, configuration, given, allow_code, stack)
+        if registry.has_code(cell) and "cell" in given:  # which is consent to the file as it is now
+            with contextlib.suppress(InputError):  # a damaged checkpoint is told of where it is needed
+                if not registry.package_of(cell)["sha256"].startswith(_package(file).get("sha256", "")):
+                    note("the cell's file is another than in training: the run goes on with what it is now")
+        elif registry.has_code(cell):
+            if not allow_code:
+                registry.refuse_code(cell, run.path)
+            meta = {"package": _package(file), "model": {"cell": cell}}
+            with runs.reading(file, runs.ANOTHER):
+                stack.enter_context(registry.as_in_training(meta))
         return _going_on(run, configuration, given, texts, report, device)
 
 
-def _look_at_code(run, configuration, given, allow_code, stack):
-    """Whether the file of a run's cell may be run, and is as it was in training; one that is named now need
-    not be.
-    """
-    cell, file = configuration.options.cell, runs.weights_file(run.path)
-    if "cell" not in given:
-        if not allow_code:
-            registry.refuse_code(cell, run.path)
-        meta = runs.load_tensors(file)[1]
-        with runs.reading(file, runs.ANOTHER):
-            taken(meta.get("package"), _PACKAGE, "package", lacking=("origin", "sha256"))
-            stack.enter_context(registry.as_in_training({**meta, "model": {"cell": cell}}))
-    elif file.exists() and runs.load_tensors(file)[1].get("package", {}).get("sha256") not in (
-        None,
-        registry.package_of(cell)["sha256"],
-    ):
-        note("the cell's file is another than in training: the run goes on with what it is now")
+def _package(file):
+    """Where the cell of the checkpoint ``file`` comes from; InputError if it does not say so."""
+    meta = runs.load_tensors(file)[1]
+    with runs.reading(file, runs.ANOTHER):  # old ones lack the last two
+        return taken(meta.get("package"), _PACKAGE, "package", lacking=("origin", "sha256"))
 
 
 def _going_on(run, configuration, given, texts, report, device) -> Trainer:

@@ -37,13 +37,13 @@ def canvas(columns=1, **settings):
 
 
 def save(figure, target):
-    """Write ``figure``, a PNG so that it says that tinyrnn made it.
+    """Write ``figure``, by default as a PNG that says that tinyrnn made it.
 
     Raises:
         InputError: ``target`` cannot be written.
     """
     target, picture = Path(target), io.BytesIO()
-    form = target.suffix[1:]
+    form = target.suffix[1:] or "png"
     for text in figure.texts:
         text.set_parse_math(False)  # names are shown as they are: $ begins no formula
     for axes in figure.axes:

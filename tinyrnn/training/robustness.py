@@ -12,7 +12,6 @@ from ..base.options import Options, option
 from ..kernels.generator import Generator
 from . import disturbances
 
-PICTURE = "robust.png"
 Row = dict[str, Any]  # kind, strength, and the figures
 
 

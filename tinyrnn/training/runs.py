@@ -432,7 +432,7 @@ def refuse_foreign(path: Path, name: str):
         raise InputError(
             f"{path} exists and is no {name} that tinyrnn made: it is not overwritten, choose another name"
         )
-    if name.endswith(".png") and path.suffix not in PICTURES:
+    if name.endswith(".png") and path.suffix not in (*PICTURES, ""):  # which is a PNG as well
         raise InputError(f"{path} is no name of a picture: let it end in {' or '.join(PICTURES)}")
 
 
@@ -468,8 +468,9 @@ def weights_file(path) -> Path:
 
 
 def _pretty(config):
-    config = {**config, "format": FORMAT, "tinyrnn": __version__}
-    config = {"format": FORMAT, "tinyrnn": __version__, "digest": digest_of(config), **config}
+    head = {"format": FORMAT, "tinyrnn": __version__}
+    whole = {**config, **head}
+    config = {**head, "digest": digest_of(whole), **whole}
     return (json.dumps(config, indent=2, ensure_ascii=False) + "\n").encode()
 
 

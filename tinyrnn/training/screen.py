@@ -41,12 +41,14 @@ def say(text="", err=False, raw=False, end="\n", badge=None):
 
 
 def show(*tables):
-    """The first of some tables of rich's that fits on standard output, else the last."""
+    """The first of some tables of rich's that fits on standard output, else the last; none is cut."""
     from rich.console import Console
 
-    console = _console or Console()
-    fits = [table for table in tables if console.measure(table).minimum <= console.width]
-    console.print((fits or tables[-1:])[0])
+    console = Console()
+    without_limit = console.options.update(width=1 << 20)
+    widths = [console.measure(table, options=without_limit).minimum for table in tables]
+    i = next((i for i, width in enumerate(widths) if width <= console.width), len(tables) - 1)
+    Console(width=max(widths[i], console.width)).print(tables[i])
 
 
 def is_terminal(stream) -> bool:

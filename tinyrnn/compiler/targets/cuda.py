@@ -252,12 +252,8 @@ class Loop(loops.Loop):
         self.by_unit, self.reads_of[0] = True, []
         lines = self._rows(0)
         self.by_unit = False
-        written = {
-            partner.get(p.array, p.array)  # as it is called in this step
-            for v in schedule.values
-            if schedule.position[v][0] == 0
-            for p in [*schedule.sinks.get(v, ()), *([schedule.stored[v]] if v in schedule.stored else [])]
-            if p.kind not in OVER_TIME
+        written = {  # as it is called in this step
+            partner.get(p.array, p.array) for p in self._written_first() if p.kind not in OVER_TIME
         }
         others = [(p, first) for p, first in self.reads_of.get(after, ()) if p.array in written]
         own = all(p.first + first == 0 and p.width == width for p, first in [*self.reads_of[0], *others])
@@ -316,11 +312,15 @@ class Loop(loops.Loop):
         passes = [not p.is_product for p in [*self.phases[:2], self.phases[-1]]]
         if passes != [True, False, True] or self.phases[0].once or self._unit_width(1):
             return False
+        schedule, written = self.schedule, {p.array for p in self._written_first()}
+        return not any(schedule.operand(v)[0].array in written for v in schedule.products_of(0))
+
+    def _written_first(self):
+        """The places that the first stage of a step writes to."""
         schedule = self.schedule
         made = [v for v in schedule.values if schedule.position[v][0] == 0]
-        places = [p for v in made for p in schedule.sinks.get(v, ())]
-        written = {p.array for p in [*places, *[schedule.stored[v] for v in made if v in schedule.stored]]}
-        return not any(schedule.operand(v)[0].array in written for v in schedule.products_of(0))
+        stored = [schedule.stored[v] for v in made if v in schedule.stored]
+        return [*itertools.chain.from_iterable(schedule.sinks.get(v, ()) for v in made), *stored]
 
     def _is_read_later(self, v, stage):
         """True where more than the rows of ``stage`` read a product."""

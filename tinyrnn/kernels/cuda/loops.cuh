@@ -1,7 +1,8 @@
 // What generated loops over time call on a GPU. F is float or double. PRECISION says what products are made of: of F (0),
 // or by tensor cores, with sums in float: of numbers rounded to bfloat16 (1) or TensorFloat-32 (2), or of floats as sums
 // of two TensorFloat-32 numbers (3). A block multiplies ROWS rows (16, 32 or 64) by TILE columns (8, 16 or 32) at once.
-// THREADS: of a block, at most. QUADS: rows to multiply are multiples of 4 numbers wide (their arrays are our own, and aligned).
+// THREADS: of a block, at most. QUADS: rows to multiply are multiples of 4 numbers wide (their arrays are our own, and
+// aligned).
 //
 // A loop is a sequence of phases: a pass over the rows of the batch, which are dealt to blocks, or products, whose
 // tiles are; a product may be one phase with the pass over rows that follows it. Blocks see what others wrote in
@@ -60,12 +61,14 @@ __device__ __forceinline__ void grid_wait(unsigned *arrived, unsigned &goal) {
 #endif
 
 typedef long long I;
-constexpr int DEPTH = 16;           // of the inner sum, that a warp takes at once
+constexpr int DEPTH = 16;                                  // of the inner sum, that a warp takes at once
 constexpr int SPLIT = THREADS > 256 && ROWS > 16 ? 2 : 1;  // warps that share the rows of a tile
-constexpr int OWN = ROWS / SPLIT;         // rows of a warp
-constexpr int AHEAD = (OWN * TILE > (THREADS > 256 ? 256 : 1024) ? 64 : 128) / OWN;  // DEPTHs read before one is used
-constexpr int PITCH = TILE + 4;     // of a row of results in shared memory
-constexpr int WORK = ROWS * PITCH;  // elements of a part of the inner sum; `shared_bytes` of targets/cuda.py says the same
+constexpr int OWN = ROWS / SPLIT;                          // rows of a warp
+constexpr int PITCH = TILE + 4;                            // of a row of results in shared memory
+// Times DEPTH of the inner sum that are read before the first is multiplied: as many as registers hold.
+constexpr int AHEAD = (OWN * TILE > (THREADS > 256 ? 256 : 1024) ? 64 : 128) / OWN;
+// Elements of a part of the inner sum in shared memory; `shared_bytes` of targets/cuda.py says the same.
+constexpr int WORK = ROWS * PITCH;
 
 #if PRECISION == 1
 typedef unsigned short W;  // a number of a matrix in shared memory

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ...base.errors import InputError, few
-from ...base.files import make_cache_folder, replace_file, temporary_folder
+from ...base.files import digest_of, make_cache_folder, replace_file, temporary_folder
 from ...base.version import __version__
 from . import vocabulary as vocabularies
 from .sources import Source, raw_blocks
@@ -69,7 +69,9 @@ def load(
                 "stamps": stamps
             }
             os.replace(Path(work) / "tokens", folder / f"{key}.bin")
-            replace_file(folder / f"{key}.json", json.dumps({"meta": meta, "digest": _digest(meta)}).encode())
+            replace_file(
+                folder / f"{key}.json", json.dumps({"meta": meta, "digest": digest_of(meta)}).encode()
+            )
         return _open(folder, key, stamps)
 
     try:
@@ -93,7 +95,7 @@ def _open(folder: Path, key: str, stamps: list) -> Corpus | None:
     try:
         stored = json.loads((folder / f"{key}.json").read_bytes())
         meta = stored["meta"]
-        if stored["digest"] != _digest(meta):  # damaged; what follows is as it was written
+        if stored["digest"] != digest_of(meta):  # damaged; what follows is as it was written
             return None
         tokens = np.memmap(folder / f"{key}.bin", np.dtype(meta["dtype"]), mode="r")
     except (OSError, ValueError, TypeError, LookupError, RecursionError):
@@ -102,10 +104,6 @@ def _open(folder: Path, key: str, stamps: list) -> Corpus | None:
         return None
     vocabulary = vocabularies.from_json(meta["vocabulary"])
     return Corpus(tokens, vocabulary, meta["fingerprint"], meta["missing"])
-
-
-def _digest(meta: dict) -> str:
-    return hashlib.sha256(json.dumps(meta).encode()).hexdigest()
 
 
 def _tokenise(sources, level, encoding, vocab_size, vocabulary, path: Path) -> dict:

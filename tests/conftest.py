@@ -33,6 +33,15 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatabl
 TEXT = "the quick brown fox jumps over the lazy dog. how now, brown cow?\n" * 40
 
 
+def pytest_configure(config):
+    """Some tests run tests: once, and not those that run them."""
+    if not hasattr(config, "workerinput"):
+        depth = int(os.environ.get("TINYRNN_TESTS_IN_TESTS", "0"))
+        if depth > 1:
+            pytest.exit("tests that tests run are running tests", returncode=3)
+        os.environ["TINYRNN_TESTS_IN_TESTS"] = str(depth + 1)
+
+
 @pytest.fixture
 def rng():
     """Numbers that do not depend on which tests ran before."""

@@ -64,7 +64,12 @@ def test_the_extras_for_developers_are_used():
     assert names(EXTRAS["docs"]) == ["mkdocs", "mkdocs-material", "mkdocstrings"]
     assert "name: material" in site and "mkdocstrings:" in site
     checks = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
-    by_command = {"ruff": "/ruff check", "pytest-xdist": "pytest -n auto", "mypy": "/mypy"}
+    by_command = {
+        "ruff": "/ruff check",
+        "pytest-xdist": "pytest -n auto",
+        "mypy": "/mypy",
+        "pytest-timeout": "pytest",
+    }
     tests = "".join(p.read_text(encoding="utf-8") for p in (ROOT / "tests").rglob("test_*.py"))
     for name in set(names(EXTRAS["test"])) - {"tinyrnn"}:
         asked_for = f'importorskip("{name}")' in tests or name in imported("tests")
@@ -133,7 +138,6 @@ def test_what_is_required_is_pinned_with_hashes(versions):
     assert ".ci/$versions.txt" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
 
 
-@pytest.mark.slow
 def test_a_checkout_runs_without_being_installed(monkeypatch):
     monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: ())
     found = plugins.Group("tinyrnn.cells", "cell", tr.Cell).installed
@@ -143,6 +147,7 @@ def test_a_checkout_runs_without_being_installed(monkeypatch):
     assert issubclass(found["lstm"].load(), tr.Cell) and not plugins.points_of_checkout("tinyrnn.other")
 
 
+@pytest.mark.slow  # which also keeps the tests that it runs from running it again
 def test_an_unpacked_sdist_runs_its_own_tests(tmp_path):
     pytest.importorskip("setuptools")
     copy, out = tmp_path / "copy", tmp_path / "out"

@@ -7,11 +7,16 @@ What is public stands in ``front.py``, which is imported when one of its names i
 help needs none of them.
 """
 
+from __future__ import annotations
+
 import importlib
 import importlib.util
-from typing import TYPE_CHECKING, Any
 
 from .base.version import __version__ as __version__
+
+TYPE_CHECKING = False  # as typing has it, whose import an interruption would meet before there is a command
+if TYPE_CHECKING:
+    from typing import Any
 
 _LATER = {"load": ".training.experiments", "Run": ".training.run", "train": ".training.run"}  # where it is
 

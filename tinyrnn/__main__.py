@@ -3,14 +3,15 @@
 import os
 import signal
 import sys
-import traceback
-import warnings
 
 
 def main() -> None:
     """Run the command line and exit; Ctrl-C ends with exit code 130 and no traceback, whenever it comes."""
     try:
         _open_streams()
+        import traceback
+        import warnings
+
         from .base.errors import visible
 
         usual = warnings.formatwarning

@@ -251,10 +251,38 @@ def test_a_package_that_is_not_installed_is_neither_imported_nor_recommended(rec
 def test_a_file_that_is_gone_is_said_with_consent(received):
     (received / "cell.py").unlink()
     result = invoke("generate", received / "lm", "--allow-code")
-    assert (
-        result.exit_code == 2
-        and f"is in the file '{received / 'cell.py'}': put it back there" in result.stderr
+    said = f"is in the file '{received / 'cell.py'}', which is not here: put it there, or say --code FILE.py"
+    assert result.exit_code == 2 and said in result.stderr
+
+
+def test_a_file_that_is_elsewhere_can_be_named(received, tmp_path):
+    """Once moved it must be what it was; the run then names its new place."""
+    here = (received / "cell.py").rename(tmp_path / "moved.py")
+    assert "if you have it and trust both, say --code" in invoke("generate", received / "lm").stderr
+    options = "lm", "--length", "3", "--code", here
+    result = invoke("generate", received / options[0], *options[1:])
+    assert result.exit_code == 0, result.output
+    assert tr.load(received / "lm", allow_code=here).settings["cell"].startswith(f"{here}:")
+    assert "lm" in repr(tr.Run(received / "lm", allow_code=str(here)))
+    assert tr.Run(received / "lm", allow_code=str(here)).evaluate()["loss"] > 0
+    result = invoke("train", "--resume", received / "lm", "--steps", "7", "--code", here)
+    assert result.exit_code == 0, result.output
+    assert runs.RunFolder(received / "lm").options["cell"].startswith(f"{here}:")
+    assert invoke("generate", received / "lm", "--length", "3", "--allow-code").exit_code == 0
+    here.write_text(here.read_text(encoding="utf-8") + "# more\n", encoding="utf-8")
+    for command in (["generate", received / "lm"], ["train", "--resume", received / "lm", "--steps", "8"]):
+        result = invoke(*command, "--code", here)
+        assert result.exit_code == 2 and "which is another than in training" in result.stderr
+
+
+def test_a_file_for_a_cell_of_a_package_is_refused(tmp_path):
+    (tmp_path / "x.py").write_text("raise SystemExit(9)", encoding="utf-8")
+    run = shutil.copytree(
+        Path(__file__).parents[1] / "training" / "formats" / "2" / "lm" / "run", tmp_path / "run"
     )
+    for command in (["generate", run], ["train", "--resume", run]):
+        result = invoke(*command, "--code", tmp_path / "x.py")
+        assert result.exit_code == 2 and "which is in no file: leave --code out" in result.stderr
 
 
 def test_what_train_says_to_do_next_works(trained, tmp_path, monkeypatch):

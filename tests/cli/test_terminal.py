@@ -207,6 +207,17 @@ def test_a_pipe_whose_reader_has_gone(folder, command):
 
 
 @posix
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no full file")
+@pytest.mark.parametrize("command", [["train", "--help"], ["cells"], ["--help"], ["--version"]])
+def test_a_full_standard_output(command):
+    done = subprocess.run(
+        ["bash", "-c", '"$@" > /dev/full', "bash", *PROGRAM, *command],
+        capture_output=True, text=True, timeout=120, env=ENVIRONMENT,
+    )  # fmt: skip
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and "No space left" in done.stderr
+
+
+@posix
 @pytest.mark.parametrize("wait", ["tinyrnn.cli", "numba", "tinyrnn.training.experiments", "numpy"])
 def test_ctrl_c_while_importing(folder, wait):
     """A module's import sends the signal, as if the key had been pressed at that moment."""

@@ -134,7 +134,8 @@ def test_a_cell_in_a_file_trains_from_anywhere(tmp_path, text_file, cell_file, m
     cell_file.rename(tmp_path / "elsewhere.py")
     result = invoke("generate", tmp_path / "run", "--allow-code")
     assert (
-        result.exit_code == 2 and f"'mine' is in the file '{cell_file}': put it back there" in result.output
+        result.exit_code == 2
+        and f"'Mine' is in the file '{cell_file}', which is not here: put it there" in result.output
     )
 
 

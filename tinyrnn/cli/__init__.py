@@ -2,6 +2,7 @@
 
 import ast
 import difflib
+import errno
 import importlib
 import io
 import sys
@@ -11,7 +12,7 @@ import click
 
 from ..base.version import __version__
 from ..training.screen import note
-from .common import EXIT_INTERRUPTED, GroupedHelp
+from .common import EXIT_INPUT, EXIT_INTERRUPTED, GroupedHelp, unwritten
 
 COMMANDS = (
     "train generate evaluate predict robust cells new-cell new-task check compare bench inspect export plot"
@@ -38,6 +39,12 @@ class _Commands(GroupedHelp, click.Group):
             error.show(said)
             note(said.getvalue().rstrip("\n"))
             code = error.exit_code
+        except OSError as error:  # of help: what a command does says it itself
+            if standalone_mode and error.errno != errno.EPIPE:
+                note(f"Error: {unwritten(error)}")
+                code = EXIT_INPUT
+            else:
+                raise
         if not standalone_mode:
             return code
         sys.exit(code or 0)

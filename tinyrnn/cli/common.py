@@ -47,6 +47,8 @@ class Command(GroupedHelp, click.Command):
                         parameter.opts[0] if isinstance(parameter, click.Option) else parameter.name.upper()
                     )
                     raise click.UsageError(f"{named} is empty: give a path, or leave it out", context)
+        if code := context.params.pop("code", None):
+            context.params["allow_code"] = code
         try:
             return super().invoke(context)
         except (TinyrnnError, OSError, MemoryError) as error:
@@ -55,8 +57,8 @@ class Command(GroupedHelp, click.Command):
             ):
                 raise
             said = str(error)
-            if isinstance(error, OSError):  # of a file that no command gave a sentence of its own
-                said += ": check the file, its permissions and the space left on the disk"
+            if isinstance(error, OSError):
+                said = unwritten(error)
             elif not isinstance(error, TinyrnnError):
                 from ..base.devices import memory_full
 
@@ -66,6 +68,11 @@ class Command(GroupedHelp, click.Command):
         except KeyboardInterrupt:
             note("interrupted")
             context.exit(EXIT_INTERRUPTED)
+
+
+def unwritten(error: OSError) -> str:
+    """What is said of a file that no command gave a sentence of its own."""
+    return f"{error}: check the file, its permissions and the space left on the disk"
 
 
 def _debug(context, parameter, value):
@@ -99,13 +106,23 @@ def run_argument():
 
 
 def allow_code_option(**kwargs):
-    """The option ``--allow-code``: consent to run the file that a run names as its cell's."""
-    return option(
+    """The options ``--allow-code`` and ``--code FILE.py``: consent to run the file that a run names as its
+    cell's, there or where it is now. A command gets both as ``allow_code``.
+    """
+    here = option(
         "--allow-code",
         is_flag=True,
         help="Run the Python file that RUN names, if its cell is in a file.",
         **kwargs,
     )
+    elsewhere = option(
+        "--code",
+        type=click.Path(),
+        metavar="FILE.py",
+        help="The same, where that file is now; it must be what it was in training.",
+        **kwargs,
+    )
+    return lambda command: here(elsewhere(command))
 
 
 def raw_option():

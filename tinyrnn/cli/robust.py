@@ -1,6 +1,7 @@
 """``tinyrnn robust``: how well a trained model does on disturbed data."""
 
 import json
+import sys
 
 import click
 
@@ -40,17 +41,36 @@ def command(context, run, allow_code, device, texts, out, as_json, **options):
     model = load(run, allow_code=allow_code, device=device)
     task, given = task_options(context, model, "robustness", options)
     found = []
-    for row in rows(task.probe(model, list(texts), run, given), given):
-        found.append(row)
-        if as_json:
-            say(json.dumps(row))
-    if not as_json:
-        show(*_tables(found))
+    try:
+        for row in _shown(rows(task.probe(model, list(texts), run, given), given), not as_json):
+            found.append(row)
+            if as_json:
+                say(json.dumps(row))
+    finally:  # of a sweep that is interrupted what there is
+        if len(found) > 1 and not as_json:
+            show(*_tables(found))
     if draws and pictures.available():
         pictures.robustness(found, f"{task.name}, {model.settings['cell']}: disturbed", target)
         note(target) if as_json else say(target)
     elif draws:
         note("for a picture: pip install 'tinyrnn[plot]', then the same command")
+
+
+def _shown(found, live):
+    """Rows as they come; in a terminal, if ``live``, with a line that says how far it is."""
+    from rich.text import Text
+
+    from ..training.screen import is_terminal, live_line
+
+    if not (live and is_terminal(sys.stdout)):
+        yield from found
+        return
+    said = "undisturbed"
+    with live_line(lambda columns: Text(said[:columns])) as go_on:
+        for count, row in enumerate(found):
+            said = f"{count} done; the last: {row['kind']} {row['strength']:g}" if count else said
+            go_on()
+            yield row
 
 
 def _tables(found):

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, TypeVar, overload
 
 from ..base.errors import InputError, near, shown
+from ..base.options import path_of
 from ..base.plugins import Entry, Group
 from .cell import Cell
 
@@ -178,23 +179,36 @@ def has_code(name: str) -> bool:
     return name.rpartition(":")[0].endswith(".py")
 
 
+AllowCode = bool | str | os.PathLike[str]
 CONSENT = "--allow-code (in Python: allow_code=True)"
+ELSEWHERE = "--code FILE.py (in Python: allow_code='FILE.py')"
 
 
-def refuse_code(name: str, source: object) -> None:
-    """InputError if ``name``, which the run or checkpoint ``source`` gives as its cell's, is that of a cell
-    in a file.
+def allowed(name: str, allow_code: AllowCode, source: object) -> str:
+    """The cell's name ``name`` that the run or checkpoint ``source`` gives, once its code may run.
 
-    To look such a cell up is to run its file, and whoever made ``source`` chose the file. A cell that the
-    user names needs no
-    such question: neither here nor in what is called for it.
+    To look up a cell in a file is to run that file, and whoever made ``source`` chose it. A cell that the
+    user names needs no such question: neither here nor in what is called for it.
+
+    Args:
+        allow_code: True is consent to the file that ``source`` names; a path is consent to that file, where
+            the cell's is now.
+
+    Raises:
+        InputError: the cell is in a file, and nothing was said of that; or it is in none, and a file was
+            named.
     """
     path, _, cell = name.rpartition(":")
-    if has_code(name):
+    if not isinstance(allow_code, bool):
+        if not has_code(name):
+            raise InputError(f"{source} has the cell {shown(name)}, which is in no file: leave --code out")
+        return f"{os.path.realpath(path_of(allow_code, 'allow_code'))}:{cell}"
+    if has_code(name) and not allow_code:
         said = f"{source} has its cell {cell!r} from the file {path!r}"
         if not Path(path).is_file():
-            raise InputError(f"{said}, which is not here: put it there")
+            raise InputError(f"{said}, which is not here: if you have it and trust both, say {ELSEWHERE}")
         raise InputError(f"{said}, and to load it is to run that file: if you trust both, say {CONSENT}")
+    return name
 
 
 # Files whose code was consented to, with the digests that they had in training: what is read later of them is
@@ -254,8 +268,9 @@ def refuse_missing(meta: Mapping[str, Any]) -> None:
         known = f"comes from the package {package['name']} {package['version']}"  # all that old ones say
         said, mend = "is not here", f"the checkpoint says that it {package.get('origin', known)!r}"
         if has_code(name):
-            said, mend = f"is in the file {name.rpartition(':')[0]!r}", "put it back there"
-        raise InputError(f"this model's cell {shown(short_name(name))} {said}: {mend}") from None
+            said = f"is in the file {name.rpartition(':')[0]!r}, which is not here"
+            mend = f"put it there, or say {ELSEWHERE}"
+        raise InputError(f"this model's cell {shown(name.rpartition(':')[2])} {said}: {mend}") from None
 
 
 def full_name(name: str) -> str:

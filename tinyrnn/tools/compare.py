@@ -108,7 +108,7 @@ class Comparison:
                 configuration = replace(self.configuration, options=replace(options, **own))
                 path = self._path(name, seed)
                 if (path / CONFIG).exists():
-                    self._refuse_longer(RunFolder(path))
+                    self._refuse_other(RunFolder(path), configuration)
                     given = {**configuration.options.entries(), **configuration.plan.entries()}
                     trainer = experiments.take_up(
                         path, given, configuration.texts, report, device=self.device
@@ -117,9 +117,19 @@ class Comparison:
                     trainer = experiments.begin(configuration, report, out=path, device=self.device)
                 yield registry.short_name(name), seed, trainer, _is_complete(trainer)
 
-    def _refuse_longer(self, run):
-        """InputError if a run of the folder was made longer than this comparison's are to be."""
-        trained = experiments.Configuration.read(run).plan
+    def _refuse_other(self, run, configuration):
+        """InputError if a run of the folder was made with other options, or longer, than this comparison's
+        are to be.
+        """
+        read = experiments.Configuration.read(run)
+        now, before = configuration.options.entries(), read.options.entries()
+        if other := [name for name in now if now[name] != before[name]]:
+            name = other[0].replace("_", "-")
+            raise InputError(
+                f"{run.path} was trained with --{name} {before[other[0]]}, in this comparison it is "
+                f"{now[other[0]]}: give the options that the folder's runs have, or another --out"
+            )
+        trained = read.plan
         for name in LENGTHS:
             now, before = getattr(self.configuration.plan, name), getattr(trained, name)
             if now is not None and before is not None and before > now:

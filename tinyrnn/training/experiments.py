@@ -12,6 +12,7 @@ from ..base.devices import chosen
 from ..base.errors import InputError, near
 from ..base.options import Rule, path_of, taken
 from ..nn import init, registry
+from ..nn.registry import AllowCode
 from . import pictures, runs
 from .plan import FIXED, Plan
 from .runs import RunFolder, free_name
@@ -121,14 +122,14 @@ def begin(configuration: Configuration, report=None, *, out=None, device="cpu") 
     return trainer
 
 
-def take_up(path, given, texts=(), report=None, *, device="cpu", allow_code=False) -> Trainer:
+def take_up(path, given, texts=(), report=None, *, device="cpu", allow_code: AllowCode = False) -> Trainer:
     """The trainer of the run at ``path``, where its last checkpoint left it.
 
     Args:
         given: options that the user gave now; those of the plan may differ from the run's, but for `FIXED`.
         texts: in place of the run's own.
-        allow_code: run the Python file that the run names, where its cell is one of a file; needless if it is
-            given now.
+        allow_code: run the Python file that the run names, where its cell is one of a file; or that file's
+            path, where it is now. Needless if the cell is given now.
 
     Raises:
         InputError: an option that would make it another run, another text, a damaged run, one that is being
@@ -152,11 +153,12 @@ def _taken_up(run, given, texts, report, device, allow_code) -> Trainer:
             with contextlib.suppress(InputError):  # a damaged checkpoint is told of where it is needed
                 if not registry.package_of(cell)["sha256"].startswith(_package(file).get("sha256", "")):
                     note("the cell's file is another than in training: the run goes on with what it is now")
-        elif registry.has_code(cell):
-            if not allow_code:
-                registry.refuse_code(cell, run.path)
+        elif registry.has_code(cell) or allow_code not in (True, False) or cell not in registry.registered():
+            cell = registry.allowed(cell, allow_code, run.path)
+            configuration = replace(configuration, options=replace(configuration.options, cell=cell))
             meta = {"package": _package(file), "model": {"cell": cell}}
             with runs.reading(file, runs.ANOTHER):
+                registry.refuse_missing(meta)
                 stack.enter_context(registry.as_in_training(meta))
         return _going_on(run, configuration, given, texts, report, device)
 
@@ -183,6 +185,9 @@ def _going_on(run, configuration, given, texts, report, device) -> Trainer:
     plan = configuration.plan.changed(**{name: after[name] for name in given if name in Plan.rules()})
     configuration = replace(configuration, plan=plan)
     tensors, meta = runs.load_tensors(run.path / runs.TRAINER, "start a new run")
+    if not texts:
+        own = [text for text in configuration.texts if text not in configuration.task.default_texts]
+        runs.refuse_moved(run.path, own, f"before it: tinyrnn train DATA --resume {run.path}")
     with init.at_most(sum(a.nbytes for a in tensors.values()), run.path):
         trainer = replace(configuration, texts=list(texts) or configuration.texts).trainer(report, device)
     if trainer.task.fingerprint != run.config["fingerprint"]:
@@ -214,12 +219,12 @@ def carry_out(trainer: Trainer, shown) -> list[str]:
     return trainer.task.conclude(trainer.run)
 
 
-def load(run: str | Path, *, allow_code: bool = False, device: str = "cpu") -> Any:
+def load(run: str | Path, *, allow_code: AllowCode = False, device: str = "cpu") -> Any:
     """The trained model of a run folder or checkpoint file, ready to use.
 
     Args:
         allow_code: run the Python file that the checkpoint names, where its cell is one of a file
-            (``FILE.py:CLASS``).
+            (``FILE.py:CLASS``); or that file's path, where it is now. It must be what it was in training.
         device: where to compute, ``"cpu"``, ``"cuda"``, or ``"auto"``: on a GPU where there is one.
 
     A language model has ``generate(prompt, length=..., temperature=...)``, a classifier ``predict(texts)``, a
@@ -238,8 +243,7 @@ def load(run: str | Path, *, allow_code: bool = False, device: str = "cpu") -> A
     with runs.reading(file, runs.ANOTHER):
         taken(meta, _FACTS, "metadata", lacking=("step", "val_loss"), others=True)
         cell = taken(meta.get("model"), {"cell": _TEXT}, "model", others=True)["cell"]
-        if not allow_code:
-            registry.refuse_code(cell, "the checkpoint")
+        meta["model"]["cell"] = registry.allowed(cell, allow_code, "the checkpoint")
         taken(meta.get("package"), _PACKAGE, "package", lacking=("origin", "sha256"))  # old ones have none
         registry.refuse_missing(meta)
         with (

@@ -11,7 +11,7 @@ from typing import Any, Self, TypeVar
 from ..base import threads as pool
 from ..base.errors import Diverged, InputError, shown
 from ..base.options import Options, path_of
-from ..nn.registry import CONSENT
+from ..nn.registry import CONSENT, ELSEWHERE, AllowCode
 from . import experiments
 from .plan import Place
 from .robustness import rows
@@ -38,6 +38,7 @@ def _keywords() -> Iterator[None]:
         yield
     except (InputError, Diverged) as error:
         text = str(error).replace(CONSENT, "tr.Run(path, allow_code=True)")
+        text = text.replace(ELSEWHERE, "tr.Run(path, allow_code='FILE.py')")
         text = _RESUME.sub(r"tr.Run('\1').resume()", text)
         text = _NAMED.sub(lambda found: f"{found[1]}={found[2]!r}", text)
         text = _FLAG.sub(lambda found: found[1].replace("-", "_") + "=", text)
@@ -50,14 +51,14 @@ class Run:
 
     Args:
         path: of the folder, or of a checkpoint in it.
-        allow_code: run the Python file that the run names, where its cell is one of a file; needless for what
-            `train` returns, whose cell you named.
+        allow_code: run the Python file that the run names, where its cell is one of a file; or that file's
+            path, where it is now. Needless for what `train` returns, whose cell you named.
 
     Raises:
         InputError: it is no run.
     """
 
-    def __init__(self, path: PathLike, *, allow_code: bool = False) -> None:
+    def __init__(self, path: PathLike, *, allow_code: AllowCode = False) -> None:
         self._folder, self._allow_code = RunFolder(path), allow_code
 
     @property

@@ -9,6 +9,7 @@ import re
 import secrets
 import shutil
 import zlib
+from collections.abc import Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -73,6 +74,14 @@ def write_atomically(path: Path, data: bytes):
     """``replace_file`` with its errors as one sentence."""
     with _write_errors(path):
         replace_file(path, data)
+
+
+def refuse_moved(run: object, texts: Sequence[str], where: str) -> None:
+    """InputError if the files ``texts``, which ``run`` was trained on, are no longer there; ``where`` others
+    are to be named.
+    """
+    if gone := [text for text in texts if text != "-" and not os.path.exists(text)]:
+        raise InputError(f"{run} was trained on {gone[0]}, which is not here: name the same data {where}")
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from ..base.plugins import Group
 from ..nn.rnn import RnnOptions
 from .plan import Plan
 from .robustness import Probe, RobustnessOptions
-from .runs import CONFIG, RunFolder, reading, refuse_other
+from .runs import CONFIG, RunFolder, reading, refuse_moved, refuse_other
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,15 +133,22 @@ class Task:
         raise NotImplementedError
 
     @classmethod
-    def trained(cls, run: Any, given: Options) -> tuple[Any, list[str]]:
-        """The options that the folder ``run`` was trained with, but for what is ``given`` now, and its
-        texts.
+    def trained(cls, run: Any, given: Options, texts: Sequence[str] = ()) -> tuple[Any, list[str]]:
+        """The options that the folder ``run`` was trained with, but for what is ``given`` now; and ``texts``,
+        or if there are none those that it was trained on.
+
+        Raises:
+            InputError: these are no longer there.
         """
         stored = RunFolder(run).options
         of_data = given.rules().keys() - RobustnessOptions.rules()  # a seed of disturbances is no run's
         now = {n: v for n, v in given.entries().items() if n in of_data and v not in (None, "")}
         with reading(RunFolder(run).path / CONFIG, "restore it from a copy"):
-            return cls.options.of(stored | now), stored["texts"]
+            options, own = cls.options.of(stored | now), stored["texts"]
+        if not texts:
+            validated = [options.val] if options.val else own
+            refuse_moved(run, [t for t in validated if t not in cls.default_texts], "after RUN")
+        return options, list(texts) or own
 
     @classmethod
     def store(cls, data: Any) -> tuple[str, str]:

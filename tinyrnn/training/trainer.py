@@ -183,7 +183,10 @@ class Trainer:
     def warmup_cut(self) -> str:
         """That the warm-up is shorter than was asked for, in words; empty: it is not."""
         now, asked = self.schedule.warmup, self.plan.warmup
-        return f"{now:,} steps, no more than a tenth of the run, not {asked:,}" if now < asked else ""
+        why = "no more than a tenth of the run"
+        if now != self.plan.warmup_steps(self.total):
+            why = "as the run began"
+        return f"{now:,} step{'s' * (now != 1)}, {why}, not {asked:,}" if now < asked else ""
 
     def learning_rate(self) -> float:
         """Of the next step."""

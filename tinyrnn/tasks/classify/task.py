@@ -187,16 +187,16 @@ class Classification(Task):
 
 def _encoded(model, texts, run, options):
     """Ids and labels of the files ``texts``, or of the validation part of the data of ``run``."""
-    trained, stored_texts = Classification.trained(run, options)
+    trained, files = Classification.trained(run, options, texts)
     reading = {k: getattr(trained, k) for k in ("text_column", "label_column", "encoding")}
     if texts or trained.val:
         data = read_examples(texts or [trained.val], **reading)
     else:
-        whole = read_examples(stored_texts, **reading)
+        whole = read_examples(files, **reading)
         RunFolder(run).refuse_changed(_fingerprint(whole), "examples of this run have")
-        data = _split(*whole, trained.val_fraction, trained.seed, stored_texts)[1]
+        data = _split(*whole, trained.val_fraction, trained.seed, files)[1]
     if strange := set(data[1]) - set(model.labels):
-        has = f"{few(texts or stored_texts)} has the label {shown(min(strange))}"
+        has = f"{few(files)} has the label {shown(min(strange))}"
         raise InputError(f"{has}, which the model does not know: remove its rows")
     targets = np.array([model.labels.index(label) for label in data[1]])
     return [model.encode(text) for text in data[0]], targets

@@ -377,8 +377,8 @@ def _read(options: ForecastOptions, texts):
 
 def _of_run(run, files, given):
     """The series in ``files``, else that of ``run``, and the options of the run."""
-    options, texts = Forecasting.trained(run, given)
-    return _read(options, files or texts), options
+    options, texts = Forecasting.trained(run, given, files)
+    return _read(options, texts), options
 
 
 def _parts(rows, options):

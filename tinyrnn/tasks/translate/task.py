@@ -220,10 +220,10 @@ def _read(options, texts):
 
 def _pairs(texts, run, options):
     """Of the files ``texts``, or of the validation part of the data of ``run``."""
-    trained, stored_texts = Translation.trained(run, options)
+    trained, files = Translation.trained(run, options, texts)
     if texts or trained.val:
         return _read(trained, texts or [trained.val])
-    _, pairs, fingerprint = _data(trained, stored_texts)
+    _, pairs, fingerprint = _data(trained, files)
     RunFolder(run).refuse_changed(fingerprint, "pairs of this run have")
     return pairs
 

@@ -4,6 +4,7 @@ The matrices of the tests are small, and several test processes whose BLAS threa
 slow.
 """
 
+import collections
 import functools
 import inspect
 import os
@@ -40,6 +41,18 @@ def pytest_configure(config):
         if depth > 1:
             pytest.exit("tests that tests run are running tests", returncode=3)
         os.environ["TINYRNN_TESTS_IN_TESTS"] = str(depth + 1)
+
+
+@pytest.hookimpl(tryfirst=True)  # before the slow ones are left out
+def pytest_collection_modifyitems(items):
+    """Of the cases of a test marked ``sample(n)`` all but every n-th are slow."""
+    seen = collections.Counter()
+    for item in items:
+        if (mark := item.get_closest_marker("sample")) is not None:
+            name = item.nodeid.partition("[")[0]
+            if seen[name] % mark.args[0]:
+                item.add_marker("slow")
+            seen[name] += 1
 
 
 @pytest.fixture

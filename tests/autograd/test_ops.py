@@ -79,6 +79,7 @@ def test_compiled_derivatives_equal_those_of_tensor_ops(name, i):
         np.testing.assert_allclose(a, b.detach(), rtol=1e-12, atol=1e-14)
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", sorted(name for name, op in OPS.items() if op.rule))
 def test_rules_equal_the_loops_that_stand_for_them(name, dtype):

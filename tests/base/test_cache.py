@@ -293,6 +293,7 @@ PLANTED = "from pathlib import Path; Path({sentinel!r}).touch()"
 USE = "import tinyrnn as tr; print(tr.sigmoid(tr.tensor([0.0])).item())"
 
 
+@pytest.mark.sample(2)
 @posix
 @pytest.mark.parametrize("part", ["", "kernels", "kernels/" + 16 * "?", "generated"])
 def test_kernels_and_sources_of_a_shared_folder_are_not_run(cache, tmp_path, part):

@@ -173,6 +173,7 @@ PROGRAM = [sys.executable, "-m", "tinyrnn"]
 posix = pytest.mark.skipif(os.name == "nt", reason="streams are closed as a POSIX shell does it")
 
 
+@pytest.mark.sample(3)
 @posix
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 @pytest.mark.parametrize("command", ["train", "generate", "cells", "wrong usage"])
@@ -223,6 +224,7 @@ def test_ctrl_c_while_importing(folder, wait):
     """A module's import sends the signal, as if the key had been pressed at that moment."""
     script = f"""
 import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts what it leaves behind without
 
 class Finder:
     def find_spec(self, name, path=None, target=None):

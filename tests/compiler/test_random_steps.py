@@ -45,6 +45,7 @@ def test_random_steps():
     assert counts["ill-conditioned"] <= 0.02 * counts.total(), counts
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("name", EACH)
 def test_each_kind_of_instruction(name):
     assert random_steps.check(EACH[name]) != "ill-conditioned"

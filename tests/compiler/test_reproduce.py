@@ -14,6 +14,7 @@ from tinyrnn.compiler import referee
 from tinyrnn.compiler.products import recorded_step
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(("name", "options"), [("lstm", {"peephole": True}), ("gru", {})])
 def test_it_runs_the_step_both_ways(name, options, tmp_path, monkeypatch):
     monkeypatch.setenv("TINYRNN_CACHE", str(tmp_path))

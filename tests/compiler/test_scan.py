@@ -184,6 +184,7 @@ FORMS = {
 }
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("name", STEPS)
 def test_compiled_equals_eager(name, form):
@@ -191,6 +192,7 @@ def test_compiled_equals_eager(name, form):
     assert_equal(run(step, sizes, True, **FORMS[form]), run(step, sizes, False, **FORMS[form]))
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize(
     ("name", "options"),
     [("rnn", {}), ("lstm", {"peephole": True}), ("gru", {}), ("gru", {"reset_after": True})],
@@ -299,6 +301,7 @@ def test_rows_of_an_embedding(rng, rows):
         np.testing.assert_allclose(x, y, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("name", [n for n in STEPS if "batch" not in n])
 def test_every_step_on_a_larger_batch_and_on_rows_of_a_table(rng, name):
     """A step is recorded on a few rows of the batch, and what depends on x alone is computed for each row of

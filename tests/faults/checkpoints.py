@@ -10,6 +10,7 @@ of memory or time.
 
 import contextlib
 import copy
+import importlib.util
 import io
 import json
 import math
@@ -19,6 +20,7 @@ import random
 import shutil
 import sys
 import tempfile
+import time
 import traceback
 import warnings
 import zlib
@@ -36,7 +38,23 @@ from tinyrnn.training import experiments, pictures, runs
 
 RUNS = Path(__file__).parents[1] / "training" / "formats" / "2"  # a small run of each task
 SECONDS, BYTES = 120.0, 3 << 30  # for one case: far more than any needs
-FILES = {runs.BEST: 8, runs.TRAINER: 5, runs.CONFIG: 4, runs.LOG: 3}  # how often each is damaged
+# How often each is damaged.
+FILES = {runs.BEST: 8, runs.TRAINER: 5, runs.STABLE: 3, runs.CONFIG: 4, runs.LOG: 3, runs.TRAINING: 2}
+LOGS = runs.LOG, runs.TRAINING
+LONGER = {runs.TRAINER: 7, runs.STABLE: 12}  # steps to which each is taken up
+CELL = """
+import tinyrnn as tr
+
+class Mine(tr.Cell):
+    states = ("h",)
+
+    def build(self, input_size, hidden_size, *, gain=1.0):
+        self.gain = gain
+        self.W, self.U, self.b = self.affine(input_size, hidden_size)
+
+    def step(self, x, h):
+        return tr.tanh(self.gain * (x @ self.W) + h @ self.U + self.b)
+"""
 CLASSES = ("equal", "refused", "another", "outside")
 STRANGE = [
     None, True, False, 0, 1, -1, 2, 7, 2**31, 10**9, 2**63, 10**30, -(10**18), 0.5, 1.5, 1e300, -1e-300,
@@ -45,16 +63,36 @@ STRANGE = [
 ]  # fmt: skip
 
 
+def made(folder: Path) -> dict[str, Path]:
+    """Whole runs by name: those of `RUNS`, and some that are trained in ``folder``, with what these lack:
+    byte pairs, a cell in a file, ``stable.safetensors``.
+    """
+    found = {p.name: p for p in sorted(RUNS.iterdir()) if p.is_dir()}
+    (folder / "cell.py").write_text(CELL, encoding="utf-8")
+    small = dict(hidden=4, embed=4, layers=1, seq_len=8, batch_size=4, steps=6, eval_every=2, warmup=0)
+    for name, own in {
+        "lm-file": dict(cell=f"{folder / 'cell.py'}:Mine", cell_opt={"gain": 0.5}),
+        "lm-pairs": dict(level="bpe", vocab_size=40),
+    }.items():
+        if name == "lm-pairs" and importlib.util.find_spec("tokenizers") is None:
+            continue
+        found[name] = folder / name
+        text = shutil.copytree(RUNS / "lm", found[name], ignore=lambda *_: ["run"]) / "text.txt"
+        tr.train(text, **small, **own, quiet=True, out=found[name] / "run")
+    return found
+
+
 class Case:
     """One damaged file of a copy of a run: made of two numbers, the same each time."""
 
-    def __init__(self, seed: int, number: int, folder: Path):
+    def __init__(self, seed: int, number: int, whole: dict[str, Path], folder: Path):
         self.random = random.Random(f"{seed} {number}")
-        tasks = sorted(p.name for p in RUNS.iterdir() if p.is_dir())
-        self.task = tasks[number % len(tasks)]
-        self.name = self.random.choices(list(FILES), list(FILES.values()))[0]
+        self.task = list(whole)[number % len(whole)]
+        self.whole = whole[self.task]
+        there = {name: often for name, often in FILES.items() if (self.whole / "run" / name).exists()}
+        self.name = self.random.choices(list(there), list(there.values()))[0]
         self.folder = folder
-        shutil.copytree(RUNS / self.task, folder)
+        shutil.copytree(self.whole, folder)
         self.run = folder / "run"
         self.file = self.run / self.name
         self.data = self.file.read_bytes()
@@ -106,7 +144,7 @@ class Case:
                 config["digest"] = files.digest_of(config)
             self.file.write_text(json.dumps(config), encoding="utf-8")
             return said
-        if self.name == runs.LOG:
+        if self.name in LOGS:
             records, lines = [json.loads(line) for line in self.data.splitlines()], []
             for record in records:
                 record.pop(runs.CHECKSUM)
@@ -213,14 +251,14 @@ class Case:
         told: list[str] = []
         runs.note, before = told.append, runs.note
         try:
-            same = self._log_read(told) if self.name == runs.LOG else self._used()
+            same = self._log_read(told) if self.name in LOGS else self._used()
         except tr.TinyrnnError as error:
             said = str(error)
             # What was written on purpose may be whole and not fit its data, which has its own sentences.
             named = str(self.run) in said and "\n" not in said
             if (self.by_accident and not named) or len(said) > 2000:
                 return "outside", f"the message does not say it in a sentence: {said[:300]!r}"
-            if self.name == runs.LOG and self.kind not in ("folder", "pipe", "link"):
+            if self.name in LOGS and self.kind not in ("folder", "pipe", "link"):
                 return "outside", f"a damaged log stops: {said[:300]}"
             return "refused", said
         except BaseException as error:
@@ -231,7 +269,7 @@ class Case:
             runs.note = before
         if same:
             return "equal", ""
-        if self.name == runs.LOG:
+        if self.name in LOGS:
             return "refused", "; ".join(told)  # lines of it
         return ("outside", "another is loaded in silence") if self.by_accident else ("another", "")
 
@@ -239,28 +277,28 @@ class Case:
         """Load and use what was damaged; whether it is what it was."""
         if self.name == runs.BEST:
             if self.kind == "gone":
-                return bool(experiments.load(self.run))  # the last takes its place
-            model = experiments.load(self.file)
-            same = _told_by_model(model) == _original(self.task, runs.BEST)
+                return bool(experiments.load(self.run, allow_code=True))  # the last takes its place
+            model = experiments.load(self.file, allow_code=True)
+            same = _told_by_model(model) == _original(self.whole, runs.BEST)
             if not same:
                 self._ask(model)
             return same
         if self.name == runs.CONFIG:
             folder = runs.RunFolder(self.run)
             configuration = experiments.Configuration.read(folder)
-            same = _told_by(configuration, folder) == _original(self.task, runs.CONFIG)
+            same = _told_by(configuration, folder) == _original(self.whole, runs.CONFIG)
             if not same or self.random.random() < 0.05:
                 repr(tr.Run(self.run))
-                tr.Run(self.run).evaluate()
+                tr.Run(self.run, allow_code=True).evaluate()
                 self._resume()
             return same
-        same = self._resume(fit=False) == _original(self.task, runs.TRAINER)
+        same = self._resume(fit=False) == _original(self.whole, self.name)
         if not same:
             self._resume()
         return same
 
     def _resume(self, fit=True):
-        trainer = experiments.take_up(self.run, {"steps": 7})
+        trainer = experiments.take_up(self.run, {"steps": LONGER.get(self.name, 7)}, allow_code=True)
         try:
             if fit:
                 # What is drawn at the end of a run would take longest.
@@ -273,7 +311,8 @@ class Case:
 
     def _log_read(self, told):
         folder = runs.RunFolder(self.run)
-        found, original = folder.read_log(), runs.RunFolder(RUNS / self.task / "run").read_log()
+        found = folder.read_log(self.name)
+        original = runs.RunFolder(self.whole / "run").read_log(self.name)
         if self.by_accident:
             assert all(record in original for record in found), "a record is another"
             assert found == original or told, "something is missing, and nothing was said"
@@ -284,7 +323,7 @@ class Case:
         return found == original
 
     def _ask(self, model):
-        if self.task == "lm":
+        if self.task.startswith("lm"):
             model.generate("the ", length=3, seed=0)
         elif self.task == "classify":
             model.predict(["good thing 3", "x"])
@@ -332,27 +371,27 @@ def _told_by_trainer(trainer):
 _known: dict = {}
 
 
-def _original(task, name):
+def _original(whole, name):
     """What whole files of that name say."""
-    if (task, name) not in _known:
+    if (whole, name) not in _known:
         with tempfile.TemporaryDirectory() as folder:
-            run = shutil.copytree(RUNS / task, Path(folder) / "whole") / "run"
+            run = shutil.copytree(whole, Path(folder) / "whole") / "run"
             before = os.getcwd()
             os.chdir(run.parent)
             if name == runs.BEST:
-                found = _told_by_model(experiments.load(run / name))
+                found = _told_by_model(experiments.load(run / name, allow_code=True))
             elif name == runs.CONFIG:
                 found = _told_by(experiments.Configuration.read(runs.RunFolder(run)), runs.RunFolder(run))
             else:
-                trainer = experiments.take_up(run, {"steps": 7})
+                trainer = experiments.take_up(run, {"steps": LONGER[name]}, allow_code=True)
                 found = _told_by_trainer(trainer)
                 trainer.run.unlock()
             os.chdir(before)
-        _known[task, name] = found
-    return _known[task, name]
+        _known[whole, name] = found
+    return _known[whole, name]
 
 
-def _work(pipe, seed):
+def _work(pipe, seed, whole):
     """A process that goes through the cases that it is told of, in bounded memory."""
     import resource
 
@@ -366,7 +405,7 @@ def _work(pipe, seed):
         for number in iter(pipe.recv, None):
             place = Path(folder) / str(number)
             try:
-                case = Case(seed, number, place)
+                case = Case(seed, number, whole, place)
                 os.chdir(place)
                 pipe.send((str(case), *case.outcome()))
             except Exception:
@@ -376,8 +415,10 @@ def _work(pipe, seed):
     pipe.close()
 
 
-def fuzz(number: int, seed: int, *, first: int = 0, shown=None) -> tuple[Counter, list[str]]:
-    """``number`` cases, of one seed.
+def fuzz(
+    number: int, seed: int, *, first: int = 0, seconds: float = math.inf, shown=None
+) -> tuple[Counter, list[str]]:
+    """``number`` cases, of one seed, or as many as ``seconds`` allow.
 
     Args:
         first: the number of the first, to see one again: ``fuzz(1, seed, first=n)``.
@@ -386,12 +427,19 @@ def fuzz(number: int, seed: int, *, first: int = 0, shown=None) -> tuple[Counter
     Returns:
         How many there are of each of `CLASSES`; and those outside the promise, each with how to see it again.
     """
+    with tempfile.TemporaryDirectory(prefix="tinyrnn-whole-") as folder:
+        return _fuzz(range(first, first + number), seed, seconds, shown, made(Path(folder).resolve()))
+
+
+def _fuzz(numbers, seed, seconds, shown, whole):
     counts, outside = Counter(dict.fromkeys(CLASSES, 0)), []
-    context, worker = multiprocessing.get_context("spawn"), None
-    for n in range(first, first + number):
+    context, worker, began = multiprocessing.get_context("spawn"), None, time.monotonic()
+    for n in numbers:
+        if time.monotonic() - began > seconds:
+            break
         if worker is None:
             pipe, other = context.Pipe()
-            worker = context.Process(target=_work, args=(other, seed), daemon=True)
+            worker = context.Process(target=_work, args=(other, seed, whole), daemon=True)
             worker.start()
             other.close()
         try:

@@ -81,7 +81,7 @@ def test_a_comparison_finishes_runs_that_were_killed_after_their_last_step(tmp_p
     kills.write_data(work / "data")
     kind = kills.KINDS["compare"]
     alone = kills.whole("compare", work)
-    for number in range(alone.operations - 45, alone.operations, 3):
+    for number in range(alone.operations - 45, alone.operations, 9):
         out = work / str(number)
         kills.start(kind.train, out, killed_at(out, number)).wait()
         assert kills.start(kind.train, out).wait().code == 0
@@ -90,13 +90,15 @@ def test_a_comparison_finishes_runs_that_were_killed_after_their_last_step(tmp_p
 
 @pytest.mark.parametrize("found", [[], ["data 3: it fell"]])
 def test_the_exit_code_says_whether_anything_is_outside(monkeypatch, capsys, found):
-    monkeypatch.setattr(sys, "argv", ["run.py", "--minutes", "1", "--only", "data", "--seed", "4"])
+    monkeypatch.setattr(
+        sys, "argv", ["run.py", "--minutes", "1", "--only", "data", "--seed", "4", "--processes", "1"]
+    )
     monkeypatch.setattr(run, "data", lambda seconds, seed: ({"read": 5}, found))
     with pytest.raises(SystemExit) as end:
         run.main()
     assert end.value.code == len(found)
     out, err = capsys.readouterr()
-    assert "data, seed 4:" in out and ("it fell" in err) == bool(found)
+    assert "data, seeds 4:" in out and ("it fell" in err) == bool(found)
 
 
 def test_folders_of_killed_creations_are_removed_by_the_next_and_no_other(tmp_path, text_file):

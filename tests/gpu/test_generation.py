@@ -21,6 +21,7 @@ def model(cell):
     return LanguageModel(symbols, cell=cell, layers=2, hidden=12, embed=8, seed=0, dtype="float64")
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("options", SAMPLING, ids=str)
 def test_the_same_text_as_on_the_cpu(options, cupy):
     how = dict(length=30, seed=1, **options)

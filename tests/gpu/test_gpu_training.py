@@ -32,6 +32,7 @@ def run(task, device, out, steps=4, **more):
     )
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("task", sorted(TASKS))
 def test_a_run(task, cupy, tmp_path):
     ours, cpu = run(task, "cuda", tmp_path / "a"), run(task, "cpu", tmp_path / "b")

@@ -123,6 +123,7 @@ def agree(found, right, rtol=1e-9, atol=1e-11):
         np.testing.assert_allclose(a, b, rtol=rtol, atol=atol)
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("cell", CELLS)
 def test_loops_of_every_cell_agree_with_the_eager_tape_in_every_form(cell, call, standin, facts):
@@ -283,6 +284,7 @@ FAULTS = {
 }
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_put_in_is_found(fault, standin, facts, monkeypatch):
     """In a cell that has row reductions, or, where units stay in their blocks, in an LSTM."""
@@ -327,6 +329,7 @@ def sources():
             yield pytest.param(cell, dtype, precision, marks=() if quick else pytest.mark.slow)
 
 
+@pytest.mark.sample(5)
 @pytest.mark.skipif(shutil.which("nvcc") is None, reason="needs nvcc")
 @pytest.mark.parametrize(("cell", "dtype", "precision"), list(sources()))
 def test_every_source_compiles_for_gpus_without_spills(cell, dtype, precision, facts, tmp_path):
@@ -370,6 +373,7 @@ def test_tiles_are_chosen_so_that_every_block_has_work(rows, forward, backward, 
     assert all(loops.blocks(loop, s, rows) >= 64 for loop, s in zip(loops.loops, shapes, strict=True))
 
 
+@pytest.mark.slow
 def test_check_says_in_which_form_loops_run(standin, facts):
     assert check.run_check("cuda", get_cell("gru"), {}).detail.startswith("equal to the eager loop")
     said = check.run_check("form on cuda", get_cell("lstm"), {}).detail

@@ -148,6 +148,7 @@ def test_an_optimiser_made_before_the_move_says_so(cupy):
 # ------------------------------------------------------------------ recurrences
 
 
+@pytest.mark.sample(5)
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
 @pytest.mark.parametrize("reverse", [False, True])
 def test_a_recurrence_runs_op_by_op(cell, reverse, cupy, rng):

@@ -27,6 +27,7 @@ def make(name, options, **kwargs):
     return tr.RNN(name, I, H, dtype="float64", seed=1, cell_options=options, **kwargs)
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize(("name", "options"), CELLS)
 @pytest.mark.parametrize("special", ["plain", "mask and resets", "bidirectional stack"])
 def test_gradients_by_finite_differences(rng, name, options, special):
@@ -160,6 +161,7 @@ def test_peepholes_of_the_paper(rng):
 # ------------------------------------------------------------------ the time loop
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize(("name", "options"), CELLS)
 def test_mask_gives_what_the_short_sequence_gives(rng, name, options):
     rnn = make(name, options, num_layers=2, bidirectional=True)
@@ -173,6 +175,7 @@ def test_mask_gives_what_the_short_sequence_gives(rng, name, options):
             np.testing.assert_allclose(s.numpy()[1:], t.numpy(), rtol=1e-12)
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize(("name", "options"), CELLS)
 def test_reset_gives_what_a_fresh_start_gives(rng, name, options):
     rnn = make(name, options)

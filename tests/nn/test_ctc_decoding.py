@@ -142,6 +142,7 @@ def example(name, *arguments):
     )
 
 
+@pytest.mark.slow
 def test_morse_runs():
     done = example("morse", 2, 20)
     assert done.returncode == 0, done.stderr

@@ -175,6 +175,7 @@ def test_a_file_that_changed_is_loaded_anew(cell_file):
 # ------------------------------------------------------------------ new packages
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("template", scaffold.templates())
 def test_a_new_package_passes_its_own_tests(tmp_path, template):
     result = invoke("new-cell", "my-own", "--template", template, "--out", tmp_path)

@@ -41,6 +41,7 @@ def equal(a, b, rtol=1e-10, atol=1e-12):
         np.testing.assert_allclose(u, v, rtol=rtol, atol=atol)
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("cell", plugins.registered())
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("special", ["plain", "mask and resets"])
@@ -54,6 +55,7 @@ def test_compiled_equals_eager(cell, kind, special):
     equal(run(cell, KINDS[kind], **how), run(cell, KINDS[kind], compile=False, **how))
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("cell", plugins.registered())
 @pytest.mark.parametrize("kind", [None, "all"])
 def test_compiled_equals_eager_in_single_precision(cell, kind):

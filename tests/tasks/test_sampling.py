@@ -106,6 +106,7 @@ def texts(model, monkeypatch, prompt="abc", **options):
     return compiled, eager
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("cell", plugins.registered())
 @pytest.mark.parametrize(
     "settings", [{}, {"zoneout": 0.3, "dropout": 0.5}, {"tie": True, "embed": 12, "dtype": "float64"}]

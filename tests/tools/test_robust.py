@@ -279,6 +279,7 @@ def test_an_eager_cell_in_a_file(data, tmp_path):
 # ------------------------------------------------------------------ training
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("task", ["lm", "classify", "translate", "forecast"])
 @pytest.mark.parametrize("option", ["noise", "adversarial"])
 def test_hardened_runs_repeat_differ_and_resume(data, tmp_path, task, option):

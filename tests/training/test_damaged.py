@@ -178,6 +178,7 @@ def said_by(call, run):
     return ""
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("name", ["log.jsonl", "train.jsonl"])
 @pytest.mark.parametrize("kind", LOG)
 def test_a_damaged_line_of_a_log_is_left_out_and_that_is_told(run, name, kind):

@@ -164,6 +164,7 @@ def from_memory(name):
     return np.cumsum(draw.standard_normal((200, 2)), axis=0), small | dict(target="value1", horizon=3)
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("task", ["lm", "classify", "translate", "forecast"])
 def test_data_from_memory_is_stored_beside_the_run(tmp_path, monkeypatch, task):
     monkeypatch.chdir(tmp_path)

@@ -63,6 +63,7 @@ def assert_equal_runs(a, b):
         np.testing.assert_array_equal(arrays_a[name], arrays_b[name], err_msg=name)
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("schedule", ["wsd", "constant", "step", "plateau"])
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
 def test_a_run_made_longer_equals_one_that_was_never_stopped(tmp_path, text_file, schedule, optimizer):
@@ -115,6 +116,7 @@ def start(text_file, out, *more):
     return process
 
 
+@pytest.mark.sample(2)
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_saves_and_resuming_is_exact(tmp_path, text_file, number):

@@ -102,6 +102,29 @@ def test_a_cell_of_this_process_trains_and_loads(own, tmp_path, text_file):
         tr.load(tmp_path / "run")
 
 
+def test_an_option_without_a_type_has_that_of_its_default(own):
+    class Mine(tr.cells.get_cell("rnn")):
+        def build(self, input_size, hidden_size, *, gain=1.0, count=2, fast=False, name="a", x: int | str = 1):
+            super().build(input_size, hidden_size)
+
+    given = dict(gain="0.5", count="3", fast="true", name="7", x="b")
+    assert plugins.check_options(Mine, given) == dict(gain=0.5, count=3, fast=True, name="7", x="b")
+    assert plugins.check_options(Mine, dict(count="0.5", x="4")) == dict(count=0.5, x=4)
+    for wrong in (dict(gain="fast"), dict(count="x"), dict(fast="2")):
+        with pytest.raises(tr.InputError, match="it must be"):
+            plugins.check_options(Mine, wrong)
+
+
+def test_a_whole_number_is_not_made_of_another(own):
+    class Mine(tr.cells.get_cell("rnn")):
+        def build(self, input_size, hidden_size, *, count: int = 2):
+            super().build(input_size, hidden_size)
+
+    assert plugins.check_options(Mine, dict(count=3.0)) == dict(count=3)
+    with pytest.raises(tr.InputError, match=r"count=2\.7: it must be int"):
+        plugins.check_options(Mine, dict(count=2.7))
+
+
 def test_names_and_classes_that_cannot_be_registered(own):
     with pytest.raises(tr.InputError, match="belongs to a cell of the package tinyrnn"):
         tr.cells.register("gru", plugins.get_cell("rnn"))

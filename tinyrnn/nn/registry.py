@@ -328,7 +328,7 @@ def check_options(cell: type[Cell], given: Mapping[str, Any]) -> dict[str, Any]:
         if name not in known:
             hint = near(name, known, "it has") if known else "it has none"
             raise InputError(f"cell {cell.__name__} has no option {name!r}: {hint}")
-        checked[name] = _convert(name, value, known[name].annotation)
+        checked[name] = _convert(name, value, _type_of(known[name]))
     return checked
 
 
@@ -339,6 +339,14 @@ def describe_type(annotation: Any) -> str:
     if typing.get_origin(annotation) is typing.Literal:
         return "|".join(map(str, typing.get_args(annotation)))
     return getattr(annotation, "__name__", str(annotation))
+
+
+def _type_of(option: inspect.Parameter) -> Any:
+    """An option's annotation; of one that has none the type of its default, a number for a number."""
+    kind = type(option.default)
+    if option.annotation is not inspect.Parameter.empty or kind not in _TYPES:
+        return option.annotation
+    return int | float if kind is int else kind
 
 
 def _convert(name: str, value: Any, annotation: Any) -> Any:
@@ -353,7 +361,11 @@ def _convert(name: str, value: Any, annotation: Any) -> Any:
     if typing.get_origin(annotation) in (typing.Union, types.UnionType):
         if value is None or str(value).lower() == "none":
             return None
-        annotation = next(a for a in typing.get_args(annotation) if a is not type(None))
+        several = [a for a in typing.get_args(annotation) if a is not types.NoneType]
+        for each in several[:-1]:
+            with contextlib.suppress(InputError):
+                return _convert(name, value, each)
+        annotation = several[-1]
     if annotation is bool:
         if str(value).lower() in ("true", "false", "1", "0"):
             return str(value).lower() in ("true", "1")
@@ -362,6 +374,8 @@ def _convert(name: str, value: Any, annotation: Any) -> Any:
         converted = annotation(value)
     except (TypeError, ValueError, OverflowError):
         raise complaint from None
+    if annotation is int and isinstance(value, float) and value != converted:
+        raise complaint
     if isinstance(converted, float) and not math.isfinite(converted):
         raise InputError(f"cell option {name}={value}: it must be a finite number")
     return converted

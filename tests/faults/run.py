@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))  # this checkout, whatever is
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("TINYRNN_CACHE", str(Path(tempfile.gettempdir()) / "tinyrnn-test-cache"))
 
-PARTS = {"kills": 0.25, "checkpoints": 0.45, "data": 0.3}  # of the time
+PARTS = {"kills": 0.15, "checkpoints": 0.6, "data": 0.25}  # of the time
 APART = 1_000_000  # seeds between the processes that attack side by side
 
 

@@ -223,6 +223,7 @@ class RunFolder:
             try:
                 write_atomically(work / CONFIG, _pretty(config))
                 (work / LOG).touch()
+                (work / TRAINING).touch()
                 fill(work)
                 os.rename(work, path)
             except BaseException:  # also on Ctrl-C: no unfinished folder may stay
@@ -277,14 +278,14 @@ class RunFolder:
 
     def read_log(self, name=LOG) -> list[dict]:
         """The log's records. A line that is damaged, or that a crash cut short, is left out, and that is
-        said; so is that a log is missing.
+        said; so is that a log is missing. (That one ends early, after a whole line, cannot be seen.)
 
         Raises:
             InputError: it cannot be read at all.
         """
         path = self.path / name
         if not path.exists():
-            if name == LOG:  # the other one is missing in runs of earlier versions
+            if name == LOG or self.config.get("format", 0) > 1:  # runs of earlier versions lack the other
                 self._tell(f"{path} is missing: what was logged so far is not known")
             return []
         with reading(path, "move it away, and the run has a log without what was in it"):
@@ -495,7 +496,7 @@ def _record(line, rules):
         if not isinstance(record, dict):
             return None
         bare = {name: value for name, value in record.items() if name != CHECKSUM}
-        taken(bare, {**_BESIDE, **rules}, "line", lacking=_BESIDE, others=True)
+        taken(bare, {**_BESIDE, **rules}, "line", lacking=_BESIDE.keys() - rules, others=True)
     except ValueError:
         return None
     right = zlib.crc32(json.dumps(bare).encode())

@@ -17,6 +17,8 @@ def recorded_step(step, x, states):
     def inner(xs, states, held):
         return next_states(step, xs[0], states)
 
+    if wide := [list(s.shape) for s in states if s.ndim != 2]:
+        raise TraceError(f"a state is {wide[0]}: only steps of states [B, H] are compiled")
     try:
         recording = recorded(inner, (x,), tuple(states))
         recording.program  # noqa: B018  raises where it has none

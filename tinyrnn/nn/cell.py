@@ -50,6 +50,8 @@ class Cell(Module):
     """
 
     states: tuple[str, ...] = ("h",)
+    dtype: np.dtype[Any]
+    _generator: Generator  # while ``build`` runs
 
     def __init__(
         self,

@@ -4,6 +4,7 @@ states that are matrices; and groups of parameters.
 
 import ast
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from tinyrnn.nn.gates import gate_names
 from tinyrnn.tasks.lm.model import LanguageModel
 from tinyrnn.tasks.text.vocabulary import Characters
 from tinyrnn.tools import export
-from tinyrnn.tools.check import check_cell
+from tinyrnn.tools.check import CHECKS, results_of
 from tinyrnn.tools.inspection import look, page
 from tinyrnn.training import runs, trainer
 
@@ -146,9 +147,22 @@ def outcome(rnn, xs, *init, **flags):
 
 @pytest.mark.parametrize("name", CELLS)
 def test_each_does_what_every_cell_must(name):
-    checks = {r.name: r for r in check_cell(name) if r.name != "speed"}
+    checks = {r.name: r for r in results_of(list(CHECKS)[:-1], CELLS[name], {})}  # but for speed
     assert all(r.passed for r in checks.values()), checks
     assert checks["compiled"].detail.startswith("compiled" if name in COMPILED else "runs eagerly")
+
+
+def test_the_blocks_of_the_page_run():
+    text = (Path(__file__).parents[2] / "docs" / "plugins.md").read_text(encoding="utf-8")
+    section = text.split("\n## More than equations\n")[1].split("\n## ")[0]
+    blocks, names = re.findall(r"```python\n(.*?)```", section, re.DOTALL), {}
+    for block in blocks:
+        exec(compile(block, "docs/plugins.md", "exec"), names)
+    assert (names["rnn"].cells[0].U.numpy()[3::4] <= 0).all() and len(blocks) == 6
+    for cell in ("Begun", "Dale", "Contracting", "Stacked", "FastWeights"):
+        checks = {r.name: r for r in results_of(list(CHECKS)[:8], names[cell], {})}
+        assert all(r.passed for r in checks.values()), (cell, checks)
+        assert checks["compiled"].detail.startswith("compiled") == (cell != "FastWeights")
 
 
 # ------------------------------------------------------------------ initial states

@@ -39,7 +39,7 @@ class Learned(tr.Cell):
 
     def initial_state(self, batch_size):
         rows = batch_size, self.hidden_size
-        return tr.broadcast_to(tr.tanh(self.h0), rows), tr.broadcast_to(self.c0, rows)
+        return tr.broadcast_to(tr.sigmoid(self.h0), rows), tr.broadcast_to(self.c0, rows)
 
     def step(self, x, h, c):
         i, f, g, o = tr.split(x @ self.W + h @ self.U + self.b, 4)

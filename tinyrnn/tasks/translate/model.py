@@ -72,17 +72,16 @@ class Translator(TaskModel):
         the decoder's first states.
         """
         keys, final = self.encoder(self.dropout(self.embedded(self.source_embedding, ids)), mask=mask)
-        n, states, first = self.encoder.directions, [], self.decoder.initial_state(mask.shape[1])
-        for layer, (bridges, own) in enumerate(zip(self.bridges, first, strict=True)):
-            # for each state those of all directions
+        n, states = self.encoder.directions, []
+
+        def begun(bridge, end, own):
+            """A state of the decoder, from those of the encoder in all directions."""
+            rows = concat([reshape(e, (len(own), -1)) for e in end], axis=-1)
+            return own + reshape(tanh(bridge(rows)), own.shape)
+
+        for layer, first in enumerate(self.decoder.initial_state(mask.shape[1])):
             ends = zip(*final[layer * n : (layer + 1) * n], strict=True)
-            states.append(
-                tuple(
-                    s
-                    + tanh(bridge(concat([reshape(e, (len(s), -1)) for e in end], axis=-1))).reshape(s.shape)
-                    for bridge, end, s in zip(bridges, ends, own, strict=True)
-                )
-            )
+            states.append(tuple(map(begun, self.bridges[layer], ends, first)))
         return (keys, mask, self.attention.project(keys)), states
 
     def step(self, ids, states, memory):

@@ -9,6 +9,7 @@ from ..autograd import Tensor
 from ..autograd.tape import ITEM
 from ..base.devices import to_device
 from ..compiler import next_states
+from .cell import Cell
 from .rnn import RNN
 
 
@@ -24,14 +25,10 @@ def step_and_gates(rnn: RNN, x: Tensor, states: Sequence[Any]) -> tuple[Tensor, 
         ``[B, n]`` of its sigmoids, in the order of the cell's equations.
     """
     new, gates = [], []
-    for cell, old in zip(rnn.cells, states, strict=True):
-        old = [s.detach() for s in old]  # a state's own past, or how it was made, holds no gate of this step
-        layer = next_states(rnn.cell_step(cell, x, old), (x,), old)
-        sigmoids = [node.output[0] for node in _nodes(layer) if _name(node) == "sigmoid"]
-        gates.append([np.array(to_device(gate, "cpu")) for gate in sigmoids])
+    for _, layer, sigmoids in _layers(rnn, x, states):
+        gates.append([np.array(to_device(node.output[0], "cpu")) for node in sigmoids])
         new.append(tuple(s.detach() for s in layer))
-        x = new[-1][0]
-    return x, new, gates
+    return new[-1][0], new, gates
 
 
 def gate_names(rnn: RNN, x: Tensor, states: Sequence[Any]) -> list[list[str]]:
@@ -42,8 +39,7 @@ def gate_names(rnn: RNN, x: Tensor, states: Sequence[Any]) -> list[list[str]]:
     gate: so ``o`` is found in ``sigmoid(o + p c)`` too, whatever went into c.
     """
     found = []
-    for cell, old in zip(rnn.cells, states, strict=True):
-        layer = next_states(rnn.cell_step(cell, x, old), (x,), [s.detach() for s in old])
+    for cell, _, sigmoids in _layers(rnn, x, states):
         own = dict(cell.named_parameters())
         gated = {own[name].node: len(columns) for name, columns in cell.gate_columns().items()}
         numbers = [
@@ -53,12 +49,19 @@ def gate_names(rnn: RNN, x: Tensor, states: Sequence[Any]) -> list[list[str]]:
                 if part.op is ITEM
                 and any(gated.get(n) == len(part.parents[0].shape) for n in _linear(part.parents[0]))
             }
-            for node in _nodes(layer)
-            if _name(node) == "sigmoid"
+            for node in sigmoids
         ]
         found.append([cell.gate_names[min(n)] if len(n) == 1 else "" for n in numbers])
-        x = layer[0].detach()
     return found
+
+
+def _layers(rnn: RNN, x: Tensor, states: Sequence[Any]) -> Iterator[tuple[Cell, Any, list[Any]]]:
+    """Each of ``rnn.cells`` with its next states and the nodes of its sigmoids."""
+    for cell, old in zip(rnn.cells, states, strict=True):
+        old = [s.detach() for s in old]  # how it was made is no part of this step
+        new = next_states(rnn.cell_step(cell, x, old), (x,), old)
+        yield cell, new, [node for node in _nodes(new) if _name(node) == "sigmoid"]
+        x = new[0].detach()
 
 
 def _linear(node: Any) -> Iterator[Any]:

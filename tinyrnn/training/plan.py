@@ -49,7 +49,7 @@ class Plan(Options):
     )
     clip: float = option(1.0, "Largest gradient norm; 0 is off.", "Optimisation", low=0)
     weight_decay: float = option(
-        0.0, "Pull of matrices towards 0; none of biases, gains, initial states.", "Optimisation", low=0
+        0.0, "Pull of matrices, not biases or gains, towards 0.", "Optimisation", low=0
     )
 
     def changed(self, **given: Any) -> Self:

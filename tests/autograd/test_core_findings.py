@@ -392,7 +392,7 @@ OPS = [(name, samples, of_op(name)) for name, samples in SAMPLES.items() if TABL
 PUBLIC = [
     (name, samples, of_list(public(name)) if isinstance(samples[0][0], list) else public(name))
     for name, (_, samples) in FUNCTIONS.items()
-    if name not in NO_GRADIENT and name != "batch_norm"  # whose running statistics are to be changed
+    if name not in NO_GRADIENT
 ]
 
 

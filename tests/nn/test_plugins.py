@@ -104,7 +104,9 @@ def test_a_cell_of_this_process_trains_and_loads(own, tmp_path, text_file):
 
 def test_an_option_without_a_type_has_that_of_its_default(own):
     class Mine(tr.cells.get_cell("rnn")):
-        def build(self, input_size, hidden_size, *, gain=1.0, count=2, fast=False, name="a", x: int | str = 1):
+        def build(
+            self, input_size, hidden_size, *, gain=1.0, count=2, fast=False, name="a", x: int | str = 1
+        ):
             super().build(input_size, hidden_size)
 
     given = dict(gain="0.5", count="3", fast="true", name="7", x="b")

@@ -158,7 +158,8 @@ def diag(x: ArrayLike, /, k: int = 0) -> tape.Tensor:
 def trace(x: ArrayLike, /, offset: int = 0, axis1: int = 0, axis2: int = 1) -> tape.Tensor:
     """Sum over diagonal ``offset`` of the matrices along ``axis1`` and ``axis2``."""
     x = moveaxis(x, (axis1, axis2), (-2, -1))
-    return sum(getitem(x, (..., *np.nonzero(np.eye(*x.shape[-2:], offset)))), axis=-1)
+    diagonal = np.nonzero(np.eye(x.shape[-2], x.shape[-1], offset))
+    return sum(getitem(x, (..., *diagonal)), axis=-1)
 
 
 def moveaxis(x: ArrayLike, /, source: int | Sequence[int], destination: int | Sequence[int]) -> tape.Tensor:

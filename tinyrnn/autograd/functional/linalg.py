@@ -94,7 +94,7 @@ def _svd_x(g: list[Tensor], x: Tensor) -> Tensor:
     return matmul(u, inside) + matmul(outside_u, vh)
 
 
-_solve = Op(
+_solve: Op = Op(
     "solve",
     lambda a, b: _lapack("solve", a, b),
     {

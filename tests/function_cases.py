@@ -5,9 +5,13 @@ An entry is ``name: (reference, cases)``, a case ``(arrays, keyword arguments)``
 arrays stay as they are. ``DOMAIN`` restricts the values of arrays to where a function is smooth.
 """
 
+import functools
 import math
 
 import numpy as np
+
+import tinyrnn as tr
+from tinyrnn.autograd import shaping
 
 rng = np.random.default_rng(11)
 
@@ -426,3 +430,10 @@ NO_GRADIENT = set(
     "equal not_equal less less_equal greater greater_equal logical_and logical_or logical_xor logical_not".split()
 )
 NO_GRADIENT |= set("isnan isinf isfinite argmax argmin argsort all any count_nonzero".split())
+
+EXTRA = {"getitem", "to"}  # public as a method or an operator only
+
+
+def public(name):
+    """The function of an entry; that of ``linalg.det`` is ``tr.linalg.det``."""
+    return getattr(shaping, name) if name in EXTRA else functools.reduce(getattr, name.split("."), tr)

@@ -12,11 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from function_cases import FUNCTIONS, NO_GRADIENT
+from function_cases import FUNCTIONS, NO_GRADIENT, public
 from op_samples import SAMPLES
 
 import tinyrnn as tr
-from tinyrnn.autograd import shaping
 from tinyrnn.autograd.functional.trees import tree_leaves
 from tinyrnn.autograd.pointwise import operand
 from tinyrnn.autograd.tape import TABLE, Tensor, apply
@@ -374,10 +373,6 @@ def cases(table):
             for i, a in enumerate(args):
                 if isinstance(a, np.ndarray) and a.dtype.kind == "f" and a.size:
                     yield pytest.param(call, args, kwargs, i, id=f"{name}-{k}-{i}")
-
-
-def public(name):
-    return getattr(tr, name, None) or getattr(shaping, name)
 
 
 def of_op(name):

@@ -19,7 +19,8 @@ from tinyrnn.compiler.targets.numba import Loop
 from tinyrnn.compiler.targets.onnx import Onnx
 from tinyrnn.compiler.targets.tensor import Tensors, environment, rows_of
 from tinyrnn.compiler.targets.torch import Torch
-from tinyrnn.kernels import plain, scalar_math
+from tinyrnn.kernels import plain as interpreted
+from tinyrnn.kernels import scalar_math
 from tinyrnn.nn.registry import registered
 
 TARGETS = {t.name: t for t in (CudaLoop, Loop, Onnx, Tensors, Torch)}
@@ -259,7 +260,7 @@ def test_every_pointwise_op_in_a_loop(way, monkeypatch):
 
 
 def test_plain_functions_are_those_of_compiled_loops():
-    assert set(scalar_math.FUNCTIONS) - {"log1p_unit"} <= set(plain.__all__)  # that one serves the others
+    assert set(scalar_math.FUNCTIONS) - {"log1p_unit"} <= set(interpreted.__all__)  # it serves others
 
 
 def test_what_is_detached_is_detached_in_pytorch():

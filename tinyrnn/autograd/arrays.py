@@ -3,35 +3,19 @@
 from __future__ import annotations
 
 import math
-import operator
-from collections.abc import Sequence
 
 import numpy as np
 
-from ..base.devices import is_cupy, to_device
-from ..base.errors import InputError, ShapeError
+from ..base.devices import is_cupy
+from ..base.errors import ShapeError
 from . import tape
-from .pointwise import abs, as_tensor, constant, equal, isnan, not_equal, sqrt, square, where
-from .reductions import along, argsort, floating, joined, kept, max, mean, min, single, size_along, sum
-from .shaping import (
-    axes_of,
-    axis_of,
-    broadcast_to,
-    getitem,
-    indices_of,
-    permute_dims,
-    place,
-    reshape,
-    shape_of,
-    split,
-)
-from .tape import is_tracing, looked_at, values_of
+from .pointwise import abs, as_tensor, constant, equal, not_equal, sqrt, square, where
+from .reductions import max, mean, min, single, size_along, sum
+from .shaping import along, axes_of, axis_of, broadcast_to, getitem, indices_of, place, reshape, shape_of
+from .tape import is_tracing
 from .types import ArrayLike, Axis, Shape
 
-__all__ = [
-    "array_split", "cummax", "diag", "diff", "hsplit", "median", "moveaxis", "norm", "quantile", "repeat",
-    "sort", "std", "take", "take_along_axis", "tile", "trace", "tril", "triu", "var", "vsplit",
-]  # fmt: skip
+__all__ = ["diag", "norm", "repeat", "std", "take", "take_along_axis", "tile", "tril", "triu", "var"]
 
 
 def var(
@@ -153,123 +137,3 @@ def diag(x: ArrayLike, /, k: int = 0) -> tape.Tensor:
         n = len(x) + int(np.abs(k))
         return place(x, np.nonzero(np.eye(n, k=k)), (n, n))
     return getitem(x, np.nonzero(np.eye(x.shape[0], x.shape[1], k)))
-
-
-def trace(x: ArrayLike, /, offset: int = 0, axis1: int = 0, axis2: int = 1) -> tape.Tensor:
-    """Sum over diagonal ``offset`` of the matrices along ``axis1`` and ``axis2``."""
-    x = moveaxis(x, (axis1, axis2), (-2, -1))
-    diagonal = np.nonzero(np.eye(x.shape[-2], x.shape[-1], offset))
-    return sum(getitem(x, (..., *diagonal)), axis=-1)
-
-
-def moveaxis(x: ArrayLike, /, source: int | Sequence[int], destination: int | Sequence[int]) -> tape.Tensor:
-    """``x`` with the axes ``source`` at the positions ``destination``, the others in their order."""
-    x = as_tensor(x)
-    here, there = axes_of(source, x.ndim), axes_of(destination, x.ndim)
-    if len(here) != len(there):
-        raise ShapeError(f"moveaxis: {len(here)} axes and {len(there)} positions: give one for each")
-    order = [i for i in range(x.ndim) if i not in here]
-    for position, axis in sorted(zip(there, here, strict=True)):
-        order.insert(position, axis)
-    return permute_dims(x, order)
-
-
-def array_split(x: ArrayLike, indices_or_sections: Shape, /, axis: int = -1) -> tuple[tape.Tensor, ...]:
-    """``split`` whose parts need not be equal: of ``n`` elements the first ``n % sections`` parts get one
-    more. As there the last axis is the default.
-    """
-    x = as_tensor(x)
-    if not hasattr(indices_or_sections, "__index__"):
-        return split(x, indices_or_sections, axis=axis)
-    n, k = x.shape[axis_of(axis, x.ndim)], operator.index(indices_or_sections)
-    if k < 1:
-        raise ShapeError(f"array_split: {k} parts: at least 1 is needed")
-    return split(x, [i * (n // k) + np.minimum(i, n % k) for i in range(1, k)], axis=axis)
-
-
-def hsplit(x: ArrayLike, indices_or_sections: Shape, /) -> tuple[tape.Tensor, ...]:
-    """``split`` along the second axis, or along the only one."""
-    x = as_tensor(x)
-    return split(x, indices_or_sections, axis=int(x.ndim > 1))
-
-
-def vsplit(x: ArrayLike, indices_or_sections: Shape, /) -> tuple[tape.Tensor, ...]:
-    """``split`` along the first axis of at least two."""
-    x = as_tensor(x)
-    if x.ndim < 2:
-        raise ShapeError(f"vsplit: {list(x.shape)} has no rows: use split(x, ..., axis=0)")
-    return split(x, indices_or_sections, axis=0)
-
-
-def diff(x: ArrayLike, /, n: int = 1, axis: int = -1) -> tape.Tensor:
-    """Differences of neighbours along ``axis``, taken ``n`` times; of bools, whether they differ."""
-    x = as_tensor(x)
-    if n < 0:
-        raise InputError(f"diff: n is {n}: differences are taken 0 times or more")
-    before = (slice(None),) * axis_of(axis, x.ndim)
-    for _ in range(n):
-        left, right = getitem(x, (*before, slice(None, -1))), getitem(x, (*before, slice(1, None)))
-        x = not_equal(right, left) if x.dtype == np.bool_ else right - left
-    return x
-
-
-def sort(x: ArrayLike, /, axis: int | None = -1) -> tape.Tensor:
-    """``x`` in rising order along ``axis`` (None: its elements in one row), NaN last. Equal elements stay in
-    their order, and so do their gradients.
-    """
-    x, axis = along(x, axis)
-    return take_along_axis(x, argsort(x, axis=axis), axis=axis)
-
-
-def cummax(x: ArrayLike, /, axis: int | None = None) -> tape.Tensor:
-    """Largest element so far along ``axis`` (None: of the elements in one row), as
-    ``numpy.maximum.accumulate``; of equal ones the last gets the gradient.
-    """
-    x, axis = along(x, axis)
-    values = to_device(looked_at(x), "cpu")
-    largest = (values == np.maximum.accumulate(values, axis)) | (values != values)
-    positions = np.arange(x.shape[axis]).reshape((-1,) + (1,) * (x.ndim - axis - 1))
-    at = np.maximum.accumulate(np.where(largest, positions, 0), axis)
-    return take_along_axis(x, at, axis=axis)
-
-
-def _ordered(x: ArrayLike, axis: Axis, keepdims: bool) -> tuple[tape.Tensor, tuple[int, ...]]:
-    """``x`` in rising order over ``axis``, as the last axis, and the shape of what is reduced over it."""
-    x = floating(x)
-    axes = None if axis is None else axes_of(axis, x.ndim)
-    rows = sort(joined(x, axes))
-    return rows, kept(x.shape, axes) if keepdims else rows.shape[:-1]
-
-
-def median(x: ArrayLike, /, axis: Axis = None, keepdims: bool = False) -> tape.Tensor:
-    """The middle element over ``axis``, or the mean of the two in the middle; NaN where one is NaN. Of equal
-    elements those get the gradient that are in the middle of a sort that keeps their order.
-    """
-    rows, shape = _ordered(x, axis, keepdims)
-    n = rows.shape[-1]
-    y = mean(getitem(rows, (..., slice((n - 1) // 2, n // 2 + 1))), axis=-1)
-    if n:
-        last = getitem(rows, (..., -1))
-        y = where(isnan(last), last, y)
-    return reshape(y, shape)
-
-
-def quantile(x: ArrayLike, q: ArrayLike, /, axis: Axis = None, keepdims: bool = False) -> tape.Tensor:
-    """What a share ``q``, a number or an array ``[...]`` of them, of the elements over ``axis`` is below, by
-    linear interpolation between neighbours: ``[..., rest of the shape]``. NaN and ties as in ``median``; no
-    gradient flows to ``q``.
-    """
-    rows, shape = _ordered(x, axis, keepdims)
-    shares = to_device(values_of(floating(q), "quantile", "detach() q"), "cpu").astype(np.float64)
-    if not ((shares >= 0) & (shares <= 1)).all():
-        raise InputError("quantile: q must be from 0 to 1")
-    n = rows.shape[-1]
-    if not n:
-        raise ShapeError("quantile: there is no element: give at least one along the axis")
-    at = shares * (n - 1)
-    part = constant((at % 1).astype(single(rows).dtype), rows)
-    low, high = (take(single(rows), f(at).astype(int), axis=-1) for f in (np.floor, np.ceil))
-    last = reshape(getitem(rows, (..., -1)), rows.shape[:-1] + (1,) * at.ndim)
-    y = where(isnan(last), last, low + where(equal(part, 0), 0, high - low) * part)
-    y = moveaxis(y, range(y.ndim - at.ndim, y.ndim), range(at.ndim))
-    return reshape(y, at.shape + shape).astype(rows.dtype)

@@ -39,64 +39,12 @@ from .tape import (
 from .types import ArrayLike, Binary, DType, Ternary, Unary
 
 __all__ = [
-    "abs",
-    "acos",
-    "acosh",
-    "add",
-    "asin",
-    "asinh",
-    "atan",
-    "atan2",
-    "atanh",
-    "ceil",
-    "clip",
-    "cos",
-    "cosh",
-    "divide",
-    "equal",
-    "erf",
-    "exp",
-    "exp2",
-    "expm1",
-    "floor",
-    "greater",
-    "greater_equal",
-    "hypot",
-    "isfinite",
-    "isinf",
-    "isnan",
-    "less",
-    "less_equal",
-    "log",
-    "log1p",
-    "log2",
-    "log10",
-    "logaddexp",
-    "logical_and",
-    "logical_not",
-    "logical_or",
-    "logical_xor",
-    "maximum",
-    "minimum",
-    "multiply",
-    "negative",
-    "not_equal",
-    "power",
-    "reciprocal",
-    "relu",
-    "remainder",
-    "round",
-    "sigmoid",
-    "sign",
-    "sin",
-    "sinh",
-    "softplus",
-    "sqrt",
-    "square",
-    "subtract",
-    "tan",
-    "tanh",
-    "where",
+    "abs", "acos", "acosh", "add", "asin", "asinh", "atan", "atan2", "atanh", "ceil", "clip", "cos", "cosh",
+    "divide", "equal", "erf", "exp", "exp2", "expm1", "floor", "greater", "greater_equal", "hypot",
+    "isfinite", "isinf", "isnan", "less", "less_equal", "log", "log1p", "log2", "log10", "logaddexp",
+    "logical_and", "logical_not", "logical_or", "logical_xor", "maximum", "minimum", "multiply", "negative",
+    "not_equal", "power", "reciprocal", "relu", "remainder", "round", "sigmoid", "sign", "sin", "sinh",
+    "softplus", "sqrt", "square", "subtract", "tan", "tanh", "where",
 ]  # fmt: skip
 
 
@@ -336,9 +284,7 @@ sinh = unary("sinh", "sinh(x)", np.sinh, "Hyperbolic sine", x="g * cosh(x)")
 cosh = unary("cosh", "cosh(x)", np.cosh, "Hyperbolic cosine", x="g * sinh(x)")
 tanh = unary("tanh", "tanh(x)", np.tanh, "Hyperbolic tangent", x="g * (1 - y * y)")
 asinh = unary("asinh", "asinh(x)", np.arcsinh, "Inverse hyperbolic sine", x="g / hypot(x, 1)")
-acosh = unary(
-    "acosh", "acosh(x)", np.arccosh, "Inverse hyperbolic cosine", x="g / (sqrt(x - 1) * sqrt(x + 1))"
-)
+acosh = unary("acosh", "acosh(x)", np.arccosh, "Inverse hyperbolic cosine", x="g / sqrt((x - 1) * (x + 1))")
 atanh = unary("atanh", "atanh(x)", np.arctanh, "Inverse hyperbolic tangent", x="g / ((1 - x) * (1 + x))")
 sigmoid = unary("sigmoid", "sigmoid(x)", None, "Logistic sigmoid 1 / (1 + exp(-x))", x="g * y * (1 - y)")
 softplus = unary("softplus", "softplus(x)", None, "log(1 + exp(x)) without overflow", x="g * sigmoid(x)")
@@ -352,24 +298,15 @@ abs = unary("abs", "abs(x)", np.abs, "Absolute value", x="g * sign(x)")
 _LARGER, _SMALLER = "where(a < b, 0, where(a == b, 0.5 * g, g))", "where(a > b, 0, where(a == b, 0.5 * g, g))"
 maximum = binary("maximum", "maximum(a, b)", np.maximum, "Larger, a tie shared", a=_LARGER, b=_SMALLER)
 minimum = binary("minimum", "minimum(a, b)", np.minimum, "Smaller, a tie shared", a=_SMALLER, b=_LARGER)
-remainder = binary(
-    "remainder",
-    "mod(a, b)",
-    np.remainder,
-    "a - floor(a / b) * b, of the sign of b",
-    a="g",
-    b="-g * round((a - y) / b)",
-)
+_REST = "a - floor(a / b) * b, of the sign of b"
+remainder = binary("remainder", "mod(a, b)", np.remainder, _REST, a="g", b="-g * round((a - y) / b)")
 # Of a length and an angle the gradient at the origin is 0; divided by 1 there, for second derivatives.
-_PART = "where(y == 0, 0, g * {}) / where(y == 0, 1, y)"
-hypot = binary(
-    "hypot", "hypot(a, b)", np.hypot, "sqrt(a * a + b * b)", a=_PART.format("a"), b=_PART.format("b")
-)
-_ORIGIN = "where((a == 0) & (b == 0), {}, {})"
-_TURN = f"{_ORIGIN.format(0, 'g * {}')} / {_ORIGIN.format(1, 'a * a + b * b')}"
-atan2 = binary(
-    "atan2", "atan2(a, b)", np.arctan2, "Angle of the point (b, a)", a=_TURN.format("b"), b=_TURN.format("-a")
-)
+_LENGTH = "where(y == 0, 0, g * {}) / where(y == 0, 1, y)"
+_ANGLE = "where((a == 0) & (b == 0), 0, g * {}) / where((a == 0) & (b == 0), 1, a * a + b * b)"
+_OF_A, _OF_B = _LENGTH.format("a"), _LENGTH.format("b")
+hypot = binary("hypot", "hypot(a, b)", np.hypot, "sqrt(a * a + b * b)", a=_OF_A, b=_OF_B)
+_TURN_A, _TURN_B = _ANGLE.format("b"), _ANGLE.format("-a")
+atan2 = binary("atan2", "atan2(a, b)", np.arctan2, "Angle of the point (b, a)", a=_TURN_A, b=_TURN_B)
 _LOGADDEXP = "log(exp(a) + exp(b)) without overflow"
 
 

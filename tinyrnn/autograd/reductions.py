@@ -9,29 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from ..base.devices import array_module, is_cupy
+from ..base.devices import is_cupy
 from . import tape
 from .pointwise import as_tensor, constant, equal, isnan, logical_and, logical_or, where
-from .shaping import (
-    astype,
-    axes_of,
-    axis_of,
-    broadcast_to,
-    expand_dims,
-    flip,
-    getitem,
-    pad,
-    permute_dims,
-    reshape,
-    swapaxes,
-)
+from .shaping import astype, axes_of, axis_of, broadcast_to, expand_dims, permute_dims, reshape
 from .tape import Op, apply, is_tracing
 from .types import ArrayLike, Axis
 
-__all__ = [
-    "all", "any", "argmax", "argmin", "argsort", "count_nonzero", "cumprod", "cumsum", "max", "mean", "min",
-    "prod", "sum",
-]  # fmt: skip
+__all__ = ["all", "any", "argmax", "argmin", "count_nonzero", "max", "mean", "min", "prod", "sum"]
 
 
 _Axes = tuple[int, ...] | None  # None: all
@@ -58,12 +43,6 @@ def floating(x: ArrayLike) -> tape.Tensor:
     """``x`` as a tensor of floats: integers and bools in double precision."""
     x = as_tensor(x)
     return x if x.dtype.kind == "f" else astype(x, np.float64)
-
-
-def along(x: ArrayLike, axis: int | None) -> tuple[tape.Tensor, int]:
-    """``x`` as a tensor and one axis of it; None: that of its elements in one row."""
-    x = as_tensor(x)
-    return (reshape(x, -1), 0) if axis is None else (x, axis_of(axis, x.ndim))
 
 
 def size_along(shape: tuple[int, ...], axis: _Axes) -> int:
@@ -118,7 +97,7 @@ def _entered(loop: Any, vjp: Any = None) -> Op:
     return Op(name, method, {"x": vjp} if vjp else None)
 
 
-def _is_all(axis: Any, ndim: int) -> bool:
+def is_all(axis: Any, ndim: int) -> bool:
     """True for None, and for the axis that NumPy lets a 0-d array have here."""
     return axis is None or (not ndim and axis in (0, -1))
 
@@ -126,13 +105,13 @@ def _is_all(axis: Any, ndim: int) -> bool:
 def _reduced(op: Op, x: ArrayLike, axis: Axis, keepdims: bool) -> tape.Tensor:
     x = x if type(x) is tape.Tensor else as_tensor(x)
     ndim = x.data.ndim
-    return apply(op, x, axis=None if _is_all(axis, ndim) else axes_of(axis, ndim), keepdims=keepdims)
+    return apply(op, x, axis=None if is_all(axis, ndim) else axes_of(axis, ndim), keepdims=keepdims)
 
 
 def _position(op: Op, x: ArrayLike, axis: int | None, keepdims: bool) -> tape.Tensor:
     """The same for what NumPy reduces along one axis only."""
     x = as_tensor(x)
-    all_of_it = _is_all(axis, x.ndim)
+    all_of_it = is_all(axis, x.ndim)
     return apply(op, x, axis=None if all_of_it else axis_of(axis, x.ndim), keepdims=keepdims)
 
 
@@ -191,60 +170,3 @@ def argmax(x: ArrayLike, /, axis: int | None = None, keepdims: bool = False) -> 
 def argmin(x: ArrayLike, /, axis: int | None = None, keepdims: bool = False) -> tape.Tensor:
     """Index of the first smallest element (no gradient)."""
     return _position(_argmin, x, axis, keepdims)
-
-
-_argsort = Op("argsort", lambda x, *, axis: array_module(x).argsort(x, axis, kind="stable"))
-
-
-def argsort(x: ArrayLike, /, axis: int | None = -1) -> tape.Tensor:
-    """The indices that sort ``x`` along ``axis`` (None: its elements in one row), ties in their order (no
-    gradient).
-    """
-    x, axis = along(x, axis)
-    return apply(_argsort, x, axis=axis)
-
-
-def _cumulative(function: Any, vjp: Any) -> Op:
-    def forward(x: Any, *, axis: int) -> Any:
-        half = x.dtype == np.float16
-        return function(x, axis, dtype=np.float32).astype(x.dtype) if half else function(x, axis)
-
-    return Op(function.__name__, forward, {"x": vjp})
-
-
-def _cumsum_vjp(g: tape.Tensor, axis: int) -> tape.Tensor:
-    return flip(cumsum(flip(g, axis=axis), axis=axis), axis=axis)
-
-
-def _cumprod_vjp(g: tape.Tensor, x: tape.Tensor, y: tape.Tensor, axis: int) -> tape.Tensor:
-    """Each element gets all products that it is in, divided by it; where one is zero they are made without
-    it.
-    """
-    if x.data.all():
-        return _cumsum_vjp(g * y, axis) / x
-    g, x, y = (swapaxes(t, axis, -1) for t in (g, x, y))
-    before = pad(getitem(y, (..., slice(None, -1))), [(0, 0)] * (y.ndim - 1) + [(1, 0)], constant_values=1)
-    n = x.shape[-1]
-    later, earlier = (constant(np.tri(n, k=-1, dtype=bool).T, x), constant(np.tri(n, k=-1, dtype=bool), x))
-    after = cumprod(where(later, expand_dims(x, axis=-2), 1), axis=-1)  # [i, j]: of i + 1 up to j
-    parts = sum(where(earlier, 0, after * expand_dims(g, axis=-2)), axis=-1)
-    return swapaxes(before * parts, axis, -1)
-
-
-_cumsum, _cumprod = _cumulative(np.cumsum, _cumsum_vjp), _cumulative(np.cumprod, _cumprod_vjp)
-
-
-def _cumulated(op: Op, x: ArrayLike, axis: int | None) -> tape.Tensor:
-    x = as_tensor(x)
-    x, axis = along(x, None if _is_all(axis, x.ndim) else axis)
-    return apply(op, x, axis=axis)
-
-
-def cumsum(x: ArrayLike, /, axis: int | None = None) -> tape.Tensor:
-    """Cumulative sum along ``axis`` (None: of the elements in one row)."""
-    return _cumulated(_cumsum, x, axis)
-
-
-def cumprod(x: ArrayLike, /, axis: int | None = None) -> tape.Tensor:
-    """Cumulative product along ``axis`` (None: of the elements in one row)."""
-    return _cumulated(_cumprod, x, axis)

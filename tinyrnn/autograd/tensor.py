@@ -14,7 +14,7 @@ import numpy as np
 from ..base.devices import beside, device_of, same_device, to_device
 from ..base.elsewhere import PYTORCH, Elsewhere
 from ..base.errors import ChangedInPlaceError, DtypeError, GradientError, InputError, shown
-from . import activations, arrays, linalg, pointwise, protocols, reductions, shaping, softmaxes, tape
+from . import activations, arrays, linalg, ordered, pointwise, protocols, reductions, shaping, softmaxes, tape
 from .pointwise import as_tensor, checked_dtype, operand
 from .tape import (
     BORROWED,
@@ -472,7 +472,7 @@ class Tensor:
     argmax = reductions.argmax
     argmin = reductions.argmin
     count_nonzero = reductions.count_nonzero
-    cumsum = reductions.cumsum
+    cumsum = ordered.cumsum
     logsumexp = softmaxes.logsumexp
     max = reductions.max
     mean = reductions.mean

@@ -145,6 +145,7 @@ def quantile(x: ArrayLike, q: ArrayLike, /, axis: Axis = None, keepdims: bool = 
     part = constant((at % 1).astype(single(rows).dtype), rows)
     low, high = (take(single(rows), f(at).astype(int), axis=-1) for f in (np.floor, np.ceil))
     last = reshape(getitem(rows, (..., -1)), rows.shape[:-1] + (1,) * at.ndim)
-    y = where(isnan(last), last, low + where(equal(part, 0), 0, high - low) * part)
+    rise = where(equal(part, 0), 0, high - low)  # which may be infinite: taken from the nearer side
+    y = where(isnan(last), last, where(part < 0.5, low + rise * part, high - rise * (1 - part)))
     y = moveaxis(y, range(y.ndim - at.ndim, y.ndim), range(at.ndim))
     return reshape(y, at.shape + shape).astype(rows.dtype)

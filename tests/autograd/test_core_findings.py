@@ -509,12 +509,8 @@ def test_numpys_functions_with_arguments_of_their_own():
     for ord in (None, "fro", 1, -1, 2, -2, np.inf, -np.inf, "nuc"):
         np.testing.assert_allclose(np.linalg.norm(t, ord), np.linalg.norm(m, ord))
         f = lambda x, ord=ord: np.linalg.norm(x, ord)  # noqa: E731
-        if ord in (2, -2, "nuc"):
-            with pytest.raises(tr.GradientError):
-                tr.grad(f)(m)
-        else:
-            tr.check_grad(f, m)
-            assert np.linalg.norm(t, ord, axis=(1, 0), keepdims=True).shape == (1, 1)
+        tr.check_grad(f, m)
+        assert np.linalg.norm(t, ord, axis=(1, 0), keepdims=True).shape == (1, 1)
     np.testing.assert_allclose(np.linalg.norm(t, 1, axis=(1, 0)), np.linalg.norm(m, 1, axis=(1, 0)))
     for f in (
         lambda x: np.var(x, ddof=1),

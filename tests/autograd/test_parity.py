@@ -507,11 +507,6 @@ CASES += [
 ]
 
 
-def definite(*shape):
-    a = normal(*shape)
-    return a @ a.swapaxes(-1, -2) + np.eye(shape[-1])
-
-
 # (Of a singular matrix PyTorch takes the gradient of the determinant for 0.)
 for name in ("det", "inv", "slogdet"):
     ours, theirs = getattr(tr.linalg, name), getattr(torch.linalg, name)
@@ -522,8 +517,9 @@ for name in ("det", "inv", "slogdet"):
 CASES += [
     case(
         f"linalg.cholesky {upper=}",
-        *both(tr.linalg.cholesky, torch.linalg.cholesky, upper=upper),
-        definite(2, 3, 3),
+        lambda x, u=upper: tr.linalg.cholesky(x @ x.mT + np.eye(3), upper=u),
+        lambda x, u=upper: torch.linalg.cholesky(x @ x.mT + T(np.eye(3)), upper=u),
+        normal(2, 3, 3),
     )
     for upper in (False, True)
 ]

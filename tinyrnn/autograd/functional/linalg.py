@@ -1,5 +1,6 @@
 """Linear algebra, ``tr.linalg``: of matrices ``[..., n, n]``, with the names of ``numpy.linalg``. Half
-precision is computed in single.
+precision is computed in single. On a GPU it is not noticed that a matrix is singular or not positive
+definite, as nothing waits for it: the result is not finite, or makes no sense.
 """
 
 from __future__ import annotations
@@ -67,12 +68,12 @@ def _det_x(g: Tensor, x: Tensor, y: Tensor) -> Tensor:
 
 
 def _cholesky_x(g: Tensor, y: Tensor) -> Tensor:
-    """Murray 2016, "Differentiation of the Cholesky decomposition", eq. 9, made symmetric."""
+    """Murray 2016, "Differentiation of the Cholesky decomposition", eq. 9, for the lower triangle."""
     halved = constant((np.tri(y.shape[-1]) - 0.5 * np.eye(y.shape[-1])).astype(y.dtype), y)
     upper = matrix_transpose(y)
     s = apply(_solve, upper, halved * matmul(upper, g))
     s = apply(_solve, upper, matrix_transpose(s))
-    return (s + matrix_transpose(s)) / 2
+    return halved * (s + matrix_transpose(s))
 
 
 def _svd_x(g: list[Tensor], x: Tensor) -> Tensor:
@@ -94,9 +95,15 @@ def _svd_x(g: list[Tensor], x: Tensor) -> Tensor:
     return matmul(u, inside) + matmul(outside_u, vh)
 
 
+def _solved(a: Any, b: Any) -> Any:
+    lead = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])  # which CuPy does not do by itself
+    both = (array_module(a).broadcast_to(x, lead + x.shape[-2:]) for x in (a, b))
+    return _lapack("solve", *both)
+
+
 _solve: Op = Op(
     "solve",
-    lambda a, b: _lapack("solve", a, b),
+    _solved,
     {
         "a": lambda g, a, y: -matmul(apply(_solve, matrix_transpose(a), g), matrix_transpose(y)),
         "b": lambda g, a: apply(_solve, matrix_transpose(a), g),
@@ -113,7 +120,7 @@ _slogdet = Op(
     lambda x: _lapack("slogdet", x),
     {"x": lambda gs, x: expand_dims(gs[1], axis=(-2, -1)) * matrix_transpose(inv(x))},
 )
-_cholesky = Op("cholesky", lambda x: _lapack("cholesky", (x + x.swapaxes(-1, -2)) / 2), {"x": _cholesky_x})
+_cholesky = Op("cholesky", lambda x: _lapack("cholesky", x), {"x": _cholesky_x})
 _svd = Op("svd", lambda x: _lapack("svd", x, full_matrices=False), {"x": _svd_x})
 
 
@@ -160,8 +167,8 @@ def slogdet(x: ArrayLike, /) -> SignAndLog:
 
 
 def cholesky(x: ArrayLike, /, *, upper: bool = False) -> Tensor:
-    """Lower triangle ``L`` of ``L @ L.mT = x`` (``upper``: its transpose), of the symmetric part of ``x``; so
-    is the gradient.
+    """Lower triangle ``L`` of ``L @ L.mT = x`` (``upper``: its transpose). As in NumPy the lower triangle of
+    ``x`` is read and stands for the upper one, too; it alone has a gradient.
 
     Raises:
         InputError: a matrix is not positive definite.

@@ -140,6 +140,14 @@ def test_matrix_norms_through_numpy():
         np.testing.assert_allclose(found.detach(), np.linalg.matrix_norm(x.detach().numpy(), **options))
 
 
+def test_the_gradient_of_a_singular_determinant():
+    """Of rank 2, 1 and 0: the minors, of second order too."""
+    a, b = np.array([1.0, 2.0, -1.0]), np.array([0.5, 3.0, 2.0])
+    for x in (np.outer(a, b) + np.outer(b, b), np.outer(a, b), np.zeros((3, 3)), np.zeros((1, 1))):
+        tr.check_grad(tr.linalg.det, x)
+    tr.check_grad(tr.linalg.det, np.stack([np.outer(a, b), np.eye(3)]))
+
+
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int64", "bool"])
 def test_linear_algebra_of_any_dtype(dtype):
     """Half precision, which NumPy refuses, is computed in single; integers become floats."""

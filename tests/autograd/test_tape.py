@@ -327,6 +327,7 @@ ERRORS = [
     (lambda: tr.linalg.solve(np.ones((2, 2)), np.ones(2)), tr.InputError, "solve: the matrix is singular"),
     (lambda: tr.linalg.solve(np.eye(2), np.ones(3)), tr.ShapeError, "must have 2 rows"),
     (lambda: tr.linalg.cholesky(-np.eye(2)), tr.InputError, "not positive definite: add"),
+    (lambda: tr.grad(tr.linalg.det)(np.zeros((17, 17))), tr.InputError, "17 x 17 matrix"),
     (lambda: tr.linalg.norm(np.ones((2, 3)), 3), tr.InputError, "'nuc'"),
     (lambda: tr.linalg.norm(np.ones((2, 3, 4)), "fro"), tr.InputError, "over 3 axes"),
     (lambda: tr.linalg.norm(np.array([[np.nan, 1], [1, 2]]), 2), tr.InputError, "NaN or infinity"),

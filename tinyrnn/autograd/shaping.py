@@ -363,7 +363,7 @@ def array_split(x: ArrayLike, indices_or_sections: Shape, /, axis: int = -1) -> 
     n, k = x.shape[axis_of(axis, x.ndim)], operator.index(indices_or_sections)
     if k < 1:
         raise ShapeError(f"array_split: {k} parts: at least 1 is needed")
-    return split(x, [i * (n // k) + np.minimum(i, n % k) for i in range(1, k)], axis=axis)
+    return split(x, [i * (n // k) + min(i, n % k) for i in range(1, k)], axis=axis)
 
 
 def hsplit(x: ArrayLike, indices_or_sections: Shape, /) -> tuple[tape.Tensor, ...]:

@@ -54,8 +54,13 @@ def _square(name: str, x: ArrayLike) -> Tensor:
 
 
 def _cofactors(x: Tensor) -> Tensor:
-    """The signed determinants of the matrices without a row and a column: right for singular ones too."""
+    """The signed determinants of the matrices without a row and a column: right for singular ones too, but of
+    n^2 (n - 1)^2 numbers.
+    """
     n = x.shape[-1]
+    if n > 16:
+        mend = "add a small multiple of the identity, as x + 1e-6 * tr.eye(n)"
+        raise InputError(f"det: the gradient of a singular {n} x {n} matrix takes too many minors: {mend}")
     rest = np.array([[j for j in range(n) if j != i] for i in range(n)], int).reshape(n, n - 1)
     signs = constant((-1.0) ** np.add.outer(range(n), range(n)).astype(x.dtype), x)
     return det(getitem(x, (..., rest[:, None, :, None], rest[:, None, :]))) * signs
@@ -148,7 +153,11 @@ def inv(x: ArrayLike, /) -> Tensor:
 
 
 def det(x: ArrayLike, /) -> Tensor:
-    """Determinant; its gradient is right for singular matrices, too."""
+    """Determinant; its gradient is right for singular matrices, too, up to 16 x 16.
+
+    Raises:
+        InputError: when the gradient of a larger singular matrix is taken.
+    """
     return apply(_det, _square("det", x))
 
 

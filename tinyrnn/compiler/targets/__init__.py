@@ -130,9 +130,8 @@ class Written(Target):
             return self.write(self.ops[name], *operands)
         rule = _SIMPLER.get(name) or TABLE[name].rule
         tree, named = ast.parse(rule, mode="eval").body, dict(zip(TABLE[name].inputs, operands, strict=True))
-        if (
-            isinstance(tree, ast.Call) and _CALLED.get(tree.func.id, tree.func.id) == name
-        ):  # it is a function that nothing else makes
+        # Where the rule is that function itself, nothing else makes it.
+        if isinstance(tree, ast.Call) and _CALLED.get(tree.func.id, tree.func.id) == name:
             raise CompilerFault(f"the target {self.name} has no form of {name}: add it to its table")
         return self._by_rule(tree, named)
 

@@ -15,7 +15,7 @@ from tinyrnn.autograd.tape import TABLE
 
 PAGE = Path(__file__).with_name("operations.md")
 ORDER = (
-    "pointwise reductions shaping linalg arrays products activations losses layers creation transforms"
+    "pointwise reductions ordered shaping linalg arrays products activations losses layers creation transforms"
 ).split()
 MOVED = {
     "ctc": "losses",
@@ -29,7 +29,10 @@ PUBLIC = {
     name: getattr(autograd, name, None) or getattr(functional, name)
     for name in autograd.__all__ + functional.__all__
 }
+PUBLIC |= {f"linalg.{name}": getattr(functional.linalg, name) for name in functional.linalg.__all__}
 PUBLIC |= {"getitem": shaping.getitem, "to": shaping.to}  # an operator and a method only
+POINTWISE = ("unary", "binary", "ternary")
+MAKERS = {"Op": 2, "_entered": 1, "_cumulative": 1}  # of ops: which argument has their gradients
 HEAD = """\
 # Operations
 
@@ -65,20 +68,25 @@ def gradients(module) -> dict:
     """The gradients of the ops that ``module`` makes, by op name: its VJPs as they stand in the source."""
     tree = ast.parse(inspect.getsource(module))
     functions = {n.name: n for n in tree.body if isinstance(n, ast.FunctionDef)}
-    calls = {
-        ast.unparse(n.targets[0]): n.value
+    pairs = [
+        (target, value)
         for n in tree.body
-        if isinstance(n, ast.Assign) and isinstance(n.value, ast.Call)
-    }
-    calls = {
-        v: call for v, call in calls.items() if ast.unparse(call.func) in ("Op", "pointwise", "reduction")
-    }
+        if isinstance(n, ast.Assign)
+        for target, value in (
+            zip(n.targets[0].elts, n.value.elts, strict=True)
+            if isinstance(n.targets[0], ast.Tuple) and isinstance(n.value, ast.Tuple)
+            else [(n.targets[0], n.value)]
+        )
+    ]
+    pairs += [(n.target, n.value) for n in tree.body if isinstance(n, ast.AnnAssign)]
+    calls = {ast.unparse(v): call for v, call in pairs if isinstance(call, ast.Call)}
+    calls = {v: call for v, call in calls.items() if ast.unparse(call.func) in (*MAKERS, *POINTWISE)}
     names = {v: ast.unparse(call.args[0]).strip("'").removeprefix("np.") for v, call in calls.items()}
 
     def vjps(call):
-        if ast.unparse(call.func) == "pointwise":
+        if ast.unparse(call.func) in POINTWISE:
             return {k.arg: k.value for k in call.keywords}
-        given = call.args[1 if ast.unparse(call.func) == "reduction" else 2]
+        given = call.args[MAKERS[ast.unparse(call.func)]]
         return (
             dict(zip([k.value for k in given.keys], given.values, strict=True))
             if isinstance(given, ast.Dict)
@@ -86,10 +94,9 @@ def gradients(module) -> dict:
         )
 
     def text(vjp):
-        if isinstance(vjp, ast.Name) and vjp.id not in functions:
-            vjp = ast.Constant(getattr(module, vjp.id))
-        if isinstance(vjp, ast.Constant):
-            return "zero" if vjp.value == FLAT else f"`{vjp.value}`"
+        if not isinstance(vjp, ast.Lambda) and ast.unparse(vjp) not in functions:
+            rule = eval(ast.unparse(vjp), vars(module))
+            return "zero" if rule == FLAT else f"`{rule}`"
         if isinstance(vjp, ast.Name):
             vjp = functions[vjp.id]
             if said := ast.get_docstring(vjp):
@@ -131,7 +138,9 @@ def row(name, function, group, found) -> list:
         .replace("::", ".")
         .replace(", pointwise with broadcasting", "")
     )
-    gradient = found.get(name) or found.get(name.removesuffix("_loss")) or "by composition"
+    gradient = (
+        found.get(name.removeprefix("linalg.")) or found.get(name.removesuffix("_loss")) or "by composition"
+    )
     gradient = "none" if (group == "creation" and name != "asarray") or name.endswith("_decode") else gradient
     special = {k: getattr(f, "__wrapped__", f) for k, f in vars(Tensor).items() if k[:2] == "__"}
     operators = [f"`{getattr(operator, k).__doc__[8:-1]}`" for k, f in special.items() if f is function]

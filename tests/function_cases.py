@@ -5,9 +5,13 @@ An entry is ``name: (reference, cases)``, a case ``(arrays, keyword arguments)``
 arrays stay as they are. ``DOMAIN`` restricts the values of arrays to where a function is smooth.
 """
 
+import functools
 import math
 
 import numpy as np
+
+import tinyrnn as tr
+from tinyrnn.autograd import shaping
 
 rng = np.random.default_rng(11)
 
@@ -101,11 +105,6 @@ def layer_norm(x, shape, weight=1.0, bias=0.0, eps=1e-5):
     return (x - x.mean(axes, keepdims=True)) / np.sqrt(x.var(axes, keepdims=True) + eps) * weight + bias
 
 
-def batch_norm(x, mean, var, weight=1.0, bias=0.0, training=False):
-    mean, var = (x.mean(0), x.var(0)) if training or mean is None else (mean, var)
-    return (x - mean) / np.sqrt(var + 1e-5) * weight + bias
-
-
 def attention(q, k, v, mask=None, is_causal=False, scale=None):
     scores = q @ np.swapaxes(k, -1, -2) * (q.shape[-1] ** -0.5 if scale is None else scale)
     if is_causal:
@@ -113,19 +112,6 @@ def attention(q, k, v, mask=None, is_causal=False, scale=None):
     if mask is not None:
         scores = np.where(mask, scores, -np.inf) if mask.dtype == bool else scores + mask
     return softmax(scores) @ v
-
-
-def conv1d(x, w, b=None, stride=1, padding=0, dilation=1, groups=1):
-    """Written out, element by element."""
-    x = np.pad(x, [(0, 0), (0, 0), (padding, padding)])
-    steps = (x.shape[2] - dilation * (w.shape[2] - 1) - 1) // stride + 1
-    y = np.zeros((len(x), len(w), steps), x.dtype)
-    for o in range(len(w)):
-        first = o // (len(w) // groups) * w.shape[1]
-        for t in range(steps):
-            for k in range(w.shape[2]):
-                y[:, o, t] += x[:, first : first + w.shape[1], t * stride + k * dilation] @ w[o, :, k]
-    return y if b is None else y + b[:, None]
 
 
 def cross_entropy(x, target, weight=None, ignore_index=-100, label_smoothing=0.0, reduction="mean"):
@@ -192,9 +178,28 @@ def ctc(lp, targets, steps, lengths, blank=0, reduction="mean", zero_infinity=Fa
     return losses.sum() if reduction == "sum" else losses
 
 
+def bounded(*shape):
+    """Within (-0.9, 0.9)."""
+    return np.asarray(0.9 * np.tanh(any_value(*shape)))
+
+
+def above_one(*shape):
+    return np.asarray(1 + positive(*shape))
+
+
+def far(*shape):
+    """Of either sign, and further from zero than any value of `apart` or 1.7."""
+    return np.asarray((3 + positive(*shape)) * np.where(rng.random(shape) < 0.5, -1, 1))
+
+
 def placed(f):
     """NumPy's functions that take a list, called with arrays."""
     return lambda *xs, **kwargs: f(xs, **kwargs)
+
+
+def positive_definite(*shape):
+    a = any_value(*shape)
+    return a @ a.swapaxes(-1, -2) + np.eye(shape[-1])
 
 
 X, LOGP = any_value(3, 4), np.log(softmax(any_value(3, 2, 3)))
@@ -216,6 +221,12 @@ FUNCTIONS = {
     **{name: (getattr(np, name), unary()) for name in ("negative", "square", "exp", "expm1", "sin", "cos", "tanh")},
     **{name: (getattr(np, name), unary(apart)) for name in ("reciprocal", "abs", "sign", "floor", "ceil", "round")},
     **{name: (getattr(np, name), unary(positive)) for name in ("sqrt", "log", "log1p")},
+    **{name: (getattr(np, name), unary()) for name in ("asinh", "atan", "cosh", "exp2", "sinh")},
+    **{name: (getattr(np, name), unary(bounded)) for name in ("acos", "asin", "atanh", "tan")},
+    **{name: (getattr(np, name), unary(positive)) for name in ("log2", "log10")},
+    "acosh": (np.acosh, unary(above_one)),
+    **{name: (getattr(np, name), binary(apart, apart)) for name in ("atan2", "hypot")},
+    "remainder": (np.remainder, [*binary(apart, far), *each((np.array([5.3, -4.2, 7.0]), np.array([2.0, -1.5, -2.3])))]),
     "sigmoid": (sigmoid, unary()),
     "softplus": (lambda x: np.log1p(np.exp(x)), unary()),
     "erf": (lambda x: erf(x).astype(x.dtype), unary()),
@@ -238,7 +249,6 @@ FUNCTIONS = {
     "leaky_relu": (lambda x, negative_slope=0.01: np.where(x > 0, x, negative_slope * x), [*unary(apart), ((apart(5), 0.3), {})]),
     "elu": (lambda x, alpha=1.0: np.where(x > 0, x, alpha * np.expm1(x)), [*unary(apart), ((apart(5), 0.3), {})]),
     "hardsigmoid": (lambda x: np.clip(x / 6 + 0.5, 0, 1), unary(lambda *s: np.asarray(4 * apart(*s)))),
-    "hardtanh": (lambda x, a=-1.0, b=1.0: np.clip(x, a, b), [*unary(lambda *s: np.asarray(2 * apart(*s))), ((apart(6), -0.1, 0.2), {})]),
     # reductions
     **{name: (getattr(np, name), over_axes()) for name in ("sum", "mean", "prod")},
     "max": (np.max, [c for c in over_axes(apart) if c[0][0].size]),
@@ -251,6 +261,19 @@ FUNCTIONS = {
     "logsumexp": (logsumexp, over_axes()),
     "norm": (norm, [*over_axes(apart), *[((apart(3, 4),), {"axis": 1, "ord": o}) for o in (1, 3, math.inf)]]),
     "cumsum": (np.cumsum, each((X,), ((X,), {"axis": 0}), ((X.T,), {"axis": -1}), (any_value(0),))),
+    "cumprod": (np.cumprod, each((X,), ((X,), {"axis": 0}), ((X.T * (X.T > -0.5),), {"axis": -1}), (any_value(0),), (np.array([0, 2, 0.0, 3]),))),
+    "cummax": (
+        lambda x, axis=None: np.maximum.accumulate(x.ravel() if axis is None else x, axis or 0),
+        each((apart(3, 4),), ((apart(3, 4),), {"axis": 0}), ((apart(3, 4).T,), {"axis": -1}), (any_value(0),), (apart(),)),
+    ),
+    "sort": (np.sort, [((apart(2, 3, 4),), {"axis": a}) for a in (None, 0, -1)] + each((any_value(0, 3),))),
+    "argsort": (np.argsort, [((apart(2, 3, 4),), {"axis": a}) for a in (None, 0, -1)] + each((any_value(0, 3),))),
+    "median": (np.median, [c for c in over_axes(apart) if c[0][0].size]),
+    "quantile": (
+        np.quantile,
+        [((c[0][0], q), c[1]) for c in over_axes(apart) if c[0][0].size for q in (0.3, [0.0, 0.5, 1.0], [[0.25, 0.7]])],
+    ),
+    "diff": (np.diff, each((X,), ((X,), {"axis": 0}), ((X,), {"n": 2}), ((X,), {"n": 0}), ((X,), {"n": 5}), (any_value(0),))),
     **{name: (getattr(np, name), [*over_axes()[2:4], ((X,), {})]) for name in ("argmax", "argmin")},
     **{name: (getattr(np, name), [((c[0][0] > 0,), c[1]) for c in over_axes()]) for name in ("all", "any", "count_nonzero")},
     "softmax": (softmax, [((any_value(2, 3, 4),), {"axis": a}) for a in (0, 1, -1)]),
@@ -260,6 +283,13 @@ FUNCTIONS = {
     "permute_dims": (np.transpose, each((any_value(2, 3, 4), (2, 0, 1)), (any_value(2, 3, 4), (-1, 0, 1)), (any_value(), ()))),
     "transpose": (np.transpose, each((any_value(2, 3, 4),), ((any_value(2, 3, 4),), {"axes": (1, 0, 2)}))),
     "swapaxes": (np.swapaxes, each((any_value(2, 3, 4), 0, -1))),
+    "moveaxis": (np.moveaxis, each((any_value(2, 3, 4), 0, -1), (any_value(2, 3, 4), (0, -1), (1, 0)), (any_value(2, 3, 4), (), ()))),
+    "array_split": (
+        lambda x, n, axis=-1: np.array_split(x, n, axis=axis),
+        each((any_value(2, 7), 3), ((any_value(3, 2), 5), {"axis": 0}), (any_value(2, 6), (1, 4)), (any_value(0), 2)),
+    ),
+    "hsplit": (np.hsplit, each((any_value(2, 6), 3), (any_value(6), 2), (any_value(2, 4, 3), [1, 3]))),
+    "vsplit": (np.vsplit, each((any_value(4, 2), 2), (any_value(4, 2, 3), [1]))),
     "matrix_transpose": (np.matrix_transpose, each((any_value(2, 3, 4),))),
     "expand_dims": (np.expand_dims, [((X,), {"axis": a}) for a in (0, 1, 2, -1, -3, (0, 2))]),
     "squeeze": (np.squeeze, each((any_value(2, 1, 3),), (any_value(2, 1, 1), 1), (any_value(1, 2, 1), (0, -1)))),
@@ -301,6 +331,32 @@ FUNCTIONS = {
         each(*[(any_value(*a), any_value(*b)) for a, b in [((3, 4), (4, 2)), ((4,), (4,)), ((4,), (4, 3)), ((2, 4), (4,)), ((5, 2, 4), (4,)),
                ((5, 2, 4), (4, 3)), ((4,), (2, 4, 3)), ((1, 2, 4), (6, 4, 3)), ((2, 1, 3, 4), (5, 4, 2)), ((0, 4), (4, 2)), ((2, 0), (0, 3))]]),
     ),
+    "dot": (
+        np.dot,
+        each(*[(any_value(*a), any_value(*b)) for a, b in [((3, 4), (4, 2)), ((4,), (4,)), ((2, 3, 4), (4,)), ((4,), (4, 3)),
+               ((), (3, 2)), ((3,), ()), ((2, 3, 4), (5, 4, 2)), ((2, 0), (0, 3))]]),
+    ),
+    "vecdot": (
+        lambda a, b, axis=-1: np.vecdot(a, b, axis=axis),
+        each((X, any_value(3, 4)), (X, any_value(4)), ((any_value(2, 3, 4), any_value(3, 1)), {"axis": -2}), (any_value(2, 0), any_value(0))),
+    ),
+    "kron": (np.kron, each((X, any_value(2, 2)), (any_value(3), any_value(2)), (any_value(2), any_value(2, 1, 3)), (any_value(), X))),
+    "trace": (np.trace, each((X,), ((X,), {"offset": 1}), ((any_value(2, 3, 4),), {"axis1": -1, "axis2": 0}), ((X,), {"offset": -5}))),
+    **{f"linalg.{name}": (getattr(np.linalg, name), each(*[(any_value(*s),) for s in ((3, 3), (1, 1), (2, 1, 2, 2), (0, 2, 2), (0, 0))])) for name in ("det", "inv", "slogdet")},
+    "linalg.solve": (
+        np.linalg.solve,
+        each(*[(any_value(*a), any_value(*b)) for a, b in [((3, 3), (3,)), ((3, 3), (3, 2)), ((2, 3, 3), (3,)), ((2, 1, 2, 2), (3, 2, 4)), ((0, 0), (0, 2))]]),
+    ),
+    "linalg.cholesky": (
+        np.linalg.cholesky,
+        each(*[(positive_definite(*s),) for s in ((3, 3), (1, 1), (2, 2, 2), (0, 0))], ((positive_definite(3, 3),), {"upper": True})),
+    ),
+    "linalg.norm": (
+        np.linalg.norm,
+        [((apart(*s), o), {}) for o in ("fro", "nuc", 1, -1, 2, -2, math.inf, -math.inf) for s in ((3, 3), (2, 4), (4, 2))]
+        + [((apart(2, 3, 4), "nuc"), {"axis": (2, 0), "keepdims": True}), ((apart(2, 3, 4), 1), {"axis": (-1, 1), "keepdims": True}), ((apart(2, 3, 4), -1), {"axis": (0, 1)})]
+        + [((apart(2, 3, 4),), {}), ((apart(3, 4), 3), {"axis": 1}), ((apart(5), -math.inf), {}), ((apart(),), {}), ((any_value(0, 3),), {})],
+    ),
     "outer": (np.outer, each((any_value(3), any_value(4)), (any_value(2, 2), any_value(3)))),
     "tensordot": (
         np.tensordot,
@@ -317,19 +373,10 @@ FUNCTIONS = {
     "linear": (lambda x, w, b=0: x @ w + b, each((X, any_value(4, 2)), (any_value(2, 3, 4), any_value(4, 2), any_value(2)))),
     # layers
     "layer_norm": (layer_norm, each((X, 4), (X, 4, any_value(4), any_value(4)), (any_value(2, 3, 4), (3, 4), any_value(3, 4)))),
-    "batch_norm": (
-        batch_norm,
-        each((any_value(5, 3), any_value(3), positive(3)), ((any_value(5, 3), None, None, any_value(3), any_value(3)), {"training": True})),
-    ),
     "scaled_dot_product_attention": (
         attention,
         each((any_value(2, 3, 4), any_value(2, 5, 4), any_value(2, 5, 3)), (any_value(3, 4), any_value(3, 4), any_value(3, 2), np.tri(3, dtype=bool)),
              ((any_value(3, 4), any_value(3, 4), any_value(3, 2)), {"is_causal": True, "scale": 0.3}), (X, X, X, any_value(3, 3))),
-    ),
-    "conv1d": (
-        conv1d,
-        each((any_value(2, 3, 7), any_value(4, 3, 3), any_value(4)),
-             ((any_value(2, 4, 8), any_value(6, 2, 2)), {"stride": 2, "padding": 1, "dilation": 2, "groups": 2})),
     ),
     # losses
     "mse_loss": (reduced(lambda x, t: (x - t) ** 2), LOSS_CASES),
@@ -382,4 +429,11 @@ ELSEWHERE |= set(
 NO_GRADIENT = set(
     "equal not_equal less less_equal greater greater_equal logical_and logical_or logical_xor logical_not".split()
 )
-NO_GRADIENT |= set("isnan isinf isfinite argmax argmin all any count_nonzero".split())
+NO_GRADIENT |= set("isnan isinf isfinite argmax argmin argsort all any count_nonzero".split())
+
+EXTRA = {"getitem", "to"}  # public as a method or an operator only
+
+
+def public(name):
+    """The function of an entry; that of ``linalg.det`` is ``tr.linalg.det``."""
+    return getattr(shaping, name) if name in EXTRA else functools.reduce(getattr, name.split("."), tr)

@@ -69,6 +69,16 @@ for _name in ["reciprocal", "relu", "abs", "sign", "floor", "ceil", "round"]:
     SAMPLES[_name] = unary(away_from_zero)
 for _name in ["sqrt", "log", "log1p"]:
     SAMPLES[_name] = unary(positive)
+for _name in ["asinh", "atan", "cosh", "exp2", "sinh"]:
+    SAMPLES[_name] = unary(any_value)
+for _name in ["log2", "log10"]:
+    SAMPLES[_name] = unary(positive)
+for _name in ["acos", "asin", "atanh", "tan"]:
+    SAMPLES[_name] = unary(lambda *shape: np.asarray(np.tanh(N(shape)) * 0.9))
+SAMPLES["acosh"] = unary(lambda *shape: np.asarray(1 + positive(*shape)))
+SAMPLES |= {name: binary(away_from_zero, away_from_zero) for name in ("atan2", "hypot")}
+SAMPLES["remainder"] = binary(away_from_zero, lambda *shape: np.asarray(3 * away_from_zero(*shape) ** -1))
+SAMPLES["remainder"] += [((np.array([5.3, -4.2, 7.0, -0.3]), np.array([2.0, -1.5, -2.3, 0.7])), {})]
 SAMPLES["where"] = [((np.asarray(N(a) > 0), any_value(*a), any_value(*b)), {}) for a, b in PAIRS] + [
     ((N((3, 4)) > 0, N((3, 4)), 2.0), {})
 ]
@@ -84,6 +94,11 @@ SAMPLES |= {
     name: [((np.array([1.0, np.nan, np.inf, -np.inf]),), {})] for name in ("isnan", "isinf", "isfinite")
 }
 SAMPLES["cumsum"] = [((N((3, 4)),), {"axis": a}) for a in (0, 1)]
+SAMPLES["cumprod"] = [((N((3, 4)),), {"axis": a}) for a in (0, 1)]
+SAMPLES["cumprod"] += [
+    ((np.array([[1.5, 0.0, 2.0, 0.0], [0.7, 2.0, 3.0, -1.0]]),), {"axis": a}) for a in (0, 1)
+]
+SAMPLES["argsort"] = [((N((3, 4)),), {"axis": a}) for a in (0, 1)]
 SAMPLES |= {name: [((N((3, 4)),), {"axis": 1, "keepdims": False})] for name in ("argmax", "argmin")}
 SAMPLES |= {
     name: [((N((3, 4)),), {}), ((N((2, 3, 5)),), {}), ((N((3, 1)),), {})]
@@ -118,6 +133,16 @@ SAMPLES["matmul"] = [
     ((N((2, 3, 4)), N((2, 4, 5))), {}),
     ((N((2, 1, 3, 4)), N((5, 4, 2))), {}),
 ]
+MATRICES = [((N((3, 3)),), {}), ((N((2, 1, 2, 2)),), {}), ((N((0, 2, 2)),), {}), ((N((1, 1)),), {})]
+SAMPLES["solve"] = [((a[0], N((a[0].shape[-1], 2))), {}) for a, _ in MATRICES]
+SAMPLES |= dict.fromkeys(("det", "inv", "slogdet"), MATRICES)
+SAMPLES["det"] = [
+    *MATRICES,
+    ((np.ones((3, 3)),), {}),
+    ((np.array([[[1.0, 2], [2, 4]], [[1, 2], [3, 4]]]),), {}),
+]
+SAMPLES["cholesky"] = [((a @ a.swapaxes(-1, -2) + np.eye(a.shape[-1]),), {}) for (a,), _ in MATRICES]
+SAMPLES["svd"] = [((N(s),), {}) for s in ((3, 3), (2, 3, 2), (2, 4))]
 SAMPLES["embedding"] = [((N((4, 3)),), {"ids": np.array([[0, 2], [2, 3]])})]
 SAMPLES["scatter_rows"] = [((N((5, 3)),), {"ids": IDS, "rows": 4})]
 SAMPLES["dropout"] = [((N((3, 4)),), {"p": 0.4, "key": 11})]

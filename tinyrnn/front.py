@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from . import nn, optim
+from . import linalg, nn, optim
 from .autograd.activations import *
 from .autograd.arrays import *
 from .autograd.functional.check import *
@@ -11,6 +11,7 @@ from .autograd.functional.gather import *
 from .autograd.functional.products import *
 from .autograd.functional.transforms import *
 from .autograd.linalg import *
+from .autograd.ordered import *
 from .autograd.pointwise import *
 from .autograd.reductions import *
 from .autograd.shaping import *
@@ -50,25 +51,29 @@ __all__ = [
     "check_grad", "checkpoint", "custom_vjp", "grad", "hessian", "hvp", "jacobian", "jvp", "no_grad",
     "value_and_grad", "vjp",
     # pointwise functions
-    "abs", "add", "ceil", "clip", "cos", "divide", "elu", "equal", "erf", "exp", "expm1", "floor", "gelu",
-    "greater", "greater_equal", "hardsigmoid", "hardtanh", "isfinite", "isinf", "isnan", "leaky_relu",
-    "less", "less_equal", "log", "log1p", "logaddexp", "logical_and", "logical_not", "logical_or",
-    "logical_xor", "maximum", "minimum", "multiply", "negative", "not_equal", "power", "reciprocal", "relu",
-    "round", "sigmoid", "sign", "silu", "sin", "softplus", "sqrt", "square", "subtract", "tanh", "where",
-    # reductions
-    "all", "any", "argmax", "argmin", "count_nonzero", "cumsum", "log_softmax", "logsumexp", "max", "mean",
-    "min", "norm", "prod", "softmax", "std", "sum", "var",
+    "abs", "acos", "acosh", "add", "asin", "asinh", "atan", "atan2", "atanh", "ceil", "clip", "cos",
+    "cosh", "divide", "elu", "equal", "erf", "exp", "exp2", "expm1", "floor", "gelu", "greater",
+    "greater_equal", "hardsigmoid", "hypot", "isfinite", "isinf", "isnan", "leaky_relu", "less",
+    "less_equal", "log", "log10", "log1p", "log2", "logaddexp", "logical_and", "logical_not",
+    "logical_or", "logical_xor", "maximum", "minimum", "multiply", "negative", "not_equal", "power",
+    "reciprocal", "relu", "remainder", "round", "sigmoid", "sign", "silu", "sin", "sinh", "softplus",
+    "sqrt", "square", "subtract", "tan", "tanh", "where",
+    # reductions, and what else goes along an axis
+    "all", "any", "argmax", "argmin", "argsort", "count_nonzero", "cummax", "cumprod", "cumsum",
+    "log_softmax", "logsumexp", "max", "mean", "median", "min", "norm", "prod", "quantile", "softmax",
+    "sort", "std", "sum", "var",
     # shapes and indexing
-    "astype", "broadcast_to", "concat", "diag", "embedding", "expand_dims", "flip", "matrix_transpose",
-    "pad", "permute_dims", "repeat", "reshape", "roll", "split", "squeeze", "stack", "swapaxes", "take",
-    "take_along_axis", "tile", "transpose", "tril", "triu", "unstack",
-    # products
-    "einsum", "matmul", "outer", "tensordot",
+    "array_split", "astype", "broadcast_to", "concat", "diag", "diff", "embedding", "expand_dims", "flip",
+    "hsplit", "matrix_transpose", "moveaxis", "pad", "permute_dims", "repeat", "reshape", "roll", "split",
+    "squeeze", "stack", "swapaxes", "take", "take_along_axis", "tile", "transpose", "tril", "triu",
+    "unstack", "vsplit",
+    # products and linear algebra
+    "dot", "einsum", "kron", "linalg", "matmul", "outer", "tensordot", "trace", "vecdot",
     # losses
     "binary_cross_entropy_with_logits", "cross_entropy", "ctc_beam_decode", "ctc_greedy_decode", "ctc_loss",
     "huber_loss", "l1_loss", "mse_loss", "nll_loss", "quantile_loss",
     # networks
-    "Attention", "batch_norm", "Cell", "cells", "conv1d", "Dropout", "dropout", "Embedding", "layer_norm",
+    "Attention", "Cell", "cells", "Dropout", "dropout", "Embedding", "layer_norm",
     "LayerNorm", "Linear", "linear", "Module", "nn", "RNN", "scaled_dot_product_attention", "scan",
     # training
     "clip_grad_norm", "load", "optim", "Run", "train",

@@ -6,14 +6,14 @@ import inspect
 
 import numpy as np
 import pytest
-from function_cases import ELSEWHERE, FUNCTIONS, NO_GRADIENT
+from function_cases import ELSEWHERE, EXTRA, FUNCTIONS, NO_GRADIENT, public
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import tinyrnn as tr
 from tinyrnn import autograd
-from tinyrnn.autograd import functional, shaping
+from tinyrnn.autograd import functional
 from tinyrnn.nn import functional as networks
 
 CASES = [
@@ -21,16 +21,12 @@ CASES = [
     for name, (_, cases) in FUNCTIONS.items()
     for i in range(len(cases))
 ]
-EXTRA = {"getitem", "to"}  # public as a method or an operator only
 
 
 def test_every_public_function_has_an_entry():
     public = autograd.__all__ + functional.__all__ + networks.__all__
+    public = [*public, *[f"linalg.{name}" for name in tr.linalg.__all__]]
     assert set(FUNCTIONS) - EXTRA == set(public) - ELSEWHERE
-
-
-def public(name):
-    return getattr(tr, name, None) or getattr(shaping, name)
 
 
 def case(name, i):

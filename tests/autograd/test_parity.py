@@ -72,15 +72,21 @@ def positive(*shape):
 SHAPES = [(3, 4), (), (2, 0, 3)]
 PAIRS = [((3, 4), (3, 4)), ((3, 4), (4,)), ((2, 1, 4), (3, 1)), ((), (3,)), ((3,), (1, 3)), ((0, 3), (3,))]
 UNARY = dict.fromkeys(
-    "abs ceil cos erf exp expm1 floor negative relu round sigmoid sign sin square tanh".split(), normal
+    "abs asinh atan ceil cos cosh erf exp exp2 expm1 floor negative relu round sigmoid sign sin sinh square "
+    "tan tanh".split(),
+    normal,
 )
-UNARY |= dict.fromkeys("log log1p reciprocal sqrt".split(), positive)
-BINARY = dict.fromkeys("add subtract multiply maximum minimum logaddexp".split(), (normal, normal))
+UNARY |= dict.fromkeys("log log10 log1p log2 reciprocal sqrt".split(), positive)
+UNARY |= dict.fromkeys("acos asin atanh".split(), lambda *shape: 0.9 * np.tanh(normal(*shape)))
+UNARY |= {"acosh": lambda *shape: 1 + positive(*shape)}
+BINARY = dict.fromkeys(
+    "add atan2 hypot subtract multiply maximum minimum logaddexp".split(), (normal, normal)
+)
 BINARY |= {"divide": (normal, positive), "power": (positive, normal)}
+BINARY |= {"remainder": (lambda *shape: 5 * normal(*shape), lambda *shape: normal(*shape) - 0.1)}
 ACTIVATIONS = {
     "elu": [{}, {"alpha": 0.7}],
     "gelu": [{}, {"approximate": "none"}, {"approximate": "tanh"}],
-    "hardtanh": [{}, {"min_val": -0.4, "max_val": 0.9}],
     "leaky_relu": [{}, {"negative_slope": 0.3}],
     "silu": [{}],
     "softplus": [{}],
@@ -114,6 +120,13 @@ CASES += [
     for shape in SHAPES
 ]
 CASES += [case("hardsigmoid", *pair("hardsigmoid"), 3 * normal(9), order=0)]
+
+CASES += [case(f"{name} ends", *pair(name), np.array([-1.0, 0.0, 1.0]), order=0) for name in ("acos", "asin")]
+CASES += [case(f"{name} ends", *pair(name), np.array([1.0, 1e200]), order=0) for name in ("acosh", "asinh")]
+CASES += [
+    case(f"{name} axes", *pair(name), *np.meshgrid([-1.5, 0.0, 2.0], [-0.0, 1.0, -3.0]), order=0)
+    for name in ("atan2", "hypot")
+]
 
 # Where a plain formula would overflow or lose its digits. (PyTorch's softplus is x from 20 on, 2e-9 less than
 # it should be.)
@@ -319,6 +332,43 @@ CASES += [
     }.items()
     for shape in [(2, 0), (0, 3)]
 ]
+ALONG = {
+    "cumprod": torch.cumprod,
+    "cummax": lambda x, a: torch.cummax(x, a)[0],
+    "sort": lambda x, a: torch.sort(x, dim=a, stable=True)[0],
+}
+CASES += [
+    case(f"{name} {label} axis={a}", *both(getattr(tr, name), theirs, a), x)
+    for name, theirs in ALONG.items()
+    for a in (0, 1, -1)
+    for label, x in {"cube": CUBE, "zeros": ZEROS, "ties": np.round(2 * CUBE) / 2}.items()
+]
+CASES += [
+    case(f"{name} axis=None", getattr(tr, name), lambda x: x.ravel().cumprod(0), CUBE) for name in ["cumprod"]
+]
+CASES += [
+    case(
+        f"argsort axis={a}",
+        *both(tr.argsort, lambda x, a: torch.argsort(x, dim=a, stable=True), a),
+        np.round(2 * CUBE),
+        order=0,
+    )
+    for a in (0, -1)
+]
+CASES += [
+    case(
+        f"quantile {q} axis={a} keepdims={keep}",
+        *both(lambda x, q, a, k: tr.quantile(x, q, a, keepdims=k), torch.quantile, q, a, keep),
+        CUBE,
+    )
+    for q in (0.3, np.array([0.0, 0.5, 0.9]))
+    for a in (None, 0, -1)
+    for keep in (False, True)
+]
+CASES += [
+    case(f"median axis={a}", *both(tr.median, lambda x, a: torch.quantile(x, 0.5, a), a), CUBE)
+    for a in (None, 0, 1, -1)
+]
 CASES += [case(f"{name} of nothing", *pair(name), np.zeros((0, 3))) for name in ("sum", "prod")]
 CASES += [case(f"{name} of a number", *pair(name), normal()) for name in ("sum", "mean", "prod")]
 CASES += [case("prod of the number 0", *pair("prod"), np.zeros(()))]
@@ -441,6 +491,60 @@ CASES += [
 ]
 CASES += [case("outer", *pair("outer"), normal(3), normal(4))]
 CASES += [
+    case("dot rows", tr.dot, torch.dot, normal(4), normal(4)),
+    case("dot matrices", tr.dot, torch.matmul, normal(3, 4), normal(4, 2)),
+    case("kron", *pair("kron"), normal(2, 3), normal(4, 2)),
+    case("kron of other dimensions", *pair("kron"), normal(2), normal(2, 1, 3)),
+    case("trace", *pair("trace"), normal(3, 4)),
+    case("vecdot", tr.vecdot, torch.linalg.vecdot, normal(3, 4), normal(4)),
+    case(
+        "vecdot axis",
+        lambda a, b: tr.vecdot(a, b, axis=0),
+        lambda a, b: torch.linalg.vecdot(a, b, dim=0),
+        CUBE,
+        CUBE,
+    ),
+]
+
+
+# (Of a singular matrix PyTorch takes the gradient of the determinant for 0.)
+for name in ("det", "inv", "slogdet"):
+    ours, theirs = getattr(tr.linalg, name), getattr(torch.linalg, name)
+    CASES += [
+        case(f"linalg.{name} {s}", ours, theirs, normal(*s))
+        for s in ((3, 3), (1, 1), (2, 3, 2, 2), (0, 2, 2))
+    ]
+CASES += [
+    case(
+        f"linalg.cholesky {upper=}",
+        lambda x, u=upper: tr.linalg.cholesky(x @ x.mT + np.eye(3), upper=u),
+        lambda x, u=upper: torch.linalg.cholesky(x @ x.mT + T(np.eye(3)), upper=u),
+        normal(2, 3, 3),
+    )
+    for upper in (False, True)
+]
+CASES += [
+    case(f"linalg.solve {a} {b}", tr.linalg.solve, torch.linalg.solve, normal(*a), normal(*b))
+    for a, b in [((3, 3), (3,)), ((3, 3), (3, 2)), ((2, 3, 3), (2, 3, 1)), ((2, 1, 2, 2), (3, 2, 4))]
+]
+CASES += [
+    case(f"linalg.norm {p} {x.shape}", *both(tr.linalg.norm, torch.linalg.matrix_norm, p), x)
+    for p in ("fro", "nuc", 1, -1, 2, -2, inf, -inf)
+    for x in (normal(3, 3), normal(2, 4), normal(4, 2))
+]
+CASES += [
+    case(
+        "linalg.norm axes",
+        *both(lambda x, p, a, k: tr.linalg.norm(x, p, a, k), torch.linalg.matrix_norm, p, (2, 0), True),
+        CUBE,
+    )
+    for p in ("nuc", 1, -inf)
+]
+CASES += [
+    case("linalg.norm nuc equal", *both(tr.linalg.norm, torch.linalg.matrix_norm, "nuc"), np.eye(3), order=1)
+]
+CASES += [case("linalg.norm of all", tr.linalg.norm, torch.linalg.norm, CUBE)]
+CASES += [
     case(
         f"linear {shape} {bias=}",
         tr.linear,
@@ -456,6 +560,14 @@ CASES += [
 IDS = np.array([[1, 0, 3], [3, 3, 2]])
 AT = np.array([[[2, 0, 0, 1]], [[1, 1, 2, 0]]])
 SHAPING = {
+    "array_split": [
+        *[both(tr.array_split, lambda x, n: x.tensor_split(n, -1), n) for n in (1, 3, 5, [1, 3])],
+        (lambda x: tr.array_split(x, 2, axis=1), lambda x: x.tensor_split(2, 1)),
+    ],
+    "diff": [both(tr.diff, torch.diff, *a) for a in ((), (2,), (1, 0), (3, 1), (0,))],
+    "hsplit": [both(tr.hsplit, torch.hsplit, n) for n in (3, [1])],
+    "moveaxis": [both(tr.moveaxis, torch.moveaxis, *a) for a in ((0, 2), (-1, 0), ((0, 1), (-1, 0)))],
+    "vsplit": [both(tr.vsplit, torch.vsplit, n) for n in (2, [1])],
     "broadcast_to": [
         both(tr.broadcast_to, torch.broadcast_to, (5, 2, 3, 4)),
         (lambda x: tr.broadcast_to(x[:, :1], (2, 3, 4)), lambda x: x[:, :1].broadcast_to(2, 3, 4)),
@@ -618,30 +730,6 @@ CASES += [
 ]
 
 
-def with_running(norm, tensor, statistics, some):
-    """``norm`` as a function that returns the running statistics that it has changed, too."""
-
-    def f(x, *parameters):
-        running = [None if s is None else tensor(s) for s in statistics]
-        return [norm(x, *running, *parameters, **some), *[r for r in running if r is not None]]
-
-    return f
-
-
-CASES += [
-    case(
-        f"batch_norm {shape} {given} parameters running={kept} {label}",
-        with_running(tr.batch_norm, tr.tensor, statistics, some),
-        with_running(F.batch_norm, T, statistics, some),
-        *[normal(*shape), normal(shape[1]), normal(shape[1])][: 1 + given],
-    )
-    for some, label in options(training=(True, False), momentum=(0.1, 0.7), eps=(1e-5, 0.1))
-    for shape in ((5, 3), (4, 3, 2), (2, 3, 2, 2))
-    for given in (0, 1, 2)
-    for kept in ((True, False) if some["training"] else (True,))
-    for statistics in [(normal(shape[1]), positive(shape[1])) if kept else (None, None)]
-]
-
 SEEN = np.array([[1, 1, 0, 0, 1], [0, 0, 1, 0, 0], [1, 1, 1, 1, 1]], bool)
 BLIND = SEEN & np.array([[True], [False], [True]])  # a query that may attend to nothing gets zeros
 
@@ -675,16 +763,6 @@ for lead in [(), (2,), (2, 3)]:
             attention(f"numbers for each {label}", shapes, normal(*lead, 3, 5), **some),
             attention(f"numbers and -inf {label}", shapes, fixed=[np.where(SEEN, 0.5, -inf)], **some),
         ]
-
-CASES += [
-    case(
-        f"conv1d {label} {bias=}",
-        *pair("conv1d", **some),
-        *[normal(2, 4, 8), normal(4, 4 // some["groups"], 3), normal(4)][: 2 + bias],
-    )
-    for some, label in options(stride=(1, 2, 3), padding=(0, 2), dilation=(1, 2), groups=(1, 2, 4))
-    for bias in (False, True)
-]
 
 # ------------------------------------------------------------------ losses
 
@@ -1027,6 +1105,7 @@ def test_every_function_is_compared():
     apart |= {"clip_grad_norm"}  # PyTorch adds 1e-6 to the norm
     apart |= {"from_dlpack", "from_torch", "to_torch"}  # below, and in tests/gpu
     functions = {name for name in tr.__all__ if inspect.isfunction(getattr(tr, name))}
+    functions |= {f"linalg.{name}" for name in tr.linalg.__all__}
     assert functions - {c.id.split()[0] for c in CASES} == apart
 
 

@@ -4,11 +4,10 @@ are those of the CPU, and everything stays on the device.
 
 import numpy as np
 import pytest
-from function_cases import FUNCTIONS, NO_GRADIENT
+from function_cases import FUNCTIONS, NO_GRADIENT, public
 from op_samples import SAMPLES
 
 import tinyrnn as tr
-from tinyrnn.autograd import shaping
 from tinyrnn.autograd.tape import TABLE, Tensor, apply
 
 CLOSE = {"float64": dict(rtol=1e-11, atol=1e-12), "float32": dict(rtol=2e-5, atol=2e-6)}
@@ -86,7 +85,7 @@ def test_ops_of_the_table(name, dtype, cupy):
 
 @pytest.mark.parametrize("name", sorted(set(FUNCTIONS) - {"to"}))
 def test_public_functions(name, cupy):
-    f = getattr(tr, name, None) or getattr(shaping, name)
+    f = public(name)
     for arrays, kwargs in FUNCTIONS[name][1]:
         arrays = [arrays] if isinstance(arrays, list) else arrays
         compare(lambda *xs, k=kwargs: f(*xs, **k), arrays, "float64", name not in NO_GRADIENT)

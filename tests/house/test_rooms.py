@@ -13,7 +13,7 @@ import tinyrnn
 HOUSE = Path(tinyrnn.__file__).parent
 ROOMS = "base kernels autograd compiler nn training tasks tools cli".split()  # from the ground up
 # The front doors, above all rooms: what people import by these names. No room imports them.
-DOORS = {"__init__", "__main__", "front", "optim", "sklearn", "testing"}
+DOORS = {"__init__", "__main__", "front", "linalg", "optim", "sklearn", "testing"}
 
 
 def imports(file, run=False):

@@ -13,7 +13,6 @@ BOOLEANS = {  # what to give besides the flag
     tr.Dropout: (),
     tr.optim.SGD: ([tr.tensor([1.0], requires_grad=True)],),
     tr.scan: (lambda x, h: h, np.zeros((2, 1, 3)), tr.zeros((1, 3))),
-    tr.batch_norm: (np.ones((2, 3)), None, None),
     tr.scaled_dot_product_attention: (np.ones((2, 3)), np.ones((2, 3)), np.ones((2, 3))),
     tr.ctc_loss: (np.log(np.full((4, 1, 3), 1 / 3)), [[1]], [4], [1]),
 }
@@ -84,7 +83,6 @@ CASES = [
     *each("ctc lengths", lambda v: tr.ctc_loss(LP, [[1]], v, [1]), ("x", None, [5], [4, 4])),
     *each("ctc blank", lambda v: tr.ctc_loss(LP, [[1]], [4], [1], v), ("0", None, 3, -1, 0.5)),
     *each("beam", lambda v: tr.ctc_beam_decode(LP, beam_width=v), (0, -1, 1.5, "2", None)),
-    *each("conv1d", lambda v: tr.conv1d(v, np.ones((2, 3, 1))), ("x", None, X)),
     *each("SGD params", lambda v: tr.optim.SGD(v, 0.1), ([], None, "w", [1.0], P[0])),
     *each("SGD lr", lambda v: tr.optim.SGD(P, v), NUMBERS),
     *each("SGD momentum", lambda v: tr.optim.SGD(P, 0.1, momentum=v), NUMBERS),

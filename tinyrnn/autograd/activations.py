@@ -7,7 +7,7 @@ from . import tape
 from .pointwise import as_tensor, clip, erf, expm1, sigmoid, tanh, where
 from .types import ArrayLike
 
-__all__ = ["elu", "gelu", "hardsigmoid", "hardtanh", "leaky_relu", "silu"]
+__all__ = ["elu", "gelu", "hardsigmoid", "leaky_relu", "silu"]
 
 
 def silu(x: ArrayLike) -> tape.Tensor:
@@ -43,8 +43,3 @@ def elu(x: ArrayLike, alpha: float = 1.0) -> tape.Tensor:
 def hardsigmoid(x: ArrayLike) -> tape.Tensor:
     """``clip(x / 6 + 1/2, 0, 1)`` (as PyTorch)."""
     return clip(as_tensor(x) / 6 + 0.5, 0.0, 1.0)
-
-
-def hardtanh(x: ArrayLike, min_val: float = -1.0, max_val: float = 1.0) -> tape.Tensor:
-    """``clip(x, min_val, max_val)``."""
-    return clip(x, min_val, max_val)

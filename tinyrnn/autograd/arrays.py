@@ -11,7 +11,7 @@ from ..base.errors import ShapeError
 from . import tape
 from .pointwise import abs, as_tensor, constant, equal, not_equal, sqrt, square, where
 from .reductions import max, mean, min, single, size_along, sum
-from .shaping import axes_of, axis_of, broadcast_to, getitem, indices_of, place, reshape, shape_of
+from .shaping import along, axes_of, axis_of, broadcast_to, getitem, indices_of, place, reshape, shape_of
 from .tape import is_tracing
 from .types import ArrayLike, Axis, Shape
 
@@ -90,10 +90,8 @@ def repeat(x: ArrayLike, /, repeats: Shape, axis: int | None = None) -> tape.Ten
     """Each element along ``axis`` (None: of the elements in one row) ``repeats`` times: a number, or one for
     each.
     """
-    x = as_tensor(x)
-    if axis is None:
-        x, axis = reshape(x, -1), 0
-    n = x.shape[axis_of(axis, x.ndim)]
+    x, axis = along(x, axis)
+    n = x.shape[axis]
     if np.ndim(repeats) and np.size(repeats) not in (1, n):
         raise ShapeError(f"repeat: {np.size(repeats)} repeats for {n} elements: give one, or one for each")
     return take(x, np.repeat(np.arange(n), repeats), axis=axis)
@@ -103,10 +101,8 @@ def take(x: ArrayLike, indices: ArrayLike, /, axis: int | None = None) -> tape.T
     """Elements along ``axis`` (None: of the elements in one row) at integer ``indices [...]``; repeats add
     their gradients.
     """
-    x = as_tensor(x)
-    if axis is None:
-        x, axis = reshape(x, -1), 0
-    return getitem(x, (slice(None),) * axis_of(axis, x.ndim) + (indices_of("take", indices),))
+    x, axis = along(x, axis)
+    return getitem(x, (slice(None),) * axis + (indices_of("take", indices),))
 
 
 def take_along_axis(x: ArrayLike, indices: ArrayLike, /, axis: int = -1) -> tape.Tensor:

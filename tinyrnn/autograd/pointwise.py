@@ -11,13 +11,13 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
 from .. import kernels
 from ..base.devices import array_module, device_of, is_cupy
-from ..base.errors import DeviceError, DtypeError, GradientError, ShapeError
+from ..base.errors import DeviceError, DtypeError, GradientError, InputError, ShapeError
 from . import tape
 from .tape import (
     BORROWED,
@@ -31,6 +31,7 @@ from .tape import (
     explained,
     is_recorded,
     is_tracing,
+    looked_at,
     owned,
     record,
     state,
@@ -38,11 +39,12 @@ from .tape import (
 from .types import ArrayLike, Binary, DType, Ternary, Unary
 
 __all__ = [
-    "abs", "add", "ceil", "clip", "cos", "divide", "equal", "erf", "exp", "expm1", "floor", "greater",
-    "greater_equal", "isfinite", "isinf", "isnan", "less", "less_equal", "log", "log1p", "logaddexp",
+    "abs", "acos", "acosh", "add", "asin", "asinh", "atan", "atan2", "atanh", "ceil", "clip", "cos", "cosh",
+    "divide", "equal", "erf", "exp", "exp2", "expm1", "floor", "greater", "greater_equal", "hypot",
+    "isfinite", "isinf", "isnan", "less", "less_equal", "log", "log1p", "log2", "log10", "logaddexp",
     "logical_and", "logical_not", "logical_or", "logical_xor", "maximum", "minimum", "multiply", "negative",
-    "not_equal", "power", "reciprocal", "relu", "round", "sigmoid", "sign", "sin", "softplus", "sqrt",
-    "square", "subtract", "tanh", "where",
+    "not_equal", "power", "reciprocal", "relu", "remainder", "round", "sigmoid", "sign", "sin", "sinh",
+    "softplus", "sqrt", "square", "subtract", "tan", "tanh", "where",
 ]  # fmt: skip
 
 
@@ -269,9 +271,21 @@ exp = unary("exp", "exp(x)", np.exp, "Exponential function", x="g * y")
 expm1 = unary("expm1", "expm1(x)", np.expm1, "exp(x) - 1, exact near 0", x="g * (y + 1)")
 log = unary("log", "log(x)", np.log, "Natural logarithm", x="g / x")
 log1p = unary("log1p", "log1p(x)", np.log1p, "log(1 + x), exact near 0", x="g / (x + 1)")
+exp2 = unary("exp2", "pow(2, x)", np.exp2, "2 to the power of x", x="0.6931471805599453 * g * y")
+log2 = unary("log2", "log2(x)", np.log2, "Logarithm to base 2", x="g / (0.6931471805599453 * x)")
+log10 = unary("log10", "log10(x)", np.log10, "Logarithm to base 10", x="g / (2.302585092994046 * x)")
 sin = unary("sin", "sin(x)", np.sin, "Sine", x="g * cos(x)")
 cos = unary("cos", "cos(x)", np.cos, "Cosine", x="-g * sin(x)")
+tan = unary("tan", "tan(x)", np.tan, "Tangent", x="g * (1 + y * y)")
+asin = unary("asin", "asin(x)", np.arcsin, "Inverse sine", x="g / sqrt((1 - x) * (1 + x))")
+acos = unary("acos", "acos(x)", np.arccos, "Inverse cosine", x="-g / sqrt((1 - x) * (1 + x))")
+atan = unary("atan", "atan(x)", np.arctan, "Inverse tangent", x="g / (1 + x * x)")
+sinh = unary("sinh", "sinh(x)", np.sinh, "Hyperbolic sine", x="g * cosh(x)")
+cosh = unary("cosh", "cosh(x)", np.cosh, "Hyperbolic cosine", x="g * sinh(x)")
 tanh = unary("tanh", "tanh(x)", np.tanh, "Hyperbolic tangent", x="g * (1 - y * y)")
+asinh = unary("asinh", "asinh(x)", np.arcsinh, "Inverse hyperbolic sine", x="g / hypot(x, 1)")
+acosh = unary("acosh", "acosh(x)", np.arccosh, "Inverse hyperbolic cosine", x="g / sqrt((x - 1) * (x + 1))")
+atanh = unary("atanh", "atanh(x)", np.arctanh, "Inverse hyperbolic tangent", x="g / ((1 - x) * (1 + x))")
 sigmoid = unary("sigmoid", "sigmoid(x)", None, "Logistic sigmoid 1 / (1 + exp(-x))", x="g * y * (1 - y)")
 softplus = unary("softplus", "softplus(x)", None, "log(1 + exp(x)) without overflow", x="g * sigmoid(x)")
 erf = unary("erf", "erf(x)", None, "Error function", x="g * exp(-x * x) * 1.1283791670955126")
@@ -284,6 +298,15 @@ abs = unary("abs", "abs(x)", np.abs, "Absolute value", x="g * sign(x)")
 _LARGER, _SMALLER = "where(a < b, 0, where(a == b, 0.5 * g, g))", "where(a > b, 0, where(a == b, 0.5 * g, g))"
 maximum = binary("maximum", "maximum(a, b)", np.maximum, "Larger, a tie shared", a=_LARGER, b=_SMALLER)
 minimum = binary("minimum", "minimum(a, b)", np.minimum, "Smaller, a tie shared", a=_SMALLER, b=_LARGER)
+_REST = "a - floor(a / b) * b, of the sign of b"
+remainder = binary("remainder", "mod(a, b)", np.remainder, _REST, a="g", b="-g * round((a - y) / b)")
+# Of a length and an angle the gradient at the origin is 0; divided by 1 there, for second derivatives.
+_LENGTH = "where(y == 0, 0, g * {}) / where(y == 0, 1, y)"
+_ANGLE = "where((a == 0) & (b == 0), 0, g * {}) / where((a == 0) & (b == 0), 1, a * a + b * b)"
+_OF_A, _OF_B = _LENGTH.format("a"), _LENGTH.format("b")
+hypot = binary("hypot", "hypot(a, b)", np.hypot, "sqrt(a * a + b * b)", a=_OF_A, b=_OF_B)
+_TURN_A, _TURN_B = _ANGLE.format("b"), _ANGLE.format("-a")
+atan2 = binary("atan2", "atan2(a, b)", np.arctan2, "Angle of the point (b, a)", a=_TURN_A, b=_TURN_B)
 _LOGADDEXP = "log(exp(a) + exp(b)) without overflow"
 
 
@@ -305,9 +328,7 @@ logaddexp = binary(
     a=_SHARE.format("a", "b"),
     b=_SHARE.format("b", "a"),
 )
-where = ternary(
-    "where", "where(c, a, b)", _where, "a where c, else b", a="where(c, g, 0)", b="where(c, 0, g)"
-)
+_chosen = ternary("where", "where(c, a, b)", _where, a="where(c, g, 0)", b="where(c, 0, g)")
 
 
 def _power_a(g: tape.Tensor, a: tape.Tensor, b: Any) -> tape.Tensor:
@@ -341,6 +362,24 @@ logical_not = unary("logical_not", "x == 0", np.logical_not)
 isnan = unary("isnan", "x != x", np.isnan, "True where NaN")
 isinf = unary("isinf", "(x == x) & (x - x != 0)", np.isinf, "True where infinite")
 isfinite = unary("isfinite", "x - x == 0", np.isfinite, "True where neither NaN nor infinite")
+
+
+@overload
+def where(condition: ArrayLike, /) -> tuple[tape.Tensor, ...]: ...
+@overload
+def where(condition: ArrayLike, /, x: ArrayLike, y: ArrayLike) -> tape.Tensor: ...
+def where(condition: ArrayLike, /, x: Any = None, y: Any = None) -> Any:
+    """``x`` where ``condition``, else ``y``, with broadcasting; of ``condition`` alone the indices at which
+    it is not zero, a tensor an axis.
+    """
+    if x is not None and y is not None:
+        return _chosen(condition, x, y)
+    if x is not None or y is not None:
+        raise InputError("where: one of two values was given: write where(condition, x, y)")
+    c = as_tensor(condition)
+    if not c.ndim:
+        raise ShapeError("where: a 0-d condition has no indices: give x and y, or an array")
+    return tuple(map(tape.Tensor, looked_at(c).nonzero()))
 
 
 def clip(x: ArrayLike, min: ArrayLike | None = None, max: ArrayLike | None = None) -> tape.Tensor:

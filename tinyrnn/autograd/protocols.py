@@ -8,6 +8,7 @@ would be lost.
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -16,11 +17,8 @@ import numpy as np
 
 from ..base.errors import GradientError, InputError
 from . import tape
-from .arrays import norm
-from .pointwise import abs
-from .reductions import max, min, sum
+from .pointwise import where
 from .tape import is_recorded
-from .types import Axis
 
 _UFUNCS: dict[Any, Callable[..., Any]] = {}  # of NumPy: what does the same here
 _FUNCTIONS: dict[Any, Callable[..., Any]] = {}
@@ -39,7 +37,8 @@ _LOOKING = {
 
 # Of functions in C, which tell their signatures from NumPy 2.4 on.
 _SIGNATURES: dict[Any, inspect.Signature] = {
-    np.where: inspect.signature(lambda condition, x=None, y=None, /: None),
+    np.where: inspect.signature(where),
+    np.dot: inspect.signature(lambda a, b, out=None: None),
     np.concat: inspect.signature(
         lambda arrays, /, axis=0, out=None, *, dtype=None, casting="same_kind": None
     ),
@@ -50,19 +49,22 @@ class _NotTheSame(Exception):
     """An argument, or a value of one, that the function here does not have."""
 
 
-def install(functions: dict[str, Callable[..., Any]]) -> None:
-    """Make NumPy's functions of the names in ``functions`` work on tensors."""
+def install(functions: dict[str, Callable[..., Any]], linalg: dict[str, Callable[..., Any]]) -> None:
+    """Make NumPy's functions of the names in ``functions``, and those of ``numpy.linalg`` in ``linalg``, work
+    on tensors.
+    """
     for name, function in functions.items():
         numpys = getattr(np, name, None)
         if isinstance(numpys, np.ufunc):
             _UFUNCS[numpys] = function
         elif callable(numpys):
             _FUNCTIONS[numpys] = _translated(numpys, function)
-    for name in ("matmul", "matrix_transpose", "tensordot"):
+    both = ("matmul", "matrix_transpose", "tensordot", "vecdot")
+    matrix_norm = functools.partial(linalg["norm"], ord="fro", axis=(-2, -1))
+    linalg = linalg | {"vector_norm": functions["norm"], "matrix_norm": matrix_norm}
+    for name, function in {**linalg, **{n: functions[n] for n in both}}.items():
         numpys = getattr(np.linalg, name)
-        _FUNCTIONS[numpys] = _translated(numpys, functions[name])
-    _FUNCTIONS[np.linalg.norm] = _norm
-    _FUNCTIONS[np.linalg.vector_norm] = _translated(np.linalg.vector_norm, norm)
+        _FUNCTIONS[numpys] = _translated(numpys, function)
     _FUNCTIONS[np.einsum] = _einsum(functions["einsum"])
     _FUNCTIONS[np.amax], _FUNCTIONS[np.amin] = _FUNCTIONS[np.max], _FUNCTIONS[np.min]
 
@@ -107,22 +109,6 @@ def _einsum(function: Callable[..., Any]) -> Callable[..., Any]:
         return function(*operands)
 
     return call
-
-
-def _norm(x: tape.Tensor, ord: Any = None, axis: Axis = None, keepdims: bool = False) -> tape.Tensor:
-    """NumPy's norm: of a vector by any ``ord``, of a matrix those that are no function of its singular
-    values.
-    """
-    axes = tuple(range(x.ndim)) if axis is None else axis if isinstance(axis, tuple) else (axis,)
-    if ord is None or len(axes) == 1:
-        return norm(x, axis, 2 if ord is None else ord, keepdims=keepdims)
-    if len(axes) != 2 or ord not in ("fro", 1, -1, np.inf, -np.inf):
-        raise _NotTheSame
-    if ord == "fro":
-        return norm(x, axis, 2, keepdims=keepdims)
-    rows = [a % x.ndim for a in axes][0 if np.abs(ord) == 1 else 1]  # the axis that is summed over
-    most = (max if ord > 0 else min)(sum(abs(x), axis=rows, keepdims=True), axis=axes, keepdims=True)
-    return most if keepdims else most.squeeze(axes)
 
 
 def array_ufunc(self: Any, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:

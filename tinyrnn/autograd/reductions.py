@@ -12,11 +12,11 @@ import numpy as np
 from ..base.devices import is_cupy
 from . import tape
 from .pointwise import as_tensor, constant, equal, isnan, logical_and, logical_or, where
-from .shaping import astype, axes_of, axis_of, broadcast_to, expand_dims, flip, permute_dims, reshape
+from .shaping import astype, axes_of, axis_of, broadcast_to, expand_dims, permute_dims, reshape
 from .tape import Op, apply, is_tracing
 from .types import ArrayLike, Axis
 
-__all__ = ["all", "any", "argmax", "argmin", "count_nonzero", "cumsum", "max", "mean", "min", "prod", "sum"]
+__all__ = ["all", "any", "argmax", "argmin", "count_nonzero", "max", "mean", "min", "prod", "sum"]
 
 
 _Axes = tuple[int, ...] | None  # None: all
@@ -37,6 +37,12 @@ def kept(shape: tuple[int, ...], axis: _Axes) -> tuple[int, ...]:
 def single(x: tape.Tensor) -> tape.Tensor:
     """``x``, where it is of half precision in single: counts and sums of squares do not fit into float16."""
     return astype(x, np.float32) if x.dtype == np.float16 else x
+
+
+def floating(x: ArrayLike) -> tape.Tensor:
+    """``x`` as a tensor of floats: integers and bools in double precision."""
+    x = as_tensor(x)
+    return x if x.dtype.kind == "f" else astype(x, np.float64)
 
 
 def size_along(shape: tuple[int, ...], axis: _Axes) -> int:
@@ -91,7 +97,7 @@ def _entered(loop: Any, vjp: Any = None) -> Op:
     return Op(name, method, {"x": vjp} if vjp else None)
 
 
-def _is_all(axis: Any, ndim: int) -> bool:
+def is_all(axis: Any, ndim: int) -> bool:
     """True for None, and for the axis that NumPy lets a 0-d array have here."""
     return axis is None or (not ndim and axis in (0, -1))
 
@@ -99,13 +105,13 @@ def _is_all(axis: Any, ndim: int) -> bool:
 def _reduced(op: Op, x: ArrayLike, axis: Axis, keepdims: bool) -> tape.Tensor:
     x = x if type(x) is tape.Tensor else as_tensor(x)
     ndim = x.data.ndim
-    return apply(op, x, axis=None if _is_all(axis, ndim) else axes_of(axis, ndim), keepdims=keepdims)
+    return apply(op, x, axis=None if is_all(axis, ndim) else axes_of(axis, ndim), keepdims=keepdims)
 
 
 def _position(op: Op, x: ArrayLike, axis: int | None, keepdims: bool) -> tape.Tensor:
     """The same for what NumPy reduces along one axis only."""
     x = as_tensor(x)
-    all_of_it = _is_all(axis, x.ndim)
+    all_of_it = is_all(axis, x.ndim)
     return apply(op, x, axis=None if all_of_it else axis_of(axis, x.ndim), keepdims=keepdims)
 
 
@@ -164,21 +170,3 @@ def argmax(x: ArrayLike, /, axis: int | None = None, keepdims: bool = False) -> 
 def argmin(x: ArrayLike, /, axis: int | None = None, keepdims: bool = False) -> tape.Tensor:
     """Index of the first smallest element (no gradient)."""
     return _position(_argmin, x, axis, keepdims)
-
-
-def _cumulated(x: Any, *, axis: int) -> Any:
-    half = x.dtype == np.float16
-    return np.cumsum(x, axis, dtype=np.float32).astype(x.dtype) if half else np.cumsum(x, axis)
-
-
-_cumsum = Op(
-    "cumsum", _cumulated, {"x": lambda g, axis: flip(cumsum(flip(g, axis=axis), axis=axis), axis=axis)}
-)
-
-
-def cumsum(x: ArrayLike, /, axis: int | None = None) -> tape.Tensor:
-    """Cumulative sum along ``axis`` (None: of the elements in one row)."""
-    x = as_tensor(x)
-    if _is_all(axis, x.ndim):
-        x, axis = reshape(x, -1), 0
-    return apply(_cumsum, x, axis=axis_of(axis, x.ndim))

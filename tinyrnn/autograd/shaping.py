@@ -20,8 +20,9 @@ from .tape import EXPLAINED, Op, apply, explained, values_of
 from .types import ArrayLike, Axis, DType, Shape
 
 __all__ = [
-    "astype", "broadcast_to", "concat", "expand_dims", "flip", "matrix_transpose", "pad", "permute_dims",
-    "reshape", "roll", "split", "squeeze", "stack", "swapaxes", "transpose", "unstack",
+    "array_split", "astype", "broadcast_to", "concat", "expand_dims", "flip", "hsplit", "matrix_transpose",
+    "moveaxis", "pad", "permute_dims", "reshape", "roll", "split", "squeeze", "stack", "swapaxes",
+    "transpose", "unstack", "vsplit",
 ]  # fmt: skip
 
 _reshape = Op(
@@ -164,6 +165,12 @@ def axis_of(axis: Any, ndim: int) -> int:
     return axes_of(int(axis), ndim)[0]
 
 
+def along(x: ArrayLike, axis: int | None) -> tuple[tape.Tensor, int]:
+    """``x`` as a tensor and one axis of it; None: that of its elements in one row."""
+    x = as_tensor(x)
+    return (reshape(x, -1), 0) if axis is None else (x, axis_of(axis, x.ndim))
+
+
 def reshape(x: ArrayLike, /, shape: Shape) -> tape.Tensor:
     """``x`` in another shape of the same size; one size may be -1 ("the rest")."""
     x, shape = as_tensor(x), shape_of(shape)
@@ -208,6 +215,18 @@ def expand_dims(x: ArrayLike, /, axis: int | Sequence[int] = 0) -> tape.Tensor:
     new = axes_of(axis, x.ndim + (len(axis) if isinstance(axis, tuple | list) else 1))
     sizes = iter(x.shape)
     return reshape(x, tuple(1 if i in new else next(sizes) for i in range(x.ndim + len(new))))
+
+
+def moveaxis(x: ArrayLike, /, source: int | Sequence[int], destination: int | Sequence[int]) -> tape.Tensor:
+    """``x`` with the axes ``source`` at the positions ``destination``, the others in their order."""
+    x = as_tensor(x)
+    here, there = axes_of(source, x.ndim), axes_of(destination, x.ndim)
+    if len(here) != len(there):
+        raise ShapeError(f"moveaxis: {len(here)} axes and {len(there)} positions: give one for each")
+    order = [i for i in range(x.ndim) if i not in here]
+    for position, axis in sorted(zip(there, here, strict=True)):
+        order.insert(position, axis)
+    return permute_dims(x, order)
 
 
 def squeeze(x: ArrayLike, /, axis: Axis = None) -> tape.Tensor:
@@ -332,6 +351,33 @@ def split(x: ArrayLike, indices_or_sections: Shape, /, axis: int = -1) -> tuple[
         if list(points) != sorted(points) or (points and not 0 <= points[0] <= points[-1] <= n):
             raise ShapeError(f"split: positions {list(points)} must rise from 0 to at most {n}")
     return apply(_split, x, axis=axis, points=points)
+
+
+def array_split(x: ArrayLike, indices_or_sections: Shape, /, axis: int = -1) -> tuple[tape.Tensor, ...]:
+    """``split`` whose parts need not be equal: of ``n`` elements the first ``n % sections`` parts get one
+    more. As there the last axis is the default.
+    """
+    x = as_tensor(x)
+    if not hasattr(indices_or_sections, "__index__"):
+        return split(x, indices_or_sections, axis=axis)
+    n, k = x.shape[axis_of(axis, x.ndim)], operator.index(indices_or_sections)
+    if k < 1:
+        raise ShapeError(f"array_split: {k} parts: at least 1 is needed")
+    return split(x, [i * (n // k) + min(i, n % k) for i in range(1, k)], axis=axis)
+
+
+def hsplit(x: ArrayLike, indices_or_sections: Shape, /) -> tuple[tape.Tensor, ...]:
+    """``split`` along the second axis, or along the only one."""
+    x = as_tensor(x)
+    return split(x, indices_or_sections, axis=int(x.ndim > 1))
+
+
+def vsplit(x: ArrayLike, indices_or_sections: Shape, /) -> tuple[tape.Tensor, ...]:
+    """``split`` along the first axis of at least two."""
+    x = as_tensor(x)
+    if x.ndim < 2:
+        raise ShapeError(f"vsplit: {list(x.shape)} has no rows: use split(x, ..., axis=0)")
+    return split(x, indices_or_sections, axis=0)
 
 
 def unstack(x: ArrayLike, /, axis: int = 0) -> tuple[tape.Tensor, ...]:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from ..base.devices import is_cupy
 from ..kernels import row_kernel
 from . import tape
-from .pointwise import as_tensor, exp, multiply, where
-from .reductions import joined, kept, sum
+from .pointwise import exp, multiply, where
+from .reductions import floating, joined, kept, sum
 from .shaping import axes_of, axis_of, expand_dims, reshape, swapaxes
 from .tape import Op, apply
 from .types import ArrayLike, Axis
@@ -40,13 +38,8 @@ def _logsumexp_x(g: tape.Tensor, x: tape.Tensor, y: tape.Tensor) -> tape.Tensor:
 _logsumexp = Op("logsumexp", row_kernel("logsumexp"), {"x": _logsumexp_x}, inputs=("x",))
 
 
-def _floating(x: ArrayLike) -> tape.Tensor:
-    x = as_tensor(x)
-    return x if x.dtype.kind == "f" else x.astype(np.float64)
-
-
 def _along(op: Op, x: ArrayLike, axis: int) -> tape.Tensor:
-    x = _floating(x)
+    x = floating(x)
     axis = axis_of(axis, x.ndim)
     if axis == x.data.ndim - 1:
         return apply(op, x)
@@ -67,7 +60,7 @@ def logsumexp(x: ArrayLike, /, axis: Axis = None, keepdims: bool = False) -> tap
     """``log(sum(exp(x)))`` over ``axis``, shifted so that it cannot overflow; over no element, or where all
     are -inf, it is -inf, with gradient 0.
     """
-    x = _floating(x)
+    x = floating(x)
     axes = None if axis is None else axes_of(axis, x.ndim)
     y = apply(_logsumexp, joined(x, axes))
     return reshape(y, kept(x.shape, axes)) if keepdims else y

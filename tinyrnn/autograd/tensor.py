@@ -14,7 +14,7 @@ import numpy as np
 from ..base.devices import beside, device_of, same_device, to_device
 from ..base.elsewhere import PYTORCH, Elsewhere
 from ..base.errors import ChangedInPlaceError, DtypeError, GradientError, InputError, shown
-from . import activations, arrays, linalg, pointwise, protocols, reductions, shaping, softmaxes, tape
+from . import activations, arrays, linalg, ordered, pointwise, protocols, reductions, shaping, softmaxes, tape
 from .pointwise import as_tensor, checked_dtype, operand
 from .tape import (
     BORROWED,
@@ -405,6 +405,7 @@ class Tensor:
     __sub__, __rsub__ = pointwise.subtract, _reflected(pointwise.subtract)
     __mul__, __rmul__ = pointwise.multiply, _reflected(pointwise.multiply)
     __truediv__, __rtruediv__ = pointwise.divide, _reflected(pointwise.divide)
+    __mod__, __rmod__ = pointwise.remainder, _reflected(pointwise.remainder)
     __pow__, __rpow__ = pointwise.power, _reflected(pointwise.power)
     __matmul__, __rmatmul__ = linalg.matmul, _reflected(linalg.matmul)
     __and__, __rand__ = _and, _reflected(_and)
@@ -444,7 +445,6 @@ class Tensor:
     floor = pointwise.floor
     gelu = activations.gelu
     hardsigmoid = activations.hardsigmoid
-    hardtanh = activations.hardtanh
     isfinite = pointwise.isfinite
     isinf = pointwise.isinf
     isnan = pointwise.isnan
@@ -472,7 +472,7 @@ class Tensor:
     argmax = reductions.argmax
     argmin = reductions.argmin
     count_nonzero = reductions.count_nonzero
-    cumsum = reductions.cumsum
+    cumsum = ordered.cumsum
     logsumexp = softmaxes.logsumexp
     max = reductions.max
     mean = reductions.mean

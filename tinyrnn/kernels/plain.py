@@ -12,12 +12,16 @@ import numpy as np
 from . import gemm
 
 __all__ = ["abs", "access", "choose", "jit", "multiply"]
-__all__ += "ceil cos erf exp expm1 floor log log1p logaddexp maximum minimum pow round".split()
-__all__ += "sigmoid sign sin softplus sqrt tanh where".split()
+__all__ += "acos acosh asin asinh atan atan2 atanh ceil cos cosh erf exp expm1 floor hypot".split()
+__all__ += "log log10 log1p log2 logaddexp maximum minimum mod pow round".split()
+__all__ += "sigmoid sign sin sinh softplus sqrt tan tanh where".split()
 
 abs, ceil, cos, exp, expm1, floor = np.abs, np.ceil, np.cos, np.exp, np.expm1, np.floor
 log, log1p, logaddexp, pow, round, sign = np.log, np.log1p, np.logaddexp, np.power, np.rint, np.sign
-sin, sqrt, tanh = np.sin, np.sqrt, np.tanh
+sin, sqrt, tanh, log2, log10 = np.sin, np.sqrt, np.tanh, np.log2, np.log10
+tan, sinh, cosh, hypot, mod = np.tan, np.sinh, np.cosh, np.hypot, np.remainder
+asin, acos, atan, atan2 = np.arcsin, np.arccos, np.arctan, np.arctan2
+asinh, acosh, atanh = np.arcsinh, np.arccosh, np.arctanh
 
 
 def jit(function):

@@ -35,6 +35,10 @@ template<typename T> __device__ T minimum(T a, T b) { return (a < b || a != a) ?
 template<typename T> __device__ T sign(T x) { return x > T(0) ? T(1) : x < T(0) ? T(-1) : x; }
 template<typename T> __device__ T where(bool c, T a, T b) { return c ? a : b; }
 template<typename T> __device__ T softplus(T x) { return maximum(x, T(0)) + log1p(exp(-fabs(x))); }
+template<typename T> __device__ T mod(T a, T b) {
+    T r = fmod(a, b);
+    return r != T(0) && (r < T(0)) != (b < T(0)) ? r + b : r;
+}
 template<typename T> __device__ T logaddexp(T a, T b) {
     return a != b ? maximum(a, b) + log1p(exp(-fabs(a - b))) : a + T(0.6931471805599453);
 }

@@ -142,25 +142,16 @@ def _rounded(F, function):
     return scalar(lambda x: F(function(x)))
 
 
+_LIBM = {f: getattr(math, f) for f in ("cos", "erf", "expm1", "log", "log1p", "sin", "sqrt")} | {
+    "round": np.rint, "floor": np.floor, "ceil": np.ceil, "log2": np.log2, "log10": np.log10, "tan": np.tan,
+    "sinh": np.sinh, "cosh": np.cosh, "asin": np.arcsin, "acos": np.arccos, "atan": np.arctan,
+    "asinh": np.arcsinh, "acosh": np.arccosh, "atanh": np.arctanh,
+}  # fmt: skip
+
+
 def _library(F, functions):
     exp, tanh, log1p_unit = functions()
     one, zero = F(1), F(0)
-    erf, log, log1p, expm1, sqrt, sin, cos, floor, ceil, round = (
-        _rounded(F, f)
-        for f in (
-            math.erf,
-            math.log,
-            math.log1p,
-            math.expm1,
-            math.sqrt,
-            math.sin,
-            math.cos,
-            np.floor,
-            np.ceil,
-            np.rint,
-        )
-    )
-
     sigmoid = scalar(lambda x: one / (one + exp(-x)))
     maximum = scalar(lambda a, b: a if (a > b) | (a != a) else b)
     minimum = scalar(lambda a, b: a if (a < b) | (a != a) else b)
@@ -170,7 +161,11 @@ def _library(F, functions):
     logaddexp = scalar(lambda a, b: maximum(a, b) + log1p_unit(exp(zero if a == b else -abs(a - b))))
     sign = scalar(lambda x: one if x > zero else (-one if x < zero else x))
     pow = scalar(lambda a, b: F(a**b))
-    return SimpleNamespace(**{k: v for k, v in locals().items() if hasattr(v, "py_func")})
+    mod = scalar(lambda a, b: F(a % b))
+    hypot = scalar(lambda a, b: F(np.hypot(a, b)))
+    atan2 = scalar(lambda a, b: F(np.arctan2(a, b)))
+    made = {k: v for k, v in locals().items() if hasattr(v, "py_func")}
+    return SimpleNamespace(**made, **{name: _rounded(F, f) for name, f in _LIBM.items()})
 
 
 def exp(x):

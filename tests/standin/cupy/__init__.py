@@ -37,7 +37,7 @@ from numpy import (  # noqa: F401
     uint64,
 )
 
-from . import cuda  # noqa: F401
+from . import cuda, linalg  # noqa: F401
 from ._array import METHODS, array, asarray, ndarray, ufunc, wrapped  # noqa: F401
 from ._functions import FUNCTIONS, UFUNCS, function
 from ._grid import Grid, NeverOpens, RawModule  # noqa: F401

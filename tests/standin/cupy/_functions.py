@@ -7,11 +7,12 @@ import numpy as np
 from ._array import given, ndarray, wrapped
 
 UFUNCS = (
-    "absolute add bitwise_and bitwise_or bitwise_xor ceil copysign cos cosh divide equal exp exp2 "
-    "expm1 floor floor_divide fmax fmin greater greater_equal invert isfinite isinf isnan left_shift "
-    "less less_equal log log10 log1p log2 logaddexp logical_and logical_not logical_or logical_xor "
-    "maximum minimum multiply negative not_equal positive power reciprocal remainder right_shift "
-    "rint sign signbit sin sinh sqrt square subtract tan tanh true_divide trunc "
+    "absolute add arccos arccosh arcsin arcsinh arctan arctan2 arctanh bitwise_and bitwise_or "
+    "bitwise_xor ceil copysign cos cosh divide equal exp exp2 expm1 floor floor_divide fmax fmin "
+    "greater greater_equal hypot invert isfinite isinf isnan left_shift less less_equal log log10 "
+    "log1p log2 logaddexp logical_and logical_not logical_or logical_xor maximum minimum multiply "
+    "negative not_equal positive power reciprocal remainder right_shift rint sign signbit sin sinh "
+    "sqrt square subtract tan tanh true_divide trunc "
 ).split()
 
 # As they are in cupy-cuda13x 14.2.0.
@@ -29,6 +30,7 @@ clip(a, a_min, a_max, out=None)
 concatenate(tup, axis=0, out=None, *, dtype=None, casting='same_kind')
 copyto(dst, src, casting='same_kind', where=None)
 count_nonzero(a, axis=None)
+cumprod(a, axis=None, dtype=None, out=None)
 cumsum(a, axis=None, dtype=None, out=None)
 einsum(*operands, **kwargs)
 empty(shape, dtype=float, order='C')
@@ -71,7 +73,7 @@ zeros_like(a, dtype=None, order='K', subok=None, shape=None)
 """.strip().splitlines()
 
 # Where CuPy calls the method of its first argument.
-_METHODS = "all any argmax argmin clip cumsum max mean min prod repeat round squeeze sum take".split()
+_METHODS = "all any argmax argmin clip cumprod cumsum max mean min prod repeat round squeeze sum take".split()
 _METHODS += "transpose reshape argsort".split()
 _RENAMED = {"reshape": {"newshape": "shape"}, "clip": {"a_min": "min", "a_max": "max"}}
 

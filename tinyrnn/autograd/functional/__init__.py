@@ -2,7 +2,7 @@
 
 from ... import autograd
 from .. import protocols
-from . import check, creation, gather, products, transforms
+from . import check, creation, gather, linalg, products, transforms
 from .check import *
 from .creation import *
 from .gather import *
@@ -12,4 +12,7 @@ from .transforms import *
 __all__ = check.__all__ + creation.__all__ + gather.__all__ + products.__all__ + transforms.__all__
 
 _functions = {name: getattr(autograd, name) for name in autograd.__all__}
-protocols.install(_functions | {name: getattr(products, name) for name in products.__all__})
+protocols.install(
+    _functions | {name: getattr(products, name) for name in products.__all__},
+    {name: getattr(linalg, name) for name in linalg.__all__},
+)

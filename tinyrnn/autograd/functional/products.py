@@ -1,4 +1,4 @@
-"""Sums of products: outer, tensordot, einsum."""
+"""Sums of products: dot, vecdot, trace, outer, kron, tensordot, einsum."""
 
 from __future__ import annotations
 
@@ -11,13 +11,44 @@ import numpy as np
 
 from ...base.devices import array_module, beside, same_device
 from ...base.errors import ShapeError
-from .. import Tensor, broadcast_to, matmul, permute_dims, reshape
+from .. import Tensor, broadcast_to, matmul, moveaxis, permute_dims, reshape, sum
 from ..pointwise import as_tensor
-from ..shaping import axes_of, getitem
+from ..shaping import axes_of, axis_of, getitem
 from ..tape import Op, apply
 from ..types import ArrayLike
 
-__all__ = ["einsum", "outer", "tensordot"]
+__all__ = ["dot", "einsum", "kron", "outer", "tensordot", "trace", "vecdot"]
+
+
+def dot(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
+    """Sum of products over the last axis of ``x1`` and the last but one of ``x2`` (its only one if it is a
+    row); a number scales.
+    """
+    a, b = as_tensor(x1), as_tensor(x2)
+    return tensordot(a, b, ([-1], [-min(b.ndim, 2)])) if a.ndim and b.ndim else a * b
+
+
+def vecdot(x1: ArrayLike, x2: ArrayLike, /, *, axis: int = -1) -> Tensor:
+    """Sum of products along ``axis``; the other axes broadcast."""
+    a, b = as_tensor(x1), as_tensor(x2)
+    if a.shape[axis_of(axis, a.ndim)] != b.shape[axis_of(axis, b.ndim)]:
+        raise ShapeError(f"vecdot: axis {axis} of {list(a.shape)} and {list(b.shape)} differ in size")
+    return sum(a * b, axis=axis)
+
+
+def kron(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:
+    """Kronecker product: ``x2`` scaled by each element of ``x1``, as blocks at their places."""
+    a, b = as_tensor(x1), as_tensor(x2)
+    left, right = ((1,) * (y.ndim - x.ndim) + x.shape for x, y in ((a, b), (b, a)))
+    blocks = [reshape(a, [k for m in left for k in (m, 1)]), reshape(b, [k for m in right for k in (1, m)])]
+    return reshape(blocks[0] * blocks[1], [m * k for m, k in zip(left, right, strict=True)])
+
+
+def trace(x: ArrayLike, /, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
+    """Sum over diagonal ``offset`` of the matrices along ``axis1`` and ``axis2``."""
+    x = moveaxis(x, (axis1, axis2), (-2, -1))
+    diagonal = np.nonzero(np.eye(x.shape[-2], x.shape[-1], offset))
+    return sum(getitem(x, (..., *diagonal)), axis=-1)
 
 
 def outer(x1: ArrayLike, x2: ArrayLike, /) -> Tensor:

@@ -64,8 +64,12 @@ _OPERATORS = {
 }  # fmt: skip
 _SIMPLER = {  # functions of scalar rules in simpler ones, for targets that do not have them
     "expm1": "exp(x) - 1", "log1p": "log(x + 1)", "logaddexp": "maximum(a, b) + softplus(-abs(a - b))",
-    "not_equal": "1 - (a == b)",
+    "not_equal": "1 - (a == b)", "log2": "log(x) / 0.6931471805599453", "log10": "log(x) / 2.302585092994046",
+    "hypot": "sqrt(a * a + b * b)",
+    "atan2": "where(a < 0, -1, 1) * abs(where(b < 0, 3.141592653589793, 0) - atan(where((a == 0) & (b == 0), "
+    "0, abs(a) / abs(b))))",
 }  # fmt: skip
+_CALLED = {"pow": "power", "mod": "remainder"}  # functions of scalar rules that are ops under another name
 
 
 class Written(Target):
@@ -126,7 +130,8 @@ class Written(Target):
             return self.write(self.ops[name], *operands)
         rule = _SIMPLER.get(name) or TABLE[name].rule
         tree, named = ast.parse(rule, mode="eval").body, dict(zip(TABLE[name].inputs, operands, strict=True))
-        if isinstance(tree, ast.Call) and tree.func.id == name:  # it is a function that nothing else makes
+        # Where the rule is that function itself, nothing else makes it.
+        if isinstance(tree, ast.Call) and _CALLED.get(tree.func.id, tree.func.id) == name:
             raise CompilerFault(f"the target {self.name} has no form of {name}: add it to its table")
         return self._by_rule(tree, named)
 
@@ -142,4 +147,4 @@ class Written(Target):
         else:
             name = _OPERATORS[type(tree.op)]
             operands = [tree.operand] if isinstance(tree, ast.UnaryOp) else [tree.left, tree.right]
-        return self.op("power" if name == "pow" else name, *[self._by_rule(x, named) for x in operands])
+        return self.op(_CALLED.get(name, name), *[self._by_rule(x, named) for x in operands])

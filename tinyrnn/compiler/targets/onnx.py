@@ -18,6 +18,12 @@ def _logic(kind):
     return lambda self, *xs: self.node("Cast", self.node(kind, *map(self.truth, xs)), to=self.type)
 
 
+def _remainder(self, a, b):
+    rest = self.node("Mod", a, b, fmod=1)  # of the sign of a
+    other_sign = self.op("less", self.op("multiply", rest, b), self.number(0.0))
+    return self.op("where", other_sign, self.op("add", rest, b), rest)
+
+
 def _reduction(kind):
     return lambda self, v, x: self.node(kind, x, self.integers(1), keepdims=1)
 
@@ -86,7 +92,9 @@ class Onnx(Written):
         "power": "Pow", "reciprocal": "Reciprocal", "sqrt": "Sqrt", "exp": "Exp", "log": "Log", "sin": "Sin",
         "cos": "Cos", "tanh": "Tanh", "erf": "Erf", "sigmoid": "Sigmoid", "softplus": "Softplus",
         "relu": "Relu", "sign": "Sign", "floor": "Floor", "ceil": "Ceil", "round": "Round",
-        "maximum": "Max", "minimum": "Min",
+        "maximum": "Max", "minimum": "Min", "tan": "Tan", "asin": "Asin", "acos": "Acos", "atan": "Atan",
+        "sinh": "Sinh", "cosh": "Cosh", "asinh": "Asinh", "acosh": "Acosh", "atanh": "Atanh",
+        "remainder": _remainder,
         "where": lambda self, c, a, b: self.node("Where", self.truth(c), a, b),
         "equal": _test("Equal"), "less": _test("Less"), "less_equal": _test("LessOrEqual"),
         "greater": _test("Greater"), "greater_equal": _test("GreaterOrEqual"), "isnan": _test("IsNaN"),

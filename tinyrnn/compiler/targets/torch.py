@@ -8,8 +8,8 @@ from ..ir import Kind
 from . import Written
 
 _CALLS = dict.fromkeys(
-    "add sign reciprocal sqrt exp log sin cos tanh erf sigmoid relu floor ceil round abs maximum "
-    "minimum".split()
+    "add sign reciprocal sqrt exp exp2 log log2 log10 sin cos tan asin acos atan sinh cosh tanh asinh acosh "
+    "atanh atan2 hypot remainder erf sigmoid relu floor ceil round abs maximum minimum".split()
 ) | {
     "subtract": "sub", "multiply": "mul", "divide": "div", "negative": "neg", "power": "pow",
     "softplus": "nn.functional.softplus",

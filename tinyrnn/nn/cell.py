@@ -34,6 +34,9 @@ class Cell(Module):
 
     Keyword-only arguments of ``build`` with annotations and defaults are the cell's options.
 
+    A cell whose gradients are meant not to be those of its values (spikes, rounding) says
+    ``surrogate_gradient = True``: they are not compared with finite differences.
+
     Args:
         input_size: width of ``x``.
         hidden_size: width of every state, unless ``build`` sets ``self.state_sizes`` to a dict name -> width.
@@ -43,6 +46,7 @@ class Cell(Module):
     """
 
     states: tuple[str, ...] = ("h",)
+    surrogate_gradient = False
 
     def __init__(
         self,

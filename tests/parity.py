@@ -24,7 +24,7 @@ FORMS = {  # T, B, and what scan is told besides
 }
 
 
-def parity_suite(cell, step, *, inputs=F, hidden=H, **options):
+def parity_suite(cell, step, *, inputs=F, hidden=H, counted=False, compiled=True, **options):
     """A pytest function that compares a `Cell` with ``step``, the same equations in PyTorch.
 
     Outputs, final states and the gradients of inputs, first states and parameters, in float64, eager and
@@ -35,6 +35,8 @@ def parity_suite(cell, step, *, inputs=F, hidden=H, **options):
         step: ``step(p, x, *states)`` of tensors of PyTorch, p a dict of the cell's parameters by name;
             returns the next state, or a tuple.
         inputs, hidden: the sizes.
+        counted: the last feature of x is the number of the step.
+        compiled: False of a cell that runs eagerly: eager alone.
         options: the cell's.
     """
 
@@ -48,17 +50,22 @@ def parity_suite(cell, step, *, inputs=F, hidden=H, **options):
         for p in own.parameters():
             p.assign_(p.numpy() + 0.3 * random.standard_normal(p.shape))
         xs = random.standard_normal((T, B, inputs))
+        if counted:
+            xs[:, :, -1] = np.arange(T)[:, None]
         first = [random.uniform(0.1, 0.9, (B, own.state_sizes[name])) for name in cell.states]
         weights = [
             random.standard_normal((T, B, own.output_size)),
             *map(random.standard_normal, shapes(first)),
         ]
         expected = in_pytorch(torch, step, own, xs, first, weights, **how)
+        if form == "plain":  # else less would be compared than it seems
+            for name, _ in own.named_parameters():
+                assert expected[f"gradient of {name}"].any(), f"nothing depends on {name}"
         with threads.alone(), warnings.catch_warnings():
             warnings.simplefilter("error", CompileWarning)
             forget_warnings()
-            for compiled in (False, True):
-                found = here(own, xs, first, weights, compile=compiled, **how)
+            for how_run in (False, True) if compiled else (False,):
+                found = here(own, xs, first, weights, compile=how_run, **how)
                 for name, value in expected.items():
                     np.testing.assert_allclose(found[name], value, rtol=1e-9, atol=1e-10, err_msg=name)
 

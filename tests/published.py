@@ -604,3 +604,131 @@ class S6(tr.Cell):
         s = tr.reshape(s, (-1, self.hidden_size, self.N))
         s = exp(-delta[:, :, None] * exp(self.A)) * s + (delta * u)[:, :, None] * B[:, None, :]
         return tr.sum(s * C[:, None, :], axis=-1), tr.reshape(s, (-1, self.hidden_size * self.N))
+
+
+class ACT(tr.Cell):
+    """Adaptive computation, Graves 2016: three steps inside a step, each with the share of its halting
+    probability, until nothing is left.
+    """
+
+    def build(self, input_size, hidden_size):
+        self.W, self.U, self.b = self.affine(input_size, hidden_size)
+        self.w_h, self.b_h = self.weight(hidden_size, 1), self.bias(1)
+
+    def step(self, x, h):
+        left, total = 1.0, 0.0
+        for k in range(3):
+            h = tanh(x @ self.W + h @ self.U + self.b)
+            p = sigmoid(h @ self.w_h + self.b_h) if k < 2 else 1.0
+            share = tr.minimum(p, left) if k < 2 else left
+            total, left = total + share * h, left - share
+        return total
+
+
+class TernaryRNN(tr.Cell):
+    """Ternary weights, Ott et al. 2016, by the straight-through estimator of Bengio et al. 2013."""
+
+    surrogate_gradient = True
+
+    def build(self, input_size, hidden_size):
+        self.W, self.U, self.b = self.affine(input_size, hidden_size)
+
+    def _ternary(self, W):
+        return W + (tr.round(tr.clip(2 * W, -1.0, 1.0)) - W).detach()
+
+    def step(self, x, h):
+        return tanh(x @ self._ternary(self.W) + h @ self._ternary(self.U) + self.b)
+
+
+class WeightNorm(tr.Cell):
+    """Weight normalisation, Salimans & Kingma 2016: columns of the matrices have a learned length."""
+
+    def build(self, input_size, hidden_size):
+        self.W, self.U, self.b = self.affine(input_size, hidden_size)
+        self.g = self.bias(hidden_size, init=1.0)
+
+    def step(self, x, h):
+        U = self.U * (self.g / sqrt((self.U**2).sum(axis=0)))
+        return tanh(x @ self.W + h @ U + self.b)
+
+
+class BlockDiagonal(tr.Cell):
+    """Recurrent matrices by heads, as in Beck et al. 2024: a small one for each part of the state."""
+
+    def build(self, input_size, hidden_size):
+        self.W, self.b = self.weight(input_size, hidden_size), self.bias(hidden_size)
+        self.U = [self.weight(hidden_size // 3, hidden_size // 3) for _ in range(3)]
+
+    def step(self, x, h):
+        heads = [part @ U for part, U in zip(split(h, 3), self.U, strict=True)]
+        return tanh(x @ self.W + concat(heads, axis=-1) + self.b)
+
+
+class IRNNEquilibrium(tr.Cell):
+    """Incremental RNN, Kag et al. 2020: two Euler steps towards an equilibrium of the change of the state."""
+
+    def build(self, input_size, hidden_size):
+        self.W, self.U, self.b = self.affine(input_size, hidden_size)
+        self.eta = [self.bias(1, init=v) for v in (0.5, 0.3)]
+
+    def step(self, x, h):
+        g = 0.0 * h
+        for eta in self.eta:
+            g = g + eta * (tanh((g + h) @ self.U + x @ self.W + self.b) - 0.5 * (g + h))
+        return g
+
+
+class DeltaRNN(tr.Cell):
+    """Delta-RNN, Ororbia et al. 2017: inner and outer functions of the old state and the input."""
+
+    def build(self, input_size, hidden_size):
+        self.W, self.V = self.weight(input_size, hidden_size), self.weight(hidden_size, hidden_size)
+        self.alpha, self.beta_1, self.beta_2 = (self.bias(hidden_size, init=v) for v in (1.0, 0.5, 0.5))
+        self.b, self.b_r = self.bias(hidden_size), self.bias(hidden_size)
+
+    def step(self, x, h):
+        e, d = x @ self.W, h @ self.V
+        z = tanh(self.alpha * d * e + self.beta_1 * d + self.beta_2 * e + self.b)
+        r = sigmoid(e + self.b_r)
+        return tanh((1 - r) * z + r * h)
+
+
+class KRU(tr.Cell):
+    """Kronecker recurrent unit, Jose et al. 2018: the recurrent matrix is the Kronecker product of two small
+    ones, applied to the state as a small matrix.
+    """
+
+    def build(self, input_size, hidden_size):
+        self.W, self.b = self.weight(input_size, hidden_size), self.bias(hidden_size)
+        self.A, self.B = self.weight(2, 2), self.weight(hidden_size // 2, hidden_size // 2)
+
+    def step(self, x, h):
+        H = tr.reshape(h, (-1, 2, self.hidden_size // 2))
+        H = tr.matrix_transpose(tr.matrix_transpose(H @ self.B) @ self.A)
+        return tanh(tr.reshape(H, (-1, self.hidden_size)) + x @ self.W + self.b)
+
+
+@tr.custom_vjp
+def superspike(v):
+    """1 where v > 0, with a gradient that falls with the distance."""
+    return tr.astype(v > 0, v.dtype)
+
+
+superspike.defvjp(lambda v: (tr.astype(v > 0, v.dtype), v), lambda v, g: (g / (1 + 10 * abs(v)) ** 2,))
+
+
+class SuperSpike(tr.Cell):
+    """SuperSpike, Zenke & Ganguli 2018: integrate-and-fire with synaptic currents; its surrogate by
+    `custom_vjp`.
+    """
+
+    states = ("z", "V", "I")
+    surrogate_gradient = True
+
+    def build(self, input_size, hidden_size):
+        self.W, self.U = self.weight(input_size, hidden_size), self.weight(hidden_size, hidden_size)
+
+    def step(self, x, z, V, I):
+        I = 0.8 * I + x @ self.W + z @ self.U
+        V = (0.9 * V + I) * (1 - z)
+        return superspike(V - 1), V, I

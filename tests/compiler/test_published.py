@@ -28,6 +28,8 @@ EAGER = {
     "EUNN": "slices of the features must go up by one, and not be empty",
     "ShufflingRNN": "the op roll has no compiled form",
     "StatisticalRU": f"reshape to [1, batch, 1, features] {ROWS}",
+    "KRU": f"reshape from [2, 6] to [2, 2, 3] {ROWS}",
+    "SuperSpike": "the op superspike has no compiled form",
     "S6": f"getitem to [batch, 1, features] {ROWS}",
 }
 
@@ -354,6 +356,74 @@ def statistical_ru(p, x, o, mu):
     return torch.relu(mu @ p["W_o"] + p["b_o"]), mu
 
 
+def act(p, x, h):
+    left, total = torch.ones(len(x), 1).double(), torch.zeros_like(h)
+    for k in range(3):
+        h = torch.tanh(x @ p["W"] + h @ p["U"] + p["b"])
+        halt = torch.sigmoid(h @ p["w_h"] + p["b_h"])
+        share = left if k == 2 else torch.where(halt < left, halt, left)
+        total, left = total + share * h, left - share
+    return total
+
+
+class Straight(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, W):
+        return torch.clamp(2 * W, -1, 1).round()
+
+    @staticmethod
+    def backward(ctx, g):
+        return g
+
+
+def ternary_rnn(p, x, h):
+    return torch.tanh(x @ Straight.apply(p["W"]) + h @ Straight.apply(p["U"]) + p["b"])
+
+
+def weight_norm(p, x, h):
+    U = F.normalize(p["U"], dim=0, eps=0.0) * p["g"]
+    return torch.tanh(x @ p["W"] + h @ U + p["b"])
+
+
+def block_diagonal(p, x, h):
+    return torch.tanh(x @ p["W"] + h @ torch.block_diag(*[p[f"U.{k}"] for k in range(3)]) + p["b"])
+
+
+def irnn_equilibrium(p, x, h):
+    g = torch.zeros_like(h)
+    for k in range(2):
+        g = g + p[f"eta.{k}"] * (torch.tanh((g + h) @ p["U"] + x @ p["W"] + p["b"]) - 0.5 * (g + h))
+    return g
+
+
+def delta_rnn(p, x, h):
+    data, recurrent = x @ p["W"], h @ p["V"]
+    both = p["alpha"] * recurrent * data + p["beta_1"] * recurrent + p["beta_2"] * data
+    r = torch.sigmoid(data + p["b_r"])
+    return torch.tanh((1 - r) * torch.tanh(both + p["b"]) + r * h)
+
+
+def kru(p, x, h):
+    return torch.tanh(h @ torch.kron(p["A"], p["B"]) + x @ p["W"] + p["b"])
+
+
+class Fast(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, v):
+        ctx.save_for_backward(v)
+        return (v > 0).double()
+
+    @staticmethod
+    def backward(ctx, g):
+        return g / (1 + 10 * ctx.saved_tensors[0].abs()) ** 2
+
+
+def superspike(p, x, z, V, I):
+    I = 0.8 * I + x @ p["W"] + z @ p["U"]
+    V = (1 - z) * (0.9 * V + I)
+    return Fast.apply(V - 1), V, I
+
+
 CELLS = {
     "BRC": brc,
     "NBRC": nbrc,
@@ -389,6 +459,14 @@ CELLS = {
     "HORNN": hornn,
     "StackRNN": stack_rnn,
     "StatisticalRU": statistical_ru,
+    "ACT": act,
+    "TernaryRNN": ternary_rnn,
+    "WeightNorm": weight_norm,
+    "BlockDiagonal": block_diagonal,
+    "IRNNEquilibrium": irnn_equilibrium,
+    "DeltaRNN": delta_rnn,
+    "KRU": kru,
+    "SuperSpike": superspike,
 }
 
 

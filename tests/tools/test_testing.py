@@ -217,6 +217,15 @@ def test_parameters_in_lists_and_dicts(check):
     assert testing.run_check(check, Listed, {}).passed
 
 
+def test_gradients_that_are_surrogates_are_said_and_not_compared():
+    class Said(WrongGradient):
+        surrogate_gradient = True
+
+    assert not testing.run_check("gradients", WrongGradient, {}).passed
+    result = testing.run_check("gradients", Said, {})
+    assert result.passed and "surrogates" in result.detail
+
+
 @pytest.mark.parametrize("name", plugins.registered())
 def test_registered_cells_pass(name):
     result = CliRunner().invoke(main, ["check", name, "--json"])

@@ -39,6 +39,9 @@ class Cell(Module):
     Keyword-only arguments of ``build`` with annotations and defaults are the cell's options. A cell may
     override ``initial_state`` and ``constrain``, and hold other cells, whose ``step`` its own then calls.
 
+    A cell whose gradients are meant not to be those of its values (spikes, rounding) says
+    ``surrogate_gradient = True``: they are not compared with finite differences.
+
     Args:
         input_size: width of ``x``.
         hidden_size: width of every state, unless ``build`` sets ``self.state_sizes`` to a dict name -> width;
@@ -52,6 +55,7 @@ class Cell(Module):
     states: tuple[str, ...] = ("h",)
     dtype: np.dtype[Any]
     _generator: Generator  # while ``build`` runs
+    surrogate_gradient = False
 
     def __init__(
         self,

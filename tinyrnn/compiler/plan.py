@@ -96,7 +96,7 @@ def _of_tables(program, makers, tabled) -> dict:
         v = todo.pop()
         if v.kind is Kind.INPUT:
             continue
-        if v.kind in (Kind.SLICE, Kind.COPY, Kind.CAST) or v not in makers:
+        if v.kind in (Kind.VIEW, Kind.COPY, Kind.CAST) or v not in makers:
             todo += [u for u in v.inputs if from_table(u)]
         else:
             chosen[v] = next(iter(made_of[v]))

@@ -144,7 +144,7 @@ class Recording:
         a closure.
         """
         a = t.data
-        rows = t.node is None and a.ndim == 2 and len(a) == self.batch > 1 and a.dtype == self.dtype
+        rows = t.node is None and a.ndim > 1 and len(a) == self.batch > 1 and a.dtype == self.dtype
         return rows and bool((a == a.flat[0]).all())
 
     def slot_of(self, t):

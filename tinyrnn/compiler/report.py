@@ -8,7 +8,7 @@ from .plan import depending_on_states
 from .products import recorded_step
 from .scan import plan_of
 
-_FREE = frozenset({Kind.INPUT, Kind.NUMBER, Kind.SLICE, Kind.COPY, Kind.CONCAT, Kind.DETACH, Kind.CAST})
+_FREE = frozenset({Kind.INPUT, Kind.NUMBER, Kind.VIEW, Kind.COPY, Kind.CONCAT, Kind.LAID, Kind.DETACH, Kind.CAST})
 
 
 @dataclass

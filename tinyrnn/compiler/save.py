@@ -179,7 +179,8 @@ class Saved:
         def cheap(v):
             if v in available or v.kind is Kind.NUMBER:
                 return True
-            return (is_cheap(v) or v.kind is Kind.SLICE) and all(cheap(x) for x in v.inputs)
+            laid = v.kind is Kind.LAID and not v.attr
+            return (is_cheap(v) or v.kind is Kind.VIEW or laid) and all(cheap(x) for x in v.inputs)
 
         for v in order(self.news):
             if v in needed and not cheap(v):

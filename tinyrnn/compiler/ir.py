@@ -59,10 +59,11 @@ class Kind(enum.Enum):
     COPY = enum.auto()  # one column to a width, or a row to every row
     LAID = enum.auto()  # the same, made once for all that read it; attr: in both loops
     TURNED = enum.auto()  # transposed
-    DETACH = enum.auto()  # the same, and no gradient flows back
+    DETACH = enum.auto()  # the same, and no gradient flows back; attr CUSTOM: but by a rule of the step
     CAST = enum.auto()  # a truth value or a count as a float
 
 
+CUSTOM = "custom"
 ROW_REDUCTIONS = frozenset({Kind.ROWSUM, Kind.ROWMAX, Kind.ROWMIN})
 SUMS = frozenset({Kind.TOTAL, Kind.OUTER})  # over the batch, and then over time: left to the end
 ALIASES = frozenset({Kind.DETACH, Kind.CAST})  # in a loop: what they are made of

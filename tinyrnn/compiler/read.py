@@ -21,6 +21,7 @@ from ..autograd.tape import ITEM, Node, Tensor
 from ..base.devices import to_device
 from ..base.errors import TraceError
 from .ir import (
+    CUSTOM,
     SUMS,
     Closed,
     CompilerFault,
@@ -479,6 +480,12 @@ class Reader:
             roles = roles_of((self.batch, *picked.shape) if rows else picked.shape, rows)
             found.append(Read(self._view(x.value, picked), roles))
         return found
+
+    def _custom_vjp(self, node, reads, custom, hidden):
+        """What the forward function gave; its past is the backward function's matter."""
+        outputs = hidden.outputs
+        found = [Read(Value(Kind.DETACH, (r.value,), r.value.width, r.value.rows, CUSTOM), r.axes) for r in reads[-outputs:]]
+        return found if isinstance(node.shape, list) else found[0]
 
     def _split(self, node, reads, axis, points):
         ends = itertools.pairwise([0, *points, np.shape(node.saved[0].data)[axis]])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import math
 import os
 import re
 import sys
@@ -50,7 +52,8 @@ def scan(
             output. It may close over tensors, which may require gradients; Python numbers in it may be others
             at every call.
         xs: ``[T, B, F]``, time first; or a tuple of such: then ``step`` is given a tuple.
-        init: the first states, a Tensor ``[B, H]`` or a tuple of them.
+        init: the first states, a Tensor ``[B, H]`` or a tuple of them. What has several axes of features, as
+            ``[B, H, N]``, the step gets and returns so.
         mask: ``[T, B]``; where it is 0 the states are carried on unchanged, and what is not finite in ``xs``
             is taken for 0, so that no gradient becomes NaN by it.
         resets: ``[T, B]``; where it is 1 the states return to ``init`` before the step.
@@ -101,9 +104,15 @@ def scan(
     if compile is None:  # a single step, as in generation, costs less than its recording
         compile = shape[0] > 1 and is_on()
     if compile:
-        call = Call(inner, streams, len(streams) - len(given), init, held, reverse, outputs, precision)
+        xs_rows, states = [_as_rows(x, 2) for x in streams], tuple([_as_rows(s, 1) for s in init])
+        rows = _of_rows(step, given, several, init)
+        inner_rows = _inner(rows, len(given) if several else 0, flags[0] is not None, flags[1] is not None)
+        flat = inner_rows, xs_rows, len(streams) - len(given), states, states[: len(held)]
         with threads.alone():  # a few rows of the batch are recorded: waking BLAS's threads costs more
-            found, reason = _compiled(step, call)
+            found, reason = _compiled(step, Call(*flat, reverse, outputs, precision))
+        if found and rows is not step:
+            columns = [reshape(y, (*y.shape[:2], *init[k].shape[1:])) for k, y in zip(outputs, found[0], strict=True)]
+            found = columns, [reshape(s, like.shape) for s, like in zip(found[1], init, strict=True)]
     columns, final = found or _eager(inner, streams, init, held, reverse, outputs)
     if reason:  # after the eager loop: where that raises an error, nothing else needs to be said
         _warn_once(step, reason)
@@ -139,6 +148,31 @@ def _without_masked(x, live):
         return x
     live = reshape(live, (*x.shape[:2], *[1] * (x.ndim - 2)))
     return where(logical_or(live, isfinite(x)), x, 0)
+
+
+def _as_rows(x, leading):
+    """``x`` with its axes of features, those after the ``leading`` ones, as one."""
+    if x.ndim in (leading + 1, leading - 1) or 0 in x.shape:  # it is one; or is refused later
+        return x
+    return reshape(x, (*x.shape[:leading], math.prod(x.shape[leading:])))
+
+
+def _of_rows(step, xs, several, states):
+    """``step`` of rows alone: what ``xs`` and ``states`` have as several axes of features is one,
+    ``[B, H * N]``, and the step is given it in its own shape.
+    """
+    shapes, sizes = [x.shape[2:] for x in xs], [s.shape[1:] for s in states]
+    if all(len(s) == 1 for s in (*shapes, *sizes)):
+        return step
+
+    @functools.wraps(step)
+    def of_rows(x, *given):
+        parts = [reshape(t, (-1, *s)) for t, s in zip(x if several else [x], shapes, strict=True)]
+        own = [reshape(t, (-1, *s)) for t, s in zip(given, sizes, strict=True)]
+        new = next_states(step, tuple(parts) if several else parts[0], own)
+        return tuple([reshape(t, (-1, math.prod(s))) for t, s in zip(new, sizes, strict=True)])
+
+    return of_rows
 
 
 def _inner(step, several, masked, reset):

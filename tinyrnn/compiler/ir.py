@@ -362,7 +362,7 @@ def _fits_product(v, row, matrix):
 
 def _fits_view(v, x):
     columns = v.attr.columns
-    return columns.size == v.width and 0 <= columns.min() and columns.max() < x.width and v.rows == x.rows
+    return columns.size == v.width and columns.min() >= 0 and columns.max() < x.width and v.rows == x.rows
 
 
 def _fits_reduction(v, x):
@@ -399,7 +399,9 @@ _FORMS = {  # kind: how many inputs (None: any number, but some), and how they m
     Kind.TURNED: (1, lambda v, x: True),
     **dict.fromkeys((*ALIASES, Kind.LAID), (1, _fits_alias)),
 }
-_LINEAR = frozenset({Kind.LAID, Kind.VIEW, Kind.ROWSUM, Kind.CONCAT, Kind.PLACE, Kind.COPY, Kind.TURNED, Kind.CAST})
+_LINEAR = frozenset(
+    {Kind.LAID, Kind.VIEW, Kind.ROWSUM, Kind.CONCAT, Kind.PLACE, Kind.COPY, Kind.TURNED, Kind.CAST}
+)
 
 
 def _check_linear(root):

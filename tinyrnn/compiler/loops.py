@@ -216,7 +216,9 @@ class Loop(Target):
             if u in seen or u.width == 1:
                 continue
             seen.add(u)
-            if u in self.schedule.leaves or (u in self.schedule.stored and self.now != self.schedule.position[u]):
+            if u in self.schedule.leaves or (
+                u in self.schedule.stored and self.now != self.schedule.position[u]
+            ):
                 continue
             if u.kind is Kind.VIEW:
                 found.append(u.attr)
@@ -239,7 +241,9 @@ class Loop(Target):
                 text = "j" if suffix == 1 else f"(j {self.division} {self.size(suffix)})"
                 whole = n * suffix == self.space.width
                 parts = [(text if whole else f"({text} % {self.size(n)})", stride)]
-            terms += [(stride < 0, text if abs(by) == 1 else f"{text} * {self.size(abs(by))}") for text, by in parts]
+            terms += [
+                (stride < 0, text if abs(by) == 1 else f"{text} * {self.size(abs(by))}") for text, by in parts
+            ]
         text = "".join(f" {'-' if minus else '+'} {term}" for minus, term in terms)
         return text.removeprefix(" + ").removeprefix(" ") or "0"
 

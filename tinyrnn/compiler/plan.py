@@ -15,7 +15,20 @@ import numpy as np
 from ..autograd.tape import Node, Tensor, backpropagate, tracing
 from ..base.devices import to_device
 from ..base.errors import TraceError
-from .ir import CUSTOM, Hoisted, Input, Kind, Program, Source, Value, order, pointwise, rebuilt, verify, widened
+from .ir import (
+    CUSTOM,
+    Hoisted,
+    Input,
+    Kind,
+    Program,
+    Source,
+    Value,
+    order,
+    pointwise,
+    rebuilt,
+    verify,
+    widened,
+)
 from .read import Open, Read, role_of
 from .rewrite import simplify
 

@@ -295,7 +295,9 @@ class Reader:
             bounds.append(first + int(steps[0]) + 2 if steps.size else columns.size)
             parts.append(viewed(value, columns[first : bounds[-1]]))
             if len(parts) > SEVERAL:
-                raise no_form("an index without a rule", "pick columns by slices, or by a product with a matrix")
+                raise no_form(
+                    "an index without a rule", "pick columns by slices, or by a product with a matrix"
+                )
         return beside(parts)
 
     def _unfit(self, name, reads, why):
@@ -394,7 +396,7 @@ class Reader:
 
     def _reshape(self, node, reads, newshape):
         x, old = self._row("reshape", reads[0]), np.shape(node.saved[0].data)
-        axes = inserted(x.axes, old, node.shape)
+        axes = None if "p" in x.axes else inserted(x.axes, old, node.shape)
         if axes is not None:
             return Read(x.value, axes)
         if x.axes[:1] in ("b", "p") and node.shape:
@@ -484,7 +486,10 @@ class Reader:
     def _custom_vjp(self, node, reads, custom, hidden):
         """What the forward function gave; its past is the backward function's matter."""
         outputs = hidden.outputs
-        found = [Read(Value(Kind.DETACH, (r.value,), r.value.width, r.value.rows, CUSTOM), r.axes) for r in reads[-outputs:]]
+        found = [
+            Read(Value(Kind.DETACH, (r.value,), r.value.width, r.value.rows, CUSTOM), r.axes)
+            for r in reads[-outputs:]
+        ]
         return found if isinstance(node.shape, list) else found[0]
 
     def _split(self, node, reads, axis, points):
@@ -508,11 +513,14 @@ class Reader:
         rows = any("b" in r.axes for r in reads)
         if (rows and axis == 0) or any({"k", "p"} & {*r.axes} for r in reads):
             raise no_form(f"concat along axis {axis} of {a_row(reads[0].axes)}", "use the axes of features")
-        if any(("b" in r.axes) != rows and len(x) > 1 and x[0] != 1 for r, x in zip(reads, shapes, strict=True)):
+        if any(
+            ("b" in r.axes) != rows and len(x) > 1 and x[0] != 1 for r, x in zip(reads, shapes, strict=True)
+        ):
             raise self._unfit("concat", reads, "they lie otherwise")
         outer = math.prod(node.shape[int(rows) : axis])
         parts = [
-            widened(r.value, math.prod(x[int(rows) :]), r.value.rows) for r, x in zip(reads, shapes, strict=True)
+            widened(r.value, math.prod(x[int(rows) :]), r.value.rows)
+            for r, x in zip(reads, shapes, strict=True)
         ]
         return Read(beside(parts, outer), roles_of(node.shape, rows))
 
@@ -609,7 +617,9 @@ class Reader:
             if b.axes == "matrix" and matrix.is_input(Source.CLOSURE):
                 width = shapes[1][1]
                 return Read(Value(Kind.MATMUL, (a.value, matrix), width, True, turned), "b" + role_of(width))
-            raise no_form("a product with a matrix that changes over time", "give the rows an axis of their own")
+            raise no_form(
+                "a product with a matrix that changes over time", "give the rows an axis of their own"
+            )
         if any(isinstance(x, Read) and "p" in x.axes for x in reads):
             return self._by_rows(reads, shapes)
         letters = iter("abcdefghijlmnopqrstuvwxyz")  # k: what is summed over
@@ -683,7 +693,7 @@ class Reader:
         for r, t, s in zip(reads, terms, shapes, strict=True):
             rows = bool(label) and t[:1] == label
             if isinstance(r, Open):
-                r = self.closed(r, roles_of(s, rows and s[0] == self.batch > 1 or rows))
+                r = self.closed(r, roles_of(s, rows))
             if label in t and not rows:
                 raise no_form(f"{node.op.name} that moves the batch", "keep the batch first")
             own, columns = (t[1:], s[1:]) if rows else (t, s)
@@ -711,7 +721,11 @@ class Reader:
         x = self._row(name, reads[0])
         axis = tuple(range(len(shape))) if axis is None else axis
         roles = {x.axes[i] for i in axis}
-        if {"k", "p"} & {*x.axes} or not _LAYOUT.fullmatch(x.axes) or ("b" in roles and name in ("max", "min")):
+        if (
+            {"k", "p"} & {*x.axes}
+            or not _LAYOUT.fullmatch(x.axes)
+            or ("b" in roles and name in ("max", "min"))
+        ):
             raise no_form(f"{name} of {a_row(x.axes)} over {axis}")
         value, count = x.value, math.prod(shape[i] for i in axis)
         if "f" in roles:

@@ -203,8 +203,8 @@ class _Rewriter:
         return self.value(Kind.CONCAT, tuple(parts), view.width, x.rows, outer)
 
     def side_by_side(self, placed, width, rows, outer=1):
-        """The sum of ``placed``, pairs (first column in each of ``outer`` blocks, value), each zero elsewhere:
-        values side by side.
+        """The sum of ``placed``, pairs (first column in each of ``outer`` blocks, value), each zero
+        elsewhere: values side by side.
         """
         block = width // outer
         spans = [(a, a + p.width // outer, p) for a, p in placed]

@@ -173,7 +173,11 @@ class Loop(loops.Loop):
         lines = [f"F {name} = {start};" for name, start, _, _ in folds]
         if groups > 1:  # each by one thread
             n = self.size(width // groups)
-            each = [f"for (I k = 0; k < {n}; k++) {{", f"    const I j = g * {n} + k;", *[f"    {x}" for x in body]]
+            each = [
+                f"for (I k = 0; k < {n}; k++) {{",
+                f"    const I j = g * {n} + k;",
+                *[f"    {x}" for x in body],
+            ]
             each += [f"    {name} = {step.format(name, value)};" for name, _, step, value in folds]
             each = [*lines, *each, "}", *after]
             return [f"over_columns({self.size(groups)}, [&](I g) {{", *[f"    {x}" for x in each], "});"]

@@ -82,7 +82,11 @@ class Onnx(Written):
         width = v.inputs[0].width
         x = self.in_blocks(x, outer, width)
         after = (v.width - width) // outer - first
-        return self.node("Reshape", self.node("Pad", x, self.integers(0, 0, first, 0, 0, after)), self.integers(-1, v.width))
+        return self.node(
+            "Reshape",
+            self.node("Pad", x, self.integers(0, 0, first, 0, 0, after)),
+            self.integers(-1, v.width),
+        )
 
     def _view(self, v, x):
         first, view = v.attr.offset, v.attr

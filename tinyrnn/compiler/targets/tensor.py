@@ -93,7 +93,7 @@ def environment(values, given):
 
 
 def _is_other(v, x):
-    """True for a tensor of another shape than a row, or rows, of the width of ``v``; not for what has a time."""
+    """True for a tensor without time of another shape than a row, or rows, of the width of ``v``."""
     if v.is_input(Source.X, Source.STREAM):
         return False
     return x.ndim != 2 if v.rows else x.ndim > 2 or (x.ndim == 2 and x.shape[0] != 1)

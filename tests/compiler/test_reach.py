@@ -160,7 +160,7 @@ def results(step, compile, steps=T, **form):
     step(xs[0], *init, w)  # which makes the parameters
     form = {k: v[:steps] if isinstance(v, np.ndarray) else v for k, v in form.items()}
     with warnings.catch_warnings():
-        warnings.simplefilter("error", CompileWarning)
+        warnings.filterwarnings("error", ".*runs eagerly", CompileWarning)
         ys, final = tr.scan(
             lambda x, y, M: step(x, y, M, w), xs, tuple(init), return_states=True, compile=compile, **form
         )

@@ -693,8 +693,8 @@ class Reader:
         for r, t, s in zip(reads, terms, shapes, strict=True):
             rows = bool(label) and t[:1] == label
             if isinstance(r, Open):
-                r = self.closed(r, roles_of(s, rows))
-            if label in t and not rows:
+                r = self.closed(r, roles_of(s, rows and s[0] != 1))  # one row for all, where it is one
+            if label and label in t[1:]:
                 raise no_form(f"{node.op.name} that moves the batch", "keep the batch first")
             own, columns = (t[1:], s[1:]) if rows else (t, s)
             if r.value.width == 1:

@@ -59,7 +59,7 @@ def next_states(step, x, old) -> tuple:
 
 def as_rows(x, leading):
     """``x`` with its axes of features, those after the ``leading`` ones, as one."""
-    if x.ndim in (leading + 1, leading - 1) or 0 in x.shape:  # it is one; or is refused later
+    if x.ndim == leading + 1 or x.ndim < leading or 0 in x.shape:  # it is one; or is refused later
         return x
     return x.reshape((*x.shape[:leading], math.prod(x.shape[leading:])))
 

@@ -912,8 +912,8 @@ def results(outs, loss, leaves):
 
 INSTRUCTIONS = (
     "unary binary product product_of_input closure reduce flat column less_a_column detach cut range split "
-    "join normalise "
-    "bools two_products product_of_parts space space anchor linear flat_op collision reversed_binary constant "
+    "join normalise bools two_products product_of_parts space space anchor linear flat_op collision "
+    "reversed_binary constant "
     "unary binary product product_of_input closure less_a_column detach join product_of_parts constant"
 ).split()
 RARE = ("casts", "untaped")  # most of these cannot be compiled: enough of them to see that they are right

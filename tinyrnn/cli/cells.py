@@ -89,6 +89,8 @@ def _facts(entry) -> dict:
         "summary": doc.split("\n", 1)[0],
         "doc": doc,
         "states": list(cell.states),
+        "sizes": [shape[1:] for shape in layer.state_shapes(1)],
+        "gates": {name: list(columns) for name, columns in layer.gate_columns().items()},
         "parameters": sum(p.size for p in layer.parameters()),
         "flops": found.flops,
         "options": {
@@ -115,7 +117,15 @@ def _wrapped(doc, width) -> str:
 
 def _page(facts):
     lines = [f"{facts['name']}  ({facts['package']})", "", _wrapped(facts["doc"], min(columns(), 100)), ""]
-    lines.append(f"states      {', '.join(facts['states'])}; the first is the output")
+    states = [
+        name + f" [{size[0]}, {', '.join(map(str, size[1:]))}]" * (len(size) > 1)
+        for name, size in zip(facts["states"], facts["sizes"], strict=True)
+    ]
+    lines.append(f"states      {', '.join(states)}; the first is the output")
+    if facts["gates"]:
+        lines.append(
+            "gates       " + "; ".join(f"{name}: {' '.join(g)}" for name, g in facts["gates"].items())
+        )
     lines.append(f"parameters  {facts['parameters']:,} for a layer of width 128 on inputs of width 128")
     lines.append(f"flops       {facts['flops']:,} a token" if facts["flops"] else "flops       unknown")
     lines.append(f"path        {facts['path']}")

@@ -55,6 +55,19 @@ def identity(generator: Generator, n_in: int, n_out: int) -> _Array:
     return np.eye(n_in, n_out)
 
 
+def chrono(longest: float) -> Initialiser:
+    """For the bias of a gate that keeps its state where it is open: ``log(uniform(1, longest - 1))``, so that
+    the units forget within 2 to ``longest`` steps (Tallec & Ollivier 2018, section 3, eq. 16 for an LSTM: the
+    input gate's bias is minus that of the forget gate).
+
+    Raises:
+        InputError: ``longest`` is less than 2.
+    """
+    if not longest >= 2:
+        raise InputError(f"chrono: the longest time is {longest:g} steps: it must be at least 2")
+    return lambda generator, n_in, n_out: np.log(generator.uniform(1.0, longest - 1.0, (n_in, n_out)))
+
+
 _bound: ContextVar[list[Any]] = ContextVar("_bound")  # of the block of `at_most`: values left, and for whom
 
 

@@ -66,6 +66,27 @@ class Module:
             if isinstance(value, Module):
                 yield value
 
+    def without_decay(self) -> list[Tensor]:
+        """Its own parameters that `parameter_groups` keeps from weight decay: those of fewer than two axes,
+        as biases, gains and rates are. A module may name more.
+        """
+        return [p for _, p in _children(self, "") if _is_parameter(p) and p.ndim < 2]
+
+    def parameter_groups(self, weight_decay: float) -> list[dict[str, Any]]:
+        """All parameters as an optimiser takes them in groups: matrices with ``weight_decay``, and without it
+        biases, gains and what initial states are computed from.
+        """
+        spared = {id(p) for module in self.modules() for p in module.without_decay()}
+        parts = ([p for p in self.parameters() if (id(p) in spared) is bare] for bare in (False, True))
+        groups = zip(parts, (weight_decay, 0.0), strict=True)
+        return [{"params": params, "weight_decay": decay} for params, decay in groups if params]
+
+    def apply_constraints(self) -> None:
+        """Call `Cell.constrain` of every cell inside. A loop of one's own does so after each update."""
+        with no_grad():
+            for module in self.modules():
+                getattr(module, "constrain", lambda: None)()
+
     def zero_grad(self) -> None:
         """Forget the gradients of all parameters."""
         for p in self.parameters():

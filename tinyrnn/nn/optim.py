@@ -16,7 +16,7 @@ from .. import kernels
 from ..autograd import Tensor
 from ..base import threads
 from ..base.devices import array_module, beside, is_cupy, to_device
-from ..base.errors import DeviceError, InputError
+from ..base.errors import DeviceError, InputError, shown
 from .checks import checked_flag, checked_integer, checked_number
 
 __all__ = [
@@ -32,14 +32,17 @@ __all__ = [
     "grad_norm",
 ]
 
+Parameters = Iterable[Tensor] | Iterable[Mapping[str, Any]]
+_GROUP = {"params", "lr", "weight_decay"}  # what a group of parameters may say
+
 
 class _Flat:
     """Parameters of one dtype and device side by side in one buffer, with their gradients and what the
-    optimiser keeps.
+    optimiser keeps; ``group`` is that of all of them.
     """
 
-    def __init__(self, params: list[Tensor], slots: Sequence[str]) -> None:
-        self.params = params
+    def __init__(self, params: list[Tensor], slots: Sequence[str], group: dict[str, Any]) -> None:
+        self.params, self.group = params, group
         self.ends = list(itertools.accumulate(p.size for p in params))
         self.starts = [0, *self.ends[:-1]]
         xp = array_module(params[0].data)
@@ -54,8 +57,8 @@ class _Flat:
         stretches = zip(self.params, self.starts, self.ends, strict=True)
         return [flat[a:b].reshape(p.shape) for p, a, b in stretches]
 
-    def gather(self) -> float:
-        """Copy the gradients in; the sum of their squares."""
+    def gather(self) -> list[float]:
+        """Copy the gradients in; sums of their squares."""
         on_gpu, total = is_cupy(self.data), []
         take = kernels.updates.take_reference if on_gpu else kernels.updates.take
         for p, view, a, b in zip(self.params, self.views, self.starts, self.ends, strict=True):
@@ -68,8 +71,8 @@ class _Flat:
                 gradient = array_module(view).ascontiguousarray(p.grad.data).reshape(-1)
                 total.append(take(gradient, self.grad[a:b]))
         if on_gpu and total:
-            return float(array_module(self.data).stack(total).sum())  # the GPU is waited for once
-        return math.fsum(map(float, total))
+            return [float(array_module(self.data).stack(total).sum())]  # the GPU is waited for once
+        return list(map(float, total))
 
     def update(self, rule: str, numbers: Iterable[float]) -> None:
         """One pass of ``rule`` over every stretch of parameters that have gradients."""
@@ -107,18 +110,39 @@ def checked_params(params: Iterable[Tensor]) -> list[Tensor]:
     return cast(list[Tensor], listed)
 
 
-class Optimizer:
-    """Base: ``params`` is a list of tensors; ``rule`` names the update and ``slots`` the arrays it keeps for
-    each of them.
+def _checked_groups(params: Any) -> list[dict[str, Any]]:
+    """``params`` as a list of groups, each with its list of tensors; InputError where it is neither."""
+    listed = list(params) if isinstance(params, Iterable) and not isinstance(params, Tensor | Mapping) else []
+    if not any(isinstance(group, Mapping) for group in listed):
+        return [{"params": checked_params(listed or params)}]
+    groups = []
+    for group in listed:
+        if not isinstance(group, Mapping) or "params" not in group or group.keys() - _GROUP:
+            mend = "give dicts with params, and perhaps lr and weight_decay"
+            raise InputError(f"a group of parameters is {shown(group)}: {mend}")
+        numbers = {k: checked_number(f"{k} of a group", v) for k, v in group.items() if k != "params"}
+        groups.append({"params": checked_params(group["params"]), **numbers})
+    return groups
 
-    The parameters move into one buffer, of which their ``data`` become views, so that an update is one pass.
+
+class Optimizer:
+    """Base: ``rule`` names the update and ``slots`` the arrays it keeps for each parameter.
+
+    The parameters of a group move into one buffer, of which their ``data`` become views, so that an update is
+    one pass.
+
+    Args:
+        params: a list of tensors; or of groups, dicts with a list of tensors as ``params``, and with a
+            ``weight_decay`` or ``lr`` of their own if they are to have one (`Module.parameter_groups` makes
+            such). Setting ``lr`` later changes a group's own in proportion.
     """
 
     rule = ""
     slots: tuple[str, ...] = ()
 
-    def __init__(self, params: Iterable[Tensor], lr: float, weight_decay: float = 0.0) -> None:
-        self.params = checked_params(params)
+    def __init__(self, params: Parameters, lr: float, weight_decay: float = 0.0) -> None:
+        groups = _checked_groups(params)
+        self.params = [p for group in groups for p in group["params"]]
         if not self.params:
             raise InputError("the optimiser was given no parameters: pass module.parameters()")
         if not all(p.is_leaf and p.requires_grad for p in self.params):
@@ -130,11 +154,17 @@ class Optimizer:
             raise InputError("the optimiser was given a parameter twice: pass module.parameters()")
         self.lr = checked_number("lr", lr)
         self.weight_decay = checked_number("weight_decay", weight_decay)
-        self.steps = 0
-        kinds: dict[Any, list[Tensor]] = {}
-        for p in self.params:
-            kinds.setdefault((p.dtype, p.device), []).append(p)
-        self._flats = [_Flat(group, self.slots) for group in kinds.values()]
+        self.steps, self._flats = 0, []
+        for group in groups:
+            if "lr" in group and not self.lr:
+                raise InputError(
+                    "a group of parameters has an lr, the optimiser has lr 0: give it one as well"
+                )
+            group["factor"] = group["lr"] / self.lr if "lr" in group else 1.0
+            kinds: dict[Any, list[Tensor]] = {}
+            for p in group["params"]:
+                kinds.setdefault((p.dtype, p.device), []).append(p)
+            self._flats += [_Flat(params, self.slots, group) for params in kinds.values()]
 
     def step(self, scale: float = 1.0, max_norm: float | None = None) -> float:
         """Update every parameter that has a gradient.
@@ -145,19 +175,20 @@ class Optimizer:
 
         Returns the norm before clipping.
         """
-        norm = math.sqrt(math.fsum([flat.gather() for flat in self._flats]))
+        norm = math.sqrt(math.fsum([square for flat in self._flats for square in flat.gather()]))
         if max_norm is not None and not math.isfinite(norm):
             return norm
         if max_norm and norm * scale > max_norm:
             scale = max_norm / norm
         self.steps += 1
         for flat in self._flats:
-            flat.update(self.rule, (*self.numbers(), scale))
+            decay = flat.group.get("weight_decay", self.weight_decay)
+            flat.update(self.rule, (*self.numbers(self.lr * flat.group["factor"], decay), scale))
         return norm
 
-    def numbers(self) -> tuple[float, ...]:
+    def numbers(self, lr: float, weight_decay: float) -> tuple[float, ...]:
         """The numbers that this optimiser's rule in ``kernels/updates.py`` takes after the arrays, at this
-        step.
+        step, for parameters with this rate and decay.
         """
         raise NotImplementedError
 
@@ -199,7 +230,7 @@ class SGD(Optimizer):
 
     def __init__(
         self,
-        params: Iterable[Tensor],
+        params: Parameters,
         lr: float = 1e-3,
         *,
         momentum: float = 0.0,
@@ -210,8 +241,8 @@ class SGD(Optimizer):
         self.momentum = checked_number("momentum", momentum, below=1)
         self.nesterov = checked_flag("nesterov", nesterov)
 
-    def numbers(self) -> tuple[float, ...]:
-        return self.lr, self.momentum, self.nesterov, self.weight_decay
+    def numbers(self, lr: float, weight_decay: float) -> tuple[float, ...]:
+        return lr, self.momentum, self.nesterov, weight_decay
 
 
 class RMSprop(Optimizer):
@@ -224,7 +255,7 @@ class RMSprop(Optimizer):
 
     def __init__(
         self,
-        params: Iterable[Tensor],
+        params: Parameters,
         lr: float = 1e-2,
         *,
         alpha: float = 0.99,
@@ -236,8 +267,8 @@ class RMSprop(Optimizer):
         self.alpha, self.eps = checked_number("alpha", alpha, below=1), checked_number("eps", eps)
         self.momentum = checked_number("momentum", momentum, below=1)
 
-    def numbers(self) -> tuple[float, ...]:
-        return self.lr, self.alpha, 1 - self.alpha, self.eps, self.momentum, self.weight_decay
+    def numbers(self, lr: float, weight_decay: float) -> tuple[float, ...]:
+        return lr, self.alpha, 1 - self.alpha, self.eps, self.momentum, weight_decay
 
 
 class Adagrad(Optimizer):
@@ -247,13 +278,13 @@ class Adagrad(Optimizer):
     slots = ("square",)
 
     def __init__(
-        self, params: Iterable[Tensor], lr: float = 1e-2, *, eps: float = 1e-10, weight_decay: float = 0.0
+        self, params: Parameters, lr: float = 1e-2, *, eps: float = 1e-10, weight_decay: float = 0.0
     ) -> None:
         super().__init__(params, lr, weight_decay)
         self.eps = checked_number("eps", eps)
 
-    def numbers(self) -> tuple[float, ...]:
-        return self.lr, self.eps, self.weight_decay
+    def numbers(self, lr: float, weight_decay: float) -> tuple[float, ...]:
+        return lr, self.eps, weight_decay
 
 
 class Adam(Optimizer):
@@ -265,7 +296,7 @@ class Adam(Optimizer):
 
     def __init__(
         self,
-        params: Iterable[Tensor],
+        params: Parameters,
         lr: float = 1e-3,
         *,
         betas: tuple[float, float] = (0.9, 0.999),
@@ -281,11 +312,11 @@ class Adam(Optimizer):
         )
         self.eps = checked_number("eps", eps)
 
-    def numbers(self) -> tuple[float, ...]:
+    def numbers(self, lr: float, weight_decay: float) -> tuple[float, ...]:
         beta1, beta2 = self.betas
         corrections = 1 - beta1**self.steps, 1 - beta2**self.steps
         rates = beta1, 1 - beta1, beta2, 1 - beta2
-        return (self.lr, *rates, self.eps, self.weight_decay, self.decoupled, *corrections)
+        return (lr, *rates, self.eps, weight_decay, self.decoupled, *corrections)
 
 
 class AdamW(Adam):
@@ -297,7 +328,7 @@ class AdamW(Adam):
 
     def __init__(
         self,
-        params: Iterable[Tensor],
+        params: Parameters,
         lr: float = 1e-3,
         *,
         betas: tuple[float, float] = (0.9, 0.999),

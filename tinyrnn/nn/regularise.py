@@ -118,7 +118,7 @@ class Regulariser(Module):
         if not self.training:
             return zoned, []
         return zoned, [
-            self._mask((*xs.shape[:2], s.shape[1]), xs, p)
+            self._mask((*xs.shape[:2], *s.shape[1:]), xs, p)
             for s, p in zip(init, self.zoneout, strict=True)
             if p
         ]

@@ -144,7 +144,7 @@ class RNN(Module):
         self.precision = precision and checked_choice("precision", precision, PRECISIONS)
 
     def initial_state(self, batch_size: int) -> list[tuple[Tensor, ...]]:
-        """The states before the first step, a tuple of ``[B, size]`` for each of ``cells``."""
+        """The states before the first step, a tuple for each of ``cells``, by its ``initial_state``."""
         return [cell.initial_state(batch_size) for cell in self.cells]
 
     def flat(self, states: Iterable[Sequence[Tensor]]) -> list[Tensor]:
@@ -193,7 +193,7 @@ class RNN(Module):
         checked = [tuple(map(as_tensor, layer)) for layer in states]
         for i, (cell, layer) in enumerate(zip(self.cells, checked, strict=True)):
             found = [list(s.shape) for s in layer]
-            wanted = [[batch_size, cell.state_sizes[name]] for name in cell.states]
+            wanted = cell.state_shapes(batch_size)
             if found != wanted:
                 given, needed = (", ".join(map(str, shapes)) for shapes in (found, wanted))
                 mend = f"they must be {needed}, of {', '.join(cell.states)}"

@@ -86,6 +86,7 @@ def ours(work: Workload, what):
         loss = cross_entropy(model(inputs)[0], targets)
         loss.backward()
         optimizer.step(max_norm=5.0)
+        model.apply_constraints()
         return loss.item()
 
     def generate():

@@ -122,19 +122,20 @@ def _inputs(*shape, seed=0):
 
 def _states(cell, options):
     layer = cell(F, H, generator=Generator(1), **options)
-    sizes = [layer.state_sizes[s] for s in cell.states]
+    shapes = layer.state_shapes(B)
     new = next_states(layer.step, Tensor(_inputs(B, F).astype("f")), layer.initial_state(B))
-    for name, size, state in zip(cell.states, sizes, new, strict=True):
-        if state.shape != (B, size) or state.dtype != np.float32:
+    for name, shape, state in zip(cell.states, shapes, new, strict=True):
+        if list(state.shape) != shape or state.dtype != np.float32:
             raise CheckFailed(
-                f"state {name} is {state.dtype} {list(state.shape)}: it must be float32 {[B, size]}"
+                f"state {name} is {state.dtype} {list(state.shape)}: it must be float32 {shape}"
             )
     if not new[0].requires_grad and layer.parameters():
         raise CheckFailed(
-            f"from states of 0 the output, {cell.states[0]}, depends on no parameter: compute it with tensors"
+            f"from the initial states the output, {cell.states[0]}, depends on no parameter: "
+            "compute it with tensors"
         )
     return (
-        ", ".join(f"{n} [batch, {s}]" for n, s in zip(cell.states, sizes, strict=True))
+        ", ".join(f"{n} [batch, {str(s[1:])[1:]}" for n, s in zip(cell.states, shapes, strict=True))
         + f" for a hidden size of {H}"
     )
 
@@ -148,7 +149,8 @@ def _gradients(cell, options):
     def f(xs, *rest):
         rnn.compile = xs.requires_grad  # compiled gradients, and differences of the eager loop
         set_parameters(rnn, dict(zip(parameters, rest[count:], strict=True)))
-        ys, final = rnn(xs, [rest[:count]])
+        own = rnn.initial_state(2)[0]  # which may be learned: what is given is added to it
+        ys, final = rnn(xs, [tuple(s + d for s, d in zip(own, rest[:count], strict=True))])
         return ys, list(final[0])
 
     first = [0.5 * _inputs(*s.shape, seed=9) for s in rnn.initial_state(2)[0]]
@@ -268,6 +270,7 @@ def _overfit(cell, options, steps=300, goal=0.2):
         loss.backward()
         clip_grad_norm(optimizer.params, 1.0)
         optimizer.step()
+        model.apply_constraints()
     raise CheckFailed(
         f"after {steps} steps the loss on {len(TINY_TEXT)} characters is {loss.item():.2f}: it should be "
         f"below {goal}"

@@ -189,6 +189,7 @@ class SequenceEstimator(BaseEstimator):
                 loss.backward()
                 optimizer.lr = self.lr * schedule.at(step, step / total)
                 norm = optimizer.step(max_norm=self.clip)
+                network.apply_constraints()
                 if not math.isfinite(loss.item() + norm):
                     raise Diverged(
                         f"the loss or its gradient became infinite in epoch {epoch + 1}: use a lower lr"

@@ -13,7 +13,7 @@ import numpy as np
 from ..autograd import log_softmax, tensor
 from ..base.errors import InputError
 from ..nn.functional import cross_entropy
-from ..nn.gates import step_and_gates
+from ..nn.gates import gate_names, step_and_gates
 from ..tasks.lm.sampling import encode_prompt
 
 _PAGE = Path(__file__).parent / "templates" / "inspect.html"
@@ -28,10 +28,10 @@ def look(model, text: str, *, flow_steps=100) -> dict:
     Returns:
         ``symbols`` (T strings), ``surprise`` ``[T - 1]`` (nats, of each symbol given those before), and each
         of ``layers``: ``outputs`` ``[T, H]``; ``gates``, for each sigmoid in the cell's equations, in their
-        order, its ``mean`` ``[T]`` over the units and for each unit the part of the time it is nearly
-        ``open`` and ``closed`` ``[H]`` (Karpathy, Johnson & Li 2015, section 4.3); ``flow``: the norm of the
-        gradient of the last symbol's loss with respect to the layer's states, for each of the last steps, the
-        oldest first.
+        order, its ``name`` (by `Cell.name_gates`, else its number), its ``mean`` ``[T]`` over the units and
+        for each unit the part of the time it is nearly ``open`` and ``closed`` ``[H]`` (Karpathy, Johnson &
+        Li 2015, section 4.3); ``flow``: the norm of the gradient of the last symbol's loss with respect to
+        the layer's states, for each of the last steps, the oldest first.
 
     Raises:
         InputError: the text has fewer than two symbols that the model knows.
@@ -52,6 +52,7 @@ def look(model, text: str, *, flow_steps=100) -> dict:
         gates.append([[gate[0] for gate in layer] for layer in found])
         if t + 1 < len(ids):
             surprise.append(-log_softmax(model.logits(y)).numpy()[0, ids[t + 1]])
+    names = gate_names(model.rnn, model.embedding(np.array(ids[:1])).detach(), before[0])
     symbols = [model.vocabulary.decode([i]) for i in ids]
     first = max(0, len(ids) - 1 - flow_steps)
     flow = _flow(model, ids[first:], before[first])
@@ -61,8 +62,13 @@ def look(model, text: str, *, flow_steps=100) -> dict:
             np.stack(g) for g in zip(*[found[n] for found in gates], strict=True)
         ]  # of each gate [T, H]
         shown = [
-            {"mean": g.mean(axis=1), "open": (g > 0.9).mean(axis=0), "closed": (g < 0.1).mean(axis=0)}
-            for g in over_time
+            {
+                "name": name or str(i),
+                "mean": g.mean(axis=1),
+                "open": (g > 0.9).mean(axis=0),
+                "closed": (g < 0.1).mean(axis=0),
+            }
+            for i, (name, g) in enumerate(zip(names[n], over_time, strict=True), 1)
         ]
         layers.append({"outputs": np.stack([o[n] for o in outputs]), "gates": shown, "flow": flow[n]})
     return {"symbols": symbols, "surprise": np.array(surprise), "layers": layers}
@@ -105,7 +111,10 @@ def page(found: dict, title: str) -> str:
         {
             "size": layer["outputs"].shape[1],
             "outputs": packed(layer["outputs"]),
-            "gates": [{k: np.round(v, 3).tolist() for k, v in gate.items()} for gate in layer["gates"]],
+            "gates": [
+                {k: v if k == "name" else np.round(v, 3).tolist() for k, v in gate.items()}
+                for gate in layer["gates"]
+            ],
             "flow": [float(f"{v:.3g}") for v in layer["flow"]],
         }
         for layer in found["layers"]

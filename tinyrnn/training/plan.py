@@ -48,7 +48,9 @@ class Plan(Options):
         100, "Steps over which the rate rises at first: at most a tenth of all.", "Optimisation", low=0
     )
     clip: float = option(1.0, "Largest gradient norm; 0 is off.", "Optimisation", low=0)
-    weight_decay: float = option(0.0, "Pull of the weights towards 0.", "Optimisation", low=0)
+    weight_decay: float = option(
+        0.0, "Pull of matrices towards 0; none of biases, gains, initial states.", "Optimisation", low=0
+    )
 
     def changed(self, **given: Any) -> Self:
         """This plan with what is ``given``; a length that is given is the only one."""

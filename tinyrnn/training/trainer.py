@@ -23,6 +23,7 @@ CHECKPOINT_SECONDS = 60.0  # at most so much work is lost to a power cut
 # The training loss is logged after each of the first steps, then as the mean over some: by steps, not
 # seconds, so that the curves of equal runs are equal.
 LOGGED_SINGLY, LOGGED_TOGETHER = 20, 10
+MATRICES = "matrices"  # what weight decay acts on, as a checkpoint says it
 LARGE_DECAY = 0.1  # a step that takes so much of each weight is likelier the cause than its gradient
 
 
@@ -81,9 +82,7 @@ class Trainer:
     def __init__(self, task, plan: Plan, report: Reporter | None = None, sizes: str = "the model"):
         self.task, self.plan, self.report, self.sizes = task, plan, report or Reporter(), sizes
         self.model = task.model
-        self.optimizer = OPTIMIZERS[plan.optimizer](
-            self.model.parameters(), plan.lr, weight_decay=plan.weight_decay
-        )
+        self._optimise(MATRICES if plan.weight_decay else None)
         self.total = plan.total_steps(task.steps_per_epoch)
         task.planned(self.total)
         self.schedule = Schedule(plan.schedule, warmup=plan.warmup_steps(self.total), total=self.total)
@@ -99,6 +98,14 @@ class Trainer:
         # Since the last evaluation; the very first step also traces and checks.
         self._timed_steps, self._timed_seconds = -1, 0.0
         self._begun = False  # by this object, in a folder of its own
+
+    def _optimise(self, decayed):
+        """Make the optimiser; ``decayed``: what weight decay acts on, `MATRICES` or, as in runs of earlier
+        versions, None: everything.
+        """
+        plan, self._decayed = self.plan, decayed
+        params = self.model.parameter_groups(plan.weight_decay) if decayed else self.model.parameters()
+        self.optimizer = OPTIMIZERS[plan.optimizer](params, plan.lr, weight_decay=plan.weight_decay)
 
     # -------------------------------------------------------------- the loop
 
@@ -210,6 +217,7 @@ class Trainer:
         norm = self.optimizer.step(max_norm=self.plan.clip)
         if not math.isfinite(norm):
             raise Diverged(self._advice(f"the gradient became {norm}"))
+        self.model.apply_constraints()
         self.step += 1
         self.loss_sum, self.loss_count = self.loss_sum + loss, self.loss_count + 1
         took = _clock() - began
@@ -317,6 +325,7 @@ class Trainer:
             "schedule_factor": self.schedule.factor,
             "total": self.total,
             "warmup": [self.plan.warmup, self.schedule.warmup],
+            **({"decayed": self._decayed} if self._decayed else {}),
         }
         runs.save_tensors(folder / name, tensors, meta)
 
@@ -380,6 +389,8 @@ class Trainer:
             if kind not in part:
                 raise ValueError(f"{name!r} is nothing that a trainer keeps")
             part[kind][rest] = array
+        if meta.get("decayed") != self._decayed:
+            self._optimise(meta.get("decayed"))
         own = {k: v for k, v in self.optimizer.state_dict().items() if k != "steps"}
         runs.refuse_other(own, part["optimizer"], "optimiser's state", finite=False)
         runs.put_weights(self.model, part["model"])
@@ -424,13 +435,14 @@ _POSITION = {
     "best": _MAYBE,
     "bad_evaluations": _COUNT,
 }
-# What else is beside the arrays; that two of it are missing in runs of earlier versions.
+# What else is beside the arrays; what is missing in runs of earlier versions, and without weight decay.
 _STATE = {
     "optimizer_steps": _COUNT,
     "generator": Rule(str, many=True),
     "schedule_factor": Rule(float, low=0),
     "total": Rule(int, optional=True, low=1),
     "warmup": Rule(int, many=True, low=0),
+    "decayed": Rule(str, choices=(MATRICES,)),
 }
 
 
@@ -440,7 +452,7 @@ def _checked(meta: dict) -> dict:
         meta["schedule_factor"] = old[0]
     position = taken(meta.pop("position", None), _POSITION, "position", lacking=("recent",))
     position["recent"] = list(position.get("recent", ()))
-    found = taken(meta, _STATE, "state", lacking=("warmup",))
+    found = taken(meta, _STATE, "state", lacking=("warmup", "decayed"))
     seed = found["generator"]
     if len(seed) != 2 or not all(part.isdecimal() and len(part) <= 20 for part in seed):
         raise ValueError(f"its generator is {shown(seed)}, not two numbers")

@@ -2,6 +2,8 @@
 the second order.
 """
 
+import math
+
 import numpy as np
 
 from ...autograd import Tensor, broadcast_to, concat, matmul, matrix_transpose, max, min, reshape, sum
@@ -103,4 +105,8 @@ def rows_of(value, env, shape, dtype):
     """`evaluate` for every sequence of the batch: in ``shape``."""
     target = Tensors(dtype)
     found = target.tensor(target.walk([value], env)[0])
-    return found if found.shape == shape else broadcast_to(found, shape)
+    if found.shape == shape:
+        return found
+    return reshape(
+        broadcast_to(found, (shape[0], value.width if value.width > 1 else math.prod(shape[1:]))), shape
+    )

@@ -1,7 +1,7 @@
 """Gated recurrent unit."""
 
 from ...autograd import Tensor, sigmoid, split, tanh
-from .. import Cell
+from .. import Cell, init
 
 
 class GRU(Cell):
@@ -15,12 +15,16 @@ class GRU(Cell):
     h' = z h + (1 - z) n
 
     r and z lie side by side in U. With ``reset_after`` the reset gate acts on the product, n = tanh(x W_n +
-    b_n + r (h U_n + b_hn)), as in cuDNN and PyTorch.
+    b_n + r (h U_n + b_hn)), as in cuDNN and PyTorch. With ``chrono=T`` the bias of z is that of a memory of
+    up to T steps (Tallec & Ollivier 2018).
     """
 
     states = ("h",)
 
-    def build(self, input_size: int, hidden_size: int, *, reset_after: bool = False) -> None:
+    def build(
+        self, input_size: int, hidden_size: int, *, reset_after: bool = False, chrono: float = 0.0
+    ) -> None:
+        self.name_gates("r", "z", "n")
         self.W = self.weight(input_size, hidden_size, gates=3)
         self.b = self.bias(hidden_size, gates=3)
         self.reset_after = reset_after
@@ -30,6 +34,9 @@ class GRU(Cell):
         else:
             self.U = self.weight(hidden_size, hidden_size, gates=2, init="orthogonal")
             self.U_n = self.weight(hidden_size, hidden_size, init="orthogonal")
+        if chrono:
+            b_z = self.bias(hidden_size, init=init.chrono(chrono))
+            self.b.data[hidden_size : 2 * hidden_size] = b_z.data
 
     def step(self, x: Tensor, h: Tensor) -> Tensor:
         x_r, x_z, x_n = split(x @ self.W + self.b, 3)

@@ -1,7 +1,8 @@
 """Long short-term memory."""
 
 from ...autograd import Tensor, sigmoid, split, tanh
-from .. import Cell
+from ...base.errors import InputError
+from .. import Cell, init
 
 
 class LSTM(Cell):
@@ -17,17 +18,30 @@ class LSTM(Cell):
     h' = o tanh(c')
 
     The gates lie side by side in W, U and b in the order i, f, g, o (PyTorch's). The forget bias starts at 1
-    (Jozefowicz et al. 2015). With ``peephole`` the gates also see the cell: i and f gain ``p c``, o gains ``p
-    c'`` (Gers et al. 2002).
+    (Jozefowicz et al. 2015); with ``chrono=T`` the biases of f and i are those of a memory of up to T steps
+    (Tallec & Ollivier 2018, eq. 16). With ``peephole`` the gates also see the cell: i and f gain ``p c``, o
+    gains ``p c'`` (Gers et al. 2002).
     """
 
     states = ("h", "c")
 
     def build(
-        self, input_size: int, hidden_size: int, *, forget_bias: float = 1.0, peephole: bool = False
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        forget_bias: float = 1.0,
+        peephole: bool = False,
+        chrono: float = 0.0,
     ) -> None:
         self.W, self.U, self.b = self.affine(input_size, hidden_size, gates=4)
+        self.name_gates("i", "f", "g", "o")
+        if chrono and forget_bias != 1:
+            raise InputError("lstm: chrono decides the forget gate's bias too: leave out forget_bias")
         self.b.data[hidden_size : 2 * hidden_size] = forget_bias
+        if chrono:
+            b_f = self.bias(hidden_size, init=init.chrono(chrono)).data
+            self.b.data[:hidden_size], self.b.data[hidden_size : 2 * hidden_size] = -b_f, b_f
         self.peephole = peephole
         if peephole:
             self.p_i, self.p_f, self.p_o = (self.bias(hidden_size) for _ in range(3))

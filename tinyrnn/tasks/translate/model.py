@@ -1,8 +1,10 @@
 """An encoder and a decoder with attention: any sequence of symbols to another."""
 
+import math
+
 import numpy as np
 
-from ...autograd import concat, log_softmax, tanh
+from ...autograd import concat, log_softmax, reshape, tanh
 from ...base.errors import InputError
 from ...nn import Attention, Dropout, Embedding, Linear
 from ..batches import in_order, padded
@@ -16,11 +18,11 @@ class Translator(TaskModel):
     read.
 
     Each state of a decoder layer starts at tanh of a linear layer of the encoder's final states of that
-    layer. With attention ``luong`` the decoder's output asks for its context (Luong, Pham & Manning 2015), so
-    that training runs over all of a target at once; with ``bahdanau`` the output before asks, and the cell
-    reads the context (Bahdanau, Cho & Bengio 2015, A.2.2). Both go on with ``tanh(W [context; output])``
-    (Luong eq. 5) and a softmax over the target's symbols and the end symbol, whose id is ``end``; it is also
-    what the decoder is fed first.
+    layer, added to its cell's own initial state (0 for most cells). With attention ``luong`` the decoder's
+    output asks for its context (Luong, Pham & Manning 2015), so that training runs over all of a target at
+    once; with ``bahdanau`` the output before asks, and the cell reads the context (Bahdanau, Cho & Bengio
+    2015, A.2.2). Both go on with ``tanh(W [context; output])`` (Luong eq. 5) and a softmax over the target's
+    symbols and the end symbol, whose id is ``end``; it is also what the decoder is fed first.
 
     Args:
         source, target: vocabularies.
@@ -53,8 +55,8 @@ class Translator(TaskModel):
         self.decoder = self.recurrent(embed + (width if attention == "bahdanau" else 0))
         self.bridges = [
             [
-                Linear(self.encoder.directions * c.state_sizes[s], c.state_sizes[s], **self.shared)
-                for s in c.states
+                Linear(self.encoder.directions * width, width, **self.shared)
+                for width in map(math.prod, c.state_shapes(1))
             ]
             for c in self.decoder.cells
         ]
@@ -71,13 +73,15 @@ class Translator(TaskModel):
         """
         keys, final = self.encoder(self.dropout(self.embedded(self.source_embedding, ids)), mask=mask)
         n, states = self.encoder.directions, []
-        for layer, bridges in enumerate(self.bridges):
-            ends = zip(
-                *final[layer * n : (layer + 1) * n], strict=True
-            )  # for each state those of all directions
-            states.append(
-                tuple(tanh(bridge(concat(end, axis=-1))) for bridge, end in zip(bridges, ends, strict=True))
-            )
+
+        def begun(bridge, end, own):
+            """A state of the decoder, from those of the encoder in all directions."""
+            rows = concat([reshape(e, (len(own), -1)) for e in end], axis=-1)
+            return own + reshape(tanh(bridge(rows)), own.shape)
+
+        for layer, first in enumerate(self.decoder.initial_state(mask.shape[1])):
+            ends = zip(*final[layer * n : (layer + 1) * n], strict=True)
+            states.append(tuple(map(begun, self.bridges[layer], ends, first)))
         return (keys, mask, self.attention.project(keys)), states
 
     def step(self, ids, states, memory):

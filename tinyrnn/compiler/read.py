@@ -41,6 +41,7 @@ from .ir import (
     viewed,
     widened,
 )
+from .views import View, view_of
 
 TRUTHS = frozenset(  # pointwise ops that give truth values of numbers and truth values alike
     "equal not_equal less less_equal greater greater_equal logical_and logical_or logical_not logical_xor "
@@ -550,6 +551,7 @@ class Reader:
         shape = into[1:] if rows else into
         positions = np.arange(math.prod(shape)).reshape(shape)[own].reshape(-1)
         value = widened(g.value, positions.size, g.value.rows)
+        value, positions = self._added_up(value, positions)
         order = np.argsort(positions, kind="stable")
         if len(np.unique(positions)) < len(positions):
             raise no_form("the gradient of an index that picks a column twice", "use a product with a matrix")
@@ -559,6 +561,18 @@ class Reader:
         if found is None:
             raise no_form(f"the gradient of the index {key}", "pick columns by slices")
         return Read(found, roles_of(into, rows))
+
+    def _added_up(self, value, positions):
+        """The columns of a value, those that go to one position added up; and the positions."""
+        view = view_of(positions)
+        if view is None or all(stride for _, stride in view.axes):
+            return value, positions
+        sizes, zero = [n for n, _ in view.axes], [i for i, (_, stride) in enumerate(view.axes) if not stride]
+        rest = [i for i in range(len(sizes)) if i not in zero]
+        columns = np.arange(value.width).reshape(sizes).transpose(*rest, *zero)
+        width = math.prod(sizes[i] for i in rest)
+        value = Value(Kind.ROWSUM, (self._view(value, columns),), width, value.rows)
+        return value, View(view.offset, tuple([view.axes[i] for i in rest]) or ((1, 1),)).columns
 
     def _key(self, key, axes, shape):
         """The part of a key of a tensor that picks features. Raises for what picks from the batch."""

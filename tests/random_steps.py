@@ -210,6 +210,37 @@ CUTS = [  # columns of rows; {n} is the width, of at least 2
     ("{a}[:, ::2]", lambda n: -(-n // 2)),
     ("{a}[:, None, :].squeeze(1)", lambda n: n),
 ]
+# Features of two axes, of rows {a} [B, n] and {b} [B, m], and back: the width is that of {a}, of {b}, or of
+# both.
+OUTER = "({a}[:, :, None] * {b}[:, None, :])"
+SPACES = [
+    (f"{OUTER}.sum(axis=2)", "a"),
+    (f"tr.tanh({OUTER}).sum(axis=1)", "b"),
+    ("tr.einsum('bi,bj->bij', {a}, {b}).max(axis=1)", "b"),
+    (f"tr.min(tr.tanh({OUTER}), axis=-1)", "a"),
+    ("tr.softmax({a}[:, :, None] + {b}[:, None, :], axis=1).mean(axis=2)", "a"),
+    ("tr.logsumexp({a}[:, :, None] - {b}[:, None, :], axis=2)", "a"),
+    (f"tr.permute_dims(tr.sin({OUTER}), (0, 2, 1)).reshape(-1, {{n}} * {{m}})", "both"),
+    (f"tr.reshape({OUTER}, (-1, {{m}}, {{n}})).sum(axis=1)", "a"),
+    (f"{OUTER}[:, ::-1, -1]", "a"),
+    (f"{OUTER}[..., 0, ::-1]", "b"),
+    (f"tr.roll({OUTER}, 1, axis=1).sum(axis=1)", "b"),
+    (f"tr.roll(tr.tanh({OUTER}), -1, axis=2)[:, 0]", "b"),
+    ("({a}[:, :, None] @ tr.tanh({b})[:, None, :] @ {b}[:, :, None])[:, :, 0]", "a"),
+    (f"tr.einsum('bi,bij->bj', tr.sigmoid({{a}}), {OUTER})", "b"),
+    (f"tr.einsum('bij,bj,bi->bi', {OUTER}, {{b}}, {{a}})", "a"),
+    ("tr.flip(tr.stack([{a}, tr.tanh({a})], axis=2), axis=1).reshape(-1, 2 * {n})[:, ::2]", "a"),
+    ("tr.stack([{a}, {a} * 0.5, tr.cos({a})], axis=1)[:, ::2].sum(axis=1)", "a"),
+    (f"tr.concat([{OUTER}, {{a}}[:, :, None]], axis=2).sum(axis=2)", "a"),
+    (f"tr.split({OUTER}, [1], axis=1)[0].reshape(-1, {{m}})", "b"),
+    ("tr.pad({a}[:, 1:], ((0, 0), (0, 1))) if {n} > 1 else {a}", "a"),
+    (f"tr.swapaxes(tr.exp(-tr.square({OUTER})), 1, 2).mean(axis=-1)", "b"),
+    (f"tr.where({OUTER} > 0.1, {{a}}[:, :, None], {{b}}[:, None, :]).sum(axis=1)", "b"),
+    (f"({OUTER} * {{weight}}).sum(axis=2)", "a"),
+    (f"({OUTER} @ {{square}}).sum(axis=1)", "b"),
+    ("(tr.tanh({b}[:, None, :] * {memory}) * {memory}).sum(axis=1)", "b"),
+    ("tr.einsum('bsi,bs->bi', {memory}, tr.softmax(tr.einsum('bi,bsi->bs', {b}, {memory})))", "b"),
+]
 JOINS = [
     ("tr.concat([{a}, {b}], axis=-1)", lambda a, b, f: a + b),
     ("tr.concat([x, {a}], axis=-1)[:, {f}:]", lambda a, b, f: a),
@@ -514,6 +545,21 @@ class Writer:
         x = ("x", "x.detach()", "x", "x[:, :1]", "tr.tanh(x)")[i % 5]
         width = 1 if i % 5 == 3 else self.case.features
         self.let(f"{x} @ {self.matrix(width, n, j)}", n, width**0.5)
+
+    def _space(self, i, j, k):
+        """Features of two axes."""
+        a, b = self.pick(i), self.pick(k)
+        template, width = SPACES[j % len(SPACES)]
+        n, m = a.width, b.width
+        made = {
+            "weight": lambda: self.draw("w", n, m),
+            "square": lambda: self.draw("Q", m, m),
+            "memory": lambda: self.draw("memory", "B", 3, m),
+        }
+        known = {name: make() for name, make in made.items() if f"{{{name}}}" in template}
+        text = template.format(a=a.name, b=b.name, n=n, m=m, **known)
+        bound = (max(a.bound, 1) * max(b.bound, 1)) ** 2 * max(n, m) * 2
+        self.let(text, {"a": n, "b": m, "both": n * m}[width], bound)
 
     def _two_products(self, i, j, k):
         """Two matrices, one left side."""
@@ -866,8 +912,8 @@ def results(outs, loss, leaves):
 
 INSTRUCTIONS = (
     "unary binary product product_of_input closure reduce flat column less_a_column detach cut range split "
-    "join normalise "
-    "bools two_products product_of_parts anchor linear flat_op collision reversed_binary constant "
+    "join normalise bools two_products product_of_parts space space anchor linear flat_op collision "
+    "reversed_binary constant "
     "unary binary product product_of_input closure less_a_column detach join product_of_parts constant"
 ).split()
 RARE = ("casts", "untaped")  # most of these cannot be compiled: enough of them to see that they are right
@@ -941,6 +987,7 @@ def each_once():
         "less_a_column": FLAT,
         "cut": CUTS,
         "join": JOINS,
+        "space": SPACES,
         "closure": CLOSURES,
         "constant": CONSTANTS,
         "untaped": UNTAPED,

@@ -45,8 +45,9 @@ if TYPE_CHECKING:  # else imported when it is asked for
 # fmt: off
 __all__ = [
     # tensors
-    "arange", "asarray", "eye", "from_dlpack", "from_torch", "full", "full_like", "Generator", "linspace",
-    "ones", "ones_like", "rand", "randint", "randn", "Tensor", "tensor", "to_torch", "zeros", "zeros_like",
+    "arange", "asarray", "bernoulli", "eye", "from_dlpack", "from_torch", "full", "full_like", "Generator",
+    "linspace", "ones", "ones_like", "rand", "rand_like", "randint", "randn", "randn_like", "Tensor",
+    "tensor", "to_torch", "zeros", "zeros_like",
     # gradients
     "check_grad", "checkpoint", "custom_vjp", "grad", "hessian", "hvp", "jacobian", "jvp", "no_grad",
     "value_and_grad", "vjp",

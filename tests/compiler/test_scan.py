@@ -501,13 +501,21 @@ def test_the_reason_names_what_the_user_wrote(step, why):
         run(step, (H,), True)
 
 
-@pytest.mark.parametrize(("rows", "states", "why"), [
-    (np.ones((T, B, 3)), (B,), r"a state is \[4\]: give \[B, H\]"), (np.ones((T, B)), (B,), r"xs is \[\d+, 4\]: give \[T, B, F\]"),
-])  # fmt: skip
-def test_the_reason_names_the_shape(rows, states, why):
-    sys.modules["tinyrnn.compiler.scan"].forget_warnings()
-    with pytest.warns(CompileWarning, match=why):
-        tr.scan(lambda x, h: h + (x if x.ndim == 1 else x.sum(axis=1)), rows, tr.zeros(states))
+@pytest.mark.parametrize("rows", [np.ones((T, B, 3)), np.ones((T, B)), np.ones((T, B, 2, 3))])
+def test_states_of_one_number_and_inputs_of_any_shape(rows):
+    def step(x, h, m):
+        x = tr.reshape(x, (len(h), -1)).sum(axis=1)
+        return tr.tanh(0.3 * x + h), m * 0.5 + h
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", CompileWarning)
+        found = [
+            tr.scan(step, rows, (tr.ones(B), tr.zeros(B)), compile=c, return_states=True)
+            for c in (True, False)
+        ]
+    for one, other in zip(*[[*ys, *final] for ys, final in found], strict=True):
+        assert one.shape == other.shape
+        np.testing.assert_allclose(one.numpy(), other.numpy(), rtol=1e-12)
 
 
 def test_compilation_can_be_turned_off(monkeypatch):

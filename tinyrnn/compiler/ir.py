@@ -2,7 +2,7 @@
 sense.
 
 A Value is one row for each sequence of a batch, ``[B, width]`` (``rows``), or one row that all sequences
-share, ``[1, width]``.
+share, ``[1, width]``; features of several axes are one row too (`views`).
 Values are never changed: a pass makes new ones. `verify` is run after reading and after every rewrite,
     always.
 """
@@ -13,8 +13,11 @@ import itertools
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from ..autograd.tape import ITEM, TABLE
 from ..base.errors import TinyrnnError
+from .views import part, view_of
 
 
 class CompileWarning(UserWarning):
@@ -47,18 +50,20 @@ class Kind(enum.Enum):
     MATMUL = enum.auto()  # rows times a matrix; attr: the matrix is transposed
     OUTER = enum.auto()  # rows^T rows, over the batch
     TOTAL = enum.auto()  # the sum over the batch
-    ROWSUM = enum.auto()  # over the columns, to width 1
+    ROWSUM = enum.auto()  # over the columns: of each of as many groups of neighbours as it is wide
     ROWMAX = enum.auto()
     ROWMIN = enum.auto()
-    SLICE = enum.auto()  # attr: (first column, column after the last)
-    CONCAT = enum.auto()  # side by side
-    PLACE = enum.auto()  # attr: the first column; zeros elsewhere
-    COPY = enum.auto()  # to a width, or to every row
+    VIEW = enum.auto()  # attr: the `View` of the columns that it has
+    CONCAT = enum.auto()  # side by side; attr: of how many blocks, in each a part of each
+    PLACE = enum.auto()  # zeros elsewhere; attr: (how many blocks, first column in each)
+    COPY = enum.auto()  # one column to a width, or a row to every row
+    LAID = enum.auto()  # the same, made once for all that read it; attr: in both loops
     TURNED = enum.auto()  # transposed
-    DETACH = enum.auto()  # the same, and no gradient flows back
+    DETACH = enum.auto()  # the same, and no gradient flows back; attr CUSTOM: but by a rule of the step
     CAST = enum.auto()  # a truth value or a count as a float
 
 
+CUSTOM = "custom"
 ROW_REDUCTIONS = frozenset({Kind.ROWSUM, Kind.ROWMAX, Kind.ROWMIN})
 SUMS = frozenset({Kind.TOTAL, Kind.OUTER})  # over the batch, and then over time: left to the end
 ALIASES = frozenset({Kind.DETACH, Kind.CAST})  # in a loop: what they are made of
@@ -138,10 +143,51 @@ def aliased(kind, x) -> Value:
     return Value(kind, (x,), x.width, x.rows)
 
 
+def viewed(x, columns) -> Value | None:
+    """The ``columns`` of ``x``, an array of numbers; None where no `View` gives them."""
+    columns = np.reshape(columns, -1)
+    if columns.size == x.width and (columns == np.arange(x.width)).all():
+        return x
+    if x.width == 1:
+        return widened(x, columns.size, x.rows)
+    view = view_of(columns)
+    return view and Value(Kind.VIEW, (x,), columns.size, x.rows, view)
+
+
 def sliced(x, first, last) -> Value:
     """Columns ``first`` to ``last`` of ``x``."""
     whole = (first, last) == (0, x.width)
-    return x if whole else Value(Kind.SLICE, (x,), last - first, x.rows, (first, last))
+    return x if whole else Value(Kind.VIEW, (x,), last - first, x.rows, part(first, last))
+
+
+def placed(x, starts, run, width) -> Value | None:
+    """Zeros of a ``width``, and from each of ``starts`` on so many (``run``) of the columns of ``x``; None
+    where they lie too irregularly.
+    """
+    starts = np.asarray(starts)
+    if len(starts) == 1:
+        first = int(starts[0])
+        whole = max(width, first + run)
+        if run < whole:
+            x = Value(Kind.PLACE, (x,), whole, x.rows, (1, first))
+        return sliced(x, 0, width)
+    step = int(starts[1] - starts[0])
+    if step < run or starts[0] % step + run > step:
+        return None
+    first = int(starts[0]) % step
+    even = np.flatnonzero(np.diff(starts) != step)
+    count = int(even[0]) + 1 if even.size else len(starts)
+    if len(starts) % count or ((starts - first).reshape(-1, count)[:, 1:] % step).any():
+        return None
+    if step > run:
+        x = Value(Kind.PLACE, (x,), len(starts) * step, x.rows, (len(starts), first))
+    return placed(x, starts[::count] - first, count * step, width)
+
+
+def beside(parts, outer=1) -> Value:
+    """``parts`` side by side, in each of ``outer`` blocks."""
+    width, rows = sum(p.width for p in parts), any(p.rows for p in parts)
+    return parts[0] if len(parts) == 1 else Value(Kind.CONCAT, tuple(parts), width, rows, outer)
 
 
 def widened(x, width, rows) -> Value:
@@ -149,10 +195,11 @@ def widened(x, width, rows) -> Value:
     return x if (x.width, x.rows) == (width, rows) else Value(Kind.COPY, (x,), width, rows)
 
 
-def pieces(x) -> list:
-    """Pairs (first column, value) of what lies side by side in ``x``."""
+def pieces(x, outer=1) -> list:
+    """Pairs (first column in each of ``outer`` blocks, value) of what lies side by side in ``x``."""
     parts = x.inputs if x.kind is Kind.CONCAT else (x,)
-    return list(zip(itertools.accumulate([0, *[p.width for p in parts[:-1]]]), parts, strict=True))
+    widths = [p.width // outer for p in parts]
+    return list(zip(itertools.accumulate([0, *widths[:-1]]), parts, strict=True))
 
 
 def order(roots, ends=lambda value: False) -> list:
@@ -313,13 +360,24 @@ def _fits_product(v, row, matrix):
     return whole and row.rows and v.rows and (row.width, v.width) == sizes
 
 
-def _fits_slice(v, x):
-    first, last = v.attr
-    return 0 <= first < last <= x.width and v.width == last - first and v.rows == x.rows
+def _fits_view(v, x):
+    columns = v.attr.columns
+    return columns.size == v.width and columns.min() >= 0 and columns.max() < x.width and v.rows == x.rows
 
 
 def _fits_reduction(v, x):
-    return v.width == 1 and v.rows == x.rows
+    return x.width % v.width == 0 and v.rows == x.rows
+
+
+def _fits_concat(v, *xs):
+    even = all(x.width % v.attr == 0 for x in xs)
+    return even and v.width == sum(x.width for x in xs) and v.rows >= max(x.rows for x in xs)
+
+
+def _fits_place(v, x):
+    outer, first = v.attr
+    even = x.width % outer == 0 and v.width % outer == 0
+    return even and 0 <= first <= (v.width - x.width) // outer and v.rows == x.rows
 
 
 def _fits_alias(v, x):
@@ -334,17 +392,16 @@ _FORMS = {  # kind: how many inputs (None: any number, but some), and how they m
     Kind.OUTER: (2, lambda v, x, y: y.rows and v.width == y.width and not v.rows),
     Kind.TOTAL: (1, lambda v, x: v.width == x.width and not v.rows),
     **dict.fromkeys(ROW_REDUCTIONS, (1, _fits_reduction)),
-    Kind.SLICE: (1, _fits_slice),
-    Kind.CONCAT: (
-        None,
-        lambda v, *xs: v.width == sum(x.width for x in xs) and v.rows >= max(x.rows for x in xs),
-    ),
-    Kind.PLACE: (1, lambda v, x: 0 <= v.attr <= v.width - x.width and v.rows == x.rows),
+    Kind.VIEW: (1, _fits_view),
+    Kind.CONCAT: (None, _fits_concat),
+    Kind.PLACE: (1, _fits_place),
     Kind.COPY: (1, lambda v, x: x.width in (1, v.width) and v.rows >= x.rows),
     Kind.TURNED: (1, lambda v, x: True),
-    **dict.fromkeys(ALIASES, (1, _fits_alias)),
+    **dict.fromkeys((*ALIASES, Kind.LAID), (1, _fits_alias)),
 }
-_LINEAR = frozenset({Kind.SLICE, Kind.CONCAT, Kind.PLACE, Kind.COPY, Kind.TURNED, Kind.CAST})
+_LINEAR = frozenset(
+    {Kind.LAID, Kind.VIEW, Kind.ROWSUM, Kind.CONCAT, Kind.PLACE, Kind.COPY, Kind.TURNED, Kind.CAST}
+)
 
 
 def _check_linear(root):

@@ -6,19 +6,58 @@ multiplies by a matrix; which value is computed where, and under which name, is 
 
 import functools
 import itertools
+import math
 import re
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from ..autograd.tape import TABLE
 from ..kernels.pointwise import typed
 from .ir import Kind
 from .targets import Target
+from .views import View
 
 _FOLDS = {  # of a row: what it begins with, and a step
     Kind.ROWSUM: ("F(0)", "{} + {}"),
     Kind.ROWMAX: ("-{inf}", "maximum({}, {})"),
     Kind.ROWMIN: ("{inf}", "minimum({}, {})"),
 }
+
+
+class Space(NamedTuple):
+    """The columns of a pass as nested counts: ``sizes``, the last counts fastest."""
+
+    sizes: tuple[int, ...]
+
+    @classmethod
+    def of(cls, width, groups, views):
+        """That in which every one of ``views`` has a counter for each of its axes; one count where there is
+        none.
+        """
+        suffixes = {1, width // groups} | {s for view in views if not view.is_slice for s in view.suffixes}
+        found = sorted(suffixes - {width}, reverse=True)
+        chain = [width, *found]
+        if any(a % b for a, b in itertools.pairwise(chain)):
+            found = sorted({1, width // groups} - {width}, reverse=True)
+            chain = [width, *found]
+        return cls(tuple([a // b for a, b in itertools.pairwise(chain)]) or (1,))
+
+    @property
+    def width(self) -> int:
+        return math.prod(self.sizes)
+
+    @property
+    def counters(self) -> list:
+        """(name, columns that one count stands for, size) of each; none where there is only one."""
+        if len(self.sizes) == 1:
+            return []
+        steps = [math.prod(self.sizes[k + 1 :]) for k in range(len(self.sizes))]
+        return [(f"j{k}", step, n) for k, (step, n) in enumerate(zip(steps, self.sizes, strict=True))]
+
+
+def into(effect) -> View:
+    """Where the columns of a part go that is stored in blocks."""
+    part = effect.value.width // effect.outer
+    return View(0, ((effect.outer, effect.block), (part, 1)))
 
 
 class Loop(Target):
@@ -33,6 +72,7 @@ class Loop(Target):
             in time (0 where every step overwrites the last), ``{i}`` the array of the ids by which rows of a
             table are looked up.
         infinity: a number of the language.
+        nests: a pass may count in nested loops; else columns of views are computed by division.
         stages: for each stage the lines of its pass over the rows, and what `multiply` made of its products.
     """
 
@@ -45,6 +85,7 @@ class Loop(Target):
         "number": "0",
     }
     infinity: str
+    nests, division = True, "//"
 
     def __init__(self, function, schedule):
         self.function, self.schedule = function, schedule
@@ -69,11 +110,12 @@ class Loop(Target):
         """The line that writes a column of row b."""
         raise NotImplementedError
 
-    def pass_over(self, width, body, folds) -> list:
-        """The lines of a pass over ``width`` columns.
+    def pass_over(self, space, body, folds, groups=1, after=()) -> list:
+        """The lines of a pass over the columns of a `Space`.
 
         ``folds``: (name, first value, next value as text of the name and of the column's) of each reduction
-        that it makes.
+        that it makes, of all columns or of those of each of ``groups``, after each of which the lines
+        ``after`` stand.
         """
         raise NotImplementedError
 
@@ -122,8 +164,8 @@ class Loop(Target):
         for turn, passes in self.schedule.turns(stage).items():
             self.now = stage, turn
             self.turn_begins()
-            for width, effects in sorted(passes.items()):
-                self._columns(width, effects)
+            for (width, groups), effects in sorted(passes.items()):
+                self._columns(width, groups, effects)
         offsets = [self.assigned(*offset, whole=True) for offset in self.offset_names.items()]
         return [*offsets, *self.row] if self.row else []
 
@@ -140,24 +182,70 @@ class Loop(Target):
             self.scope(array)
         return self.multiply(packed, v, place, self.size(first), out)
 
-    def _columns(self, width, effects):
-        """One pass over ``width`` columns."""
+    def _columns(self, width, groups, effects):
+        """One pass over ``width`` columns, of so many groups that are reduced each."""
         wide = width > 1
         self.body, self.names = ([], {}) if wide else (self.row, self.row_names)
-        column, folds, after = "j" if wide else "", [], []
-        for v, places, first, reduces in effects:
+        views = [view for e in effects for view in self._views(e.value.inputs[0] if e.reduces else e.value)]
+        views += [into(e) for e in effects if e.outer > 1]
+        self.space = Space.of(width, groups, views) if self.nests else Space((width,))
+        column, folds, after, each = "j" if wide else "", [], [], []
+        for effect in effects:
+            v, places, first, reduces = effect[:4]
             if reduces:
                 name, (start, step) = f"a{next(self.count)}", _FOLDS[v.kind]
                 folds.append((name, start.format(inf=self.infinity), step, self.expression(v.inputs[0])))
                 after.append((v, name, places))
             else:
                 e = self.expression(v)
-                self.body += [self.store(place, column, e, first) for place in places]
+                at = self.column_of(into(effect)) if effect.outer > 1 else column
+                self.body += [self.store(place, at, e, first) for place in places]
+        if groups > 1:
+            each = [self.store(place, "g", name) for v, name, places in after for place in places]
         if wide or folds:
-            self.row += self.pass_over(width, self.body if wide else [], folds)
-        for v, name, places in after:
+            self.row += self.pass_over(self.space, self.body if wide else [], folds, groups, each)
+        for v, name, places in after if groups == 1 else ():
             self.row_names[v] = name
             self.row += [self.store(place, "", name) for place in places]
+
+    def _views(self, v):
+        """The views that are read where ``v`` is computed."""
+        found, todo, seen = [], [v], set()
+        while todo:
+            u = todo.pop()
+            if u in seen or u.width == 1:
+                continue
+            seen.add(u)
+            if u in self.schedule.leaves or (
+                u in self.schedule.stored and self.now != self.schedule.position[u]
+            ):
+                continue
+            if u.kind is Kind.VIEW:
+                found.append(u.attr)
+            elif u.kind in (Kind.POINTWISE, Kind.COPY):
+                todo += u.inputs
+        return found
+
+    def column_of(self, view):
+        """The text of the column that a `View` has for the column that a pass is at, less its offset."""
+        if view.is_slice:
+            return "j"
+        counters, terms = self.space.counters, []
+        for (n, stride), suffix in zip(view.axes, view.suffixes, strict=True):
+            if stride == 0 or n == 1:
+                continue
+            own = [c for c in counters if suffix <= c[1] < n * suffix and c[1] % suffix == 0]
+            if math.prod(size for _, _, size in own) == n:
+                parts = [(name, stride * (step // suffix)) for name, step, _ in own]
+            else:  # by division
+                text = "j" if suffix == 1 else f"(j {self.division} {self.size(suffix)})"
+                whole = n * suffix == self.space.width
+                parts = [(text if whole else f"({text} % {self.size(n)})", stride)]
+            terms += [
+                (stride < 0, text if abs(by) == 1 else f"{text} * {self.size(abs(by))}") for text, by in parts
+            ]
+        text = "".join(f" {'-' if minus else '+'} {term}" for minus, term in terms)
+        return text.removeprefix(" + ").removeprefix(" ") or "0"
 
     # ------------------------------------------------------------------ values
 
@@ -181,8 +269,8 @@ class Loop(Target):
         (self.row_names if scalar else self.names)[v] = name
         return name
 
-    def _loaded(self, v, place, first=0):
-        return self._named(v, self.load(place, "" if v.width == 1 else "j", first))
+    def _loaded(self, v, place, first=0, column="j"):
+        return self._named(v, self.load(place, "" if v.width == 1 else column, first))
 
     def _leaf(self, v):
         place = self.schedule.leaves[v]
@@ -193,10 +281,10 @@ class Loop(Target):
     def _stored(self, v):
         return self._loaded(v, self.schedule.readable(v, self.now))
 
-    def _slice(self, v):
+    def _view(self, v):
         source = v.inputs[0]
         place = self.schedule.leaves.get(source) or self.schedule.readable(source, self.now)
-        return self._loaded(v, place, v.attr[0])
+        return self._loaded(v, place, v.attr.offset, "" if v.width == 1 else self.column_of(v.attr))
 
     def _pointwise(self, v):
         op = TABLE[v.attr]
@@ -219,9 +307,9 @@ class Loop(Target):
         Kind.INPUT: _leaf,
         Kind.NUMBER: _number,
         Kind.POINTWISE: _pointwise,
-        Kind.SLICE: _slice,
+        Kind.VIEW: _view,
         Kind.COPY: lambda self, v: self.expression(v.inputs[0]),
-        **dict.fromkeys((Kind.MATMUL, Kind.CONCAT, *_FOLDS), _stored),
+        **dict.fromkeys((Kind.MATMUL, Kind.CONCAT, Kind.LAID, *_FOLDS), _stored),
     }
 
     # ------------------------------------------------------------------ what it is called with

@@ -15,7 +15,20 @@ import numpy as np
 from ..autograd.tape import Node, Tensor, backpropagate, tracing
 from ..base.devices import to_device
 from ..base.errors import TraceError
-from .ir import Hoisted, Input, Kind, Program, Source, Value, order, pointwise, rebuilt, verify, widened
+from .ir import (
+    CUSTOM,
+    Hoisted,
+    Input,
+    Kind,
+    Program,
+    Source,
+    Value,
+    order,
+    pointwise,
+    rebuilt,
+    verify,
+    widened,
+)
 from .read import Open, Read, role_of
 from .rewrite import simplify
 
@@ -53,7 +66,7 @@ def hoist(program, makers, tabled=()) -> tuple[Program, dict]:
     by_state = depending_on_states(program)
     for v in order(program.news, chosen.__contains__):
         product = v.kind is Kind.MATMUL and v not in by_state and v not in chosen
-        if product and not any(_is_held(u) for u in order([v])):
+        if product and not any(_is_held(u) or u.attr == CUSTOM for u in order([v])):
             chosen[v] = None
     streams, hoisted, new = {}, [], {}
     for v in order(program.news):
@@ -83,7 +96,7 @@ def _of_tables(program, makers, tabled) -> dict:
             constant = source is Source.ARGUMENT or (source is Source.CLOSURE and not v.rows)
             alike = () if constant else (i if source is Source.X and i in tabled else None,)
         else:
-            alike = {x for u in v.inputs for x in made_of[u]}
+            alike = {x for u in v.inputs for x in made_of[u]} | ({None} if v.attr == CUSTOM else set())
         made_of[v] = frozenset(alike)
 
     def from_table(v):
@@ -96,7 +109,7 @@ def _of_tables(program, makers, tabled) -> dict:
         v = todo.pop()
         if v.kind is Kind.INPUT:
             continue
-        if v.kind in (Kind.SLICE, Kind.COPY, Kind.CAST) or v not in makers:
+        if v.kind in (Kind.VIEW, Kind.COPY, Kind.CAST) or v not in makers:
             todo += [u for u in v.inputs if from_table(u)]
         else:
             chosen[v] = next(iter(made_of[v]))

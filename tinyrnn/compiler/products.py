@@ -1,30 +1,43 @@
 """What a step's recurrent products multiply, so that it can be dropped: of any step, read from its tape."""
 
+from ..autograd import Tensor
+from ..base.devices import beside
 from ..base.errors import TraceError
+from ..kernels.generator import Wanted, in_step, step_draw
 from .ir import CompilerFault, Input, Kind, Source, Value, numbered, order, pointwise, rebuilt
 from .plan import depending_on_states
-from .record import next_states, recorded
+from .record import as_rows, next_states, of_rows, recorded
 from .targets.tensor import environment, rows_of
 
 
 def recorded_step(step, x, states):
-    """The `Recording` of ``step(x, *states)`` on arrays ``[B, F]`` and ``[B, H]``.
+    """The `Recording` of ``step(x, *states)`` on arrays ``[B, F]`` and ``[B, H]``; its random numbers are
+    further xs, listed as its ``draws``.
 
     Raises:
         TraceError: it has no compiled form.
     """
+    rows = of_rows(step, False, [x.shape[1:]], [s.shape[1:] for s in states])
+    states, draws, noise = tuple([as_rows(s, 1) for s in states]), [], []
 
     def inner(xs, states, held):
-        return next_states(step, xs[0], states)
+        with in_step(xs[1:]):
+            return next_states(rows, xs[0], states)
 
-    if wide := [list(s.shape) for s in states if s.ndim != 2]:
-        raise TraceError(f"a state is {wide[0]}: only steps of states [B, H] are compiled")
-    try:
-        recording = recorded(inner, (x,), tuple(states))
-        recording.program  # noqa: B018  raises where it has none
-    except CompilerFault as fault:
-        raise TraceError(f"a fault of tinyrnn's compiler, not of the step: {fault}") from fault
-    return recording
+    while True:
+        try:
+            recording = recorded(inner, (as_rows(x, 1), *noise), states)
+            recording.program  # noqa: B018  raises where it has none
+            recording.draws = draws
+            return recording
+        except CompilerFault as fault:
+            raise TraceError(f"a fault of tinyrnn's compiler, not of the step: {fault}") from fault
+        except Wanted as wanted:
+            draws.append(wanted.draw)
+            state = wanted.draw.generator.state
+            array = wanted.draw.over_time(1, len(x))[0]
+            wanted.draw.generator.state = state  # recording draws nothing
+            noise.append(as_rows(beside(array.astype(x.dtype), x), 1))
 
 
 class RecurrentProducts:
@@ -49,6 +62,7 @@ class RecurrentProducts:
         products = [v for v in values if v.kind is Kind.MATMUL and v.inputs[0] in by_state]
         factors = list(dict.fromkeys(v.inputs[0] for v in products))
         masks = [Value(Kind.INPUT, (), s.width, True, Input(Source.HELD, k)) for k, s in enumerate(factors)]
+        self._draws = recording.draws
         self._inputs = [v for v in values if v.kind is Kind.INPUT]
         self._tensors = numbered(Source.CLOSURE, recording.closures)
         self._tensors |= numbered(Source.ARGUMENT, recording.numbers)
@@ -65,12 +79,20 @@ class RecurrentProducts:
         """Next states, with ``matrices`` for ``U``, and each ``s`` multiplied by one of ``masks`` ``[B,
         width]``, if any.
         """
-        given = self._tensors | numbered(Source.X, [x]) | numbered(Source.STATE, states)
+        noise = [self._noise(draw, x, states[0].dtype) for draw in self._draws]
+        given = self._tensors | numbered(Source.X, [x, *noise]) | numbered(Source.STATE, states)
         env = environment(self._inputs, given) | dict(zip(self._matrices, matrices, strict=True))
         if masks:
             env |= dict(zip(self._masks, masks, strict=True))
         news = self._masked if masks else self._plain
         return tuple([rows_of(v, env, s.shape, self._dtype) for v, s in zip(news, states, strict=True)])
+
+    @staticmethod
+    def _noise(draw, x, dtype):
+        found = step_draw(draw.kind, (len(x), *draw.shape), draw.generator)
+        if found is None:
+            found = Tensor(beside(draw.over_time(1, len(x))[0].astype(dtype), x.data))
+        return as_rows(found, 1)
 
 
 def _masked(roots, products, masks):

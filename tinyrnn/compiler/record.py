@@ -10,6 +10,7 @@ on a few rows of the batch; one whose code asks for a size, one on all of it.
 import functools
 import inspect
 import itertools
+import math
 import threading
 import types
 from collections import OrderedDict
@@ -17,6 +18,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ..autograd import reshape
 from ..autograd.pointwise import as_tensor
 from ..autograd.tape import ITEM, LOOKED, Node, Tensor, leading_to, mark, no_grad, state, tracing
 from ..base.devices import array_module, beside, device_of, is_array, to_device
@@ -53,6 +55,30 @@ def next_states(step, x, old) -> tuple:
         if n.shape != o.shape:
             raise ShapeError(f"step returned state {i} as {list(n.shape)}, it was given as {list(o.shape)}")
     return new
+
+
+def as_rows(x, leading):
+    """``x`` with its axes of features, those after the ``leading`` ones, as one."""
+    if x.ndim == leading + 1 or x.ndim < leading or 0 in x.shape:  # it is one; or is refused later
+        return x
+    return x.reshape((*x.shape[:leading], math.prod(x.shape[leading:])))
+
+
+def of_rows(step, several, shapes, sizes):
+    """``step`` of rows alone: what x and states have as several axes of features, ``shapes`` and ``sizes``,
+    is one, ``[B, H * N]``, and the step is given it in its own shape.
+    """
+    if all(len(s) == 1 for s in (*shapes, *sizes)):
+        return step
+
+    @functools.wraps(step)
+    def rows(x, *given):
+        parts = [reshape(t, (-1, *s)) for t, s in zip(x if several else [x], shapes, strict=True)]
+        own = [reshape(t, (-1, *s)) for t, s in zip(given, sizes, strict=True)]
+        new = next_states(step, tuple(parts) if several else parts[0], own)
+        return tuple([reshape(t, (-1, math.prod(s))) for t, s in zip(new, sizes, strict=True)])
+
+    return rows
 
 
 class Recording:
@@ -144,7 +170,7 @@ class Recording:
         a closure.
         """
         a = t.data
-        rows = t.node is None and a.ndim == 2 and len(a) == self.batch > 1 and a.dtype == self.dtype
+        rows = t.node is None and a.ndim > 1 and len(a) == self.batch > 1 and a.dtype == self.dtype
         return rows and bool((a == a.flat[0]).all())
 
     def slot_of(self, t):

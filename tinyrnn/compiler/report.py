@@ -3,12 +3,15 @@
 from dataclasses import dataclass
 
 from ..base.errors import TraceError
+from ..kernels.generator import Generator, using
 from .ir import CompilerFault, Kind, order
 from .plan import depending_on_states
 from .products import recorded_step
 from .scan import plan_of
 
-_FREE = frozenset({Kind.INPUT, Kind.NUMBER, Kind.SLICE, Kind.COPY, Kind.CONCAT, Kind.DETACH, Kind.CAST})
+_FREE = frozenset(
+    {Kind.INPUT, Kind.NUMBER, Kind.VIEW, Kind.COPY, Kind.CONCAT, Kind.LAID, Kind.DETACH, Kind.CAST}
+)
 
 
 @dataclass
@@ -61,4 +64,5 @@ def report_cell(cell) -> Report:
     from ..autograd.functional import ones
 
     B = 2
-    return report(cell.step, ones((B, cell.input_size), dtype=cell.dtype), cell.initial_state(B))
+    with using(Generator(0)):
+        return report(cell.step, ones((B, cell.input_size), dtype=cell.dtype), cell.initial_state(B))

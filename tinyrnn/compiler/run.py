@@ -18,7 +18,7 @@ from ..autograd.functional import embedding, grad
 from ..autograd.tape import Op, is_recording, record, recording
 from ..base import threads
 from ..base.devices import beside
-from ..base.errors import ChangedInPlaceError
+from ..base.errors import ChangedInPlaceError, GradientError
 from ..base.memory import keep_freed_memory
 from .ir import CompileWarning, Input, Kind, Source, numbered, order
 from .save import Saved, is_sum
@@ -274,6 +274,10 @@ def _vjp(g, inputs, runner, memory, cells):
         except Exception as error:  # a fault costs speed, never truth: the gradients come from the plain loop
             said = "a backward loop runs eagerly because of a fault of tinyrnn's compiler"
             warnings.warn(f"{said}: {type(error).__name__}: {error}", CompileWarning, stacklevel=2)
+
+    if runner.plan.has_custom:
+        mend = "give scan (or RNN) compile=False"
+        raise GradientError(f"scan: derivatives of second order go past the custom_vjp of a step: {mend}")
 
     def weighted(*inputs):
         parts = [sum(y * gi) for y, gi in zip(runner.interpret(inputs), g, strict=True)]

@@ -8,7 +8,7 @@ gradients are products over time and batch, left to the end: for those the loops
 import itertools
 from dataclasses import replace
 
-from .ir import SUMS, CompilerFault, Input, Kind, Source, order, widened
+from .ir import CUSTOM, SUMS, CompilerFault, Input, Kind, Source, order, widened
 from .ir import number as constant
 from .plan import backward, hoist, is_cheap, simplified, used_inputs
 from .schedule import Place, Schedule, input_place
@@ -45,6 +45,7 @@ class Saved:
         self.outputs, self.dtype = outputs, recording.dtype
         self.program, new = hoist(recording.program, recording.reader.makers, tabled)
         back = backward(self.program, recording, new, outputs)
+        self.has_custom = any(v.attr == CUSTOM for v in order(self.program.roots))
         self.tables = {i: h.table for i, h in enumerate(self.program.hoisted) if h.table is not None}
         looped, self.back = simplified(self.program, back)
         self.news, self.widths = looped.news, looped.widths
@@ -179,7 +180,8 @@ class Saved:
         def cheap(v):
             if v in available or v.kind is Kind.NUMBER:
                 return True
-            return (is_cheap(v) or v.kind is Kind.SLICE) and all(cheap(x) for x in v.inputs)
+            laid = v.kind is Kind.LAID and not v.attr
+            return (is_cheap(v) or v.kind is Kind.VIEW or laid) and all(cheap(x) for x in v.inputs)
 
         for v in order(self.news):
             if v in needed and not cheap(v):

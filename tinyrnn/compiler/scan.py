@@ -20,8 +20,9 @@ from ..base import threads
 from ..base.devices import is_cupy, to_device
 from ..base.errors import InputError, ShapeError, TraceError
 from ..base.options import Rule
+from ..kernels.generator import Draw, Generator, Wanted, in_step
 from .ir import CompilerFault, CompileWarning, own_faults
-from .record import Kept, code_of, differing, next_states, origin, owners, recorded
+from .record import Kept, as_rows, code_of, differing, next_states, of_rows, origin, owners, recorded
 
 PRECISIONS = "bfloat16", "tf32"
 _FLAG = Rule(bool)
@@ -50,7 +51,8 @@ def scan(
             output. It may close over tensors, which may require gradients; Python numbers in it may be others
             at every call.
         xs: ``[T, B, F]``, time first; or a tuple of such: then ``step`` is given a tuple.
-        init: the first states, a Tensor ``[B, H]`` or a tuple of them.
+        init: the first states, a Tensor ``[B, H]`` or a tuple of them. What has several axes of features, as
+            ``[B, H, N]``, the step gets and returns so.
         mask: ``[T, B]``; where it is 0 the states are carried on unchanged, and what is not finite in ``xs``
             is taken for 0, so that no gradient becomes NaN by it.
         resets: ``[T, B]``; where it is 1 the states return to ``init`` before the step.
@@ -93,21 +95,64 @@ def scan(
     flags = [_flags(name, values, given[0]) for name, values in (("mask", mask), ("resets", resets))]
     if flags[0] is not None:
         given = [_without_masked(x, flags[0]) for x in given]
-    streams = [*given, *[f for f in flags if f is not None]]
-    inner = _inner(step, len(given) if several else 0, flags[0] is not None, flags[1] is not None)
-    held = () if flags[1] is None else init
     outputs = tuple(range(len(init))) if return_states else (0,)
-    found = reason = None
     if compile is None:  # a single step, as in generation, costs less than its recording
         compile = shape[0] > 1 and is_on()
+    how = compile, reverse, outputs, precision
+    draws: list[Draw] = []
+    before: dict[Generator, tuple[int, int]] = {}
+    while True:  # once more for each random number that the step asks for
+        noise = _drawn(draws, before, given[0], init)
+        try:
+            columns, final = _scanned(step, given if several else given[0], noise, flags, init, *how)
+        except Wanted as wanted:
+            draws.append(wanted.draw)
+            continue
+        return tuple(columns) if return_states else columns[0], final[0] if single else tuple(final)
+
+
+def _drawn(draws, before, xs, init):
+    """The random numbers of all steps; each generator begins where it was ``before``, which is filled."""
+    for draw in draws:
+        before.setdefault(draw.generator, draw.generator.state)
+    for generator, state in before.items():
+        generator.state = state
+    arrays = [draw.over_time(*xs.shape[:2]) for draw in draws]
+    return [Tensor(to_device(a.astype(init[0].dtype), xs.device)) for a in arrays]
+
+
+def _scanned(step, xs, noise, flags, init, compile, reverse, outputs, precision):
+    """``(outputs over time, final states)``: `scan` of what it has looked at.
+
+    Raises:
+        Wanted: the step asks for random numbers that ``noise`` lacks.
+    """
+    several, found, reason = isinstance(xs, list), None, None
+    given = xs if isinstance(xs, list) else [xs]
+    flagged = [f for f in flags if f is not None]
+    streams, count = [*given, *noise, *flagged], (len(given) if several else 0, len(given) + len(noise))
+    form = *count, flags[0] is not None, flags[1] is not None
+    held = () if flags[1] is None else init
     if compile:
-        call = Call(inner, streams, len(streams) - len(given), init, held, reverse, outputs, precision)
+        sizes = [x.shape[2:] for x in given], [s.shape[1:] for s in init]
+        rows, states = of_rows(step, several, *sizes), tuple([as_rows(s, 1) for s in init])
+        flat = (
+            _inner(rows, *form),
+            [as_rows(x, 2) for x in streams],
+            len(flagged),
+            states,
+            states[: len(held)],
+        )
         with threads.alone():  # a few rows of the batch are recorded: waking BLAS's threads costs more
-            found, reason = _compiled(step, call)
-    columns, final = found or _eager(inner, streams, init, held, reverse, outputs)
+            found, reason = _compiled(step, Call(*flat, reverse, outputs, precision))
+        if found and rows is not step:
+            pairs = zip(outputs, found[0], strict=True)
+            columns = [reshape(y, (*y.shape[:2], *init[k].shape[1:])) for k, y in pairs]
+            found = columns, [reshape(s, like.shape) for s, like in zip(found[1], init, strict=True)]
+    found = found or _eager(_inner(step, *form), streams, init, held, reverse, outputs)
     if reason:  # after the eager loop: where that raises an error, nothing else needs to be said
         _warn_once(step, reason)
-    return tuple(columns) if return_states else columns[0], final[0] if single else tuple(final)
+    return found
 
 
 def is_on() -> bool:
@@ -141,9 +186,9 @@ def _without_masked(x, live):
     return where(logical_or(live, isfinite(x)), x, 0)
 
 
-def _inner(step, several, masked, reset):
+def _inner(step, several, flags, masked, reset):
     """``step`` as a function of ``(xs, states, held)``; the first ``several`` of xs are a tuple for ``step``,
-    flags come last.
+    then come its random numbers, and from ``flags`` on mask and resets.
 
     States return to ``held`` where fresh, and are carried on where not live.
     """
@@ -151,10 +196,11 @@ def _inner(step, several, masked, reset):
     def inner(xs, states, held):
         if reset:
             states = tuple([where(_flag(xs[-1], s), s0, s) for s0, s in zip(held, states, strict=True)])
-        new = next_states(step, xs[:several] if several else xs[0], states)
+        with in_step(xs[several or 1 : flags]):
+            new = next_states(step, xs[:several] if several else xs[0], states)
         if not masked:
             return new
-        live = xs[several or 1]
+        live = xs[flags]
         return tuple([where(_flag(live, s), n, s) for n, s in zip(new, states, strict=True)])
 
     return inner

@@ -14,8 +14,8 @@ from typing import NamedTuple
 from .ir import ROW_REDUCTIONS, CompilerFault, Kind, Source, Value, order, pieces
 from .plan import is_cheap
 
-BARRIERS = ROW_REDUCTIONS | {Kind.CONCAT}
-_ALIKE = frozenset({Kind.SLICE, Kind.COPY})  # read where what they are made of is
+BARRIERS = ROW_REDUCTIONS | {Kind.CONCAT, Kind.LAID}
+_ALIKE = frozenset({Kind.VIEW, Kind.COPY})  # read where what they are made of is
 _NAMED = frozenset({Kind.NUMBER, Kind.INPUT})
 # rows of the batch that stay on one thread, and whose sums are added up in one place, whatever the number of
 # threads
@@ -59,14 +59,16 @@ def input_place(v, kinds, ids="") -> Place:
 
 
 class Effect(NamedTuple):
-    """What a pass over columns does: ``value`` is stored in ``places``, at columns from ``first``; or, if it
-    ``reduces``, its input is reduced to it, and then it is stored.
+    """What a pass over columns does: ``value`` is stored in ``places``, at columns from ``first`` of each of
+    ``outer`` blocks of a ``block``; or, if it ``reduces``, its input is reduced to it, and then it is stored.
     """
 
     value: Value
     places: list
     first: int = 0
     reduces: bool = False
+    outer: int = 1
+    block: int = 0
 
 
 class Schedule:
@@ -122,7 +124,7 @@ class Schedule:
         self.stored = {}
         for v in self.values:
             if not self._is_read_in_place(v) and (
-                v.kind in (Kind.MATMUL, Kind.CONCAT) or self._is_read_elsewhere(v)
+                v.kind in (Kind.MATMUL, Kind.CONCAT, Kind.LAID) or self._is_read_elsewhere(v)
             ):
                 self.stored[v] = self._storage(v)
 
@@ -229,13 +231,15 @@ class Schedule:
         return [v for v in self.products if self.position[v][0] == stage]
 
     def turns(self, stage) -> dict:
-        """What a stage does: turn, in order -> width -> list of `Effect`, for each pass over so many
-        columns.
+        """What a stage does: turn, in order -> (width, groups) -> list of `Effect`, for each pass over so
+        many columns; with more than one group, those of each group are reduced.
         """
         turns: dict = {}
 
-        def add(turn, width, *effect):
-            turns.setdefault(turn, {}).setdefault(width, []).append(Effect(*effect))
+        def add(turn, width, v, places, *how):
+            effect = Effect(v, places, *how)
+            groups = v.width if effect.reduces else 1
+            turns.setdefault(turn, {}).setdefault((width, groups), []).append(effect)
 
         for v in self.values:
             at, turn = self.position[v]
@@ -247,9 +251,11 @@ class Schedule:
                     add(turn, v.width, v, self.sinks[v])
             elif v.kind in ROW_REDUCTIONS:
                 add(turn, v.inputs[0].width, v, places, 0, True)
+            elif v.kind is Kind.LAID:
+                add(turn, v.width, v.inputs[0], places)
             elif v.kind is Kind.CONCAT:
-                for first, part in pieces(v):
-                    add(turn, part.width, part, places, first)
+                for first, part in pieces(v, v.attr):
+                    add(turn, part.width, part, places, first, False, v.attr, v.width // v.attr)
             elif v.kind is not Kind.MATMUL and places:
                 add(turn, v.width, v, places)
         for v in self.products:  # one that is wanted elsewhere too is copied in the next stage
@@ -277,4 +283,4 @@ class Schedule:
         place = self.leaves.get(source) or self.stored.get(source)
         if place is None:
             raise CompilerFault(f"a product reads {x!r}, which is not in memory")
-        return place, place.first + (x.attr[0] if x.kind is Kind.SLICE else 0)
+        return place, place.first + (x.attr.offset if x.kind is Kind.VIEW else 0)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import operator
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -92,6 +92,83 @@ class Generator:
         n, u = math.prod(shape), self._draw(shape, 2)
         radius = np.sqrt(-2 * np.log1p(-u[:n]))
         return (mean + std * radius * np.cos(2 * np.pi * u[n:])).reshape(shape)
+
+
+class Wanted(BaseException):
+    """A step draws random numbers that its loop has not drawn yet: ``draw`` says which."""
+
+    def __init__(self, draw: Draw) -> None:
+        super().__init__()
+        self.draw = draw
+
+
+class Draw(NamedTuple):
+    """Random numbers of a step: how they are distributed, the shape of one sequence's, and their source."""
+
+    kind: str  # "rand" or "randn"
+    shape: tuple[int, ...]
+    generator: Generator
+
+    def over_time(self, steps: int, batch: int) -> np.ndarray[Any, Any]:
+        """For every step and sequence, float64 ``[steps, batch, *shape]``."""
+        shape = (steps, batch, *self.shape)
+        if self.kind == "rand":
+            return self.generator.uniform(0.0, 1.0, shape)
+        return self.generator.normal(0.0, 1.0, shape)
+
+
+class _InStep(threading.local):
+    left: list[Any] | None = None  # what the step that runs is given of random numbers, in its order
+    generator: Generator | None = None  # of a step that names none
+
+
+_in_step = _InStep()
+
+
+@contextmanager
+def in_step(given: Sequence[Any]) -> Iterator[None]:
+    """In this block, a step of a loop, random numbers are those ``given``, in the order in which they are
+    asked for; `Wanted` is raised where they do not suffice.
+    """
+    before = _in_step.left
+    _in_step.left = list(given)
+    try:
+        yield
+    finally:
+        _in_step.left = before
+
+
+@contextmanager
+def using(generator: Generator) -> Iterator[None]:
+    """In this block a step that names no generator draws from this one."""
+    before = _in_step.generator
+    _in_step.generator = generator
+    try:
+        yield
+    finally:
+        _in_step.generator = before
+
+
+def source(name: str, generator: Generator | None) -> Generator:
+    """The generator of a call of the function ``name``.
+
+    Raises:
+        InputError: none is given, and none is in use.
+    """
+    found = generator or _in_step.generator
+    if not isinstance(found, Generator):
+        mend = "give generator=tr.Generator(seed); in a cell's step that of tr.RNN is used"
+        raise InputError(f"{name} has no random numbers: {mend}")
+    return found
+
+
+def step_draw(kind: str, shape: tuple[int, ...], generator: Generator) -> Any:
+    """What the step that runs is given for a tensor of ``shape``, the batch first; None outside of steps."""
+    if _in_step.left is None:
+        return None
+    if not _in_step.left:
+        raise Wanted(Draw(kind, shape[1:], generator))
+    return _in_step.left.pop(0)
 
 
 class _Watch(threading.local):

@@ -15,7 +15,7 @@ from ..base.elsewhere import PYTORCH
 from ..base.errors import InputError, ShapeError, near, shown
 from ..base.options import PART, Options, option
 from ..compiler import PRECISIONS, next_states, scan
-from ..kernels.generator import Generator
+from ..kernels.generator import Generator, using
 from . import registry
 from .cell import Cell
 from .checks import checked_choice, checked_flag, checked_integer, checked_rate
@@ -175,7 +175,8 @@ class RNN(Module):
             )
         new = []
         for cell, old in zip(self.cells, self._checked_states(states, len(x)), strict=True):
-            new.append(next_states(self.cell_step(cell, x, old), (x,), old))
+            with using(self.regulariser.generator):
+                new.append(next_states(self.cell_step(cell, x, old), (x,), old))
             x = new[-1][0]
         return x, new
 
@@ -239,8 +240,9 @@ class RNN(Module):
                 i = layer * self.directions + direction
                 flags: dict[str, Any] = dict(mask=mask, resets=resets, reverse=direction == 1)
                 flags |= dict(compile=None if self.compile else False, precision=precision)
-                step, streams = self.regulariser(self.cells[i].step, xs, init[i])
-                y, states = scan(step, streams, init[i], **flags)
+                with using(self.regulariser.generator):
+                    step, streams = self.regulariser(self.cells[i].step, xs, init[i])
+                    y, states = scan(step, streams, init[i], **flags)
                 ys.append(y)
                 final.append(states)
             xs = ys[0] if self.directions == 1 else concat(ys, axis=-1)

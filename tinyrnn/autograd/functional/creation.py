@@ -10,17 +10,18 @@ import numpy as np
 
 from ...base.devices import array_module, device_of, require_cupy
 from ...base.errors import DtypeError, InputError, ShapeError
-from ...kernels.generator import Generator
+from ...kernels.generator import Generator, source, step_draw
 from .. import Tensor, broadcast_to
 from ..pointwise import as_tensor, checked_dtype
-from ..shaping import shape_of
+from ..shaping import reshape, shape_of
 from ..tape import values_of
 from ..tensor import new
 from ..types import ArrayLike, DType, Shape
 
 __all__ = [
-    "arange", "asarray", "eye", "from_dlpack", "from_torch", "full", "full_like", "linspace", "ones",
-    "ones_like", "rand", "randint", "randn", "to_torch", "zeros", "zeros_like",
+    "arange", "asarray", "bernoulli", "eye", "from_dlpack", "from_torch", "full", "full_like", "linspace",
+    "ones", "ones_like", "rand", "rand_like", "randint", "randn", "randn_like", "to_torch", "zeros",
+    "zeros_like",
 ]  # fmt: skip
 
 
@@ -200,6 +201,58 @@ def randn(
     _refuse("randn", (shape,), more)
     mean, std = _constants("randn", mean, std)
     return new(generator.normal(mean, std, shape_of(shape)).astype(dtype or np.float64), **place)
+
+
+def rand_like(x: ArrayLike, /, *, generator: Generator | None = None) -> Tensor:
+    """Evenly distributed in ``[0, 1)``, in the shape, dtype and place of ``x``.
+
+    In a step of `scan` or of a cell these are other numbers at every step, drawn for all steps before the
+    loop: the same compiled and eagerly, in both passes, for any number of threads.
+
+    Args:
+        x: in a step, rows of the batch.
+        generator: where they come from; in a cell's step the default is that of its `RNN`.
+
+    Raises:
+        InputError: no generator is given, and none is in use.
+    """
+    return _drawn("rand", x, generator)
+
+
+def randn_like(x: ArrayLike, /, *, generator: Generator | None = None) -> Tensor:
+    """Normally distributed, with mean 0 and variance 1, in the shape, dtype and place of ``x``; see
+    `rand_like`.
+    """
+    return _drawn("randn", x, generator)
+
+
+def bernoulli(p: ArrayLike, /, *, generator: Generator | None = None) -> Tensor:
+    """1 with the probability ``p``, else 0, in the shape, dtype and place of ``p``; no gradient flows to
+    ``p``. See `rand_like`.
+    """
+    p = as_tensor(p)
+    if p.dtype.kind != "f":
+        raise DtypeError(f"bernoulli: p is {p.dtype}: give probabilities as floats")
+    return (rand_like(p, generator=generator) < p.detach()).astype(p.dtype)
+
+
+def _drawn(kind: str, x: ArrayLike, generator: Generator | None) -> Tensor:
+    x, generator = as_tensor(x), source(f"{kind}_like", generator)
+    if x.dtype.kind != "f":
+        raise DtypeError(f"{kind}_like: x is {x.dtype}: give a tensor of floats")
+    given = step_draw(kind, x.shape, generator)
+    if given is not None:
+        if given.shape != x.shape and given.size == x.size:
+            given = reshape(given, x.shape)
+        if given.shape != x.shape:
+            mend = "a step must draw the same at every step, in the same order"
+            raise ShapeError(
+                f"{kind}_like: {list(x.shape)} where the first step drew {list(given.shape)}: {mend}"
+            )
+        return given
+    draw: Any = {"rand": rand, "randn": randn}[kind]
+    found: Tensor = draw(x.shape, generator=generator, dtype=x.dtype, device=device_of(x.data))
+    return found
 
 
 def randint(

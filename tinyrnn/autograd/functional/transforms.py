@@ -26,6 +26,7 @@ from ..tape import (
     check_unchanged,
     differentiated,
     is_recording,
+    is_tracing,
     mark,
     owned,
     record,
@@ -333,6 +334,7 @@ class custom_vjp:
     def __init__(self, f: _Function) -> None:
         functools.update_wrapper(self, f)
         self._f, self._op = f, None  # type: tuple[_Function, Op | None]
+        self._gradients: Callable[..., list[Any]]
 
     def defvjp(self, forward: _Function, backward: _Function) -> None:
         """Give the derivative."""
@@ -350,7 +352,22 @@ class custom_vjp:
                 for gi in self._given(i, gs, arg)
             ]
 
-        self._op = Op(self.__name__, forward, vjp, inputs=(), listed=False)
+        self._op, self._gradients = Op(self.__name__, forward, vjp, inputs=(), listed=False), vjp
+
+    def _traced(self, args: Any, inputs: list[Tensor]) -> Any:
+        """`__call__` in a recording that is to be compiled: what ``forward`` does is on the tape too, of
+        arguments without a past.
+        """
+        assert self._op is not None
+        start = mark()
+        attached = tree_map(lambda x: x.detach() if isinstance(x, Tensor) else x, args, modules=None)
+        y, needed = self._op.forward(*attached)
+        ys = [as_tensor(y)] if isinstance(y, Tensor) else [as_tensor(v) for v in y]
+        if _closed_over(start, ys, _tensors(attached)):
+            raise GradientError(_CLOSED_OVER.format(self.__name__))
+        hidden = _Hidden(needed, args, start, len(ys))
+        value = ys[0] if isinstance(y, Tensor) else tuple(ys)
+        return _recorded(_traced_op, (*inputs, *ys), {"custom": self, "hidden": hidden}, value)
 
     def _given(self, i: int, gradient: Tree, arg: Tree) -> list[Any]:
         """What backward gave for each tensor in argument ``i``."""
@@ -372,6 +389,8 @@ class custom_vjp:
         if self._op is None:
             mend = f"call {self.__name__}.defvjp(forward, backward)"
             raise GradientError(f"{self.__name__} has no derivative yet: {mend}")
+        if is_tracing():
+            return self._traced(args, inputs)
         # Inside, the arguments are inputs of their own, so that `needed` depends on them and not on what made
         # them.
         start = mark()
@@ -380,12 +399,36 @@ class custom_vjp:
         )
         y, needed = self._op.forward(*attached)
         if _closed_over(start, [as_tensor(v) for v in tree_leaves(y)], _tensors(attached)):
-            raise GradientError(
-                f"{self.__name__} closes over a tensor that requires a gradient, which its backward does not "
-                "give: pass it as an argument, or detach() it"
-            )
+            raise GradientError(_CLOSED_OVER.format(self.__name__))
         needed = tree_map(lambda x: x if isinstance(x, Tensor) else owned(x), needed, modules=None)
         return _recorded(self._op, tuple(inputs), {"needed": needed, "args": args, "number": mark()}, y)
+
+
+_CLOSED_OVER = (
+    "{} closes over a tensor that requires a gradient, which its backward does not give: pass it as an "
+    "argument, or detach() it"
+)
+
+
+class _Hidden:
+    """What a node needs for its derivative and is no part of what was recorded: all are alike."""
+
+    def __init__(self, needed: Any, args: Any, number: int, outputs: int) -> None:
+        self.needed, self.args, self.number, self.outputs = needed, args, number, outputs
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Hidden)
+
+    def __hash__(self) -> int:
+        return 0
+
+
+def _traced_vjp(g: Any, custom: custom_vjp, hidden: _Hidden) -> list[Any]:
+    found = custom._gradients(g, hidden.needed, hidden.args, hidden.number)
+    return [*found, *[None] * hidden.outputs]
+
+
+_traced_op = Op("custom_vjp", None, _traced_vjp, inputs=(), listed=False)
 
 
 def _tensors(tree: Tree) -> list[Tensor]:

@@ -122,7 +122,7 @@ class Loop(loops.Loop):
     offsets = loops.Loop.offsets | {
         "table": "__ldcg({i} + t * B + b) * {w}", "rows": "b * {w}", "unit": "b * {w}",
     }  # fmt: skip
-    infinity = "F(INFINITY)"
+    infinity, nests, division = "F(INFINITY)", False, "/"
 
     def __init__(self, function, schedule, *, extra=None):
         self.after, self.extra = [], extra or {}
@@ -151,7 +151,7 @@ class Loop(loops.Loop):
             if place.kind == "time":
                 self.fetches.append(f"PREFETCH({at});")
             return f"*({at})"
-        self.reads.append((place, first))
+        self.reads.append((place, first if column in ("", "j") else math.inf))  # other columns than its own
         return f"__ldcg({at})"
 
     def store(self, place, column, value, first=0):
@@ -164,12 +164,23 @@ class Loop(loops.Loop):
         if self.row:  # what other threads of the block wrote is read from here on
             self.row.append("__syncthreads();")
 
-    def pass_over(self, width, body, folds):
+    def pass_over(self, space, body, folds, groups=1, after=()):
         if self.unit is not None or self.by_unit:
             return body
+        width = space.width
         if width == 1:
             return [f"const F {name} = {step.format(start, value)};" for name, start, step, value in folds]
         lines = [f"F {name} = {start};" for name, start, _, _ in folds]
+        if groups > 1:  # each by one thread
+            n = self.size(width // groups)
+            each = [
+                f"for (I k = 0; k < {n}; k++) {{",
+                f"    const I j = g * {n} + k;",
+                *[f"    {x}" for x in body],
+            ]
+            each += [f"    {name} = {step.format(name, value)};" for name, _, step, value in folds]
+            each = [*lines, *each, "}", *after]
+            return [f"over_columns({self.size(groups)}, [&](I g) {{", *[f"    {x}" for x in each], "});"]
         lines.append(f"over_columns({self.size(width)}, [&](I j) {{")
         lines += [f"    {x}" for x in body]
         lines += [f"    {name} = {step.format(name, value)};" for name, _, step, value in folds]
@@ -214,8 +225,8 @@ class Loop(loops.Loop):
         turns = list(self.schedule.turns(stage).values()) if 0 <= stage < self.schedule.stages else []
         if len(turns) != 1 or len(turns[0]) != 1:
             return None
-        ((width, effects),) = turns[0].items()
-        return None if width == 1 or any(e.reduces for e in effects) else width
+        (((width, _), effects),) = turns[0].items()
+        return None if width == 1 or any(e.reduces or e.outer > 1 for e in effects) else width
 
     def _unit_width(self, stage):
         """The width of a stage whose every value is made, unit by unit, of the same units of the one product
@@ -229,8 +240,8 @@ class Loop(loops.Loop):
             return None
 
         def by_unit(u):
-            if u.kind is Kind.SLICE:
-                return u.width == width and u.attr[0] % width == 0
+            if u.kind is Kind.VIEW:
+                return u.width == width and u.attr.is_slice and u.attr.offset % width == 0
             return v.width == width or u.kind is Kind.MATMUL  # which reads it from memory
 
         return width if all(by_unit(u) for u in self.schedule.values if v in u.inputs) else None

@@ -115,12 +115,25 @@ class Loop(loops.Loop):
             value = f"{self.load(place, column, first)} + {value}"
         return f"store{self.scope(place.array)}({place.array}, {self.index(place, column, first)}, {value})"
 
-    def pass_over(self, width, body, folds):
+    def pass_over(self, space, body, folds, groups=1, after=()):
         steps = [f"{name} = {step.format(name, value)}" for name, _, step, value in folds]
         lines = [f"{name} = {start}" for name, start, _, _ in folds]
-        if width == 1:
+        if space.width == 1:
             return lines + steps
-        return [*lines, f"for j in range({self.size(width)}):", *[f" {x}" for x in [*body, *steps]]]
+        if not space.counters:
+            return [*lines, f"for j in range({self.size(space.width)}):", *[f" {x}" for x in [*body, *steps]]]
+        found, indent, passed, column = [], "", 1, ""
+        for name, step, n in space.counters:
+            if passed == groups:
+                found += [indent + line for line in ([f"g = {column}"] if groups > 1 else []) + lines]
+                fold = indent
+            found.append(f"{indent}for {name} in range({self.size(n)}):")
+            indent += " "
+            passed *= n
+            column = f"{column} * {self.size(n)} + {name}" if column else name
+            column = f"({column})" if step > 1 and "+" in column else column
+        found += [indent + line for line in [f"j = {column}", *body, *steps]]
+        return found + [fold + line for line in after]
 
     def multiply(self, packed, product, operand, first, out):
         k, n = self.size(product.inputs[0].width), self.size(product.width)

@@ -25,7 +25,12 @@ def _remainder(self, a, b):
 
 
 def _reduction(kind):
-    return lambda self, v, x: self.node(kind, x, self.integers(1), keepdims=1)
+    def reduced(self, v, x):
+        if v.width == 1:
+            return self.node(kind, x, self.integers(1), keepdims=1)
+        return self.node(kind, self.in_blocks(x, v.width, v.inputs[0].width), self.integers(2), keepdims=0)
+
+    return reduced
 
 
 class Onnx(Written):
@@ -75,15 +80,41 @@ class Onnx(Written):
             shape = self.node("Concat", self.node("Shape", self.batch), self.integers(width), axis=0)
         return self.node("Expand", x, shape)
 
+    def in_blocks(self, x, outer, width):
+        return self.node("Reshape", x, self.integers(-1, outer, width // outer))
+
     def _place(self, v, x):
-        return self.node("Pad", x, self.integers(0, v.attr, 0, v.width - v.attr - v.inputs[0].width))
+        outer, first = v.attr
+        width = v.inputs[0].width
+        x = self.in_blocks(x, outer, width)
+        after = (v.width - width) // outer - first
+        return self.node(
+            "Reshape",
+            self.node("Pad", x, self.integers(0, 0, first, 0, 0, after)),
+            self.integers(-1, v.width),
+        )
+
+    def _view(self, v, x):
+        first, view = v.attr.offset, v.attr
+        if view.is_slice:
+            return self.node("Slice", x, *map(self.integers, (first, first + v.width, 1)))
+        name = f"columns_{'_'.join(map(str, (first, *sum(view.axes, ()))))}"
+        self.constants[name.replace("-", "m")] = view.columns.astype(np.int64)
+        return self.node("Gather", x, name.replace("-", "m"), axis=1)
+
+    def _concat(self, v, *xs):
+        xs = self.spread(v, xs)
+        if v.attr == 1:
+            return self.node("Concat", *xs, axis=1)
+        xs = [self.in_blocks(x, v.attr, p.width) for x, p in zip(xs, v.inputs, strict=True)]
+        return self.node("Reshape", self.node("Concat", *xs, axis=2), self.integers(-1, v.width))
 
     kinds = Written.kinds | {
         Kind.ROWSUM: _reduction("ReduceSum"),
         Kind.ROWMAX: _reduction("ReduceMax"),
         Kind.ROWMIN: _reduction("ReduceMin"),
-        Kind.SLICE: lambda self, v, x: self.node("Slice", x, *map(self.integers, (*v.attr, 1))),
-        Kind.CONCAT: lambda self, v, *xs: self.node("Concat", *self.spread(v, xs), axis=1),
+        Kind.VIEW: _view,
+        Kind.CONCAT: _concat,
         Kind.PLACE: _place,
         Kind.DETACH: lambda self, v, x: x,  # there are no gradients
     }

@@ -2,13 +2,16 @@
 the second order.
 """
 
+import math
+
 import numpy as np
 
 from ...autograd import Tensor, broadcast_to, concat, matmul, matrix_transpose, max, min, reshape, sum
 from ...autograd.linalg import rounded_matmul
 from ...autograd.shaping import getitem, place
 from ...autograd.tape import TABLE, apply
-from ..ir import Kind
+from ...base.devices import beside
+from ..ir import Kind, Source
 from . import Target
 
 
@@ -27,16 +30,34 @@ class Tensors(Target):
         xs = [self.tensor(x) for x in xs]
         high = next((x.shape[:-1] for x in xs if x.ndim == 2), ())
         high = next((x.shape[:-1] for x, p in zip(xs, v.inputs, strict=True) if p.rows and x.ndim == 2), high)
-        return concat([broadcast_to(x, (*high, p.width)) for x, p in zip(xs, v.inputs, strict=True)], axis=-1)
+        parts = [broadcast_to(x, (*high, p.width)) for x, p in zip(xs, v.inputs, strict=True)]
+        if v.attr == 1:
+            return concat(parts, axis=-1)
+        in_blocks = [reshape(x, (*high, v.attr, -1)) for x in parts]
+        return reshape(concat(in_blocks, axis=-1), (*high, v.width))
 
     def _copy(self, v, x):
         x = self.tensor(x)
         return x if v.width == v.inputs[0].width else broadcast_to(x, (*x.shape[:-1], v.width))
 
     def _place(self, v, x):
-        x, width = self.tensor(x), v.inputs[0].width
-        x = broadcast_to(x, (*x.shape[:-1], width))
-        return place(x, (..., slice(v.attr, v.attr + width)), (*x.shape[:-1], v.width))
+        x, (outer, first), width = self.tensor(x), v.attr, v.inputs[0].width
+        high, part, block = x.shape[:-1], width // outer, v.width // outer
+        x = reshape(broadcast_to(x, (*high, width)), (*high, outer, part))
+        found = place(x, (..., slice(first, first + part)), (*high, outer, block))
+        return reshape(found, (*high, v.width))
+
+    def _view(self, v, x):
+        x, view = self.tensor(x), v.attr
+        if view.is_slice:
+            return getitem(x, (..., slice(view.offset, view.offset + v.width)))
+        return getitem(x, (..., beside(view.columns, x.data)))
+
+    def _folded(self, v, x, function):
+        x = self.tensor(x)
+        if v.width == 1:
+            return function(x, axis=-1, keepdims=True)
+        return function(reshape(x, (*x.shape[:-1], v.width, -1)), axis=-1)
 
     kinds = {  # noqa: RUF012
         Kind.NUMBER: lambda self, v: v.attr,
@@ -44,10 +65,10 @@ class Tensors(Target):
         Kind.MATMUL: lambda self, v, x, matrix: self.product(
             x, matrix_transpose(matrix) if v.attr else matrix
         ),
-        Kind.ROWSUM: lambda self, v, x: sum(x, axis=-1, keepdims=True),
-        Kind.ROWMAX: lambda self, v, x: max(x, axis=-1, keepdims=True),
-        Kind.ROWMIN: lambda self, v, x: min(x, axis=-1, keepdims=True),
-        Kind.SLICE: lambda self, v, x: getitem(x, (..., slice(*v.attr))),
+        Kind.ROWSUM: lambda self, v, x: self._folded(v, x, sum),
+        Kind.ROWMAX: lambda self, v, x: self._folded(v, x, max),
+        Kind.ROWMIN: lambda self, v, x: self._folded(v, x, min),
+        Kind.VIEW: _view,
         Kind.CONCAT: _concat,
         Kind.PLACE: _place,
         Kind.COPY: _copy,
@@ -66,15 +87,26 @@ def evaluate(value, env, dtype, rounded=False):
 
 def environment(values, given):
     """What ``given``, `Input` -> tensor or number, has for those of ``values`` that are inputs, in the shape
-    that they have in a program: a column of the batch ``[B]`` as ``[B, 1]``.
+    that they have in a program: a column of the batch ``[B]`` as ``[B, 1]``, features in one row.
     """
     env = {v: given[v.attr] for v in values if v.kind is Kind.INPUT and v.attr in given}
-    flat = [v for v, x in env.items() if v.rows and x.ndim == 1]
-    return env | {v: reshape(env[v], (-1, 1)) for v in flat}
+    flat = [v for v, x in env.items() if isinstance(x, Tensor) and not v.height and _is_other(v, x)]
+    return env | {v: reshape(env[v], (len(env[v].data) if v.rows else 1, v.width)) for v in flat}
+
+
+def _is_other(v, x):
+    """True for a tensor without time of another shape than a row, or rows, of the width of ``v``."""
+    if v.is_input(Source.X, Source.STREAM):
+        return False
+    return x.ndim != 2 if v.rows else x.ndim > 2 or (x.ndim == 2 and x.shape[0] != 1)
 
 
 def rows_of(value, env, shape, dtype):
     """`evaluate` for every sequence of the batch: in ``shape``."""
     target = Tensors(dtype)
     found = target.tensor(target.walk([value], env)[0])
-    return found if found.shape == shape else broadcast_to(found, shape)
+    if found.shape == shape:
+        return found
+    return reshape(
+        broadcast_to(found, (shape[0], value.width if value.width > 1 else math.prod(shape[1:]))), shape
+    )

@@ -24,6 +24,15 @@ def _form(text):
     return lambda self, v, *xs: self.write(text, *xs)
 
 
+def _folded(function):
+    def fold(self, v, x):
+        if v.width == 1:
+            return self.write(f"{{}}.{function}(dim=1, keepdim=True)", x)
+        return self.write(f"{{}}.{function}(dim=2)", self.in_blocks(x, v.width))
+
+    return fold
+
+
 class Torch(Written):
     """Values as names of local variables, or short expressions."""
 
@@ -54,16 +63,40 @@ class Torch(Written):
     def copy(self, x, width, rows):
         return self.write("{}.expand(len(ids) if {} else -1, {})", x, rows, width)
 
+    def in_blocks(self, x, outer):
+        return self.write("{}.reshape(-1, {}, {}.shape[1] // {})", x, outer, x, outer)
+
     def _place(self, v, x):
-        after = v.width - v.attr - v.inputs[0].width
-        return self.write("torch.nn.functional.pad({}, ({}, {}))", x, v.attr, after)
+        outer, first = v.attr
+        if outer == 1:
+            after = v.width - first - v.inputs[0].width
+            return self.write("torch.nn.functional.pad({}, ({}, {}))", x, first, after)
+        after = (v.width - v.inputs[0].width) // outer - first
+        found = self.write("torch.nn.functional.pad({}, ({}, {}))", self.in_blocks(x, outer), first, after)
+        return self.write("{}.reshape(-1, {})", found, v.width)
+
+    def _view(self, v, x):
+        view = v.attr
+        if view.is_slice:
+            return self.write("{}[:, {}:{}]", x, view.offset, view.offset + v.width)
+        columns = str(view.offset)
+        for n, stride in view.axes:
+            columns = f"({columns} + {stride} * torch.arange({n})).reshape(-1, 1)"
+        return self.write("{}[:, {}.reshape(-1)]", x, columns)
+
+    def _concat(self, v, *xs):
+        if v.attr == 1:
+            return self.write("torch.cat([{all}], dim=1)", *self.spread(v, xs))
+        parts = [self.in_blocks(x, v.attr) for x in self.spread(v, xs)]
+        joined = self.write("torch.cat([{all}], dim=2)", *parts)
+        return self.write("{}.reshape(-1, {})", joined, v.width)
 
     kinds = Written.kinds | {
-        Kind.ROWSUM: _form("{}.sum(dim=1, keepdim=True)"),
-        Kind.ROWMAX: _form("{}.amax(dim=1, keepdim=True)"),
-        Kind.ROWMIN: _form("{}.amin(dim=1, keepdim=True)"),
-        Kind.SLICE: lambda self, v, x: self.write("{}[:, {}:{}]", x, *v.attr),
-        Kind.CONCAT: lambda self, v, *xs: self.write("torch.cat([{all}], dim=1)", *self.spread(v, xs)),
+        Kind.ROWSUM: _folded("sum"),
+        Kind.ROWMAX: _folded("amax"),
+        Kind.ROWMIN: _folded("amin"),
+        Kind.VIEW: _view,
+        Kind.CONCAT: _concat,
         Kind.PLACE: _place,
         Kind.DETACH: _form("{}.detach()"),
     }

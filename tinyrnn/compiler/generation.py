@@ -4,16 +4,18 @@ The step is recorded as `scan` records it. What depends on the token alone is co
 as a table.
 """
 
+import math
+
 import numpy as np
 
-from ..autograd import Tensor, no_grad
+from ..autograd import Tensor, no_grad, reshape
 from ..base import threads
 from ..base.devices import array_module
 from ..base.errors import TraceError
 from . import referee
 from .ir import CompilerFault, Kind, Source, numbered, order
 from .plan import hoist
-from .record import recorded
+from .record import as_rows, recorded
 from .rewrite import simplify
 from .scan import is_on
 from .schedule import Place, Schedule, input_place
@@ -41,11 +43,20 @@ class TokenLoop:
         xp = array_module(table.data)
         logits = xp.zeros((1, len(table.data)), dtype)
 
+        sizes = [s.shape[1:] for s in states]
+
         def inner(xs, old, held):
-            return step(xs[0], *old[:K])
+            own = [
+                t if len(size) == 1 else reshape(t, (-1, *size)) for t, size in zip(old, sizes, strict=False)
+            ]
+            *new, found = step(xs[0], *own)
+            rows = [
+                t if len(n) == 1 else reshape(t, (-1, math.prod(n))) for t, n in zip(new, sizes, strict=True)
+            ]
+            return (*rows, found)
 
         with no_grad():
-            recording = recorded(inner, (table.data[[0]],), (*states, logits))
+            recording = recorded(inner, (table.data[[0]],), (*[as_rows(s, 1) for s in states], logits))
             program, _ = hoist(recording.program, recording.reader.makers)
             given = numbered(Source.X, [table]) | numbered(Source.CLOSURE, recording.closures)
             given |= numbered(Source.ARGUMENT, recording.numbers)

@@ -63,7 +63,8 @@ def blocks(outer: int, width: int, first: int, last: int) -> View:
 def view_of(columns: np.ndarray) -> View | None:
     """The map that gives these columns, in its shortest form; None if none does."""
     columns = np.asarray(columns).reshape(-1)
-    offset, axes, left = int(columns[0]), [], columns - columns[0]
+    axes: list[tuple[int, int]] = []
+    offset, left = int(columns[0]), columns - columns[0]
     while left.size > 1:
         stride = left[1] - left[0]
         ends = np.flatnonzero(np.diff(left) != stride)

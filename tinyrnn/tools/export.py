@@ -8,7 +8,7 @@ import json
 
 import numpy as np
 
-from ..base.errors import InputError
+from ..base.errors import InputError, TraceError
 from ..compiler.ir import Kind, Source, order
 from ..compiler.products import recorded_step
 from ..compiler.targets.onnx import Onnx
@@ -41,22 +41,27 @@ class _Step:
         row = np.zeros((1, cell.input_size), init[0].dtype)
         step = self.model.rnn.cell_step(cell, row, cell.initial_state(1))
         recording = recorded_step(lambda x, *states: step((x,), *states), row, init)
-        own = [(f"{name}_{layer}", s.shape[1], s[0]) for s, name in zip(init, cell.states, strict=True)]
+        if recording.draws:
+            raise TraceError("the cell draws random numbers, which an exported step cannot")
+        rows = [s.reshape(1, -1) for s in init]
+        own = [(f"{name}_{layer}", s.shape[1], s[0]) for s, name in zip(rows, cell.states, strict=True)]
         named = {id(p): name.replace(".", "_") for name, p in cell.named_parameters()}
 
-        def given(source, i):
+        def given(v):
             """What stands for an input of the cell's step."""
+            source, i = v.attr
             if source is Source.ARGUMENT:
                 return self.target.number(recording.numbers[i])
             if source is not Source.CLOSURE:
                 return x if source is Source.X else own[i][0]
             tensor = recording.closures[i]  # a parameter, or something made of parameters alone
             array, name = tensor.numpy(), named.get(id(tensor), f"constant_{i}")
-            array = array.reshape(1, -1) if array.ndim < 2 else array
+            if not v.height and array.shape != (1, v.width):
+                array, name = array.reshape(1, -1), name + "_row" * (array.ndim > 1)
             return self.target.constant(f"layer_{layer}_{name}", array)
 
         program = recording.program
-        made = {v: given(*v.attr) for v in order(program.news) if v.kind is Kind.INPUT}
+        made = {v: given(v) for v in order(program.news) if v.kind is Kind.INPUT}
         news = self.target.walk(program.news, made)
         self.states += own
         self.news += news

@@ -26,7 +26,7 @@ class MLSTM(Cell):
     def build(self, input_size, hidden_size, *, heads: int = 1, forget_bias: float = 3.0):
         if heads < 1 or hidden_size % heads:
             raise InputError(
-                f"mlstm: hidden {hidden_size} is no multiple of heads={heads}: change one of them"
+                f"matrix-lstm: hidden {hidden_size} is no multiple of heads={heads}: change one of them"
             )
         d = hidden_size // heads
         self.heads, self.d = heads, d

@@ -26,7 +26,16 @@ class FastWeights(Cell):
 
     states = ("h", "A")
 
-    def build(self, input_size, hidden_size, *, decay: float = 0.95, rate: float = 0.5, steps: int = 1, gain: float = 0.45):
+    def build(
+        self,
+        input_size,
+        hidden_size,
+        *,
+        decay: float = 0.95,
+        rate: float = 0.5,
+        steps: int = 1,
+        gain: float = 0.45,
+    ):
         self.state_sizes = {"h": hidden_size, "A": (hidden_size, hidden_size)}
         self.C, self.W, self.b = self.affine(input_size, hidden_size, recurrent_init=self.near_zero)
         self.gain = self.bias(hidden_size, init=gain)

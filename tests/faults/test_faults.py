@@ -101,6 +101,19 @@ def test_the_exit_code_says_whether_anything_is_outside(monkeypatch, capsys, fou
     assert "data, seeds 4:" in out and ("it fell" in err) == bool(found)
 
 
+def test_what_a_creation_leaves_that_was_killed_when_it_was_done_is_removed(tmp_path):
+    """By taking up the run, and by the same comparison again: nothing is created beside it then."""
+    work = tmp_path / "work"
+    kills.write_data(work / "data")
+    for name, again in (("lm", kills.KINDS["lm"].resume), ("compare", kills.KINDS["compare"].train)):
+        out = work / name
+        assert kills.start(kills.KINDS[name].train, out).wait().code == 0
+        left = (work if name == "lm" else out) / f".x.abcdef01{runs.CREATING}"
+        left.touch()
+        assert kills.start(again, out).wait().code == 0
+        assert not left.exists() and not kills.leftovers(out)
+
+
 def test_folders_of_killed_creations_are_removed_by_the_next_and_no_other(tmp_path, text_file):
     (tmp_path / ".run.abcdef01").mkdir()
     (tmp_path / ".run.abcdef01" / f".config.json.x{PARTIAL}").touch()

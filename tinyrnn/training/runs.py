@@ -365,12 +365,14 @@ class RunFolder:
         return name
 
     def clean(self):
-        """Remove temporary files that a killed process left."""
+        """Remove temporary files that a killed process left, also one that had just made this run."""
+        _remove_abandoned(self.path.parent)
         clean(self.path)
 
 
 def clean(folder: Path):
-    """Remove files from a folder of tinyrnn's that a killed process was writing."""
+    """Remove what a killed process was writing into a folder of tinyrnn's, or making in it."""
+    _remove_abandoned(folder)
     for leftover in folder.glob(f".*{PARTIAL}"):
         leftover.unlink(missing_ok=True)
 

@@ -125,7 +125,7 @@ class Reader:
             if slot is not None and slot not in seen:
                 seen.add(slot)
                 if self.recording.is_filled(x):
-                    self.arguments[slot] = self.reads[argument(float(x.data.flat[0])).node].value
+                    self.arguments[slot] = self.reads[argument(float(x.data.reshape(-1)[0])).node].value
             return slot
 
         def standing(x, place):
@@ -219,10 +219,10 @@ class Reader:
         """A tensor that a derivative made: all its elements are one number."""
         rows = x.ndim > 1 and x.shape[0] == self.batch
         known = rows or x.ndim == 0 or (x.shape[0] == 1 if x.ndim > 1 else x.shape[0] != self.batch)
-        if not known or not x.size or not (x.data == x.data.flat[0]).all():
+        if not known or not x.size or not (x.data == x.data.reshape(-1)[0]).all():
             raise TraceError("a derivative of the step uses a constant that the step does not have")
         width = math.prod(x.shape[1:] if rows else x.shape)
-        return Read(widened(number(x.data.flat[0]), width, rows), roles_of(x.shape, rows))
+        return Read(widened(number(x.data.reshape(-1)[0]), width, rows), roles_of(x.shape, rows))
 
     def closed(self, given, axes) -> Read:
         """A closed-over tensor as a row, as rows of the batch, or as a matrix: ``axes`` is "matrix" or its

@@ -161,7 +161,7 @@ class Recording:
         if slot == len(self.closures):
             self.closures.append(t)
             if filled:
-                self.numbers.append(float(t.data.flat[0]))
+                self.numbers.append(float(t.data.reshape(-1)[0]))
         shape = (None, *t.shape[1:]) if filled else t.shape
         return "closure", slot, shape, t.dtype, needs_grad(t), filled
 
@@ -171,7 +171,7 @@ class Recording:
         """
         a = t.data
         rows = t.node is None and a.ndim > 1 and len(a) == self.batch > 1 and a.dtype == self.dtype
-        return rows and bool((a == a.flat[0]).all())
+        return rows and bool((a == a.reshape(-1)[0]).all())
 
     def slot_of(self, t):
         """The number among ``closures`` of an operand of its tape, None if it is none."""

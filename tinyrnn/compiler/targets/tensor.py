@@ -21,10 +21,19 @@ class Tensors(Target):
     name = "tensor"
 
     def __init__(self, dtype, rounded=False):
+        self.like: Tensor | None = None
         self.dtype, self.product = dtype, rounded_matmul if rounded else matmul
 
+    def walk(self, roots, made):
+        self.like = next((x for x in made.values() if isinstance(x, Tensor)), None)
+        return super().walk(roots, made)
+
     def tensor(self, x):
-        return x if isinstance(x, Tensor) else Tensor(np.asarray(x, self.dtype))
+        """``x``, a number as a tensor where the others are."""
+        if isinstance(x, Tensor):
+            return x
+        array = np.asarray(x, self.dtype)
+        return Tensor(array if self.like is None else beside(array, self.like.data))
 
     def _concat(self, v, *xs):
         xs = [self.tensor(x) for x in xs]

@@ -419,6 +419,9 @@ ELSEWHERE |= {
     "rand",
     "randn",
     "randint",
+    "rand_like",
+    "randn_like",
+    "bernoulli",
 }
 ELSEWHERE |= {"ctc_beam_decode", "ctc_greedy_decode"}  # give labels, not tensors
 ELSEWHERE |= set(

@@ -70,7 +70,7 @@ def test_what_a_killed_creation_leaves_is_removed_by_the_next(tmp_path):
         runs.RunFolder.create(path.parent / "other", {}, lambda folder: None)
         assert {p.name for p in path.parent.iterdir()} == {"other"} | ({"r"} if whole else set()), hidden
         if whole:
-            assert {p.name for p in path.iterdir()} == {runs.CONFIG, runs.LOG, runs.LAST}
+            assert {p.name for p in path.iterdir()} == {runs.CONFIG, runs.LOG, runs.TRAINING, runs.LAST}
         if done.returncode == 0:
             break
     assert outcomes.count(9) > 8 and outcomes[-1] == 0
@@ -82,7 +82,7 @@ def test_a_creation_that_lives_is_left_alone(tmp_path):
         assert other.stdout.readline() == "filling\n"
         before = sorted(p for p in tmp_path.rglob("*"))
         runs.RunFolder.create(tmp_path / "mine", {}, lambda folder: None)
-        assert set(before) <= set(tmp_path.rglob("*")) and len(before) == 5
+        assert set(before) <= set(tmp_path.rglob("*")) and len(before) == 6
         other.kill()
     runs.RunFolder.create(tmp_path / "third", {}, lambda folder: None)
     assert {p.name for p in tmp_path.iterdir()} == {"mine", "third"}

@@ -189,19 +189,19 @@ reproduce(
 '''
 
 
+def _plain(kind, attr):
+    """What a value's ``attr`` is in a script."""
+    if kind is Kind.INPUT:
+        return attr.source.name, attr.index
+    return tuple(attr) if kind is Kind.VIEW else attr
+
+
 def report(recorded, message, reverse) -> str:
     """Write a script that shows a fault into the cache folder; returns its path, or why there is none."""
     program = recorded.program
     lines, news = listed(program.news)
     values = [
-        (
-            kind.name,
-            inputs,
-            width,
-            rows,
-            (attr.source.name, attr.index) if kind is Kind.INPUT else attr,
-            height,
-        )
+        (kind.name, inputs, width, rows, _plain(kind, attr), height)
         for kind, inputs, width, rows, attr, height in lines
     ]
     closures = {c.slot: recorded.closures[c.slot].shape for c in program.closures}

@@ -11,6 +11,7 @@ from .ir import Input, Kind, Source, Value, numbered
 from .referee import STEPS, leaf
 from .scan import scan
 from .targets.tensor import environment, rows_of
+from .views import View
 
 
 def reproduce(news, widths, closures, numbers, batch, dtype, reverse, values):
@@ -25,6 +26,7 @@ def reproduce(news, widths, closures, numbers, batch, dtype, reverse, values):
 
     for kind, operands, width, rows, attr, height in values:
         attr = Input(Source[attr[0]], attr[1]) if kind == "INPUT" else attr
+        attr = View(*attr) if kind == "VIEW" else attr
         made.append(Value(Kind[kind], tuple([made[i] for i in operands]), width, rows, attr, height))
     inputs = {v: v.attr for v in made if v.kind is Kind.INPUT}
     closures = {slot: tensor(*shape) for slot, shape in closures.items()}

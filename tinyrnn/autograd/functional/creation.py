@@ -220,15 +220,17 @@ def rand_like(x: ArrayLike, /, *, generator: Generator | None = None) -> Tensor:
 
 
 def randn_like(x: ArrayLike, /, *, generator: Generator | None = None) -> Tensor:
-    """Normally distributed, with mean 0 and variance 1, in the shape, dtype and place of ``x``; see
-    `rand_like`.
+    """Normally distributed, in the shape, dtype and place of ``x``.
+
+    With mean 0 and variance 1; for steps see `rand_like`.
     """
     return _drawn("randn", x, generator)
 
 
 def bernoulli(p: ArrayLike, /, *, generator: Generator | None = None) -> Tensor:
-    """1 with the probability ``p``, else 0, in the shape, dtype and place of ``p``; no gradient flows to
-    ``p``. See `rand_like`.
+    """1 with the probability ``p``, else 0, in the shape, dtype and place of ``p``.
+
+    No gradient flows to ``p``; for steps see `rand_like`.
     """
     p = as_tensor(p)
     if p.dtype.kind != "f":

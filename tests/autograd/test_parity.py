@@ -1101,15 +1101,8 @@ def test_every_function_is_compared():
     # PyTorch has nothing of the kind, or it is no function of tensors
     apart = {"check_grad", "load", "no_grad", "scan", "train"}
     apart |= {"quantile_loss", "ctc_greedy_decode", "ctc_beam_decode"}
-    apart |= {
-        "bernoulli",
-        "dropout",
-        "rand",
-        "rand_like",
-        "randint",
-        "randn",
-        "randn_like",
-    }  # other random numbers
+    # other random numbers
+    apart |= {"bernoulli", "dropout", "rand", "rand_like", "randint", "randn", "randn_like"}
     apart |= {"clip_grad_norm"}  # PyTorch adds 1e-6 to the norm
     apart |= {"from_dlpack", "from_torch", "to_torch"}  # below, and in tests/gpu
     functions = {name for name in tr.__all__ if inspect.isfunction(getattr(tr, name))}

@@ -12,6 +12,7 @@ from tinyrnn.autograd.tape import TABLE, apply
 from tinyrnn.compiler import targets
 from tinyrnn.compiler.ir import SUMS, CompilerFault, Input, Kind, Source, Value, aliased, order, pointwise
 from tinyrnn.compiler.products import recorded_step
+from tinyrnn.compiler.record import as_rows
 from tinyrnn.compiler.run import Compiled, Runner
 from tinyrnn.compiler.targets import Target, Written
 from tinyrnn.compiler.targets.cuda import Loop as CudaLoop
@@ -104,7 +105,7 @@ class Step:
         self.states = [draw.standard_normal(s.shape) for s in cell.initial_state(batch)]
         self.recording = recorded_step(cell.step, self.x, self.states)
         self.news = self.recording.program.news
-        self.rows = {"input0": self.x} | {f"state{i}": s for i, s in enumerate(self.states)}
+        self.rows = {"input0": self.x} | {f"state{i}": as_rows(s, 1) for i, s in enumerate(self.states)}
         self.inputs = [v for v in order(self.news) if v.kind is Kind.INPUT]
         env = environment(self.inputs, {v.attr: self.tensor(v) for v in self.inputs})
         self.expected = [
@@ -135,7 +136,7 @@ class Step:
             name = f"{source.value}{i}"
             if source is Source.CLOSURE:
                 array = self.given(v)
-                name = target.constant(name, array.reshape(1, -1) if array.ndim < 2 else array)
+                name = target.constant(name, array if v.height else array.reshape(-1, v.width))
             made[v] = target.number(self.given(v)) if source is Source.ARGUMENT else name
         return made
 
@@ -143,7 +144,7 @@ class Step:
 def by_numba(step, monkeypatch):
     recording = step.recording
     plan = Compiled(recording, tuple(range(len(step.states))), frozenset(), "cpu")
-    xs, states = tr.tensor(step.x[None]), [tr.tensor(s) for s in step.states]
+    xs, states = tr.tensor(step.x[None]), [tr.tensor(as_rows(s, 1)) for s in step.states]
     runner = Runner(plan, recording.closures, recording.numbers, [xs], states, (), False, {})
     found = [t.numpy() for t in runner("a cell")[len(states) :]]
     monkeypatch.setenv("TINYRNN_COMPILE", "python")
@@ -193,6 +194,7 @@ def test_every_cell_against_tensors(name, run, monkeypatch):
     if name == "everything":
         assert {v.kind for v in order(step.news)} == set(Kind) - ONE_STEP | {Kind.INPUT}
     for found, right in zip(run(step, monkeypatch), step.expected, strict=True):
+        right = as_rows(right, 1)
         np.testing.assert_allclose(np.broadcast_to(found, right.shape), right, rtol=1e-9, atol=1e-12)
 
 

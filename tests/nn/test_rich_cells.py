@@ -122,7 +122,7 @@ CELLS = {"learned": Learned, "dale": Dale, "bounded": Bounded, "two": Two, "fast
 def _registered(monkeypatch):
     monkeypatch.setattr(registry.CELLS, "own", {})
     for name, cell in CELLS.items():
-        tr.cells.register(name, cell)
+        tr.cells.register(f"rich-{name}", cell)  # a package of cells may have the plain name
 
 
 def layers(cell, **settings):

@@ -8,14 +8,14 @@ import math
 
 import numpy as np
 
-from ..autograd import Tensor, no_grad, reshape
+from ..autograd import Tensor, no_grad
 from ..base import threads
 from ..base.devices import array_module
 from ..base.errors import TraceError
 from . import referee
 from .ir import CompilerFault, Kind, Source, numbered, order
 from .plan import hoist
-from .record import as_rows, recorded
+from .record import as_rows, of_sizes, recorded
 from .rewrite import simplify
 from .scan import is_on
 from .schedule import Place, Schedule, input_place
@@ -46,14 +46,8 @@ class TokenLoop:
         sizes = [s.shape[1:] for s in states]
 
         def inner(xs, old, held):
-            own = [
-                t if len(size) == 1 else reshape(t, (-1, *size)) for t, size in zip(old, sizes, strict=False)
-            ]
-            *new, found = step(xs[0], *own)
-            rows = [
-                t if len(n) == 1 else reshape(t, (-1, math.prod(n))) for t, n in zip(new, sizes, strict=True)
-            ]
-            return (*rows, found)
+            *new, found = step(xs[0], *of_sizes(old[:K], sizes))
+            return (*of_sizes(new, [(math.prod(s),) for s in sizes]), found)
 
         with no_grad():
             recording = recorded(inner, (table.data[[0]],), (*[as_rows(s, 1) for s in states], logits))

@@ -284,7 +284,7 @@ class Loop(Target):
     def _view(self, v):
         source = v.inputs[0]
         place = self.schedule.leaves.get(source) or self.schedule.readable(source, self.now)
-        return self._loaded(v, place, v.attr.offset, "" if v.width == 1 else self.column_of(v.attr))
+        return self._loaded(v, place, v.attr.offset, self.column_of(v.attr))
 
     def _pointwise(self, v):
         op = TABLE[v.attr]

@@ -41,7 +41,7 @@ from .ir import (
     viewed,
     widened,
 )
-from .views import View, view_of
+from .views import SEVERAL, View, view_of
 
 TRUTHS = frozenset(  # pointwise ops that give truth values of numbers and truth values alike
     "equal not_equal less less_equal greater greater_equal logical_and logical_or logical_not logical_xor "
@@ -51,7 +51,6 @@ MOVES = frozenset(
     "reshape broadcast_to getitem gather place permute_dims split concat stack unstack flip roll pad detach "
     "astype sum max min".split()
 )
-SEVERAL = 16  # parts that an index may be taken apart into, at most
 _REDUCTIONS = {"sum": Kind.ROWSUM, "max": Kind.ROWMAX, "min": Kind.ROWMIN, "mean": Kind.ROWSUM}
 _LAYOUT = re.compile("[b1]?[f1]*")  # of what is rows, or one row
 _SHAPED = frozenset(  # ops whose result has roles of its own
@@ -79,6 +78,11 @@ def a_row(axes) -> str:
 
 
 _MIXES = "the step mixes the sequences of a batch"
+
+
+def is_rows(axes) -> bool:
+    """True for what is rows, or one row: the batch first, features behind it."""
+    return _LAYOUT.fullmatch(axes) is not None
 
 
 def no_form(what, instead="a step must work on [batch, features]"):
@@ -262,26 +266,22 @@ class Reader:
                 own = r.tensor.shape
                 roles = zip(own, axes[len(axes) - len(own) :], strict=True)
                 r = self.closed(r, "".join(["1" if n == 1 else role for n, role in roles]))
-            out.append(r if {"k", "p"} & {*axes} else self.spread(r, axes, features))
+            out.append(r if {"k", "p"} & {*axes} else self.spread(r, features))
         return out, axes
 
-    def spread(self, read, axes, features):
+    def spread(self, read, features):
         """``read`` broadcast to the columns of ``features``, sizes of the axes that are neither batch nor
         rows; one column stays one, for that is what it is in a loop.
         """
         value, width = read.value, math.prod(features)
         if value.width in (1, width):
             return read
-        own = [n for n, role in zip(self.sizes(read, axes, features), read.axes, strict=True) if role != "b"]
-        columns = np.broadcast_to(np.arange(value.width).reshape(own), features)
+        own = read.axes.removeprefix("b")
+        sizes = [
+            1 if role == "1" else n for role, n in zip(own, features[len(features) - len(own) :], strict=True)
+        ]
+        columns = np.broadcast_to(np.arange(value.width).reshape(sizes), features)
         return Read(self._view(value, columns), read.axes)
-
-    @staticmethod
-    def sizes(read, axes, features):
-        """The sizes of the axes of ``read``, which broadcasts to ``axes`` whose features are ``features``."""
-        left = iter(reversed(features))
-        whole = [next(left) if role not in "bpk" else 0 for role in reversed(axes)][: len(read.axes)]
-        return [1 if role == "1" else n for role, n in zip(read.axes, reversed(whole), strict=True)]
 
     def _view(self, value, columns) -> Value:
         """The ``columns`` of a value, an array of their numbers: one view, or several side by side."""
@@ -330,7 +330,7 @@ class Reader:
         """
         if {"k", "p"} & {*axes} or axes in ("fb", "1b"):
             return
-        if not _LAYOUT.fullmatch(axes):
+        if not is_rows(axes):
             raise no_form(f"{node.op.name if node.op is not ITEM else 'a part'} to {a_row(axes)}")
         width = math.prod([n for n, role in zip(node.shape, axes, strict=True) if role != "b"])
         batch = {n for n, role in zip(node.shape, axes, strict=True) if role == "b"} <= {self.batch}
@@ -382,18 +382,18 @@ class Reader:
 
     # ------------------------------------------------------------------ shapes
 
-    def _moved(self, node, reads, move, roles=None):
+    def _moved(self, node, reads, move):
         """An op that moves features: ``move`` is what it does to an array of the sizes of their axes, the
         numbers of the columns.
         """
         x = self._row(node.op.name, reads[0])
-        if {"k", "p"} & {*x.axes} or not _LAYOUT.fullmatch(x.axes):
+        if not is_rows(x.axes):
             raise no_form(f"{node.op.name} of {a_row(x.axes)}")
         shape, rows = np.shape(node.saved[0].data), "b" in x.axes
         columns = move(np.arange(x.value.width).reshape(shape[1:] if rows else shape))
         if columns.shape != tuple(node.shape[rows:]):
             raise no_form(f"{node.op.name} from {list(shape)} to {list(node.shape)}")
-        return Read(self._view(x.value, columns), roles or roles_of(node.shape, rows))
+        return Read(self._view(x.value, columns), roles_of(node.shape, rows))
 
     def _reshape(self, node, reads, newshape):
         x, old = self._row("reshape", reads[0]), np.shape(node.saved[0].data)
@@ -405,7 +405,7 @@ class Reader:
                 return Read(x.value, roles_of(node.shape, True))
             if x.axes[0] == "b" and len(node.shape) > 1 and node.shape[0] % self.batch == 0:
                 return Read(x.value, "p" + roles_of(node.shape[1:], False))
-        elif _LAYOUT.fullmatch(x.axes) and "b" not in x.axes:
+        elif is_rows(x.axes) and "b" not in x.axes:
             return Read(x.value, roles_of(node.shape, False))
         raise no_form(f"reshape from {list(old)} to {list(node.shape)}")
 
@@ -419,9 +419,9 @@ class Reader:
                 role = "b" if first else "f"
             axes = role + axes
             features = features if role == "b" else [n, *features]
-        if not _LAYOUT.fullmatch(axes):
+        if not is_rows(axes):
             raise no_form(f"broadcast from {a_row(x.axes)} to {list(node.shape)}")
-        value = self.spread(x, axes, features).value
+        value = self.spread(x, features).value
         return Read(widened(value, math.prod(features), "b" in axes), axes)
 
     def _flip(self, node, reads, axis):
@@ -471,7 +471,7 @@ class Reader:
         """Parts of a tensor, each a key along one axis."""
         x, shape = self._row(node.op.name, read), np.shape(node.saved[0].data)
         rows = "b" in x.axes
-        if {"k", "p"} & {*x.axes} or (rows and axis == 0):
+        if not is_rows(x.axes) or (rows and axis == 0):
             raise no_form(f"{node.op.name} along axis {axis} of {a_row(x.axes)}", "use the axes of features")
         columns = np.moveaxis(np.arange(x.value.width).reshape(shape[rows:]), axis - rows, 0)
         found = []
@@ -512,7 +512,7 @@ class Reader:
 
         reads = [row(r) for r in reads]
         rows = any("b" in r.axes for r in reads)
-        if (rows and axis == 0) or any({"k", "p"} & {*r.axes} for r in reads):
+        if (rows and axis == 0) or not all(is_rows(r.axes) for r in reads):
             raise no_form(f"concat along axis {axis} of {a_row(reads[0].axes)}", "use the axes of features")
         if any(
             ("b" in r.axes) != rows and len(x) > 1 and x[0] != 1 for r, x in zip(reads, shapes, strict=True)
@@ -545,7 +545,7 @@ class Reader:
         """The transpose of `_getitem`: zeros but at ``key``."""
         g = self._row("place", reads[0])
         rows = "b" in g.axes
-        if {"k", "p"} & {*g.axes} or (rows and into[0] != self.batch):
+        if not is_rows(g.axes) or (rows and into[0] != self.batch):
             raise no_form(f"place of {a_row(g.axes)} into {list(into)}")
         own = self._key(key, "b" + "f" * (len(into) - 1) if rows else "f" * len(into), into)
         shape = into[1:] if rows else into
@@ -602,7 +602,7 @@ class Reader:
                 shape = np.shape(node.saved[0].data)
                 return Read(Value(Kind.TURNED, (x.value,), shape[0], False), "matrix")
             x = self.closed(x, self.own_axes(x))
-        if _LAYOUT.fullmatch(x.axes) and ("b" not in x.axes or axes[0] == 0):
+        if is_rows(x.axes) and ("b" not in x.axes or axes[0] == 0):
             rows = "b" in x.axes
             return self._moved(node, [x], lambda a: a.transpose([i - rows for i in axes if i or not rows]))
         if axes != (1, 0):
@@ -635,7 +635,7 @@ class Reader:
                 "a product with a matrix that changes over time", "give the rows an axis of their own"
             )
         if any(isinstance(x, Read) and "p" in x.axes for x in reads):
-            return self._by_rows(reads, shapes)
+            return self._by_rows(node, reads, shapes)
         letters = iter("abcdefghijlmnopqrstuvwxyz")  # k: what is summed over
         leading = [next(letters) for _ in range(max(len(s) for s in shapes) - 2)]
         (m, n), terms = (next(letters), next(letters)), []
@@ -643,32 +643,28 @@ class Reader:
             own = ["k"] if len(s) == 1 else own
             terms.append("".join([*leading[len(leading) - len(s) + len(own) :], *own]))
         output = "".join([*leading, *[m] * (len(shapes[0]) > 1), *[n] * (len(shapes[1]) > 1)])
-        return self._contracted(node, reads, terms, output)
+        return self._contracted(node, reads, shapes, terms, output)
 
-    def _by_rows(self, reads, shapes):
+    def _by_rows(self, node, reads, shapes):
         """Products of ``[B * H, K]``, each row of a sequence on its own, with a closed-over matrix; and what
-        its gradient is made of.
+        its gradient is made of, ``[K, B * H] @ [B * H, N]``.
         """
-        a, b = reads
-        if isinstance(a, Read) and a.axes[-1:] == "p":  # [K, B * H] @ [B * H, N], over the batch
-            k, n = shapes[0][0], shapes[1][1]
-            h = shapes[0][1] // self.batch
-            one = self._view(a.value, np.broadcast_to(np.arange(h * k).reshape(h, k).T[:, None], (k, n, h)))
-            other = self._view(b.value, np.broadcast_to(np.arange(h * n).reshape(h, n).T[None], (k, n, h)))
-            each = Value(Kind.ROWSUM, (pointwise("multiply", one, other),), k * n, True)
-            return Read(Value(Kind.TOTAL, (each,), k * n, False), roles_of((k, n), False))
-        turned = isinstance(b, Read) and b.value.kind is Kind.TURNED
-        if turned:
-            b = Open(b.value.inputs[0].attr.index, self.recording.closures[b.value.inputs[0].attr.index])
-        if not isinstance(b, Open) or not isinstance(a, Read):
+        (a, b), closed = reads, "kn"
+        if isinstance(b, Read) and b.value.kind is Kind.TURNED:
+            slot = b.value.inputs[0].attr.index
+            b, closed = Open(slot, self.recording.closures[slot]), "nk"
+        if not isinstance(a, Read) or (isinstance(b, Read) and a.axes[-1:] != "p"):
             raise no_form("this product of rows of a sequence")
-        k, n = shapes[1]
-        h = shapes[0][0] // self.batch
-        matrix = np.arange(k * n).reshape(n, k).T if turned else np.arange(k * n).reshape(k, n)
-        other = self._view(self.closed(b, self.own_axes(b)).value, np.broadcast_to(matrix.T, (h, n, k)))
-        one = self._view(a.value, np.broadcast_to(np.arange(h * k).reshape(h, 1, k), (h, n, k)))
-        value = Value(Kind.ROWSUM, (pointwise("multiply", one, other),), h * n, True)
-        return Read(value, "p" + role_of(n))
+        rows, k = shapes[0][::-1] if a.axes[-1:] == "p" else shapes[0]
+        h = rows // self.batch
+        left = Read(a.value, roles_of((self.batch, h, k), True)), (self.batch, h, k), "bhk"
+        if isinstance(b, Read):
+            right = (self.batch, h, shapes[1][1])
+            right, output = (Read(b.value, roles_of(right, True)), right, "bhn"), "kn"
+        else:
+            right, output = (b, b.tensor.shape, closed), "bhn"
+        found = self._contracted(node, *zip(left, right, strict=True), output)
+        return found if output == "kn" else Read(found.value, "p" + role_of(shapes[1][1]))
 
     def _einsum(self, node, reads, terms, output):
         live = [i for i, r in enumerate(reads) if isinstance(r, Read)]
@@ -686,13 +682,12 @@ class Reader:
             if one[0] == other[0] and one[1] != other[1] and output in (one[1] + other[1], other[1] + one[1]):
                 left, right = reads if output[0] == one[1] else reads[::-1]
                 return Read(Value(Kind.OUTER, (left.value, right.value), right.value.width, False), "kf")
-        return self._contracted(node, reads, terms, output)
+        return self._contracted(node, reads, [np.shape(x.data) for x in node.saved], terms, output)
 
-    def _contracted(self, node, reads, terms, output):
+    def _contracted(self, node, reads, shapes, terms, output):
         """A sum of products by labels, one for each axis; the batch's is that of an operand's first axis."""
-        shapes = [np.shape(x.data) for x in node.saved]
         batch = {t[0] for t, r in zip(terms, reads, strict=True) if self._has_batch(r)}
-        if len(batch) > 1 or any(isinstance(r, Read) and not _LAYOUT.fullmatch(r.axes) for r in reads):
+        if len(batch) > 1 or any(isinstance(r, Read) and not is_rows(r.axes) for r in reads):
             raise self._unfit(node.op.name, reads, "the batch must be one axis, the first")
         label, sizes = (batch.pop() if batch else ""), {}
         for t, s in zip(terms, shapes, strict=True):
@@ -700,7 +695,7 @@ class Reader:
                 sizes[c] = max(sizes.get(c, 1), n)
         free = [c for c in output if c != label]
         summed = [c for c in sizes if c not in output and c != label]
-        if label in output and output[:1] != label:
+        if label and label in output and output[:1] != label:
             raise no_form(f"{node.op.name} that moves the batch", "keep the batch first")
         dims = [sizes[c] for c in (*free, *summed)]
         factors = []
@@ -727,7 +722,8 @@ class Reader:
             value = Value(Kind.ROWSUM, (value,), width, value.rows)
         if label and label not in output:
             value = Value(Kind.TOTAL, (widened(value, value.width, True),), value.width, False)
-        return Read(widened(value, width, value.rows), roles_of(node.shape, label in output and bool(label)))
+        rows = bool(label) and label in output
+        return Read(widened(value, width, value.rows), roles_of([sizes[c] for c in output], rows))
 
     def _reduce(self, node, reads, axis, keepdims):
         """A sum, mean, max or min over columns, over the batch, or over both."""
@@ -735,11 +731,7 @@ class Reader:
         x = self._row(name, reads[0])
         axis = tuple(range(len(shape))) if axis is None else axis
         roles = {x.axes[i] for i in axis}
-        if (
-            {"k", "p"} & {*x.axes}
-            or not _LAYOUT.fullmatch(x.axes)
-            or ("b" in roles and name in ("max", "min"))
-        ):
+        if not is_rows(x.axes) or ("b" in roles and name in ("max", "min")):
             raise no_form(f"{name} of {a_row(x.axes)} over {axis}")
         value, count = x.value, math.prod(shape[i] for i in axis)
         if "f" in roles:
@@ -772,7 +764,7 @@ class Reader:
         x, shape = self._row(name, reads[0]), np.shape(node.saved[0].data)
         if x.axes[-1:] == "b":
             raise TraceError(_MIXES)
-        if not x.axes or not _LAYOUT.fullmatch(x.axes):
+        if not x.axes or not is_rows(x.axes):
             raise no_form(f"{name} along an axis of {a_row(x.axes)}", "use an axis of features")
         width = x.value.width // shape[-1]
         whole = np.repeat(np.arange(width), shape[-1])

@@ -73,12 +73,17 @@ def of_rows(step, several, shapes, sizes):
 
     @functools.wraps(step)
     def rows(x, *given):
-        parts = [reshape(t, (-1, *s)) for t, s in zip(x if several else [x], shapes, strict=True)]
-        own = [reshape(t, (-1, *s)) for t, s in zip(given, sizes, strict=True)]
-        new = next_states(step, tuple(parts) if several else parts[0], own)
-        return tuple([reshape(t, (-1, math.prod(s))) for t, s in zip(new, sizes, strict=True)])
+        parts = of_sizes(x if several else [x], shapes)
+        new = next_states(step, tuple(parts) if several else parts[0], of_sizes(given, sizes))
+        return tuple(of_sizes(new, [(math.prod(s),) for s in sizes]))
 
     return rows
+
+
+def of_sizes(tensors, sizes) -> list:
+    """``tensors`` with features of ``sizes``, behind the batch."""
+    pairs = zip(tensors, sizes, strict=True)
+    return [t if t.shape[1:] == s else reshape(t, (-1, *s)) for t, s in pairs]
 
 
 class Recording:

@@ -8,10 +8,9 @@ import numpy as np
 
 from ..autograd.tape import TABLE
 from .ir import ALIASES, ROW_REDUCTIONS, Kind, Value, order, pieces
-from .views import blocks, part, view_of
+from .views import SEVERAL, blocks, part, view_of
 
 _COMPARISONS = frozenset("equal not_equal less less_equal greater greater_equal".split())
-SEVERAL = 16  # parts of different sources that a view is taken apart into, at most
 
 
 def simplify(roots) -> list:

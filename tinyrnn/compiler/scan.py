@@ -31,7 +31,7 @@ _FLAG = Rule(bool)
 def scan(
     step: Callable[..., Any],
     xs: ArrayLike | tuple[ArrayLike, ...],
-    init: Tensor | Sequence[ArrayLike],
+    init: ArrayLike | tuple[ArrayLike, ...] | list[ArrayLike],
     *,
     mask: ArrayLike | None = None,
     resets: ArrayLike | None = None,
@@ -51,7 +51,7 @@ def scan(
             output. It may close over tensors, which may require gradients; Python numbers in it may be others
             at every call.
         xs: ``[T, B, F]``, time first; or a tuple of such: then ``step`` is given a tuple.
-        init: the first states, a Tensor ``[B, H]`` or a tuple of them. What has several axes of features, as
+        init: the first states, an array ``[B, H]`` or a tuple of them. What has several axes of features, as
             ``[B, H, N]``, the step gets and returns so.
         mask: ``[T, B]``; where it is 0 the states are carried on unchanged, and what is not finite in ``xs``
             is taken for 0, so that no gradient becomes NaN by it.
@@ -72,9 +72,9 @@ def scan(
             batch than xs; mask or resets do not fit.
         InputError: a precision that these arrays cannot have; a mask or resets with NaN.
     """
-    several, single = isinstance(xs, tuple), isinstance(init, Tensor)
+    several, single = isinstance(xs, tuple), not isinstance(init, tuple | list)
     given = [as_tensor(x) for x in xs] if isinstance(xs, tuple) else [as_tensor(xs)]
-    init = (init,) if isinstance(init, Tensor) else tuple([as_tensor(s) for s in init])
+    init = tuple([as_tensor(s) for s in init]) if isinstance(init, tuple | list) else (as_tensor(init),)
     fits = given[0].device == "cuda" and given[0].dtype == np.float32 and precision in PRECISIONS
     if precision is not None and not fits:
         mend = f"use one of {', '.join(PRECISIONS)} for float32 arrays on a GPU, or leave it out"
@@ -98,13 +98,13 @@ def scan(
     outputs = tuple(range(len(init))) if return_states else (0,)
     if compile is None:  # a single step, as in generation, costs less than its recording
         compile = shape[0] > 1 and is_on()
-    how = compile, reverse, outputs, precision
+    how = several, flags, init, compile, reverse, outputs, precision
     draws: list[Draw] = []
     before: dict[Generator, tuple[int, int]] = {}
     while True:  # once more for each random number that the step asks for
         noise = _drawn(draws, before, given[0], init)
         try:
-            columns, final = _scanned(step, given if several else given[0], noise, flags, init, *how)
+            columns, final = _scanned(step, given, noise, *how)
         except Wanted as wanted:
             draws.append(wanted.draw)
             continue
@@ -121,30 +121,24 @@ def _drawn(draws, before, xs, init):
     return [Tensor(to_device(a.astype(init[0].dtype), xs.device)) for a in arrays]
 
 
-def _scanned(step, xs, noise, flags, init, compile, reverse, outputs, precision):
+def _scanned(step, given, noise, several, flags, init, compile, reverse, outputs, precision):
     """``(outputs over time, final states)``: `scan` of what it has looked at.
 
     Raises:
         Wanted: the step asks for random numbers that ``noise`` lacks.
     """
-    several, found, reason = isinstance(xs, list), None, None
-    given = xs if isinstance(xs, list) else [xs]
+    found = reason = None
     flagged = [f for f in flags if f is not None]
-    streams, count = [*given, *noise, *flagged], (len(given) if several else 0, len(given) + len(noise))
-    form = *count, flags[0] is not None, flags[1] is not None
+    streams, form = [*given, *noise, *flagged], [f is not None for f in flags]
+    form = len(given) if several else 0, len(given) + len(noise), *form
     held = () if flags[1] is None else init
     if compile:
         sizes = [x.shape[2:] for x in given], [s.shape[1:] for s in init]
         rows, states = of_rows(step, several, *sizes), tuple([as_rows(s, 1) for s in init])
-        flat = (
-            _inner(rows, *form),
-            [as_rows(x, 2) for x in streams],
-            len(flagged),
-            states,
-            states[: len(held)],
-        )
+        xs, inner = [as_rows(x, 2) for x in streams], _inner(rows, *form)
+        call = Call(inner, xs, len(flagged), states, states[: len(held)], reverse, outputs, precision)
         with threads.alone():  # a few rows of the batch are recorded: waking BLAS's threads costs more
-            found, reason = _compiled(step, Call(*flat, reverse, outputs, precision))
+            found, reason = _compiled(step, call)
         if found and rows is not step:
             pairs = zip(outputs, found[0], strict=True)
             columns = [reshape(y, (*y.shape[:2], *init[k].shape[1:])) for k, y in pairs]

@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+SEVERAL = 16  # views that columns without a map of their own may be taken apart into, at most
+
 
 class View(NamedTuple):
     """Column (i, j, ...) of so many axes is the column ``offset + i * stride + j * stride + ...``."""

@@ -6,6 +6,7 @@ import numpy as np
 
 import tinyrnn as tr
 from tinyrnn.compiler.ir import CompileWarning
+from tinyrnn.compiler.scan import forget_warnings
 
 B, T, F, H, N, S = 3, 4, 3, 4, 3, 5
 
@@ -136,9 +137,67 @@ def by_hand(x, y, M, w):
     return tr.tanh(p + q @ w("h", H, H)) + spike(x)[:, :1] @ w("s", 1, H), M
 
 
+def cumulated(x, y, M, w):
+    """Sums and products, up to each column and of all of them."""
+    z = tr.cumsum(tr.softmax(x @ w("x", F, H)), axis=-1) * y + tr.cumsum(M, axis=1)[:, :, 1]
+    M = M + 0.1 * tr.cumprod(1 + 0.1 * tr.sin(M.detach()), axis=2) - 0.1 * tr.cumsum(M, axis=2)
+    return tr.tanh(z + tr.prod(1 + 0.1 * y, axis=1, keepdims=True) + tr.prod(M, axis=(1, 2))[:, None]), M
+
+
+def nothing_to_divide_by(x, y, M, w):
+    """A product's gradient where a factor is zero."""
+    z = y * tr.tensor(np.arange(H) > 0, dtype="float64", device=x.device)
+    return tr.tanh(z.prod(axis=1, keepdims=True) + x @ w("x", F, H) + tr.prod(M, axis=-1)), M * 0.9
+
+
+def chosen(x, y, M, w):
+    """Columns and rows of a table by numbers that the step computes."""
+    ids = tr.argmax(y, axis=1, keepdims=True)
+    z = tr.take_along_axis(x @ w("x", F, H), ids, axis=1) * y + w("table", H, H)[ids[:, 0]]
+    z = z + w("table", H, H)[tr.argmin(y, axis=-1)] * tr.any(y > 0, axis=1, keepdims=True)
+    z = z + (ids == 2).astype(y.dtype) + tr.count_nonzero(M > 0.1, axis=2).astype(y.dtype) * 0.1
+    row = M[np.arange(len(M)), tr.argmax(M[:, :, 0], axis=1)]
+    order = tr.take_along_axis(M, tr.argmax(M, axis=1, keepdims=True), axis=1)
+    return tr.tanh(z + row[:, :1] + order[:, 0, :1]), M * 0.9 + tr.all(M < 1, axis=1, keepdims=True) * 0.1
+
+
+def pointer(x, y, M, w):
+    """An element of a memory by content, and by a number that lies in x (Vinyals et al. 2015)."""
+    memory = w("memory", B, S, H)
+    best = tr.argmax(tr.einsum("bsh,bh->bs", memory, y), axis=1)
+    at = (tr.abs(x[:, :1]) * 2).astype(np.int64)[:, :, None]
+    found = tr.take_along_axis(memory, tr.broadcast_to(at, (len(y), 2, H)), axis=1)
+    return tr.tanh(memory[np.arange(len(y)), best] * y + found.sum(axis=1) + x @ w("x", F, H)), M
+
+
+def layers_first(x, y, M, w):
+    """Features before the batch."""
+    z = tr.stack([y, x @ w("x", F, H), 2 * y])
+    z = z * z.mean(axis=0) + tr.permute_dims(z, (1, 0, 2)).sum(axis=1) + tr.roll(z, 1, axis=0)
+    z = z + (z @ w("h", H, H)) * 0.1
+    a, b, c = tr.unstack(tr.concat([z[1:], z[:1]]))
+    y = tr.tanh(z[1] + z[::-1].max(axis=0) + tr.einsum("kbh,hj->bj", z, w("h", H, H)) * a + b - c)
+    return y, M * w("g", 1, H, 1)
+
+
+def inner_steps(x, y, M, w):
+    """An ordinary differential equation in four of Euler's steps, and a scan of what they gave."""
+
+    U = w("h", H, H)
+
+    def inner(z, y, n):
+        return y + 0.25 * tr.tanh(z + y @ U), n + y.mean(axis=1, keepdims=True)
+
+    xs = tr.stack([x @ w("x", F, H)] * 4)
+    ys, (y, n) = tr.scan(inner, xs, (y, y[:, :1]), reverse=True)
+    again, _ = tr.scan(lambda z, h: tr.tanh(z * h), tr.broadcast_to(y, (3, *y.shape)), ys.mean(axis=0))
+    return y + again[-1] * n, M
+
+
 STEPS = [
     fast_weights, delta, products, selective, softmaxes, moved, heads, rows_of_a_sequence, pieces,
-    dot_attention, additive_attention, spikes, by_hand,
+    dot_attention, additive_attention, spikes, by_hand, cumulated, nothing_to_divide_by, chosen, pointer,
+    layers_first, inner_steps,
 ]  # fmt: skip
 FORMS = {
     "plain": {},
@@ -153,6 +212,7 @@ def results(step, compile, steps=T, device="cpu", **form):
     given = [rng.standard_normal(s) / 2 for s in ((steps, B, F), (B, H), (B, H, N))]
     xs, *init = (tr.tensor(a, requires_grad=True, device=device) for a in given)
     step(xs[0], *init, w)  # which makes the parameters
+    forget_warnings()
     form = {k: v[:steps] if isinstance(v, np.ndarray) else v for k, v in form.items()}
     with warnings.catch_warnings():
         warnings.filterwarnings("error", ".*runs eagerly", CompileWarning)

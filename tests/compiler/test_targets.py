@@ -25,14 +25,9 @@ from tinyrnn.kernels import scalar_math
 from tinyrnn.nn.registry import registered
 
 TARGETS = {t.name: t for t in (CudaLoop, Loop, Onnx, Tensors, Torch)}
-ONE_STEP = {
-    Kind.INPUT,
-    Kind.TURNED,
-    Kind.LAID,
-    *SUMS,
-}  # inputs are given; the others stand in no forward program
+ONE_STEP = {Kind.INPUT, Kind.TURNED, *SUMS}  # inputs are given; the others stand in no forward program
 LACKS = {  # on purpose: a kind that is in neither table fails here
-    "tensor": {Kind.INPUT, Kind.LAID, *SUMS},  # are given, or stand in loops alone
+    "tensor": {Kind.INPUT, *SUMS},  # are given, or left to the end
     "onnx": ONE_STEP,
     "torch": ONE_STEP,
     # Sums are left to the end, the others are rewritten before there is a loop.

@@ -115,14 +115,14 @@ class Fast(tr.Cell):
         return tr.tanh(x @ self.W + h @ self.U + self.b + tr.einsum("bij,bj->bi", A, h)), A
 
 
-CELLS = {"learned": Learned, "dale": Dale, "bounded": Bounded, "two": Two, "fast": Fast}
+CELLS = {"learned": Learned, "signed": Dale, "bounded": Bounded, "two": Two, "fast": Fast}
 
 
 @pytest.fixture(autouse=True)
 def _registered(monkeypatch):
     monkeypatch.setattr(registry.CELLS, "own", {})
     for name, cell in CELLS.items():
-        tr.cells.register(f"rich-{name}", cell)  # a package of cells may have the plain name
+        tr.cells.register(name, cell)
 
 
 def layers(cell, **settings):
@@ -314,7 +314,7 @@ def test_generation_begins_where_the_cell_says(name, monkeypatch):
 # ------------------------------------------------------------------ constraints
 
 
-@pytest.mark.parametrize("name", ["dale", "bounded"])
+@pytest.mark.parametrize("name", ["signed", "bounded"])
 def test_constraints_hold_after_every_update_wherever_the_cell_is(name):
     class Inside(tr.Cell):
         def build(self, input_size, hidden_size):
@@ -327,7 +327,7 @@ def test_constraints_hold_after_every_update_wherever_the_cell_is(name):
         found = [m for m in module.modules() if isinstance(m, CELLS[name])]
         for cell in found:
             U = cell.U.numpy()
-            if name == "dale":
+            if name == "signed":
                 assert (cell.signs * U >= 0).all() and (U != 0).any()
             else:
                 assert np.linalg.norm(U, 2) <= 0.5 + 1e-12
@@ -379,7 +379,7 @@ def test_a_run_trains_within_its_constraints(tmp_path, monkeypatch):
         seen.append((cell.signs * cell.U.numpy()).min())
 
     monkeypatch.setattr(trainer.Reporter, "stepped", stepped)
-    run = trained(tmp_path, "dale", "lm", 6, lr=0.1)
+    run = trained(tmp_path, "signed", "lm", 6, lr=0.1)
     assert len(seen) == 6 and min(seen) >= 0
     model = tr.load(run.path).rnn.cells[0]
     assert (model.signs * model.U.numpy() >= 0).all()

@@ -11,7 +11,19 @@ from ..base.errors import ShapeError
 from . import tape
 from .pointwise import abs, as_tensor, constant, equal, not_equal, sqrt, square, where
 from .reductions import max, mean, min, single, size_along, sum
-from .shaping import along, axes_of, axis_of, broadcast_to, getitem, indices_of, place, reshape, shape_of
+from .shaping import (
+    along,
+    axes_of,
+    axis_of,
+    broadcast_to,
+    getitem,
+    indices_of,
+    is_computed,
+    place,
+    reshape,
+    shape_of,
+    take_along,
+)
 from .tape import is_tracing
 from .types import ArrayLike, Axis, Shape
 
@@ -102,16 +114,20 @@ def take(x: ArrayLike, indices: ArrayLike, /, axis: int | None = None) -> tape.T
     their gradients.
     """
     x, axis = along(x, axis)
-    return getitem(x, (slice(None),) * axis + (indices_of("take", indices),))
+    ids = indices if is_computed(indices) else indices_of("take", indices)
+    return getitem(x, (slice(None),) * axis + (ids,))
 
 
 def take_along_axis(x: ArrayLike, indices: ArrayLike, /, axis: int = -1) -> tape.Tensor:
     """``x[..., indices[..., j, ...], ...]``: along ``axis`` by ``indices`` of as many dimensions as ``x``."""
-    x, at = as_tensor(x), indices_of("take_along_axis", indices)
+    x = as_tensor(x)
+    at = indices if is_computed(indices) else indices_of("take_along_axis", indices)
     if at.ndim != x.ndim:
         needed = f"the {x.ndim} dimensions of {list(x.shape)}"
         raise ShapeError(f"take_along_axis: indices {list(at.shape)} need {needed}")
     axis = axis_of(axis, x.ndim)
+    if is_computed(indices):
+        return take_along(x, at, axis)
     grid = np.ogrid[tuple(slice(n) for n in x.shape)]
     return getitem(x, tuple(at if i == axis else grid[i] for i in range(x.ndim)))
 

@@ -1,4 +1,4 @@
-"""What depends on the order along an axis: differences, cumulative sums, sorts, quantiles."""
+"""What depends on the order along an axis: differences, cumulative sums and products, sorts, quantiles."""
 
 from __future__ import annotations
 
@@ -11,12 +11,24 @@ from ..base.errors import InputError, ShapeError
 from . import tape
 from .arrays import take, take_along_axis
 from .pointwise import as_tensor, constant, equal, isnan, not_equal, where
-from .reductions import floating, is_all, joined, kept, mean, single, sum
-from .shaping import along, axes_of, axis_of, expand_dims, flip, getitem, moveaxis, pad, reshape, swapaxes
-from .tape import Op, apply, looked_at, values_of
+from .reductions import Axes, floating, is_all, joined, kept, mean, reduced, reduction, single, spread, sum
+from .shaping import (
+    along,
+    axes_of,
+    axis_of,
+    expand_dims,
+    flip,
+    getitem,
+    moveaxis,
+    pad,
+    permute_dims,
+    reshape,
+    swapaxes,
+)
+from .tape import Op, apply, is_tracing, looked_at, values_of
 from .types import ArrayLike, Axis
 
-__all__ = ["argsort", "cummax", "cumprod", "cumsum", "diff", "median", "quantile", "sort"]
+__all__ = ["argsort", "cummax", "cumprod", "cumsum", "diff", "median", "prod", "quantile", "sort"]
 
 
 def diff(x: ArrayLike, /, n: int = 1, axis: int = -1) -> tape.Tensor:
@@ -39,6 +51,11 @@ def _cumulative(function: Any, vjp: Any) -> Op:
     return Op(function.__name__, forward, {"x": vjp})
 
 
+def _later(x: tape.Tensor) -> tape.Tensor:
+    """``x`` one place later along the last axis, where it begins with 1."""
+    return pad(getitem(x, (..., slice(None, -1))), [(0, 0)] * (x.ndim - 1) + [(1, 0)], constant_values=1)
+
+
 def _cumsum_vjp(g: tape.Tensor, axis: int) -> tape.Tensor:
     return flip(cumsum(flip(g, axis=axis), axis=axis), axis=axis)
 
@@ -47,10 +64,10 @@ def _cumprod_vjp(g: tape.Tensor, x: tape.Tensor, y: tape.Tensor, axis: int) -> t
     """Each element gets all products that it is in, divided by it; where one is zero they are made without
     it.
     """
-    if x.data.all():
+    if not is_tracing() and x.data.all():
         return _cumsum_vjp(g * y, axis) / x
     g, x, y = (swapaxes(t, axis, -1) for t in (g, x, y))
-    before = pad(getitem(y, (..., slice(None, -1))), [(0, 0)] * (y.ndim - 1) + [(1, 0)], constant_values=1)
+    before = _later(y)
     n = x.shape[-1]
     later, earlier = (constant(np.tri(n, k=-1, dtype=bool).T, x), constant(np.tri(n, k=-1, dtype=bool), x))
     after = cumprod(where(later, expand_dims(x, axis=-2), 1), axis=-1)  # [i, j]: of i + 1 up to j
@@ -75,6 +92,31 @@ def cumsum(x: ArrayLike, /, axis: int | None = None) -> tape.Tensor:
 def cumprod(x: ArrayLike, /, axis: int | None = None) -> tape.Tensor:
     """Cumulative product along ``axis`` (None: of the elements in one row)."""
     return _cumulated(_cumprod, x, axis)
+
+
+def _before(x: tape.Tensor) -> tape.Tensor:
+    """The product of what stands before each element along the last axis."""
+    return cumprod(_later(x), axis=-1)
+
+
+def _prod_vjp(g: tape.Tensor, x: tape.Tensor, axis: Axes, keepdims: bool) -> tape.Tensor:
+    """Each element gets the product of the others: of those before it and those behind."""
+    if not x.size:
+        return x
+    rows = joined(x, axis)
+    others = _before(rows) * flip(_before(flip(rows, axis=-1)), axis=-1)
+    axes = tuple(range(x.ndim)) if axis is None else axis
+    order = (*[i for i in range(x.ndim) if i not in axes], *axes)
+    others = permute_dims(reshape(others, tuple(x.shape[i] for i in order)), np.argsort(order).tolist())
+    return spread(g, x.shape, axis, keepdims) * others
+
+
+_prod = reduction(np.prod, _prod_vjp)
+
+
+def prod(x: ArrayLike, /, axis: Axis = None, keepdims: bool = False) -> tape.Tensor:
+    """Product over ``axis``. The product of no element is 1."""
+    return reduced(_prod, x, axis, keepdims)
 
 
 def cummax(x: ArrayLike, /, axis: int | None = None) -> tape.Tensor:

@@ -11,25 +11,30 @@ import numpy as np
 
 from ..base.devices import is_cupy
 from . import tape
-from .pointwise import as_tensor, constant, equal, isnan, logical_and, logical_or, where
-from .shaping import astype, axes_of, axis_of, broadcast_to, expand_dims, permute_dims, reshape
+from .pointwise import as_tensor, equal, isnan, logical_and, logical_or, where
+from .shaping import astype, axes_of, axis_of, broadcast_to, getitem, permute_dims, reshape
 from .tape import Op, apply, is_tracing
 from .types import ArrayLike, Axis
 
-__all__ = ["all", "any", "argmax", "argmin", "count_nonzero", "max", "mean", "min", "prod", "sum"]
+__all__ = ["all", "any", "argmax", "argmin", "count_nonzero", "max", "mean", "min", "sum"]
 
 
-_Axes = tuple[int, ...] | None  # None: all
+Axes = tuple[int, ...] | None  # None: all
 
 
-def _spread(g: tape.Tensor, shape: tuple[int, ...], axis: _Axes, keepdims: bool) -> tape.Tensor:
+def spread(g: tape.Tensor, shape: tuple[int, ...], axis: Axes, keepdims: bool) -> tape.Tensor:
     """Broadcast the gradient of a reduction back over the axes that were reduced."""
-    if not keepdims:
-        g = reshape(g, kept(shape, axis))
-    return broadcast_to(g, shape)
+    return broadcast_to(g if keepdims else _unreduced(g, shape, axis), shape)
 
 
-def kept(shape: tuple[int, ...], axis: _Axes) -> tuple[int, ...]:
+def _unreduced(g: tape.Tensor, shape: tuple[int, ...], axis: Axes) -> tape.Tensor:
+    """``g`` with axes of size 1 in the place of those that were reduced."""
+    if axis is None or not is_tracing():
+        return reshape(g, kept(shape, axis))
+    return getitem(g, tuple([None if i in axis else slice(None) for i in range(len(shape))]))
+
+
+def kept(shape: tuple[int, ...], axis: Axes) -> tuple[int, ...]:
     """``shape`` with the axes of ``axis`` (None: all) of size 1."""
     return tuple(1 if axis is None or i in axis else n for i, n in enumerate(shape))
 
@@ -45,51 +50,37 @@ def floating(x: ArrayLike) -> tape.Tensor:
     return x if x.dtype.kind == "f" else astype(x, np.float64)
 
 
-def size_along(shape: tuple[int, ...], axis: _Axes) -> int:
+def size_along(shape: tuple[int, ...], axis: Axes) -> int:
     """How many elements there are along ``axis`` (None: in all)."""
     return math.prod(n for i, n in enumerate(shape) if axis is None or i in axis)
 
 
-def joined(x: tape.Tensor, axis: _Axes) -> tape.Tensor:
+def joined(x: tape.Tensor, axis: Axes) -> tape.Tensor:
     """``x`` with the axes of ``axis`` (None: all) moved to the end and made one."""
     axes = tuple(range(x.ndim)) if axis is None else axis
     rest = tuple(i for i in range(x.ndim) if i not in axes)
     return reshape(permute_dims(x, rest + axes), (*[x.shape[i] for i in rest], size_along(x.shape, axis)))
 
 
-def _share(g: tape.Tensor, x: tape.Tensor, y: tape.Tensor, axis: _Axes) -> tape.Tensor:
+def _share(g: tape.Tensor, x: tape.Tensor, y: tape.Tensor, axis: Axes) -> tape.Tensor:
     """Gradient of max and min: the elements equal to the result share it evenly."""
-    shape = kept(x.shape, axis)
-    y, g = reshape(y, shape), reshape(g, shape)
+    y, g = [t if t.ndim == x.ndim else _unreduced(t, x.shape, axis) for t in (y, g)]
     hit = equal(x, y)
     if not is_tracing() and (is_cupy(y.data) or np.isnan(y.data).any()):  # a GPU is not waited for
         hit = logical_or(hit, logical_and(isnan(x), isnan(y)))
     return where(hit, g / sum(hit, axis=axis, keepdims=True).astype(g.dtype), 0)
 
 
-def _prod_vjp(g: tape.Tensor, x: tape.Tensor, y: tape.Tensor, axis: _Axes, keepdims: bool) -> tape.Tensor:
-    """Each element gets the product of the others; where one is zero that cannot be had by division."""
-    if x.data.all():
-        return _spread(g * y, x.shape, axis, keepdims) / x
-    rows = joined(x, axis)
-    own = constant(np.eye(rows.shape[-1], dtype=bool), rows)
-    others = prod(where(own, 1, expand_dims(rows, axis=-2)), axis=-1)
-    axes = tuple(range(x.ndim)) if axis is None else axis
-    order = (*[i for i in range(x.ndim) if i not in axes], *axes)
-    others = permute_dims(reshape(others, tuple(x.shape[i] for i in order)), np.argsort(order).tolist())
-    return _spread(g, x.shape, axis, keepdims) * others
+def _mean_vjp(g: tape.Tensor, shape: tuple[int, ...], axis: Axes, keepdims: bool) -> tape.Tensor:
+    return spread(single(g) / size_along(shape, axis), shape, axis, keepdims)
 
 
-def _mean_vjp(g: tape.Tensor, shape: tuple[int, ...], axis: _Axes, keepdims: bool) -> tape.Tensor:
-    return _spread(single(g) / size_along(shape, axis), shape, axis, keepdims)
-
-
-def _entered(loop: Any, vjp: Any = None) -> Op:
+def reduction(loop: Any, vjp: Any = None) -> Op:
     """A reduction, entered into the table under the name of NumPy's ``loop``."""
     name = loop.__name__
     adds = name in ("sum", "mean", "prod")
 
-    def method(x: Any, *, axis: _Axes, keepdims: bool) -> Any:
+    def method(x: Any, *, axis: Axes, keepdims: bool) -> Any:
         if adds and x.dtype == np.float16:  # whose own sums stop growing at 2048 ones
             return getattr(x, name)(axis, dtype=np.float32, keepdims=keepdims).astype(x.dtype)
         return getattr(x, name)(axis, keepdims=keepdims)  # the method is the function without its dispatch
@@ -102,7 +93,7 @@ def is_all(axis: Any, ndim: int) -> bool:
     return axis is None or (not ndim and axis in (0, -1))
 
 
-def _reduced(op: Op, x: ArrayLike, axis: Axis, keepdims: bool) -> tape.Tensor:
+def reduced(op: Op, x: ArrayLike, axis: Axis, keepdims: bool) -> tape.Tensor:
     x = x if type(x) is tape.Tensor else as_tensor(x)
     ndim = x.data.ndim
     return apply(op, x, axis=None if is_all(axis, ndim) else axes_of(axis, ndim), keepdims=keepdims)
@@ -115,51 +106,46 @@ def _position(op: Op, x: ArrayLike, axis: int | None, keepdims: bool) -> tape.Te
     return apply(op, x, axis=None if all_of_it else axis_of(axis, x.ndim), keepdims=keepdims)
 
 
-_sum, _mean, _prod = _entered(np.sum, _spread), _entered(np.mean, _mean_vjp), _entered(np.prod, _prod_vjp)
-_max, _min = _entered(np.max, _share), _entered(np.min, _share)
-_all, _any = _entered(np.all), _entered(np.any)
+_sum, _mean = reduction(np.sum, spread), reduction(np.mean, _mean_vjp)
+_max, _min = reduction(np.max, _share), reduction(np.min, _share)
+_all, _any = reduction(np.all), reduction(np.any)
 _count = Op("count_nonzero", lambda x, *, axis, keepdims: (x != 0).sum(axis, keepdims=keepdims))
-_argmax, _argmin = _entered(np.argmax), _entered(np.argmin)
+_argmax, _argmin = reduction(np.argmax), reduction(np.argmin)
 
 
 def sum(x: ArrayLike, /, axis: Axis = None, keepdims: bool = False) -> tape.Tensor:
     """Sum over ``axis``. The sum over no element is 0."""
-    return _reduced(_sum, x, axis, keepdims)
+    return reduced(_sum, x, axis, keepdims)
 
 
 def mean(x: ArrayLike, /, axis: Axis = None, keepdims: bool = False) -> tape.Tensor:
     """Arithmetic mean over ``axis``."""
-    return _reduced(_mean, x, axis, keepdims)
-
-
-def prod(x: ArrayLike, /, axis: Axis = None, keepdims: bool = False) -> tape.Tensor:
-    """Product over ``axis``. The product of no element is 1."""
-    return _reduced(_prod, x, axis, keepdims)
+    return reduced(_mean, x, axis, keepdims)
 
 
 def max(x: ArrayLike, /, axis: Axis = None, keepdims: bool = False) -> tape.Tensor:
     """Largest element over ``axis``; at a tie the gradient is shared evenly."""
-    return _reduced(_max, x, axis, keepdims)
+    return reduced(_max, x, axis, keepdims)
 
 
 def min(x: ArrayLike, /, axis: Axis = None, keepdims: bool = False) -> tape.Tensor:
     """Smallest element over ``axis``; at a tie the gradient is shared evenly."""
-    return _reduced(_min, x, axis, keepdims)
+    return reduced(_min, x, axis, keepdims)
 
 
 def all(x: ArrayLike, /, axis: Axis = None, keepdims: bool = False) -> tape.Tensor:
     """True where every element over ``axis`` is true (no gradient)."""
-    return _reduced(_all, x, axis, keepdims)
+    return reduced(_all, x, axis, keepdims)
 
 
 def any(x: ArrayLike, /, axis: Axis = None, keepdims: bool = False) -> tape.Tensor:
     """True where an element over ``axis`` is true (no gradient)."""
-    return _reduced(_any, x, axis, keepdims)
+    return reduced(_any, x, axis, keepdims)
 
 
 def count_nonzero(x: ArrayLike, /, axis: Axis = None, keepdims: bool = False) -> tape.Tensor:
     """How many elements over ``axis`` are not zero (no gradient)."""
-    return _reduced(_count, x, axis, keepdims)
+    return reduced(_count, x, axis, keepdims)
 
 
 def argmax(x: ArrayLike, /, axis: int | None = None, keepdims: bool = False) -> tape.Tensor:

@@ -79,7 +79,31 @@ _getitem = Op(
     "getitem", lambda x, *, key: x[key], {"x": lambda g, shape, key: place(g, key, shape)}, view=True
 )
 _gather = Op("gather", lambda x, *, key: x[key], {"x": lambda g, shape, key: place(g, key, shape)})
+_take_along = Op(
+    "take_along_axis",
+    lambda x, at, *, axis: x[_along_key(at, axis, x.shape)],
+    {"x": lambda g, at, shape, axis: apply(_put_along, g, at, axis=axis, into=shape)},
+)
+_put_along = Op(
+    "put_along_axis",
+    lambda g, at, *, axis, into: _place(g, key=_along_key(at, axis, into), into=into),
+    {"g": lambda ct, at, axis: apply(_take_along, ct, at, axis=axis)},
+)
+_lookup = Op(
+    "lookup", lambda x, ids: x[ids], {"x": lambda g, ids, shape: apply(_unlookup, g, ids, into=shape)}
+)
+_unlookup = Op(
+    "place_rows",
+    lambda g, ids, *, into: _place(g, key=ids, into=into),
+    {"g": lambda ct, ids: apply(_lookup, ct, ids)},
+)
 _place_op = Op("place", _place, {"g": lambda ct, key: getitem(ct, key)}, inputs=("g",))
+
+
+def _along_key(at: Any, axis: int, shape: tuple[int, ...]) -> tuple[Any, ...]:
+    """The key of the elements ``at`` along ``axis`` of what has a shape."""
+    grid = array_module(at).ogrid[tuple(slice(n) for n in shape)]
+    return tuple(at if i == axis else grid[i] for i in range(len(shape)))
 
 
 def is_basic(key: Any) -> bool:
@@ -266,10 +290,39 @@ def to(x: ArrayLike, device: str, /) -> tape.Tensor:
 def getitem(x: ArrayLike, key: Any, /) -> tape.Tensor:
     """``x[key]`` with NumPy's basic and advanced indexing; repeated indices add their gradients."""
     x = as_tensor(x)
+    found = _by_computed(x, key if type(key) is tuple else (key,))
+    if found is not None:
+        return found
     key = tuple(map(_plain_key, key)) if type(key) is tuple else _plain_key(key)
     if is_basic(key):
         return apply(_getitem, x, key=key)
     return apply(_gather, x, key=_key_beside(key, x))
+
+
+def is_computed(ids: Any) -> bool:
+    """True for integers that a program being recorded has made: what they pick is another at every call."""
+    return isinstance(ids, tape.Tensor) and ids.node is not None and ids.dtype.kind in "iu"
+
+
+def _by_computed(x: tape.Tensor, keys: tuple[Any, ...]) -> Any:
+    """``x[ids]`` and ``x[arange(len(x)), ids]`` for integers that are computed; None for other keys."""
+    if not is_computed(keys[-1]) or len(keys) > 2:
+        return None
+    ids = keys[-1]
+    if len(keys) == 1:
+        return apply(_lookup, x, ids)
+    rows = keys[0].data if isinstance(keys[0], tape.Tensor) else keys[0]
+    if ids.ndim != 1 or not isinstance(rows, np.ndarray) or not np.array_equal(rows, np.arange(len(x.data))):
+        return None
+    ids = broadcast_to(reshape(ids, (-1, *[1] * (x.ndim - 1))), (x.shape[0], 1, *x.shape[2:]))
+    return getitem(apply(_take_along, x, ids, axis=1), (slice(None), 0))
+
+
+def take_along(x: tape.Tensor, ids: tape.Tensor, axis: int) -> tape.Tensor:
+    """`take_along_axis` by integers that are computed."""
+    shape = np.broadcast_shapes(*[(*s[:axis], 1, *s[axis + 1 :]) for s in (x.shape, ids.shape)])
+    own, others = [broadcast_to(t, (*shape[:axis], t.shape[axis], *shape[axis + 1 :])) for t in (x, ids)]
+    return apply(_take_along, own, others, axis=axis)
 
 
 def _plain_key(k: Any) -> Any:

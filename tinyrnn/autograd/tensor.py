@@ -478,7 +478,7 @@ class Tensor:
     mean = reductions.mean
     min = reductions.min
     norm = arrays.norm
-    prod = reductions.prod
+    prod = ordered.prod
     std = arrays.std
     sum = reductions.sum
     var = arrays.var

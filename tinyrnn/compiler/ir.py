@@ -46,6 +46,7 @@ class Kind(enum.Enum):
 
     INPUT = enum.auto()  # attr: an Input
     NUMBER = enum.auto()  # attr: a float that is part of the program
+    INDEX = enum.auto()  # the numbers of columns; attr: the `View` that says which
     POINTWISE = enum.auto()  # attr: the name of an op with a rule
     MATMUL = enum.auto()  # rows times a matrix; attr: the matrix is transposed
     OUTER = enum.auto()  # rows^T rows, over the batch
@@ -53,6 +54,7 @@ class Kind(enum.Enum):
     ROWSUM = enum.auto()  # over the columns: of each of as many groups of neighbours as it is wide
     ROWMAX = enum.auto()
     ROWMIN = enum.auto()
+    ROWPROD = enum.auto()
     VIEW = enum.auto()  # attr: the `View` of the columns that it has
     CONCAT = enum.auto()  # side by side; attr: of how many blocks, in each a part of each
     PLACE = enum.auto()  # zeros elsewhere; attr: (how many blocks, first column in each)
@@ -64,7 +66,7 @@ class Kind(enum.Enum):
 
 
 CUSTOM = "custom"
-ROW_REDUCTIONS = frozenset({Kind.ROWSUM, Kind.ROWMAX, Kind.ROWMIN})
+ROW_REDUCTIONS = frozenset({Kind.ROWSUM, Kind.ROWMAX, Kind.ROWMIN, Kind.ROWPROD})
 SUMS = frozenset({Kind.TOTAL, Kind.OUTER})  # over the batch, and then over time: left to the end
 ALIASES = frozenset({Kind.DETACH, Kind.CAST})  # in a loop: what they are made of
 
@@ -130,6 +132,12 @@ class Value:
 def number(x) -> Value:
     """A constant."""
     return Value(Kind.NUMBER, (), 1, False, float(x))
+
+
+def index(columns) -> Value | None:
+    """The numbers ``columns`` as a row; None where no `View` has them."""
+    view = view_of(columns)
+    return view and Value(Kind.INDEX, (), view.width, False, view)
 
 
 def pointwise(op, *inputs) -> Value:
@@ -387,6 +395,7 @@ def _fits_alias(v, x):
 _FORMS = {  # kind: how many inputs (None: any number, but some), and how they must fit
     Kind.INPUT: (0, lambda v: True),
     Kind.NUMBER: (0, lambda v: True),
+    Kind.INDEX: (0, lambda v: v.attr.width == v.width and not v.rows),
     Kind.POINTWISE: (None, _fits_pointwise),
     Kind.MATMUL: (2, _fits_product),
     Kind.OUTER: (2, lambda v, x, y: y.rows and v.width == y.width and not v.rows),

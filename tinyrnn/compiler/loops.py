@@ -20,6 +20,7 @@ _FOLDS = {  # of a row: what it begins with, and a step
     Kind.ROWSUM: ("F(0)", "{} + {}"),
     Kind.ROWMAX: ("-{inf}", "maximum({}, {})"),
     Kind.ROWMIN: ("{inf}", "minimum({}, {})"),
+    Kind.ROWPROD: ("F(1)", "{} * {}"),
 }
 
 
@@ -220,7 +221,7 @@ class Loop(Target):
                 u in self.schedule.stored and self.now != self.schedule.position[u]
             ):
                 continue
-            if u.kind is Kind.VIEW:
+            if u.kind in (Kind.VIEW, Kind.INDEX):
                 found.append(u.attr)
             elif u.kind in (Kind.POINTWISE, Kind.COPY):
                 todo += u.inputs
@@ -286,6 +287,10 @@ class Loop(Target):
         place = self.schedule.leaves.get(source) or self.schedule.readable(source, self.now)
         return self._loaded(v, place, v.attr.offset, self.column_of(v.attr))
 
+    def _index(self, v):
+        column = "0" if v.width == 1 else self.column_of(v.attr)
+        return self._named(v, f"F({column} + {self.size(v.attr.offset)})")
+
     def _pointwise(self, v):
         op = TABLE[v.attr]
         inputs = {a: self.expression(x) for a, x in zip(op.inputs, v.inputs, strict=True)}
@@ -306,6 +311,7 @@ class Loop(Target):
     kinds = {  # noqa: RUF012
         Kind.INPUT: _leaf,
         Kind.NUMBER: _number,
+        Kind.INDEX: _index,
         Kind.POINTWISE: _pointwise,
         Kind.VIEW: _view,
         Kind.COPY: lambda self, v: self.expression(v.inputs[0]),

@@ -3,15 +3,17 @@
 Each axis of every tensor on the tape has a role: ``b`` the batch, ``f`` features, ``1`` a size of 1. Roles
 come from the inputs of the step and are carried on from op to op; a closed-over tensor gets those of what it
 is combined with. They, not sizes, decide what a value is, so that a batch as large as a row of features is no
-trouble. Features may have several axes: a value is a row of them all, and what moves them is a view of it. A
-matrix that rows are multiplied by has the roles ``kf`` where it is a gradient, and ``p`` is the batch and
-features in one axis, ``[B * H, N]``. What is none of these, or not made by the kinds of `ir.Kind`, raises
-`TraceError`, and the step runs eagerly.
+trouble. Features may have several axes, before and after the batch: a value is a row of them all, and what
+moves them is a view of it. A matrix that rows are multiplied by has the roles ``kf`` where it is a gradient;
+``p`` is the batch and features in one axis, ``[B * H, N]``, and ``q`` features and the batch; ``c`` is a
+number that a derivative repeats, of which no more is known than its size. What is none of these, or not made
+by the kinds of `ir.Kind`, raises `TraceError`, and the step runs eagerly.
 """
 
 import copy
 import itertools
 import math
+import operator
 import re
 from typing import NamedTuple
 
@@ -32,6 +34,7 @@ from .ir import (
     Value,
     aliased,
     beside,
+    index,
     needs_grad,
     number,
     order,
@@ -49,10 +52,13 @@ TRUTHS = frozenset(  # pointwise ops that give truth values of numbers and truth
 )
 MOVES = frozenset(
     "reshape broadcast_to getitem gather place permute_dims split concat stack unstack flip roll pad detach "
-    "astype sum max min".split()
+    "astype sum max min argmax argmin count_nonzero any all take_along_axis lookup".split()
 )
-_REDUCTIONS = {"sum": Kind.ROWSUM, "max": Kind.ROWMAX, "min": Kind.ROWMIN, "mean": Kind.ROWSUM}
-_LAYOUT = re.compile("[b1]?[f1]*")  # of what is rows, or one row
+_REDUCTIONS = {
+    "sum": Kind.ROWSUM, "mean": Kind.ROWSUM, "count_nonzero": Kind.ROWSUM, "max": Kind.ROWMAX,
+    "any": Kind.ROWMAX, "min": Kind.ROWMIN, "all": Kind.ROWMIN, "prod": Kind.ROWPROD,
+}  # fmt: skip
+_LAYOUT = re.compile("[f1]*b?[f1]*")  # of what is rows, or one row
 _SHAPED = frozenset(  # ops whose result has roles of its own
     "reshape getitem gather broadcast_to place concat stack flip roll pad".split()
 )
@@ -72,17 +78,36 @@ class Open(NamedTuple):
     tensor: Tensor
 
 
+_WORDS = {"b": "batch", "f": "features", "c": "constant"}
+
+
 def a_row(axes) -> str:
     """The roles, for messages."""
-    return "[" + ", ".join({"b": "batch", "f": "features", "1": "1"}[r] for r in axes) + "]"
+    return "[" + ", ".join(_WORDS.get(r, r) for r in axes) + "]"
 
 
+_CONSTANT = "a derivative of the step uses a constant that the step does not have"
 _MIXES = "the step mixes the sequences of a batch"
 
 
 def is_rows(axes) -> bool:
-    """True for what is rows, or one row: the batch first, features behind it."""
+    """True for what is rows, or one row: axes of features, and the batch among them or not."""
     return _LAYOUT.fullmatch(axes) is not None
+
+
+def merged(axes) -> str:
+    """The role of the axis that is the batch and features at once; "" where there is none."""
+    return next((role for role in axes if role in "pq"), "")
+
+
+def without_batch(values, axes) -> list:
+    """Those of ``values``, one for each of ``axes``, that are of features."""
+    return [x for x, role in zip(values, axes, strict=True) if role != "b"]
+
+
+def batch_of(axes) -> int | None:
+    """Where the batch is among the axes."""
+    return axes.index("b") if "b" in axes else None
 
 
 def no_form(what, instead="a step must work on [batch, features]"):
@@ -108,7 +133,7 @@ class Reader:
         for node, given in recording.inputs.items():
             self._refuse_hooks(node)
             width = math.prod(node.shape[1:])
-            self._give(node, Read(Value(Kind.INPUT, (), width, True, given), roles_of(node.shape, True)))
+            self._give(node, Read(Value(Kind.INPUT, (), width, True, given), roles_of(node.shape, 0)))
 
     def _stand_in(self):
         """Put tensors of its own on the recording's tape for those that have no place there, and for numbers.
@@ -196,7 +221,7 @@ class Reader:
     def rows(self, read, shape) -> Value:
         """A new state as rows ``[B, w]``."""
         if isinstance(read, Open):
-            read = self.closed(read, roles_of(shape, True))
+            read = self.closed(read, roles_of(shape, 0))
         if read.axes not in ("bf", "b1"):
             mend = "a step must return rows [batch, features]"
             raise TraceError(f"a state has the axes {a_row(read.axes)}: {mend}")
@@ -221,33 +246,35 @@ class Reader:
 
     def _constant(self, x):
         """A tensor that a derivative made: all its elements are one number."""
-        rows = x.ndim > 1 and x.shape[0] == self.batch
-        known = rows or x.ndim == 0 or (x.shape[0] == 1 if x.ndim > 1 else x.shape[0] != self.batch)
-        if not known or not x.size or not (x.data == x.data.reshape(-1)[0]).all():
-            raise TraceError("a derivative of the step uses a constant that the step does not have")
+        if not x.size or not (x.data == x.data.reshape(-1)[0]).all():
+            raise TraceError(_CONSTANT)
+        value, rows = number(x.data.reshape(-1)[0]), x.ndim > 1 and x.shape[0] == self.batch
+        if not rows and x.ndim and (x.shape[0] != 1 if x.ndim > 1 else x.shape[0] == self.batch):
+            return Read(value, "c" * x.ndim)
         width = math.prod(x.shape[1:] if rows else x.shape)
-        return Read(widened(number(x.data.reshape(-1)[0]), width, rows), roles_of(x.shape, rows))
+        return Read(widened(value, width, rows), roles_of(x.shape, 0 if rows else None))
 
     def closed(self, given, axes) -> Read:
         """A closed-over tensor as a row, as rows of the batch, or as a matrix: ``axes`` is "matrix" or its
         roles.
         """
-        slot, t = given
-        if "b" in axes and slot in self.arguments and t.shape[0] == self.batch:
-            return Read(widened(self.arguments[slot], math.prod(t.shape[1:]), True), axes)
+        (slot, t), at = given, batch_of(axes)
+        if at is not None and slot in self.arguments and t.shape[at] == self.batch:
+            return Read(widened(self.arguments[slot], math.prod(without_batch(t.shape, axes)), True), axes)
+        if at:
+            raise no_form(f"a closed-over {list(t.shape)} with the batch as axis {at}", "put the batch first")
         if (slot, axes) not in self.forms:
             attr = Input(Source.CLOSURE, slot)
             if axes == "matrix":
                 value = Value(Kind.INPUT, (), t.shape[1], False, attr, t.shape[0])
             else:
-                width = math.prod([n for n, role in zip(t.shape, axes, strict=True) if role != "b"])
-                value = Value(Kind.INPUT, (), width, "b" in axes, attr)
+                value = Value(Kind.INPUT, (), math.prod(without_batch(t.shape, axes)), "b" in axes, attr)
             self.forms[slot, axes] = value
         return Read(self.forms[slot, axes], axes)
 
     def own_axes(self, given) -> str:
         """The roles of a closed-over tensor that meets nothing but numbers and others of its kind."""
-        return roles_of(given.tensor.shape, False)
+        return roles_of(given.tensor.shape)
 
     def aligned(self, name, reads, shape):
         """``reads`` with roles for closed-over tensors, and the roles of the result ``shape``, by NumPy's
@@ -257,29 +284,32 @@ class Reader:
         axes = ""
         for back in range(1, len(shape) + 1):
             here = {r.axes[-back] for r in known if len(r.axes) >= back} - {"1"}
+            if here == {"c"} and not any(isinstance(r, Open) for r in reads):
+                raise TraceError(_CONSTANT)
+            here -= {"c"}
             if len(here) > 1 or ("b" in here and shape[-back] != self.batch):
                 raise self._unfit(name, reads, "the batch meets an axis of features")
             axes = (here.pop() if here else "f" if shape[-back] != 1 else "1") + axes
-        out, features = [], [n for n, role in zip(shape, axes, strict=True) if role not in "bpk"]
+        out = []
         for r in reads:
             if isinstance(r, Open):
                 own = r.tensor.shape
                 roles = zip(own, axes[len(axes) - len(own) :], strict=True)
                 r = self.closed(r, "".join(["1" if n == 1 else role for n, role in roles]))
-            out.append(r if {"k", "p"} & {*axes} else self.spread(r, features))
+            out.append(self.spread(r, axes, shape) if is_rows(axes) else r)
         return out, axes
 
-    def spread(self, read, features):
-        """``read`` broadcast to the columns of ``features``, sizes of the axes that are neither batch nor
-        rows; one column stays one, for that is what it is in a loop.
+    def spread(self, read, axes, shape):
+        """``read`` broadcast to the features of ``shape``, whose roles are ``axes``. One column stays one, as
+        it is in a loop.
         """
-        value, width = read.value, math.prod(features)
-        if value.width in (1, width):
+        value, features = read.value, without_batch(shape, axes)
+        if value.width in (1, math.prod(features)):
             return read
-        own = read.axes.removeprefix("b")
-        sizes = [
-            1 if role == "1" else n for role, n in zip(own, features[len(features) - len(own) :], strict=True)
-        ]
+        own = zip(
+            read.axes, axes[len(axes) - len(read.axes) :], shape[len(axes) - len(read.axes) :], strict=True
+        )
+        sizes = [1 if role == "1" else n for role, whole, n in own if whole != "b"]
         columns = np.broadcast_to(np.arange(value.width).reshape(sizes), features)
         return Read(self._view(value, columns), read.axes)
 
@@ -328,11 +358,11 @@ class Reader:
         """Refuse a layout that is none of rows. Roles say what the sizes are: of a wrong reading the two
         would not agree.
         """
-        if {"k", "p"} & {*axes} or axes in ("fb", "1b"):
+        if {*"kpq"} & {*axes}:
             return
         if not is_rows(axes):
             raise no_form(f"{node.op.name if node.op is not ITEM else 'a part'} to {a_row(axes)}")
-        width = math.prod([n for n, role in zip(node.shape, axes, strict=True) if role != "b"])
+        width = math.prod(without_batch(node.shape, axes))
         batch = {n for n, role in zip(node.shape, axes, strict=True) if role == "b"} <= {self.batch}
         if value.rows != ("b" in axes) or value.width != width or not batch:
             raise CompilerFault(f"{node.op} of shape {list(node.shape)} was read as {a_row(axes)}, {value!r}")
@@ -383,46 +413,56 @@ class Reader:
     # ------------------------------------------------------------------ shapes
 
     def _moved(self, node, reads, move):
-        """An op that moves features: ``move`` is what it does to an array of the sizes of their axes, the
-        numbers of the columns.
-        """
+        """An op that moves features: ``move`` is what it does to an array."""
         x = self._row(node.op.name, reads[0])
-        if not is_rows(x.axes):
-            raise no_form(f"{node.op.name} of {a_row(x.axes)}")
-        shape, rows = np.shape(node.saved[0].data), "b" in x.axes
-        columns = move(np.arange(x.value.width).reshape(shape[1:] if rows else shape))
-        if columns.shape != tuple(node.shape[rows:]):
-            raise no_form(f"{node.op.name} from {list(shape)} to {list(node.shape)}")
-        return Read(self._view(x.value, columns), roles_of(node.shape, rows))
+        columns, roles = self._columns(node.op.name, x.axes, np.shape(node.saved[0].data), move)
+        return Read(self._view(x.value, columns), roles)
+
+    def _columns(self, name, axes, shape, move):
+        """The numbers of a tensor's columns, as ``move`` leaves them behind, and the roles of the result."""
+        if not is_rows(axes):
+            raise no_form(f"{name} of {a_row(axes)}")
+        at, sizes = batch_of(axes), without_batch(shape, axes)
+        numbers = np.arange(math.prod(sizes)).reshape(sizes)
+        if at is None:
+            moved = move(numbers)
+            return moved, roles_of(moved.shape)
+        moved = move(np.stack([numbers, numbers + numbers.size], at))  # two sequences, to see where they are
+        apart = [(np.diff(moved, axis=i) == numbers.size).all() for i in range(moved.ndim)]
+        at = next(i for i, n in enumerate(moved.shape) if n == 2 and apart[i])
+        return moved.take(0, at), roles_of(moved.shape, at)
 
     def _reshape(self, node, reads, newshape):
         x, old = self._row("reshape", reads[0]), np.shape(node.saved[0].data)
-        axes = None if "p" in x.axes else inserted(x.axes, old, node.shape)
+        role, at = merged(x.axes), batch_of(x.axes)
+        axes = None if role else inserted(x.axes, old, node.shape)
         if axes is not None:
             return Read(x.value, axes)
-        if x.axes[:1] in ("b", "p") and node.shape:
-            if node.shape[0] == self.batch:
-                return Read(x.value, roles_of(node.shape, True))
-            if x.axes[0] == "b" and len(node.shape) > 1 and node.shape[0] % self.batch == 0:
-                return Read(x.value, "p" + roles_of(node.shape[1:], False))
-        elif is_rows(x.axes) and "b" not in x.axes:
-            return Read(x.value, roles_of(node.shape, False))
+        if not role and at is None and is_rows(x.axes):
+            return Read(x.value, roles_of(node.shape))
+        before = math.prod(old[:at]) if at is not None else 1 if role == "p" else old[0] // self.batch
+        for new, n in enumerate(node.shape) if at is not None or x.axes[0] == role else ():
+            if n == self.batch and math.prod(node.shape[:new]) == before:
+                return Read(x.value, roles_of(node.shape, new))
+        if at is not None and len(node.shape) > 1:
+            if node.shape[0] == before * self.batch and at > 0:
+                return Read(x.value, "q" + roles_of(node.shape[1:]))
+            if node.shape[0] % self.batch == 0 and at == 0:
+                return Read(x.value, "p" + roles_of(node.shape[1:]))
         raise no_form(f"reshape from {list(old)} to {list(node.shape)}")
 
     def _broadcast_to(self, node, reads, to):
-        x = self._row("broadcast_to", reads[0])
-        axes, features = "", []
+        x, axes = self._row("broadcast_to", reads[0]), ""
         for back in range(1, len(node.shape) + 1):
             role, n = x.axes[-back] if len(x.axes) >= back else "1", node.shape[-back]
             if role == "1" and n != 1:
                 first = back == len(node.shape) > 1 and n == self.batch and "b" not in x.axes
                 role = "b" if first else "f"
             axes = role + axes
-            features = features if role == "b" else [n, *features]
         if not is_rows(axes):
             raise no_form(f"broadcast from {a_row(x.axes)} to {list(node.shape)}")
-        value = self.spread(x, features).value
-        return Read(widened(value, math.prod(features), "b" in axes), axes)
+        width = math.prod(without_batch(node.shape, axes))
+        return Read(widened(self.spread(x, axes, node.shape).value, width, "b" in axes), axes)
 
     def _flip(self, node, reads, axis):
         return self._moved(node, reads, self._along("flip", node, reads[0], axis, np.flip))
@@ -435,22 +475,33 @@ class Reader:
 
     def _along(self, name, node, read, axis, function):
         """``function`` of features along the axes ``axis`` of a tensor."""
-        axes, rows = tuple(range(len(node.shape))) if axis is None else axis, self._has_batch(read)
+        axes = tuple(range(len(node.shape))) if axis is None else axis
         axes = (axes,) if isinstance(axes, int) else axes
-        if rows and 0 in axes:
+        if isinstance(read, Read) and batch_of(read.axes) in axes:
             raise no_form(f"{name} along the batch", "use the axes of features")
-        return lambda a: function(a, tuple([i - rows for i in axes]))
+        return lambda a: function(a, axes)
 
     @staticmethod
     def _has_batch(read):
         return isinstance(read, Read) and "b" in read.axes
 
     def _pad(self, node, reads, widths, value):
-        x, shape = self._row("pad", reads[0]), np.shape(node.saved[0].data)
-        if value != 0 or ("b" in x.axes and tuple(widths[0]) != (0, 0)):
-            raise no_form("pad with other numbers than 0, or of the batch", "use concat with zeros_like")
-        key = tuple([slice(a, a + n) for (a, _), n in zip(widths, shape, strict=True)])
-        return self._place(node, reads, key, node.shape)
+        x = self._row("pad", reads[0])
+        if self._has_batch(x) and tuple(widths[batch_of(x.axes)]) != (0, 0):
+            raise no_form("pad along the batch", "use the axes of features")
+        sizes = without_batch(np.shape(node.saved[0].data), x.axes)
+        found = widened(x.value, math.prod(sizes), x.value.rows)
+        for axis, (before, after) in enumerate(without_batch(widths, x.axes)):
+            found = self._padded(found, sizes, axis, before, after, value)
+            sizes[axis] += before + after
+        return Read(found, roles_of(node.shape, batch_of(x.axes)))
+
+    @staticmethod
+    def _padded(value, sizes, axis, before, after, fill):
+        """A value, whose features have ``sizes``, with so many more of a number along one axis."""
+        outer, each = math.prod(sizes[:axis]), math.prod(sizes[:axis]) * math.prod(sizes[axis + 1 :])
+        more = [n and widened(number(fill), n * each, value.rows) for n in (before, after)]
+        return beside([part for part in (more[0], value, more[1]) if part], outer)
 
     def _astype(self, node, reads, dtype):
         x = self._row("astype", reads[0])
@@ -458,10 +509,18 @@ class Reader:
         if was == dtype:
             return x
         if dtype.kind in "iu" and was.kind == "f":
-            raise no_form(f"astype from {was} to {dtype}", "round with floor() or round()")
+            return Read(self._integer(x.value, dtype), x.axes)
         if dtype.kind == "b":
             return Read(pointwise("not_equal", x.value, number(0.0)), x.axes)
         return Read(aliased(Kind.CAST, x.value), x.axes)
+
+    @staticmethod
+    def _integer(x, dtype):
+        """``x`` towards 0; what does not fit is the least number, as on the processors that we know."""
+        if dtype != np.int64:
+            raise no_form(f"astype from a float to {dtype}", "use int64, or round with floor() or round()")
+        whole = pointwise("where", pointwise("less", x, 0.0), pointwise("ceil", x), pointwise("floor", x))
+        return pointwise("where", pointwise("less", pointwise("abs", x), 2.0**63), whole, -(2.0**63))
 
     def _detach(self, node, reads):
         x = self._row("detach", reads[0])
@@ -469,19 +528,16 @@ class Reader:
 
     def _parts(self, node, read, axis, keys):
         """Parts of a tensor, each a key along one axis."""
-        x, shape = self._row(node.op.name, read), np.shape(node.saved[0].data)
-        rows = "b" in x.axes
-        if not is_rows(x.axes) or (rows and axis == 0):
+        x, found = self._row(node.op.name, read), []
+        if batch_of(x.axes) == axis:
             raise no_form(f"{node.op.name} along axis {axis} of {a_row(x.axes)}", "use the axes of features")
-        columns = np.moveaxis(np.arange(x.value.width).reshape(shape[rows:]), axis - rows, 0)
-        found = []
         for key in keys:
-            picked = columns[key]
-            picked = np.moveaxis(picked, 0, axis - rows) if isinstance(key, slice) else picked
-            if not picked.size:
+            own = (*[slice(None)] * axis, key)
+            move = operator.itemgetter(own)
+            columns, roles = self._columns(node.op.name, x.axes, np.shape(node.saved[0].data), move)
+            if not columns.size:
                 raise TraceError("split makes a part without columns")
-            roles = roles_of((self.batch, *picked.shape) if rows else picked.shape, rows)
-            found.append(Read(self._view(x.value, picked), roles))
+            found.append(Read(self._view(x.value, columns), roles))
         return found
 
     def _custom_vjp(self, node, reads, custom, hidden):
@@ -501,55 +557,61 @@ class Reader:
         return self._parts(node, reads[0], axis, range(np.shape(node.saved[0].data)[axis]))
 
     def _concat(self, node, reads, axis, shapes):
-        live = next((r for r in reads if isinstance(r, Read)), None)
-        first = live.axes[:1] if live else self.own_axes(reads[0])[:1]
+        at = next((batch_of(r.axes) for r in reads if self._has_batch(r)), None)
+        if at is not None and axis == at:
+            raise no_form(f"{node.op.name} along the batch", "use the axes of features")
 
-        def row(read):
+        def row(read, shape):
             if isinstance(read, Read):
                 return read
-            shape = read.tensor.shape
-            return self.closed(read, roles_of(shape, first == "b" and shape[0] == self.batch and axis > 0))
+            return self.closed(
+                read, roles_of(shape, at if at is not None and shape[at] == self.batch else None)
+            )
 
-        reads = [row(r) for r in reads]
-        rows = any("b" in r.axes for r in reads)
-        if (rows and axis == 0) or not all(is_rows(r.axes) for r in reads):
-            raise no_form(f"concat along axis {axis} of {a_row(reads[0].axes)}", "use the axes of features")
-        if any(
-            ("b" in r.axes) != rows and len(x) > 1 and x[0] != 1 for r, x in zip(reads, shapes, strict=True)
-        ):
-            raise self._unfit("concat", reads, "they lie otherwise")
-        outer = math.prod(node.shape[int(rows) : axis])
+        reads = [row(r, shape) for r, shape in zip(reads, shapes, strict=True)]
+        if not all(is_rows(r.axes) for r in reads):
+            raise no_form(f"{node.op.name} along axis {axis} of {a_row(reads[0].axes)}")
+        others = [(r, x) for r, x in zip(reads, shapes, strict=True) if batch_of(r.axes) != at]
+        if any("b" in r.axes or x[at] != 1 for r, x in others):
+            raise self._unfit(node.op.name, reads, "they lie otherwise")
+        roles = roles_of(node.shape, at)
+        outer = math.prod(without_batch(node.shape[:axis], roles[:axis]))
         parts = [
-            widened(r.value, math.prod(x[int(rows) :]), r.value.rows)
+            widened(r.value, math.prod(without_batch(x, roles)), r.value.rows)
             for r, x in zip(reads, shapes, strict=True)
         ]
-        return Read(beside(parts, outer), roles_of(node.shape, rows))
+        return Read(beside(parts, outer), roles)
 
     def _stack(self, node, reads, axis):
+        axes = next((r.axes for r in reads if self._has_batch(r)), None)
         shape = list(node.shape)
         shape[axis] = 1
-        shapes = [shape] * len(reads)
-        known = [r if isinstance(r, Open) else Read(r.value, roles_of(shape, "b" in r.axes)) for r in reads]
-        if any(isinstance(r, Open) for r in reads):
-            raise self._unfit("stack", reads, "stack closed-over tensors outside of the step")
-        return self._concat(node, known, axis, shapes)
+        reads = [self.closed(r, axes or self.own_axes(r)) if isinstance(r, Open) else r for r in reads]
+        known = [Read(r.value, r.axes[:axis] + "1" + r.axes[axis:]) for r in reads]
+        return self._concat(node, known, axis, [shape] * len(reads))
 
     def _getitem(self, node, reads, key):
         x, shape = self._row("getitem", reads[0]), np.shape(node.saved[0].data)
-        key = self._key(key, x.axes, shape)
-        return self._moved(node, [x], lambda a: a[key])
+        return self._moved(node, [x], operator.itemgetter(self._key(key, x.axes, shape)))
 
     _gather = _getitem
 
     def _place(self, node, reads, key, into):
         """The transpose of `_getitem`: zeros but at ``key``."""
-        g = self._row("place", reads[0])
-        rows = "b" in g.axes
-        if not is_rows(g.axes) or (rows and into[0] != self.batch):
+        g, keys = self._row("place", reads[0]), expanded(key, len(into))
+        if not is_rows(g.axes):
             raise no_form(f"place of {a_row(g.axes)} into {list(into)}")
-        own = self._key(key, "b" + "f" * (len(into) - 1) if rows else "f" * len(into), into)
-        shape = into[1:] if rows else into
-        positions = np.arange(math.prod(shape)).reshape(shape)[own].reshape(-1)
+        for at in range(len(into)) if "b" in g.axes else [None]:
+            axes = roles_of(into, at)
+            if at is not None and (into[at] != self.batch or not is_whole(keys[spots(keys)[at]], into[at])):
+                continue
+            own = self._key(key, axes, into)
+            positions, found = self._columns("place", axes, into, operator.itemgetter(own))
+            if batch_of(found) == batch_of(g.axes):
+                break
+        else:
+            raise no_form(f"place of {a_row(g.axes)} into {list(into)}")
+        positions, sizes = positions.reshape(-1), without_batch(into, axes)
         value = widened(g.value, positions.size, g.value.rows)
         value, positions = self._added_up(value, positions)
         order = np.argsort(positions, kind="stable")
@@ -557,10 +619,10 @@ class Reader:
             raise no_form("the gradient of an index that picks a column twice", "use a product with a matrix")
         value, positions = self._view(value, order), positions[order]
         run = math.gcd(len(positions), *(np.flatnonzero(np.diff(positions) != 1) + 1).tolist())
-        found = placed(value, positions[::run], run, math.prod(shape))
+        found = placed(value, positions[::run], run, math.prod(sizes))
         if found is None:
             raise no_form(f"the gradient of the index {key}", "pick columns by slices")
-        return Read(found, roles_of(into, rows))
+        return Read(found, axes)
 
     def _added_up(self, value, positions):
         """The columns of a value, those that go to one position added up; and the positions."""
@@ -575,20 +637,16 @@ class Reader:
         return value, View(view.offset, tuple([view.axes[i] for i in rest]) or ((1, 1),)).columns
 
     def _key(self, key, axes, shape):
-        """The part of a key of a tensor that picks features. Raises for what picks from the batch."""
-        keys = list(key) if isinstance(key, tuple) else [key]
-        if "b" not in axes:
-            return tuple(keys)
-        at = next((i for i, k in enumerate(keys) if k is Ellipsis), len(keys))
-        named = sum(k is not None and k is not Ellipsis for k in keys)
-        keys[at : at + 1] = [slice(None)] * (len(shape) - named)
-        if keys[0] is None:
-            raise no_form("a new axis before the batch", "put it behind the batch")
-        if not isinstance(keys[0], slice):
-            raise TraceError("one sequence of the batch is picked: a step must treat all alike")
-        if keys[0].indices(shape[0]) != (0, shape[0], 1):
-            raise no_form("indexing along the batch", "use slices of the axis of features")
-        return tuple(keys[1:])
+        """A key of a tensor that picks features. Raises for what picks from the batch."""
+        keys, at = expanded(key, len(shape)), batch_of(axes)
+        if at is not None:
+            spot = spots(keys)[at]
+            if not isinstance(keys[spot], slice):
+                raise TraceError("one sequence of the batch is picked: a step must treat all alike")
+            if not is_whole(keys[spot], shape[at]):
+                raise no_form("indexing along the batch", "use slices of the axis of features")
+            keys[spot] = slice(None)
+        return tuple(keys)
 
     # ------------------------------------------------------------------ products and reductions
 
@@ -602,14 +660,13 @@ class Reader:
                 shape = np.shape(node.saved[0].data)
                 return Read(Value(Kind.TURNED, (x.value,), shape[0], False), "matrix")
             x = self.closed(x, self.own_axes(x))
-        if is_rows(x.axes) and ("b" not in x.axes or axes[0] == 0):
-            rows = "b" in x.axes
-            return self._moved(node, [x], lambda a: a.transpose([i - rows for i in axes if i or not rows]))
+        if is_rows(x.axes):
+            return self._moved(node, [x], lambda a: a.transpose(axes))
         if axes != (1, 0):
             raise no_form(f"transposing {a_row(x.axes)}", "keep the batch first")
         if x.value.kind is Kind.TURNED:
             return Read(x.value.inputs[0], x.axes if x.axes == "matrix" else x.axes[::-1])
-        if "p" in x.axes:
+        if merged(x.axes):
             return Read(x.value, x.axes[::-1])
         value = Value(Kind.TURNED, (x.value,), np.shape(node.saved[0].data)[0], x.value.rows)
         return Read(value, x.axes if x.axes == "matrix" else x.axes[::-1])
@@ -620,7 +677,7 @@ class Reader:
         if isinstance(a, Read) and isinstance(b, Read) and a.axes in ("fb", "1b"):
             if b.axes not in ("bf", "b1"):
                 raise no_form("a product over the batch")
-            return Read(Value(Kind.OUTER, (a.value.inputs[0], b.value), shapes[1][1], False), "kf")
+            return Read(Value(Kind.OUTER, (a.value, b.value), shapes[1][1], False), "kf")
         if isinstance(a, Open) and len(shapes[0]) == len(shapes[1]) == 2:
             mend = "write h @ U.T for (U @ h.T).T"
             raise no_form(f"a product of a closed-over {list(shapes[0])} from the left", mend)
@@ -634,7 +691,7 @@ class Reader:
             raise no_form(
                 "a product with a matrix that changes over time", "give the rows an axis of their own"
             )
-        if any(isinstance(x, Read) and "p" in x.axes for x in reads):
+        if any(isinstance(x, Read) and merged(x.axes) for x in reads):
             return self._by_rows(node, reads, shapes)
         letters = iter("abcdefghijlmnopqrstuvwxyz")  # k: what is summed over
         leading = [next(letters) for _ in range(max(len(s) for s in shapes) - 2)]
@@ -653,18 +710,19 @@ class Reader:
         if isinstance(b, Read) and b.value.kind is Kind.TURNED:
             slot = b.value.inputs[0].attr.index
             b, closed = Open(slot, self.recording.closures[slot]), "nk"
-        if not isinstance(a, Read) or (isinstance(b, Read) and a.axes[-1:] != "p"):
+        role = merged(a.axes) if isinstance(a, Read) else ""
+        if not role or (isinstance(b, Read) and a.axes[-1] != role):
             raise no_form("this product of rows of a sequence")
-        rows, k = shapes[0][::-1] if a.axes[-1:] == "p" else shapes[0]
+        rows, k = shapes[0][::-1] if a.axes[-1] == role else shapes[0]
         h = rows // self.batch
-        left = Read(a.value, roles_of((self.batch, h, k), True)), (self.batch, h, k), "bhk"
+        left = Read(a.value, roles_of((self.batch, h, k), 0)), (self.batch, h, k), "bhk"
         if isinstance(b, Read):
             right = (self.batch, h, shapes[1][1])
-            right, output = (Read(b.value, roles_of(right, True)), right, "bhn"), "kn"
+            right, output = (Read(b.value, roles_of(right, 0)), right, "bhn"), "kn"
         else:
             right, output = (b, b.tensor.shape, closed), "bhn"
         found = self._contracted(node, *zip(left, right, strict=True), output)
-        return found if output == "kn" else Read(found.value, "p" + role_of(shapes[1][1]))
+        return found if output == "kn" else Read(found.value, role + role_of(shapes[1][1]))
 
     def _einsum(self, node, reads, terms, output):
         live = [i for i, r in enumerate(reads) if isinstance(r, Read)]
@@ -685,27 +743,26 @@ class Reader:
         return self._contracted(node, reads, [np.shape(x.data) for x in node.saved], terms, output)
 
     def _contracted(self, node, reads, shapes, terms, output):
-        """A sum of products by labels, one for each axis; the batch's is that of an operand's first axis."""
-        batch = {t[0] for t, r in zip(terms, reads, strict=True) if self._has_batch(r)}
-        if len(batch) > 1 or any(isinstance(r, Read) and not is_rows(r.axes) for r in reads):
-            raise self._unfit(node.op.name, reads, "the batch must be one axis, the first")
+        """A sum of products by labels, one for each axis."""
+        batch = {t[batch_of(r.axes)] for t, r in zip(terms, reads, strict=True) if self._has_batch(r)}
+        if len(batch) > 1 or any(
+            isinstance(r, Read) and not is_rows(r.axes.replace("c", "f")) for r in reads
+        ):
+            raise self._unfit(node.op.name, reads, "the batch must be one axis")
         label, sizes = (batch.pop() if batch else ""), {}
         for t, s in zip(terms, shapes, strict=True):
             for c, n in zip(t, s, strict=True):
                 sizes[c] = max(sizes.get(c, 1), n)
         free = [c for c in output if c != label]
         summed = [c for c in sizes if c not in output and c != label]
-        if label and label in output and output[:1] != label:
-            raise no_form(f"{node.op.name} that moves the batch", "keep the batch first")
         dims = [sizes[c] for c in (*free, *summed)]
         factors = []
         for r, t, s in zip(reads, terms, shapes, strict=True):
-            rows = bool(label) and t[:1] == label
-            if isinstance(r, Open):
-                r = self.closed(r, roles_of(s, rows and s[0] != 1))  # one row for all, where it is one
-            if label and label in t[1:]:
-                raise no_form(f"{node.op.name} that moves the batch", "keep the batch first")
-            own, columns = (t[1:], s[1:]) if rows else (t, s)
+            at = t.index(label) if label and label in t else None
+            if isinstance(r, Open):  # one row for all, where it is one
+                r = self.closed(r, roles_of(s, at if at is not None and s[at] != 1 else None))
+            own = [c for c in t if c != label]
+            columns = [n for c, n in zip(t, s, strict=True) if c != label]
             if r.value.width == 1:
                 factors.append(r.value)
                 continue
@@ -722,8 +779,8 @@ class Reader:
             value = Value(Kind.ROWSUM, (value,), width, value.rows)
         if label and label not in output:
             value = Value(Kind.TOTAL, (widened(value, value.width, True),), value.width, False)
-        rows = bool(label) and label in output
-        return Read(widened(value, width, value.rows), roles_of([sizes[c] for c in output], rows))
+        at = output.index(label) if label and label in output else None
+        return Read(widened(value, width, value.rows), roles_of([sizes[c] for c in output], at))
 
     def _reduce(self, node, reads, axis, keepdims):
         """A sum, mean, max or min over columns, over the batch, or over both."""
@@ -731,9 +788,12 @@ class Reader:
         x = self._row(name, reads[0])
         axis = tuple(range(len(shape))) if axis is None else axis
         roles = {x.axes[i] for i in axis}
-        if not is_rows(x.axes) or ("b" in roles and name in ("max", "min")):
+        if not is_rows(x.axes) or ("b" in roles and name not in ("sum", "mean")):
             raise no_form(f"{name} of {a_row(x.axes)} over {axis}")
         value, count = x.value, math.prod(shape[i] for i in axis)
+        if name in ("any", "all", "count_nonzero"):
+            value = pointwise("not_equal", value, 0.0)
+            x = Read(value, x.axes)
         if "f" in roles:
             value = self._folded(_REDUCTIONS[name], x, shape, [i for i in axis if x.axes[i] != "b"])
         if "b" in roles:
@@ -747,14 +807,145 @@ class Reader:
 
     def _folded(self, kind, x, shape, axis):
         """A reduction over some of the axes of features."""
-        rows = "b" in x.axes
-        rest = [i for i in range(rows, len(shape)) if i not in axis]
-        columns = np.arange(x.value.width).reshape(shape[rows:])
-        ordered = columns.transpose([i - rows for i in (*rest, *axis)])
-        width = math.prod(shape[i] for i in rest)
-        return Value(kind, (self._view(x.value, ordered),), width, x.value.rows)
+        names = without_batch(range(len(shape)), x.axes)
+        columns = np.arange(x.value.width).reshape(without_batch(shape, x.axes))
+        rest = [i for i in names if i not in axis]
+        ordered = columns.transpose([names.index(i) for i in (*rest, *axis)])
+        return Value(kind, (self._view(x.value, ordered),), math.prod(shape[i] for i in rest), x.value.rows)
 
-    _sum = _mean = _max = _min = _reduce
+    _sum = _mean = _max = _min = _prod = _any = _all = _count_nonzero = _reduce
+
+    def _cumulated(self, node, reads, axis):
+        """Sums or products up to each column, by shifts: so many steps as the size has bits."""
+        name = node.op.name
+        x, op, fill = self._row(name, reads[0]), *{"cumsum": ("add", 0.0), "cumprod": ("multiply", 1.0)}[name]
+        if not is_rows(x.axes) or axis == batch_of(x.axes):
+            raise no_form(f"{name} along axis {axis} of {a_row(x.axes)}", "use the axes of features")
+        sizes, value, shift = without_batch(node.shape, x.axes), x.value, 1
+        axis -= "b" in x.axes[:axis]
+        numbers = np.arange(value.width).reshape(sizes)
+        while shift < sizes[axis]:
+            rest = numbers.take(range(sizes[axis] - shift), axis)
+            later = self._padded(self._view(value, rest), rest.shape, axis, shift, 0, fill)
+            value = Value(Kind.LAID, (pointwise(op, value, later),), value.width, value.rows, True)
+            shift *= 2
+        return Read(value, x.axes)
+
+    _cumsum = _cumprod = _cumulated
+
+    # ------------------------------------------------------------------ integers that are computed
+
+    def _position(self, node, reads, axis, keepdims):
+        """The number of the first largest, or smallest, along an axis of features."""
+        name, shape = node.op.name, np.shape(node.saved[0].data)
+        x = self._row(name, reads[0])
+        if not is_rows(x.axes) or axis == batch_of(x.axes) or (axis is None and "b" in x.axes):
+            raise no_form(f"{name} of {a_row(x.axes)} over {axis}", "use an axis of features")
+        own = [i for i in range(len(shape)) if axis in (None, i)]
+        n = math.prod(shape[i] for i in own)
+        ordered = self._folded(Kind.ROWMAX if name == "argmax" else Kind.ROWMIN, x, shape, own)
+        (values,), width = ordered.inputs, ordered.width
+        most = self._view(ordered, np.repeat(np.arange(width), n))
+        hit = pointwise("logical_or", pointwise("equal", values, most), pointwise("isnan", values))
+        numbers = pointwise("where", hit, index(np.tile(np.arange(n), width)), float(n))
+        found = Value(Kind.ROWMIN, (widened(numbers, width * n, x.value.rows),), width, x.value.rows)
+        at = batch_of(x.axes)
+        at = at if keepdims or at is None or axis > at else at - 1
+        return Read(found, roles_of(node.shape, at))
+
+    _argmax = _argmin = _position
+
+    def _together(self, name, reads, shapes, other):
+        """Two operands of as many axes, closed-over ones with the batch of the other."""
+        at = next((batch_of(r.axes) for r in reads if self._has_batch(r)), None)
+
+        def row(read, shape):
+            if isinstance(read, Read):
+                return read
+            return self.closed(read, roles_of(shape, at if at is not None and shape[at] != 1 else None))
+
+        reads = [row(r, shape) for r, shape in zip(reads, shapes, strict=True)]
+        if other == at or any(not is_rows(r.axes) or batch_of(r.axes) not in (at, None) for r in reads):
+            raise no_form(f"{name} of {' and '.join(a_row(r.axes) for r in reads)} along axis {other}")
+        return reads, at
+
+    def _picked(self, found, ids, n):
+        """``found`` where ``ids`` are numbers of something of a size, NaN where they are not."""
+        fits = pointwise(
+            "logical_and", pointwise("greater_equal", ids, -float(n)), pointwise("less", ids, float(n))
+        )
+        return pointwise("where", fits, found, math.nan)
+
+    @staticmethod
+    def _hits(ids, numbers, n):
+        """Where ``ids`` are ``numbers`` of something of a size, counted from its end if they are negative."""
+        return pointwise(
+            "logical_or",
+            pointwise("equal", ids, numbers),
+            pointwise("equal", pointwise("add", ids, float(n)), numbers),
+        )
+
+    def _take_along_axis(self, node, reads, axis):
+        shapes = [np.shape(x.data) for x in node.saved]
+        (x, ids), at = self._together("take_along_axis", reads, shapes, axis)
+        roles, n = roles_of(node.shape, at), shapes[0][axis]
+        sizes, own = without_batch(node.shape, roles), axis - ("b" in roles[:axis])
+        values = self._lined_up(x, without_batch(shapes[0], roles), own, sizes, n)
+        asked = without_batch(shapes[1], roles)
+        asked = np.broadcast_to(np.arange(ids.value.width).reshape(asked), sizes)
+        each = self._view(ids.value, np.repeat(asked.reshape(-1), n))
+        width = math.prod(sizes)
+        hit = self._hits(each, index(np.tile(np.arange(n), width)), n)
+        rows = x.value.rows or ids.value.rows
+        found = widened(pointwise("where", hit, values, 0.0), width * n, rows)
+        found = Value(Kind.ROWSUM, (found,), width, rows)
+        return Read(self._picked(found, self._view(ids.value, asked), n), roles)
+
+    def _lined_up(self, read, own, axis, sizes, n):
+        """For each column of features of ``sizes``: all ``n`` that a value of sizes ``own`` has along an
+        axis.
+        """
+        own = np.arange(read.value.width).reshape(own)
+        own = np.expand_dims(np.moveaxis(own, axis, -1), axis)
+        return self._view(read.value, np.broadcast_to(own, (*sizes, n)))
+
+    def _put_along_axis(self, node, reads, axis, into):
+        """The transpose of `_take_along_axis`."""
+        shapes = [np.shape(x.data) for x in node.saved]
+        (g, ids), at = self._together("put_along_axis", reads, shapes, axis)
+        roles, n = roles_of(into, at), into[axis]
+        sizes, own, count = without_batch(into, roles), axis - ("b" in roles[:axis]), shapes[0][axis]
+        values = self._lined_up(g, without_batch(shapes[0], roles), own, sizes, count)
+        each = self._lined_up(ids, without_batch(shapes[1], roles), own, sizes, count)
+        along = [n if i == own else 1 for i in range(len(sizes))]
+        numbers = np.broadcast_to(np.arange(n).reshape([*along, 1]), (*sizes, count))
+        hit, rows = self._hits(each, index(numbers), n), g.value.rows or ids.value.rows
+        found = widened(pointwise("where", hit, values, 0.0), math.prod(sizes) * count, rows)
+        return Read(Value(Kind.ROWSUM, (found,), math.prod(sizes), rows), roles)
+
+    def _rows_of(self, ids, n):
+        """For each sequence a row of a size: 1 at the column that ``ids [B]`` name, else 0."""
+        return pointwise("where", self._hits(ids, index(np.arange(n)), n), 1.0, 0.0)
+
+    def _lookup(self, node, reads):
+        """Rows of a closed-over table ``[V, E]`` by ``ids [B]``: a product with what is 1 at one column."""
+        (table, ids), shapes = reads, [np.shape(x.data) for x in node.saved]
+        ids = self._row("lookup", ids)
+        if not isinstance(table, Open) or len(shapes[0]) != 2 or ids.axes != "b":
+            mend = "use a table [V, E] and ids [batch], or take_along_axis"
+            raise no_form(f"indexing {list(shapes[0])} by computed {list(shapes[1])}", mend)
+        n, width = shapes[0]
+        matrix = self.closed(table, "matrix").value
+        found = Value(Kind.MATMUL, (self._rows_of(ids.value, n), matrix), width, True, False)
+        return Read(self._picked(found, ids.value, n), "b" + role_of(width))
+
+    def _place_rows(self, node, reads, into):
+        """The transpose of `_lookup`: the gradient of the table."""
+        g, ids = reads
+        if not isinstance(g, Read) or g.axes not in ("bf", "b1"):
+            raise no_form("the gradient of an index that is computed")
+        rows = self._rows_of(self._row("lookup", ids).value, into[0])
+        return Read(Value(Kind.OUTER, (rows, g.value), into[1], False), "kf")
 
     def _exponentials(self, node, reads):
         """exp of x less its largest element along the last axis; the sum of that and the largest element,
@@ -807,9 +998,28 @@ def role_of(n) -> str:
     return "f" if n > 1 else "1"
 
 
-def roles_of(shape, rows) -> str:
-    """The roles of the axes of features, after the batch if it has ``rows``."""
-    return "b" * bool(rows) + "".join([role_of(n) for n in shape[bool(rows) :]])
+def roles_of(shape, at=None) -> str:
+    """The roles of the axes of features, and of the batch, which is the axis ``at``."""
+    return "".join(["b" if i == at else role_of(n) for i, n in enumerate(shape)])
+
+
+def expanded(key, ndim) -> list:
+    """The parts of a key, a slice for each axis that it does not name."""
+    keys = list(key) if isinstance(key, tuple) else [key]
+    at = next((i for i, k in enumerate(keys) if k is Ellipsis), len(keys))
+    named = sum(k is not None and k is not Ellipsis for k in keys)
+    keys[at : at + 1] = [slice(None)] * (ndim - named)
+    return keys
+
+
+def spots(keys) -> list:
+    """Of each axis, where in an expanded key it is."""
+    return [i for i, k in enumerate(keys) if k is not None]
+
+
+def is_whole(key, size) -> bool:
+    """True for a slice that has all of an axis."""
+    return isinstance(key, slice) and key.indices(size) == (0, size, 1)
 
 
 def inserted(axes, old, new):

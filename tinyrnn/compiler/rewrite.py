@@ -67,6 +67,8 @@ class _Rewriter:
             return self.made.setdefault((v.attr, v.width, v.rows, v.height), v)
         if kind is Kind.NUMBER:
             return self.number(v.attr)
+        if kind is Kind.INDEX:
+            return self.value(kind, (), v.width, False, v.attr)
         if kind in ALIASES:  # in a loop they are what they are made of
             return inputs[0]
         if kind is Kind.COPY:
@@ -76,6 +78,8 @@ class _Rewriter:
         if kind is Kind.PLACE:
             outer, first = v.attr
             return self.side_by_side([(first, inputs[0])], v.width, v.rows, outer)
+        if kind is Kind.LAID:
+            return self.laid(inputs[0], v.attr)
         if kind is Kind.CONCAT:
             flat = [p for x in inputs for p in (x.inputs if self.is_beside(x, v.attr) else (x,))]
             return self.value(Kind.CONCAT, tuple(flat), v.width, v.rows, v.attr)
@@ -114,6 +118,8 @@ class _Rewriter:
             return self.value(kind, (x,), width, x.rows)
         if kind is Kind.ROWSUM and x.width > width:
             one = self.pointwise("multiply", (one, self.number(x.width // width)))
+        if kind is Kind.ROWPROD and x.width > width:
+            one = self.pointwise("power", (one, self.number(x.width // width)))
         return self.copy(one, width, x.rows)
 
     def copy(self, x, width, rows):
@@ -153,8 +159,10 @@ class _Rewriter:
         if x.kind is Kind.COPY or x.width == 1:
             inner = x.inputs[0] if x.kind is Kind.COPY else x
             return self.copy(inner if inner.width == 1 else self.view(inner, view), view.width, x.rows)
-        if x.kind is Kind.VIEW:
+        if x.kind in (Kind.VIEW, Kind.INDEX):
             both = view_of(x.attr.columns[view.columns])
+            if both is not None and x.kind is Kind.INDEX:
+                return self.value(x.kind, (), view.width, False, both)
             if both is not None:
                 return self.view(x.inputs[0], both)
             x = self.laid(x)

@@ -178,7 +178,7 @@ class Saved:
                 todo.extend(v.inputs)
 
         def cheap(v):
-            if v in available or v.kind is Kind.NUMBER:
+            if v in available or v.kind in (Kind.NUMBER, Kind.INDEX):
                 return True
             laid = v.kind is Kind.LAID and not v.attr
             return (is_cheap(v) or v.kind is Kind.VIEW or laid) and all(cheap(x) for x in v.inputs)

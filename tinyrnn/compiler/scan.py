@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,16 +16,18 @@ from .. import kernels
 from ..autograd import Tensor, isfinite, logical_or, reshape, stack, unstack, where
 from ..autograd.functional.gather import source_of
 from ..autograd.pointwise import as_tensor
+from ..autograd.tape import is_tracing
 from ..autograd.types import ArrayLike
 from ..base import threads
 from ..base.devices import is_cupy, to_device
 from ..base.errors import InputError, ShapeError, TraceError
 from ..base.options import Rule
-from ..kernels.generator import Draw, Generator, Wanted, in_step
+from ..kernels.generator import Draw, Generator, Wanted, in_step, is_in_step
 from .ir import CompilerFault, CompileWarning, own_faults
 from .record import Kept, as_rows, code_of, differing, next_states, of_rows, origin, owners, recorded
 
 PRECISIONS = "bfloat16", "tf32"
+UNROLLED = 32  # steps of a scan in a step, at most: each is compiled for itself
 _FLAG = Rule(bool)
 
 
@@ -44,7 +47,7 @@ def scan(
 
     The step is recorded, and its tape compiled into one loop, forward and backward. A step that cannot be
     compiled runs eagerly, with a `CompileWarning` that says why. Compiled programs are kept: a step of the
-    same form costs its recording.
+    same form costs its recording. In a step, a scan of up to 32 steps is part of that step.
 
     Args:
         step: returns the next states (a Tensor, or a tuple in the order of ``init``); the first is the
@@ -96,6 +99,11 @@ def scan(
     if flags[0] is not None:
         given = [_without_masked(x, flags[0]) for x in given]
     outputs = tuple(range(len(init))) if return_states else (0,)
+    if (is_in_step() or is_tracing()) and shape[0] <= UNROLLED:
+        columns, final = _unrolled(step, given, several, flags, init, reverse, outputs)
+        return tuple(columns) if return_states else columns[0], final[0] if single else tuple(final)
+    if is_tracing():
+        raise TraceError(f"it runs a scan of {shape[0]} steps, of which up to {UNROLLED} can be compiled")
     if compile is None:  # a single step, as in generation, costs less than its recording
         compile = shape[0] > 1 and is_on()
     how = several, flags, init, compile, reverse, outputs, precision
@@ -119,6 +127,14 @@ def _drawn(draws, before, xs, init):
         generator.state = state
     arrays = [draw.over_time(*xs.shape[:2]) for draw in draws]
     return [Tensor(to_device(a.astype(init[0].dtype), xs.device)) for a in arrays]
+
+
+def _unrolled(step, given, several, flags, init, reverse, outputs):
+    """A scan in a step: so many more equations of that step, random numbers and all."""
+    flagged = [f for f in flags if f is not None]
+    form = len(given) if several else 0, len(given), *[f is not None for f in flags]
+    inner = _inner(step, *form, nested=True)
+    return _eager(inner, [*given, *flagged], init, init, reverse, outputs)
 
 
 def _scanned(step, given, noise, several, flags, init, compile, reverse, outputs, precision):
@@ -174,15 +190,17 @@ def _without_masked(x, live):
     if x.dtype.kind != "f" or source_of(x) is not None:
         return x
     masked = live.data[:, :, 0] == 0
-    if not is_cupy(masked) and np.isfinite(x.data[masked]).all():  # a GPU is not waited for
+    looks = not is_cupy(masked) and not is_tracing()  # a GPU is not waited for
+    if looks and np.isfinite(x.data[masked]).all():
         return x
     live = reshape(live, (*x.shape[:2], *[1] * (x.ndim - 2)))
     return where(logical_or(live, isfinite(x)), x, 0)
 
 
-def _inner(step, several, flags, masked, reset):
+def _inner(step, several, flags, masked, reset, nested=False):
     """``step`` as a function of ``(xs, states, held)``; the first ``several`` of xs are a tuple for ``step``,
-    then come its random numbers, and from ``flags`` on mask and resets.
+    then come its random numbers (of a ``nested`` scan: those of the step around it), and from ``flags`` on
+    mask and resets.
 
     States return to ``held`` where fresh, and are carried on where not live.
     """
@@ -190,7 +208,7 @@ def _inner(step, several, flags, masked, reset):
     def inner(xs, states, held):
         if reset:
             states = tuple([where(_flag(xs[-1], s), s0, s) for s0, s in zip(held, states, strict=True)])
-        with in_step(xs[several or 1 : flags]):
+        with contextlib.nullcontext() if nested else in_step(xs[several or 1 : flags]):
             new = next_states(step, xs[:several] if several else xs[0], states)
         if not masked:
             return new

@@ -16,7 +16,7 @@ from .plan import is_cheap
 
 BARRIERS = ROW_REDUCTIONS | {Kind.CONCAT, Kind.LAID}
 _ALIKE = frozenset({Kind.VIEW, Kind.COPY})  # read where what they are made of is
-_NAMED = frozenset({Kind.NUMBER, Kind.INPUT})
+_NAMED = frozenset({Kind.NUMBER, Kind.INDEX, Kind.INPUT})
 # rows of the batch that stay on one thread, and whose sums are added up in one place, whatever the number of
 # threads
 UNIT = 4
@@ -171,12 +171,12 @@ class Schedule:
     def _anywhere(self, x):
         """True for what can be read in any later turn, stored for that as one number a row at most."""
         source = self.source(x)
-        held = source in self.leaves or source.kind in (Kind.NUMBER, Kind.MATMUL)
+        held = source in self.leaves or source.kind in (Kind.NUMBER, Kind.INDEX, Kind.MATMUL)
         return held or not source.rows or source.width == 1
 
     def _cheap(self, v, size):
         """True where computing ``v`` again costs no more than reading it."""
-        if v in self.leaves or v.kind is Kind.NUMBER:
+        if v in self.leaves or v.kind in (Kind.NUMBER, Kind.INDEX):
             return True
         if v.kind in _ALIKE:
             return self._cheap(v.inputs[0], size) or self.source(v).kind is Kind.MATMUL

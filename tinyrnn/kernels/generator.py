@@ -138,6 +138,11 @@ def in_step(given: Sequence[Any]) -> Iterator[None]:
         _in_step.left = before
 
 
+def is_in_step() -> bool:
+    """True while a step of a loop runs."""
+    return _in_step.left is not None
+
+
 @contextmanager
 def using(generator: Generator) -> Iterator[None]:
     """In this block a step that names no generator draws from this one."""

@@ -113,6 +113,7 @@ class Onnx(Written):
         Kind.ROWSUM: _reduction("ReduceSum"),
         Kind.ROWMAX: _reduction("ReduceMax"),
         Kind.ROWMIN: _reduction("ReduceMin"),
+        Kind.ROWPROD: _reduction("ReduceProd"),
         Kind.VIEW: _view,
         Kind.CONCAT: _concat,
         Kind.PLACE: _place,

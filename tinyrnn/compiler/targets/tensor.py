@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from ...autograd import Tensor, broadcast_to, concat, matmul, matrix_transpose, max, min, reshape, sum
+from ...autograd import Tensor, broadcast_to, concat, matmul, matrix_transpose, max, min, prod, reshape, sum
 from ...autograd.linalg import rounded_matmul
 from ...autograd.shaping import getitem, place
 from ...autograd.tape import TABLE, apply
@@ -70,6 +70,7 @@ class Tensors(Target):
 
     kinds = {  # noqa: RUF012
         Kind.NUMBER: lambda self, v: v.attr,
+        Kind.INDEX: lambda self, v: self.tensor(v.attr.columns[None]),
         Kind.POINTWISE: lambda self, v, *xs: apply(TABLE[v.attr], *xs),
         Kind.MATMUL: lambda self, v, x, matrix: self.product(
             x, matrix_transpose(matrix) if v.attr else matrix
@@ -77,12 +78,14 @@ class Tensors(Target):
         Kind.ROWSUM: lambda self, v, x: self._folded(v, x, sum),
         Kind.ROWMAX: lambda self, v, x: self._folded(v, x, max),
         Kind.ROWMIN: lambda self, v, x: self._folded(v, x, min),
+        Kind.ROWPROD: lambda self, v, x: self._folded(v, x, prod),
         Kind.VIEW: _view,
         Kind.CONCAT: _concat,
         Kind.PLACE: _place,
         Kind.COPY: _copy,
         Kind.TURNED: lambda self, v, x: matrix_transpose(x),
         Kind.DETACH: lambda self, v, x: x.detach(),
+        Kind.LAID: lambda self, v, x: x,
         Kind.CAST: lambda self, v, x: x.astype(self.dtype),
     }
 

@@ -95,6 +95,7 @@ class Torch(Written):
         Kind.ROWSUM: _folded("sum"),
         Kind.ROWMAX: _folded("amax"),
         Kind.ROWMIN: _folded("amin"),
+        Kind.ROWPROD: _folded("prod"),
         Kind.VIEW: _view,
         Kind.CONCAT: _concat,
         Kind.PLACE: _place,

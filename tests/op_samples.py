@@ -124,6 +124,15 @@ _KEYS = [
 SAMPLES["getitem"] = [((N((3, 4)),), {"key": k}) for k in _KEYS[:4]]
 SAMPLES["gather"] = [((N((3, 4)),), {"key": k}) for k in [*_KEYS[4:], N((3, 4)) > 0]]
 SAMPLES["place"] = [((N((3, 4))[k],), {"key": k, "into": (3, 4)}) for k in _KEYS]
+_ALONG = [
+    (0, IDS[:4].reshape(1, 4) % 3),
+    (1, IDS[:6].reshape(-1, 1)[:3]),
+    (1, np.array([[0, 0], [3, 1], [-1, 2]])),
+]
+SAMPLES["take_along_axis"] = [((N((3, 4)), at), {"axis": axis}) for axis, at in _ALONG]
+SAMPLES["put_along_axis"] = [((N(at.shape), at), {"axis": axis, "into": (3, 4)}) for axis, at in _ALONG]
+SAMPLES["lookup"] = [((N((4, 3)), ids), {}) for ids in (IDS, IDS.reshape(5, 1), np.array(2))]
+SAMPLES["place_rows"] = [((N((5, 3)), IDS), {"into": (4, 3)})]
 SAMPLES["concat"] = [((N((2, 3)), N((2, 1))), {"axis": 1, "shapes": [(2, 3), (2, 1)]})]
 SAMPLES["stack"] = [((N((2, 3)), N((2, 3))), {"axis": a}) for a in (0, 2)]
 SAMPLES["split"] = [((N((2, 6)),), {"axis": 1, "points": (1, 4)})]

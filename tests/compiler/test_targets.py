@@ -31,8 +31,8 @@ LACKS = {  # on purpose: a kind that is in neither table fails here
     "onnx": ONE_STEP,
     "torch": ONE_STEP,
     # Sums are left to the end, the others are rewritten before there is a loop.
-    "numba": {Kind.TURNED, Kind.PLACE, Kind.DETACH, Kind.CAST, *SUMS},
-    "cuda": {Kind.TURNED, Kind.PLACE, Kind.DETACH, Kind.CAST, *SUMS},  # its cells: tests/gpu/test_loops.py
+    "numba": {Kind.TURNED, Kind.DETACH, Kind.CAST, *SUMS},
+    "cuda": {Kind.TURNED, Kind.DETACH, Kind.CAST, *SUMS},  # its cells: tests/gpu/test_loops.py
 }
 
 
@@ -81,6 +81,8 @@ class Everything(tr.Cell):
         slope = tr.grad(lambda h: (tr.sin(h)[:, :2] * tr.sin(h)[:, 1:3]).sum())(h)  # gradients of slices
         y = tr.softmax(z) + tr.max(slope, axis=-1, keepdims=True) - tr.min(z, axis=-1, keepdims=True)
         y = tr.concat([y[:, 1:], tr.sum(y, axis=-1, keepdims=True)], axis=1) * h.detach() + slope
+        y = tr.cumsum(y, axis=1) * tr.prod(tr.cos(h), axis=1, keepdims=True)
+        y = y + tr.take_along_axis(h, tr.argmax(h, axis=1, keepdims=True), axis=1)
         return tr.tanh(y), c * (z > 0).astype(c.dtype) * 0.25 + tr.isfinite(c) * tr.expm1(y)
 
 

@@ -102,8 +102,9 @@ _place_op = Op("place", _place, {"g": lambda ct, key: getitem(ct, key)}, inputs=
 
 def _along_key(at: Any, axis: int, shape: tuple[int, ...]) -> tuple[Any, ...]:
     """The key of the elements ``at`` along ``axis`` of what has a shape."""
-    grid = array_module(at).ogrid[tuple(slice(n) for n in shape)]
-    return tuple(at if i == axis else grid[i] for i in range(len(shape)))
+    arange, ndim = array_module(at).arange, len(shape)
+    grid = [arange(n).reshape([-1 if j == i else 1 for j in range(ndim)]) for i, n in enumerate(shape)]
+    return (*grid[:axis], at, *grid[axis + 1 :])
 
 
 def is_basic(key: Any) -> bool:

@@ -57,7 +57,6 @@ class Kind(enum.Enum):
     ROWPROD = enum.auto()
     VIEW = enum.auto()  # attr: the `View` of the columns that it has
     CONCAT = enum.auto()  # side by side; attr: of how many blocks, in each a part of each
-    PLACE = enum.auto()  # zeros elsewhere; attr: (how many blocks, first column in each)
     COPY = enum.auto()  # one column to a width, or a row to every row
     LAID = enum.auto()  # the same, made once for all that read it; attr: in both loops
     TURNED = enum.auto()  # transposed
@@ -177,7 +176,7 @@ def placed(x, starts, run, width) -> Value | None:
         first = int(starts[0])
         whole = max(width, first + run)
         if run < whole:
-            x = Value(Kind.PLACE, (x,), whole, x.rows, (1, first))
+            x = framed(x, 1, first, whole - first - run)
         return sliced(x, 0, width)
     step = int(starts[1] - starts[0])
     if step < run or starts[0] % step + run > step:
@@ -188,7 +187,7 @@ def placed(x, starts, run, width) -> Value | None:
     if len(starts) % count or ((starts - first).reshape(-1, count)[:, 1:] % step).any():
         return None
     if step > run:
-        x = Value(Kind.PLACE, (x,), len(starts) * step, x.rows, (len(starts), first))
+        x = framed(x, len(starts), first, step - first - run)
     return placed(x, starts[::count] - first, count * step, width)
 
 
@@ -196,6 +195,12 @@ def beside(parts, outer=1) -> Value:
     """``parts`` side by side, in each of ``outer`` blocks."""
     width, rows = sum(p.width for p in parts), any(p.rows for p in parts)
     return parts[0] if len(parts) == 1 else Value(Kind.CONCAT, tuple(parts), width, rows, outer)
+
+
+def framed(x, outer, before, after, fill=0.0) -> Value:
+    """``x`` in so many blocks, each with so many more columns of a number before and behind it."""
+    sides = [n and widened(number(fill), n * outer, x.rows) for n in (before, after)]
+    return beside([part for part in (sides[0], x, sides[1]) if part], outer)
 
 
 def widened(x, width, rows) -> Value:
@@ -382,12 +387,6 @@ def _fits_concat(v, *xs):
     return even and v.width == sum(x.width for x in xs) and v.rows >= max(x.rows for x in xs)
 
 
-def _fits_place(v, x):
-    outer, first = v.attr
-    even = x.width % outer == 0 and v.width % outer == 0
-    return even and 0 <= first <= (v.width - x.width) // outer and v.rows == x.rows
-
-
 def _fits_alias(v, x):
     return (v.width, v.rows) == (x.width, x.rows)
 
@@ -403,14 +402,11 @@ _FORMS = {  # kind: how many inputs (None: any number, but some), and how they m
     **dict.fromkeys(ROW_REDUCTIONS, (1, _fits_reduction)),
     Kind.VIEW: (1, _fits_view),
     Kind.CONCAT: (None, _fits_concat),
-    Kind.PLACE: (1, _fits_place),
     Kind.COPY: (1, lambda v, x: x.width in (1, v.width) and v.rows >= x.rows),
     Kind.TURNED: (1, lambda v, x: True),
     **dict.fromkeys((*ALIASES, Kind.LAID), (1, _fits_alias)),
 }
-_LINEAR = frozenset(
-    {Kind.LAID, Kind.VIEW, Kind.ROWSUM, Kind.CONCAT, Kind.PLACE, Kind.COPY, Kind.TURNED, Kind.CAST}
-)
+_LINEAR = frozenset({Kind.LAID, Kind.VIEW, Kind.ROWSUM, Kind.CONCAT, Kind.COPY, Kind.TURNED, Kind.CAST})
 
 
 def _check_linear(root):

@@ -34,6 +34,7 @@ from .ir import (
     Value,
     aliased,
     beside,
+    framed,
     index,
     needs_grad,
     number,
@@ -499,9 +500,8 @@ class Reader:
     @staticmethod
     def _padded(value, sizes, axis, before, after, fill):
         """A value, whose features have ``sizes``, with so many more of a number along one axis."""
-        outer, each = math.prod(sizes[:axis]), math.prod(sizes[:axis]) * math.prod(sizes[axis + 1 :])
-        more = [n and widened(number(fill), n * each, value.rows) for n in (before, after)]
-        return beside([part for part in (more[0], value, more[1]) if part], outer)
+        each = math.prod(sizes[axis + 1 :])
+        return framed(value, math.prod(sizes[:axis]), before * each, after * each, fill)
 
     def _astype(self, node, reads, dtype):
         x = self._row("astype", reads[0])

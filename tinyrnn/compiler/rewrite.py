@@ -75,9 +75,6 @@ class _Rewriter:
             return self.copy(inputs[0], v.width, v.rows)
         if kind is Kind.VIEW:
             return self.view(inputs[0], v.attr)
-        if kind is Kind.PLACE:
-            outer, first = v.attr
-            return self.side_by_side([(first, inputs[0])], v.width, v.rows, outer)
         if kind is Kind.LAID:
             return self.laid(inputs[0], v.attr)
         if kind is Kind.CONCAT:

@@ -83,17 +83,6 @@ class Onnx(Written):
     def in_blocks(self, x, outer, width):
         return self.node("Reshape", x, self.integers(-1, outer, width // outer))
 
-    def _place(self, v, x):
-        outer, first = v.attr
-        width = v.inputs[0].width
-        x = self.in_blocks(x, outer, width)
-        after = (v.width - width) // outer - first
-        return self.node(
-            "Reshape",
-            self.node("Pad", x, self.integers(0, 0, first, 0, 0, after)),
-            self.integers(-1, v.width),
-        )
-
     def _view(self, v, x):
         first, view = v.attr.offset, v.attr
         if view.is_slice:
@@ -116,7 +105,6 @@ class Onnx(Written):
         Kind.ROWPROD: _reduction("ReduceProd"),
         Kind.VIEW: _view,
         Kind.CONCAT: _concat,
-        Kind.PLACE: _place,
         Kind.DETACH: lambda self, v, x: x,  # there are no gradients
     }
     ops = {  # noqa: RUF012

@@ -8,7 +8,7 @@ import numpy as np
 
 from ...autograd import Tensor, broadcast_to, concat, matmul, matrix_transpose, max, min, prod, reshape, sum
 from ...autograd.linalg import rounded_matmul
-from ...autograd.shaping import getitem, place
+from ...autograd.shaping import getitem
 from ...autograd.tape import TABLE, apply
 from ...base.devices import beside
 from ..ir import Kind, Source
@@ -49,13 +49,6 @@ class Tensors(Target):
         x = self.tensor(x)
         return x if v.width == v.inputs[0].width else broadcast_to(x, (*x.shape[:-1], v.width))
 
-    def _place(self, v, x):
-        x, (outer, first), width = self.tensor(x), v.attr, v.inputs[0].width
-        high, part, block = x.shape[:-1], width // outer, v.width // outer
-        x = reshape(broadcast_to(x, (*high, width)), (*high, outer, part))
-        found = place(x, (..., slice(first, first + part)), (*high, outer, block))
-        return reshape(found, (*high, v.width))
-
     def _view(self, v, x):
         x, view = self.tensor(x), v.attr
         if view.is_slice:
@@ -81,7 +74,6 @@ class Tensors(Target):
         Kind.ROWPROD: lambda self, v, x: self._folded(v, x, prod),
         Kind.VIEW: _view,
         Kind.CONCAT: _concat,
-        Kind.PLACE: _place,
         Kind.COPY: _copy,
         Kind.TURNED: lambda self, v, x: matrix_transpose(x),
         Kind.DETACH: lambda self, v, x: x.detach(),

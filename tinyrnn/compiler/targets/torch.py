@@ -4,6 +4,8 @@ The module has the constants as attributes, one of them ``embedding``, of the dt
 ``number(x)`` that gives ``[1, 1]``; an argument ``ids`` is as long as the batch.
 """
 
+import math
+
 from ..ir import Kind
 from . import Written
 
@@ -46,7 +48,7 @@ class Torch(Written):
         return "self." + super().constant(name, array)
 
     def number(self, x):
-        return f"self.number({x!r})"
+        return f"self.number({x!r})" if math.isfinite(x) else f"self.number(float('{x!r}'))"
 
     def write(self, form, *operands):
         name = self.new_name()
@@ -65,15 +67,6 @@ class Torch(Written):
 
     def in_blocks(self, x, outer):
         return self.write("{}.reshape(-1, {}, {}.shape[1] // {})", x, outer, x, outer)
-
-    def _place(self, v, x):
-        outer, first = v.attr
-        if outer == 1:
-            after = v.width - first - v.inputs[0].width
-            return self.write("torch.nn.functional.pad({}, ({}, {}))", x, first, after)
-        after = (v.width - v.inputs[0].width) // outer - first
-        found = self.write("torch.nn.functional.pad({}, ({}, {}))", self.in_blocks(x, outer), first, after)
-        return self.write("{}.reshape(-1, {})", found, v.width)
 
     def _view(self, v, x):
         view = v.attr
@@ -98,7 +91,6 @@ class Torch(Written):
         Kind.ROWPROD: _folded("prod"),
         Kind.VIEW: _view,
         Kind.CONCAT: _concat,
-        Kind.PLACE: _place,
         Kind.DETACH: _form("{}.detach()"),
     }
     ops = {  # noqa: RUF012

@@ -215,6 +215,7 @@ def results(step, compile, steps=T, device="cpu", **form):
     forget_warnings()
     form = {k: v[:steps] if isinstance(v, np.ndarray) else v for k, v in form.items()}
     with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CompileWarning)  # of steps that know their batch, for three batches
         warnings.filterwarnings("error", ".*runs eagerly", CompileWarning)
         ys, final = tr.scan(
             lambda x, y, M: step(x, y, M, w), xs, tuple(init), return_states=True, compile=compile, **form

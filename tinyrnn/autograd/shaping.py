@@ -307,7 +307,7 @@ def is_computed(ids: Any) -> bool:
 
 def _by_computed(x: tape.Tensor, keys: tuple[Any, ...]) -> Any:
     """``x[ids]`` and ``x[arange(len(x)), ids]`` for integers that are computed; None for other keys."""
-    if not is_computed(keys[-1]) or len(keys) > 2:
+    if not 0 < len(keys) < 3 or not is_computed(keys[-1]):
         return None
     ids = keys[-1]
     if len(keys) == 1:

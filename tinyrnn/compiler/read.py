@@ -869,12 +869,16 @@ class Reader:
             raise no_form(f"{name} of {' and '.join(a_row(r.axes) for r in reads)} along axis {other}")
         return reads, at
 
-    def _picked(self, found, ids, n):
-        """``found`` where ``ids`` are numbers of something of a size, NaN where they are not."""
-        fits = pointwise(
-            "logical_and", pointwise("greater_equal", ids, -float(n)), pointwise("less", ids, float(n))
-        )
-        return pointwise("where", fits, found, math.nan)
+    def _one_of(self, values, ids, asked, n):
+        """Of each ``n`` columns of ``values`` the one that ``asked``, columns of ``ids``, say; NaN where they
+        name none of them.
+        """
+        width, rows, asked = np.size(asked), values.rows or ids.rows, np.reshape(asked, -1)
+        hit = self._hits(self._view(ids, np.repeat(asked, n)), index(np.tile(np.arange(n), width)), n)
+        found = widened(pointwise("where", hit, values, 0.0), width * n, rows)
+        found, ids = Value(Kind.ROWSUM, (found,), width, rows), self._view(ids, asked)
+        least, most = pointwise("greater_equal", ids, -float(n)), pointwise("less", ids, float(n))
+        return pointwise("where", pointwise("logical_and", least, most), found, math.nan)
 
     @staticmethod
     def _hits(ids, numbers, n):
@@ -891,15 +895,8 @@ class Reader:
         roles, n = roles_of(node.shape, at), shapes[0][axis]
         sizes, own = without_batch(node.shape, roles), axis - ("b" in roles[:axis])
         values = self._lined_up(x, without_batch(shapes[0], roles), own, sizes, n)
-        asked = without_batch(shapes[1], roles)
-        asked = np.broadcast_to(np.arange(ids.value.width).reshape(asked), sizes)
-        each = self._view(ids.value, np.repeat(asked.reshape(-1), n))
-        width = math.prod(sizes)
-        hit = self._hits(each, index(np.tile(np.arange(n), width)), n)
-        rows = x.value.rows or ids.value.rows
-        found = widened(pointwise("where", hit, values, 0.0), width * n, rows)
-        found = Value(Kind.ROWSUM, (found,), width, rows)
-        return Read(self._picked(found, self._view(ids.value, asked), n), roles)
+        asked = np.arange(ids.value.width).reshape(without_batch(shapes[1], roles))
+        return Read(self._one_of(values, ids.value, np.broadcast_to(asked, sizes), n), roles)
 
     def _lined_up(self, read, own, axis, sizes, n):
         """For each column of features of ``sizes``: all ``n`` that a value of sizes ``own`` has along an
@@ -923,28 +920,28 @@ class Reader:
         found = widened(pointwise("where", hit, values, 0.0), math.prod(sizes) * count, rows)
         return Read(Value(Kind.ROWSUM, (found,), math.prod(sizes), rows), roles)
 
-    def _rows_of(self, ids, n):
-        """For each sequence a row of a size: 1 at the column that ``ids [B]`` name, else 0."""
-        return pointwise("where", self._hits(ids, index(np.arange(n)), n), 1.0, 0.0)
-
     def _lookup(self, node, reads):
-        """Rows of a closed-over table ``[V, E]`` by ``ids [B]``: a product with what is 1 at one column."""
-        (table, ids), shapes = reads, [np.shape(x.data) for x in node.saved]
-        ids = self._row("lookup", ids)
-        if not isinstance(table, Open) or len(shapes[0]) != 2 or ids.axes != "b":
-            mend = "use a table [V, E] and ids [batch], or take_along_axis"
-            raise no_form(f"indexing {list(shapes[0])} by computed {list(shapes[1])}", mend)
-        n, width = shapes[0]
-        matrix = self.closed(table, "matrix").value
-        found = Value(Kind.MATMUL, (self._rows_of(ids.value, n), matrix), width, True, False)
-        return Read(self._picked(found, ids.value, n), "b" + role_of(width))
+        """Rows of a table ``[V, ...]`` by ``ids``."""
+        (table, ids), (shape, own) = reads, [np.shape(x.data) for x in node.saved]
+        table, ids = self._row("lookup", table), self._row("lookup", ids)
+        if "b" in table.axes or not is_rows(ids.axes):
+            mend = "use arange(len(h)), ids for [batch, ids], or take_along_axis"
+            raise no_form(f"indexing {a_row(table.axes)} by computed integers {a_row(ids.axes)}", mend)
+        n, rest, asked = shape[0], shape[1:], without_batch(own, ids.axes)
+        sizes = (*asked, *rest)
+        columns = np.arange(table.value.width).reshape(shape)
+        values = self._view(table.value, np.broadcast_to(np.moveaxis(columns, 0, -1), (*sizes, n)))
+        asked = np.arange(ids.value.width).reshape([*asked, *[1] * len(rest)])
+        found = self._one_of(values, ids.value, np.broadcast_to(asked, sizes), n)
+        return Read(found, roles_of(node.shape, batch_of(ids.axes)))
 
     def _place_rows(self, node, reads, into):
         """The transpose of `_lookup`: the gradient of the table."""
-        g, ids = reads
-        if not isinstance(g, Read) or g.axes not in ("bf", "b1"):
-            raise no_form("the gradient of an index that is computed")
-        rows = self._rows_of(self._row("lookup", ids).value, into[0])
+        (g, ids), n = reads, into[0]
+        ids = self._row("lookup", ids)
+        if not isinstance(g, Read) or g.axes not in ("bf", "b1") or ids.axes != "b":
+            raise no_form("the gradient of a table that is indexed so", "index [V, E] by [batch]")
+        rows = pointwise("where", self._hits(ids.value, index(np.arange(n)), n), 1.0, 0.0)
         return Read(Value(Kind.OUTER, (rows, g.value), into[1], False), "kf")
 
     def _exponentials(self, node, reads):

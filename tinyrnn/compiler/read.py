@@ -75,7 +75,8 @@ class Open(NamedTuple):
 
 def a_row(axes) -> str:
     """The roles, for messages."""
-    return "[" + ", ".join({"b": "batch", "f": "features", "1": "1"}[r] for r in axes) + "]"
+    names = {"b": "batch", "1": "1", "p": "batch * features"}
+    return "a matrix" if axes == "matrix" else f"[{', '.join([names.get(r, 'features') for r in axes])}]"
 
 
 _MIXES = "the step mixes the sequences of a batch: take sums, means and products over the features of each"
@@ -422,6 +423,8 @@ class Reader:
 
     def _broadcast_to(self, node, reads, to):
         x = self._row("broadcast_to", reads[0])
+        if np.shape(node.saved[0].data) == tuple(node.shape):
+            return x
         axes, features = "", []
         for back in range(1, len(node.shape) + 1):
             role, n = x.axes[-back] if len(x.axes) >= back else "1", node.shape[-back]

@@ -215,6 +215,31 @@ def test_a_new_state_that_nothing_made():
         run(lambda x, h: constant)
 
 
+def narrow_parameters(x, h):
+    z = x @ W  # this
+    return tr.tanh(z + h)
+
+
+SQUARE = tr.tensor(rng.uniform(-1, 1, (H, H)).astype("float32"))
+
+
+def in_two_ways(x, h):
+    z = h * SQUARE + h  # this
+    return tr.tanh(x @ W + z @ SQUARE)
+
+
+@pytest.mark.parametrize(("step", "how", "said"), [
+    (narrow_parameters, dict(dtype="float64"),
+     "over float32, x and states are float64: bring them to one dtype, with astype() "
+     "(matmul of [4, 3] and float32 [3, 5] in "),
+    (in_two_ways, dict(batch=H),
+     "[5, 5] is used in two ways, as rows of the batch and otherwise (multiply of [5, 5] and [5, 5] in "),
+])  # fmt: skip
+def test_what_a_step_closes_over_by_the_line_that_uses_it(step, how, said):
+    with pytest.warns(CompileWarning, match=re.escape(f"{said}{marked(step)}")):
+        run(step, **how)
+
+
 # ------------------------------------------------------------------ steps that are wrong
 
 

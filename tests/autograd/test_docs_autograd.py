@@ -2,6 +2,7 @@
 
 import importlib.util
 import io
+import linecache
 import re
 import tokenize
 from contextlib import redirect_stdout
@@ -26,16 +27,19 @@ def run(page):
     number.
     """
     blocks = re.findall(r"^```python\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
-    namespace = {"__name__": "page"}
+    namespace, before = {"__name__": "page"}, 0
+    script = "".join(blocks).splitlines(keepends=True)
+    linecache.cache["my_script.py"] = 0, None, script, "my_script.py"  # whose lines messages quote
     for number, block in enumerate(blocks, 1):
         where = f"block {number}, which starts with {block.splitlines()[0]!r}"
         printed = io.StringIO()
         try:
             with redirect_stdout(printed):
-                exec(compile(block, f"<block {number}>", "exec"), namespace)
+                exec(compile("\n" * before + block, "my_script.py", "exec"), namespace)
         except Exception as error:
             raise AssertionError(f"{where}, raised {error!r}") from error
         assert printed.getvalue().splitlines() == shown(block), where
+        before += len(block.splitlines())
     return len(blocks)
 
 

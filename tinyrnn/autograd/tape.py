@@ -46,13 +46,14 @@ _numbers = itertools.count()
 class _State(threading.local):
     recording: bool | str = True
     looked = False  # at values, while a program was recorded
+    note: Callable[[Node], None] | None = None  # is told of each node of a program that is recorded
 
 
 state = _State()
 # What the surrounding derivatives of functions differentiate by: a thread or task that is given this context
 # sees them too.
 differentiated: ContextVar[frozenset[Any]] = ContextVar("differentiated", default=frozenset())
-LOOKED = "it looks at the values of a tensor (item(), numpy(), if ...)"
+LOOKED = "it looks at the values of a tensor (item(), numpy(), if ...): use where(c, a, b)"
 TRACE = "trace"  # in state.recording: record every op, with all its inputs, also where no gradient flows
 
 
@@ -87,6 +88,16 @@ def recording() -> AbstractContextManager[None]:
 def tracing() -> AbstractContextManager[None]:
     """Context in which the tape holds the whole program: what a compiler reads."""
     return _set_recording(TRACE)
+
+
+@contextmanager
+def noting(note: Callable[[Node], None]) -> Iterator[None]:
+    """Context in which ``note`` is told of each node of a program that is recorded, while it is made."""
+    state.note, before = note, state.note
+    try:
+        yield
+    finally:
+        state.note = before
 
 
 def mark() -> int:
@@ -335,6 +346,8 @@ def _node(op: Op, inputs: Any, params: Any, out: Array) -> Node | None:
     node = Node(op, parents, params, out, saved)
     if op.keeps_shapes:
         node.shapes = [x.data.shape if type(x) is Tensor else () for x in inputs]
+    if recording is TRACE and state.note is not None:
+        state.note(node)
     return node
 
 

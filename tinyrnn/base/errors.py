@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from typing import Any
 
 
 class TinyrnnError(Exception):
@@ -46,6 +47,13 @@ class TapeFreedError(GradientError):
 
 class TraceError(TinyrnnError):
     """A step of a recurrence that cannot be compiled; it runs eagerly instead."""
+
+    node: Any = None  # of the tape, that it is about, where that is known
+
+    def at(self, node: Any) -> "TraceError":
+        """The same, about ``node`` if about none yet."""
+        self.node = self.node or node
+        return self
 
 
 class ChangedInPlaceError(GradientError):

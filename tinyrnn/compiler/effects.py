@@ -16,6 +16,7 @@ import numpy as np
 from ..autograd.tape import Tensor
 from ..base.devices import is_array, to_device
 from ..base.errors import TraceError
+from .lines import in_code
 
 SMALL, MANY = 1 << 20, 1000  # elements of an array, and things reached, beyond which nothing is looked at
 _CONTAINERS = (list, dict, set, deque)
@@ -66,7 +67,8 @@ class Reach:
         """What the code of a function asks for, and that of functions inside of it."""
         if "data" in code.co_names:
             mend = "use the tensor itself, or detach()"
-            raise TraceError(f"{code.co_name} reads .data, which is not on the tape: {mend}")
+            where = in_code(code, "data")
+            raise TraceError(f"{code.co_name} reads .data, which is not on the tape: {mend}{where}")
         self.asks_size |= not _SIZES.isdisjoint(code.co_names)
         for inner in _inner(code):
             self._read_code(inner)

@@ -29,6 +29,7 @@ from .ir import (
     verify,
     widened,
 )
+from .lines import walked
 from .read import Open, Read, role_of
 from .rewrite import simplify
 
@@ -134,7 +135,7 @@ def backward(program, recording, new, outputs) -> dict[Input, Value]:
         value = parts[0] if len(parts) == 1 else pointwise("add", *parts)
         reader.reads[seeds[-1].node] = Read(value, "b" + role_of(t.shape[1]))
     roots = [(t.node, g) for t, g in zip(recording.news, seeds, strict=True) if t.node is not None]
-    with tracing():
+    with tracing(), walked(recording.origins):
         found = backpropagate(roots, create_graph=True, targets=set(targets.values()), hooks=False)
     back = {}
     for at, node in targets.items():

@@ -79,16 +79,16 @@ class Open(NamedTuple):
     tensor: Tensor
 
 
-_WORDS = {"b": "batch", "f": "features", "c": "constant"}
-
-
 def a_row(axes) -> str:
     """The roles, for messages."""
-    return "[" + ", ".join(_WORDS.get(r, r) for r in axes) + "]"
+    names = {"b": "batch", "1": "1", "p": "batch * features", "q": "features * batch"}
+    return "a matrix" if axes == "matrix" else f"[{', '.join([names.get(r, 'features') for r in axes])}]"
 
 
 _CONSTANT = "a derivative of the step uses a constant that the step does not have"
-_MIXES = "the step mixes the sequences of a batch"
+_MIXES = "the step mixes the sequences of a batch: take sums, means and products over the features of each"
+_MEND = "write it with other ops, or compute it for all steps before the loop, as part of xs"
+_MENDS = {"dropout": "use recurrent_dropout or zoneout of tr.RNN, or multiply by tr.bernoulli"}
 
 
 def is_rows(axes) -> bool:
@@ -196,10 +196,13 @@ class Reader:
         news = []
         for k, t in enumerate(self.recording.news):
             if t.dtype != self.dtype:
-                raise TraceError(f"state {k} changes its dtype from {self.dtype} to {t.dtype}")
+                mend = f"write .astype(h.dtype) where that comes in, or use tensors of {self.dtype}"
+                error = TraceError(f"state {k} changes its dtype from {self.dtype} to {t.dtype}: {mend}")
+                raise error.at(next((n for n in self.recording.nodes if n.dtype == t.dtype), None))
             news.append(self.rows(self.read(t), t.shape))
-        if any(v.kind in SUMS or v.kind is Kind.TURNED for v in order(news)):
-            raise TraceError(_MIXES)
+        for v in order(news):
+            if v.kind in SUMS or v.kind is Kind.TURNED:
+                raise TraceError(_MIXES).at(self.makers.get(v))
         closures = tuple([self._closure(slot, t) for slot, t in enumerate(self.recording.closures)])
         program = Program(tuple(news), self.recording.widths, closures, self.count)
         verify(program)
@@ -211,12 +214,14 @@ class Reader:
         by_batch = any("b" in axes for axes in forms)
         if by_batch and len(forms) > 1:
             both = "is used in two ways, as rows of the batch and otherwise"
-            raise TraceError(f"a closed-over tensor {list(t.shape)} {both}")
+            error = TraceError(f"a closed-over tensor {list(t.shape)} {both}")
+            raise error.at(self.recording.user_of(slot))
         shape = tuple([None if by_batch and i == 0 else n for i, n in enumerate(t.shape)])
         grad = needs_grad(t) and bool(forms)
         if grad and t.dtype != self.dtype:
             mend = "bring them to one dtype, with astype()"
-            raise TraceError(f"it closes over {t.dtype}, x and states are {self.dtype}: {mend}")
+            error = TraceError(f"it closes over {t.dtype}, x and states are {self.dtype}: {mend}")
+            raise error.at(self.recording.user_of(slot))
         return Closed(slot, grad, shape)
 
     def rows(self, read, shape) -> Value:
@@ -350,9 +355,13 @@ class Reader:
             if missing:
                 todo.extend(missing)
                 continue
-            read = self._lower(current)
-            if isinstance(read, Read) and read.axes != "matrix":
-                self._check(current, *read)
+            try:
+                read = self._lower(current)
+                if isinstance(read, Read) and read.axes != "matrix":
+                    self._check(current, *read)
+            except TraceError as error:
+                error.at(current)
+                raise
             self._give(current, read)
 
     def _check(self, node, value, axes):
@@ -390,7 +399,7 @@ class Reader:
         name, reads = node.op.name, [self.read(x) for x in node.saved]
         lower = getattr(self, f"_{name}", None)
         if not node.op.rule and lower is None:
-            raise TraceError(f"the op {name} has no compiled form")
+            raise TraceError(f"the op {name} has no compiled form: {_MENDS.get(name, _MEND)}")
         self._check_dtype(node, name)
         if lower is not None:
             return lower(node, reads, **node.params)
@@ -453,7 +462,10 @@ class Reader:
         raise no_form(f"reshape from {list(old)} to {list(node.shape)}")
 
     def _broadcast_to(self, node, reads, to):
-        x, axes = self._row("broadcast_to", reads[0]), ""
+        x = self._row("broadcast_to", reads[0])
+        if np.shape(node.saved[0].data) == tuple(node.shape):
+            return x
+        axes = ""
         for back in range(1, len(node.shape) + 1):
             role, n = x.axes[-back] if len(x.axes) >= back else "1", node.shape[-back]
             if role == "1" and n != 1:

@@ -22,10 +22,11 @@ from ..autograd import reshape
 from ..autograd.pointwise import as_tensor
 from ..autograd.tape import ITEM, LOOKED, Node, Tensor, leading_to, mark, no_grad, state, tracing
 from ..base.devices import array_module, beside, device_of, is_array, to_device
-from ..base.errors import InputError, ShapeError, TraceError
+from ..base.errors import InputError, ShapeError, TinyrnnError, TraceError
 from ..kernels.generator import draws
 from .effects import RANDOM, Reach, change, contents, is_fixed, put_back
 from .ir import Input, Source, needs_grad, numbered, order, own_faults
+from .lines import completed, located
 from .read import Reader
 from .targets.tensor import environment, rows_of
 
@@ -41,9 +42,14 @@ def next_states(step, x, old) -> tuple:
         InputError: it exits.
     """
     try:
-        new = step(x, *old)
+        return _states(step(x, *old), old)
     except SystemExit as error:  # which would end the program without a word
         raise InputError(f"step exits ({error}): raise another error") from error
+    except TinyrnnError as error:
+        raise located(error, code_of(step))  # noqa: B904  the same error
+
+
+def _states(new, old):
     if not isinstance(new, tuple | list | Tensor | np.ndarray):
         mend = "return the next state, a Tensor, or a tuple of them"
         raise ShapeError(f"step returned {type(new).__name__}: {mend}")
@@ -53,7 +59,8 @@ def next_states(step, x, old) -> tuple:
         raise ShapeError(f"step returned {len(new)} states, it was given {len(old)}: {mend}")
     for i, (n, o) in enumerate(zip(new, old, strict=True)):
         if n.shape != o.shape:
-            raise ShapeError(f"step returned state {i} as {list(n.shape)}, it was given as {list(o.shape)}")
+            given = f"it was given as {list(o.shape)}: return it so"
+            raise ShapeError(f"step returned state {i} as {list(n.shape)}, {given}")
     return new
 
 
@@ -102,11 +109,14 @@ class Recording:
         places: place -> number, of all.
         key: what the step did, without the values of ``closures`` and ``numbers``.
         who: what tells its step from others.
+        origins: node of its backward pass -> the one of ``nodes`` whose gradient it belongs to.
+        again: function that records on the whole batch of that call, for messages.
     """
 
     def __init__(self, step, xs, states, held, varying=frozenset()):
         self.batch, self.dtype, self.who = len(states[0]), states[0].dtype, None
         self.device = device_of(states[0])
+        self.origins = {}
         leaves, self.inputs, self.given = [], {}, {}
         for source, arrays in ((Source.X, xs), (Source.STATE, states), (Source.HELD, held)):
             for i, a in enumerate(arrays):
@@ -169,6 +179,13 @@ class Recording:
                 self.numbers.append(float(t.data.reshape(-1)[0]))
         shape = (None, *t.shape[1:]) if filled else t.shape
         return "closure", slot, shape, t.dtype, needs_grad(t), filled
+
+    def user_of(self, slot):
+        """The first node that is given ``closures[slot]``, None if none is."""
+        for node, (_, operands, *_) in zip(self.nodes, self.key[0], strict=True):
+            if any(isinstance(x, tuple) and x[:2] == ("closure", slot) for x in operands):
+                return node
+        return None
 
     def is_filled(self, t) -> bool:
         """True for rows of the batch that are all one number, as ``zeros_like(h)`` makes them: a number, not
@@ -303,7 +320,9 @@ def _recorded(step, xs, states, held, reach):
     def run(rows, seed=None):
         arrays = [tuple([_template(a, rows, seed) for a in group]) for group in (xs, states, held)]
         with np.errstate(**({"all": "ignore"} if seed else {})):  # those values are not the user's
-            return Recording(step, *arrays, numbers.varying)
+            made = Recording(step, *arrays, numbers.varying)
+        made.again = lambda: run(size)
+        return made
 
     if known.free:
         few = _attempt(lambda: run(FEW))
@@ -320,7 +339,7 @@ def _recorded(step, xs, states, held, reach):
             try:
                 return _examined(run, whole, known, size, reach, drawn, before)
             except TraceError as error:
-                known.refused[whole.key] = str(error)
+                known.refused[whole.key] = str(completed(error, whole))
                 raise
         finally:
             put_back(before)
@@ -362,9 +381,9 @@ def _examined(run, whole, known, size, reach, drawn, start):
         mend = "draw them for all steps, and give them to the step as part of xs"
         raise TraceError(f"it draws random numbers, which a loop would not draw anew: {mend}")
     for other in others:
-        reason = None if other is None else _difference(whole, other, before)
-        if reason is not None:
-            raise TraceError(_blamed(reason, run, whole, size))
+        found = None if other is None else _difference(whole, other, before)
+        if found is not None:
+            raise TraceError(_blamed(found[0], run, whole, size)).at(found[1])
     _refuse(change(seen, reach.look()))
     if not reach.asks_size:
         few = _attempt(lambda: run(FEW if size != FEW else OTHER, SEEDS[0]))
@@ -443,14 +462,18 @@ def differing(before, now) -> str:
 
 
 def _difference(whole, again, before):
-    """What differs between two recordings on the same rows, in words; None if nothing does."""
+    """What differs between two recordings on the same rows, in words, and the node of the first that it is
+    about, if known; None if nothing does.
+    """
     if whole.key != again.key:
-        return differing(whole.key, again.key)
+        return differing(whole.key, again.key), None
     for a, b in zip(whole.numbers, again.numbers, strict=True):
         if a != b:
-            return f"the number {a:g}, then {b:g}"
+            return f"the number {a:g}, then {b:g}", None
     changed = _changed(whole, again, before)
-    return None if changed is None else f"a tensor {list(changed.shape)} that is not on the tape"
+    if changed is None:
+        return None
+    return f"a tensor {list(changed.shape)} that is not on the tape", whole.user_of(whole.slot_of(changed))
 
 
 def _blamed(reason, run, whole, size):

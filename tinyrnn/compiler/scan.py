@@ -24,6 +24,7 @@ from ..base.errors import InputError, ShapeError, TraceError
 from ..base.options import Rule
 from ..kernels.generator import Draw, Generator, Wanted, in_step, is_in_step
 from .ir import CompilerFault, CompileWarning, own_faults
+from .lines import completed
 from .record import Kept, as_rows, code_of, differing, next_states, of_rows, origin, owners, recorded
 
 PRECISIONS = "bfloat16", "tf32"
@@ -358,8 +359,11 @@ def plan_of(recording, outputs, tabled, precision=None):
         program = recording.program.fingerprint(), recording.dtype, how
         plan = _programs.get(program)
         if plan is None:
-            with own_faults("planning the loops"), kernels.notice.making():
-                plan = _programs[program] = Compiled(recording, *how)
+            try:
+                with own_faults("planning the loops"), kernels.notice.making():
+                    plan = _programs[program] = Compiled(recording, *how)
+            except TraceError as error:
+                raise completed(error, recording)  # noqa: B904  the same error
         _plans[key] = plan
     return plan
 

@@ -490,7 +490,7 @@ def seeds(x, h):
 
 
 @pytest.mark.parametrize(("step", "why"), [
-    (lambda x, h: tr.tanh(x @ W1) + tr.tensor(np.eye(H))[tr.argsort(h, axis=1)[:, 0].data], "an index .argmax. or a comparison"),
+    (lambda x, h: tr.tanh(x @ W1) + tr.tensor(np.eye(H))[np.argsort(h.detach(), axis=1)[:, 0]], "looks at the values"),
     (lambda x, h: tr.softmax(x @ W1 + h, axis=0), "the step mixes the sequences of a batch"),
     (lambda x, h: checkpointed(x, h), "the op checkpoint has no compiled form"),
     (seeds, "the state of random numbers is changed by it.*draw or seed them before the loop"),

@@ -571,7 +571,8 @@ class Reader:
     def _concat(self, node, reads, axis, shapes):
         at = next((batch_of(r.axes) for r in reads if self._has_batch(r)), None)
         if at is not None and axis == at:
-            raise no_form(f"{node.op.name} along the batch", "use the axes of features")
+            row = a_row(roles_of(node.shape, at))
+            raise no_form(f"{node.op.name} along axis {axis} of {row}", "use the axes of features")
 
         def row(read, shape):
             if isinstance(read, Read):

@@ -194,10 +194,21 @@ def inner_steps(x, y, M, w):
     return y + again[-1] * n, M
 
 
+def in_derivatives(x, y, M, w):
+    """What gradients ask for: transposed memories, steps of an index undone, parts that nobody used."""
+    keys = w("keys", B, S, H)
+    a = tr.softmax((keys @ y[:, :, None])[:, :, 0]) + tr.tanh(keys + y[:, None, :]) @ w("score", H)
+    y = tr.tanh((a[:, None, :] @ keys)[:, 0] + x @ w("x", F, H)) + M[..., ::2].sum(axis=-1)
+    first, _, third, _ = tr.unstack(M[:, -1:0:-2, ::-2].sum(axis=1) @ w("u", 2, 4), axis=1)
+    z = tr.pad(tr.stack([first, third], axis=1), ((0, 0), (1, 1))) + tr.atan2(y, tr.ones_like(y))
+    z = z * (y.reshape(-1) * 2).reshape(-1, H) + tr.take_along_axis(y, np.array([[1, 0, 2, 1]]), axis=1)
+    return tr.tanh(z), M * 0.9
+
+
 STEPS = [
     fast_weights, delta, products, selective, softmaxes, moved, heads, rows_of_a_sequence, pieces,
     dot_attention, additive_attention, spikes, by_hand, cumulated, nothing_to_divide_by, chosen, pointer,
-    layers_first, inner_steps,
+    layers_first, inner_steps, in_derivatives,
 ]  # fmt: skip
 FORMS = {
     "plain": {},

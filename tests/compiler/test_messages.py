@@ -60,8 +60,8 @@ def batch_reversed(x, h):
 
 
 def flattened(x, h):
-    z = h.reshape(-1)  # this
-    return tr.tanh(x @ W + z.reshape(h.shape))
+    z = h.reshape(-1)[:5]  # this
+    return tr.tanh(x @ W + z)
 
 
 def ranks(x, h):
@@ -164,7 +164,7 @@ EAGER = [  # what is said, in this order: the reason with its mend, and (the op 
     (softmax_over_the_batch, r"mixes the sequences .*: take sums, .*\(softmax of \[5, 4\] in "),
     (one_sequence, r"one sequence .* is picked: .* treat all alike \(getitem of \[4, 5\] in "),
     (batch_reversed, r"indexing along the batch .*: use slices of the axis of .*\(getitem of \[4, 5\] in "),
-    (flattened, r"reshape from \[4, 5\] to \[20\] .*work on \[batch, features\] \(reshape of \[4, 5\] in "),
+    (flattened, r"getitem of \[batch \* features\] .*work on \[batch, features\] \(getitem of \[20\] in "),
     (ranks, r"the op argsort has no compiled form: write it with .* \(argsort of \[4, 5\] in "),
     (sorts, r": .* \((gather|argsort) of .*\[4, 5\] in "),
     (side_by_side, r"concat along axis 0 .*: use the axes of features \(concat of \[4, 5\] and \[4, 5\] in "),

@@ -126,8 +126,8 @@ def take_along_axis(x: ArrayLike, indices: ArrayLike, /, axis: int = -1) -> tape
         needed = f"the {x.ndim} dimensions of {list(x.shape)}"
         raise ShapeError(f"take_along_axis: indices {list(at.shape)} need {needed}")
     axis = axis_of(axis, x.ndim)
-    if is_computed(indices):
-        return take_along(x, at, axis)
+    if is_tracing():
+        return take_along(x, as_tensor(at), axis)
     grid = np.ogrid[tuple(slice(n) for n in x.shape)]
     return getitem(x, tuple(at if i == axis else grid[i] for i in range(x.ndim)))
 

@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..autograd.shaping import is_basic
 from ..autograd.tape import ITEM, Node, Tensor
 from ..base.devices import to_device
 from ..base.errors import TraceError
@@ -73,10 +74,15 @@ class Read(NamedTuple):
 
 
 class Open(NamedTuple):
-    """A closed-over tensor whose axes have no roles yet."""
+    """A closed-over tensor whose axes have no roles yet, and the order that they were put in."""
 
     slot: int
     tensor: Tensor
+    order: tuple | None = None
+
+    @property
+    def shape(self) -> tuple:
+        return tuple([self.tensor.shape[i] for i in self.order or range(self.tensor.ndim)])
 
 
 def a_row(axes) -> str:
@@ -186,6 +192,9 @@ class Reader:
         other = copy.copy(self)
         other.reads = {}
         for node, read in self.reads.items():
+            if isinstance(read, Open):
+                other.reads[node] = read
+                continue
             several = isinstance(read, list)
             reads = [r._replace(value=new.get(r.value, r.value)) for r in (read if several else [read])]
             other.reads[node] = reads if several else reads[0]
@@ -264,7 +273,12 @@ class Reader:
         """A closed-over tensor as a row, as rows of the batch, or as a matrix: ``axes`` is "matrix" or its
         roles.
         """
-        (slot, t), at = given, batch_of(axes)
+        slot, t, order = given
+        if order is not None:
+            base = self.closed(Open(slot, t), "".join([axes[order.index(i)] for i in range(t.ndim)]))
+            columns, roles = self._columns("permute_dims", base.axes, t.shape, lambda a: a.transpose(order))
+            return Read(self._view(base.value, columns), roles)
+        at = batch_of(axes)
         if at is not None and slot in self.arguments and t.shape[at] == self.batch:
             return Read(widened(self.arguments[slot], math.prod(without_batch(t.shape, axes)), True), axes)
         if at:
@@ -280,16 +294,18 @@ class Reader:
 
     def own_axes(self, given) -> str:
         """The roles of a closed-over tensor that meets nothing but numbers and others of its kind."""
-        return roles_of(given.tensor.shape)
+        return roles_of(given.shape, 0 if given.slot in self.arguments else None)
 
     def aligned(self, name, reads, shape):
         """``reads`` with roles for closed-over tensors, and the roles of the result ``shape``, by NumPy's
         broadcasting.
         """
-        known = [r for r in reads if isinstance(r, Read)]
+        known = [r.axes for r in reads if isinstance(r, Read)]
+        if not any("b" in own for own in known):
+            known += [self.own_axes(r) for r in reads if isinstance(r, Open) and r.slot in self.arguments]
         axes = ""
         for back in range(1, len(shape) + 1):
-            here = {r.axes[-back] for r in known if len(r.axes) >= back} - {"1"}
+            here = {own[-back] for own in known if len(own) >= back} - {"1"}
             if here == {"c"} and not any(isinstance(r, Open) for r in reads):
                 raise TraceError(_CONSTANT)
             here -= {"c"}
@@ -299,7 +315,7 @@ class Reader:
         out = []
         for r in reads:
             if isinstance(r, Open):
-                own = r.tensor.shape
+                own = r.shape
                 roles = zip(own, axes[len(axes) - len(own) :], strict=True)
                 r = self.closed(r, "".join(["1" if n == 1 else role for n, role in roles]))
             out.append(self.spread(r, axes, shape) if is_rows(axes) else r)
@@ -454,7 +470,7 @@ class Reader:
         for new, n in enumerate(node.shape) if at is not None or x.axes[0] == role else ():
             if n == self.batch and math.prod(node.shape[:new]) == before:
                 return Read(x.value, roles_of(node.shape, new))
-        if at is not None and len(node.shape) > 1:
+        if at is not None and node.shape:
             if node.shape[0] == before * self.batch and at > 0:
                 return Read(x.value, "q" + roles_of(node.shape[1:]))
             if node.shape[0] % self.batch == 0 and at == 0:
@@ -576,10 +592,9 @@ class Reader:
 
         def row(read, shape):
             if isinstance(read, Read):
-                return read
-            return self.closed(
-                read, roles_of(shape, at if at is not None and shape[at] == self.batch else None)
-            )
+                return Read(read.value, roles_of(shape, at)) if "c" in read.axes else read
+            of_batch = at is not None and shape[at] == self.batch
+            return self.closed(read, roles_of(shape, at if of_batch else None))
 
         reads = [row(r, shape) for r, shape in zip(reads, shapes, strict=True)]
         if not all(is_rows(r.axes) for r in reads):
@@ -600,7 +615,9 @@ class Reader:
         shape = list(node.shape)
         shape[axis] = 1
         reads = [self.closed(r, axes or self.own_axes(r)) if isinstance(r, Open) else r for r in reads]
-        known = [Read(r.value, r.axes[:axis] + "1" + r.axes[axis:]) for r in reads]
+        known = [
+            Read(r.value, r.axes[:axis] + ("c" if "c" in r.axes else "1") + r.axes[axis:]) for r in reads
+        ]
         return self._concat(node, known, axis, [shape] * len(reads))
 
     def _getitem(self, node, reads, key):
@@ -624,6 +641,10 @@ class Reader:
                 break
         else:
             raise no_form(f"place of {a_row(g.axes)} into {list(into)}")
+        if is_basic(key):
+            parts = [keys[i] for i in spots(keys)]
+            sizes, parts = without_batch(into, axes), without_batch(parts, axes)
+            return Read(self._framed(widened(g.value, positions.size, g.value.rows), sizes, parts), axes)
         positions, sizes = positions.reshape(-1), without_batch(into, axes)
         value = widened(g.value, positions.size, g.value.rows)
         value, positions = self._added_up(value, positions)
@@ -636,6 +657,23 @@ class Reader:
         if found is None:
             raise no_form(f"the gradient of the index {key}", "pick columns by slices")
         return Read(found, axes)
+
+    def _framed(self, value, into, keys):
+        """A value at basic ``keys``, one for each axis of features of sizes ``into``, zeros elsewhere."""
+        sizes = [1 if isinstance(k, int) else len(range(n)[k]) for k, n in zip(keys, into, strict=True)]
+        for axis, (key, n) in enumerate(zip(keys, into, strict=True)):
+            first, _, step = (range(n)[key], 0, 1) if isinstance(key, int) else key.indices(n)
+            if step < 0:
+                first, step = first + (sizes[axis] - 1) * step, -step
+                value = self._view(value, np.flip(np.arange(value.width).reshape(sizes), axis))
+            count, each = sizes[axis], math.prod(sizes[axis + 1 :])
+            outer, sizes[axis] = math.prod(sizes[:axis]), n
+            if step > 1:
+                value = framed(value, outer * count, 0, (step - 1) * each)
+                kept = np.arange(value.width).reshape(outer, count * step, each)[:, : n - first]
+                value, count = self._view(value, kept), kept.shape[1]
+            value = framed(value, outer, first * each, (n - first - count) * each)
+        return value
 
     def _added_up(self, value, positions):
         """The columns of a value, those that go to one position added up; and the positions."""
@@ -668,11 +706,11 @@ class Reader:
             return self._row("permute_dims", reads[0])
         x = reads[0]
         if isinstance(x, Open):
-            if axes == (1, 0):
-                x = self.closed(x, "matrix")
-                shape = np.shape(node.saved[0].data)
-                return Read(Value(Kind.TURNED, (x.value,), shape[0], False), "matrix")
-            x = self.closed(x, self.own_axes(x))
+            if axes != (1, 0):
+                order = x.order or range(len(axes))
+                return x._replace(order=tuple([order[i] for i in axes]))
+            x = self.closed(x, "matrix")
+            return Read(Value(Kind.TURNED, (x.value,), np.shape(node.saved[0].data)[0], False), "matrix")
         if is_rows(x.axes):
             return self._moved(node, [x], lambda a: a.transpose(axes))
         if axes != (1, 0):
@@ -726,16 +764,17 @@ class Reader:
         role = merged(a.axes) if isinstance(a, Read) else ""
         if not role or (isinstance(b, Read) and a.axes[-1] != role):
             raise no_form("this product of rows of a sequence")
-        rows, k = shapes[0][::-1] if a.axes[-1] == role else shapes[0]
+        turned, closed = a.axes[-1] == role, closed[: len(shapes[1])]
+        rows, *k = shapes[0][::-1] if turned else shapes[0]
         h = rows // self.batch
-        left = Read(a.value, roles_of((self.batch, h, k), 0)), (self.batch, h, k), "bhk"
-        if isinstance(b, Read):
-            right = (self.batch, h, shapes[1][1])
-            right, output = (Read(b.value, roles_of(right, 0)), right, "bhn"), "kn"
-        else:
-            right, output = (b, b.tensor.shape, closed), "bhn"
+        left = Read(a.value, roles_of((self.batch, h, *k), 0)), (self.batch, h, *k), "bhk"[: 2 + len(k)]
+        right, output = (b, b.shape, closed) if isinstance(b, Open) else None, "bh" + closed.strip("k")
+        if right is None:
+            shape = (self.batch, h, *shapes[1][1:])
+            right = Read(b.value, roles_of(shape, 0)), shape, "bhn"[: len(shape)]
+            output = left[2][2:] + right[2][2:]
         found = self._contracted(node, *zip(left, right, strict=True), output)
-        return found if output == "kn" else Read(found.value, role + role_of(shapes[1][1]))
+        return Read(found.value, role + roles_of(node.shape[1:])) if "b" in output else found
 
     def _einsum(self, node, reads, terms, output):
         live = [i for i, r in enumerate(reads) if isinstance(r, Read)]

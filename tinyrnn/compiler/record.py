@@ -488,7 +488,7 @@ def _blamed(reason, run, whole, size):
     else:
         why = f"something is made of x or a state outside of the tape ({reason})"
         mend = (
-            "an index (argmax) or a comparison, no_grad(), .data or a buffer; use tensor functions, and "
+            "an index (argsort) or a comparison, no_grad(), .data or a buffer; use tensor functions, and "
             "detach() to stop gradients"
         )
     return f"{why}: {mend}"

@@ -236,7 +236,7 @@ def _eager(inner, streams, init, held, reverse, outputs):
 # ------------------------------------------------------------------ compiled
 
 
-_plans = Kept(128)  # what a recording says, and how it is called: its `Compiled`
+_plans = Kept(128)  # what a recording says, and how it is called: its `Compiled`, or why it has none
 _programs = Kept(64)  # the same, for all sizes of the batch that come to one program
 _sources = Kept(256)  # of each step, the different loops that were compiled for it, and what was recorded
 _warned = Kept(1024)
@@ -355,6 +355,8 @@ def plan_of(recording, outputs, tabled, precision=None):
     how = outputs, tabled, recording.device, precision
     key = recording.key, how
     plan = _plans.get(key)
+    if isinstance(plan, str):
+        raise TraceError(plan)
     if plan is None:
         program = recording.program.fingerprint(), recording.dtype, how
         plan = _programs.get(program)
@@ -363,7 +365,9 @@ def plan_of(recording, outputs, tabled, precision=None):
                 with own_faults("planning the loops"), kernels.notice.making():
                     plan = _programs[program] = Compiled(recording, *how)
             except TraceError as error:
-                raise completed(error, recording)  # noqa: B904  the same error
+                error = completed(error, recording)
+                _plans[key] = str(error)
+                raise error
         _plans[key] = plan
     return plan
 

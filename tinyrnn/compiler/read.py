@@ -37,6 +37,7 @@ from .ir import (
     order,
     placed,
     pointwise,
+    reduced,
     verify,
     viewed,
     widened,
@@ -653,9 +654,9 @@ class Reader:
         if isinstance(a, Read) and a.axes[-1:] == "p":  # [K, B * H] @ [B * H, N], over the batch
             k, n = shapes[0][0], shapes[1][1]
             h = shapes[0][1] // self.batch
-            one = self._view(a.value, np.broadcast_to(np.arange(h * k).reshape(h, k).T[:, None], (k, n, h)))
-            other = self._view(b.value, np.broadcast_to(np.arange(h * n).reshape(h, n).T[None], (k, n, h)))
-            each = Value(Kind.ROWSUM, (pointwise("multiply", one, other),), k * n, True)
+            one = self._view(a.value, np.broadcast_to(np.arange(h * k).reshape(h, k, 1), (h, k, n)))
+            other = self._view(b.value, np.broadcast_to(np.arange(h * n).reshape(h, 1, n), (h, k, n)))
+            each = reduced(Kind.ROWSUM, pointwise("multiply", one, other), k * n, k * n)
             return Read(Value(Kind.TOTAL, (each,), k * n, False), roles_of((k, n), False))
         turned = isinstance(b, Read) and b.value.kind is Kind.TURNED
         if turned:
@@ -702,8 +703,8 @@ class Reader:
         summed = [c for c in sizes if c not in output and c != label]
         if label in output and output[:1] != label:
             raise no_form(f"{node.op.name} that moves the batch", "keep the batch first")
-        dims = [sizes[c] for c in (*free, *summed)]
-        factors = []
+        order = _as_they_lie(free, summed, [t.replace(label, "") for t in terms])
+        dims, factors = [sizes[c] for c in order], []
         for r, t, s in zip(reads, terms, shapes, strict=True):
             rows = bool(label) and t[:1] == label
             if isinstance(r, Open):
@@ -715,8 +716,8 @@ class Reader:
                 factors.append(r.value)
                 continue
             a = np.arange(r.value.width).reshape(columns)
-            a = a.transpose([own.index(c) for c in (*free, *summed) if c in own])
-            a = a.reshape([sizes[c] if c in own and s[t.index(c)] > 1 else 1 for c in (*free, *summed)])
+            a = a.transpose([own.index(c) for c in order if c in own])
+            a = a.reshape([sizes[c] if c in own and s[t.index(c)] > 1 else 1 for c in order])
             factors.append(self._view(r.value, np.broadcast_to(a, dims)))
         value = factors[0]
         for other in factors[1:]:
@@ -724,7 +725,8 @@ class Reader:
         width = math.prod(sizes[c] for c in free)
         value = widened(value, math.prod(dims), value.rows) if summed else value
         if value.width > width:
-            value = Value(Kind.ROWSUM, (value,), width, value.rows)
+            last = max(order.index(c) for c in summed)
+            value = reduced(Kind.ROWSUM, value, width, math.prod(dims[last + 1 :]))
         if label and label not in output:
             value = Value(Kind.TOTAL, (widened(value, value.width, True),), value.width, False)
         return Read(widened(value, width, value.rows), roles_of(node.shape, label in output and bool(label)))
@@ -754,13 +756,16 @@ class Reader:
         return Read(value, axes)
 
     def _folded(self, kind, x, shape, axis):
-        """A reduction over some of the axes of features."""
+        """A reduction over some of the axes of features: as they lie, if they are neighbours."""
         rows = "b" in x.axes
         rest = [i for i in range(rows, len(shape)) if i not in axis]
+        width = math.prod(shape[i] for i in rest)
+        wide = [i for i in axis if shape[i] > 1]
+        if all(i in axis for i in range(wide[0], wide[-1])):
+            return reduced(kind, x.value, width, math.prod(shape[wide[-1] + 1 :]))
         columns = np.arange(x.value.width).reshape(shape[rows:])
         ordered = columns.transpose([i - rows for i in (*rest, *axis)])
-        width = math.prod(shape[i] for i in rest)
-        return Value(kind, (self._view(x.value, ordered),), width, x.value.rows)
+        return reduced(kind, self._view(x.value, ordered), width)
 
     _sum = _mean = _max = _min = _reduce
 
@@ -803,6 +808,18 @@ class Reader:
     def _log_softmax(self, node, reads):
         _, (_, totals), (_, tops), x = self._exponentials(node, reads)
         return Read(pointwise("subtract", x.value, pointwise("add", pointwise("log", totals), tops)), x.axes)
+
+
+def _as_they_lie(free, summed, terms) -> list:
+    """The labels of columns, those that are ``summed`` beside each other: in the order of one of ``terms``,
+    which is then read as it lies in memory, where one has them all so.
+    """
+    for t in terms:
+        first = min([t.find(c) for c in summed], default=-1)
+        last = first + len(summed)
+        if first >= 0 and {*t[first:last]} == {*summed} and [*t[:first], *t[last:]] == free:
+            return [*t]
+    return [*free, *summed]
 
 
 def _placed(data):

@@ -14,6 +14,15 @@ from ..text.memory import texts_of
 from ..text.vocabulary import encode_text
 
 
+def _with_spare(length):
+    """How many places the memory of a loop has for a source of a length: at most an eighth more, and not
+    many different numbers, each of which takes the compiler a moment. They are odd, and 5 or more: where two
+    of its sizes are equal a loop is another one, and the others are even mostly, or the gates of a cell.
+    """
+    step = max(2, 2 ** (length.bit_length() - 4))
+    return max(5, -(-(length - 1) // step) * step + 1)
+
+
 class Translator(TaskModel):
     """An encoder that reads the source, and a decoder that writes the target while it attends to what was
     read.
@@ -109,17 +118,17 @@ class Translator(TaskModel):
     def in_one_loop(self, ids, states, memory):
         """``(logits, weights)`` of ``step`` over all of ``ids [T, B]``, with ``bahdanau``."""
         xs, length = self.dropout(self.target_embedding(ids)), len(memory[1])
-        # A loop is compiled anew where two of its sizes become equal: a short memory would often be as long
-        # as a row is wide, or as a cell has gates.
-        spare = max(5, length | 1) - length
+        spare = _with_spare(length) - length
         keys, mask, projected = memory
         seen = tensor(np.pad(mask != 0, ((0, spare), (0, 0))).T, device=xs.device)
         keys, projected = (
             permute_dims(pad(m, ((0, spare), (0, 0), (0, 0))), (1, 0, 2)) for m in (keys, projected)
         )
 
+        look = self.attention.look  # and no more of the model, which a recording would look through
+
         def attending(x, states, *before):
-            context, weights = self.attention.look(states[-1][0], keys, seen, projected)
+            context, weights = look(states[-1][0], keys, seen, projected)
             return concat([x, context], axis=-1), context, weights
 
         of = dict(dtype=keys.dtype, device=xs.device)

@@ -185,8 +185,8 @@ def test_line_budgets():
     """Lines of code, which are neither blank nor comment nor docstring, of two rooms and of all."""
     # What there is, so that it does not grow unseen; the goals are 2,000, 2,800 and 12,500.
     assert code_lines("autograd") <= 2760
-    assert code_lines("compiler") <= 4150
-    assert code_lines("") <= 18110
+    assert code_lines("compiler") <= 4202
+    assert code_lines("") <= 18226
 
 
 def code_lines(room):

@@ -134,6 +134,34 @@ def test_gradients_of_attention(kind):
     )
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_query_inside_of_a_loop_is_one_of_many(kind):
+    random = np.random.default_rng(0)
+    attention = tr.Attention(3, 2, kind=kind, attention_size=4, dtype="float64", generator=tr.Generator(1))
+    mask, found = np.array([[1, 1], [1, 0], [1, 0]]), []
+    given = [random.standard_normal(s) for s in ((4, 2, 3), (3, 2, 2))]
+    for in_loop in (True, False):
+        queries, keys = (tr.tensor(a, requires_grad=True) for a in given)
+        if in_loop:
+            held = [tr.permute_dims(t, (1, 0, 2)) for t in (keys, attention.project(keys))]
+            seen = tr.tensor(mask.T != 0)
+            first = tr.zeros((2, 2)), tr.zeros((2, 3))
+            with interpreted(), warnings.catch_warnings():
+                warnings.simplefilter("error", CompileWarning)
+                (contexts, weights), _ = tr.scan(
+                    lambda x, *old, k=held, s=seen: attention.look(x, k[0], s, k[1]),
+                    queries,
+                    first,
+                    return_states=True,
+                )
+        else:
+            contexts, weights = attention(queries, keys, mask)
+        (contexts * contexts).sum().backward()
+        found.append([contexts.numpy(), weights.numpy(), queries.grad.numpy(), keys.grad.numpy()])
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-13)
+
+
 # ------------------------------------------------------------------ the model
 
 

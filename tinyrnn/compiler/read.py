@@ -760,7 +760,7 @@ class Reader:
         rows = "b" in x.axes
         rest = [i for i in range(rows, len(shape)) if i not in axis]
         width = math.prod(shape[i] for i in rest)
-        wide = [i for i in axis if shape[i] > 1]
+        wide = sorted([i for i in axis if shape[i] > 1])
         if all(i in axis for i in range(wide[0], wide[-1])):
             return reduced(kind, x.value, width, math.prod(shape[wide[-1] + 1 :]))
         columns = np.arange(x.value.width).reshape(shape[rows:])

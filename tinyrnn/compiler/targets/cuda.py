@@ -172,12 +172,10 @@ class Loop(loops.Loop):
             return [f"const F {name} = {step.format(start, value)};" for name, start, step, value in folds]
         lines = [f"F {name} = {start};" for name, start, _, _ in folds]
         if groups > 1:  # each by one thread
-            n, column = self.size(width // groups), "g * {n} + k"
-            if apart > 1:
-                column = "(g / {a} * {n} + k) * {a} + g % {a}"
+            n, a = self.size(width // groups), self.size(apart)
             each = [
                 f"for (I k = 0; k < {n}; k++) {{",
-                f"    const I j = {column.format(n=n, a=self.size(apart))};",
+                f"    const I j = (g / {a} * {n} + k) * {a} + g % {a};",
                 *[f"    {x}" for x in body],
             ]
             each += [f"    {name} = {step.format(name, value)};" for name, _, step, value in folds]

@@ -76,6 +76,16 @@ def heads(x, y, M, w):
     return tr.einsum("bhdn,bhn->bhd", M[..., :2], q).reshape(-1, H), tr.reshape(M, (-1, H, N))
 
 
+def across(x, y, M, w):
+    """Reductions along any axes: the first, the last, some between, several, not beside each other."""
+    v = tr.reshape(x @ w("v", F, 24), (-1, 2, 3, 4))
+    C = v * tr.reshape(y, (-1, 1, 1, 4)) + tr.reshape(M, (-1, 1, 3, 4))
+    outer = tr.max(C, axis=1).sum(axis=1) + C.sum(axis=(1, 2)) + tr.min(C, axis=2).mean(axis=1)
+    inner = C.sum(axis=(2, 3))[:, :, None] * tr.max(C, axis=2) + C.sum(axis=(1, 3)).sum(axis=1)[:, None, None]
+    z = tr.einsum("bijk,bjk->bk", C, tr.reshape(M, (-1, 3, 4))) + tr.einsum("bijk,bik->bjk", C, inner)[:, 1]
+    return tr.tanh(outer + z + inner.sum(axis=1)), tr.tanh(M + tr.logsumexp(C, axis=1).reshape((-1, H, N)))
+
+
 def rows_of_a_sequence(x, y, M, w):
     """Each row of a sequence times one matrix."""
     return tr.tanh((M @ w("W", N, 2)).reshape(-1, 2 * H) @ w("o", 2 * H, H)), M + (x @ w("v", F, H))[
@@ -206,7 +216,7 @@ def in_derivatives(x, y, M, w):
 
 
 STEPS = [
-    fast_weights, delta, products, selective, softmaxes, moved, heads, rows_of_a_sequence, pieces,
+    fast_weights, delta, across, products, selective, softmaxes, moved, heads, rows_of_a_sequence, pieces,
     dot_attention, additive_attention, spikes, by_hand, cumulated, nothing_to_divide_by, chosen, pointer,
     layers_first, inner_steps, in_derivatives,
 ]  # fmt: skip

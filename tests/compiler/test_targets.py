@@ -80,6 +80,8 @@ class Everything(tr.Cell):
         z = x @ self.W + tr.clip(h, -0.5, 0.5) @ self.U + self.b
         slope = tr.grad(lambda h: (tr.sin(h)[:, :2] * tr.sin(h)[:, 1:3]).sum())(h)  # gradients of slices
         y = tr.softmax(z) + tr.max(slope, axis=-1, keepdims=True) - tr.min(z, axis=-1, keepdims=True)
+        across = tr.reshape(z, (-1, 2, 2))
+        y = y * tr.concat([tr.max(across, axis=1), tr.sum(across, axis=1)], axis=1)
         y = tr.concat([y[:, 1:], tr.sum(y, axis=-1, keepdims=True)], axis=1) * h.detach() + slope
         y = tr.cumsum(y, axis=1) * tr.prod(tr.cos(h), axis=1, keepdims=True)
         y = y + tr.take_along_axis(h, tr.argmax(h, axis=1, keepdims=True), axis=1)

@@ -7,6 +7,7 @@ import pytest
 
 import tinyrnn as tr
 from tinyrnn.base import threads
+from tinyrnn.compiler.targets.numba import interpreted
 from tinyrnn.nn import registry as plugins
 from tinyrnn.nn.regularise import Regulariser, drop_mask
 
@@ -86,6 +87,35 @@ def test_same_masks_for_any_number_of_threads():
         threads.set_threads(before)
     for other in found[1:]:
         assert all((u == v).all() for u, v in zip(found[0], other, strict=True))
+
+
+@pytest.mark.filterwarnings("ignore:.*compiled for the third time")
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_layers_in_one_loop_equal_one_loop_each(cell, kind, training):
+    """Also what is drawn; with feedback, and what is seen of every step."""
+    found = []
+    for together in (True, False):
+        rnn = tr.RNN(cell, I, H, num_layers=3, seed=3, dtype="float64", **KINDS[kind]).train(training)
+        xs, init = tr.tensor(x, requires_grad=True), rnn.initial_state(B)
+
+        def read(x, states, before):
+            return x, before + states[-1][0]
+
+        with interpreted():
+            if together:
+                ys, (seen,), final = rnn.driven(read, xs, init, [tr.ones((B, H), dtype="float64")])
+                sums = 1 + np.cumsum([np.zeros((B, H)), *ys.numpy()[:-1]], axis=0)
+                np.testing.assert_allclose(seen.numpy(), sums, rtol=1e-12)
+            else:
+                ys, final = rnn(xs, init)
+            ((ys * ys).sum() + sum(s.sum() for layer in final for s in layer)).backward()
+        states = [s.numpy() for layer in final for s in layer]
+        found.append([ys.numpy(), *states, xs.grad.numpy(), *[p.grad.numpy() for p in rnn.parameters()]])
+    equal(*found)
+    with pytest.raises(tr.InputError, match="reads its inputs from both ends"):
+        tr.RNN(cell, I, H, bidirectional=True).driven(read, x, [])
 
 
 def elman():

@@ -3,6 +3,8 @@
 import itertools
 import json
 import re
+import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -10,12 +12,15 @@ from click.testing import CliRunner
 
 import tinyrnn as tr
 from tinyrnn.cli import main
+from tinyrnn.compiler.ir import CompileWarning
+from tinyrnn.compiler.targets.numba import interpreted
 from tinyrnn.tasks.text.vocabulary import Characters, Words, build_vocabulary, encode_text
 from tinyrnn.tasks.translate import task as translate
 from tinyrnn.tasks.translate.reader import read_pairs
 from tinyrnn.tasks.translate.task import Translation, Translator
 from tinyrnn.training import report
 
+scan_module = sys.modules[tr.scan.__module__]  # whose function tr.scan is
 KINDS = ["luong", "bahdanau"]
 SMALL = "--task translate --hidden 16 --embed 8 --batch-size 8 --eval-every 20 --dropout 0.1".split()
 WORDS = ["".join(w) for n in (1, 2, 3) for w in itertools.product("abc", repeat=n)]
@@ -129,6 +134,34 @@ def test_gradients_of_attention(kind):
     )
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_query_inside_of_a_loop_is_one_of_many(kind):
+    random = np.random.default_rng(0)
+    attention = tr.Attention(3, 2, kind=kind, attention_size=4, dtype="float64", generator=tr.Generator(1))
+    mask, found = np.array([[1, 1], [1, 0], [1, 0]]), []
+    given = [random.standard_normal(s) for s in ((4, 2, 3), (3, 2, 2))]
+    for in_loop in (True, False):
+        queries, keys = (tr.tensor(a, requires_grad=True) for a in given)
+        if in_loop:
+            held = [tr.permute_dims(t, (1, 0, 2)) for t in (keys, attention.project(keys))]
+            seen = tr.tensor(mask.T != 0)
+            first = tr.zeros((2, 2)), tr.zeros((2, 3))
+            with interpreted(), warnings.catch_warnings():
+                warnings.simplefilter("error", CompileWarning)
+                (contexts, weights), _ = tr.scan(
+                    lambda x, *old, k=held, s=seen: attention.look(x, k[0], s, k[1]),
+                    queries,
+                    first,
+                    return_states=True,
+                )
+        else:
+            contexts, weights = attention(queries, keys, mask)
+        (contexts * contexts).sum().backward()
+        found.append([contexts.numpy(), weights.numpy(), queries.grad.numpy(), keys.grad.numpy()])
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-13)
+
+
 # ------------------------------------------------------------------ the model
 
 
@@ -177,6 +210,78 @@ def test_luong_at_once_equals_step_by_step():
         now, states, seen = m.step(inputs[t : t + 1], states, memory)
         np.testing.assert_allclose(now.numpy()[0], logits.numpy()[t], rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(seen.numpy()[0], weights.numpy()[t], rtol=1e-5, atol=1e-6)
+
+
+def step_by_step(m, ids, mask, inputs):
+    """What one loop gives, by the plain equations; what is drawn, at each step again."""
+    memory, states = m.read(ids, mask)
+    found, start = [], m.generator.state
+    for t in range(len(inputs)):
+        m.generator.state = start
+        logits, states, weights = m.step(inputs[t : t + 1], states, memory)
+        found.append((logits, weights))
+    return tuple(tr.concat(parts, axis=0) for parts in zip(*found, strict=True))
+
+
+def outcome(m, forward, ids, mask, inputs, targets, seed=7):
+    """Logits, weights, and the gradient of everything by the loss, and by the weights."""
+    m.generator.state = seed, 0
+    for p in m.parameters():
+        p.grad = None
+    logits, weights = forward(m, ids, mask, inputs)
+    (tr.cross_entropy(logits, targets) + (weights * weights).sum()).backward()
+    return [logits.numpy(), weights.numpy(), *[p.grad.numpy() for p in m.parameters()]]
+
+
+LOOPS = {
+    "gru": dict(),
+    "lstm, one direction": dict(cell="lstm", bidirectional=False),
+    "three layers": dict(layers=3, cell="rnn"),
+    "peepholes, two layers": dict(layers=2, cell="lstm", cell_options={"peephole": True}),
+    "the same is dropped": dict(
+        layers=2, dropout=0.3, recurrent_dropout=0.3, weight_drop=0.2, variational=True
+    ),
+}
+
+
+@pytest.mark.parametrize("settings", LOOPS.values(), ids=LOOPS)
+@pytest.mark.parametrize("pairs", [[("abcab", "c"), ("a", "cbba"), ("bb", "ab")], [("ab", "ca")]], ids=len)
+def test_one_loop_equals_step_by_step(settings, pairs):
+    m, given = model("bahdanau", scale=2.0, **settings).train(), batch(model(), *pairs)
+    with interpreted(), warnings.catch_warnings():
+        warnings.simplefilter("error", CompileWarning)
+        found = outcome(m, type(m).__call__, *given)
+    for a, b in zip(found, outcome(m, step_by_step, *given), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
+
+
+def test_one_loop_with_everything_that_regularises(monkeypatch):
+    """Compiled as eager; others are dropped at other calls, the same from the same state."""
+    rates = dict(dropout=0.3, recurrent_dropout=0.3, weight_drop=0.2, zoneout=0.2, layers=2, cell="lstm")
+    m, given = model("bahdanau", **rates).train(), batch(model(), ("abca", "cab"), ("b", "cc"))
+    plain = outcome(model("bahdanau", layers=2, cell="lstm").train(), type(m).__call__, *given)
+    with interpreted(), warnings.catch_warnings():
+        warnings.simplefilter("error", CompileWarning)
+        found, other = outcome(m, type(m).__call__, *given), outcome(m, type(m).__call__, *given, seed=8)
+    assert not np.allclose(found[0], other[0]) and not np.allclose(found[0], plain[0])
+    monkeypatch.setenv("TINYRNN_COMPILE", "0")
+    for a, b in zip(found, outcome(m, type(m).__call__, *given), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
+
+
+def test_the_loop_of_a_decoder_is_compiled(monkeypatch):
+    """Not one loop of a training step runs op by op, and a batch of other sizes needs no other program."""
+    plans, run = [], scan_module._run
+    monkeypatch.setattr(scan_module, "_run", lambda plan, *of: plans.append(plan) or run(plan, *of))
+    m = model("bahdanau", hidden=16, embed=6, dtype="float32", layers=2, dropout=0.1).train()
+    for pairs in ([("abcab", "c"), ("a", "cbba")], [("abcabca", "ccc"), ("a", "c"), ("b", "cc")]):
+        ids, mask, inputs, targets = batch(m, *pairs)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", CompileWarning)
+            tr.cross_entropy(m(ids, mask, inputs)[0], targets).backward()
+    assert len(plans) == 2 * 5 and all(plan.fault is None and plan.passed for plan in plans)
+    assert plans[4].widths[:2] == (16, 16)  # of both layers: the decoder's
+    assert plans[4].loops.source == plans[9].loops.source
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -51,7 +51,8 @@ class Kind(enum.Enum):
     MATMUL = enum.auto()  # rows times a matrix; attr: the matrix is transposed
     OUTER = enum.auto()  # rows^T rows, over the batch
     TOTAL = enum.auto()  # the sum over the batch
-    ROWSUM = enum.auto()  # over the columns: of each of as many groups of neighbours as it is wide
+    # Over the columns, to fewer: those of a group are so many apart as attr says (None: neighbours).
+    ROWSUM = enum.auto()
     ROWMAX = enum.auto()
     ROWMIN = enum.auto()
     ROWPROD = enum.auto()
@@ -206,6 +207,11 @@ def framed(x, outer, before, after, fill=0.0) -> Value:
 def widened(x, width, rows) -> Value:
     """``x`` at a width, and for every sequence if ``rows``."""
     return x if (x.width, x.rows) == (width, rows) else Value(Kind.COPY, (x,), width, rows)
+
+
+def reduced(kind, x, width, apart=1) -> Value:
+    """The columns of ``x`` reduced to a ``width``; those of a group are so many columns ``apart``."""
+    return Value(kind, (x,), width, x.rows, apart if apart > 1 else None)
 
 
 def pieces(x, outer=1) -> list:
@@ -379,7 +385,7 @@ def _fits_view(v, x):
 
 
 def _fits_reduction(v, x):
-    return x.width % v.width == 0 and v.rows == x.rows
+    return x.width % v.width == 0 == v.width % (v.attr or 1) and v.rows == x.rows
 
 
 def _fits_concat(v, *xs):

@@ -30,15 +30,16 @@ class Space(NamedTuple):
     sizes: tuple[int, ...]
 
     @classmethod
-    def of(cls, width, groups, views):
-        """That in which every one of ``views`` has a counter for each of its axes; one count where there is
-        none.
+    def of(cls, width, groups, apart, views):
+        """That in which every one of ``views`` has a counter for each of its axes, and groups of columns that
+        are so far apart have theirs; one count where there is none.
         """
-        suffixes = {1, width // groups} | {s for view in views if not view.is_slice for s in view.suffixes}
+        own = {1, apart, width // groups * apart}
+        suffixes = own | {s for view in views if not view.is_slice for s in view.suffixes}
         found = sorted(suffixes - {width}, reverse=True)
         chain = [width, *found]
         if any(a % b for a, b in itertools.pairwise(chain)):
-            found = sorted({1, width // groups} - {width}, reverse=True)
+            found = sorted(own - {width}, reverse=True)
             chain = [width, *found]
         return cls(tuple([a // b for a, b in itertools.pairwise(chain)]) or (1,))
 
@@ -111,12 +112,12 @@ class Loop(Target):
         """The line that writes a column of row b."""
         raise NotImplementedError
 
-    def pass_over(self, space, body, folds, groups=1, after=()) -> list:
+    def pass_over(self, space, body, folds, groups=1, apart=1, after=()) -> list:
         """The lines of a pass over the columns of a `Space`.
 
         ``folds``: (name, first value, next value as text of the name and of the column's) of each reduction
-        that it makes, of all columns or of those of each of ``groups``, after each of which the lines
-        ``after`` stand.
+        that it makes, of all columns or of those of each of ``groups``, which are ``apart``; for each group,
+        ``g``, the lines ``after`` stand where its reductions have their names.
         """
         raise NotImplementedError
 
@@ -165,8 +166,8 @@ class Loop(Target):
         for turn, passes in self.schedule.turns(stage).items():
             self.now = stage, turn
             self.turn_begins()
-            for (width, groups), effects in sorted(passes.items()):
-                self._columns(width, groups, effects)
+            for pass_, effects in sorted(passes.items()):
+                self._columns(*pass_, effects)
         offsets = [self.assigned(*offset, whole=True) for offset in self.offset_names.items()]
         return [*offsets, *self.row] if self.row else []
 
@@ -183,13 +184,13 @@ class Loop(Target):
             self.scope(array)
         return self.multiply(packed, v, place, self.size(first), out)
 
-    def _columns(self, width, groups, effects):
-        """One pass over ``width`` columns, of so many groups that are reduced each."""
+    def _columns(self, width, groups, apart, effects):
+        """One pass over ``width`` columns, of so many groups that are reduced each; see `Schedule.turns`."""
         wide = width > 1
         self.body, self.names = ([], {}) if wide else (self.row, self.row_names)
         views = [view for e in effects for view in self._views(e.value.inputs[0] if e.reduces else e.value)]
         views += [into(e) for e in effects if e.outer > 1]
-        self.space = Space.of(width, groups, views) if self.nests else Space((width,))
+        self.space = Space.of(width, groups, apart, views) if self.nests else Space((width,))
         column, folds, after, each = "j" if wide else "", [], [], []
         for effect in effects:
             v, places, first, reduces = effect[:4]
@@ -204,7 +205,7 @@ class Loop(Target):
         if groups > 1:
             each = [self.store(place, "g", name) for v, name, places in after for place in places]
         if wide or folds:
-            self.row += self.pass_over(self.space, self.body if wide else [], folds, groups, each)
+            self.row += self.pass_over(self.space, self.body if wide else [], folds, groups, apart, each)
         for v, name, places in after if groups == 1 else ():
             self.row_names[v] = name
             self.row += [self.store(place, "", name) for place in places]

@@ -42,6 +42,7 @@ from .ir import (
     order,
     placed,
     pointwise,
+    reduced,
     verify,
     viewed,
     widened,
@@ -807,8 +808,8 @@ class Reader:
                 sizes[c] = max(sizes.get(c, 1), n)
         free = [c for c in output if c != label]
         summed = [c for c in sizes if c not in output and c != label]
-        dims = [sizes[c] for c in (*free, *summed)]
-        factors = []
+        order = _as_they_lie(free, summed, [t.replace(label, "") for t in terms])
+        dims, factors = [sizes[c] for c in order], []
         for r, t, s in zip(reads, terms, shapes, strict=True):
             at = t.index(label) if label and label in t else None
             if isinstance(r, Open):  # one row for all, where it is one
@@ -819,8 +820,8 @@ class Reader:
                 factors.append(r.value)
                 continue
             a = np.arange(r.value.width).reshape(columns)
-            a = a.transpose([own.index(c) for c in (*free, *summed) if c in own])
-            a = a.reshape([sizes[c] if c in own and s[t.index(c)] > 1 else 1 for c in (*free, *summed)])
+            a = a.transpose([own.index(c) for c in order if c in own])
+            a = a.reshape([sizes[c] if c in own and s[t.index(c)] > 1 else 1 for c in order])
             factors.append(self._view(r.value, np.broadcast_to(a, dims)))
         value = factors[0]
         for other in factors[1:]:
@@ -828,7 +829,8 @@ class Reader:
         width = math.prod(sizes[c] for c in free)
         value = widened(value, math.prod(dims), value.rows) if summed else value
         if value.width > width:
-            value = Value(Kind.ROWSUM, (value,), width, value.rows)
+            last = max(order.index(c) for c in summed)
+            value = reduced(Kind.ROWSUM, value, width, math.prod(dims[last + 1 :]))
         if label and label not in output:
             value = Value(Kind.TOTAL, (widened(value, value.width, True),), value.width, False)
         at = output.index(label) if label and label in output else None
@@ -858,12 +860,15 @@ class Reader:
         return Read(value, axes)
 
     def _folded(self, kind, x, shape, axis):
-        """A reduction over some of the axes of features."""
-        names = without_batch(range(len(shape)), x.axes)
-        columns = np.arange(x.value.width).reshape(without_batch(shape, x.axes))
-        rest = [i for i in names if i not in axis]
-        ordered = columns.transpose([names.index(i) for i in (*rest, *axis)])
-        return Value(kind, (self._view(x.value, ordered),), math.prod(shape[i] for i in rest), x.value.rows)
+        """A reduction over some of the axes of features: as they lie, if they are neighbours."""
+        names, sizes = without_batch(range(len(shape)), x.axes), without_batch(shape, x.axes)
+        picked = [names.index(i) for i in axis]
+        rest = [i for i in range(len(sizes)) if i not in picked]
+        width, wide = math.prod(sizes[i] for i in rest), sorted([i for i in picked if sizes[i] > 1])
+        if all(i in picked for i in range(wide[0], wide[-1])):
+            return reduced(kind, x.value, width, math.prod(sizes[wide[-1] + 1 :]))
+        columns = np.arange(x.value.width).reshape(sizes).transpose([*rest, *picked])
+        return reduced(kind, self._view(x.value, columns), width)
 
     _sum = _mean = _max = _min = _prod = _any = _all = _count_nonzero = _reduce
 
@@ -893,15 +898,17 @@ class Reader:
         x = self._row(name, reads[0])
         if not is_rows(x.axes) or axis == batch_of(x.axes) or (axis is None and "b" in x.axes):
             raise no_form(f"{name} of {a_row(x.axes)} over {axis}", "use an axis of features")
-        own = [i for i in range(len(shape)) if axis in (None, i)]
-        n = math.prod(shape[i] for i in own)
-        ordered = self._folded(Kind.ROWMAX if name == "argmax" else Kind.ROWMIN, x, shape, own)
-        (values,), width = ordered.inputs, ordered.width
+        sizes, at = without_batch(shape, x.axes), batch_of(x.axes)
+        columns, n = np.arange(x.value.width), x.value.width
+        if axis is not None:
+            along = axis - (at is not None and at < axis)
+            columns, n = np.moveaxis(columns.reshape(sizes), along, -1), sizes[along]
+        width, values = x.value.width // n, self._view(x.value, columns)
+        ordered = reduced(Kind.ROWMAX if name == "argmax" else Kind.ROWMIN, values, width)
         most = self._view(ordered, np.repeat(np.arange(width), n))
         hit = pointwise("logical_or", pointwise("equal", values, most), pointwise("isnan", values))
         numbers = pointwise("where", hit, index(np.tile(np.arange(n), width)), float(n))
-        found = Value(Kind.ROWMIN, (widened(numbers, width * n, x.value.rows),), width, x.value.rows)
-        at = batch_of(x.axes)
+        found = reduced(Kind.ROWMIN, widened(numbers, width * n, x.value.rows), width)
         at = at if keepdims or at is None or axis > at else at - 1
         return Read(found, roles_of(node.shape, at))
 
@@ -928,7 +935,7 @@ class Reader:
         width, rows, asked = np.size(asked), values.rows or ids.rows, np.reshape(asked, -1)
         hit = self._hits(self._view(ids, np.repeat(asked, n)), index(np.tile(np.arange(n), width)), n)
         found = widened(pointwise("where", hit, values, 0.0), width * n, rows)
-        found, ids = Value(Kind.ROWSUM, (found,), width, rows), self._view(ids, asked)
+        found, ids = reduced(Kind.ROWSUM, found, width), self._view(ids, asked)
         least, most = pointwise("greater_equal", ids, -float(n)), pointwise("less", ids, float(n))
         return pointwise("where", pointwise("logical_and", least, most), found, math.nan)
 
@@ -970,7 +977,7 @@ class Reader:
         numbers = np.broadcast_to(np.arange(n).reshape([*along, 1]), (*sizes, count))
         hit, rows = self._hits(each, index(numbers), n), g.value.rows or ids.value.rows
         found = widened(pointwise("where", hit, values, 0.0), math.prod(sizes) * count, rows)
-        return Read(Value(Kind.ROWSUM, (found,), math.prod(sizes), rows), roles)
+        return Read(reduced(Kind.ROWSUM, found, math.prod(sizes)), roles)
 
     def _lookup(self, node, reads):
         """Rows of a table ``[V, ...]`` by ``ids``."""
@@ -1035,6 +1042,18 @@ class Reader:
     def _log_softmax(self, node, reads):
         _, (_, totals), (_, tops), x = self._exponentials(node, reads)
         return Read(pointwise("subtract", x.value, pointwise("add", pointwise("log", totals), tops)), x.axes)
+
+
+def _as_they_lie(free, summed, terms) -> list:
+    """The labels of columns, those that are ``summed`` beside each other: in the order of one of ``terms``,
+    which is then read as it lies in memory, where one has them all so.
+    """
+    for t in terms:
+        first = min([t.find(c) for c in summed], default=-1)
+        last = first + len(summed)
+        if first >= 0 and {*t[first:last]} == {*summed} and [*t[:first], *t[last:]] == free:
+            return [*t]
+    return [*free, *summed]
 
 
 def _placed(data):

@@ -81,7 +81,7 @@ class _Rewriter:
             flat = [p for x in inputs for p in (x.inputs if self.is_beside(x, v.attr) else (x,))]
             return self.value(Kind.CONCAT, tuple(flat), v.width, v.rows, v.attr)
         if kind in ROW_REDUCTIONS:
-            return self.reduced(kind, inputs[0], v.width)
+            return self.reduced(kind, inputs[0], v.width, v.attr)
         if kind is Kind.POINTWISE:
             return self.pointwise(v.attr, inputs, v.width)
         if kind in (Kind.MATMUL, Kind.OUTER):  # of rows, also where those became one number
@@ -106,13 +106,13 @@ class _Rewriter:
         """``x`` for every row of the batch."""
         return self.value(Kind.COPY, (x,), x.width, True)
 
-    def reduced(self, kind, x, width):
+    def reduced(self, kind, x, width, apart):
         """A reduction over the columns of ``x`` to a width; of copies of one column it is that column, or a
         multiple of it.
         """
         one = x.inputs[0] if x.kind is Kind.COPY and x.inputs[0].width == 1 else x
         if one is x and x.width > width:
-            return self.value(kind, (x,), width, x.rows)
+            return self.value(kind, (x,), width, x.rows, apart)
         if kind is Kind.ROWSUM and x.width > width:
             one = self.pointwise("multiply", (one, self.number(x.width // width)))
         if kind is Kind.ROWPROD and x.width > width:

@@ -169,10 +169,16 @@ class Schedule:
         return v not in self.leaves and v.kind is Kind.POINTWISE
 
     def _anywhere(self, x):
-        """True for what can be read in any later turn, stored for that as one number a row at most."""
+        """True for what can be read in any later turn, stored for that as one number a row at most, or made
+        there of what lies in memory.
+        """
         source = self.source(x)
         held = source in self.leaves or source.kind in (Kind.NUMBER, Kind.INDEX, Kind.MATMUL)
-        return held or not source.rows or source.width == 1
+        return held or not source.rows or source.width == 1 or self._cheap_of_leaves(source)
+
+    def _cheap_of_leaves(self, v):
+        known = all(x in self.leaves or x.kind in (Kind.NUMBER, Kind.INDEX) for x in v.inputs)
+        return known and self._movable(v) and is_cheap(v)
 
     def _cheap(self, v, size):
         """True where computing ``v`` again costs no more than reading it."""
@@ -231,15 +237,16 @@ class Schedule:
         return [v for v in self.products if self.position[v][0] == stage]
 
     def turns(self, stage) -> dict:
-        """What a stage does: turn, in order -> (width, groups) -> list of `Effect`, for each pass over so
-        many columns; with more than one group, those of each group are reduced.
+        """What a stage does: turn, in order -> (width, groups, apart) -> list of `Effect`, for each pass over
+        so many columns; with more than one group, those of each group are reduced, which are so many columns
+        apart.
         """
         turns: dict = {}
 
         def add(turn, width, v, places, *how):
             effect = Effect(v, places, *how)
-            groups = v.width if effect.reduces else 1
-            turns.setdefault(turn, {}).setdefault((width, groups), []).append(effect)
+            groups = (v.width, v.attr or 1) if effect.reduces else (1, 1)
+            turns.setdefault(turn, {}).setdefault((width, *groups), []).append(effect)
 
         for v in self.values:
             at, turn = self.position[v]
@@ -262,7 +269,20 @@ class Schedule:
             rest = [p for p in self.sinks.get(v, ()) if p != self.stored[v]]
             if rest and self.position[v][0] + 1 == stage:
                 add(0, v.width, v, rest)
+        for passes in turns.values():
+            self._merge(passes)
         return dict(sorted(turns.items()))
+
+    @staticmethod
+    def _merge(passes):
+        """What is only stored is stored by a pass that reduces as many columns in groups, if there is one."""
+        for (width, groups, _), effects in list(passes.items()):
+            alone = passes.get((width, 1, 1), ()) if groups > 1 else ()
+            effects += [e for e in alone if not e.reduces]
+            if alone:
+                passes[width, 1, 1] = [e for e in alone if e.reduces]
+        for key in [key for key, effects in passes.items() if not effects]:
+            del passes[key]
 
     def _places(self, v):
         """Everywhere that ``v`` is to be written, each place once."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..autograd import Tensor, expand_dims, matmul, permute_dims, softmax, tanh, where
+from ..autograd import Tensor, expand_dims, matmul, permute_dims, softmax, sum, tanh, where
 from ..autograd.pointwise import constant
 from ..autograd.types import DType
 from ..base.errors import InputError
@@ -80,3 +80,20 @@ class Attention(Module):
         weights = softmax(scores)  # [B, T, S]
         context = matmul(weights, permute_dims(keys, (1, 0, 2)))
         return permute_dims(context, (1, 0, 2)), permute_dims(weights, (1, 0, 2))
+
+    def look(self, query: Tensor, keys: Tensor, mask: Tensor, projected: Tensor) -> tuple[Tensor, Tensor]:
+        """``forward`` of one query, the batch first everywhere: as a step of `scan` may ask it.
+
+        Args:
+            query: ``[B, query_size]``.
+            keys, mask, projected: as of ``forward``, ``[B, S, ...]``; mask a Tensor of bools.
+
+        Returns:
+            ``(context [B, key_size], weights [B, S])``.
+        """
+        if self.kind == "luong":
+            scores = sum(expand_dims(query, axis=1) * projected, axis=2)
+        else:
+            scores = self.score(tanh(expand_dims(self.queries(query), axis=1) + projected))[:, :, 0]
+        weights = softmax(where(mask, scores, -float("inf")))
+        return sum(expand_dims(weights, axis=2) * keys, axis=1), weights

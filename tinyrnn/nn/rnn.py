@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import inspect
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Never
 
 from ..autograd import Tensor, concat, expand_dims
+from ..autograd.functional import ones
 from ..autograd.pointwise import as_tensor
 from ..autograd.types import ArrayLike, DType
 from ..base.elsewhere import PYTORCH
@@ -169,16 +170,19 @@ class RNN(Module):
         Raises:
             InputError: the network is bidirectional.
         """
-        if self.directions != 1:
-            raise InputError(
-                "a bidirectional network reads its inputs from both ends: it cannot go step by step"
-            )
+        self._check_one_way()
         new = []
         for cell, old in zip(self.cells, self._checked_states(states, len(x)), strict=True):
             with using(self.regulariser.generator):
                 new.append(next_states(self.cell_step(cell, x, old), (x,), old))
             x = new[-1][0]
         return x, new
+
+    def _check_one_way(self) -> None:
+        if self.directions != 1:
+            raise InputError(
+                "a bidirectional network reads its inputs from both ends: it cannot go step by step"
+            )
 
     def _checked_states(self, states: Any, batch_size: int) -> list[tuple[Tensor, ...]]:
         """``states`` if they are like ``initial_state(batch_size)``; ShapeError if not."""
@@ -247,3 +251,63 @@ class RNN(Module):
                 final.append(states)
             xs = ys[0] if self.directions == 1 else concat(ys, axis=-1)
         return xs, final
+
+    def driven(
+        self,
+        read: Callable[..., Sequence[Tensor]],
+        xs: ArrayLike,
+        init: Sequence[Sequence[Tensor]],
+        beside: Sequence[Tensor] = (),
+    ) -> tuple[Tensor, list[Tensor], list[tuple[Tensor, ...]]]:
+        """Run over time, all layers in one loop, where what the first of them reads is made at every step, of
+        what the states then are: attention, feedback.
+
+        Dropout between layers and all that `Regulariser` does are as in ``forward``, to the same draws.
+
+        Args:
+            read: ``read(x, states, *beside) -> (input, *beside)``: of ``x [B, F]`` and the states before the
+                step, a tuple for each layer, what the first layer reads ``[B, input_size]``, and what else is
+                to be seen of every step. It may close over tensors, as a step of `scan`.
+            xs: ``[T, B, F]``.
+            init: the first states, like ``initial_state``.
+            beside: what ``read`` is given as ``beside`` at the first step; later, what it gave at the last.
+
+        Returns:
+            ``(ys, besides, final_states)``: ys ``[T, B, hidden_size]``, of each ``beside`` all ``[T, B,
+            ...]``.
+
+        Raises:
+            InputError: the network is bidirectional.
+            ShapeError: as ``forward``.
+        """
+        self._check_one_way()
+        xs = as_tensor(xs)
+        steps, batch_size = xs.shape[:2]
+        init, count = self._checked_states(init, batch_size), sum(len(cell.states) for cell in self.cells)
+        layers: list[tuple[Any, int, bool]] = []  # a step, its masks, and whether its input has one as well
+        masks: list[Tensor] = []
+        for cell, old in zip(self.cells, init, strict=True):
+            like = ones((steps, batch_size, cell.input_size), dtype=cell.dtype, device=xs.device)
+            dropped = bool(layers) and self.dropout.training and self.dropout.p > 0
+            masks += [self.dropout(like)] if dropped else []
+            step, (_, *own) = self.regulariser(cell.step, like, old)
+            layers.append((step, len(own), dropped))
+            masks += own
+
+        def driven(streams: Sequence[Tensor], *given: Tensor) -> Any:
+            (x, *left), old, new = streams, self.layered(given[:count]), []
+            x, *made = read(x, old, *given[count:])
+            for (step, number, dropped), states in zip(layers, old, strict=True):
+                x = x * left.pop(0) if dropped else x
+                own, left = left[:number], left[number:]
+                new.append(next_states(step, (x, *own), states))
+                x = new[-1][0]
+            return *self.flat(new), *made
+
+        driven.__wrapped__ = read  # type: ignore[attr-defined]  # what messages are about
+        how: dict[str, Any] = dict(compile=None if self.compile else False, return_states=True)
+        how["precision"] = self.precision if xs.device == "cuda" else None
+        with using(self.regulariser.generator):
+            over_time, final = scan(driven, (xs, *masks), (*self.flat(init), *beside), **how)
+        top = count - len(self.cells[-1].states)
+        return over_time[top], list(over_time[count:]), self.layered(final[:count])

@@ -164,7 +164,7 @@ class Loop(loops.Loop):
         if self.row:  # what other threads of the block wrote is read from here on
             self.row.append("__syncthreads();")
 
-    def pass_over(self, space, body, folds, groups=1, after=()):
+    def pass_over(self, space, body, folds, groups=1, apart=1, after=()):
         if self.unit is not None or self.by_unit:
             return body
         width = space.width
@@ -172,10 +172,10 @@ class Loop(loops.Loop):
             return [f"const F {name} = {step.format(start, value)};" for name, start, step, value in folds]
         lines = [f"F {name} = {start};" for name, start, _, _ in folds]
         if groups > 1:  # each by one thread
-            n = self.size(width // groups)
+            n, a = self.size(width // groups), self.size(apart)
             each = [
                 f"for (I k = 0; k < {n}; k++) {{",
-                f"    const I j = g * {n} + k;",
+                f"    const I j = (g / {a} * {n} + k) * {a} + g % {a};",
                 *[f"    {x}" for x in body],
             ]
             each += [f"    {name} = {step.format(name, value)};" for name, _, step, value in folds]
@@ -225,7 +225,7 @@ class Loop(loops.Loop):
         turns = list(self.schedule.turns(stage).values()) if 0 <= stage < self.schedule.stages else []
         if len(turns) != 1 or len(turns[0]) != 1:
             return None
-        (((width, _), effects),) = turns[0].items()
+        (((width, *_), effects),) = turns[0].items()
         return None if width == 1 or any(e.reduces or e.outer > 1 for e in effects) else width
 
     def _unit_width(self, stage):

@@ -13,7 +13,7 @@ from ...base import threads
 from ...kernels.pointwise import NUMPY_PRELUDE
 from .. import loops
 from ..ir import CompilerFault
-from ..schedule import UNIT
+from ..schedule import UNIT, Place
 
 _OFFSETS = {"table": "{i}[t * B + b] * {w}", "rows": "(b - b0) * {w}", "unit": f"(b // {UNIT}) * {{w}}"}
 _PRELUDES = {
@@ -115,7 +115,9 @@ class Loop(loops.Loop):
             value = f"{self.load(place, column, first)} + {value}"
         return f"store{self.scope(place.array)}({place.array}, {self.index(place, column, first)}, {value})"
 
-    def pass_over(self, space, body, folds, groups=1, after=()):
+    def pass_over(self, space, body, folds, groups=1, apart=1, after=()):
+        if apart > 1:
+            return self._pass_in_turns(space, body, folds, groups, apart, after)
         steps = [f"{name} = {step.format(name, value)}" for name, _, step, value in folds]
         lines = [f"{name} = {start}" for name, start, _, _ in folds]
         if space.width == 1:
@@ -134,6 +136,30 @@ class Loop(loops.Loop):
             column = f"({column})" if step > 1 and "+" in column else column
         found += [indent + line for line in [f"j = {column}", *body, *steps]]
         return found + [fold + line for line in after]
+
+    def _pass_in_turns(self, space, body, folds, groups, apart, after):
+        """A pass over groups whose columns take turns: what is made of each lies in a row of its own, so that
+        columns are still read in their order.
+        """
+        rows, block = [], space.width // groups * apart
+        for _ in folds:
+            rows.append(Place(f"turns{len(self.schedule.scratch)}", "one", groups))
+            self.schedule.scratch[rows[-1].array] = groups, False
+        each_group = f"for g in range({self.size(groups)}):"
+        found, indent, column, group = [each_group], "", [], []
+        found += [f" {self.store(row, 'g', fold[1])}" for row, fold in zip(rows, folds, strict=True)]
+        for name, step, n in space.counters:
+            found.append(f"{indent}for {name} in range({self.size(n)}):")
+            indent += " "
+            column.append(f"{name} * {self.size(step)}" if step > 1 else name)
+            at = step if step < apart else step // block * apart  # 0: it counts the columns of a group
+            group += [f"{name} * {self.size(at)}" if at > 1 else name] if at else []
+        lines = [f"j = {' + '.join(column)}", f"g = {' + '.join(group)}", *body]
+        for row, (_, _, step, value) in zip(rows, folds, strict=True):
+            lines.append(self.store(row, "g", step.format(self.load(row, "g"), value)))
+        found += [*[indent + line for line in lines], each_group]
+        found += [f" {name} = {self.load(row, 'g')}" for row, (name, *_) in zip(rows, folds, strict=True)]
+        return [*found, *[f" {line}" for line in after]]
 
     def multiply(self, packed, product, operand, first, out):
         k, n = self.size(product.inputs[0].width), self.size(product.width)

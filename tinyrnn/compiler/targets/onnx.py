@@ -28,7 +28,12 @@ def _reduction(kind):
     def reduced(self, v, x):
         if v.width == 1:
             return self.node(kind, x, self.integers(1), keepdims=1)
-        return self.node(kind, self.in_blocks(x, v.width, v.inputs[0].width), self.integers(2), keepdims=0)
+        apart = v.attr or 1
+        blocks = self.node(
+            "Reshape", x, self.integers(-1, v.width // apart, v.inputs[0].width // v.width, apart)
+        )
+        found = self.node(kind, blocks, self.integers(2), keepdims=0)
+        return self.node("Reshape", found, self.integers(-1, v.width))
 
     return reduced
 

@@ -57,9 +57,9 @@ class Tensors(Target):
 
     def _folded(self, v, x, function):
         x = self.tensor(x)
-        if v.width == 1:
-            return function(x, axis=-1, keepdims=True)
-        return function(reshape(x, (*x.shape[:-1], v.width, -1)), axis=-1)
+        high, apart = x.shape[:-1], v.attr or 1
+        found = function(reshape(x, (*high, v.width // apart, -1, apart)), axis=-2)
+        return reshape(found, (*high, v.width))
 
     kinds = {  # noqa: RUF012
         Kind.NUMBER: lambda self, v: v.attr,

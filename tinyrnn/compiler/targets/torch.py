@@ -30,7 +30,9 @@ def _folded(function):
     def fold(self, v, x):
         if v.width == 1:
             return self.write(f"{{}}.{function}(dim=1, keepdim=True)", x)
-        return self.write(f"{{}}.{function}(dim=2)", self.in_blocks(x, v.width))
+        apart = v.attr or 1
+        blocks = f"reshape(-1, {v.width // apart}, {v.inputs[0].width // v.width}, {apart})"
+        return self.write(f"{{}}.{blocks}.{function}(dim=2).reshape(-1, {v.width})", x)
 
     return fold
 

@@ -4,13 +4,23 @@ import math
 
 import numpy as np
 
-from ...autograd import concat, log_softmax, reshape, tanh
+from ...autograd import concat, log_softmax, pad, permute_dims, reshape, tanh, tensor
+from ...autograd.functional import zeros
 from ...base.errors import InputError
 from ...nn import Attention, Dropout, Embedding, Linear
 from ..batches import in_order, padded
 from ..model import TaskModel
 from ..text.memory import texts_of
 from ..text.vocabulary import encode_text
+
+
+def _with_spare(length):
+    """How many places the memory of a loop has for a source of a length: at most an eighth more, and not
+    many different numbers, each of which takes the compiler a moment. They are odd, and 5 or more: where two
+    of its sizes are equal a loop is another one, and the others are even mostly, or the gates of a cell.
+    """
+    step = max(2, 2 ** (length.bit_length() - 4))
+    return max(5, -(-(length - 1) // step) * step + 1)
 
 
 class Translator(TaskModel):
@@ -21,8 +31,9 @@ class Translator(TaskModel):
     layer, added to its cell's own initial state (0 for most cells). With attention ``luong`` the decoder's
     output asks for its context (Luong, Pham & Manning 2015), so that training runs over all of a target at
     once; with ``bahdanau`` the output before asks, and the cell reads the context (Bahdanau, Cho & Bengio
-    2015, A.2.2). Both go on with ``tanh(W [context; output])`` (Luong eq. 5) and a softmax over the target's
-    symbols and the end symbol, whose id is ``end``; it is also what the decoder is fed first.
+    2015, A.2.2): attention and all layers are one loop. Both go on with ``tanh(W [context; output])`` (Luong
+    eq. 5) and a softmax over the target's symbols and the end symbol, whose id is ``end``; it is also what
+    the decoder is fed first.
 
     Args:
         source, target: vocabularies.
@@ -98,26 +109,47 @@ class Translator(TaskModel):
         ys, states = self.decoder(xs, states)
         if not early:
             context, weights = self.attention(ys, *memory)
-        vectors = tanh(self.combine(concat([context, ys], axis=-1)))
-        return self.output(self.dropout(vectors)), states, weights
+        return self.logits(context, ys), states, weights
+
+    def logits(self, context, ys):
+        """``[T, B, symbols + 1]`` of contexts and the decoder's outputs."""
+        return self.output(self.dropout(tanh(self.combine(concat([context, ys], axis=-1)))))
+
+    def in_one_loop(self, ids, states, memory):
+        """``(logits, weights)`` of ``step`` over all of ``ids [T, B]``, with ``bahdanau``."""
+        xs, length = self.dropout(self.target_embedding(ids)), len(memory[1])
+        spare = _with_spare(length) - length
+        keys, mask, projected = memory
+        seen = tensor(np.pad(mask != 0, ((0, spare), (0, 0))).T, device=xs.device)
+        keys, projected = (
+            permute_dims(pad(m, ((0, spare), (0, 0), (0, 0))), (1, 0, 2)) for m in (keys, projected)
+        )
+
+        look = self.attention.look  # and no more of the model, which a recording would look through
+
+        def attending(x, states, *before):
+            context, weights = look(states[-1][0], keys, seen, projected)
+            return concat([x, context], axis=-1), context, weights
+
+        of = dict(dtype=keys.dtype, device=xs.device)
+        first = zeros(keys[:, 0].shape, **of), zeros(seen.shape, **of)
+        ys, (contexts, weights), _ = self.decoder.driven(attending, xs, states, first)
+        return self.logits(contexts, ys), weights[:, :, :length]
 
     def forward(self, ids, mask, inputs, sampling=0.0):
         """Logits ``[T, B, symbols + 1]`` and weights ``[T, B, S]`` of a decoder that is fed ``inputs [T,
         B]``.
 
         With probability ``sampling`` an input is the model's own best symbol of the step before (Bengio et
-        al. 2015). That goes step by step, as ``bahdanau`` does always; weights are then dropped anew at each
-        step.
+        al. 2015). That goes step by step, and weights are then dropped anew at each step.
         """
         memory, states = self.read(ids, mask)
-        if self.attention.kind == "luong" and not sampling:
+        if not sampling and self.attention.kind == "bahdanau":
+            return self.in_one_loop(inputs, states, memory)
+        if not sampling:
             logits, _, weights = self.step(inputs, states, memory)
             return logits, weights
-        own = (
-            self.generator.uniform(0, 1, inputs.shape) < sampling
-            if sampling
-            else np.zeros(inputs.shape, bool)
-        )
+        own = self.generator.uniform(0, 1, inputs.shape) < sampling
         found, fed, start = [], inputs[:1], self.generator.state
         for t in range(len(inputs)):
             if self.dropout.variational:

@@ -19,7 +19,9 @@ class TranslateOptions(TextOptions):
     max_length: int = option(
         400, "Symbols of a text that are read, learned and written.", "Data", low=1, high=LONGEST
     )
-    attention: Literal["luong", "bahdanau"] = option("luong", "luong is the faster one.", "Translation")
+    attention: Literal["luong", "bahdanau"] = option(
+        "luong", "luong asks after the step, bahdanau before it.", "Translation"
+    )
     scheduled_sampling: float = option(
         0.0, "Part of its own symbols it is fed at the end.", "Translation", **PART
     )

@@ -30,8 +30,8 @@ from .ir import (
     widened,
 )
 from .lines import walked
-from .read import Open, Read, role_of
 from .rewrite import simplify
+from .roles import Open, Read, role_of
 
 CHEAP = frozenset(
     "add subtract multiply negative square where maximum minimum abs relu equal not_equal less less_equal "

@@ -165,6 +165,9 @@ def results(step, compile, steps=T, device="cpu", **form):
     step(xs[0], *init, w)  # which makes the parameters
     form = {k: v[:steps] if isinstance(v, np.ndarray) else v for k, v in form.items()}
     with warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", ".*compiled for the third time", CompileWarning
+        )  # one lambda, all steps
         warnings.filterwarnings("error", ".*runs eagerly", CompileWarning)
         ys, final = tr.scan(
             lambda x, y, M: step(x, y, M, w), xs, tuple(init), return_states=True, compile=compile, **form

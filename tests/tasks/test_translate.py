@@ -284,6 +284,22 @@ def test_the_loop_of_a_decoder_is_compiled(monkeypatch):
     assert plans[4].loops.source == plans[9].loops.source
 
 
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+def test_sources_of_all_lengths_share_one_loop(cell, monkeypatch):
+    """Shorter and longer than any row is wide, in batches of any size."""
+    plans, run = [], scan_module._run
+    monkeypatch.setattr(scan_module, "_run", lambda plan, *of: plans.append(plan) or run(plan, *of))
+    m, sources = model("bahdanau", hidden=16, embed=8, cell=cell), set()
+    for length in (1, 2, 5, 8, 16, 17, 31, 40, 128):
+        mask = np.arange(length)[:, None] < [length, 1]
+        with interpreted():
+            weights = m(np.zeros((length, 2), int), mask, np.zeros((2, 2), int))[1]
+        assert weights.shape == (2, 2, length)
+        np.testing.assert_allclose(weights.numpy().sum(axis=2), 1)
+        sources.add(plans[-1].loops.source)
+    assert len(sources) == 1
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_gradients_of_the_whole(kind, eager):
     m = model(kind, hidden=2, embed=2, symbols="ab").train()

@@ -166,7 +166,7 @@ class Loop(Target):
         for turn, passes in self.schedule.turns(stage).items():
             self.now = stage, turn
             self.turn_begins()
-            for pass_, effects in sorted(passes.items()):
+            for pass_, effects in passes.items():  # in an order that does not depend on their sizes
                 self._columns(*pass_, effects)
         offsets = [self.assigned(*offset, whole=True) for offset in self.offset_names.items()]
         return [*offsets, *self.row] if self.row else []

@@ -16,11 +16,11 @@ from ..text.vocabulary import encode_text
 
 def _with_spare(length):
     """How many places the memory of a loop has for a source of a length: at most an eighth more, and not
-    many different numbers, each of which takes the compiler a moment. They are odd, and 5 or more: where two
+    many different numbers, each of which takes the compiler a moment. They are odd, and 7 or more: where two
     of its sizes are equal a loop is another one, and the others are even mostly, or the gates of a cell.
     """
     step = max(2, 2 ** (length.bit_length() - 4))
-    return max(5, -(-(length - 1) // step) * step + 1)
+    return max(7, -(-(length - 1) // step) * step + 1)
 
 
 class Translator(TaskModel):

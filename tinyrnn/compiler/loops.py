@@ -73,6 +73,8 @@ class Loop(Target):
             table are looked up.
         infinity: a number of the language.
         nests: a pass may count in nested loops; else columns of views are computed by division.
+        in_order: the passes of a turn run one after the other; else all that they write is read in the next
+            turn only.
         stages: for each stage the lines of its pass over the rows, and what `multiply` made of its products.
     """
 
@@ -85,7 +87,7 @@ class Loop(Target):
         "number": "0",
     }
     infinity: str
-    nests, division = True, "//"
+    nests, in_order, division = True, True, "//"
 
     def __init__(self, function, schedule):
         self.function, self.schedule = function, schedule
@@ -162,7 +164,7 @@ class Loop(Target):
         """The lines of a stage's pass over the rows."""
         self.offset_names, self.row, self.row_names = {}, [], {}
         for turn, passes in self.schedule.turns(stage).items():
-            self.now = stage, turn
+            self.now, self.written = (stage, turn), {}
             self.turn_begins()
             for (width, groups), effects in sorted(passes.items()):
                 self._columns(width, groups, effects)
@@ -207,6 +209,8 @@ class Loop(Target):
         for v, name, places in after if groups == 1 else ():
             self.row_names[v] = name
             self.row += [self.store(place, "", name) for place in places]
+        whole = [e for e in effects if self.in_order and wide and not e.reduces and not e.block]
+        self.written |= {e.value: p for e in whole for p in e.places if not p.add and not e.first}
 
     def _views(self, v):
         """The views that are read where ``v`` is computed."""
@@ -216,9 +220,7 @@ class Loop(Target):
             if u in seen or u.width == 1:
                 continue
             seen.add(u)
-            if u in self.schedule.leaves or (
-                u in self.schedule.stored and self.now != self.schedule.position[u]
-            ):
+            if u in self.schedule.leaves or self._is_read(u):
                 continue
             if u.kind is Kind.VIEW:
                 found.append(u.attr)
@@ -257,9 +259,16 @@ class Loop(Target):
         schedule = self.schedule
         if v in schedule.leaves and v.kind is not Kind.NUMBER:
             return self._leaf(v)
+        return self._stored(v) if self._is_read(v) else self.value(v)
+
+    def _is_read(self, v):
+        """True for what an earlier turn stored, or an earlier pass of this one and that is not as quickly
+        computed again.
+        """
+        schedule = self.schedule
         if v in schedule.stored and self.now != schedule.position[v]:
-            return self._stored(v)
-        return self.value(v)
+            return True
+        return v in self.written and v not in schedule.inline
 
     def _named(self, v, text):
         """A new name for the value ``text``."""
@@ -279,7 +288,7 @@ class Loop(Target):
         return self._loaded(v, place)
 
     def _stored(self, v):
-        return self._loaded(v, self.schedule.readable(v, self.now))
+        return self._loaded(v, self.written.get(v) or self.schedule.readable(v, self.now))
 
     def _view(self, v):
         source = v.inputs[0]

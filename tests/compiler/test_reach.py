@@ -56,14 +56,20 @@ def test_second_derivatives_past_a_rule_by_hand_are_refused():
         tr.grad(lambda x: tr.grad(loss)(x).sum())(np.ones((T, B, F)))
 
 
-def test_what_a_pass_wrote_the_next_one_reads():
-    """The state that is reduced to the output is not computed twice."""
+def test_loops_over_matrices_compute_once_and_go_along_memory():
+    """The state that is reduced to the output is read, not computed again; where the gradient of what all
+    units share is summed, neighbours are read one after the other.
+    """
     weights = Weights()
     states = np.zeros((B, H)), np.zeros((B, H, N))
     recording = recorded_step(lambda x, y, M: selective(x, y, M, weights), np.ones((B, F)), states)
-    forward = plan_of(recording, (0, 1), frozenset()).loops.source.split("def ")[1]
+    forward, backward = plan_of(recording, (0, 1), frozenset()).loops.source.split("def ")[1:3]
     assert forward.startswith("forward")
-    assert forward.count("exp(") == 1
+    assert forward.count("exp(") == 1 and "for g in" not in forward
+    sums = backward.split("for g in")[1]  # after their first values
+    outer, inner = [line.strip() for line in sums.splitlines() if "for j" in line]
+    assert outer.startswith("for j1 ") and inner.startswith("for j0 ")
+    assert "+ j0 + j1 * " in sums
 
 
 # ------------------------------------------------------------------ random numbers

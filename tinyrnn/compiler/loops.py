@@ -14,7 +14,7 @@ from ..autograd.tape import TABLE
 from ..kernels.pointwise import typed
 from .ir import Kind
 from .targets import Target
-from .views import View
+from .views import View, part
 
 _FOLDS = {  # of a row: what it begins with, and a step
     Kind.ROWSUM: ("F(0)", "{} + {}"),
@@ -56,8 +56,8 @@ class Space(NamedTuple):
 
 def into(effect) -> View:
     """Where the columns of a part go that is stored in blocks."""
-    part = effect.value.width // effect.outer
-    return View(0, ((effect.outer, effect.block), (part, 1)))
+    width = effect.value.width // effect.outer
+    return View(0, ((effect.outer, effect.block), (width, 1)))
 
 
 class Loop(Target):
@@ -121,6 +121,12 @@ class Loop(Target):
         """
         raise NotImplementedError
 
+    def pass_across(self, folds, groups, after) -> list:
+        """`pass_over` the columns of ``self.space``, the first of all groups before the second of all: where
+        a matrix is summed down its columns, what is read lies side by side then.
+        """
+        raise NotImplementedError
+
     def multiply(self, packed, product, operand, first, out) -> str:
         """The line of a product: the rows in ``operand`` from column ``first`` times ``packed``, into
         ``out``.
@@ -167,7 +173,12 @@ class Loop(Target):
             self.now, self.written = (stage, turn), {}
             self.turn_begins()
             for (width, groups), effects in sorted(passes.items()):
-                self._columns(width, groups, effects)
+                orders = {}
+                for e in effects:
+                    turned = self.in_order and width > groups > 1 and self._lies_across(e.value.inputs[0])
+                    orders.setdefault(turned, []).append(e)
+                for across, some in sorted(orders.items()):
+                    self._columns(width, groups, some, across)
         offsets = [self.assigned(*offset, whole=True) for offset in self.offset_names.items()]
         return [*offsets, *self.row] if self.row else []
 
@@ -184,8 +195,10 @@ class Loop(Target):
             self.scope(array)
         return self.multiply(packed, v, place, self.size(first), out)
 
-    def _columns(self, width, groups, effects):
-        """One pass over ``width`` columns, of so many groups that are reduced each."""
+    def _columns(self, width, groups, effects, across):
+        """One pass over ``width`` columns, of so many groups that are reduced each; ``across``: all at
+        once.
+        """
         wide = width > 1
         self.body, self.names = ([], {}) if wide else (self.row, self.row_names)
         views = [view for e in effects for view in self._views(e.value.inputs[0] if e.reduces else e.value)]
@@ -204,7 +217,9 @@ class Loop(Target):
                 self.body += [self.store(place, at, e, first) for place in places]
         if groups > 1:
             each = [self.store(place, "g", name) for v, name, places in after for place in places]
-        if wide or folds:
+        if across:
+            self.row += self.pass_across(folds, groups, each)
+        elif wide or folds:
             self.row += self.pass_over(self.space, self.body if wide else [], folds, groups, each)
         for v, name, places in after if groups == 1 else ():
             self.row_names[v] = name
@@ -212,8 +227,14 @@ class Loop(Target):
         whole = [e for e in effects if self.in_order and wide and not e.reduces and not e.block]
         self.written |= {e.value: p for e in whole for p in e.places if not p.add and not e.first}
 
+    def _lies_across(self, v):
+        """True where what is read of whole rows for one group of ``v`` is apart in memory."""
+        strides = [[stride for n, stride in view.axes if n > 1] for view in self._views(v)]
+        whole = [s for s in strides if all(s)]
+        return bool(whole) and all(abs(s[-1]) > min(map(abs, s)) for s in whole)
+
     def _views(self, v):
-        """The views that are read where ``v`` is computed."""
+        """The views that are read where ``v`` is computed; of what is read as it is, a slice."""
         found, todo, seen = [], [v], set()
         while todo:
             u = todo.pop()
@@ -221,6 +242,7 @@ class Loop(Target):
                 continue
             seen.add(u)
             if u in self.schedule.leaves or self._is_read(u):
+                found.append(part(0, u.width))
                 continue
             if u.kind is Kind.VIEW:
                 found.append(u.attr)

@@ -13,7 +13,7 @@ from ...base import threads
 from ...kernels.pointwise import NUMPY_PRELUDE
 from .. import loops
 from ..ir import CompilerFault
-from ..schedule import UNIT
+from ..schedule import UNIT, Place
 
 _OFFSETS = {"table": "{i}[t * B + b] * {w}", "rows": "(b - b0) * {w}", "unit": f"(b // {UNIT}) * {{w}}"}
 _PRELUDES = {
@@ -134,6 +134,32 @@ class Loop(loops.Loop):
             column = f"({column})" if step > 1 and "+" in column else column
         found += [indent + line for line in [f"j = {column}", *body, *steps]]
         return found + [fold + line for line in after]
+
+    def pass_across(self, folds, groups, after):
+        counters, each = self.space.counters, f"for g in range({self.size(groups)}):"
+        own = [c for c in counters if c[1] >= self.space.width // groups]
+        places = [Place(f"{name}s", "one", groups) for name, *_ in folds]  # all groups are under way at once
+        self.schedule.scratch |= {place.array: (groups, False) for place in places}
+        found, indent = [each], ""
+        found += [f" {self.store(at, 'g', start)}" for at, (_, start, *_) in zip(places, folds, strict=True)]
+        for name, _, n in sorted(counters, key=own.__contains__):
+            found.append(f"{indent}for {name} in range({self.size(n)}):")
+            indent += " "
+        steps = [
+            self.store(at, "g", step.format(self.load(at, "g"), value))
+            for at, (_, _, step, value) in zip(places, folds, strict=True)
+        ]
+        body = [f"g = {self._count(own)}", f"j = {self._count(counters)}", *self.body, *steps]
+        found += [*[indent + line for line in body], each]
+        found += [f" {name} = {self.load(at, 'g')}" for at, (name, *_) in zip(places, folds, strict=True)]
+        return found + [f" {line}" for line in after]
+
+    def _count(self, counters):
+        """The text of what ``counters`` count together."""
+        unit = counters[-1][1]
+        return " + ".join(
+            name if step == unit else f"{name} * {self.size(step // unit)}" for name, step, _ in counters
+        )
 
     def multiply(self, packed, product, operand, first, out):
         k, n = self.size(product.inputs[0].width), self.size(product.width)

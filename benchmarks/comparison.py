@@ -2,7 +2,8 @@
 
     python benchmarks/comparison.py TEXT && python docs/make_cells.py
 
-TEXT is tiny Shakespeare. About half a minute a cell.
+TEXT is tiny Shakespeare. About half a minute a cell; a quarter of an hour or more for `fastweights` and
+`matrix-lstm`, which have matrices of [268, 268] and [329, 329] for each sequence at as many parameters.
 """
 
 import argparse

@@ -32,7 +32,12 @@ PUBLIC = {
 PUBLIC |= {f"linalg.{name}": getattr(functional.linalg, name) for name in functional.linalg.__all__}
 PUBLIC |= {"getitem": shaping.getitem, "to": shaping.to}  # an operator and a method only
 POINTWISE = ("unary", "binary", "ternary")
-MAKERS = {"Op": 2, "_entered": 1, "reduction": 1, "_cumulative": 1}  # of ops: which argument has their gradients
+MAKERS = {
+    "Op": 2,
+    "_entered": 1,
+    "reduction": 1,
+    "_cumulative": 1,
+}  # of ops: which argument has their gradients
 HEAD = """\
 # Operations
 

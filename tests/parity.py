@@ -52,7 +52,7 @@ def parity_suite(cell, step, *, inputs=F, hidden=H, counted=False, compiled=True
         xs = random.standard_normal((T, B, inputs))
         if counted:
             xs[:, :, -1] = np.arange(T)[:, None]
-        first = [random.uniform(0.1, 0.9, (B, own.state_sizes[name])) for name in cell.states]
+        first = [random.uniform(0.1, 0.9, shape) for shape in own.state_shapes(B)]
         weights = [
             random.standard_normal((T, B, own.output_size)),
             *map(random.standard_normal, shapes(first)),
@@ -95,19 +95,19 @@ def in_pytorch(torch, step, cell, xs, first, weights, *, mask=None, resets=None,
     def leaf(a):
         return torch.tensor(a, requires_grad=True)
 
-    def rows(flags, t):
-        return torch.tensor(flags[t], dtype=torch.bool)[:, None]
+    def rows(flags, t, state):
+        return torch.tensor(flags[t], dtype=torch.bool).reshape(-1, *[1] * (state.ndim - 1))
 
     xs, first = leaf(xs), [leaf(s) for s in first]
     parameters = {name: leaf(p.numpy()) for name, p in cell.named_parameters()}
     states, ys = first, [None] * len(xs)
     for t in reversed(range(len(xs))) if reverse else range(len(xs)):
         if resets is not None:
-            states = [torch.where(rows(resets, t), i, s) for i, s in zip(first, states, strict=True)]
+            states = [torch.where(rows(resets, t, s), i, s) for i, s in zip(first, states, strict=True)]
         new = step(parameters, xs[t], *states)
         new = new if isinstance(new, tuple) else (new,)
         if mask is not None:
-            new = [torch.where(rows(mask, t), n, s) for n, s in zip(new, states, strict=True)]
+            new = [torch.where(rows(mask, t, s), n, s) for n, s in zip(new, states, strict=True)]
         states, ys[t] = new, new[0]
     outs = [torch.stack(ys), *states]
     sum((o * torch.tensor(w)).sum() for o, w in zip(outs, weights, strict=True)).backward()

@@ -5,11 +5,13 @@ import warnings
 import numpy as np
 import pytest
 import reach_steps
-from reach_steps import FORMS, STEPS, B, F, H, N, S, T, Weights, agree, results, spike
+from reach_steps import FORMS, STEPS, B, F, H, N, S, T, Weights, agree, results, selective, spike
 
 import tinyrnn as tr
 from tinyrnn.compiler.ir import CompileWarning
+from tinyrnn.compiler.products import recorded_step
 from tinyrnn.compiler.report import report_cell
+from tinyrnn.compiler.scan import plan_of
 from tinyrnn.compiler.targets.numba import interpreted
 from tinyrnn.compiler.views import View, blocks, part, view_of
 
@@ -52,6 +54,22 @@ def test_second_derivatives_past_a_rule_by_hand_are_refused():
 
     with interpreted(), pytest.raises(tr.GradientError, match="custom_vjp of a step: give scan"):
         tr.grad(lambda x: tr.grad(loss)(x).sum())(np.ones((T, B, F)))
+
+
+def test_loops_over_matrices_compute_once_and_go_along_memory():
+    """The state that is reduced to the output is read, not computed again; where the gradient of what all
+    units share is summed, neighbours are read one after the other.
+    """
+    weights = Weights()
+    states = np.zeros((B, H)), np.zeros((B, H, N))
+    recording = recorded_step(lambda x, y, M: selective(x, y, M, weights), np.ones((B, F)), states)
+    forward, backward = plan_of(recording, (0, 1), frozenset()).loops.source.split("def ")[1:3]
+    assert forward.startswith("forward")
+    assert forward.count("exp(") == 1 and "for g in" not in forward
+    sums = backward.split("for g in")[1]  # after their first values
+    outer, inner = [line.strip() for line in sums.splitlines() if "for j" in line]
+    assert outer.startswith("for j0 ") and inner.startswith("for j1 ")
+    assert "+ j)" in sums and "j0 + j1 * " not in sums
 
 
 # ------------------------------------------------------------------ random numbers

@@ -202,6 +202,25 @@ def test_what_was_checked_interpreted_is_checked_again_compiled(monkeypatch):
 test_of_a_package = testing.cell_suite(Elman)
 
 
+class Noisy(Elman):
+    def step(self, x, h):
+        return super().step(x, h) + 0.1 * tr.randn_like(h)
+
+
+@pytest.mark.parametrize("check", ["states", "gradients", "masks and resets", "saving", "determinism"])
+def test_a_cell_that_draws_random_numbers_is_checked(check):
+    """The runs that are compared draw the same; a mistake is found as in any other cell."""
+    result = testing.run_check(check, Noisy, {})
+    assert result.passed, result.detail
+
+    class Detached(Noisy):
+        def step(self, x, h):
+            return super().step(x.detach(), h)
+
+    if check == "gradients":
+        assert not testing.run_check(check, Detached, {}).passed
+
+
 class Unused(Elman):
     def build(self, input_size, hidden_size):
         super().build(input_size, hidden_size)

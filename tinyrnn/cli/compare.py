@@ -71,7 +71,7 @@ def command(context, texts, cells, seeds, params, out, threads, device, as_json,
     if threads:
         pool.set_threads(threads)
     configuration = Configuration.make(TASK, texts, chosen(context, options))
-    wanted = [_cell(text) for text in _split(cells)]
+    wanted = cells_in(cells)
     comparison = Comparison(configuration, wanted, seeds, out, budget=params, device=device)
     shown = report.for_people(quiet=as_json or not is_terminal(sys.stdout))
     cut = ""
@@ -111,19 +111,14 @@ def command(context, texts, cells, seeds, params, out, threads, device, as_json,
         note("for a plot: pip install 'tinyrnn[plot]', then the same command")
 
 
-def _split(cells):
-    """Names between commas that are not inside [ ]."""
+def cells_in(text):
+    """The cells of ``a,b[x=1,y=2]``: pairs (name, ``["x=1", "y=2"]``)."""
     parts, depth = [""], 0
-    for symbol in cells:
+    for symbol in text:
         depth += (symbol == "[") - (symbol == "]")
         if symbol == "," and not depth:
             parts.append("")
         else:
             parts[-1] += symbol
-    return [part.strip() for part in parts if part.strip()]
-
-
-def _cell(text):
-    """``name[a=1,b=2]`` as (name, ["a=1", "b=2"])."""
-    name, _, options = text.partition("[")
-    return name, [pair.strip() for pair in options.rstrip("]").split(",") if pair.strip()]
+    named = [part.strip().partition("[")[::2] for part in parts if part.strip()]
+    return [(name, [o.strip() for o in given.rstrip("]").split(",") if o.strip()]) for name, given in named]

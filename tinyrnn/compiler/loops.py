@@ -14,7 +14,7 @@ from ..autograd.tape import TABLE
 from ..kernels.pointwise import typed
 from .ir import Kind
 from .targets import Target
-from .views import View
+from .views import View, part
 
 _FOLDS = {  # of a row: what it begins with, and a step
     Kind.ROWSUM: ("F(0)", "{} + {}"),
@@ -58,8 +58,8 @@ class Space(NamedTuple):
 
 def into(effect) -> View:
     """Where the columns of a part go that is stored in blocks."""
-    part = effect.value.width // effect.outer
-    return View(0, ((effect.outer, effect.block), (part, 1)))
+    width = effect.value.width // effect.outer
+    return View(0, ((effect.outer, effect.block), (width, 1)))
 
 
 class Loop(Target):
@@ -75,6 +75,8 @@ class Loop(Target):
             table are looked up.
         infinity: a number of the language.
         nests: a pass may count in nested loops; else columns of views are computed by division.
+        in_order: the passes of a turn run one after the other; else all that they write is read in the next
+            turn only.
         stages: for each stage the lines of its pass over the rows, and what `multiply` made of its products.
     """
 
@@ -87,7 +89,7 @@ class Loop(Target):
         "number": "0",
     }
     infinity: str
-    nests, division = True, "//"
+    nests, in_order, division = True, True, "//"
 
     def __init__(self, function, schedule):
         self.function, self.schedule = function, schedule
@@ -164,7 +166,7 @@ class Loop(Target):
         """The lines of a stage's pass over the rows."""
         self.offset_names, self.row, self.row_names = {}, [], {}
         for turn, passes in self.schedule.turns(stage).items():
-            self.now = stage, turn
+            self.now, self.written = (stage, turn), {}
             self.turn_begins()
             for pass_, effects in passes.items():  # in an order that does not depend on their sizes
                 self._columns(*pass_, effects)
@@ -209,18 +211,19 @@ class Loop(Target):
         for v, name, places in after if groups == 1 else ():
             self.row_names[v] = name
             self.row += [self.store(place, "", name) for place in places]
+        whole = [e for e in effects if self.in_order and wide and not e.reduces and not e.block]
+        self.written |= {e.value: p for e in whole for p in e.places if not p.add and not e.first}
 
     def _views(self, v):
-        """The views that are read where ``v`` is computed."""
+        """The views that are read where ``v`` is computed; of what is read as it is, a slice."""
         found, todo, seen = [], [v], set()
         while todo:
             u = todo.pop()
             if u in seen or u.width == 1:
                 continue
             seen.add(u)
-            if u in self.schedule.leaves or (
-                u in self.schedule.stored and self.now != self.schedule.position[u]
-            ):
+            if u in self.schedule.leaves or self._is_read(u):
+                found.append(part(0, u.width))
                 continue
             if u.kind in (Kind.VIEW, Kind.INDEX):
                 found.append(u.attr)
@@ -259,9 +262,16 @@ class Loop(Target):
         schedule = self.schedule
         if v in schedule.leaves and v.kind is not Kind.NUMBER:
             return self._leaf(v)
+        return self._stored(v) if self._is_read(v) else self.value(v)
+
+    def _is_read(self, v):
+        """True for what an earlier turn stored, or an earlier pass of this one and that is not as quickly
+        computed again.
+        """
+        schedule = self.schedule
         if v in schedule.stored and self.now != schedule.position[v]:
-            return self._stored(v)
-        return self.value(v)
+            return True
+        return v in self.written and v not in schedule.inline
 
     def _named(self, v, text):
         """A new name for the value ``text``."""
@@ -281,7 +291,7 @@ class Loop(Target):
         return self._loaded(v, place)
 
     def _stored(self, v):
-        return self._loaded(v, self.schedule.readable(v, self.now))
+        return self._loaded(v, self.written.get(v) or self.schedule.readable(v, self.now))
 
     def _view(self, v):
         source = v.inputs[0]

@@ -19,7 +19,7 @@ from ..compiler.products import recorded_step
 from ..compiler.report import report_cell
 from ..compiler.scan import forget_warnings, plan_of
 from ..compiler.targets.numba import interpreted
-from ..kernels.generator import Generator
+from ..kernels.generator import Generator, draws, using
 from ..nn import RNN
 from ..nn.functional import cross_entropy
 from ..nn.optim import Adam, clip_grad_norm
@@ -116,6 +116,11 @@ def _layer(cell, options, **settings):
     return RNN(cell, F, H, **{"dtype": "float64", "seed": 1, "cell_options": options, **settings})
 
 
+def _rewind(rnn):
+    """From here on the steps of ``rnn``, if they draw random numbers, draw those of seed 1."""
+    rnn.regulariser.generator.state = Generator(1).state
+
+
 def _inputs(*shape, seed=0):
     return np.random.default_rng(seed).standard_normal(shape)
 
@@ -123,7 +128,8 @@ def _inputs(*shape, seed=0):
 def _states(cell, options):
     layer = cell(F, H, generator=Generator(1), **options)
     shapes = layer.state_shapes(B)
-    new = next_states(layer.step, Tensor(_inputs(B, F).astype("f")), layer.initial_state(B))
+    with using(Generator(1)):
+        new = next_states(layer.step, Tensor(_inputs(B, F).astype("f")), layer.initial_state(B))
     for name, shape, state in zip(cell.states, shapes, new, strict=True):
         if list(state.shape) != shape or state.dtype != np.float32:
             raise CheckFailed(
@@ -151,6 +157,7 @@ def _gradients(cell, options):
     def f(xs, *rest):
         rnn.compile = xs.requires_grad  # compiled gradients, and differences of the eager loop
         set_parameters(rnn, dict(zip(parameters, rest[count:], strict=True)))
+        _rewind(rnn)
         own = rnn.initial_state(2)[0]  # which may be learned: what is given is added to it
         ys, final = rnn(xs, [tuple(s + d for s, d in zip(own, rest[:count], strict=True))])
         return ys, list(final[0])
@@ -163,6 +170,7 @@ def _gradients(cell, options):
 def _run(rnn, tabled=False, **how):
     """Outputs, final states and all gradients; ``tabled``: the inputs are rows of a table."""
     device = rnn.parameters()[0].device
+    _rewind(rnn)
     x = tensor(_inputs(TOKENS, F) if tabled else _inputs(T, B, F), requires_grad=True, device=device)
     ys, final = rnn(embedding(np.arange(T * B).reshape(T, B) % TOKENS, x) if tabled else x, **how)
     ((ys * ys).sum() + sum(s.sum() for s in final[0])).backward()
@@ -202,12 +210,14 @@ def _compiled(cell, options):
 
 def _masks(cell, options):
     rnn, xs = _layer(cell, options), _inputs(T, 2, F)
-    with no_grad(), interpreted():  # compiled they are compared with the eager loop
+    with no_grad(), interpreted(), draws() as drawn:  # compiled they are compared with the eager loop
         mask = np.array([[1, 1]] * 2 + [[1, 0]] * (T - 2))
         _, padded = rnn(Tensor(xs), mask=mask)
         _, short = rnn(Tensor(xs[:2]))
         ys, _ = rnn(Tensor(xs), resets=np.array([[0, 0]] * 2 + [[1, 1]] + [[0, 0]] * (T - 3)))
         fresh, _ = rnn(Tensor(xs[2:]))
+    if drawn:
+        return "of a cell that draws random numbers compared with the eager loop alone"
     if not all(np.allclose(a.numpy()[1], b.numpy()[1]) for a, b in zip(padded[0], short[0], strict=True)):
         raise CheckFailed("a masked step changed a state")
     if not np.allclose(ys.numpy()[2:], fresh.numpy()):

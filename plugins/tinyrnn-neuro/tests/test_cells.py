@@ -3,6 +3,10 @@
 """
 
 import math
+import os
+import subprocess
+import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -10,7 +14,9 @@ import tinyrnn_neuro as neuro
 from parity import parity_suite
 
 import tinyrnn as tr
+from tinyrnn.compiler import CompileWarning
 from tinyrnn.compiler.report import report_cell
+from tinyrnn.compiler.targets.numba import interpreted
 from tinyrnn.nn import registry
 from tinyrnn.testing import cell_suite
 
@@ -138,9 +144,103 @@ test_lif_options_paper = beside(neuro.LIF, lif, tau=4.0, threshold=0.3, damping=
 test_alif_paper = beside(neuro.ALIF, alif)
 test_alif_options_paper = beside(neuro.ALIF, alif, tau=4.0, tau_a=9.0, threshold=0.2, beta=0.5, damping=0.7)
 
+# ------------------------------------------------------------------ noise: in NumPy, given the same numbers
+
+NOISY = {"ctrnn": (50.0, 100.0), "dale": (50.0, 100.0), "stp": (10.0, 100.0)}
+
+
+def noisy_steps(name, p, us, draws, sigma, *states):
+    """The outputs of the papers' networks, ``draws`` being their normal numbers."""
+    alpha, outs = NOISY[name][0] / NOISY[name][1], []
+    units = np.arange(len(p["b"]))
+    for u, xi in zip(us, draws, strict=True):
+        noise = np.sqrt(2 * alpha * sigma**2) * xi
+        if name == "stp":
+            r, x, s = states
+            tau_x, tau_u, U = (np.where(units % 2, b, a) for a, b in ((200, 1500), (1500, 200), (0.15, 0.45)))
+            x, s = (
+                x + 10 / tau_x * (1 - x) - 0.01 * s * x * r,
+                s + 10 / tau_u * (U - s) + 0.01 * U * (1 - s) * r,
+            )
+            x, s = np.clip(x, 0, 1), np.clip(s, 0, 1)
+            drive = (s * x * r) @ p["W_rec"] + u @ p["W_in"] + p["b"]
+            states = np.maximum((1 - alpha) * r + alpha * drive + noise, 0), x, s
+        else:
+            r, x = states
+            D = np.where(units < round(0.8 * len(units)), 1.0, -1.0)
+            W = D[:, None] * abs(p["W_rec"]) if name == "dale" else p["W_rec"]
+            x = (1 - alpha) * x + alpha * (r @ W + u @ p["W_in"] + p["b"]) + noise
+            states = np.maximum(x, 0), x
+        outs.append(states[0])
+    return np.array(outs)
+
+
+@pytest.mark.parametrize("compile", [False, True])
+@pytest.mark.parametrize("name", NOISY)
+def test_noise_is_that_of_the_papers(name, compile):
+    """Of a network in use as of one that is trained; compiled without a warning."""
+    options = {"dt": NOISY[name][0], "tau": NOISY[name][1], "noise": 0.3}
+    rnn = tr.RNN(name, 5, 6, dtype="float64", seed=4, compile=compile, cell_options=options)
+    us = np.random.default_rng(0).standard_normal((7, 3, 5))
+    p = {key: value.numpy() for key, value in rnn.cells[0].named_parameters()}
+    first = [s.numpy() for s in rnn.initial_state(3)[0]]
+    for mode in (True, False):
+        rnn.train(mode)
+        generator = tr.Generator(0)
+        generator.state = rnn.regulariser.generator.state
+        draws = generator.normal(0.0, 1.0, (7, 3, 6))
+        with interpreted(), warnings.catch_warnings():
+            warnings.simplefilter("error", CompileWarning)
+            ys, _ = rnn(us)
+        expected = noisy_steps(name, p, us, draws, 0.3, *first)
+        np.testing.assert_allclose(ys.numpy(), expected, rtol=1e-12, atol=1e-13)
+        assert np.abs(expected - noisy_steps(name, p, us, draws, 0.0, *first)).max() > 0.1
+
+
+def test_noise_follows_the_seed():
+    found = []
+    for seed in (1, 1, 2):
+        rnn = tr.RNN("ctrnn", 5, 6, seed=seed, cell_options={"noise": 0.1})
+        with interpreted():
+            found.append([rnn(np.ones((4, 2, 5), np.float32))[0].numpy() for _ in range(2)])
+    np.testing.assert_array_equal(found[0], found[1])
+    assert not np.allclose(found[0][0], found[0][1])  # other numbers at the next call
+    assert not np.allclose(found[0], found[2])
+
+
+def test_noise_between_distant_steps_has_its_standard_deviation():
+    """Of currents without input or weights, as dt goes to 0."""
+    rnn = tr.RNN("ctrnn", 1, 50, seed=0, compile=False, cell_options={"noise": 0.2, "dt": 5.0})
+    for parameter in rnn.parameters():
+        parameter.assign_(np.zeros(parameter.shape))
+    with tr.no_grad():
+        x = rnn(np.zeros((200, 100, 1), np.float32))[1][0][1]
+    assert x.numpy().std() == pytest.approx(0.2, rel=0.05)
+
+
+def test_noise_by_the_command(tmp_path):
+    """Two runs of one seed are one; what is evaluated and generated is the same each time."""
+    (tmp_path / "text.txt").write_text("the quick brown fox jumps over the lazy dog. " * 20)
+    environment = os.environ | {"TINYRNN_COMPILE": "python"}
+
+    def tinyrnn(*arguments):
+        command = [sys.executable, "-m", "tinyrnn", *arguments]
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+        assert not done.returncode, done.stderr
+        return done.stdout
+
+    sizes = "--hidden 8 --embed 4 --seq-len 10 --batch-size 3 --steps 3".split()
+    for run in ("one", "two"):
+        tinyrnn("train", "text.txt", "--cell", "ctrnn", "--cell-opt", "noise=0.1", *sizes, "--out", run)
+    one, one_again, two = (tinyrnn("evaluate", run).splitlines()[2:] for run in ("one", "one", "two"))
+    assert one == one_again == two
+    assert tinyrnn("generate", "one", "--seed", "1") == tinyrnn("generate", "two", "--seed", "1")
+
+
 # ------------------------------------------------------------------ what every cell must do
 
 test_ctrnn = cell_suite(neuro.CTRNN)
+test_ctrnn_noise = cell_suite(neuro.CTRNN, noise=0.1)
 test_dale = cell_suite(neuro.DaleRNN)
 test_low_rank = cell_suite(neuro.LowRankRNN)
 test_low_rank_and_random = cell_suite(neuro.LowRankRNN, g=0.8)
@@ -231,6 +331,7 @@ def test_adaptation_makes_spikes_rarer():
         ("ctrnn", {"dt": 200.0}, "dt is 200.0, tau 100.0"),
         ("stp", {"dt": 0.0}, "dt is 0.0"),
         ("dale", {"excitatory": 1.5}, "excitatory is 1.5"),
+        ("ctrnn", {"noise": -0.1}, "ctrnn: noise is -0.1"),
         ("low-rank", {"rank": 0}, "rank is 0"),
         ("lif", {"tau": 0.0}, "lif: tau is 0.0"),
         ("alif", {"tau_a": -1.0}, "alif: tau_a is -1.0"),

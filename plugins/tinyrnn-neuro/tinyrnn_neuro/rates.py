@@ -5,7 +5,7 @@ from typing import Literal
 
 import numpy as np
 
-from tinyrnn import Cell, Generator, InputError, abs, clip, relu, softplus, tanh, tensor
+from tinyrnn import Cell, Generator, InputError, abs, clip, randn_like, relu, softplus, tanh, tensor
 
 _RATES = {"relu": relu, "tanh": tanh, "softplus": softplus}
 
@@ -22,18 +22,32 @@ def _part(name, dt, tau):
     return dt / tau
 
 
+def _size(name, alpha, noise):
+    """The standard deviation of what an Euler step adds to a state."""
+    if noise < 0:
+        raise InputError(f"{name}: noise is {noise}: it is a standard deviation, at least 0")
+    return math.sqrt(2 * alpha) * noise
+
+
+def _noisy(state, size):
+    """``state`` with normal numbers added, others for each unit, sequence and step."""
+    return state + size * randn_like(state) if size else state
+
+
 class CTRNN(Cell):
     """Leaky network of rates in continuous time.
 
-    Song, Yang & Wang 2016, equations 1 and 2 without noise, by the Euler scheme.
+    Song, Yang & Wang 2016, equations 1 and 2, by the Euler scheme.
 
     alpha = dt / tau
-    x' = (1 - alpha) x + alpha (r W_rec + u W_in + b)
+    x' = (1 - alpha) x + alpha (r W_rec + u W_in + b) + sqrt(2 alpha) noise N(0, 1)
     r' = [x']_+
 
     r are the firing rates [B, hidden], the output, x the currents and u the inputs. ``rate`` takes another
-    function in the place of [.]_+. dt and tau are in the same unit, milliseconds say. W_rec starts normal
-    with variance ``gain``^2 / hidden.
+    function in the place of [.]_+. dt and tau are in the same unit, milliseconds say. ``noise`` is the
+    standard deviation of the currents' own noise between steps that are far apart, the paper's sigma_rec; as
+    there the network is noisy whenever it runs, in training and afterwards. W_rec starts normal with
+    variance ``gain``^2 / hidden.
     """
 
     states = ("r", "x")
@@ -47,14 +61,17 @@ class CTRNN(Cell):
         tau: float = 100.0,
         rate: Literal["relu", "tanh", "softplus"] = "relu",
         gain: float = 1.0,
+        noise: float = 0.0,
     ):
         self.alpha = _part("ctrnn", dt, tau)
+        self.noise = _size("ctrnn", self.alpha, noise)
         self.W_in, self.b = self.weight(input_size, hidden_size), self.bias(hidden_size)
         self.W_rec = self.weight(hidden_size, hidden_size, init=_normal(gain / math.sqrt(hidden_size)))
         self.rate = _RATES[rate]
 
     def step(self, u, r, x):
         x = (1 - self.alpha) * x + self.alpha * (r @ self.W_rec + u @ self.W_in + self.b)
+        x = _noisy(x, self.noise)
         return self.rate(x), x
 
 
@@ -65,13 +82,13 @@ class DaleRNN(Cell):
     and inhibitory populations.
 
     alpha = dt / tau
-    x' = (1 - alpha) x + alpha ((r D) |W_rec| + u W_in + b)
+    x' = (1 - alpha) x + alpha ((r D) |W_rec| + u W_in + b) + sqrt(2 alpha) noise N(0, 1)
     r' = [x']_+
 
     D is 1 for the first units, a part ``excitatory`` of them, and -1 for the others, and is not learned. r
-    are the firing rates [B, hidden], the output, x the currents and u the inputs. W_rec starts with the
-    paper's gamma distribution of shape 2, inhibitory rows larger such that both kinds are in balance, and
-    scaled to the spectral radius ``radius``.
+    are the firing rates [B, hidden], the output, x the currents and u the inputs; ``noise`` as in ``ctrnn``.
+    W_rec starts with the paper's gamma distribution of shape 2, inhibitory rows larger such that both kinds
+    are in balance, and scaled to the spectral radius ``radius``.
     """
 
     states = ("r", "x")
@@ -85,10 +102,12 @@ class DaleRNN(Cell):
         tau: float = 100.0,
         excitatory: float = 0.8,
         radius: float = 1.5,
+        noise: float = 0.0,
     ):
         if not 0 <= excitatory <= 1:
             raise InputError(f"dale: excitatory is {excitatory}: it is a part of the units, from 0 to 1")
         self.alpha = _part("dale", dt, tau)
+        self.noise = _size("dale", self.alpha, noise)
         count = round(excitatory * hidden_size)
         D = np.where(np.arange(hidden_size) < count, 1.0, -1.0)
         self.D = tensor(D, self.dtype)
@@ -104,6 +123,7 @@ class DaleRNN(Cell):
 
     def step(self, u, r, x):
         x = (1 - self.alpha) * x + self.alpha * ((r * self.D) @ abs(self.W_rec) + u @ self.W_in + self.b)
+        x = _noisy(x, self.noise)
         return relu(x), x
 
 
@@ -146,24 +166,25 @@ class LowRankRNN(Cell):
 class PlasticRNN(Cell):
     """Leaky network of rates with short-term plasticity of its synapses.
 
-    Masse, Yang, Song, Wang & Freedman 2019, methods, without noise; the plasticity is that of Mongillo et
-    al. 2008.
+    Masse, Yang, Song, Wang & Freedman 2019, methods; the plasticity is that of Mongillo et al. 2008.
 
     x' = x + dt ((1 - x) / tau_x - u x r)
     u' = u + dt ((U - u) / tau_u + U (1 - u) r)
     alpha = dt / tau
-    r' = [(1 - alpha) r + alpha ((u' x' r) W_rec + i W_in + b)]_+
+    r' = [(1 - alpha) r + alpha ((u' x' r) W_rec + i W_in + b) + sqrt(2 alpha) noise N(0, 1)]_+
 
     Times are in milliseconds, but rates r a second: in the first two lines r counts a thousandth. x [B,
     hidden] is the transmitter that is left, u the part of it that is used, both held to [0, 1] and 1 and U at
     the start; i are the inputs. Even units are facilitating, tau_x 200, tau_u 1500, U 0.15; odd ones
-    depressing, tau_x 1500, tau_u 200, U 0.45. W_rec starts normal with variance 1 / hidden.
+    depressing, tau_x 1500, tau_u 200, U 0.45. ``noise`` is the paper's sigma_rec, as in ``ctrnn``. W_rec
+    starts normal with variance 1 / hidden.
     """
 
     states = ("r", "x", "u")
 
-    def build(self, input_size, hidden_size, *, dt: float = 10.0, tau: float = 100.0):
+    def build(self, input_size, hidden_size, *, dt: float = 10.0, tau: float = 100.0, noise: float = 0.0):
         self.alpha, self.dt = _part("stp", dt, tau), dt
+        self.noise = _size("stp", self.alpha, noise)
         facilitating = np.arange(hidden_size) % 2 == 0
         self.rate_x, self.rate_u, self.U = (
             tensor(np.where(facilitating, *both), self.dtype)
@@ -183,4 +204,4 @@ class PlasticRNN(Cell):
             clip(u + self.rate_u * (self.U - u) + self.U * (1 - u) * spikes, 0.0, 1.0),
         )
         current = (u * x * r) @ self.W_rec + i @ self.W_in + self.b
-        return relu((1 - self.alpha) * r + self.alpha * current), x, u
+        return relu(_noisy((1 - self.alpha) * r + self.alpha * current, self.noise)), x, u

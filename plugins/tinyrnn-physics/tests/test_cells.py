@@ -109,7 +109,7 @@ def lmu(order=16, theta=50.0):
     return step
 
 
-def ode_rnn(substeps=1, time=1.0):
+def ode_rnn(substeps=1, time=0.2):
     """The Runge-Kutta scheme by its tableau."""
 
     def step(p, x, h):
@@ -202,6 +202,19 @@ def test_the_runge_kutta_error_falls_with_the_fourth_power():
         h = cell._evolved(tr.tensor([[1.0, 0.0]])).numpy()[0]
         errors.append(np.abs(h - [np.cos(2), np.sin(2)]).max())
     assert 12 < errors[0] / errors[1] < 20
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_a_wide_network_starts_with_gradients_that_fit(name):
+    """Over 64 steps, with the options that a user gets."""
+    rnn = tr.RNN(name, 64, 128, seed=0, compile=False)
+    xs = np.random.default_rng(0).standard_normal((64, 8, 64)).astype(np.float32)
+    ys, _ = rnn(0.3 * xs)
+    (ys[-1] ** 2).sum().backward()
+    norm = np.sqrt(
+        sum((p.grad.numpy().astype(float) ** 2).sum() for p in rnn.parameters() if p.grad is not None)
+    )
+    assert norm < 1e4
 
 
 def test_initial_deviations():

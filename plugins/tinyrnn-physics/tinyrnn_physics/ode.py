@@ -28,7 +28,7 @@ class ODERNN(Cell):
 
     states = ("h",)
 
-    def build(self, input_size, hidden_size, *, substeps: int = 1, time: float = 1.0, width: int = 0):
+    def build(self, input_size, hidden_size, *, substeps: int = 1, time: float = 0.2, width: int = 0):
         if substeps < 1 or width < 0:
             raise InputError(f"ode-rnn: substeps is {substeps}, width {width}: they must be at least 1 and 0")
         width = width or hidden_size

@@ -122,7 +122,7 @@ class Loop(loops.Loop):
     offsets = loops.Loop.offsets | {
         "table": "__ldcg({i} + t * B + b) * {w}", "rows": "b * {w}", "unit": "b * {w}",
     }  # fmt: skip
-    infinity, nests, division = "F(INFINITY)", False, "/"
+    infinity, nests, in_order, division = "F(INFINITY)", False, False, "/"
 
     def __init__(self, function, schedule, *, extra=None):
         self.after, self.extra = [], extra or {}

@@ -18,7 +18,6 @@ from .shaping import (
     broadcast_to,
     getitem,
     indices_of,
-    is_computed,
     place,
     reshape,
     shape_of,
@@ -114,14 +113,13 @@ def take(x: ArrayLike, indices: ArrayLike, /, axis: int | None = None) -> tape.T
     their gradients.
     """
     x, axis = along(x, axis)
-    ids = indices if is_computed(indices) else indices_of("take", indices)
-    return getitem(x, (slice(None),) * axis + (ids,))
+    return getitem(x, (slice(None),) * axis + (indices_of("take", indices),))
 
 
 def take_along_axis(x: ArrayLike, indices: ArrayLike, /, axis: int = -1) -> tape.Tensor:
     """``x[..., indices[..., j, ...], ...]``: along ``axis`` by ``indices`` of as many dimensions as ``x``."""
     x = as_tensor(x)
-    at = indices if is_computed(indices) else indices_of("take_along_axis", indices)
+    at = indices_of("take_along_axis", indices)
     if at.ndim != x.ndim:
         needed = f"the {x.ndim} dimensions of {list(x.shape)}"
         raise ShapeError(f"take_along_axis: indices {list(at.shape)} need {needed}")

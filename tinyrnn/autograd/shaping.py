@@ -79,20 +79,20 @@ _getitem = Op(
     "getitem", lambda x, *, key: x[key], {"x": lambda g, shape, key: place(g, key, shape)}, view=True
 )
 _gather = Op("gather", lambda x, *, key: x[key], {"x": lambda g, shape, key: place(g, key, shape)})
-_take_along = Op(
+_take_along: Op = Op(
     "take_along_axis",
     lambda x, at, *, axis: x[_along_key(at, axis, x.shape)],
     {"x": lambda g, at, shape, axis: apply(_put_along, g, at, axis=axis, into=shape)},
 )
-_put_along = Op(
+_put_along: Op = Op(
     "put_along_axis",
     lambda g, at, *, axis, into: _place(g, key=_along_key(at, axis, into), into=into),
     {"g": lambda ct, at, axis: apply(_take_along, ct, at, axis=axis)},
 )
-_lookup = Op(
+_lookup: Op = Op(
     "lookup", lambda x, ids: x[ids], {"x": lambda g, ids, shape: apply(_unlookup, g, ids, into=shape)}
 )
-_unlookup = Op(
+_unlookup: Op = Op(
     "place_rows",
     lambda g, ids, *, into: _place(g, key=ids, into=into),
     {"g": lambda ct, ids: apply(_lookup, ct, ids)},
@@ -176,7 +176,11 @@ def shape_of(shape: Any) -> tuple[int, ...]:
 
 
 def indices_of(name: str, indices: ArrayLike) -> Any:
-    """Integer ``indices`` as an array that nobody else will change."""
+    """Integer ``indices`` as an array that nobody else will change; those that are `is_computed` as they
+    are.
+    """
+    if is_computed(indices):
+        return indices
     found = as_tensor(indices).data.copy()
     if found.dtype.kind not in "iu" and found.size:
         raise DtypeError(f"{name}: indices are {found.dtype}: they must be integers")

@@ -52,7 +52,7 @@ def in_code(code, *names) -> str:
     if code is None:
         return ""
     made = [i for i in dis.get_instructions(code) if i.opname in names or i.argval in names]
-    first, *others = {i.positions.lineno for i in made} or [code.co_firstlineno]
+    first, *others = {i.positions.lineno for i in made if i.positions} or [code.co_firstlineno]
     return f" (in {shown(code.co_filename, code.co_firstlineno if others else first)})"
 
 

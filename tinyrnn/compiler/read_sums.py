@@ -178,10 +178,13 @@ def _folded(reader, kind, x, shape, axis):
     return reduced(kind, reader.view(x.value, columns), width)
 
 
+_CUMULATED = {"cumsum": ("add", 0.0), "cumprod": ("multiply", 1.0)}  # the op, and what it begins with
+
+
 def _cumulated(reader, node, reads, axis):
     """Sums or products up to each column, by shifts: so many steps as the size has bits."""
     name = node.op.name
-    x, op, fill = reader.row(name, reads[0]), *{"cumsum": ("add", 0.0), "cumprod": ("multiply", 1.0)}[name]
+    x, (op, fill) = reader.row(name, reads[0]), _CUMULATED[name]
     if not is_rows(x.axes) or axis == batch_of(x.axes):
         raise no_form(f"{name} along axis {axis} of {a_row(x.axes)}", "use the axes of features")
     sizes, value, shift = without_batch(node.shape, x.axes), x.value, 1

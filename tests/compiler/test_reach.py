@@ -72,6 +72,22 @@ def test_loops_over_matrices_compute_once_and_go_along_memory():
     assert "+ j)" in sums and "j0 + j1 * " not in sums
 
 
+def test_second_derivatives_past_what_nothing_reads():
+    """Rows that a step closes over, of which it then uses no column: the loops do not have them."""
+    W, rows = tr.tensor(np.eye(F, H), requires_grad=True), tr.tensor(np.ones((B, H)))
+
+    def step(x, h):
+        return tr.tanh(x @ W + h * tr.concat([h, rows, h], axis=1)[:, -1:])
+
+    def slopes(x, compile):
+        return tr.grad(lambda x: (tr.scan(step, x, tr.ones((B, H)), compile=compile)[0] ** 2).sum())(x)
+
+    x = np.ones((T, B, F))
+    with interpreted():
+        one, other = (tr.grad(lambda x, c=c: (slopes(x, c) ** 2).sum())(x) for c in (True, False))
+    agree([one.numpy()], [other.numpy()])
+
+
 # ------------------------------------------------------------------ random numbers
 
 

@@ -166,7 +166,7 @@ class Loop(Target):
         """The lines of a stage's pass over the rows."""
         self.offset_names, self.row, self.row_names = {}, [], {}
         for turn, passes in self.schedule.turns(stage).items():
-            self.now, self.written = (stage, turn), {}
+            self.now, self.made_here = (stage, turn), {}
             self.turn_begins()
             for pass_, effects in passes.items():  # in an order that does not depend on their sizes
                 self._columns(*pass_, effects)
@@ -212,7 +212,7 @@ class Loop(Target):
             self.row_names[v] = name
             self.row += [self.store(place, "", name) for place in places]
         whole = [e for e in effects if self.in_order and wide and not e.reduces and not e.block]
-        self.written |= {e.value: p for e in whole for p in e.places if not p.add and not e.first}
+        self.made_here |= {e.value: p for e in whole for p in e.places if not p.add and not e.first}
 
     def _views(self, v):
         """The views that are read where ``v`` is computed; of what is read as it is, a slice."""
@@ -271,7 +271,7 @@ class Loop(Target):
         schedule = self.schedule
         if v in schedule.stored and self.now != schedule.position[v]:
             return True
-        return v in self.written and v not in schedule.inline
+        return v in self.made_here and v not in schedule.inline
 
     def _named(self, v, text):
         """A new name for the value ``text``."""
@@ -291,7 +291,7 @@ class Loop(Target):
         return self._loaded(v, place)
 
     def _stored(self, v):
-        return self._loaded(v, self.written.get(v) or self.schedule.readable(v, self.now))
+        return self._loaded(v, self.made_here.get(v) or self.schedule.readable(v, self.now))
 
     def _view(self, v):
         source = v.inputs[0]

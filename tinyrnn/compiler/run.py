@@ -64,7 +64,7 @@ class Runner:
         self.numbers = numbers
         tables = {i: table for i, (table, _) in looked_up.items()}
         tensors |= numbered(Source.STREAM, self._streams(tensors, tables))
-        slots = ({v.attr for v in plan.inputs} & set(tensors)) | set(plan.gradients) | set(plan.shared)
+        slots = (plan.read & set(tensors)) | set(plan.gradients) | set(plan.shared)
         states = numbered(Source.STATE, init)
         self.slots = [*sorted(slots), *states]
         self.inputs = [(tensors | states)[slot] for slot in self.slots]

@@ -50,6 +50,8 @@ class Saved:
         looped, self.back = simplified(self.program, back)
         self.news, self.widths = looped.news, looped.widths
         self.inputs = used_inputs(looped, self.back)
+        # Also what the loops do not need, for tensor ops: those of `program`, which nothing has simplified.
+        self.read = {v.attr for v in [*self.inputs, *order(self.program.news)] if v.kind is Kind.INPUT}
         self._names = itertools.count()
         self._plan_backward()
         carried = [(f"grad{k}", f"grad_next{k}") for k in range(len(self.news))]

@@ -48,7 +48,7 @@ def test_the_tutorial_prints_what_it_shows():
 
 
 def test_the_page_on_compiling_prints_what_it_shows():
-    assert run((DOCS / "compile.md").read_text(encoding="utf-8")) == 2
+    assert run((DOCS / "compile.md").read_text(encoding="utf-8")) == 3
 
 
 @pytest.mark.parametrize(

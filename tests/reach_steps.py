@@ -204,6 +204,28 @@ def inner_steps(x, y, M, w):
     return y + again[-1] * n, M
 
 
+def flagged(x, y, M, w):
+    """Scans in a step with masks and resets that it computes, and one that is fixed; a table of tokens."""
+    U, live = w("h", H, H), tr.stack([x[:, 0] != 0, x[:, 1] > 0, y[:, 0] > y[:, 1]])
+
+    def inner(z, y):
+        return tr.tanh(z + y @ U)
+
+    xs = tr.stack([x @ w("x", F, H)] * 3)
+    _, one = tr.scan(inner, xs, y, mask=live, resets=tr.flip(live, axis=0))
+    _, two = tr.scan(inner, xs, one, mask=np.arange(3 * len(y)).reshape(3, -1) % 2, reverse=True)
+    token = tr.argmax(x * x, axis=1)
+    return tr.tanh(two + tr.embedding(token, w("table", F, H)) + U[token] * y), M
+
+
+def rows_with_a_bias(x, y, M, w):
+    """Rows of each sequence, with what is added to each of them; one table in two ways; products of one."""
+    M = tr.tanh(M.reshape(-1, N) @ w("N", N, N) + w("n", N)).reshape(-1, H, N)
+    y = tr.tanh(y.reshape(-1, 2) * w("b", 2)).reshape(-1, H) * tr.prod(x[:, :1], axis=1, keepdims=True)
+    fixed = np.arange(H) % 2 > 0
+    return y + x @ w("x", F, H) + (fixed & (y > 0)) * tr.cumprod(y, axis=1), M
+
+
 def in_derivatives(x, y, M, w):
     """What gradients ask for: transposed memories, steps of an index undone, parts that nobody used."""
     keys = w("keys", B, S, H)
@@ -218,7 +240,7 @@ def in_derivatives(x, y, M, w):
 STEPS = [
     fast_weights, delta, across, products, selective, softmaxes, moved, heads, rows_of_a_sequence, pieces,
     dot_attention, additive_attention, spikes, by_hand, cumulated, nothing_to_divide_by, chosen, pointer,
-    layers_first, inner_steps, in_derivatives,
+    layers_first, inner_steps, in_derivatives, flagged, rows_with_a_bias,
 ]  # fmt: skip
 FORMS = {
     "plain": {},

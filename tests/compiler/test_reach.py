@@ -11,7 +11,7 @@ import tinyrnn as tr
 from tinyrnn.compiler.ir import CompileWarning
 from tinyrnn.compiler.products import recorded_step
 from tinyrnn.compiler.report import report_cell
-from tinyrnn.compiler.scan import plan_of
+from tinyrnn.compiler.scan import forget_warnings, plan_of
 from tinyrnn.compiler.targets.numba import interpreted
 from tinyrnn.compiler.views import View, blocks, part, view_of
 
@@ -173,12 +173,76 @@ def test_noise_and_recurrent_dropout_together():
         agree([nets[0](x)[0].numpy()], [nets[1](x)[0].numpy()])
 
 
+def test_what_a_step_draws_itself_is_the_same_in_both_loops():
+    """Although it is run once more for each number that the loop gives it."""
+    found = []
+    for compile in (True, False):
+        g = tr.Generator(0)
+
+        def step(x, h, g=g):
+            return 0.5 * h + tr.randn(h.shape, generator=g) + tr.randn_like(h, generator=g)
+
+        with interpreted(), warnings.catch_warnings():
+            warnings.simplefilter("ignore", CompileWarning)
+            ys, _ = tr.scan(step, np.ones((T, B, F)), np.zeros((B, H)), compile=compile)
+        found.append([ys.numpy(), np.array(g.state)])
+    agree(*found)
+
+
 def test_random_numbers_need_a_source():
     with pytest.raises(tr.InputError, match=r"randn_like has no random numbers: give generator=tr.Generator"):
         tr.scan(lambda x, h: h + tr.randn_like(h), np.ones((T, B, F)), tr.ones((B, H)))
     with pytest.raises(tr.DtypeError, match="give probabilities as floats"):
         tr.bernoulli(np.ones(3, int), generator=tr.Generator(0))
     assert tr.randn_like(np.ones((2, 3), np.float32), generator=tr.Generator(0)).dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        lambda x, h, U, i: h + U[i, 1][:, None],
+        lambda x, h, U, i: h + U[i, i][:, None],
+        lambda x, h, U, i: h + tr.take(h, i[:1], axis=1),
+        lambda x, h, U, i: h + x[..., i[0]][:, None],
+        lambda x, h, U, i: tr.roll(h, i[0], axis=1) + 1,
+        lambda x, h, U, i: h + tr.nll_loss(tr.log_softmax(h), i, reduction="none")[:, None],
+        lambda x, h, U, i: h + tr.tensor((i & 1).numpy(), "float64")[:, None],
+    ],
+)
+def test_what_reads_the_values_of_a_tensor_says_so(step):
+    """Also where the first step gives the same on all other values that it is tried on."""
+    U, xs = tr.tensor(np.random.default_rng(0).standard_normal((F, H))), np.zeros((T, B, F))
+    xs[0], xs[1:, ::2, 0] = 1, 1
+
+    def flagged(x, h):
+        return tr.tanh(step(x, h, U, (x[:, 0] != 0).astype(int)))
+
+    found = []
+    for compile in (True, False):
+        forget_warnings()
+        with interpreted(), warnings.catch_warnings(record=True) as seen:
+            warnings.simplefilter("always")
+            found.append([tr.scan(flagged, xs, np.full((B, H), 0.1), compile=compile)[0].numpy()])
+        assert not compile or "looks at the values" in str(seen[0].message)
+    agree(*found)
+
+
+@pytest.mark.parametrize(
+    "step",
+    [lambda M: M.max(axis=2), lambda M: M.min(axis=1)[:, :1] + M[:, :, 0], lambda M: tr.prod(M, axis=2)],
+)
+def test_nan_stays_visible_in_gradients(step):
+    x, found = np.ones((2, 2, H, N)), []
+    x[0, 0, 1, 1] = np.nan
+    for compile in (True, False):
+        xs = tr.tensor(x, requires_grad=True)
+        forget_warnings()
+        with interpreted(), warnings.catch_warnings():
+            warnings.simplefilter("ignore", CompileWarning)  # of the third program of one lambda
+            ys, _ = tr.scan(lambda x, h: tr.tanh(step(x) + h), xs, tr.zeros((2, H)), compile=compile)
+        (ys * ys).sum().backward()
+        found.append([ys.numpy(), xs.grad.numpy()])
+    agree(*found)
 
 
 # ------------------------------------------------------------------ views

@@ -18,6 +18,7 @@ from .shaping import (
     broadcast_to,
     getitem,
     indices_of,
+    is_computed,
     place,
     reshape,
     shape_of,
@@ -113,19 +114,19 @@ def take(x: ArrayLike, indices: ArrayLike, /, axis: int | None = None) -> tape.T
     their gradients.
     """
     x, axis = along(x, axis)
-    return getitem(x, (slice(None),) * axis + (indices_of("take", indices),))
+    return getitem(x, (slice(None),) * axis + (indices_of("take", indices, computed=axis == 0),))
 
 
 def take_along_axis(x: ArrayLike, indices: ArrayLike, /, axis: int = -1) -> tape.Tensor:
     """``x[..., indices[..., j, ...], ...]``: along ``axis`` by ``indices`` of as many dimensions as ``x``."""
     x = as_tensor(x)
-    at = indices_of("take_along_axis", indices)
+    at = indices_of("take_along_axis", indices, computed=True)
     if at.ndim != x.ndim:
         needed = f"the {x.ndim} dimensions of {list(x.shape)}"
         raise ShapeError(f"take_along_axis: indices {list(at.shape)} need {needed}")
     axis = axis_of(axis, x.ndim)
     if is_tracing():
-        return take_along(x, as_tensor(at), axis)
+        return take_along(x, at if is_computed(at) else constant(at, x), axis)
     grid = np.ogrid[tuple(slice(n) for n in x.shape)]
     return getitem(x, tuple(at if i == axis else grid[i] for i in range(x.ndim)))
 

@@ -11,21 +11,9 @@ from ..base.errors import InputError, ShapeError
 from . import tape
 from .arrays import take, take_along_axis
 from .pointwise import as_tensor, constant, equal, isnan, not_equal, where
-from .reductions import Axes, floating, is_all, joined, kept, mean, reduced, reduction, single, spread, sum
-from .shaping import (
-    along,
-    axes_of,
-    axis_of,
-    expand_dims,
-    flip,
-    getitem,
-    moveaxis,
-    pad,
-    permute_dims,
-    reshape,
-    swapaxes,
-)
-from .tape import Op, apply, is_tracing, looked_at, values_of
+from .reductions import Axes, floating, is_all, joined, kept, mean, reduced, reduction, single, spread
+from .shaping import along, axes_of, axis_of, flip, getitem, moveaxis, pad, permute_dims, reshape, swapaxes
+from .tape import Op, apply, looked_at, values_of
 from .types import ArrayLike, Axis
 
 __all__ = ["argsort", "cummax", "cumprod", "cumsum", "diff", "median", "prod", "quantile", "sort"]
@@ -61,18 +49,20 @@ def _cumsum_vjp(g: tape.Tensor, axis: int) -> tape.Tensor:
 
 
 def _cumprod_vjp(g: tape.Tensor, x: tape.Tensor, y: tape.Tensor, axis: int) -> tape.Tensor:
-    """Each element gets all products that it is in, divided by it; where one is zero they are made without
-    it.
+    """The product of what is before each element, times what all products from it on do with it: ``s_i = g_i
+    + x_(i+1) s_(i+1)``, by doubling how far that reaches.
     """
-    if not is_tracing() and x.data.all():
-        return _cumsum_vjp(g * y, axis) / x
     g, x, y = (swapaxes(t, axis, -1) for t in (g, x, y))
-    before = _later(y)
-    n = x.shape[-1]
-    later, earlier = (constant(np.tri(n, k=-1, dtype=bool).T, x), constant(np.tri(n, k=-1, dtype=bool), x))
-    after = cumprod(where(later, expand_dims(x, axis=-2), 1), axis=-1)  # [i, j]: of i + 1 up to j
-    parts = sum(where(earlier, 0, after * expand_dims(g, axis=-2)), axis=-1)
-    return swapaxes(before * parts, axis, -1)
+    total, factor, reach = g, _sooner(x, 1), 1
+    while reach < x.shape[-1]:
+        total, factor = total + factor * _sooner(total, reach), factor * _sooner(factor, reach)
+        reach *= 2
+    return swapaxes(_later(y) * total, axis, -1)
+
+
+def _sooner(x: tape.Tensor, n: int) -> tape.Tensor:
+    """``x`` so many places sooner along the last axis, where it ends with 0."""
+    return pad(getitem(x, (..., slice(n, None))), [(0, 0)] * (x.ndim - 1) + [(0, n)])
 
 
 _cumsum, _cumprod = _cumulative(np.cumsum, _cumsum_vjp), _cumulative(np.cumprod, _cumprod_vjp)
@@ -99,10 +89,10 @@ def _before(x: tape.Tensor) -> tape.Tensor:
     return cumprod(_later(x), axis=-1)
 
 
-def _prod_vjp(g: tape.Tensor, x: tape.Tensor, axis: Axes, keepdims: bool) -> tape.Tensor:
+def _prod_vjp(g: tape.Tensor, x: tape.Tensor, y: tape.Tensor, axis: Axes, keepdims: bool) -> tape.Tensor:
     """Each element gets the product of the others: of those before it and those behind."""
-    if not x.size:
-        return x
+    if x.size == y.size:  # of one element, or of none
+        return spread(g, x.shape, axis, keepdims)
     rows = joined(x, axis)
     others = _before(rows) * flip(_before(flip(rows, axis=-1)), axis=-1)
     axes = tuple(range(x.ndim)) if axis is None else axis

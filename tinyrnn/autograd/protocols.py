@@ -135,7 +135,11 @@ def array_function(self: Any, function: Any, types: Any, args: Any, kwargs: dict
 
 
 def _refuse_gradients(name: str, values: Iterable[Any]) -> None:
+    values = list(values)
     if any(is_recorded(v) for v in values):
+        for v in values if tape.is_tracing() else ():  # the eager loop says what is lost, if anything is
+            if isinstance(v, tape.Tensor):
+                tape.looked_at(v)
         mend = "use a function of tinyrnn, or detach()"
         raise GradientError(f"numpy.{name} with these arguments has no derivative here: {mend}")
 

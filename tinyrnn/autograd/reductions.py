@@ -66,7 +66,7 @@ def _share(g: tape.Tensor, x: tape.Tensor, y: tape.Tensor, axis: Axes) -> tape.T
     """Gradient of max and min: the elements equal to the result share it evenly."""
     y, g = [t if t.ndim == x.ndim else _unreduced(t, x.shape, axis) for t in (y, g)]
     hit = equal(x, y)
-    if not is_tracing() and (is_cupy(y.data) or np.isnan(y.data).any()):  # a GPU is not waited for
+    if is_tracing() or is_cupy(y.data) or np.isnan(y.data).any():  # a GPU is not waited for
         hit = logical_or(hit, logical_and(isnan(x), isnan(y)))
     return where(hit, g / sum(hit, axis=axis, keepdims=True).astype(g.dtype), 0)
 

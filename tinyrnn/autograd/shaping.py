@@ -175,13 +175,13 @@ def shape_of(shape: Any) -> tuple[int, ...]:
         raise ShapeError(f"a shape is {shape!r}: give an int or ints") from error
 
 
-def indices_of(name: str, indices: ArrayLike) -> Any:
-    """Integer ``indices`` as an array that nobody else will change; those that are `is_computed` as they
-    are.
+def indices_of(name: str, indices: ArrayLike, computed: bool = False) -> Any:
+    """Integer ``indices`` as an array that nobody else will change; with ``computed`` those that are
+    `is_computed` as they are.
     """
-    if is_computed(indices):
+    if computed and is_computed(indices):
         return indices
-    found = as_tensor(indices).data.copy()
+    found = tape.looked_at(as_tensor(indices)).copy()
     if found.dtype.kind not in "iu" and found.size:
         raise DtypeError(f"{name}: indices are {found.dtype}: they must be integers")
     return found if found.size else found.astype(np.intp)
@@ -339,7 +339,7 @@ def _plain_key(k: Any) -> Any:
         except TypeError as error:
             raise DtypeError(f"{k} has an end that is no integer: write int(...)") from error
     if isinstance(k, tape.Tensor):
-        return k.data
+        return tape.looked_at(k)
     return np.asarray(k) if isinstance(k, array.array | memoryview) else k
 
 

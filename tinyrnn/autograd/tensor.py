@@ -123,7 +123,7 @@ def _bitwise(logical: Callable[..., Tensor], bitwise: Callable[..., Any]) -> Cal
         if set(kinds) == {"b"}:
             return logical(*operands)
         same_device(bitwise.__name__, *[a for a in arrays if hasattr(a, "shape")])
-        return Tensor(as_array(bitwise(*arrays)))
+        return Tensor(as_array(bitwise(*[looked_at(x) if isinstance(x, Tensor) else x for x in operands])))
 
     return function
 
@@ -154,8 +154,8 @@ def _one(sizes: tuple[Any, ...]) -> tuple[Any, ...]:
     return sizes if len(sizes) < 2 else (sizes,)
 
 
-_and, _or = (_bitwise(pointwise.logical_and, np.bitwise_and), _bitwise(pointwise.logical_or, np.bitwise_or))
-_xor = _bitwise(pointwise.logical_xor, np.bitwise_xor)
+and_, or_ = (_bitwise(pointwise.logical_and, np.bitwise_and), _bitwise(pointwise.logical_or, np.bitwise_or))
+xor = _bitwise(pointwise.logical_xor, np.bitwise_xor)
 
 
 @tape.tensors_are
@@ -408,9 +408,9 @@ class Tensor:
     __mod__, __rmod__ = pointwise.remainder, _reflected(pointwise.remainder)
     __pow__, __rpow__ = pointwise.power, _reflected(pointwise.power)
     __matmul__, __rmatmul__ = linalg.matmul, _reflected(linalg.matmul)
-    __and__, __rand__ = _and, _reflected(_and)
-    __or__, __ror__ = _or, _reflected(_or)
-    __xor__, __rxor__ = _xor, _reflected(_xor)
+    __and__, __rand__ = and_, _reflected(and_)
+    __or__, __ror__ = or_, _reflected(or_)
+    __xor__, __rxor__ = xor, _reflected(xor)
     __invert__ = _bitwise(pointwise.logical_not, np.invert)
     __neg__ = pointwise.negative
     __abs__ = pointwise.abs

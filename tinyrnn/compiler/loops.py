@@ -24,6 +24,12 @@ _FOLDS = {  # of a row: what it begins with, and a step
 }
 
 
+_TRUTHS = frozenset(
+    "equal not_equal less less_equal greater greater_equal logical_and logical_or logical_xor logical_not "
+    "isnan isinf isfinite".split()
+)
+
+
 class Space(NamedTuple):
     """The columns of a pass as nested counts: ``sizes``, the last counts fastest."""
 
@@ -306,6 +312,7 @@ class Loop(Target):
         op = TABLE[v.attr]
         inputs = {a: self.expression(x) for a, x in zip(op.inputs, v.inputs, strict=True)}
         rule = typed(op.rule, "F({})".format)
+        rule = f"F({rule})" if v.attr in _TRUTHS else rule  # numbers like others, also for the interpreter
         return self._named(v, re.sub(r"\b(" + "|".join(inputs) + r")\b", lambda m: inputs[m[1]], rule))
 
     def _number(self, v):

@@ -41,6 +41,7 @@ from .roles import (
     batch_of,
     columns_of,
     is_rows,
+    merged,
     no_form,
     roles_of,
     unfit,
@@ -158,8 +159,9 @@ class Reader:
         return program
 
     def _closure(self, slot, t) -> Closed:
-        """How the step uses what it closes over."""
+        """How the step uses what it closes over; what it only gives to a `custom_vjp`, as that does."""
         forms = {axes for s, axes in self.forms if s == slot}
+        forms = forms or {axes for s, axes in self.forms if self._is_detached(s, t)}
         by_batch = any("b" in axes for axes in forms)
         if by_batch and len(forms) > 1:
             both = "is used in two ways, as rows of the batch and otherwise"
@@ -172,6 +174,12 @@ class Reader:
             error = TraceError(f"it closes over {t.dtype}, x and states are {self.dtype}: {mend}")
             raise error.at(self.recording.user_of(slot))
         return Closed(slot, grad, shape)
+
+    def _is_detached(self, slot, t):
+        """True where a closed-over tensor is another one, ``t``, detached."""
+        node = self.recording.closures[slot].node
+        detached = node is not None and node.op not in (None, ITEM) and node.op.name == "detach"
+        return detached and node.saved[0].node is t.node
 
     def rows(self, read, shape) -> Value:
         """A new state as rows ``[B, w]``."""
@@ -247,6 +255,11 @@ class Reader:
             if here == {"c"} and not any(isinstance(r, Open) for r in reads):
                 raise TraceError(_CONSTANT)
             here -= {"c"}
+            if "k" in here and len(here) > 1 and "b" not in here:
+                mend = "write U * 1 in one of the two"
+                raise no_form(
+                    f"a closed-over {list(shape)} that is the matrix of a product and used otherwise", mend
+                )
             if len(here) > 1 or ("b" in here and shape[-back] != self.batch):
                 raise unfit(name, reads, "the batch meets an axis of features")
             axes = (here.pop() if here else "f" if shape[-back] != 1 else "1") + axes
@@ -256,13 +269,22 @@ class Reader:
                 own = r.shape
                 roles = zip(own, axes[len(axes) - len(own) :], strict=True)
                 r = self.closed(r, "".join(["1" if n == 1 else role for n, role in roles]))
-            out.append(self.spread(r, axes, shape) if is_rows(axes) else r)
+            out.append(r if {*"km"} & {*axes} else self.spread(r, axes, shape))
         return out, axes
 
     def spread(self, read, axes, shape):
         """``read`` broadcast to the features of ``shape``, whose roles are ``axes``. One column stays one, as
         it is in a loop.
         """
+        role = merged(axes)
+        if role:  # as the batch and features of their own
+            at, first = axes.index(role), len(axes) - len(read.axes)
+            sizes, two = [self.batch, shape[at] // self.batch], "bf"
+            sizes, two = (sizes, two) if role == "p" else (sizes[::-1], two[::-1])
+            own = [two if r == role else "11" if i == at - first else r for i, r in enumerate(read.axes)]
+            whole = (*shape[:at], *sizes, *shape[at + 1 :])
+            found = self.spread(Read(read.value, "".join(own)), axes.replace(role, two), whole)
+            return Read(found.value, read.axes)
         value, features = read.value, without_batch(shape, axes)
         if value.width in (1, math.prod(features)):
             return read
@@ -322,6 +344,9 @@ class Reader:
             raise no_form(f"{node.op.name if node.op is not ITEM else 'a part'} to {a_row(axes)}")
         width = math.prod(without_batch(node.shape, axes))
         batch = {n for n, role in zip(node.shape, axes, strict=True) if role == "b"} <= {self.batch}
+        if self.batch == 1 and not (batch and (value.rows, value.width) == ("b" in axes, width)):
+            which = "of a batch of one it cannot be told which axis is the batch"
+            raise TraceError(f"{node.op.name} to {list(node.shape)}: {which}; larger ones are compiled")
         if value.rows != ("b" in axes) or value.width != width or not batch:
             raise CompilerFault(f"{node.op} of shape {list(node.shape)} was read as {a_row(axes)}, {value!r}")
 

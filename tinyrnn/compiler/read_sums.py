@@ -147,6 +147,11 @@ def _reduce(reader, node, reads, axis, keepdims):
     name, shape = node.op.name, np.shape(node.saved[0].data)
     x = reader.row(name, reads[0])
     axis = tuple(range(len(shape))) if axis is None else axis
+    if name == "sum" and axis == (0,) and merged(x.axes[:1]):  # of all sequences, and of features of each
+        width = math.prod(shape[1:])
+        value = reduced(Kind.ROWSUM, widened(x.value, x.value.width, True), width, width)
+        axes = "1" * keepdims + x.axes[1:]
+        return Read(Value(Kind.TOTAL, (value,), width, False), axes)
     roles = {x.axes[i] for i in axis}
     if not is_rows(x.axes) or ("b" in roles and name not in ("sum", "mean")):
         raise no_form(f"{name} of {a_row(x.axes)} over {axis}")

@@ -20,7 +20,7 @@ import numpy as np
 
 from ..autograd import reshape
 from ..autograd.pointwise import as_tensor
-from ..autograd.tape import ITEM, LOOKED, Node, Tensor, leading_to, mark, no_grad, state, tracing
+from ..autograd.tape import ITEM, LOOKED, Node, Tensor, leading_to, mark, no_grad, state, tracing, walk
 from ..base.devices import array_module, beside, device_of, is_array, to_device
 from ..base.errors import InputError, ShapeError, TinyrnnError, TraceError
 from ..kernels.generator import draws
@@ -138,6 +138,8 @@ class Recording:
         self.arguments, self.places = set(), {}
         self.key = self._described(varying)
         self.ops = tuple([line[0] for line in self.key[0]])
+        self.by_hand, self.literals = self._backwards()
+        self.key = *self.key, self.by_hand
 
     def _described(self, varying):
         """The tape as nested tuples; fills ``closures`` and ``numbers``."""
@@ -149,12 +151,53 @@ class Recording:
                 [self._operand(name, x, (len(lines), i), names, varying) for i, x in enumerate(saved)]
             )
             parents = tuple([names.get(p) for p in node.parents]) if node.op is ITEM else ()
-            params, hooked = frozen(node.params) if node.params else (), bool(node.hooks)
+            params, hooked = (
+                frozen(node.params) if node.params and name != "custom_vjp" else (),
+                bool(node.hooks),
+            )
             lines.append((name, operands, parents, params, frozen(node.shape), frozen(node.dtype), hooked))
             names[node] = len(lines) - 1
         heads = tuple([names[t.node] if t.node in names else self._closed(t) for t in self.news])
         shapes = tuple([(i, n.shape) for n, i in self.inputs.items()])
         return tuple(lines), heads, shapes, self.dtype
+
+    def _backwards(self):
+        """What derivatives that are given by hand do: their tapes, with all numbers and constants, in words;
+        and of these what does not depend on the size of the batch.
+        """
+        lines, literals = [], []
+        names = dict(self.inputs) | {n: i for i, n in enumerate(self.nodes)}
+        for node in [n for n in self.nodes if n.op is not ITEM and n.op.name == "custom_vjp"]:
+            several = isinstance(node.shape, list)
+            shapes = node.shape if several else [node.shape]
+            seeds = [np.random.default_rng(0).standard_normal(s).astype(self.dtype) for s in shapes]
+            seeds = [to_device(a, self.device) for a in seeds]
+            gs, start = [Tensor(a, Node(None, (), None, a)) for a in seeds], mark()
+            own = names | {g.node: ("gradient", i) for i, g in enumerate(gs)}
+            with tracing():
+                found = node.op.vjp(0)(gs if several else gs[0], node, 0)
+
+            def word(x, own=own):
+                if not isinstance(x, Tensor):
+                    literals.append(repr(x))
+                    return literals[-1]
+                if x.node in own or self.slot_of(x) is not None:
+                    return own[x.node] if x.node in own else ("closure", self.slot_of(x))
+                if x.size and (x.data == x.data.reshape(-1)[0]).all():
+                    literals.append(repr(x.data.reshape(-1)[0]))
+                return x.shape, str(x.dtype), x.data.tobytes()
+
+            live = walk([t.node for t in found if t is not None], start)
+            for n in sorted(live, key=lambda n: n.number):
+                if n.op is None or n in own:
+                    continue
+                name, saved = (n.op, ()) if n.op is ITEM else (n.op.name, n.saved)
+                said = name, tuple([word(x) for x in saved]), frozen(n.params or {}), frozen(n.shape)
+                literals.append(name)
+                lines.append((*said, tuple([own.get(p) for p in n.parents]) if n.op is ITEM else ()))
+                own[n] = "by hand", len(lines)
+            lines.append(tuple([None if t is None else word(t) for t in found]))
+        return tuple(lines), tuple(literals)
 
     def _operand(self, op, x, place, names, varying):
         """An operand in words. Numbers are arguments, but small integers, and those that decide what a
@@ -427,6 +470,7 @@ def _agree(whole, other, before):
         same = whole.program.fingerprint() == other.program.fingerprint()
     except TraceError:
         return False
+    same = same and whole.literals == other.literals
     return same and whole.numbers == other.numbers and _changed(whole, other, before) is None
 
 
@@ -458,6 +502,8 @@ def differing(before, now) -> str:
         if a[3] != b[3]:
             return f"how {a[0]} is called, {dict(a[3])} before, {dict(b[3])} now"
         return f"what {a[0]} is given"
+    if len(before[0]) == len(now[0]):
+        return "what the backward function of a custom_vjp does"
     return f"how many ops it has, {len(before[0])} before, {len(now[0])} now"
 
 
@@ -494,7 +540,7 @@ def _blamed(reason, run, whole, size):
     return f"{why}: {mend}"
 
 
-SEEDS = 1, 2  # of other values: near the given ones, and with the other sign
+SEEDS = 1, 2, 3  # of other values: near the given ones, with the other sign, and in another order with zeros
 
 
 def _template(a, rows, seed):
@@ -502,8 +548,11 @@ def _template(a, rows, seed):
     a = a if rows == len(a) else array_module(a).resize(a, (rows, *a.shape[1:]))
     if seed is None:
         return a
-    draw = np.random.default_rng(seed).random
-    factor, shift = (beside(draw(a.shape), a) for _ in range(2))
+    random = np.random.default_rng(seed)
+    if seed == 3:
+        kept = beside(random.random(a.shape) < 0.6, a)
+        return a.reshape(-1)[beside(random.permutation(a.size), a)].reshape(a.shape) * kept
+    factor, shift = (beside(random.random(a.shape), a) for _ in range(2))
     other = a * (0.5 + factor) + 0.1 * shift
     return (other if seed == 1 else -other).astype(a.dtype)
 

@@ -44,7 +44,7 @@ class Open(NamedTuple):
 
 def a_row(axes) -> str:
     """The roles, for messages."""
-    names = {"b": "batch", "1": "1", "p": "batch * features", "q": "features * batch"}
+    names = {"b": "batch", "1": "1", "p": "batch * features", "q": "features * batch", "c": "a number"}
     return "a matrix" if axes == "matrix" else f"[{', '.join([names.get(r, 'features') for r in axes])}]"
 
 
@@ -100,6 +100,8 @@ def columns_of(name, axes, shape, move):
         raise no_form(f"{name} of {a_row(axes)}")
     at, sizes = batch_of(axes), without_batch(shape, axes)
     numbers = np.arange(math.prod(sizes)).reshape(sizes)
+    if not np.size(move(np.empty(shape, bool))):
+        raise no_form(f"{name} that leaves no columns of {a_row(axes)}", "leave out what is empty")
     if at is None:
         moved = move(numbers)
         return moved, roles_of(moved.shape)

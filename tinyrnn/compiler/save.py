@@ -120,7 +120,8 @@ class Saved:
         """
         uses = {}
         for place in [*self.places.values(), *[p for _, p in self.sinks]]:
-            use = place.kind.replace("new", "old"), place.width, place.add
+            width = None if place.kind == "one" else place.width  # a matrix may be one row as well
+            use = place.kind.replace("new", "old"), width, place.add
             if uses.setdefault(place.array, use) != use and place.array != "numbers":
                 raise CompilerFault(f"the array {place.array} is {uses[place.array]} and {use}")
         written = sorted([(p.array, p.first, p.first + v.width) for v, p in self.sinks])

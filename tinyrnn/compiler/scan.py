@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import kernels
-from ..autograd import Tensor, isfinite, logical_or, reshape, stack, unstack, where
+from ..autograd import Tensor, expand_dims, isfinite, logical_or, not_equal, reshape, stack, unstack, where
 from ..autograd.functional.gather import source_of
 from ..autograd.pointwise import as_tensor
 from ..autograd.tape import is_tracing
@@ -22,7 +22,7 @@ from ..base import threads
 from ..base.devices import is_cupy, to_device
 from ..base.errors import InputError, ShapeError, TraceError
 from ..base.options import Rule
-from ..kernels.generator import Draw, Generator, Wanted, in_step, is_in_step
+from ..kernels.generator import Draw, Generator, Wanted, draws, in_step, is_in_step
 from .ir import CompilerFault, CompileWarning, own_faults
 from .lines import completed
 from .record import Kept, as_rows, code_of, differing, next_states, of_rows, origin, owners, recorded
@@ -97,36 +97,39 @@ def scan(
             )
     reverse, return_states = _FLAG.checked(reverse, "reverse"), _FLAG.checked(return_states, "return_states")
     flags = [_flags(name, values, given[0]) for name, values in (("mask", mask), ("resets", resets))]
-    if flags[0] is not None:
-        given = [_without_masked(x, flags[0]) for x in given]
     outputs = tuple(range(len(init))) if return_states else (0,)
     if (is_in_step() or is_tracing()) and shape[0] <= UNROLLED:
         columns, final = _unrolled(step, given, several, flags, init, reverse, outputs)
         return tuple(columns) if return_states else columns[0], final[0] if single else tuple(final)
     if is_tracing():
         raise TraceError(f"it runs a scan of {shape[0]} steps, of which up to {UNROLLED} can be compiled")
+    if flags[0] is not None:
+        given = [_without_masked(x, flags[0]) for x in given]
     if compile is None:  # a single step, as in generation, costs less than its recording
         compile = shape[0] > 1 and is_on()
     how = several, flags, init, compile, reverse, outputs, precision
-    draws: list[Draw] = []
+    asked: list[Draw] = []
     before: dict[Generator, tuple[int, int]] = {}
     while True:  # once more for each random number that the step asks for
-        noise = _drawn(draws, before, given[0], init)
-        try:
-            columns, final = _scanned(step, given, noise, *how)
-        except Wanted as wanted:
-            draws.append(wanted.draw)
-            continue
+        with draws() as drawn:
+            noise = _drawn(asked, before, given[0], init)
+            try:
+                columns, final = _scanned(step, given, noise, *how)
+            except Wanted as wanted:
+                asked.append(wanted.draw)
+                for generator, state in drawn.items():  # also what the step drew itself
+                    generator.state = state
+                continue
         return tuple(columns) if return_states else columns[0], final[0] if single else tuple(final)
 
 
-def _drawn(draws, before, xs, init):
+def _drawn(asked, before, xs, init):
     """The random numbers of all steps; each generator begins where it was ``before``, which is filled."""
-    for draw in draws:
+    for draw in asked:
         before.setdefault(draw.generator, draw.generator.state)
     for generator, state in before.items():
         generator.state = state
-    arrays = [draw.over_time(*xs.shape[:2]) for draw in draws]
+    arrays = [draw.over_time(*xs.shape[:2]) for draw in asked]
     return [Tensor(to_device(a.astype(init[0].dtype), xs.device)) for a in arrays]
 
 
@@ -175,12 +178,15 @@ def _flags(name, values, xs):
     """``[T, B]`` as a float tensor ``[T, B, 1]`` of ones and zeros, or None."""
     if values is None:
         return None
-    data = as_tensor(values).data
+    values = as_tensor(values)
+    dtype = xs.dtype if xs.dtype.kind == "f" else np.dtype(np.float32)
+    data = values.data
     if data.shape != xs.shape[:2]:
         raise ShapeError(f"scan: {name} {list(data.shape)} must be [T, B] = {list(xs.shape[:2])}")
-    if not is_cupy(data) and np.isnan(data).any():
+    if not is_cupy(data) and not is_tracing() and np.isnan(data).any():
         raise InputError(f"scan: {name} has NaN: give 0 and 1, or bools")
-    dtype = xs.dtype if xs.dtype.kind == "f" else np.dtype(np.float32)
+    if is_tracing() and values.node is not None:  # of a scan in a step, which has no values yet
+        return expand_dims(not_equal(values, 0).astype(dtype), axis=2)
     return Tensor(to_device((data != 0).astype(dtype)[:, :, None], xs.device))
 
 
@@ -191,8 +197,7 @@ def _without_masked(x, live):
     if x.dtype.kind != "f" or source_of(x) is not None:
         return x
     masked = live.data[:, :, 0] == 0
-    looks = not is_cupy(masked) and not is_tracing()  # a GPU is not waited for
-    if looks and np.isfinite(x.data[masked]).all():
+    if not is_cupy(masked) and np.isfinite(x.data[masked]).all():
         return x
     live = reshape(live, (*x.shape[:2], *[1] * (x.ndim - 2)))
     return where(logical_or(live, isfinite(x)), x, 0)
@@ -209,6 +214,9 @@ def _inner(step, several, flags, masked, reset, nested=False):
     def inner(xs, states, held):
         if reset:
             states = tuple([where(_flag(xs[-1], s), s0, s) for s0, s in zip(held, states, strict=True)])
+        if masked and nested:
+            live = [where(logical_or(_flag(xs[flags], x), isfinite(x)), x, 0) for x in xs[:flags]]
+            xs = [*live, *xs[flags:]]
         with contextlib.nullcontext() if nested else in_step(xs[several or 1 : flags]):
             new = next_states(step, xs[:several] if several else xs[0], states)
         if not masked:
@@ -358,7 +366,7 @@ def plan_of(recording, outputs, tabled, precision=None):
     if isinstance(plan, str):
         raise TraceError(plan)
     if plan is None:
-        program = recording.program.fingerprint(), recording.dtype, how
+        program = recording.program.fingerprint(), recording.by_hand, recording.dtype, how
         plan = _programs.get(program)
         if plan is None:
             try:

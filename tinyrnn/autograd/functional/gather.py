@@ -9,7 +9,7 @@ from ...base.devices import beside
 from ...base.errors import InputError, ShapeError
 from .. import Tensor
 from ..pointwise import as_tensor
-from ..shaping import indices_of
+from ..shaping import getitem, indices_of, is_computed
 from ..tape import BORROWED, Op, apply
 from ..types import ArrayLike
 
@@ -45,6 +45,8 @@ def embedding(ids: ArrayLike, weight: ArrayLike, /) -> Tensor:
     weight = as_tensor(weight)
     if weight.ndim != 2:
         raise ShapeError(f"embedding: weight {list(weight.shape)} must be [rows, width]")
+    if is_computed(ids):  # in a step, which has no values yet
+        return getitem(weight, ids)
     ids = indices_of("embedding", ids)
     rows = apply(_embedding, weight, ids=ids)
     if weight.version is not BORROWED:  # whose changes nobody would notice

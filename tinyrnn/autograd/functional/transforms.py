@@ -411,16 +411,10 @@ _CLOSED_OVER = (
 
 
 class _Hidden:
-    """What a node needs for its derivative and is no part of what was recorded: all are alike."""
+    """What a node needs for its derivative and is no part of what was recorded."""
 
     def __init__(self, needed: Any, args: Any, number: int, outputs: int) -> None:
         self.needed, self.args, self.number, self.outputs = needed, args, number, outputs
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Hidden)
-
-    def __hash__(self) -> int:
-        return 0
 
 
 def _traced_vjp(g: Any, custom: custom_vjp, hidden: _Hidden) -> list[Any]:

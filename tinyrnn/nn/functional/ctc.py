@@ -13,7 +13,7 @@ from ...autograd import Tensor, expand_dims, logaddexp, stack, sum, where
 from ...autograd.arrays import take_along_axis
 from ...autograd.functional.transforms import grad
 from ...autograd.pointwise import as_tensor, constant
-from ...autograd.tape import Op, apply, is_recording
+from ...autograd.tape import Op, apply, is_recording, looked_at
 from ...autograd.types import ArrayLike
 from ...base.devices import array_module, to_device
 from ...base.errors import InputError, ShapeError
@@ -52,7 +52,7 @@ def ctc_loss(
     lp = checked_log_probs("ctc_loss", log_probs, blank)
     T, N, C = lp.shape
     given = (targets, input_lengths, target_lengths)
-    ids, steps, lengths = (np.asarray(to_device(as_tensor(a).data, "cpu"), np.int64) for a in given)
+    ids, steps, lengths = (np.asarray(to_device(looked_at(as_tensor(a)), "cpu"), np.int64) for a in given)
     ids = _ctc_targets(ids, steps, lengths, T, N)
     live = np.arange(ids.shape[1]) < lengths[:, None]
     if (live & ((ids < 0) | (ids >= C) | (ids == blank))).any():

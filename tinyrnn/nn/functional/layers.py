@@ -13,7 +13,7 @@ from ...autograd.pointwise import as_tensor, constant
 from ...autograd.reductions import single
 from ...autograd.shaping import shape_of
 from ...autograd.softmaxes import softmax
-from ...autograd.tape import Op, apply
+from ...autograd.tape import Op, apply, is_tracing
 from ...autograd.types import ArrayLike, Shape
 from ...base.devices import is_cupy
 from ...base.errors import InputError, ShapeError
@@ -122,7 +122,7 @@ def scaled_dot_product_attention(
     blind = equal(
         max(scores, axis=-1, keepdims=True), -np.inf
     )  # a query that may attend to nothing gets zeros
-    if is_cupy(blind.data) or blind.data.any():  # a GPU is not waited for
+    if is_tracing() or is_cupy(blind.data) or blind.data.any():  # a GPU is not waited for
         weights = where(blind, 0, softmax(where(blind, 0, scores)))
     else:
         weights = softmax(scores)

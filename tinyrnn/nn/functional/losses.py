@@ -13,7 +13,7 @@ from ...autograd import Tensor, abs, maximum, mean, minimum, reshape, softplus, 
 from ...autograd.arrays import take, take_along_axis
 from ...autograd.pointwise import as_tensor, operand
 from ...autograd.softmaxes import log_softmax, softmax
-from ...autograd.tape import Op, apply
+from ...autograd.tape import Op, apply, looked_at
 from ...autograd.types import ArrayLike
 from ...base.devices import beside
 from ...base.errors import InputError, ShapeError
@@ -102,7 +102,7 @@ def _targets(
     """Ids (0 where ignored), the mask of ignored ones or None, and what each target counts, None where that
     is 1 for all.
     """
-    ids = as_tensor(target).data.copy()
+    ids = looked_at(as_tensor(target)).copy()
     if not scores.ndim or scores.shape[:-1] != ids.shape or ids.dtype.kind not in "iu":
         needed = f"scores {list(scores.shape)} need integer class ids {list(scores.shape[:-1])}"
         raise ShapeError(f"{name}: {needed}, got {ids.dtype} {list(ids.shape)}")

@@ -222,7 +222,7 @@ def rows_with_a_bias(x, y, M, w):
     """Rows of each sequence, with what is added to each of them; one table in two ways; products of one."""
     M = tr.tanh(M.reshape(-1, N) @ w("N", N, N) + w("n", N)).reshape(-1, H, N)
     y = tr.tanh(y.reshape(-1, 2) * w("b", 2)).reshape(-1, H) * tr.prod(x[:, :1], axis=1, keepdims=True)
-    fixed = np.arange(H) % 2 > 0
+    fixed = tr.tensor(np.arange(H) % 2 > 0, device=x.device)
     return y + x @ w("x", F, H) + (fixed & (y > 0)) * tr.cumprod(y, axis=1), M
 
 

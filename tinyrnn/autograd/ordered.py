@@ -91,7 +91,7 @@ def _before(x: tape.Tensor) -> tape.Tensor:
 
 def _prod_vjp(g: tape.Tensor, x: tape.Tensor, y: tape.Tensor, axis: Axes, keepdims: bool) -> tape.Tensor:
     """Each element gets the product of the others: of those before it and those behind."""
-    if x.size == y.size:  # of one element, or of none
+    if x.size in (0, y.size):  # of one element, or of none
         return spread(g, x.shape, axis, keepdims)
     rows = joined(x, axis)
     others = _before(rows) * flip(_before(flip(rows, axis=-1)), axis=-1)

@@ -360,12 +360,8 @@ def _recorded(step, xs, states, held, reach):
     known = _known.get((reach.traits, size), _Keys)
     numbers = _changing.get(reach.traits, _Numbers)
 
-    def run(rows, seed=None):
-        arrays = [tuple([_template(a, rows, seed) for a in group]) for group in (xs, states, held)]
-        with np.errstate(**({"all": "ignore"} if seed else {})):  # those values are not the user's
-            made = Recording(step, *arrays, numbers.varying)
-        made.again = lambda: run(size)
-        return made
+    def run(rows, seed=None):  # no name of its own in it: a circle would be left to the garbage collector
+        return _on_rows(step, (xs, states, held), numbers, rows, seed)
 
     if known.free:
         few = _attempt(lambda: run(FEW))
@@ -388,6 +384,15 @@ def _recorded(step, xs, states, held, reach):
             put_back(before)
             for generator, state in drawn.items():
                 generator.state = state
+
+
+def _on_rows(step, groups, numbers, rows, seed=None):
+    """The recording of a step on so many rows of what it is given; with a seed, of other values."""
+    arrays = [tuple([_template(a, rows, seed) for a in group]) for group in groups]
+    with np.errstate(**({"all": "ignore"} if seed else {})):  # those values are not the user's
+        made = Recording(step, *arrays, numbers.varying)
+    made.again = functools.partial(_on_rows, step, groups, numbers, len(groups[1][0]))
+    return made
 
 
 def _whole(run, size, known, numbers):

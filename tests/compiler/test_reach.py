@@ -88,6 +88,28 @@ def test_second_derivatives_past_what_nothing_reads():
     agree([one.numpy()], [other.numpy()])
 
 
+@pytest.mark.parametrize("batch", [1, 3, 6])
+def test_a_product_of_what_proves_to_be_rows_of_a_table(batch):
+    """Only once the program is simplified is it seen that no state is in it."""
+    table, W, V = (tr.tensor(np.ones(s) / 3, requires_grad=True) for s in ((5, 4), (4, H), (H, H)))
+    ids, found = np.arange(T * batch).reshape(T, batch) % 5, []
+    forget_warnings()
+    for compile in (True, False):
+        for w in (table, W, V):
+            w.grad = None
+        with interpreted(), warnings.catch_warnings():
+            warnings.simplefilter("error", CompileWarning)
+            ys, _ = tr.scan(
+                lambda x, h: tr.tanh(tr.concat([h, x @ W], axis=1)[:, H:] @ V + 0.5 * h),
+                tr.embedding(ids, table),
+                tr.zeros((batch, H)),
+                compile=compile,
+            )
+        (ys * ys).sum().backward()
+        found.append([ys.numpy(), *[w.grad.numpy() for w in (table, W, V)]])
+    agree(*found)
+
+
 # ------------------------------------------------------------------ random numbers
 
 

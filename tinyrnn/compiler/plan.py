@@ -66,7 +66,7 @@ def hoist(program, makers, tabled=()) -> tuple[Program, dict]:
     chosen = _of_tables(program, makers, tabled)
     by_state = depending_on_states(program)
     for v in order(program.news, chosen.__contains__):
-        product = v.kind is Kind.MATMUL and v not in by_state and v not in chosen and v in makers
+        product = v.kind is Kind.MATMUL and v not in by_state and v not in chosen
         if product and not any(_is_held(u) or u.attr == CUSTOM for u in order([v])):
             chosen[v] = None
     streams, hoisted, new = {}, [], {}

@@ -5,10 +5,10 @@ Weight
 gradients are products over time and batch, left to the end: for those the loops leave both factors over time.
 """
 
+import dataclasses
 import itertools
-from dataclasses import replace
 
-from .ir import CUSTOM, SUMS, CompilerFault, Input, Kind, Source, order, widened
+from .ir import CUSTOM, SUMS, CompilerFault, Input, Kind, Source, Value, order, rebuilt, widened
 from .ir import number as constant
 from .plan import backward, hoist, is_cheap, simplified, used_inputs
 from .schedule import Place, Schedule, input_place
@@ -47,7 +47,7 @@ class Saved:
         back = backward(self.program, recording, new, outputs)
         self.has_custom = any(v.attr == CUSTOM for v in order(self.program.roots))
         self.tables = {i: h.table for i, h in enumerate(self.program.hoisted) if h.table is not None}
-        looped, self.back = simplified(self.program, back)
+        looped, self.back = self._in_rows(*simplified(self.program, back))
         self.news, self.widths = looped.news, looped.widths
         self.inputs = used_inputs(looped, self.back)
         # Also what the loops do not need, for tensor ops: those of `program`, which nothing has simplified.
@@ -57,6 +57,22 @@ class Saved:
         carried = [(f"grad{k}", f"grad_next{k}") for k in range(len(self.news))]
         self.forward = Schedule([*self._new_states(), *self.saved.items()], self._input_places())
         self.backward = Schedule(self.sinks, self.places, carried=carried, backwards=True)
+
+    def _in_rows(self, program, back):
+        """Both programs with operands of products that are rows of a table brought together: a product reads
+        rows as they lie.
+        """
+        roots, given = [*program.news, *back.values()], {}
+        for v in order(roots):
+            x = source = v.inputs[0] if v.kind is Kind.MATMUL else v
+            while source.kind is Kind.VIEW:
+                source = source.inputs[0]
+            if x is not v and source.is_input(Source.STREAM) and source.attr.index in self.tables:
+                laid = Value(Kind.LAID, (x,), x.width, x.rows, True)
+                given[v] = Value(v.kind, (laid, v.inputs[1]), v.width, v.rows, v.attr)
+        new = rebuilt(roots, given)
+        news = tuple([new[v] for v in program.news])
+        return dataclasses.replace(program, news=news), {at: new[v] for at, v in back.items()}
 
     def _new(self, word) -> str:
         """A name that no other array has."""
@@ -159,7 +175,7 @@ class Saved:
             name = self._new("joined")
             for v, end in zip(rights, ends, strict=True) if len(rights) > 1 else ():
                 place = over_time[v]
-                moved[place] = replace(place, array=name, width=ends[-1], first=end - v.width)
+                moved[place] = dataclasses.replace(place, array=name, width=ends[-1], first=end - v.width)
         self.factors = {v: moved.get(p, p) for v, p in self.factors.items()}
         self.gradients = {at: (moved.get(p, p), width) for at, (p, width) in self.gradients.items()}
         return [(v, moved.get(p, p)) for v, p in roots], {v: moved.get(p, p) for v, p in over_time.items()}

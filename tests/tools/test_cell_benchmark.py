@@ -8,6 +8,7 @@ import published
 import pytest
 
 import tinyrnn as tr
+from tinyrnn.compiler.targets.numba import interpreted
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 SIZE = 6, 3, 4  # hidden units, sequences, steps
@@ -28,6 +29,23 @@ def cells(monkeypatch):
     monkeypatch.setitem(sys.modules, spec.name, module)
     spec.loader.exec_module(module)
     return module
+
+
+def test_what_recording_and_checking_cost_can_be_measured(monkeypatch):
+    """`benchmarks/truth.py` calls inner functions of the compiler."""
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    truth = importlib.import_module("truth")
+    called = []
+
+    def once(functions):
+        called.extend(f() for f in functions)
+        return [1.0] * len(functions)
+
+    monkeypatch.setattr(truth.timing, "interleaved", once)
+    monkeypatch.setattr(truth, "B", 2)
+    monkeypatch.setattr(truth, "T", 3)
+    with interpreted():
+        assert set(truth.milliseconds("rnn").values()) == {1000.0} and len(called) == 4
 
 
 class Noisy(tr.Cell):

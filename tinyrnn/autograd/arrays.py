@@ -18,7 +18,6 @@ from .shaping import (
     broadcast_to,
     getitem,
     indices_of,
-    is_computed,
     place,
     reshape,
     shape_of,
@@ -126,7 +125,7 @@ def take_along_axis(x: ArrayLike, indices: ArrayLike, /, axis: int = -1) -> tape
         raise ShapeError(f"take_along_axis: indices {list(at.shape)} need {needed}")
     axis = axis_of(axis, x.ndim)
     if is_tracing():
-        return take_along(x, at if is_computed(at) else constant(at, x), axis)
+        return take_along(x, constant(at, x), axis)
     grid = np.ogrid[tuple(slice(n) for n in x.shape)]
     return getitem(x, tuple(at if i == axis else grid[i] for i in range(x.ndim)))
 

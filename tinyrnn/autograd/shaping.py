@@ -90,9 +90,9 @@ _put_along: Op = Op(
     {"g": lambda ct, at, axis: apply(_take_along, ct, at, axis=axis)},
 )
 _lookup: Op = Op(
-    "lookup", lambda x, ids: x[ids], {"x": lambda g, ids, shape: apply(_unlookup, g, ids, into=shape)}
+    "lookup", lambda x, ids: x[ids], {"x": lambda g, ids, shape: apply(_place_rows, g, ids, into=shape)}
 )
-_unlookup: Op = Op(
+_place_rows: Op = Op(
     "place_rows",
     lambda g, ids, *, into: _place(g, key=ids, into=into),
     {"g": lambda ct, ids: apply(_lookup, ct, ids)},
@@ -295,9 +295,10 @@ def to(x: ArrayLike, device: str, /) -> tape.Tensor:
 def getitem(x: ArrayLike, key: Any, /) -> tape.Tensor:
     """``x[key]`` with NumPy's basic and advanced indexing; repeated indices add their gradients."""
     x = as_tensor(x)
-    found = _by_computed(x, key if type(key) is tuple else (key,))
-    if found is not None:
-        return found
+    if tape.is_tracing():
+        found = _by_computed(x, key if type(key) is tuple else (key,))
+        if found is not None:
+            return found
     key = tuple(map(_plain_key, key)) if type(key) is tuple else _plain_key(key)
     if is_basic(key):
         return apply(_getitem, x, key=key)

@@ -66,6 +66,10 @@ class Kind(enum.Enum):
 
 
 CUSTOM = "custom"
+COMPARISONS = frozenset("equal not_equal less less_equal greater greater_equal".split())
+TRUTHS = COMPARISONS | frozenset(  # pointwise ops that give truth values
+    "logical_and logical_or logical_not logical_xor isnan isinf isfinite".split()
+)
 ROW_REDUCTIONS = frozenset({Kind.ROWSUM, Kind.ROWMAX, Kind.ROWMIN, Kind.ROWPROD})
 SUMS = frozenset({Kind.TOTAL, Kind.OUTER})  # over the batch, and then over time: left to the end
 ALIASES = frozenset({Kind.DETACH, Kind.CAST})  # in a loop: what they are made of
@@ -212,6 +216,12 @@ def widened(x, width, rows) -> Value:
 def reduced(kind, x, width, apart=1) -> Value:
     """The columns of ``x`` reduced to a ``width``; those of a group are so many columns ``apart``."""
     return Value(kind, (x,), width, x.rows, apart if apart > 1 else None)
+
+
+def grouped(v) -> tuple:
+    """The columns that a reduction ``v`` reads as three axes, of which it reduces the second."""
+    apart = v.attr or 1
+    return v.width // apart, v.inputs[0].width // v.width, apart
 
 
 def pieces(x, outer=1) -> list:

@@ -12,7 +12,7 @@ from typing import ClassVar, NamedTuple
 
 from ..autograd.tape import TABLE
 from ..kernels.pointwise import typed
-from .ir import Kind
+from .ir import TRUTHS, Kind
 from .targets import Target
 from .views import View, part
 
@@ -22,12 +22,6 @@ _FOLDS = {  # of a row: what it begins with, and a step
     Kind.ROWMIN: ("{inf}", "minimum({}, {})"),
     Kind.ROWPROD: ("F(1)", "{} * {}"),
 }
-
-
-_TRUTHS = frozenset(
-    "equal not_equal less less_equal greater greater_equal logical_and logical_or logical_xor logical_not "
-    "isnan isinf isfinite".split()
-)
 
 
 class Space(NamedTuple):
@@ -312,7 +306,7 @@ class Loop(Target):
         op = TABLE[v.attr]
         inputs = {a: self.expression(x) for a, x in zip(op.inputs, v.inputs, strict=True)}
         rule = typed(op.rule, "F({})".format)
-        rule = f"F({rule})" if v.attr in _TRUTHS else rule  # numbers like others, also for the interpreter
+        rule = f"F({rule})" if v.attr in TRUTHS else rule  # numbers like others, also for the interpreter
         return self._named(v, re.sub(r"\b(" + "|".join(inputs) + r")\b", lambda m: inputs[m[1]], rule))
 
     def _number(self, v):

@@ -17,6 +17,7 @@ from ..base.errors import TraceError
 from . import read_integers, read_shapes, read_sums
 from .ir import (
     SUMS,
+    TRUTHS,
     Closed,
     CompilerFault,
     Input,
@@ -49,10 +50,8 @@ from .roles import (
 )
 from .views import SEVERAL
 
-TRUTHS = frozenset(  # pointwise ops that give truth values of numbers and truth values alike
-    "equal not_equal less less_equal greater greater_equal logical_and logical_or logical_not logical_xor "
-    "isnan isinf isfinite where maximum minimum multiply".split()
-)
+# Pointwise ops that may give truth values: of numbers and truth values alike.
+_MAY_BE_TRUTHS = TRUTHS | {"where", "maximum", "minimum", "multiply"}
 MOVES = frozenset(
     "reshape broadcast_to getitem gather place permute_dims split concat stack unstack flip roll pad detach "
     "astype sum max min argmax argmin count_nonzero any all take_along_axis lookup".split()
@@ -238,6 +237,14 @@ class Reader:
             self.forms[slot, axes] = value
         return Read(self.forms[slot, axes], axes)
 
+    def along_batch(self, read, shape, at) -> Read:
+        """An operand beside others whose batch is the axis ``at``: what is closed over, of a ``shape``, has
+        rows there, or one for all.
+        """
+        if isinstance(read, Read):
+            return read
+        return self.closed(read, roles_of(shape, at if at is not None and shape[at] != 1 else None))
+
     def own_axes(self, given) -> str:
         """The roles of a closed-over tensor that meets nothing but numbers and others of its kind."""
         return roles_of(given.shape, 0 if given.slot in self.arguments else None)
@@ -276,9 +283,9 @@ class Reader:
         """``read`` broadcast to the features of ``shape``, whose roles are ``axes``. One column stays one, as
         it is in a loop.
         """
-        role = merged(axes)
+        role, first = merged(axes), len(axes) - len(read.axes)
         if role:  # as the batch and features of their own
-            at, first = axes.index(role), len(axes) - len(read.axes)
+            at = axes.index(role)
             sizes, two = [self.batch, shape[at] // self.batch], "bf"
             sizes, two = (sizes, two) if role == "p" else (sizes[::-1], two[::-1])
             own = [two if r == role else "11" if i == at - first else r for i, r in enumerate(read.axes)]
@@ -288,9 +295,7 @@ class Reader:
         value, features = read.value, without_batch(shape, axes)
         if value.width in (1, math.prod(features)):
             return read
-        own = zip(
-            read.axes, axes[len(axes) - len(read.axes) :], shape[len(axes) - len(read.axes) :], strict=True
-        )
+        own = zip(read.axes, axes[first:], shape[first:], strict=True)
         sizes = [1 if role == "1" else n for role, whole, n in own if whole != "b"]
         columns = np.broadcast_to(np.arange(value.width).reshape(sizes), features)
         return Read(self.view(value, columns), read.axes)
@@ -383,7 +388,7 @@ class Reader:
         """Floats are of the one dtype of the loop; truth values and counts of them are numbers in it, and
         must act as such.
         """
-        kinds = "biu" if name in MOVES else "b" if name in TRUTHS else ""
+        kinds = "biu" if name in MOVES else "b" if name in _MAY_BE_TRUTHS else ""
         for dtype in node.dtype if isinstance(node.dtype, list) else [node.dtype]:
             if dtype != self.dtype and dtype.kind not in kinds:
                 mend = "write .astype(h.dtype) before it, or cast outside of the step"

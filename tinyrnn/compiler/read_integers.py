@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from .ir import Kind, Value, index, pointwise, reduced, widened
-from .roles import Read, a_row, batch_of, has_batch, is_rows, no_form, roles_of, without_batch
+from .roles import Read, a_row, among_features, batch_of, has_batch, is_rows, no_form, roles_of, without_batch
 
 
 def _position(reader, node, reads, axis, keepdims):
@@ -17,7 +17,7 @@ def _position(reader, node, reads, axis, keepdims):
     sizes, at = without_batch(shape, x.axes), batch_of(x.axes)
     columns, n = np.arange(x.value.width), x.value.width
     if axis is not None:
-        along = axis - (at is not None and at < axis)
+        along = among_features(x.axes, axis)
         columns, n = np.moveaxis(columns.reshape(sizes), along, -1), sizes[along]
     width, values = x.value.width // n, reader.view(x.value, columns)
     ordered = reduced(Kind.ROWMAX if name == "argmax" else Kind.ROWMIN, values, width)
@@ -32,13 +32,7 @@ def _position(reader, node, reads, axis, keepdims):
 def _together(reader, name, reads, shapes, other):
     """Two operands of as many axes, closed-over ones with the batch of the other."""
     at = next((batch_of(r.axes) for r in reads if has_batch(r)), None)
-
-    def row(read, shape):
-        if isinstance(read, Read):
-            return read
-        return reader.closed(read, roles_of(shape, at if at is not None and shape[at] != 1 else None))
-
-    reads = [row(r, shape) for r, shape in zip(reads, shapes, strict=True)]
+    reads = [reader.along_batch(r, shape, at) for r, shape in zip(reads, shapes, strict=True)]
     if other == at or any(not is_rows(r.axes) or batch_of(r.axes) not in (at, None) for r in reads):
         raise no_form(f"{name} of {' and '.join(a_row(r.axes) for r in reads)} along axis {other}")
     return reads, at
@@ -69,7 +63,7 @@ def _take_along_axis(reader, node, reads, axis):
     shapes = [np.shape(x.data) for x in node.saved]
     (x, ids), at = _together(reader, "take_along_axis", reads, shapes, axis)
     roles, n = roles_of(node.shape, at), shapes[0][axis]
-    sizes, own = without_batch(node.shape, roles), axis - ("b" in roles[:axis])
+    sizes, own = without_batch(node.shape, roles), among_features(roles, axis)
     values = _lined_up(reader, x, without_batch(shapes[0], roles), own, sizes, n)
     asked = np.arange(ids.value.width).reshape(without_batch(shapes[1], roles))
     return Read(_one_of(reader, values, ids.value, np.broadcast_to(asked, sizes), n), roles)
@@ -89,7 +83,7 @@ def _put_along_axis(reader, node, reads, axis, into):
     shapes = [np.shape(x.data) for x in node.saved]
     (g, ids), at = _together(reader, "put_along_axis", reads, shapes, axis)
     roles, n = roles_of(into, at), into[axis]
-    sizes, own, count = without_batch(into, roles), axis - ("b" in roles[:axis]), shapes[0][axis]
+    sizes, own, count = without_batch(into, roles), among_features(roles, axis), shapes[0][axis]
     values = _lined_up(reader, g, without_batch(shapes[0], roles), own, sizes, count)
     each = _lined_up(reader, ids, without_batch(shapes[1], roles), own, sizes, count)
     along = [n if i == own else 1 for i in range(len(sizes))]

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..autograd.shaping import is_basic
 from ..base.errors import TraceError
-from .ir import CUSTOM, Kind, Value, aliased, beside, framed, number, placed, pointwise, widened
+from .ir import CUSTOM, Kind, Value, aliased, beside, framed, number, placed, pointwise, reduced, widened
 from .roles import (
     Open,
     Read,
@@ -141,8 +141,7 @@ def _parts(reader, node, read, axis, keys):
     if batch_of(x.axes) == axis:
         raise no_form(f"{node.op.name} along axis {axis} of {a_row(x.axes)}", "use the axes of features")
     for key in keys:
-        own = (*[slice(None)] * axis, key)
-        move = operator.itemgetter(own)
+        move = operator.itemgetter((*[slice(None)] * axis, key))
         columns, roles = columns_of(node.op.name, x.axes, np.shape(node.saved[0].data), move)
         found.append(Read(reader.view(x.value, columns), roles))
     return found
@@ -174,10 +173,8 @@ def _concat(reader, node, reads, axis, shapes):
         raise no_form(f"{node.op.name} along axis {axis} of {row}", "use the axes of features")
 
     def row(read, shape):
-        if isinstance(read, Read):
-            return Read(read.value, roles_of(shape, at)) if "c" in read.axes else read
-        of_batch = at is not None and shape[at] == reader.batch
-        return reader.closed(read, roles_of(shape, at if of_batch else None))
+        number = isinstance(read, Read) and "c" in read.axes
+        return Read(read.value, roles_of(shape, at)) if number else reader.along_batch(read, shape, at)
 
     reads = [row(r, shape) for r, shape in zip(reads, shapes, strict=True)]
     if not all(is_rows(r.axes) for r in reads):
@@ -268,7 +265,7 @@ def _added_up(reader, value, positions):
     rest = [i for i in range(len(sizes)) if i not in zero]
     columns = np.arange(value.width).reshape(sizes).transpose(*rest, *zero)
     width = math.prod(sizes[i] for i in rest)
-    value = Value(Kind.ROWSUM, (reader.view(value, columns),), width, value.rows)
+    value = reduced(Kind.ROWSUM, reader.view(value, columns), width)
     return value, View(view.offset, tuple([view.axes[i] for i in rest]) or ((1, 1),)).columns
 
 

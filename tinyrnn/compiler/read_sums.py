@@ -12,6 +12,7 @@ from .roles import (
     Open,
     Read,
     a_row,
+    among_features,
     batch_of,
     has_batch,
     is_rows,
@@ -117,8 +118,7 @@ def _contracted(reader, node, reads, shapes, terms, output):
     dims, factors = [sizes[c] for c in order], []
     for r, t, s in zip(reads, terms, shapes, strict=True):
         at = t.index(label) if label and label in t else None
-        if isinstance(r, Open):  # one row for all, where it is one
-            r = reader.closed(r, roles_of(s, at if at is not None and s[at] != 1 else None))
+        r = reader.along_batch(r, s, at)
         own = [c for c in t if c != label]
         columns = [n for c, n in zip(t, s, strict=True) if c != label]
         if r.value.width == 1:
@@ -193,7 +193,7 @@ def _cumulated(reader, node, reads, axis):
     if not is_rows(x.axes) or axis == batch_of(x.axes):
         raise no_form(f"{name} along axis {axis} of {a_row(x.axes)}", "use the axes of features")
     sizes, value, shift = without_batch(node.shape, x.axes), x.value, 1
-    axis -= "b" in x.axes[:axis]
+    axis = among_features(x.axes, axis)
     numbers = np.arange(value.width).reshape(sizes)
     while shift < sizes[axis]:
         rest = numbers.take(range(sizes[axis] - shift), axis)
@@ -217,7 +217,7 @@ def _exponentials(reader, node, reads):
     whole = np.repeat(np.arange(width), shape[-1])
 
     def along(kind, value):
-        found = Value(kind, (value,), width, x.value.rows)
+        found = reduced(kind, value, width)
         return found, reader.view(found, whole) if width > 1 else found
 
     top, tops = along(Kind.ROWMAX, x.value)

@@ -151,10 +151,8 @@ class Recording:
                 [self._operand(name, x, (len(lines), i), names, varying) for i, x in enumerate(saved)]
             )
             parents = tuple([names.get(p) for p in node.parents]) if node.op is ITEM else ()
-            params, hooked = (
-                frozen(node.params) if node.params and name != "custom_vjp" else (),
-                bool(node.hooks),
-            )
+            described = node.params and name != "custom_vjp"  # what that does is said by `_backwards`
+            params, hooked = frozen(node.params) if described else (), bool(node.hooks)
             lines.append((name, operands, parents, params, frozen(node.shape), frozen(node.dtype), hooked))
             names[node] = len(lines) - 1
         heads = tuple([names[t.node] if t.node in names else self._closed(t) for t in self.news])
@@ -165,9 +163,11 @@ class Recording:
         """What derivatives that are given by hand do: their tapes, with all numbers and constants, in words;
         and of these what does not depend on the size of the batch.
         """
-        lines, literals = [], []
-        names = dict(self.inputs) | {n: i for i, n in enumerate(self.nodes)}
-        for node in [n for n in self.nodes if n.op is not ITEM and n.op.name == "custom_vjp"]:
+        customs = [n for n in self.nodes if n.op is not ITEM and n.op.name == "custom_vjp"]
+        lines, literals, names = [], [], {}
+        if customs:
+            names = dict(self.inputs) | {n: i for i, n in enumerate(self.nodes)}
+        for node in customs:
             several = isinstance(node.shape, list)
             shapes = node.shape if several else [node.shape]
             seeds = [np.random.default_rng(0).standard_normal(s).astype(self.dtype) for s in shapes]

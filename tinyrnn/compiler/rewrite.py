@@ -7,10 +7,8 @@ import itertools
 import numpy as np
 
 from ..autograd.tape import TABLE
-from .ir import ALIASES, ROW_REDUCTIONS, Kind, Value, order, pieces
+from .ir import ALIASES, COMPARISONS, ROW_REDUCTIONS, Kind, Value, order, pieces
 from .views import SEVERAL, blocks, part, view_of
-
-_COMPARISONS = frozenset("equal not_equal less less_equal greater greater_equal".split())
 
 
 def simplify(roots) -> list:
@@ -31,7 +29,7 @@ def _compared(roots) -> set:
     """
     found = set()
     for v in order(roots):
-        if v.kind is Kind.POINTWISE and v.attr in _COMPARISONS:
+        if v.kind is Kind.POINTWISE and v.attr in COMPARISONS:
             one, other = map(_base, v.inputs)
             for extreme, x in ((one, other), (other, one)):
                 if extreme.kind in (Kind.ROWMAX, Kind.ROWMIN) and _base(extreme.inputs[0]) is x:

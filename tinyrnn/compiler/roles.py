@@ -68,6 +68,11 @@ def batch_of(axes) -> int | None:
     return axes.index("b") if "b" in axes else None
 
 
+def among_features(axes, axis) -> int:
+    """An axis of features, counted without the batch."""
+    return axis - ("b" in axes[:axis])
+
+
 def no_form(what, instead="a step must work on [batch, features]"):
     """The error of a step that does ``what`` no loop can do."""
     return TraceError(f"{what} has no compiled form: {instead}")
@@ -90,7 +95,7 @@ def has_batch(read) -> bool:
 
 def unfit(name, reads, why):
     """The error of operands that do not go together."""
-    shapes = [a_row(r.axes) if isinstance(r, Read) else str(list(r.tensor.shape)) for r in reads]
+    shapes = [a_row(r.axes) if isinstance(r, Read) else str(list(r.shape)) for r in reads]
     return no_form(f"{name} of {' and '.join(shapes)} ({why})")
 
 
@@ -100,12 +105,12 @@ def columns_of(name, axes, shape, move):
         raise no_form(f"{name} of {a_row(axes)}")
     at, sizes = batch_of(axes), without_batch(shape, axes)
     numbers = np.arange(math.prod(sizes)).reshape(sizes)
-    if not np.size(move(np.empty(shape, bool))):
+    two = numbers if at is None else np.stack([numbers, numbers + numbers.size], at)
+    moved = move(two)  # of two sequences, to see where they are then
+    if not moved.size:
         raise no_form(f"{name} that leaves no columns of {a_row(axes)}", "leave out what is empty")
     if at is None:
-        moved = move(numbers)
         return moved, roles_of(moved.shape)
-    moved = move(np.stack([numbers, numbers + numbers.size], at))  # two sequences, to see where they are
     apart = [(np.diff(moved, axis=i) == numbers.size).all() for i in range(moved.ndim)]
     at = next(i for i, n in enumerate(moved.shape) if n == 2 and apart[i])
     return moved.take(0, at), roles_of(moved.shape, at)

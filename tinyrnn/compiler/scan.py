@@ -100,27 +100,31 @@ def scan(
     outputs = tuple(range(len(init))) if return_states else (0,)
     if (is_in_step() or is_tracing()) and shape[0] <= UNROLLED:
         columns, final = _unrolled(step, given, several, flags, init, reverse, outputs)
-        return tuple(columns) if return_states else columns[0], final[0] if single else tuple(final)
-    if is_tracing():
+    elif is_tracing():
         raise TraceError(f"it runs a scan of {shape[0]} steps, of which up to {UNROLLED} can be compiled")
-    if flags[0] is not None:
-        given = [_without_masked(x, flags[0]) for x in given]
-    if compile is None:  # a single step, as in generation, costs less than its recording
-        compile = shape[0] > 1 and is_on()
-    how = several, flags, init, compile, reverse, outputs, precision
+    else:
+        if flags[0] is not None:
+            given = [_without_masked(x, flags[0]) for x in given]
+        if compile is None:  # a single step, as in generation, costs less than its recording
+            compile = shape[0] > 1 and is_on()
+        how = several, flags, init, compile, reverse, outputs, precision
+        columns, final = _with_numbers(step, given, init, how)
+    return tuple(columns) if return_states else columns[0], final[0] if single else tuple(final)
+
+
+def _with_numbers(step, given, init, how):
+    """`_scanned` with all random numbers that the step asks for."""
     asked: list[Draw] = []
     before: dict[Generator, tuple[int, int]] = {}
-    while True:  # once more for each random number that the step asks for
+    while True:  # once more for each of them
         with draws() as drawn:
             noise = _drawn(asked, before, given[0], init)
             try:
-                columns, final = _scanned(step, given, noise, *how)
+                return _scanned(step, given, noise, *how)
             except Wanted as wanted:
                 asked.append(wanted.draw)
                 for generator, state in drawn.items():  # also what the step drew itself
                     generator.state = state
-                continue
-        return tuple(columns) if return_states else columns[0], final[0] if single else tuple(final)
 
 
 def _drawn(asked, before, xs, init):
@@ -178,8 +182,7 @@ def _flags(name, values, xs):
     """``[T, B]`` as a float tensor ``[T, B, 1]`` of ones and zeros, or None."""
     if values is None:
         return None
-    values = as_tensor(values)
-    dtype = xs.dtype if xs.dtype.kind == "f" else np.dtype(np.float32)
+    values, dtype = as_tensor(values), xs.dtype if xs.dtype.kind == "f" else np.dtype(np.float32)
     data = values.data
     if data.shape != xs.shape[:2]:
         raise ShapeError(f"scan: {name} {list(data.shape)} must be [T, B] = {list(xs.shape[:2])}")
@@ -197,9 +200,13 @@ def _without_masked(x, live):
     if x.dtype.kind != "f" or source_of(x) is not None:
         return x
     masked = live.data[:, :, 0] == 0
-    if not is_cupy(masked) and np.isfinite(x.data[masked]).all():
+    if not is_cupy(masked) and np.isfinite(x.data[masked]).all():  # a GPU is not waited for
         return x
-    live = reshape(live, (*x.shape[:2], *[1] * (x.ndim - 2)))
+    return _finite(x, reshape(live, (*x.shape[:2], *[1] * (x.ndim - 2))))
+
+
+def _finite(x, live):
+    """``x`` with 0 for what is not finite where ``live`` is 0."""
     return where(logical_or(live, isfinite(x)), x, 0)
 
 
@@ -215,8 +222,7 @@ def _inner(step, several, flags, masked, reset, nested=False):
         if reset:
             states = tuple([where(_flag(xs[-1], s), s0, s) for s0, s in zip(held, states, strict=True)])
         if masked and nested:
-            live = [where(logical_or(_flag(xs[flags], x), isfinite(x)), x, 0) for x in xs[:flags]]
-            xs = [*live, *xs[flags:]]
+            xs = [*[_finite(x, _flag(xs[flags], x)) for x in xs[:flags]], *xs[flags:]]
         with contextlib.nullcontext() if nested else in_step(xs[several or 1 : flags]):
             new = next_states(step, xs[:several] if several else xs[0], states)
         if not masked:

@@ -35,6 +35,11 @@ class View(NamedTuple):
         return found
 
     @property
+    def name(self) -> str:
+        """As part of a name."""
+        return "_".join(map(str, (self.offset, *sum(self.axes, ())))).replace("-", "m")
+
+    @property
     def is_slice(self) -> bool:
         """True for columns that lie side by side."""
         return len(self.axes) == 1 and self.axes[0][1] == 1

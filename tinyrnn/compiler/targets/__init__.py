@@ -69,12 +69,6 @@ _SIMPLER = {  # functions of scalar rules in simpler ones, for targets that do n
     "atan2": "where(a < 0, -1, 1) * abs(where(b < 0, 3.141592653589793, 0) - atan(where((a == 0) & (b == 0), "
     "0, abs(a) / abs(b))))",
 }  # fmt: skip
-
-
-def _index_name(view):
-    return f"index_{view.offset}_" + "_".join(f"{n}_{stride}" for n, stride in view.axes).replace("-", "m")
-
-
 _CALLED = {"pow": "power", "mod": "remainder"}  # functions of scalar rules that are ops under another name
 
 
@@ -88,7 +82,7 @@ class Written(Target):
 
     kinds: ClassVar[dict[Kind, Any]] = {  # those that all of them make in the same way
         Kind.NUMBER: lambda self, v: self.number(v.attr),
-        Kind.INDEX: lambda self, v: self.constant(_index_name(v.attr), v.attr.columns[None]),
+        Kind.INDEX: lambda self, v: self.constant(f"index_{v.attr.name}", v.attr.columns[None]),
         Kind.POINTWISE: lambda self, v, *xs: self.op(v.attr, *xs),
         Kind.MATMUL: lambda self, v, x, matrix: self.product(x, matrix, v.attr),
         Kind.COPY: lambda self, v, x: self.copy(x, v.width, v.rows),

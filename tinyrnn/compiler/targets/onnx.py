@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..ir import Kind
+from ..ir import Kind, grouped
 from . import Written
 
 OPSET = 18
@@ -28,10 +28,7 @@ def _reduction(kind):
     def reduced(self, v, x):
         if v.width == 1:
             return self.node(kind, x, self.integers(1), keepdims=1)
-        apart = v.attr or 1
-        blocks = self.node(
-            "Reshape", x, self.integers(-1, v.width // apart, v.inputs[0].width // v.width, apart)
-        )
+        blocks = self.node("Reshape", x, self.integers(-1, *grouped(v)))
         found = self.node(kind, blocks, self.integers(2), keepdims=0)
         return self.node("Reshape", found, self.integers(-1, v.width))
 
@@ -92,9 +89,9 @@ class Onnx(Written):
         first, view = v.attr.offset, v.attr
         if view.is_slice:
             return self.node("Slice", x, *map(self.integers, (first, first + v.width, 1)))
-        name = f"columns_{'_'.join(map(str, (first, *sum(view.axes, ()))))}"
-        self.constants[name.replace("-", "m")] = view.columns.astype(np.int64)
-        return self.node("Gather", x, name.replace("-", "m"), axis=1)
+        name = f"columns_{view.name}"
+        self.constants[name] = view.columns.astype(np.int64)
+        return self.node("Gather", x, name, axis=1)
 
     def _concat(self, v, *xs):
         xs = self.spread(v, xs)

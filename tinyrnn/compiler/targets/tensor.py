@@ -11,7 +11,7 @@ from ...autograd.linalg import rounded_matmul
 from ...autograd.shaping import getitem
 from ...autograd.tape import TABLE, apply
 from ...base.devices import beside
-from ..ir import Kind, Source
+from ..ir import Kind, Source, grouped
 from . import Target
 
 
@@ -57,8 +57,8 @@ class Tensors(Target):
 
     def _folded(self, v, x, function):
         x = self.tensor(x)
-        high, apart = x.shape[:-1], v.attr or 1
-        found = function(reshape(x, (*high, v.width // apart, -1, apart)), axis=-2)
+        high, (groups, _, apart) = x.shape[:-1], grouped(v)
+        found = function(reshape(x, (*high, groups, -1, apart)), axis=-2)
         return reshape(found, (*high, v.width))
 
     kinds = {  # noqa: RUF012

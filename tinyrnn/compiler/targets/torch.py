@@ -6,7 +6,7 @@ The module has the constants as attributes, one of them ``embedding``, of the dt
 
 import math
 
-from ..ir import Kind
+from ..ir import Kind, grouped
 from . import Written
 
 _CALLS = dict.fromkeys(
@@ -30,8 +30,7 @@ def _folded(function):
     def fold(self, v, x):
         if v.width == 1:
             return self.write(f"{{}}.{function}(dim=1, keepdim=True)", x)
-        apart = v.attr or 1
-        blocks = f"reshape(-1, {v.width // apart}, {v.inputs[0].width // v.width}, {apart})"
+        blocks = f"reshape(-1, {', '.join(map(str, grouped(v)))})"
         return self.write(f"{{}}.{blocks}.{function}(dim=2).reshape(-1, {v.width})", x)
 
     return fold

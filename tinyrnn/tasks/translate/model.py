@@ -144,9 +144,9 @@ class Translator(TaskModel):
         al. 2015). That goes step by step, and weights are then dropped anew at each step.
         """
         memory, states = self.read(ids, mask)
-        if not sampling and self.attention.kind == "bahdanau":
-            return self.in_one_loop(inputs, states, memory)
         if not sampling:
+            if self.attention.kind == "bahdanau":
+                return self.in_one_loop(inputs, states, memory)
             logits, _, weights = self.step(inputs, states, memory)
             return logits, weights
         own = self.generator.uniform(0, 1, inputs.shape) < sampling

@@ -63,8 +63,12 @@ def test_numbers_that_are_arguments():
 
 @pytest.mark.parametrize(
     "backward",
-    [lambda _, g: (g / len(g),), lambda _, g: (2 * g if g.shape[0] > 3 else 3 * g,)],
-    ids=["len", "shape"],
+    [
+        lambda _, g: (g / len(g),),
+        lambda _, g: (2 * g if g.shape[0] > 3 else 3 * g,),
+        lambda _, g: (g / sum(1 for _ in g),),  # which no name in the code tells
+    ],
+    ids=["len", "shape", "counted"],
 )
 def test_the_size_of_the_batch_in_the_backward_function(backward):
     doubled = by_hand(lambda a: (2 * a, None), backward)

@@ -390,6 +390,17 @@ def test_it_is_said_once_for_all_sizes_of_the_batch():
         assert [w.category for w in seen] == [CompileWarning]
 
 
+def test_what_is_refused_is_not_planned_again(monkeypatch):
+    """Whose gradient has no compiled form: that is found out once."""
+    planned, save = [], sys.modules["tinyrnn.compiler.save"]
+    monkeypatch.setattr(save, "backward", lambda *given, own=save.backward: planned.append(1) or own(*given))
+    for _ in range(3):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", CompileWarning)
+            run(lambda x, h: tr.tanh(x @ W + 3 * h[:, [0, 0, 1, 2, 4]]))
+    assert len(planned) == 1
+
+
 def test_looking_for_the_line_leaves_no_trace():
     left = []
     for compile in (None, False):

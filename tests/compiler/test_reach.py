@@ -38,6 +38,29 @@ def test_one_sequence(monkeypatch):
             agree(results(step, True), results(step, False))
 
 
+@pytest.mark.parametrize(
+    "step",
+    [
+        lambda z, h: z.mean(axis=0) + z.max(axis=0) + h * len(h),
+        lambda z, h: z[0] * len(h) + z.sum(axis=(0, 2))[:, None],
+    ],
+)
+def test_the_gradient_of_a_reduction_before_a_batch_of_one(step):
+    """The axis that it puts back is told from the batch, which is as large."""
+    U, xs, found = tr.tensor(np.eye(H) / 2), np.arange(T * H).reshape(T, 1, H) / 20, []
+    for compile in (True, False):
+        x = tr.tensor(xs, requires_grad=True)
+        forget_warnings()
+        with interpreted(), warnings.catch_warnings():
+            warnings.simplefilter("error", CompileWarning)
+            ys, _ = tr.scan(
+                lambda x, h: tr.tanh(step(tr.stack([h, x, h @ U]), h)), x, tr.zeros((1, H)), compile=compile
+            )
+        ys.sum().backward()
+        found.append([ys.numpy(), x.grad.numpy()])
+    agree(*found)
+
+
 def test_a_batch_as_large_as_its_features(monkeypatch):
     for size in (H, N, S):
         monkeypatch.setattr(reach_steps, "B", size)
@@ -74,7 +97,7 @@ def test_loops_over_matrices_compute_once_and_go_along_memory():
 
 def test_second_derivatives_past_what_nothing_reads():
     """Rows that a step closes over, of which it then uses no column: the loops do not have them."""
-    W, rows = tr.tensor(np.eye(F, H), requires_grad=True), tr.tensor(np.ones((B, H)))
+    W, rows = tr.tensor(np.eye(F, H), requires_grad=True), tr.tensor(np.arange(B * H).reshape(B, H) / 9.0)
 
     def step(x, h):
         return tr.tanh(x @ W + h * tr.concat([h, rows, h], axis=1)[:, -1:])
@@ -255,7 +278,7 @@ def test_what_reads_the_values_of_a_tensor_says_so(step):
 )
 def test_nan_stays_visible_in_gradients(step):
     x, found = np.ones((2, 2, H, N)), []
-    x[0, 0, 1, 1] = np.nan
+    x[1, 0, 1, 1] = np.nan  # not in the step that is recorded
     for compile in (True, False):
         xs = tr.tensor(x, requires_grad=True)
         forget_warnings()
@@ -265,6 +288,52 @@ def test_nan_stays_visible_in_gradients(step):
         (ys * ys).sum().backward()
         found.append([ys.numpy(), xs.grad.numpy()])
     agree(*found)
+
+
+def test_truth_values_are_numbers_in_every_loop():
+    """Also in those that the interpreter runs, where they might be added and rounded as bools."""
+
+    def step(x, h):
+        up = (h > 0).astype(h.dtype)
+        both = up + (x[:, :H] > 0).astype(h.dtype)
+        return tr.tanh(up) * both - up + 0.1 * tr.cumsum(-up, axis=1) + tr.exp(0.1 * up) + x
+
+    xs, found = np.random.default_rng(0).standard_normal((T, B, H)), []
+    for compile in (True, False):
+        forget_warnings()
+        with interpreted(), warnings.catch_warnings():
+            warnings.simplefilter("error", CompileWarning)
+            found.append([tr.scan(step, xs, np.zeros((B, H)), compile=compile)[0].numpy()])
+    agree(*found)
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        lambda x, h: tr.concat([h[:, :0], h], axis=1) + x,
+        lambda x, h: h + h[:, :0].sum(axis=1, keepdims=True) + x,
+        lambda x, h: h + x + tr.split(h, [0], axis=1)[0].sum(axis=1)[:, None],
+    ],
+)
+def test_what_leaves_no_columns_runs_eagerly_and_says_so(step):
+    forget_warnings()
+    with interpreted(), pytest.warns(CompileWarning, match="leaves no columns .*: leave out what is empty"):
+        tr.scan(step, np.ones((T, B, H)), np.ones((B, H)))
+
+
+@pytest.mark.parametrize("compile", [True, False])
+def test_what_a_scan_in_a_step_masks_may_be_no_number(compile):
+    x = tr.tensor(np.random.default_rng(0).standard_normal((T, B, H)), requires_grad=True)
+    live = np.array([1, 0, 1])[:, None] * np.ones((1, B))
+
+    def step(x, h):
+        inner = tr.stack([x, tr.log(-tr.square(x)), h])
+        return tr.scan(lambda z, y: tr.tanh(z * y + x), inner, h, mask=live)[1]
+
+    with interpreted(), np.errstate(invalid="ignore"):
+        ys, _ = tr.scan(step, x, tr.ones((B, H)), compile=compile)
+        ys.sum().backward()
+    assert np.isfinite(ys.numpy()).all() and np.isfinite(x.grad.numpy()).all()
 
 
 # ------------------------------------------------------------------ views

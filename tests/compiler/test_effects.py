@@ -264,15 +264,17 @@ def test_values_that_are_looked_at_or_set(rng, step):
     equal(lambda: (step, lambda: None), xs)
 
 
-def test_what_the_tape_does_not_know_is_seen_by_other_values():
+@pytest.mark.parametrize("batch", [B, 1])
+@pytest.mark.parametrize("column", [0, 1])
+def test_what_the_tape_does_not_know_is_seen_by_other_values(batch, column):
     """A flag of the first step is the same for all values near its own, and for those of the other sign."""
 
     def step(x, h):
-        behind = getattr(x, "da" + "ta")[:, :1] != 0
+        behind = getattr(x, "da" + "ta")[:, column, None] != 0
         return tr.tanh(h @ U + x @ W) * behind
 
-    xs = X.copy()
-    xs[1:, ::2, 0] = 0
+    xs = X[:, :batch].copy()
+    xs[1:, ::2, column] = 0
     np.testing.assert_array_equal(run(step, True, xs)[0], run(step, False, xs)[0])
 
 

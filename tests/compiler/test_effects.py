@@ -2,10 +2,12 @@
 
 import contextlib
 import functools
+import gc
 import random
 import sys
 import threading
 import warnings
+import weakref
 
 import numpy as np
 import pytest
@@ -266,8 +268,10 @@ def test_values_that_are_looked_at_or_set(rng, step):
 
 @pytest.mark.parametrize("batch", [B, 1])
 @pytest.mark.parametrize("column", [0, 1])
-def test_what_the_tape_does_not_know_is_seen_by_other_values(batch, column):
+def test_what_the_tape_does_not_know_is_seen_by_other_values(batch, column, monkeypatch):
     """A flag of the first step is the same for all values near its own, and for those of the other sign."""
+    record = sys.modules["tinyrnn.compiler.record"]
+    monkeypatch.setattr(record, "_known", record.Kept(4))  # of the other column
 
     def step(x, h):
         behind = getattr(x, "da" + "ta")[:, column, None] != 0
@@ -276,6 +280,20 @@ def test_what_the_tape_does_not_know_is_seen_by_other_values(batch, column):
     xs = X[:, :batch].copy()
     xs[1:, ::2, column] = 0
     np.testing.assert_array_equal(run(step, True, xs)[0], run(step, False, xs)[0])
+
+
+def test_a_recording_keeps_nothing_that_the_garbage_collector_must_find():
+    record = sys.modules["tinyrnn.compiler.record"]
+    gc.disable()
+    try:
+        for known in (False, True, True):
+            x = X[0].copy()
+            left = weakref.ref(x)
+            record.recorded(lambda xs, states, held: (cell(xs[0], states[0]),), (x,), (np.zeros((B, H)),))
+            del x
+            assert left() is None or not known
+    finally:
+        gc.enable()
 
 
 def test_effects_inside_a_network():

@@ -61,6 +61,7 @@ class _Worker(threading.Thread):
 
     def __init__(self, number: int) -> None:
         super().__init__(name=f"tinyrnn_{number}", daemon=True)
+        self._part: _Part | None = None
         self._given = threading.Lock()
         self._given.acquire()
         self.start()
@@ -68,12 +69,13 @@ class _Worker(threading.Thread):
     def run(self) -> None:
         while True:
             self._given.acquire()
-            part, self._part = self._part, None  # which the next part may replace before this one ended
-            part.run()
-            del part  # nothing is kept alive meanwhile
+            if (part := self._part) is not None:
+                self._part = None  # before it is done: the next may be given then
+                part.run()
+            part = None  # nothing is kept alive meanwhile
 
     def give(self, part: _Part) -> None:
-        self._part: Any = part
+        self._part = part
         self._given.release()
 
 

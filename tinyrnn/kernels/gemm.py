@@ -45,25 +45,31 @@ def _pack(b, k_stride, n_stride, n, k0, k1, first, last, out):
     """Panels ``first`` to ``last`` of rows ``k0`` to ``k1`` of B, padded with zeros to one vector or two."""
     width, of = width_of(out), each(out)
     depth = (k1 - k0 + of - 1) // of
+    done = first  # panels that are packed row by row, along the memory of B
+    if n_stride == 1:
+        done = max(first, min(last, n // width))
+        for i in range((k1 - k0) // of):
+            source = (k0 + i * of) * k_stride
+            for p in range(first, done):
+                here = (p - first) * depth * width + i * width
+                for j in range(0, width, width // 2):
+                    vector(out, here + j, b, source + p * width + j, k_stride)
     for p in range(first, last):
         columns = min(width, n - p * width)
         stored = width // 2 if columns <= width // 2 else width
         o0, b0 = (p - first) * depth * width, p * width * n_stride
+        begin = (k1 - k0) // of if p < done else 0
         if k_stride == 1 and n_stride != 1:  # along the memory of B
             for j in range(columns):
                 for i in range(depth):
                     k = k0 + i * of
                     out[o0 + i * stored + j] = element(out, b, b0 + j * n_stride + k, 1, k1 - k)
         else:
-            for i in range(depth):
+            for i in range(begin, depth):
                 k = k0 + i * of
-                here, source = o0 + i * stored, b0 + k * k_stride
-                if n_stride == 1 and columns == stored and k + of <= k1:
-                    for j in range(0, stored, width // 2):
-                        vector(out, here + j, b, source + j, k_stride)
-                else:
-                    for j in range(columns):
-                        out[here + j] = element(out, b, source + j * n_stride, k_stride, k1 - k)
+                for j in range(columns):
+                    at_b = b0 + k * k_stride + j * n_stride
+                    out[o0 + i * stored + j] = element(out, b, at_b, k_stride, k1 - k)
         for i in range(depth):
             for j in range(columns, stored):
                 out[o0 + i * stored + j] = 0

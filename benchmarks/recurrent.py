@@ -1,22 +1,28 @@
 """Recurrent training steps, generation and start-up beside PyTorch and JAX: the table of docs/performance.md.
 
-    python benchmarks/recurrent.py [--hidden 128,256,512,1024] [--rounds 5] [--quick]
+    python benchmarks/recurrent.py [--hidden 128,256,512,1024] [--rounds 5] [--quick] [--only NAME]
 
 Workload: characters, vocabulary 65, embedding 128, one layer, batch 64, 50 steps; a whole training step
-(forward, cross-entropy, backward, global-norm clip, Adam), float32. Each contender has a process of its own;
-they take turns.
+(forward, cross-entropy, backward, global-norm clip, Adam), in float32, and with products in bfloat16 (of
+PyTorch: all in bfloat16, and under torch.autocast). Then the forward pass alone, generation, start-up, and
+the limits of the machine that `roofline.py` draws them in. Each contender has a process of its own; they take
+turns.
 """
 
 import argparse
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 
+import numpy as np
 import timing
 
 import tinyrnn as tr
+from tinyrnn.kernels.gemm import matmul
 from tinyrnn.tools.bench import (
     WHAT,
     Workload,
@@ -193,6 +199,28 @@ def start_up(cell, cache):
     return float(done.stdout)
 
 
+def bandwidth(size):
+    """A function that copies so many bytes of float32, 2**26 in all, and what it reads and writes."""
+    a = np.ones(size // 4, np.float32)
+    b, times = np.empty_like(a), max(1, 2**26 // size)
+
+    def run():
+        for _ in range(times):
+            np.copyto(b, a)
+
+    return run
+
+
+LARGE, SMALL = 2**27, 2**18  # bytes that lie in memory, and that stay in a core's own cache
+
+
+def low_peak(n=1024):
+    """A function that multiplies two matrices ``[n, n]`` in bfloat16, packed anew as for weight gradients."""
+    a, b = np.random.default_rng(0).standard_normal((2, n, n)).astype(np.float32)
+    out = np.empty_like(a)
+    return lambda: [matmul(a, b, out, precision="bfloat16") for _ in range(2)]
+
+
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -200,11 +228,14 @@ def main():
     parser.add_argument("--hidden", default="128,256,512,1024")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="leave out torch.compile (minutes) and JAX")
+    parser.add_argument("--only", help="contenders whose names hold this")
     options = parser.parse_args()
-    rows = []
+    rows, forward, peaks = [], [], []
     for hidden in map(int, options.hidden.split(",")):
-        rows += training(hidden, options)
+        rows += training(hidden, options, peaks)
+        forward += forward_alone(hidden, options)
     print(timing.table(["hidden", "contender", "ms", "of GEMM peak", "against"], rows), "\n")
+    print(timing.table(["hidden", "contender", "ms", "against"], forward), "\n")
     spoken = generation(options)
     print(timing.table(["model", "tinyrnn tokens/s", "PyTorch tokens/s", "ratio"], spoken), "\n")
     with tempfile.TemporaryDirectory() as cache:
@@ -216,59 +247,109 @@ def main():
             }
         ]
     print(timing.table(["cell", "cold s", "from cache s"], starts))
+    limits = seconds([(low_peak, ()), (bandwidth, (LARGE,)), (bandwidth, (SMALL,))], options.rounds)
+    machine = {"GFLOP/s": round(statistics.median(peaks) / 1e9)}
+    machine["GFLOP/s of bfloat16"] = round(peak_flops() / limits[0] / 1e9)
+    machine["GB/s of memory"] = round(2 * LARGE / limits[1] / 1e9, 1)
+    machine["GB/s of a core's cache"] = round(2 * 2**26 / limits[2] / 1e9, 1)
+    print(timing.table(list(machine), [machine]))
     command = (
         f"python benchmarks/recurrent.py --hidden {options.hidden} --rounds {options.rounds}"
         + " --quick" * options.quick
     )
-    timing.save("recurrent", command, {"training": rows, "generation": spoken, "start": starts})
+    found = {"limits": machine, "training": rows, "forward": forward, "generation": spoken, "start": starts}
+    if not options.only:
+        timing.save("recurrent", command, found)
 
 
-def training(hidden, options):
-    """Rows of one hidden size."""
-    own = {
-        "lstm": "lstm",
-        "gru": "gru",
-        "rnn": "rnn",
-        "LSTM in plain equations": PlainLSTM,
-        "layer-norm LSTM": LayerNormLSTM,
-    }
-    own["GRU variant"] = LightGRU
-    jobs = {name: (ours, (Workload(cell, hidden=hidden), "train")) for name, cell in own.items()}
-    peers = {
-        f"PyTorch nn.{c.upper()}": (torch_layers, (Workload(c, hidden=hidden), "train"))
-        for c in ("lstm", "gru", "rnn")
-    }
+OWN = {
+    "lstm": "lstm",
+    "gru": "gru",
+    "rnn": "rnn",
+    "LSTM in plain equations": PlainLSTM,
+    "layer-norm LSTM": LayerNormLSTM,
+    "GRU variant": LightGRU,
+}
+LOW = "bfloat16"
+
+
+def contenders(hidden, options):
+    """(name, job) of all of a training step; those of PyTorch in bfloat16 cannot run on every processor."""
     work = Workload(hidden=hidden)
-    peers["PyTorch layer-norm LSTM"] = torch_layer_norm, (work, "train", False)
+    for name, cell in OWN.items():
+        yield name, (ours, (replace(work, cell=cell), "train"))
+        yield f"{name} {LOW}", (ours, (replace(work, cell=cell, dtype=LOW), "train"))
+    for cell in ("lstm", "gru", "rnn"):
+        for dtype in ("float32", LOW, "autocast"):
+            name = f"PyTorch nn.{cell.upper()}" + f" {dtype}" * (dtype != "float32")
+            yield name, (torch_layers, (replace(work, cell=cell, dtype=dtype), "train"))
+    yield "PyTorch layer-norm LSTM", (torch_layer_norm, (work, "train", False))
     if not options.quick:
-        peers["JAX scan LSTM"] = jax_scan, (work, "train", False)
-        peers["JAX scan layer-norm LSTM"] = jax_scan, (work, "train", True)
+        yield "JAX scan LSTM", (jax_scan, (work, "train", False))
+        yield "JAX scan layer-norm LSTM", (jax_scan, (work, "train", True))
         if hidden == 256:
-            peers["PyTorch layer-norm LSTM, torch.compile"] = torch_layer_norm, (work, "train", True)
-    jobs = {"peak": (gemm_peak, ()), **jobs, **peers}
+            yield "PyTorch layer-norm LSTM, torch.compile", (torch_layer_norm, (work, "train", True))
+
+
+def measured(jobs, options):
+    """Seconds by name, None where a contender of PyTorch in bfloat16 cannot run."""
+    wanted = {n: job for n, job in jobs if not options.only or options.only in n or n == "peak"}
+    may_fail = [i for i, n in enumerate(wanted) if n.startswith("PyTorch") and n.endswith((LOW, "autocast"))]
+    return dict(zip(wanted, seconds(list(wanted.values()), options.rounds, may_fail), strict=True))
+
+
+def rivals(name, found):
+    """What a contender of ours is compared with: its peers in float32 and in its own precision."""
+    plain = name.removesuffix(f" {LOW}")
+    kin = {"LSTM in plain equations": ["lstm"], "GRU variant": ["gru"], "layer-norm LSTM": ["lstm"]}
+    own = [f"{n} {LOW}" if name != plain else n for n in kin.get(plain, [])]
+    if plain in ("lstm", "gru", "rnn"):
+        own += [n for n in found if n.startswith(f"PyTorch nn.{plain.upper()}")]
+    if plain == "lstm":
+        own += ["JAX scan LSTM"]
+    if plain == "layer-norm LSTM":
+        own += [n for n in found if "layer-norm" in n and n.startswith(("PyTorch", "JAX"))]
+    return [n for n in own if found.get(n)]
+
+
+def training(hidden, options, peaks):
+    """Rows of one hidden size; the GEMM peak, flops a second, is added to ``peaks``."""
     began = time.perf_counter()
-    found = dict(zip(jobs, seconds(list(jobs.values()), options.rounds), strict=True))
+    found = measured([("peak", (gemm_peak, ())), *contenders(hidden, options)], options)
     print(f"# hidden {hidden}: {time.perf_counter() - began:.0f} s", flush=True)
-    peak, rows = peak_flops() / found.pop("peak"), []
-    rivals = {
-        "lstm": ["PyTorch nn.LSTM", "JAX scan LSTM"],
-        "gru": ["PyTorch nn.GRU"],
-        "rnn": ["PyTorch nn.RNN"],
-    }
-    rivals["LSTM in plain equations"], rivals["GRU variant"] = ["lstm"], ["gru"]
-    rivals["layer-norm LSTM"] = ["lstm", *[p for p in peers if "layer-norm" in p]]
+    peaks.append(peak_flops() / found.pop("peak"))
+    rows = []
     for name, s in found.items():
-        ratios = [f"{found[r] / s:.2f} x {r}" for r in rivals.get(name, ()) if r in found]
-        row = {
-            "hidden": hidden,
-            "contender": name,
-            "ms": round(1e3 * s, 1),
-            "of GEMM peak": "",
-            "against": ", ".join(ratios),
-        }
-        if name in own:
-            row["of GEMM peak"] = f"{Workload(own[name], hidden=hidden).flops('train') / s / peak:.0%}"
+        ratios = [f"{found[r] / s:.2f} x {r}" for r in rivals(name, found)] if s else []
+        row = {"hidden": hidden, "contender": name, "ms": round(1e3 * s, 1) if s else "cannot run"}
+        row |= {"of GEMM peak": "", "against": ", ".join(ratios)}
+        cell = OWN.get(name.removesuffix(f" {LOW}"))
+        if cell:
+            row["of GEMM peak"] = f"{Workload(cell, hidden=hidden).flops('train') / s / peaks[-1]:.0%}"
         rows.append(row)
+    return rows
+
+
+def forward_alone(hidden, options):
+    """Rows: the forward pass without gradients."""
+    jobs = [
+        (
+            f"{cell} {LOW}" if dtype == LOW else cell,
+            (ours, (Workload(cell, hidden=hidden, dtype=dtype), WHAT[0])),
+        )
+        for cell in ("lstm", "gru", "rnn")
+        for dtype in ("float32", LOW)
+    ]
+    jobs += [
+        (f"PyTorch nn.{cell.upper()}", (torch_layers, (Workload(cell, hidden=hidden), WHAT[0])))
+        for cell in ("lstm", "gru", "rnn")
+    ]
+    found, rows = measured(jobs, options), []
+    for name, s in found.items():
+        ratios = [f"{found[r] / s:.2f} x {r}" for r in rivals(name, found)]
+        rows.append(
+            {"hidden": hidden, "contender": name, "ms": round(1e3 * s, 2), "against": ", ".join(ratios)}
+        )
     return rows
 
 

@@ -34,6 +34,15 @@ def interleaved(functions, rounds=16, at_least=0.002):
     return [statistics.median(t) for t in times]
 
 
+def instructions():
+    """The instruction sets that kernels use here: vectors, products of bfloat16, of 8-bit integers."""
+    import llvmlite.binding
+
+    known = "avx2 avx512f avx512bf16 avx512vnni avxvnni amx-bf16 neon bf16 dotprod".split()
+    features = llvmlite.binding.get_host_cpu_features()
+    return [name for name in known if features.get(name)]
+
+
 def machine():
     """The processor, as the operating system names it."""
     info = Path("/proc/cpuinfo")
@@ -54,6 +63,7 @@ def save(name, command, rows):
     facts = {
         "date": date.today().isoformat(),
         "machine": machine(),
+        "instructions": instructions(),
         "python": platform.python_version(),
         "command": command,
     }

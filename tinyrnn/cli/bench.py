@@ -26,26 +26,34 @@ _SIZE = click.IntRange(min=1)
     type=click.Choice(["torch"]),
     help="A peer to measure beside: PyTorch's layer of the same size.",
 )
+@option(
+    "--dtype",
+    "dtypes",
+    type=click.Choice(["float32", "bfloat16"]),
+    multiple=True,
+    help="Precision of products; may be repeated. Default: both.",
+)
 @device_option()
 @option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def command(cell, cell_opt, against, rounds, as_json, vocab_size, batch_size, seq_len, device, **sizes):
-    """Measure tokens a second: forward, training step, generation; and the part of this machine's GEMM
-    peak.
+def command(
+    cell, cell_opt, against, rounds, dtypes, as_json, vocab_size, batch_size, seq_len, device, **sizes
+):
+    """Measure tokens a second: forward, training step, generation; and the part of this machine's GEMM peak
+    in float32.
     """
     import importlib.util
 
     from ..base.devices import chosen
     from ..base.errors import InputError
     from ..nn import registry as plugins
-    from ..tools.bench import Workload, bench
+    from ..tools.bench import DTYPES, Workload, bench
 
     if against and importlib.util.find_spec("torch") is None:
         raise InputError("--against torch needs PyTorch: pip install torch")
     options = plugins.read_options(cell, cell_opt)
     shape = dict(vocabulary=vocab_size, batch=batch_size, length=seq_len, device=chosen(device))
-    found = bench(
-        Workload(cell, tuple(options.items()), **shape, **sizes), against_torch=bool(against), rounds=rounds
-    )
+    work = Workload(cell, tuple(options.items()), **shape, **sizes)
+    found = bench(work, dtypes=dtypes or DTYPES, against_torch=bool(against), rounds=rounds)
     if as_json:
         say(json.dumps({"cell": cell, **sizes, **shape, **found}))
         return
@@ -56,7 +64,12 @@ def command(cell, cell_opt, against, rounds, as_json, vocab_size, batch_size, se
     )
     names = {"forward": "forward", "train": "training step", "generate": "generation"}
     for row in found["rows"]:
-        line = f"{names[row['what']]:14} {row['tinyrnn']:>10,.0f} tokens/s"
+        line = f"{names[row['what']]:14} {row['dtype']:9} {row['tinyrnn']:>10,.0f} tokens/s"
         line += f"  {row['fraction']:4.0%} of GEMM peak" if row["fraction"] else " " * 18
-        line += f"  PyTorch {row['torch']:>9,.0f} tokens/s, ratio {row['ratio']:.2f}" if against else ""
-        say(line.rstrip())
+        peers = [
+            f"{name} {speed:,.0f} (ratio {row['tinyrnn'] / speed:.2f})"
+            if speed
+            else f"{name} cannot run here"
+            for name, speed in row["torch"].items()
+        ]
+        say((f"{line}  PyTorch " + ", ".join(peers) if peers else line).rstrip())

@@ -8,7 +8,7 @@ take turns, and medians are compared: a noisy moment hits all of them alike.
 import multiprocessing
 import statistics
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -25,6 +25,8 @@ from ..tasks.lm.task import LanguageModel
 from ..tasks.text.vocabulary import Characters
 
 WHAT = ("forward", "train", "generate")
+DTYPES = ("float32", "bfloat16")
+TORCH = {"float32": ("float32",), "bfloat16": ("bfloat16", "autocast")}  # what PyTorch has for each
 TOKENS = 500  # that one run of "generate" writes
 PAUSE = 0.1  # seconds between turns: the threads of BLAS and OpenMP go on spinning when their work is done
 
@@ -43,6 +45,7 @@ class Workload:
     length: int = 50
     threads: int | None = None
     device: str = "cpu"
+    dtype: str = "float32"  # one of `DTYPES`; of PyTorch also "autocast", to bfloat16
 
     def tokens(self, what) -> int:
         """Tokens of one run."""
@@ -72,7 +75,7 @@ def ours(work: Workload, what):
     if work.threads:
         threads.set_threads(work.threads)
     vocabulary = Characters([chr(0x4E00 + i) for i in range(work.vocabulary)])
-    sizes = dict(hidden=work.hidden, layers=work.layers, embed=work.embed)
+    sizes = dict(hidden=work.hidden, layers=work.layers, embed=work.embed, dtype=work.dtype)
     model = LanguageModel(vocabulary, cell=work.cell, cell_options=dict(work.cell_options), **sizes)
     inputs, targets = work.ids()
     optimizer = Adam(model.to(work.device).parameters())
@@ -113,15 +116,16 @@ def torch_steps(model, work: Workload, what):
     """``what`` for a list of PyTorch's modules: embedding, recurrent part, output."""
     import torch
 
-    embedding, rnn, output = model.to(work.device)
+    dtype = torch.bfloat16 if work.dtype == "bfloat16" else torch.float32
+    embedding, rnn, output = model.to(work.device, dtype)
     parameters = list(model.parameters())
     optimizer = torch.optim.Adam(parameters)
     inputs, targets = torch.from_numpy(work.ids()).to(work.device)
 
     def loss():
-        return torch.nn.functional.cross_entropy(
-            output(rnn(embedding(inputs))[0]).flatten(0, 1), targets.flatten()
-        )
+        with torch.autocast(work.device, torch.bfloat16, enabled=work.dtype == "autocast"):
+            logits = output(rnn(embedding(inputs))[0]).flatten(0, 1)
+        return torch.nn.functional.cross_entropy(logits.float(), targets.flatten())
 
     def forward():
         with torch.no_grad():
@@ -185,15 +189,21 @@ def _serve(pipe, make, arguments):
         pipe.send(f"{type(error).__name__}: {error}")
 
 
-def seconds(jobs, rounds=7) -> list:
+def seconds(jobs, rounds=7, may_fail=()) -> list:
     """Median seconds of each of ``jobs``, pairs (make, arguments) where ``make(*arguments)()`` is one run,
-    taken in turns.
+    taken in turns; None for a contender among ``may_fail`` (numbers of jobs) that cannot run.
 
     Raises:
-        InputError: a contender cannot run.
+        InputError: another contender cannot run.
     """
     context, workers = multiprocessing.get_context("spawn"), []
-    times = [[] for _ in jobs]
+    times: list = [[] for _ in jobs]
+
+    def failed(i, problem):
+        if i not in may_fail:
+            raise InputError(f"{jobs[i][0].__name__} cannot run: {problem}")
+        times[i] = None
+
     try:
         for make, arguments in jobs:
             pipe, other = context.Pipe()
@@ -201,44 +211,45 @@ def seconds(jobs, rounds=7) -> list:
             process.start()
             workers.append((process, pipe))
             if problem := pipe.recv():
-                raise InputError(f"{make.__name__} cannot run: {problem}")
+                failed(len(workers) - 1, problem)
         for k in range(rounds):
             for i in [*range(k % len(jobs), len(jobs)), *range(k % len(jobs))]:
+                if times[i] is None:
+                    continue
                 time.sleep(PAUSE)
                 workers[i][1].send(True)
                 answer = workers[i][1].recv()
                 if isinstance(answer, str):
-                    raise InputError(f"{jobs[i][0].__name__} cannot run: {answer}")
-                times[i].append(answer)
+                    failed(i, answer)
+                else:
+                    times[i].append(answer)
     finally:
         for process, _ in workers:
             process.terminate()
-    return [statistics.median(t) for t in times]
+    return [t and statistics.median(t) for t in times]
 
 
-def bench(work: Workload, *, against_torch=False, rounds=7) -> dict:
-    """``{"peak": GEMM flops a second, "rows": one dict for each of `WHAT`}`` with tokens a second of each
-    contender.
+def bench(work: Workload, *, dtypes=DTYPES, against_torch=False, rounds=7) -> dict:
+    """``{"peak": float32 GEMM flops a second, "rows": one dict for each of `WHAT` and ``dtypes``}`` with
+    tokens a second of each contender.
 
-    ``fraction`` is the part of the machine's GEMM peak that the products of the equations make up.
+    ``fraction`` is the part of the machine's float32 GEMM peak that the products of the equations make up;
+    ``torch`` what PyTorch has beside it (`TORCH`), None where that cannot run here.
     """
-    makers = {"tinyrnn": ours} | ({"torch": torch_layers} if against_torch else {})
     size = 1024 if work.device == "cpu" else 8192  # a GPU is not busy with less
-    jobs = [(gemm_peak, (size, work.device))] + [
-        (make, (work, what)) for what in WHAT for make in makers.values()
-    ]
-    peak_seconds, *found = seconds(jobs, rounds)
-    peak, rows = peak_flops(size) / peak_seconds, []
-    for k, what in enumerate(WHAT):
-        own = dict(zip(makers, found[k * len(makers) :], strict=False))
-        flops = work.flops(what)
-        rows.append(
-            {
-                "what": what,
-                **{name: work.tokens(what) / s for name, s in own.items()},
-                "ms": 1e3 * own["tinyrnn"],
-            }
-        )
-        rows[-1]["fraction"] = flops / own["tinyrnn"] / peak if flops and what != "generate" else None
-        rows[-1]["ratio"] = own["torch"] / own["tinyrnn"] if against_torch else None
+    jobs, rows, others = [(gemm_peak, (size, work.device))], [], []
+    for what in WHAT:
+        for dtype in dtypes if what != "generate" else dtypes[:1]:
+            peers = [name for name in TORCH[dtype] if against_torch]
+            jobs.append((ours, (replace(work, dtype=dtype), what)))
+            others += range(len(jobs), len(jobs) + len(peers))
+            jobs += [(torch_layers, (replace(work, dtype=name), what)) for name in peers]
+            rows.append({"what": what, "dtype": dtype, "torch": peers})
+    peak_seconds, *found = seconds(jobs, rounds, others)
+    peak, times = peak_flops(size) / peak_seconds, iter(found)
+    for row in rows:
+        own, tokens, flops = next(times), work.tokens(row["what"]), work.flops(row["what"])
+        row |= {"tinyrnn": tokens / own, "ms": 1e3 * own}
+        row["fraction"] = flops / own / peak if flops and row["what"] != "generate" else None
+        row["torch"] = {name: t and tokens / t for name, t in zip(row["torch"], times, strict=False)}
     return {"peak": peak, "rows": rows}

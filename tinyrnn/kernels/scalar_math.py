@@ -14,13 +14,13 @@ log2      2        2        log
 log10     2        3        log
 expm1     1.5      2        exp's reduction
 erf       1.3      2        least maximal errors; Cephes erf and erfc
-sin, cos  1.5      2        ``sines.py``
+sin, cos  1.5      1.5      ``sines.py``
 pow       0.6      1.3      ``powers.py``
 ========  =======  =======  ===============================================================
 
 They are compiled without "reassoc", which would cancel rounding tricks. Limits, signs of zero, infinities,
-NaN, and subnormal arguments and results are NumPy's, but that exp gives no subnormals. The other functions
-call libm.
+NaN, and subnormal arguments and results are NumPy's, but that exp and tanh give 0 for subnormals and -0. The
+other functions call libm.
 """
 
 import math

@@ -103,6 +103,15 @@ def test_fused_loops(step):
         assert found >= expected, f"{loop.function}: {found} of {expected} loops are packed"
 
 
+def test_squares_and_cubes_are_products():
+    """Of literal exponents, in the loop forward and in that of their derivatives."""
+    rows = np.ones((2, 3), np.float32)
+    for step, calls in [(lambda x, h: x**2 + h**3, 0), (lambda x, h: x**2.5 + h**3, 1)]:
+        recording = recorded_step(step, rows, (rows,))
+        forward, backward = plan_of(recording, (0,), frozenset()).loops.source.split("def ")[1:]
+        assert forward.count("pow(") == calls and backward.count("pow(") == calls
+
+
 def test_a_call_of_libm_is_noticed(monkeypatch):
     monkeypatch.setattr(scalar_math.float32, "log", scalar_math.float32.atan)
     with pytest.raises(AssertionError, match="calls atan"):

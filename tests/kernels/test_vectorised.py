@@ -2,9 +2,9 @@
 
 import functools
 import inspect
-import platform
 import re
 
+import llvmlite.binding
 import numba
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ from tinyrnn.compiler.scan import plan_of
 from tinyrnn.kernels import jit, noalias, pointwise, scalar_math
 
 pytestmark = pytest.mark.skipif(
-    platform.machine().lower() not in ("x86_64", "amd64"), reason="reads x86-64's instructions"
+    not llvmlite.binding.get_host_cpu_features().get("avx2"), reason="reads instructions of AVX2"
 )
 
 _ARITHMETIC = re.compile(

@@ -21,7 +21,7 @@ _BITS = 1216
 
 def float32_sines():
     """sin and cos. A product of the argument with 29 bits is exact in float64, and whole turns are taken off
-    each; errors are below 1.5 units in the last place. Polynomials have least maximal errors (4e-9, 1e-10).
+    each; errors are below 1.6 units in the last place. Polynomials have least maximal errors (4e-9, 1e-10).
     """
     F, D, U = np.float32, np.float64, np.uint32
     wide, as_bits, as_float = DOUBLE.as_bits, SINGLE.as_bits, SINGLE.as_float
@@ -71,7 +71,7 @@ def _rows():
 
 def float64_sines():
     """sin and cos. The mantissa is multiplied, as an integer, by 192 bits; 128 of the product are kept, which
-    leaves 60 even for the argument nearest to a multiple of pi/2. Errors are below 1.5 units in the last
+    leaves 60 even for the argument nearest to a multiple of pi/2. Errors are below 1.6 units in the last
     place; polynomials are those of FDLIBM's k_sin.c and k_cos.c.
     """
     U, as_bits, as_float, table = np.uint64, DOUBLE.as_bits, DOUBLE.as_float, _rows()

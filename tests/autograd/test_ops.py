@@ -174,3 +174,21 @@ def test_a_missing_unbroadcast_is_rejected(monkeypatch):
     monkeypatch.setattr(tape, "fit", lambda g, shape, dtype: g)
     with pytest.raises(tr.GradientError, match="shape"):
         tr.check_grad(tr.add, np.ones((2, 3)), np.ones(3))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_squares_and_cubes_are_products(dtype, monkeypatch):
+    """To the last bit, with their derivatives; other exponents and dtypes are NumPy's."""
+    x = (0.5 + np.random.default_rng(0).random((4, 5))).astype(dtype)
+    leaf, integers = tr.tensor(x, requires_grad=True), np.arange(5)
+    np.testing.assert_array_equal(tr.asarray(x) ** 1.5, np.power(x, 1.5))
+    np.testing.assert_array_equal(tr.asarray(integers) ** 3, integers**3)
+    np.testing.assert_array_equal(tr.asarray(x.astype("f2")) ** 3, np.power(x.astype("f2"), 3))
+    monkeypatch.setattr(np, "power", None)
+    for exponent, value, slope in [(2, x * x, 2 * x), (3.0, x * x * x, 3 * (x * x))]:
+        y = leaf**exponent
+        leaf.grad = None
+        y.sum().backward()
+        np.testing.assert_array_equal(y.detach(), value)
+        np.testing.assert_array_equal(leaf.grad, slope)
+        assert y.dtype == leaf.grad.dtype == dtype

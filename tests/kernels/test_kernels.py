@@ -14,41 +14,9 @@ from numba import types
 from numba.extending import intrinsic
 
 import tinyrnn as tr
-from tinyrnn.kernels import jit, notice, pointwise, random, rows, sampling, scalar_math, scatter, updates
+from tinyrnn.kernels import jit, notice, pointwise, random, rows, sampling, scatter, updates
 
 rng = np.random.default_rng(0)
-
-
-@pytest.mark.parametrize(("dtype", "limit"), [("float32", 86.0), ("float64", 700.0)])
-@pytest.mark.parametrize("name", ["exp", "tanh"])
-def test_scalar_math_is_accurate_to_the_last_digits(rng, name, dtype, limit):
-    x = np.concatenate(
-        [np.linspace(-limit, limit, 200_001), rng.standard_normal(100_000), 10.0 ** np.arange(-30, 1)]
-    ).astype(dtype)
-    got = pointwise.run(f"only_{name}", ("x",), f"{name}(x)", x)
-    exact = getattr(np, name)(x.astype(np.longdouble))
-    spacing = np.spacing(np.abs(exact).astype(dtype)).astype(np.longdouble)
-    assert float(np.max(np.abs(got - exact) / spacing)) < (2 if name == "exp" else 5)
-
-
-def test_scalar_math_at_the_ends():
-    x = np.array([np.nan, np.inf, -np.inf, 1e30, -1e30, 89.0, -104.0], np.float32)
-    np.testing.assert_array_equal(
-        pointwise.run("ends", ("x",), "exp(x)", x), [np.nan, np.inf, 0, np.inf, 0, np.inf, 0]
-    )
-    with pytest.raises(TypeError, match="compiled"):
-        scalar_math.exp(1.0)
-
-
-def test_pointwise_loops_are_vectorised():
-    cached = pointwise._kernel("sigmoid", ("x",), (False,), "sigmoid(x)", "float32")
-    kernel = numba.njit(error_model="numpy", fastmath=jit.FAST)(
-        cached.py_func
-    )  # code from the cache cannot be inspected
-    kernel(np.ones(4, np.float32), np.empty(4, np.float32))
-    assembly = next(iter(kernel.inspect_asm().values()))
-    if not any(packed in assembly for packed in ("mulps", "fmul\tv")):
-        pytest.fail("no packed instruction in the sigmoid loop")
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -118,8 +118,9 @@ FLAT = "where(g == g, 0, g)"  # the gradient of a step function: 0, also for an 
 # Functions whose compiled scalar form is as fast as NumPy's loop: LLVM vectorises them, others call libm for
 # each element.
 _VECTORISED = frozenset(
-    {"abs", "exp", "maximum", "minimum", "sigmoid", "sign", "softplus", "sqrt", "tanh", "where"}
+    "abs cos erf exp expm1 log log1p maximum minimum sigmoid sign sin softplus sqrt tanh where".split()
 )
+_FLOATS = frozenset({np.dtype(np.float32), np.dtype(np.float64)})
 # (op, rule of a derivative that is compiled): its arguments.
 FUSED: dict[tuple[str, str], tuple[str, ...]] = {}
 
@@ -331,15 +332,24 @@ logaddexp = binary(
 _chosen = ternary("where", "where(c, a, b)", _where, a="where(c, g, 0)", b="where(c, 0, g)")
 
 
+def _power(a: Any, b: Any) -> Any:
+    """NumPy's loop; the square and the cube of floats as products, in a fraction of its time."""
+    if (type(b) is int or type(b) is float) and (b == 2 or b == 3) and getattr(a, "dtype", None) in _FLOATS:
+        return a * a if b == 2 else a * a * a
+    return np.power(a, b)
+
+
 def _power_a(g: tape.Tensor, a: tape.Tensor, b: Any) -> tape.Tensor:
     if not isinstance(b, tape.Tensor):
-        return g * b * a ** (b - 1) if b != 0 else where(equal(g, g), 0, g)
+        if b == 0:
+            return where(equal(g, g), 0, g)
+        return g * b * (a if b == 2 else a ** (b - 1))
     return g * b * where((b == 0) & (a == 0), 1, a) ** (b - 1)  # 0 ** 0: the slope is 0, not 0 * infinity
 
 
 # 0 ** b is constant for b >= 0 (0, or 1 at 0): its derivative is 0, not 0 * log(0).
 _POWER_B = "g * y * log(where((a == 0) & (b >= 0), 1, a))"
-power = binary("power", "pow(a, b)", np.power, "a to the power of b", a=_power_a, b=_POWER_B)
+power = binary("power", "pow(a, b)", _power, "a to the power of b", a=_power_a, b=_POWER_B)
 _clip = ternary(
     "clip",
     "minimum(maximum(x, low), high)",

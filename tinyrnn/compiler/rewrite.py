@@ -2,6 +2,7 @@
 side.
 """
 
+import functools
 import itertools
 
 import numpy as np
@@ -133,6 +134,10 @@ class _Rewriter:
         numbers = [x.attr if x.kind is Kind.NUMBER else None for x in inputs]
         if None not in numbers:
             return self.copy(self.number(TABLE[op].forward(*numbers)), width, rows)
+        if op == "power" and numbers[1] in (1.0, 2.0, 3.0):
+            factors = (inputs[0],) * int(numbers[1])
+            product = functools.reduce(lambda a, b: self.pointwise("multiply", (a, b)), factors)
+            return self.copy(product, width, rows)
         outers = {x.attr for x in inputs if x.kind is Kind.CONCAT}
         if op == "add" and len(outers) == 1 and all(x.width == width for x in inputs):
             (outer,) = outers

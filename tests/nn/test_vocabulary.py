@@ -2,6 +2,7 @@
 
 import json
 import tracemalloc
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from tinyrnn.kernels import losses, references, rows
 from tinyrnn.nn.adaptive import HEAD, chosen_cutoffs
 from tinyrnn.nn.functional import linear_losses
 from tinyrnn.tasks.lm.model import LanguageModel
-from tinyrnn.tasks.text.vocabulary import Characters, build_vocabulary
+from tinyrnn.tasks.text.vocabulary import Characters, Words, build_vocabulary
 
 draw = np.random.default_rng(5)  # of what is made when this file is imported
 X, W, B = draw.standard_normal((3, 4, 5)), draw.standard_normal((5, 11)), draw.standard_normal(11)
@@ -168,7 +169,7 @@ def test_memory_does_not_grow_with_rows_times_classes(rng):
             peak(lambda *a, ids=ids: tr.linear_cross_entropy(a[0], a[1], ids, linear_bias=a[2]), x, w, b)
         )
         assert peaks[-1] < 1.5 * 4 * losses.ELEMENTS < 0.5 * 4 * n * 2048
-    assert peaks[1] - peaks[0] < 0.02 * 4 * 8_000 * 2048  # rows of four features and of their losses
+    assert peaks[1] - peaks[0] < 0.05 * 4 * 8_000 * 2048  # rows of four features and of their losses
     whole = peak(lambda *a: tr.cross_entropy(tr.linear(*a), ids), x, w, b)
     assert whole > 4 * 16_000 * 2048
 
@@ -235,6 +236,12 @@ def test_adaptive_softmax_of_further_axes_and_other_uses_of_its_output(rng):
     np.testing.assert_allclose(layer(x, ids).output.numpy(), picked, rtol=1e-10)
     uneven = rng.standard_normal((3, 4))
     tr.check_grad(lambda x: (layer(x, ids).output * uneven).sum(), x, order=2)
+
+    def composed(x):
+        return tr.take_along_axis(layer.log_prob(x), ids[..., None], axis=-1)[..., 0]
+
+    found = gradients(lambda x: (layer(x, ids).output * uneven).sum(), x)
+    alike(found, gradients(lambda x: (composed(x) * uneven).sum(), x))
 
 
 @pytest.mark.parametrize(
@@ -322,6 +329,8 @@ def test_what_an_adaptive_model_can_do(text, tmp_path):
     done = invoke("export", run)
     assert done.exit_code == 2 and "adaptive softmax cannot be exported" in done.output
     model = tr.load(run)
+    often = Counter(Words.PIECES.findall(text.read_text()))
+    assert often[model.vocabulary.symbols[1]] > 10 > often[model.vocabulary.symbols[-1]]
     ids = np.arange(6).reshape(3, 2)
     logits, _ = model(ids)
     cost, _ = model.cost(ids, ids)

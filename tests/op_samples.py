@@ -161,7 +161,10 @@ SAMPLES["cross_entropy"] = [((N((5, 4)),), {"ids": IDS})]
 SAMPLES["cross_entropy_grad"] = [((N(5), N((5, 4))), {"ids": IDS})]
 _COUNTS = IDS, np.array([1.0, 0.5, 0, 2, 1]), np.array([1.0, 1, 0, 1, 1])
 SAMPLES["linear_cross_entropy"] = [
-    ((N((5, 3)), N((3, 4)), N(4)), {"targets": losses.Targets(*_COUNTS, spread), "gradients": None})
+    (
+        (N((5, 3)), N((3, 4)), N(4)),
+        {"targets": losses.Targets(*_COUNTS, spread), "precision": None, "gradients": None},
+    )
     for spread in (None, np.array([0.1, 0.2, 0, 0.3]))
 ]
 SAMPLES["einsum"] = [((N((3, 4)), N((4, 2))), {"terms": ("ij", "jk"), "output": "ik"})]

@@ -51,8 +51,8 @@ __all__ = [
     "linspace", "ones", "ones_like", "rand", "rand_like", "randint", "randn", "randn_like", "Tensor",
     "tensor", "to_torch", "zeros", "zeros_like",
     # gradients
-    "check_grad", "checkpoint", "custom_vjp", "grad", "hessian", "hvp", "jacobian", "jvp", "no_grad",
-    "value_and_grad", "vjp",
+    "autocast", "check_grad", "checkpoint", "custom_vjp", "grad", "hessian", "hvp", "jacobian", "jvp",
+    "no_grad", "value_and_grad", "vjp",
     # pointwise functions
     "abs", "acos", "acosh", "add", "asin", "asinh", "atan", "atan2", "atanh", "ceil", "clip", "cos",
     "cosh", "divide", "elu", "equal", "erf", "exp", "exp2", "expm1", "floor", "gelu", "greater",

@@ -1,18 +1,18 @@
 """The packed matrix product, over all edge sizes, and the threads it runs on."""
 
+import os
+import signal
 import threading
+import time
 
 import numpy as np
 import pytest
+from matrices import SIZES, operand
 
 import tinyrnn as tr
 from tinyrnn.base import threads
 from tinyrnn.kernels import gemm
 
-rng = np.random.default_rng(4)
-SIZES = [(m, 5, 7) for m in range(71)] + [(5, k, 7) for k in range(71)] + [(5, 7, n) for n in range(71)]
-SIZES += [tuple(rng.integers(1, 71, 3).tolist()) for _ in range(150)]
-SIZES += [(3, 600, 40), (300, 20, 33), (250, 300, 70), (1, 257, 1)]  # more than a block, more than a chunk
 TOLERANCE = {"float32": 2e-6, "float64": 1e-14}
 
 
@@ -22,18 +22,6 @@ def restored():
     before = threads.threads()
     yield
     threads.set_threads(before)
-
-
-def operand(rng, rows, columns, dtype, layout):
-    """A matrix whose memory is C, Fortran, or neither; what lies around it is NaN."""
-    values = rng.standard_normal((rows, columns)).astype(dtype)
-    if layout == "transposed":
-        return np.asfortranarray(values)
-    if layout == "strided":
-        around = np.full((2 * rows, 3 * columns), np.nan, dtype)
-        around[::2, 1::3] = values
-        return around[::2, 1::3]
-    return values
 
 
 @pytest.mark.parametrize(
@@ -162,6 +150,56 @@ def test_an_error_in_a_part_is_raised_after_all_parts_ended():
     with pytest.raises(ZeroDivisionError, match="part"):
         threads.split(100, part, at_least=threads.WORTH)
     assert sorted(ended) == [25, 50, 75]
+
+
+def test_parts_may_be_split_again_and_two_threads_may_split_at_once():
+    """While ours are busy, whoever comes computes alone."""
+    threads.set_threads(3)
+    seen, lock = [], threading.Lock()
+
+    def inner(first, last):
+        with lock:
+            seen.extend(range(first, last))
+
+    def outer(first, last):
+        for _ in range(first, last):
+            threads.split(7, inner, at_least=threads.WORTH)
+
+    callers = [threading.Thread(target=outer, args=(0, 5)) for _ in range(4)]
+    for caller in callers:
+        caller.start()
+    threads.split(10, outer, at_least=threads.WORTH)
+    for caller in callers:
+        caller.join(timeout=60)
+        assert not caller.is_alive()
+    assert sorted(seen) == sorted([*range(7)] * 30)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+def test_a_forked_process_has_threads_of_its_own():
+    threads.set_threads(2)
+    a = np.ones((100, 100), "f")
+    right = gemm.matmul(a, a)
+    if (child := os.fork()) == 0:  # pragma: no cover
+        os._exit(0 if (gemm.matmul(a, a) == right).all() else 1)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_an_interrupt_waits_for_what_still_writes():
+    threads.set_threads(2)
+    done = []
+
+    def part(first, last):
+        if first:
+            time.sleep(0.5)
+            done.append(first)
+        else:
+            threading.Timer(0.1, signal.raise_signal, [signal.SIGINT]).start()
+
+    with pytest.raises(KeyboardInterrupt):
+        threads.split(2, part, at_least=threads.WORTH)
+    assert done == [1]
 
 
 def test_blas_gets_its_threads_back():

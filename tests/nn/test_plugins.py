@@ -322,11 +322,12 @@ def test_a_cell_that_diverges_is_a_row_of_the_table(own, tmp_path, text_file):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--cells", "gru,gruu"], "did you mean gru?"),
+        (["--cells", "gru,gruu"], "did you mean gru"),
         (["--cells", "gru,rnn,gru"], "names gru twice"),
         (["--cells", "gru[nonsense=1]"], "has no option 'nonsense'"),
         (["--cells", "gru", "--params", "10"], "more than 10: raise --params"),
         (["--cells", ", "], "names no cell"),
+        *[(["--cells", cells], "not closed") for cells in ("gru,lstm[", "gru]", "gru[a=[1]]", "gru[a=1,rnn")],
         (["-", "--cells", "gru"], "which standard input cannot"),
         (["--cells", "gru", "--hidden", "9"], "--hidden"),
     ],

@@ -125,6 +125,22 @@ def test_errors_are_those_of_the_composition(blocks):
         tr.linear_cross_entropy(X, W, IDS, label_smoothing=1.5)
 
 
+@pytest.mark.parametrize("reduction", ["mean", "none"])
+def test_products_have_the_precision_around(blocks, reduction):
+    """Operands are rounded as in the composition."""
+    arrays, given = [a.astype("float32") for a in (X, W, B)], GIVEN.astype("float32")
+    given = given if reduction == "none" else given[0, 0]
+    exact = gradients(by_blocks, *arrays, given=given, reduction=reduction)
+    with tr.autocast("bfloat16"):
+        found = gradients(by_blocks, *arrays, given=given, reduction=reduction)
+        wanted = gradients(composed, *arrays, given=given, reduction=reduction)
+    alike(found[:1], wanted[:1], rtol=1e-5, atol=1e-6)
+    alike(found, wanted, rtol=2e-2, atol=2e-2)
+    assert all((a != b).any() for a, b in zip(found[1:3], exact[1:3], strict=True))
+    with tr.autocast("tf32"), pytest.raises(tr.InputError, match="needs arrays on a GPU"):
+        by_blocks(*arrays)
+
+
 def test_few_classes_are_computed_as_before_to_the_last_bit(rng):
     arrays = [rng.standard_normal(shape).astype("float32") for shape in ((12, 16, 32), (32, 65), 65)]
     ids = rng.integers(0, 65, (12, 16))
@@ -371,3 +387,9 @@ def test_training_by_blocks_equals_training_by_logits(blocks, tie, monkeypatch, 
         loss.backward()
         found.append([loss.numpy(), *(p.grad.numpy() for p in model.parameters())])
     alike(*found)
+    low = LanguageModel(Characters("abcdefg"), hidden=6, embed=6, tie=tie, dtype="bfloat16", seed=2)
+    for wide in (1, 10**6):
+        monkeypatch.setattr(linear_losses, "WIDE", wide)
+        logits, _ = low(ids[:-1])
+        loss = low.cost(ids[:-1], ids[1:])[0].item()
+        assert loss == pytest.approx(tr.cross_entropy(logits, ids[1:]).item(), rel=1e-6)

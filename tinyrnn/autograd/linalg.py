@@ -1,22 +1,25 @@
-"""Matrix products."""
+"""Matrix products, and the precision of their operands."""
 
 from __future__ import annotations
 
 import math
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 from .. import kernels
 from ..base.devices import array_module
-from ..base.errors import ShapeError
+from ..base.errors import InputError, ShapeError
 from . import tape
 from .pointwise import as_tensor
 from .shaping import expand_dims, matrix_transpose, reshape
 from .tape import Op, apply
 from .types import ArrayLike
 
-__all__ = ["matmul"]
+__all__ = ["autocast", "matmul"]
 
 LARGE = 1 << 18  # multiplications: below, BLAS on one thread is as fast
 
@@ -56,8 +59,51 @@ def _product(a: Any, b: Any) -> Any:
 _matmul = Op("matmul", _product, {"a": _matmul_a, "b": _matmul_b}, inputs=("a", "b"))
 
 
-def rounded_product(a: Any, b: Any) -> Any:
-    """A product of arrays on a GPU whose operands are rounded to TensorFloat-32, by tensor cores."""
+PRECISIONS = "bfloat16", "tf32"
+
+
+class _Ambient(threading.local):
+    precision: str | None = None
+
+
+_ambient = _Ambient()
+
+
+@contextmanager
+def autocast(precision: str | None) -> Iterator[None]:
+    """Context in which float32 matrices are multiplied in a lower precision, forward and backward; sums,
+    results and everything else stay float32. As ``torch.autocast``, for products alone.
+
+    It holds for ``x @ matrix`` with a matrix of two axes, and for the products in `scan` and `RNN`; products
+    of two batches of matrices stay as they are. On a CPU, and in compiled loops on a GPU, operands are
+    rounded to the nearest bfloat16; other products on a GPU to TensorFloat-32, which is no coarser.
+
+    Args:
+        precision: "bfloat16"; "tf32", on a GPU; None: as the arrays are, also inside of another.
+
+    Raises:
+        InputError: another precision.
+    """
+    if precision is not None and precision not in PRECISIONS:
+        raise InputError(f"autocast: precision {precision!r} is unknown: use one of {', '.join(PRECISIONS)}")
+    before, _ambient.precision = _ambient.precision, precision
+    try:
+        yield
+    finally:
+        _ambient.precision = before
+
+
+def ambient_precision() -> str | None:
+    """The precision of the `autocast` that this runs in."""
+    return _ambient.precision
+
+
+def rounded_product(a: Any, b: Any, precision: str) -> Any:
+    """The product of float32 matrices whose operands are rounded: see `autocast`."""
+    if type(a) is np.ndarray:
+        if precision != "bfloat16":
+            raise InputError(f"autocast: {precision} needs arrays on a GPU: use bfloat16")
+        return kernels.gemm.matmul(a, b, precision=precision)
     from cupy._core import _routines_linalg as routines  # CuPy has no public name for it
 
     before = routines.get_compute_type(a.dtype)
@@ -68,16 +114,26 @@ def rounded_product(a: Any, b: Any) -> Any:
         routines.set_compute_type(a.dtype, before)
 
 
-_rounded_vjps = {
-    "a": lambda g, b: rounded_matmul(g, matrix_transpose(b)),
-    "b": lambda g, a: rounded_matmul(matrix_transpose(a), g),
-}
+def _rounded_a(g: tape.Tensor, b: tape.Tensor, precision: str) -> tape.Tensor:
+    with autocast(precision):
+        return matmul(g, matrix_transpose(b))
+
+
+def _rounded_b(g: tape.Tensor, a: tape.Tensor, precision: str) -> tape.Tensor:
+    with autocast(precision):
+        return matmul(matrix_transpose(a), g)
+
+
+_rounded_vjps = {"a": _rounded_a, "b": _rounded_b}
 _rounded_matmul = Op("rounded_matmul", rounded_product, _rounded_vjps, inputs=("a", "b"), listed=False)
 
 
-def rounded_matmul(a: tape.Tensor, b: tape.Tensor) -> tape.Tensor:
-    """`rounded_product` of two matrices; so are the products of its gradients."""
-    return apply(_rounded_matmul, a, b)
+def _applied(a: tape.Tensor, b: tape.Tensor) -> tape.Tensor:
+    """The product in the precision that holds here."""
+    precision = _ambient.precision
+    if precision and a.ndim == b.ndim == 2 and a.data.dtype == b.data.dtype == np.float32:
+        return apply(_rounded_matmul, a, b, precision=precision)
+    return apply(_matmul, a, b)
 
 
 def matmul(x1: ArrayLike, x2: ArrayLike, /) -> tape.Tensor:
@@ -96,5 +152,5 @@ def matmul(x1: ArrayLike, x2: ArrayLike, /) -> tape.Tensor:
         differ = f"matmul: {list(left)} @ {list(right)}: inner sizes {left[-1]} and {inner} differ"
         raise ShapeError(f"{differ}: transpose or reshape one of them")
     if len(left) > 2 and len(right) == 2:  # one large product instead of many small ones, both ways
-        return reshape(apply(_matmul, _rows(a), b), (*left[:-1], right[-1]))
-    return apply(_matmul, a, b)
+        return reshape(_applied(_rows(a), b), (*left[:-1], right[-1]))
+    return _applied(a, b)

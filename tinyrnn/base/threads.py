@@ -1,7 +1,10 @@
-"""The one pool of threads that compiled kernels run on, and how many threads BLAS may use beside it.
+"""The threads that compiled kernels run on, and how many threads BLAS may use beside them.
+
+Kernels are split a dozen times in a training step, so handing a part over has to cost little: each thread of
+ours sleeps at a lock until the next part is there.
 
 Two pools that wait for work by spinning slow each other down several times over, so BLAS is held to one
-thread wherever the pool is at work (`alone`).
+thread wherever ours are at work (`alone`).
 """
 
 from __future__ import annotations
@@ -11,12 +14,9 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from concurrent.futures import ThreadPoolExecutor
 
 WORTH = 200_000  # operations that a thread must have to be worth waking
 
@@ -28,10 +28,62 @@ def _default_count() -> int:
         return os.cpu_count() or 1
 
 
+class _Part:
+    """A part that a worker is given: done when ``done`` can be acquired, or says so."""
+
+    __slots__ = ("done", "error", "first", "function", "is_done", "last")
+
+    def __init__(self, function: Callable[[int, int], Any], first: int, last: int) -> None:
+        self.function, self.first, self.last = function, first, last
+        self.error: BaseException | None = None
+        self.is_done, self.done = False, threading.Lock()
+        self.done.acquire()
+
+    def run(self) -> None:
+        try:
+            self.function(self.first, self.last)
+        except BaseException as error:  # raised again where the part was given
+            self.error = error
+        self.is_done = True
+        self.done.release()
+
+    def wait(self) -> None:
+        """Until it is done, also if the program is interrupted meanwhile: that is its error then."""
+        while not self.is_done:
+            try:
+                self.done.acquire()
+            except KeyboardInterrupt as interrupt:  # also between the end of this part and the next line
+                self.error = interrupt
+
+
+class _Worker(threading.Thread):
+    """A thread that sleeps until it is given a part."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(name=f"tinyrnn_{number}", daemon=True)
+        self._part: _Part | None = None
+        self._given = threading.Lock()
+        self._given.acquire()
+        self.start()
+
+    def run(self) -> None:
+        while True:
+            self._given.acquire()
+            if (part := self._part) is not None:
+                self._part = None  # before it is done: the next may be given then
+                part.run()
+            part = None  # nothing is kept alive meanwhile
+
+    def give(self, part: _Part) -> None:
+        self._part = part
+        self._given.release()
+
+
 class _Settings:
     count = _default_count()
-    pool: ThreadPoolExecutor | None = None
+    workers: tuple[_Worker, ...] = ()
     pid: int | None = None
+    busy = threading.Lock()  # held by who uses the workers
     lock = threading.Lock()
     alone = 0  # blocks of `alone` that are open
     blas: tuple[int, ...] = ()  # threads of each BLAS before the first of them
@@ -39,7 +91,7 @@ class _Settings:
 
 def set_threads(n: int) -> None:
     """Run kernels on ``n`` threads from now on."""
-    _Settings.count, _Settings.pool = n, None
+    _Settings.count = n
 
 
 def threads() -> int:
@@ -47,33 +99,40 @@ def threads() -> int:
     return _Settings.count
 
 
-def _pool() -> ThreadPoolExecutor:
-    from concurrent.futures import ThreadPoolExecutor  # heavy for `import tinyrnn`
-
-    if _Settings.pool is None or _Settings.pid != os.getpid():  # threads do not survive a fork
-        _Settings.pool = ThreadPoolExecutor(max(1, _Settings.count - 1), "tinyrnn")
-        _Settings.pid = os.getpid()
-    return _Settings.pool
+def _workers(n: int) -> tuple[_Worker, ...]:
+    """``n`` of them."""
+    if _Settings.pid != os.getpid():  # threads do not survive a fork
+        _Settings.workers, _Settings.pid = (), os.getpid()
+    while len(_Settings.workers) < n:
+        _Settings.workers += (_Worker(len(_Settings.workers) + 1),)
+    return _Settings.workers[:n]
 
 
 def split(n: int, function: Callable[[int, int], Any], at_least: int = WORTH) -> None:
     """Call ``function(first, last)`` so that ``range(n)`` is covered, in as many parts as there are threads.
 
-    ``at_least`` is the work of one of the ``n``, in elementary operations: little work stays on one thread.
+    ``at_least`` is the work of one of the ``n``, in elementary operations: little work stays on one thread,
+    and so does all while another thread of the program uses ours.
     """
     parts = max(1, min(_Settings.count, n, n * at_least // WORTH))
-    if parts == 1:
+    if parts == 1 or not _Settings.busy.acquire(blocking=False):
         function(0, n)
         return
-    cuts = [n * i // parts for i in range(parts + 1)]
-    waiting = [_pool().submit(function, cuts[i], cuts[i + 1]) for i in range(1, parts)]
     try:
-        function(0, cuts[1])
+        cuts = [n * i // parts for i in range(parts + 1)]
+        others = [_Part(function, cuts[i], cuts[i + 1]) for i in range(1, parts)]
+        for worker, part in zip(_workers(parts - 1), others, strict=True):
+            worker.give(part)
+        try:
+            function(0, cuts[1])
+        finally:  # nobody may still be writing when this returns
+            for part in others:
+                part.wait()
     finally:
-        for future in waiting:
-            future.exception()  # nobody may still be writing when this returns
-    for future in waiting:
-        future.result()
+        _Settings.busy.release()
+    for part in others:
+        if part.error is not None:
+            raise part.error
 
 
 @contextmanager

@@ -5,6 +5,7 @@ import sys
 
 import click
 
+from ..base.errors import InputError
 from ..training.experiments import Configuration
 from ..training.plan import Place
 from ..training.screen import is_terminal, note, say
@@ -116,9 +117,13 @@ def cells_in(text):
     parts, depth = [""], 0
     for symbol in text:
         depth += (symbol == "[") - (symbol == "]")
+        if depth not in (0, 1):
+            break
         if symbol == "," and not depth:
             parts.append("")
         else:
             parts[-1] += symbol
+    if depth:
+        raise InputError(f"--cells {text!r} has a bracket that is not closed: write gru,lstm[forget_bias=0]")
     named = [part.strip().partition("[")[::2] for part in parts if part.strip()]
     return [(name, [o.strip() for o in given.rstrip("]").split(",") if o.strip()]) for name, given in named]

@@ -2,6 +2,6 @@
 
 from .ir import CompileWarning
 from .record import next_states
-from .scan import PRECISIONS, scan
+from .scan import scan
 
-__all__ = ["PRECISIONS", "CompileWarning", "next_states", "scan"]
+__all__ = ["CompileWarning", "next_states", "scan"]

@@ -15,6 +15,7 @@ import numpy as np
 from .. import kernels
 from ..autograd import Tensor, reshape, stack, sum, unstack
 from ..autograd.functional import embedding, grad
+from ..autograd.linalg import autocast
 from ..autograd.tape import Op, is_recording, record, recording
 from ..base import threads
 from ..base.devices import beside
@@ -30,6 +31,7 @@ class Compiled(Saved):
     """The loops of one program as functions.
 
     Attributes:
+        precision: of the operands of products, where the source of the loops says it.
         passed: directions of time, and whether gradients were asked for, in which the referee found no fault.
         fault: what it found, or None.
     """
@@ -39,7 +41,7 @@ class Compiled(Saved):
         target = cuda if device == "cuda" else numba
         pair = [target.Loop("forward", self.forward), target.Loop("backward", self.backward)]
         self.loops = target.Loops(pair, self.dtype, precision)
-        self.passed, self.fault = set(), None
+        self.passed, self.fault, self.precision = set(), None, precision
 
 
 class Runner:
@@ -50,11 +52,15 @@ class Runner:
         closures, numbers: of the recording of this call.
         xs: tensors ``[T, B, F]``; init: tensors ``[B, H]``; held: as many of those as return at a reset.
         looked_up: table and ids of those xs that are rows of a table, by number.
+        precision: of the operands of products, None: that of the arrays, or of the plan.
         poison: fill memory with NaN before it is written.
     """
 
-    def __init__(self, plan, closures, numbers, xs, init, held, reverse, looked_up, poison=False):
+    def __init__(
+        self, plan, closures, numbers, xs, init, held, reverse, looked_up, precision=None, poison=False
+    ):
         self.plan, self.reverse, self.poison = plan, bool(reverse), poison
+        self.precision = plan.precision or precision
         self.T, self.B = xs[0].shape[:2]
         self.np = plan.loops.arrays  # NumPy or CuPy
         of_table = {id(ids): beside(ids, xs[0].data) for _, ids in looked_up.values()}
@@ -63,7 +69,8 @@ class Runner:
         tensors = numbered(Source.X, xs) | numbered(Source.HELD, held) | numbered(Source.CLOSURE, closures)
         self.numbers = numbers
         tables = {i: table for i, (table, _) in looked_up.items()}
-        tensors |= numbered(Source.STREAM, self._streams(tensors, tables))
+        with autocast(self.precision):
+            tensors |= numbered(Source.STREAM, self._streams(tensors, tables))
         slots = (plan.read & set(tensors)) | set(plan.gradients) | set(plan.shared)
         states = numbered(Source.STATE, init)
         self.slots = [*sorted(slots), *states]
@@ -77,7 +84,7 @@ class Runner:
         """Hoisted values over all steps at once, on the ordinary tape; of a table, its rows take the place of
         x.
         """
-        program, streams, how = self.plan.program, [], (self.plan.dtype, self.plan.loops.rounded)
+        program, streams, dtype = self.plan.program, [], self.plan.dtype
         values = order([h.value for h in program.hoisted])
         flat = {v.attr: tensors[v.attr] for v in values if v.attr in tensors and not v.is_input(Source.X)}
         for v in order([h.value for h in program.hoisted if h.table is None]):
@@ -88,14 +95,14 @@ class Runner:
             if h.table is not None:
                 rows = flat | {Input(Source.X, h.table): tables[h.table]}
                 env = of_tables.setdefault(h.table, self._environment(values, rows))
-                streams.append(evaluate(h.value, env, *how))
+                streams.append(evaluate(h.value, env, dtype))
                 env[h.stream] = streams[-1]
                 continue
             for v in order([h.value]):
                 if v.is_input(Source.STREAM) and v not in by_step:
                     i = v.attr.index
                     by_step[v] = embedding(self.ids[f"ids{i}"].reshape(-1), streams[i])
-            by_step[h.stream] = found = evaluate(h.value, by_step, *how)
+            by_step[h.stream] = found = evaluate(h.value, by_step, dtype)
             streams.append(reshape(found, (self.T, self.B, found.shape[-1])))
         return streams
 
@@ -151,7 +158,8 @@ class Runner:
         loops = self.plan.loops
         loop, arrays = loops.loops[which], memory | {name: ids.reshape(-1) for name, ids in self.ids.items()}
         steps = {a: still.get(a, arrays[a][0].size if arrays[a].ndim == 3 else 0) for a in loop.steps}
-        loops.run(self.functions[which], loop, arrays, self.numbers, steps, self.T, self.B, self.reverse)
+        how = steps, self.T, self.B, self.reverse
+        loops.run(self.functions[which], loop, arrays, self.numbers, *how, precision=self.precision)
 
     def backward(self, gs, memory):
         """The gradients of ``inputs``, one for each."""
@@ -207,8 +215,8 @@ class Runner:
         """The product over time and batch of what the loop left for both sides of ``v``."""
         left, right = (self.plan.factors[x] for x in v.inputs)
         if (v.inputs[0], right.array) not in shared:
-            product = self.plan.loops.matmul(self._over_time(left, memory).T, self._over_time(right, memory))
-            shared[v.inputs[0], right.array] = product
+            rows = self._over_time(left, memory).T, self._over_time(right, memory)
+            shared[v.inputs[0], right.array] = self.plan.loops.matmul(*rows, self.precision)
         product, (x, y) = shared[v.inputs[0], right.array], v.inputs
         return product[left.first : left.first + x.width, right.first : right.first + y.width]
 
@@ -269,7 +277,7 @@ def _vjp(g, inputs, runner, memory, cells):
         )
     if not is_recording():
         try:
-            with threads.alone():
+            with threads.alone(), autocast(runner.precision):
                 return runner.backward(g, memory)
         except Exception as error:  # a fault costs speed, never truth: the gradients come from the plain loop
             said = "a backward loop runs eagerly because of a fault of tinyrnn's compiler"
@@ -285,7 +293,7 @@ def _vjp(g, inputs, runner, memory, cells):
 
     positions = tuple(i for i, x in enumerate(inputs) if x.dtype.kind == "f")
     create_graph = is_recording()
-    with recording():
+    with recording(), autocast(runner.precision):
         found = dict(zip(positions, grad(weighted, positions)(*inputs), strict=True))
     found = found if create_graph else {i: x.detach() for i, x in found.items()}
     return [found.get(i) for i in range(len(inputs))]

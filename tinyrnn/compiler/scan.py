@@ -15,6 +15,7 @@ import numpy as np
 from .. import kernels
 from ..autograd import Tensor, expand_dims, isfinite, logical_or, not_equal, reshape, stack, unstack, where
 from ..autograd.functional.gather import source_of
+from ..autograd.linalg import PRECISIONS, ambient_precision, autocast
 from ..autograd.pointwise import as_tensor
 from ..autograd.tape import is_tracing
 from ..autograd.types import ArrayLike
@@ -27,7 +28,6 @@ from .ir import CompilerFault, CompileWarning, own_faults
 from .lines import completed
 from .record import Kept, as_rows, code_of, differing, next_states, of_rows, origin, owners, recorded
 
-PRECISIONS = "bfloat16", "tf32"
 UNROLLED = 32  # steps of a scan in a step, at most: each is compiled for itself
 _FLAG = Rule(bool)
 
@@ -64,8 +64,8 @@ def scan(
         return_states: return every state over time instead of the first alone.
         compile: False runs eagerly, the reference; default: compiled, unless there is one step only, or the
             environment says ``TINYRNN_COMPILE=0``.
-        precision: of the operands of products in compiled loops, for float32 on a GPU: "bfloat16" or "tf32";
-            sums and states stay float32. Default: what the arrays are.
+        precision: of the operands of products, for float32: "bfloat16", on a GPU also "tf32"; sums and
+            states stay float32. Default: that of the `autocast` around, or what the arrays are.
 
     Returns:
         ``(ys, final)``: ys ``[T, B, H]`` (with ``return_states`` a tuple, one for each state), in the order
@@ -79,9 +79,12 @@ def scan(
     several, single = isinstance(xs, tuple), not isinstance(init, tuple | list)
     given = [as_tensor(x) for x in xs] if isinstance(xs, tuple) else [as_tensor(xs)]
     init = tuple([as_tensor(s) for s in init]) if isinstance(init, tuple | list) else (as_tensor(init),)
-    fits = given[0].device == "cuda" and given[0].dtype == np.float32 and precision in PRECISIONS
-    if precision is not None and not fits:
-        mend = f"use one of {', '.join(PRECISIONS)} for float32 arrays on a GPU, or leave it out"
+    single_precision = given[0].dtype == np.float32
+    if precision is None:
+        precision = ambient_precision() if single_precision else None
+    possible = PRECISIONS if given[0].device == "cuda" else PRECISIONS[:1]
+    if precision is not None and not (single_precision and precision in possible):
+        mend = f"use {' or '.join(possible)} for float32 arrays, or leave it out"
         raise InputError(f"scan: precision {precision!r} of {given[0].dtype} on {given[0].device}: {mend}")
     shape = given[0].shape
     if len(shape) < 2 or not shape[0]:
@@ -108,7 +111,8 @@ def scan(
         if compile is None:  # a single step, as in generation, costs less than its recording
             compile = shape[0] > 1 and is_on()
         how = several, flags, init, compile, reverse, outputs, precision
-        columns, final = _with_numbers(step, given, init, how)
+        with autocast(precision):
+            columns, final = _with_numbers(step, given, init, how)
     return tuple(columns) if return_states else columns[0], final[0] if single else tuple(final)
 
 
@@ -161,7 +165,9 @@ def _scanned(step, given, noise, several, flags, init, compile, reverse, outputs
         rows, states = of_rows(step, several, *sizes), tuple([as_rows(s, 1) for s in init])
         xs, inner = [as_rows(x, 2) for x in streams], _inner(rows, *form)
         call = Call(inner, xs, len(flagged), states, states[: len(held)], reverse, outputs, precision)
-        with threads.alone():  # a few rows of the batch are recorded: waking BLAS's threads costs more
+        # A few rows of the batch are recorded: waking BLAS's threads costs more. What a step is does not
+        # depend on its precision.
+        with threads.alone(), autocast(None):
             found, reason = _compiled(step, call)
         if found and rows is not step:
             pairs = zip(outputs, found[0], strict=True)
@@ -296,7 +302,7 @@ def _run(plan, recording, call, looked_up, name):
 
     try:
         with own_faults("running the loops"):
-            given = call.streams, call.init, call.held, call.reverse, looked_up
+            given = call.streams, call.init, call.held, call.reverse, looked_up, call.precision
             runner = Runner(plan, recording.closures, recording.numbers, *given)
             if plan.fault is not None:
                 raise CompilerFault(plan.fault)
@@ -366,7 +372,7 @@ def plan_of(recording, outputs, tabled, precision=None):
     """The `Compiled` of a recording: one for all recordings of the same program."""
     from .run import Compiled  # and Numba with it
 
-    how = outputs, tabled, recording.device, precision
+    how = outputs, tabled, recording.device, precision if recording.device == "cuda" else None
     key = recording.key, how
     plan = _plans.get(key)
     if isinstance(plan, str):

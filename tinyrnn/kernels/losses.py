@@ -9,20 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..base.devices import array_module, beside
-from . import gemm, references, rows, scatter
+from . import references, rows, scatter
 
 ELEMENTS = 1 << 22  # of the logits of a block: more is hardly faster
 LEAST = 64  # rows of a block: with fewer, packing the weight costs as much as multiplying by it
-
-
-def _add_product(a, b, out, accumulate):
-    """``out (+)= a @ b``."""
-    if type(a) is np.ndarray:
-        gemm.matmul(a, b, out, accumulate)
-    elif accumulate:
-        out += a @ b
-    else:
-        out[...] = a @ b
 
 
 class Targets(NamedTuple):
@@ -40,11 +30,15 @@ class Targets(NamedTuple):
         return Targets(*(each if each is None else beside(each, x) for each in self))
 
 
-def linear_cross_entropy(x, weight, bias, targets, slopes):
+def linear_cross_entropy(x, weight, bias, targets, add_product, slopes):
     """Losses ``[n]`` of the logits ``x [n, k] @ weight [k, w] + bias [w]`` and `Targets`.
 
-    ``slopes``: whether the gradients of the sum of the losses by x, weight and bias are wanted too. Returns
-    ``(losses, gradients)``, these None where they are not.
+    Args:
+        add_product: ``(a, b, out, accumulate)``: ``out (+)= a @ b``.
+        slopes: whether the gradients of the sum of the losses by x, weight and bias are wanted too.
+
+    Returns:
+        ``(losses, gradients)``, these None where they are not wanted.
     """
     xp, (n, w) = array_module(x), (len(x), weight.shape[1])
     plain, size = rows if xp is np else references, max(LEAST, ELEMENTS // w)
@@ -57,10 +51,10 @@ def linear_cross_entropy(x, weight, bias, targets, slopes):
         part = slice(first, first + size)
         given, at = x[part], Targets(*(each[part] for each in targets[:3]), targets.spread)
         logits = block[: len(given)]
-        _add_product(given, weight, logits, False)
+        add_product(given, weight, logits, False)
         losses[part] = plain.biased_cross_entropy(logits, bias, *at, slopes)
         if slopes:
-            _add_product(logits, weight.T, dx[part], False)
-            _add_product(*((logits.T, given) if turned else (given.T, logits)), dw, True)
+            add_product(logits, weight.T, dx[part], False)
+            add_product(*((logits.T, given) if turned else (given.T, logits)), dw, True)
             db += scatter.sum_rows(logits)
     return losses, (dx, dw.T if turned else dw, db) if slopes else None

@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from . import gemm
+from . import references, tiles
 
 __all__ = ["abs", "access", "choose", "jit", "multiply"]
 __all__ += "acos acosh asin asinh atan atan2 atanh ceil cos cosh erf exp expm1 floor hypot".split()
@@ -60,17 +60,25 @@ def where(condition, a, b):
     return a if condition else b
 
 
-def multiply(address, a, a0, a_stride, tiled, packed, c, c0, c_stride, m, k, n, accumulate):
-    """C[m, n] (+)= A[m, k] @ B, as `gemm.multiply_at`."""
-    width, at, panels = gemm.panel_width(packed.dtype), 0, []
+def multiply(precision, a, a0, a_stride, tiled, packed, c, c0, c_stride, m, k, n, accumulate):
+    """C[m, n] (+)= A[m, k] @ B, as `gemm.multiply_at`, with operands in a precision."""
+    width, at, panels = tiles.panel_width(packed.dtype), 0, []
+    depth = (k + 1) // 2 if precision else k
     for first in range(0, n, width):
         columns = width if n - first > width // 2 else width // 2
-        panels.append(packed[at : at + k * columns].reshape(k, columns))
-        at = (first // width + 1) * k * width
+        panel = packed[at : at + depth * columns].reshape(depth, columns)
+        if precision:
+            pairs = panel.view(np.uint32)
+            panel = np.stack([pairs << 16, pairs & 0xFFFF0000], axis=1).view(np.float32)
+        panels.append(panel.reshape(-1, columns)[:k])
+        at = (first // width + 1) * depth * width
     matrix = np.concatenate(panels, axis=1)[:, :n]
     for r in range(m):
-        row = c[c0 + r * c_stride : c0 + r * c_stride + n]
-        product = a[a0 + r * a_stride : a0 + r * a_stride + k] @ matrix
+        row, given = (
+            c[c0 + r * c_stride : c0 + r * c_stride + n],
+            a[a0 + r * a_stride : a0 + r * a_stride + k],
+        )
+        product = (references.bfloat16(given) if precision else given) @ matrix
         row[...] = row + product if accumulate else product
 
 

@@ -16,6 +16,14 @@ def _largest(x):
     )
 
 
+def bfloat16(x):
+    """float32 rounded to the nearest bfloat16, of two that are as near to the even one; NaN stays NaN."""
+    bits = np.ascontiguousarray(x, np.float32).view(np.uint32)
+    nearest = bits + (0x7FFF + (bits >> 16 & 1)).astype(np.uint32)
+    quiet = bits | np.uint32(0x400000)
+    return (np.where(np.isnan(x), quiet, nearest) & np.uint32(0xFFFF0000)).view(np.float32)
+
+
 def softmax(x):
     with np.errstate(invalid="ignore"):  # infinities give NaN
         e = np.exp(x - _largest(x))

@@ -10,12 +10,13 @@ from typing import Any, Literal, Never
 
 from ..autograd import Tensor, concat, expand_dims
 from ..autograd.functional import ones
+from ..autograd.linalg import PRECISIONS, ambient_precision, autocast
 from ..autograd.pointwise import as_tensor
 from ..autograd.types import ArrayLike, DType
 from ..base.elsewhere import PYTORCH
 from ..base.errors import InputError, ShapeError, near, shown
 from ..base.options import PART, Options, option
-from ..compiler import PRECISIONS, next_states, scan
+from ..compiler import next_states, scan
 from ..kernels.generator import Generator, using
 from . import registry
 from .cell import Cell
@@ -42,9 +43,10 @@ class RnnOptions(Options):
     weight_drop: float = option(0.0, "Dropped part of the recurrent weights.", "Model", **PART)
     zoneout: float = option(0.0, "Part of the states that keeps its old value.", "Model", **PART)
     variational: bool = option(False, "Both dropouts drop the same at every step of a window.", "Model")
-    dtype: Literal["float32", "float64", "bfloat16"] = option(
+    dtype: Literal["float32", "float64", "bfloat16", "auto"] = option(
         "float32",
-        "Precision. bfloat16, on a GPU: operands of products; sums, states and weights stay float32.",
+        "Precision. bfloat16: of operands of products; sums, states and weights stay float32. "
+        "auto: bfloat16 where it is faster.",
         "Model",
     )
     tf32: bool = option(False, "On a GPU: operands of float32 products in TensorFloat-32.", "Model")
@@ -80,8 +82,8 @@ class RNN(Module):
         seed: of the initial weights and of dropout; None takes a new one.
         generator: a `Generator` in place of ``seed``.
         compile: run the time loop compiled where that is possible; False: op by op, the reference.
-        precision: on a GPU, of the operands of products in compiled loops, as in `scan`; the CPU computes in
-            ``dtype``.
+        precision: of the operands of products, as in `scan`: "bfloat16", or "tf32", which means nothing on
+            a CPU. Default: that of the `autocast` around.
         cell_options: the cell's options, for example ``{"forget_bias": 0.0}``.
 
     ``cells`` holds one cell a layer and direction, in the order layer 0 forward, layer 0 backward, layer 1
@@ -173,10 +175,14 @@ class RNN(Module):
         self._check_one_way()
         new = []
         for cell, old in zip(self.cells, self._checked_states(states, len(x)), strict=True):
-            with using(self.regulariser.generator):
+            with using(self.regulariser.generator), autocast(self._products(x) or ambient_precision()):
                 new.append(next_states(self.cell_step(cell, x, old), (x,), old))
             x = new[-1][0]
         return x, new
+
+    def _products(self, x: Tensor) -> str | None:
+        """The precision of products with ``x`` that this network asks for."""
+        return None if self.precision == "tf32" and x.device == "cpu" else self.precision
 
     def _check_one_way(self) -> None:
         if self.directions != 1:
@@ -234,8 +240,7 @@ class RNN(Module):
             )
         batch_size = xs.shape[1]
         init = self.initial_state(batch_size) if init is None else self._checked_states(init, batch_size)
-        precision = self.precision if as_tensor(xs).device == "cuda" else None
-        final = []
+        final, precision = [], self._products(as_tensor(xs))
         for layer in range(self.num_layers):
             if layer:
                 xs = self.dropout(xs)
@@ -306,7 +311,7 @@ class RNN(Module):
 
         driven.__wrapped__ = read  # type: ignore[attr-defined]  # what messages are about
         how: dict[str, Any] = dict(compile=None if self.compile else False, return_states=True)
-        how["precision"] = self.precision if xs.device == "cuda" else None
+        how["precision"] = self._products(xs)
         with using(self.regulariser.generator):
             over_time, final = scan(driven, (xs, *masks), (*self.flat(init), *beside), **how)
         top = count - len(self.cells[-1].states)

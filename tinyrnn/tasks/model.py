@@ -1,11 +1,13 @@
 """What the models of tasks have in common: their settings, and the recurrent layers made from them."""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Self
 
 from ..autograd import Tensor
+from ..autograd.linalg import autocast
 from ..autograd.types import ArrayLike
 from ..base.errors import InputError
 from ..base.options import taken
@@ -78,6 +80,22 @@ class TaskModel(Module):
         return "float32" if self.settings["dtype"] == "bfloat16" else self.settings["dtype"]
 
     @property
+    def precision(self) -> str | None:
+        """Of the operands of products, where it is not that of ``dtype``."""
+        tf32 = self.settings["tf32"] and self.device == "cuda"
+        return "bfloat16" if self.settings["dtype"] == "bfloat16" else "tf32" if tf32 else None
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        with autocast(self.precision):
+            return super().__call__(*args, **kwargs)
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """As `Module.evaluating`, with products in the model's precision."""
+        with super().evaluating(), autocast(self.precision):
+            yield
+
+    @property
     def shared(self) -> dict[str, Any]:
         """What all layers are given."""
         return {"dtype": self.dtype, "generator": self.generator}
@@ -87,7 +105,6 @@ class TaskModel(Module):
         of = self.settings
         rates = {name: of[name] for name in RATES}
         own = dict(num_layers=of["layers"], cell_options=of["cell_options"], bidirectional=bidirectional)
-        own["precision"] = "bfloat16" if of["dtype"] == "bfloat16" else "tf32" if of["tf32"] else None
         return RNN(of["cell"], input_size, of["hidden"], **own, **rates, **self.shared)
 
     @staticmethod

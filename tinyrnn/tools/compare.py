@@ -85,7 +85,8 @@ class Comparison:
         names = [registry.short_name(name) for name, _ in cells]
         if twice := {n for n in names if names.count(n) > 1}:
             raise InputError(f"--cells names {twice.pop()} twice: name each cell once")
-        self.configuration, self.cells, self.out, self.device = configuration, cells, Path(out), device
+        self.configuration, self.device = configuration.decided(device), device
+        self.cells, self.out = cells, Path(out)
         refuse_foreign(self.out / RESULT, RESULT)
         if not (self.out / RESULT).exists():  # then this is no picture of a comparison either
             refuse_foreign(self.out / PICTURE, PICTURE)

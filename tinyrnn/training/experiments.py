@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
+from .. import kernels
 from ..base.devices import chosen
 from ..base.errors import InputError, near
 from ..base.options import Rule, path_of, taken
@@ -20,6 +21,7 @@ from .screen import note
 from .task import Task, TaskOptions, get_task, task_of
 from .trainer import Reporter, Trainer, memory_for
 
+WORTH_ROUNDING = 128  # width of layers from which bfloat16 is faster on a CPU that multiplies it
 _TEXT = Rule(str)
 _FACTS = {
     "task": _TEXT,
@@ -74,6 +76,17 @@ class Configuration:
         named = {"task": self.task.name, "texts": self.stored_texts}
         return {**named, **self.options.entries(), **self.plan.entries()}
 
+    def _device(self, device: str) -> str:
+        return chosen(device, self.options.hidden * self.options.batch_size)
+
+    def decided(self, device: str) -> Self:
+        """With the dtype that is faster on a device in the place of "auto"."""
+        if self.options.dtype != "auto":
+            return self
+        wide = self.options.hidden >= WORTH_ROUNDING
+        fast = self._device(device) == "cuda" or (wide and kernels.tiles.pair_instruction())
+        return replace(self, options=replace(self.options, dtype="bfloat16" if fast else "float32"))
+
     @property
     def stored_texts(self) -> list[str]:
         """``texts`` as they are found from any folder."""
@@ -86,10 +99,9 @@ class Configuration:
             InputError: data or a combination of options that cannot be used.
         """
         # before the data is read, which may take long
-        device = chosen(device, self.options.hidden * self.options.batch_size)
-        if device == "cpu" and (self.options.dtype == "bfloat16" or self.options.tf32):
-            which = "--dtype bfloat16" if self.options.dtype == "bfloat16" else "--tf32"
-            raise InputError(f"{which} needs a GPU: give --device cuda, or leave it out")
+        device = self._device(device)
+        if device == "cpu" and self.options.tf32:
+            raise InputError("--tf32 needs a GPU: give --device cuda, or leave it out")
         with memory_for(self.options.sizes):
             task = self.task.build(self.options, self.texts)
             task.model.to(device)
@@ -113,6 +125,7 @@ def begin(configuration: Configuration, report=None, *, out=None, device="cpu") 
     """
     if out:  # before the data is read, which may take long
         RunFolder.refuse_existing(Path(out))
+    configuration = configuration.decided(device)
     trainer = configuration.trainer(report, device)
     first = (configuration.stored_texts or [configuration.task.name])[0]
     stem = "stdin" if first == "-" else Path(first).stem.replace(" ", "-")
@@ -171,6 +184,8 @@ def _package(file):
 
 
 def _going_on(run, configuration, given, texts, report, device) -> Trainer:
+    if given.get("dtype") == "auto":  # it was decided when the run began
+        given = {name: value for name, value in given.items() if name != "dtype"}
     now = Configuration.make(
         given.get("task", configuration.task.name), texts, {k: v for k, v in given.items() if k != "task"}
     )

@@ -43,6 +43,10 @@ class Plain(Quiet):
         length = f"{trainer.total:,} steps" if trainer.total else f"{trainer.plan.minutes:g} minutes"
         sizes = f"{settings['layers']} x {settings['hidden']}, {size:,} parameters"
         self.fact("model", f"{settings['cell']}, {sizes}, {settings['dtype']} on {trainer.task.model.device}")
+        if model.precision == "bfloat16" and model.device == "cpu" and not kernels.tiles.pair_instruction():
+            self.fact(
+                "precision", "this processor has no products of bfloat16: float32 ones of rounded numbers"
+            )
         self.fact("data", task.introduction())
         self.fact("training", f"{length}{step}; {task.shape}; run {trainer.run.path}")
         if trainer.warmup_cut:

@@ -430,14 +430,9 @@ class Loops:
                 self.forms |= {(loop.function, *how): self._launch(loop, *how) for loop in wanted}
         return [self.forms[loop.function, *how] for loop in self.loops[:count]]
 
-    @property
-    def rounded(self) -> bool:
-        """True where operands of products are; outside of loops to TensorFloat-32, which is no coarser."""
-        return self.precision in ("bfloat16", "tf32")
-
-    def matmul(self, a, b):
+    def matmul(self, a, b, precision=None):
         """A product outside of the loops."""
-        return rounded_product(a, b) if self.rounded else self.arrays.matmul(a, b)
+        return rounded_product(a, b, precision) if precision else self.arrays.matmul(a, b)
 
     def shared_bytes(self, loop, shape, blocks, threads) -> tuple[int, int]:
         """What a block of threads works on, and the matrices that it can keep there; see loops.cuh."""
@@ -501,7 +496,7 @@ class Loops:
             self.uploaded[key] = self.arrays.asarray(np.array(numbers or [0], dtype))
         return self.uploaded[key]
 
-    def matrices(self, loop, closures):
+    def matrices(self, loop, closures, precision=None):
         """What a loop multiplies by, by name."""
         return loop.matrices(closures, self.arrays.ascontiguousarray)
 
@@ -519,8 +514,8 @@ class Loops:
             said.append(f"{loop.function}: {how}{matrices}, {form.blocks} blocks")
         return said
 
-    def run(self, form, loop, memory, numbers, time_steps, T, B, reverse=False, extra=()):
-        """Call one loop, as `compile` said."""
+    def run(self, form, loop, memory, numbers, time_steps, T, B, reverse=False, extra=(), precision=None):
+        """Call one loop, as `compile` said, which its source says the precision of."""
         xp = self.arrays
         form.kernel.max_dynamic_shared_size_bytes = form.shared
         all_numbers = loop.all_numbers(numbers)

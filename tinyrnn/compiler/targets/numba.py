@@ -4,6 +4,7 @@ import contextlib
 import functools
 import os
 from contextvars import ContextVar
+from typing import Any
 
 import numba
 import numpy as np
@@ -205,15 +206,17 @@ class Loop(loops.Loop):
         first = [*[numba.int64] * 4, numba.boolean, numba.intp, numba.int64[::1]]
         return *first, *arrays, *self.extra.values()
 
-    def gemm(self, dtype) -> int:
-        """Where the loop finds the product with a packed matrix."""
-        return kernels.gemm.address(dtype) if self.packed and mode() == "numba" else 0
+    def gemm(self, dtype, precision) -> Any:
+        """Where the loop finds the product with a packed matrix; run by the interpreter, its precision."""
+        if mode() == "python":
+            return precision
+        return kernels.gemm.address(dtype, precision) if self.packed else 0
 
 
 class Loops:
     """Loops that are one module, for arrays of one dtype; see `loops.Loops`."""
 
-    arrays, matmul, unit, rounded = np, staticmethod(kernels.gemm.matmul), UNIT, False
+    arrays, unit = np, UNIT
 
     def __init__(self, loops, dtype, precision=None, file="scan"):
         self.file = file
@@ -231,22 +234,26 @@ class Loops:
         module = load(self.file + "_python" * (mode() == "python"), self.source)
         return compiled(module, self.loops[:count], self.dtype, name)
 
-    def matrices(self, loop, closures):
-        """What a loop multiplies by, by name: packed once, they may be part of its ``memory`` at any
-        call.
-        """
-        return loop.matrices(closures, kernels.gemm.packed_matrix)
+    def matmul(self, a, b, precision=None):
+        """A product outside of the loops."""
+        return kernels.gemm.matmul(a, b, precision=precision)
 
-    def run(self, function, loop, memory, numbers, time_steps, T, B, reverse=False, extra=()):
-        """Call one loop in parts of the batch, one a thread."""
+    def matrices(self, loop, closures, precision=None):
+        """What a loop multiplies by, by name: packed once, they may be part of its ``memory`` at any call in
+        this precision.
+        """
+        return loop.matrices(closures, lambda b: kernels.gemm.packed_matrix(b, precision))
+
+    def run(self, function, loop, memory, numbers, time_steps, T, B, reverse=False, extra=(), precision=None):
+        """Call one loop in parts of the batch, one a thread; the same source serves every precision."""
         arrays = memory | {"numbers": np.array(loop.all_numbers(numbers), self.dtype)}
         if not memory.keys() >= set(loop.packed.values()):
-            arrays |= self.matrices(loop, memory)
+            arrays |= self.matrices(loop, memory, precision)
         flat = [arrays[a].reshape(-1) for a in loop.arguments()]
         for name, a in zip(loop.arguments(), flat, strict=True):
             if not np.shares_memory(a, arrays[name]) and a.size:
                 raise CompilerFault(f"{name} is not contiguous")
-        n, gemm = np.array(loop.integers(time_steps), np.int64), loop.gemm(self.dtype)
+        n, gemm = np.array(loop.integers(time_steps), np.int64), loop.gemm(self.dtype, precision)
 
         def part(first, last):
             function(T, B, first * UNIT, min(last * UNIT, B), reverse, gemm, n, *flat, *extra)

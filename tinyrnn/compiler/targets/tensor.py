@@ -7,7 +7,6 @@ import math
 import numpy as np
 
 from ...autograd import Tensor, broadcast_to, concat, matmul, matrix_transpose, max, min, prod, reshape, sum
-from ...autograd.linalg import rounded_matmul
 from ...autograd.shaping import getitem
 from ...autograd.tape import TABLE, apply
 from ...base.devices import beside
@@ -16,13 +15,13 @@ from . import Target
 
 
 class Tensors(Target):
-    """Values as tensors (numbers as numbers) of one dtype; ``rounded``: operands of products on a GPU are."""
+    """Values as tensors (numbers as numbers) of one dtype."""
 
     name = "tensor"
 
-    def __init__(self, dtype, rounded=False):
+    def __init__(self, dtype):
         self.like: Tensor | None = None
-        self.dtype, self.product = dtype, rounded_matmul if rounded else matmul
+        self.dtype = dtype
 
     def walk(self, roots, made):
         self.like = next((x for x in made.values() if isinstance(x, Tensor)), None)
@@ -65,9 +64,7 @@ class Tensors(Target):
         Kind.NUMBER: lambda self, v: v.attr,
         Kind.INDEX: lambda self, v: self.tensor(v.attr.columns[None]),
         Kind.POINTWISE: lambda self, v, *xs: apply(TABLE[v.attr], *xs),
-        Kind.MATMUL: lambda self, v, x, matrix: self.product(
-            x, matrix_transpose(matrix) if v.attr else matrix
-        ),
+        Kind.MATMUL: lambda self, v, x, matrix: matmul(x, matrix_transpose(matrix) if v.attr else matrix),
         Kind.ROWSUM: lambda self, v, x: self._folded(v, x, sum),
         Kind.ROWMAX: lambda self, v, x: self._folded(v, x, max),
         Kind.ROWMIN: lambda self, v, x: self._folded(v, x, min),
@@ -82,11 +79,11 @@ class Tensors(Target):
     }
 
 
-def evaluate(value, env, dtype, rounded=False):
+def evaluate(value, env, dtype):
     """``value`` from tensors (and numbers) of its inputs in ``env``, which is filled with all that it is made
     of.
     """
-    return Tensors(dtype, rounded).walk([value], env)[0]
+    return Tensors(dtype).walk([value], env)[0]
 
 
 def environment(values, given):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from ... import kernels
 from ...autograd import Tensor, reshape, sum
 from ...autograd.arrays import take_along_axis
 from ...autograd.functional.transforms import grad
+from ...autograd.linalg import ambient_precision, autocast, rounded_product
 from ...autograd.pointwise import as_tensor, constant
 from ...autograd.softmaxes import log_softmax
 from ...autograd.tape import Op, apply, is_recorded, is_recording, is_tracing
@@ -23,9 +25,21 @@ __all__ = ["linear_cross_entropy"]
 WIDE = 1024  # classes, from which on it is done by blocks
 
 
-def _forward(x: Any, weight: Any, bias: Any, *, targets: Any, gradients: list[Any] | None) -> Any:
-    given = x, weight, bias, targets.beside(x)
-    losses, found = kernels.losses.linear_cross_entropy(*given, slopes=gradients is not None)
+def _add_product(precision: str | None, a: Any, b: Any, out: Any, accumulate: bool) -> None:
+    """``out (+)= a @ b``, with operands of a precision (see `autocast`)."""
+    if type(a) is np.ndarray and precision != "tf32":
+        kernels.gemm.matmul(a, b, out, accumulate, precision)
+    else:
+        product = rounded_product(a, b, precision) if precision else a @ b
+        out[...] = out + product if accumulate else product
+
+
+def _forward(
+    x: Any, weight: Any, bias: Any, *, targets: Any, precision: str | None, gradients: list[Any] | None
+) -> Any:
+    add_product, wanted = functools.partial(_add_product, precision), gradients is not None
+    given = x, weight, bias, targets.beside(x), add_product
+    losses, found = kernels.losses.linear_cross_entropy(*given, slopes=wanted)
     if gradients is not None:
         gradients[:] = found
     return losses
@@ -39,15 +53,22 @@ def _plain(targets: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 
 def _vjp(
-    g: Tensor, x: Tensor, weight: Tensor, bias: Tensor, targets: Any, gradients: list[Any] | None
+    g: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    targets: Any,
+    precision: str | None,
+    gradients: list[Any] | None,
 ) -> Any:
     rows, targets = g.data, targets.beside(g.data)
     if is_recording():
-        return grad(lambda *given: sum(g * _plain(targets, *given)), (0, 1, 2))(x, weight, bias)
+        with autocast(precision):
+            return grad(lambda *given: sum(g * _plain(targets, *given)), (0, 1, 2))(x, weight, bias)
     if gradients is None or not len(rows) or (rows != rows[0]).any():
+        found: list[Any] = []
         targets = targets._replace(own=targets.own * rows, live=targets.live * rows)
-        given = x.data, weight.data, bias.data, targets
-        found = kernels.losses.linear_cross_entropy(*given, slopes=True)[1]
+        _forward(x.data, weight.data, bias.data, targets=targets, precision=precision, gradients=found)
     else:
         found = gradients if rows[0] == 1 else [each * rows[0] for each in gradients]
     return [Tensor(each) for each in found]
@@ -123,5 +144,6 @@ def losses_of_rows(x: Tensor, matrix: Tensor, bias: Tensor | None, targets: Any,
     bias = constant(np.zeros(matrix.shape[1], x.dtype), x) if bias is None else bias
     learned = any(is_recorded(t) for t in (x, matrix, bias))
     targets = targets._replace(ids=targets.ids.astype(np.int64, copy=False))
-    gradients: list[Any] | None = [] if once and learned else None
-    return apply(_linear_cross_entropy, x, matrix, bias, targets=targets, gradients=gradients)
+    how: dict[str, Any] = dict(targets=targets, gradients=[] if once and learned else None)
+    how["precision"] = ambient_precision() if x.dtype == np.float32 else None
+    return apply(_linear_cross_entropy, x, matrix, bias, **how)

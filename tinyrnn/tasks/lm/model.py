@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ...autograd import matrix_transpose, no_grad, tensor
+from ...autograd import autocast, matrix_transpose, no_grad, tensor
 from ...base.errors import InputError
 from ...nn import AdaptiveLogSoftmaxWithLoss, Dropout, Embedding, Linear, Module
 from ...nn.functional import linear, linear_cross_entropy
@@ -78,13 +78,14 @@ class LanguageModel(TaskModel):
         """Cross-entropy with ``targets [T, B]`` in nats, and the states: ``(loss, states)``. Of a large
         vocabulary the logits are not all in memory at once.
         """
-        ys, states = self._outputs(ids, states)
-        if self.adaptive:
-            found = self.output(ys, targets)
-            return found.loss if reduction == "mean" else -found.output.sum(), states
-        weight = matrix_transpose(self.output.weight) if self.tie else self.output.weight
-        bias = self.output.bias
-        return linear_cross_entropy(ys, weight, targets, linear_bias=bias, reduction=reduction), states
+        with autocast(self.precision):
+            ys, states = self._outputs(ids, states)
+            if self.adaptive:
+                found = self.output(ys, targets)
+                return found.loss if reduction == "mean" else -found.output.sum(), states
+            weight = matrix_transpose(self.output.weight) if self.tie else self.output.weight
+            how = dict(linear_bias=self.output.bias, reduction=reduction)
+            return linear_cross_entropy(ys, weight, targets, **how), states
 
     def logits(self, ys):
         """``[..., symbols]`` from outputs of the last layer; of an adaptive softmax log-probabilities."""

@@ -1,0 +1,184 @@
+"""Products in bfloat16: loops as the eager tape, every cell, both orders of derivatives, where it holds."""
+
+import json
+import threading
+import warnings
+
+import numpy as np
+import pytest
+
+import tinyrnn as tr
+from tinyrnn.base.errors import InputError
+from tinyrnn.compiler import CompileWarning
+from tinyrnn.compiler.targets import numba
+from tinyrnn.kernels import references, tiles
+from tinyrnn.nn.registry import registered
+
+rounded = references.bfloat16
+
+
+def results(cell, precision, compile, **options):
+    """Outputs, final states and all gradients of a small network."""
+    rnn = tr.RNN(cell, 13, 21, seed=0, precision=precision, compile=compile, **options)
+    xs = tr.tensor(np.random.default_rng(1).standard_normal((6, 5, 13)).astype("f"), requires_grad=True)
+    ys, states = rnn(xs)
+    (ys * ys).sum().backward()
+    found = [ys, *[s for layer in states for s in layer], xs.grad, *[p.grad for p in rnn.parameters()]]
+    return [x.numpy() for x in found if x is not None]
+
+
+def gap(found, right):
+    return max(np.abs(a - b).max() / (np.abs(b).max() + 1e-6) for a, b in zip(found, right, strict=True))
+
+
+@pytest.mark.parametrize("cell", registered())
+def test_a_loop_rounds_where_the_eager_tape_does(cell):
+    """A sum in another order may round one number of the next product otherwise: by a part of what rounding
+    changes.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", CompileWarning)
+        compiled = results(cell, "bfloat16", True)
+    eager, single = results(cell, "bfloat16", False), results(cell, None, True)
+    changed = gap(single, eager)
+    assert gap(compiled, eager) <= 0.3 * changed + 1e-6
+    assert 0 < changed < 0.15
+
+
+@pytest.mark.parametrize("options", [dict(num_layers=2), dict(bidirectional=True), dict(compile=False)])
+def test_stacks_and_directions(options):
+    how = {"compile": True} | options
+    found, right = results("gru", "bfloat16", **how), results("gru", "bfloat16", **(how | {"compile": False}))
+    assert gap(found, right) < 2e-3
+
+
+def test_products_are_those_of_rounded_operands(rng):
+    a, b = (rng.standard_normal(shape).astype("f") for shape in ((7, 5), (5, 3)))
+    x, y = tr.tensor(a, requires_grad=True), tr.tensor(b, requires_grad=True)
+    with tr.autocast("bfloat16"):
+        product = x @ y
+    g = rng.standard_normal((7, 3)).astype("f")
+    product.backward(g)  # outside: its products are rounded as its own were
+    np.testing.assert_allclose(product.numpy(), rounded(a) @ rounded(b), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(x.grad.numpy(), rounded(g) @ rounded(b).T, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(y.grad.numpy(), rounded(a).T @ rounded(g), rtol=1e-5, atol=1e-6)
+
+
+def test_autocast_holds_for_matrices_of_float32_in_its_block_and_thread(rng):
+    a, b = (rng.standard_normal(shape).astype("f") for shape in ((7, 5), (5, 3)))
+    exact, low = a @ b, rounded(a) @ rounded(b)
+
+    def is_exact(found, right=exact):
+        return np.abs(found.numpy() - right).max() < 1e-6
+
+    seen = []
+    with tr.autocast("bfloat16"):
+        assert not is_exact(tr.matmul(a, b)) and is_exact(tr.matmul(a, b), low)
+        many = tr.matmul(np.stack([a, a]), b)  # rows of a batch by one matrix
+        assert is_exact(many[1], low)
+        assert is_exact(tr.matmul(a[None], b[None])[0])  # two batches of matrices
+        assert is_exact(tr.matmul(a.astype("f8"), b.astype("f8")), a.astype("f8") @ b)
+        assert is_exact(tr.matmul(a[0], b), exact[0])
+        with tr.autocast(None):
+            assert is_exact(tr.matmul(a, b))
+        assert not is_exact(tr.matmul(a, b))
+        worker = threading.Thread(target=lambda: seen.append(is_exact(tr.matmul(a, b))))
+        worker.start()
+        worker.join()
+        linear = tr.Linear(5, 3, generator=tr.Generator(0))
+        assert not is_exact(linear(a), a @ linear.weight.numpy() + linear.bias.numpy())
+    assert seen == [True] and is_exact(tr.matmul(a, b))
+    with pytest.raises(ZeroDivisionError), tr.autocast("bfloat16"):
+        1 / 0  # noqa: B018
+    assert is_exact(tr.matmul(a, b))
+
+
+def test_scan_takes_the_precision_around_it(rng):
+    xs, h = rng.standard_normal((4, 3, 5)).astype("f"), np.zeros((3, 5), "f")
+    weights = {d: tr.tensor(rng.standard_normal((5, 5)).astype(d)) for d in ("float32", "float64")}
+
+    def step(x, h):
+        W = weights[str(x.dtype)]
+        return tr.tanh(x @ W + h @ W)
+
+    single, _ = tr.scan(step, xs, h)
+    asked, _ = tr.scan(step, xs, h, precision="bfloat16")
+    with tr.autocast("bfloat16"):
+        around, _ = tr.scan(step, xs, h)
+        eager, _ = tr.scan(step, xs, h, compile=False)
+        double, _ = tr.scan(step, xs.astype(float), h.astype(float))
+    assert (asked.numpy() == around.numpy()).all() and (asked.numpy() != single.numpy()).any()
+    np.testing.assert_allclose(eager.numpy(), asked.numpy(), atol=2e-3)
+    with tr.autocast(None):
+        np.testing.assert_array_equal(tr.scan(step, xs.astype(float), h.astype(float))[0], double)
+
+
+def test_derivatives_of_second_order(rng):
+    """They go through the program op by op, rounded as the loop."""
+    rnn = tr.RNN("rnn", 4, 6, seed=0, precision="bfloat16")
+    plain = tr.RNN("rnn", 4, 6, seed=0, precision="bfloat16", compile=False)
+    xs = rng.standard_normal((3, 2, 4)).astype("f")
+    found = [tr.hvp(lambda x, net=net: (net(x)[0] ** 2).sum(), xs, np.ones_like(xs)) for net in (rnn, plain)]
+    np.testing.assert_allclose(found[0].numpy(), found[1].numpy(), rtol=0.05, atol=0.05)
+
+
+def test_what_cannot_be_is_refused_in_a_sentence():
+    xs = np.zeros((3, 2, 4), "f")
+    for given, precision in ((xs, "tf32"), (xs.astype(float), "bfloat16"), (xs, "half"), (xs, 16)):
+        with pytest.raises(InputError, match=r"precision .*: use bfloat16 for float32 arrays, or leave"):
+            tr.scan(lambda x, h: x + h, given, tr.tensor(given[0]), precision=precision)
+    with pytest.raises(InputError, match="'half' is unknown: use one of bfloat16, tf32"), tr.autocast("half"):
+        raise AssertionError
+    with tr.autocast("tf32"), pytest.raises(InputError, match="tf32 needs arrays on a GPU: use bfloat16"):
+        tr.matmul(xs[0], xs[0].T)
+    with pytest.raises(InputError, match="precision"):
+        tr.RNN("gru", 4, 6, precision="float16")
+
+
+def test_a_network_with_tf32_computes_in_float32_on_a_cpu():
+    right = results("gru", None, True)
+    for a, b in zip(results("gru", "tf32", True), right, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_one_compilation_serves_both_precisions():
+    """The source of a loop does not say how it multiplies."""
+    xs = np.zeros((2, 1, 3), "f")
+    tr.RNN("gru", 3, 5, seed=0)(xs)
+    before = numba.load.cache_info().currsize
+    tr.RNN("gru", 3, 5, seed=0, precision="bfloat16")(xs)
+    assert numba.load.cache_info().currsize == before
+
+
+# ------------------------------------------------------------------ runs
+
+SMALL = dict(hidden=16, layers=1, embed=8, seq_len=8, batch_size=4, quiet=True, seed=3)
+
+
+def test_training_in_bfloat16_is_resumed_to_the_same_bits(text_file, tmp_path):
+    how = SMALL | dict(schedule="constant", warmup=0)
+    whole = tr.train(str(text_file), out=tmp_path / "whole", dtype="bfloat16", steps=6, **how)
+    part = tr.train(str(text_file), out=tmp_path / "part", dtype="bfloat16", steps=3, **how).resume(steps=6)
+    single = tr.train(str(text_file), out=tmp_path / "single", steps=6, **how)
+    assert whole.model.precision == "bfloat16" and whole.model.dtype == "float32"
+    weights, again, others = (dict(run.model.named_parameters()) for run in (whole, part, single))
+    for name, p in weights.items():
+        assert p.dtype == np.float32
+        np.testing.assert_array_equal(p.numpy(), again[name].numpy())
+    assert any((p.numpy() != others[name].numpy()).any() for name, p in weights.items())
+    assert abs(whole.log[-1]["val_loss"] - single.log[-1]["val_loss"]) < 0.01
+    assert len(tr.load(whole.path).generate("a", length=5, seed=0)) == 6
+
+
+@pytest.mark.parametrize(
+    ("instruction", "hidden", "chosen"),
+    [(None, 256, "float32"), ("avx512bf16", 256, "bfloat16"), ("avx512bf16", 16, "float32")],
+)
+def test_auto_takes_bfloat16_where_it_is_faster(
+    instruction, hidden, chosen, text_file, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(tiles, "pair_instruction", lambda: instruction)
+    how = SMALL | dict(hidden=hidden, seq_len=4, steps=1)
+    run = tr.train(str(text_file), out=tmp_path / "run", dtype="auto", **how)
+    stored = json.loads((run.path / "config.json").read_text())["options"]
+    assert stored["dtype"] == chosen == run.model.settings["dtype"]

@@ -4,6 +4,8 @@ suite.
 
 import numpy as np
 
+from tinyrnn.kernels import losses
+
 _rng = np.random.default_rng(7)
 N = _rng.standard_normal
 
@@ -157,6 +159,14 @@ SAMPLES["scatter_rows"] = [((N((5, 3)),), {"ids": IDS, "rows": 4})]
 SAMPLES["dropout"] = [((N((3, 4)),), {"p": 0.4, "key": 11})]
 SAMPLES["cross_entropy"] = [((N((5, 4)),), {"ids": IDS})]
 SAMPLES["cross_entropy_grad"] = [((N(5), N((5, 4))), {"ids": IDS})]
+_COUNTS = IDS, np.array([1.0, 0.5, 0, 2, 1]), np.array([1.0, 1, 0, 1, 1])
+SAMPLES["linear_cross_entropy"] = [
+    (
+        (N((5, 3)), N((3, 4)), N(4)),
+        {"targets": losses.Targets(*_COUNTS, spread), "precision": None, "gradients": None},
+    )
+    for spread in (None, np.array([0.1, 0.2, 0, 0.3]))
+]
 SAMPLES["einsum"] = [((N((3, 4)), N((4, 2))), {"terms": ("ij", "jk"), "output": "ik"})]
 SAMPLES["einsum"] += [((N((2, 3)), N((2, 3)), N(2)), {"terms": ("ij", "ik", "i"), "output": "k"})]
 _LOGP = np.log(_rng.dirichlet(np.ones(3), (4, 3)))

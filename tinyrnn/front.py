@@ -32,9 +32,11 @@ from .base.errors import (
 from .compiler import scan
 from .kernels.generator import Generator
 from .nn import RNN, Attention, Cell, Dropout, Embedding, LayerNorm, Linear, Module, cells
+from .nn.adaptive import AdaptiveLogSoftmaxWithLoss
 from .nn.functional.ctc import *
 from .nn.functional.ctc_decoding import *
 from .nn.functional.layers import *
+from .nn.functional.linear_losses import *
 from .nn.functional.losses import *
 from .nn.optim import clip_grad_norm
 
@@ -72,10 +74,11 @@ __all__ = [
     "dot", "einsum", "kron", "linalg", "matmul", "outer", "tensordot", "trace", "vecdot",
     # losses
     "binary_cross_entropy_with_logits", "cross_entropy", "ctc_beam_decode", "ctc_greedy_decode", "ctc_loss",
-    "huber_loss", "l1_loss", "mse_loss", "nll_loss", "quantile_loss",
+    "huber_loss", "l1_loss", "linear_cross_entropy", "mse_loss", "nll_loss", "quantile_loss",
     # networks
-    "Attention", "Cell", "cells", "Dropout", "dropout", "Embedding", "layer_norm",
-    "LayerNorm", "Linear", "linear", "Module", "nn", "RNN", "scaled_dot_product_attention", "scan",
+    "AdaptiveLogSoftmaxWithLoss", "Attention", "Cell", "cells", "Dropout", "dropout", "Embedding",
+    "layer_norm", "LayerNorm", "Linear", "linear", "Module", "nn", "RNN", "scaled_dot_product_attention",
+    "scan",
     # training
     "clip_grad_norm", "load", "optim", "Run", "train",
     # errors

@@ -826,6 +826,32 @@ CASES += [
         ({"label_smoothing": 1.0}, f"{scale} even"),
     ]
 ]
+
+
+def theirs_of_linear(x, matrix, bias, *, ids, **some):
+    """PyTorch's function takes the weight as [out, in], and no further axes."""
+    y = F.linear_cross_entropy(x.flatten(0, -2), matrix.T, T(ids).flatten(), linear_bias=bias, **some)
+    return y.reshape(ids.shape) if some["reduction"] == "none" else y
+
+
+CASES += [
+    case(
+        f"linear_cross_entropy {label} {classes}",
+        lambda x, matrix, bias, ids=ids, some=some: tr.linear_cross_entropy(
+            x, matrix, ids, linear_bias=bias, **some
+        ),
+        lambda x, matrix, bias, ids=ids, some=some: theirs_of_linear(x, matrix, bias, ids=ids, **some),
+        normal(2, 3, 2),
+        normal(2, classes),
+        normal(classes),
+        order=1 if classes > 9 else 2,
+    )
+    for classes in (5, 1030)  # beyond 1,024 by blocks
+    for ids in [draw.integers(0, classes, (2, 3))]
+    for some, label in options(
+        reduction=REDUCTIONS, label_smoothing=(0.0, 0.1), ignore_index=(-100, ids[0, 0])
+    )
+]
 CASES += [
     case(
         "cross_entropy masked",

@@ -307,3 +307,28 @@ def test_hooks_and_bits(cupy):
         a & tr.tensor([1, 2])
     empty = tr.tensor(np.zeros(0), device="cuda")
     assert tr.jacobian(lambda t: t * 2)(empty).device == "cuda"
+
+
+# ------------------------------------------------------------------ large vocabularies
+
+
+def test_a_loss_by_blocks_and_an_adaptive_softmax(cupy, rng, monkeypatch):
+    from tinyrnn.nn.functional import linear_losses
+
+    monkeypatch.setattr(linear_losses, "WIDE", 1)
+    arrays = [rng.standard_normal(shape) for shape in ((6, 16), (16, 20), 20)]
+    ids, weight = rng.integers(0, 20, 6), rng.uniform(0.5, 2, 20)
+    found = {}
+    for device in ("cpu", "cuda"):
+        x, w, b = (tr.tensor(a, device=device, requires_grad=True) for a in arrays)
+        some = dict(weight=tr.tensor(weight, device=device), label_smoothing=0.1, ignore_index=int(ids[0]))
+        loss = tr.linear_cross_entropy(x, w, ids, linear_bias=b, **some)
+        layer = tr.nn.AdaptiveLogSoftmaxWithLoss(16, 20, [5, 9], dtype="float64", generator=tr.Generator(0))
+        rare = layer.to(device)(x, ids)
+        (loss + rare.loss).backward()
+        ys = [loss, rare.output, layer.log_prob(x), layer.predict(x)]
+        gradients = [p.grad for p in (x, w, b, *layer.parameters())]
+        assert {t.device for t in (*ys, *gradients)} == {device}
+        found[device] = [t.detach().numpy() for t in (*ys, *gradients)]
+    for a, c in zip(found["cuda"], found["cpu"], strict=True):
+        close(a, c, rtol=1e-10, atol=1e-12)

@@ -43,6 +43,7 @@ def data(tmp_path, monkeypatch):
     Path("weather.csv").write_text("date,temp_max,wind\n" + "".join(f"{d},{a},{b}\n" for d, a, b in rows))
     dates = [f"{d}/{m}/{y}" for d, m, y in random.integers(10, 20, (60, 3))]
     Path("dates.txt").write_text("".join(f"{d:12}_{'-'.join(d.split('/')[::-1])}\n" for d in dates))
+    Path("novel.txt").write_text(" ".join(f"word{n % 90 * (n % 7)}" for n in range(2000)))
     Path("english-french.tsv").write_text(
         "".join(f"I see {n} cats .\tJe vois {n} chats .\n" for n in range(40))
     )

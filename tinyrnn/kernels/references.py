@@ -54,3 +54,16 @@ def cross_entropy_grad(g, logits, *, ids):
     xp, e = array_module(logits), softmax(logits)
     e[xp.arange(len(ids)), xp.asarray(ids)] -= 1
     return e * g[:, None]
+
+
+def biased_cross_entropy(logits, bias, ids, own, live, spread, slope):
+    logits += bias
+    xp, scores = array_module(logits), log_softmax(logits)
+    at, spread = (xp.arange(len(ids)), ids), xp.zeros_like(bias) if spread is None else spread
+    counts = (own != 0) | (live != 0)
+    losses = xp.where(counts, -own * scores[at] - live * (spread * scores).sum(axis=-1), 0)
+    if slope:
+        grad = xp.exp(scores) * (own + live * spread.sum())[:, None] - live[:, None] * spread
+        grad[at] -= own
+        logits[...] = xp.where(counts[:, None], grad, 0)
+    return losses

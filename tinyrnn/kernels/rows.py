@@ -6,6 +6,7 @@ precision, in an order that depends on the width alone.
 
 import numpy as np
 
+from ..base import threads
 from .jit import jit
 from .scalar_math import exp
 
@@ -88,6 +89,37 @@ def _cross_entropy_grad(g, logits, ids, out):
         o[ids[r]] -= g[r]
 
 
+@jit
+def _biased_cross_entropy(logits, bias, ids, own, live, spread, losses, slope, first, last):
+    total_spread = logits.dtype.type(0)
+    for j in range(spread.size):
+        total_spread += spread[j]
+    for r in range(first, last):
+        row, total, even = logits[r], logits.dtype.type(0), logits.dtype.type(0)
+        if own[r] == 0 and live[r] == 0:
+            losses[r] = 0
+            row[:] = 0
+            continue
+        for j in range(row.size):
+            row[j] += bias[j]
+        top, at = _top(row), row[ids[r]]
+        for j in range(spread.size):
+            even += spread[j] * (row[j] - top)
+        for j in range(row.size):
+            e = exp(row[j] - top)
+            row[j] = e
+            total += e
+        share = np.log(total)
+        losses[r] = own[r] * (share + (top - at)) + live[r] * (total_spread * share - even)
+        if slope:
+            scale = (own[r] + live[r] * total_spread) / total
+            for j in range(row.size):
+                row[j] *= scale
+            for j in range(spread.size):
+                row[j] -= live[r] * spread[j]
+            row[ids[r]] -= own[r]
+
+
 def _rows_of(x):
     return np.ascontiguousarray(x).reshape(-1, x.shape[-1])
 
@@ -126,3 +158,20 @@ def cross_entropy_grad(g, logits, ids):
     g = np.ascontiguousarray(g, logits.dtype)
     _cross_entropy_grad(g, np.ascontiguousarray(logits), np.ascontiguousarray(ids, np.int64), out)
     return out
+
+
+def biased_cross_entropy(logits, bias, ids, own, live, spread, slope):
+    """Losses ``[n]`` of ``logits [n, w] + bias [w]``; of -log p each row counts ``own[r]`` of its class
+    ``ids[r]`` and ``live[r] * spread[j]`` of each class. Rows that count nothing cost 0, whatever they hold.
+
+    ``logits``, contiguous, are written over: with ``slope`` by their gradient.
+    """
+    losses = np.empty(len(logits), logits.dtype)
+    spread = np.zeros(0, logits.dtype) if spread is None else spread
+    given = bias, ids, own, live, spread, losses, slope
+
+    def part(first, last):
+        _biased_cross_entropy(logits, *given, first, last)
+
+    threads.split(len(logits), part, at_least=10 * logits.shape[1])
+    return losses

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from ..base.elsewhere import missing
+from .adaptive import AdaptiveLogSoftmaxWithLoss
 from .attention import Attention
 from .cell import Cell
 from .layers import Dropout, Embedding, LayerNorm, Linear
@@ -10,6 +11,7 @@ from .module import Module
 from .rnn import RNN
 
 __all__ = ["RNN", "Attention", "Cell", "Dropout", "Embedding", "LayerNorm", "Linear", "Module"]
+__all__ += ["AdaptiveLogSoftmaxWithLoss"]
 
 if not TYPE_CHECKING:  # a checker would take every name for one of these
 

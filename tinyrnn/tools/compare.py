@@ -76,6 +76,8 @@ class Comparison:
     def __init__(self, configuration, cells, seeds, out, *, budget=None, device="cpu"):
         if not cells:
             raise InputError("--cells names no cell: give several, with commas between them")
+        if configuration.options.softmax == "adaptive":
+            raise InputError("--softmax adaptive has other parameters than a comparison counts: leave it out")
         if "-" in configuration.texts:
             raise InputError(
                 "a comparison reads its text once for every run, which standard input cannot: give a file"

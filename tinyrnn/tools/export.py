@@ -25,6 +25,8 @@ class _Step:
     """
 
     def __init__(self, model, target):
+        if model.adaptive:
+            raise InputError("an adaptive softmax cannot be exported: train with --softmax full")
         model.eval()
         self.model, self.target, self.states, self.news = model, target, [], []
         x = target.rows(target.constant("embedding", model.embedding.weight.numpy()), "ids")

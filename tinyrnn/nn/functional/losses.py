@@ -91,33 +91,38 @@ def nll_loss(
         InputError: an id that is neither ``ignore_index`` nor in ``[0, classes)``.
     """
     scores = as_tensor(input)
-    ids, ignored, counts = _targets("nll_loss", scores, target, weight, ignore_index)
+    ids, ignored, counts = checked_targets("nll_loss", scores, scores.shape, target, weight, ignore_index)
     losses = -take_along_axis(scores, ids[..., None])[..., 0]
     return _counted(losses, ignored, counts, reduction)
 
 
-def _targets(
-    name: str, scores: Tensor, target: ArrayLike, weight: ArrayLike | None, ignore_index: int
+def checked_targets(
+    name: str,
+    like: Tensor,
+    shape: tuple[int, ...],
+    target: ArrayLike,
+    weight: ArrayLike | None,
+    ignore_index: int,
 ) -> tuple[Any, Any, Tensor | None]:
     """Ids (0 where ignored), the mask of ignored ones or None, and what each target counts, None where that
-    is 1 for all.
+    is 1 for all: for scores of a ``shape``, with the device and dtype of ``like``.
     """
     ids = looked_at(as_tensor(target)).copy()
-    if not scores.ndim or scores.shape[:-1] != ids.shape or ids.dtype.kind not in "iu":
-        needed = f"scores {list(scores.shape)} need integer class ids {list(scores.shape[:-1])}"
+    if not shape or shape[:-1] != ids.shape or ids.dtype.kind not in "iu":
+        needed = f"scores {list(shape)} need integer class ids {list(shape[:-1])}"
         raise ShapeError(f"{name}: {needed}, got {ids.dtype} {list(ids.shape)}")
     ignored = ids == ignore_index
     ids, ignored = (np.where(ignored, 0, ids), ignored) if ignored.any() else (ids, None)
-    classes = scores.shape[-1]
+    classes = shape[-1]
     if ids.size and not (ids.min() >= 0 and ids.max() < classes):
         span = f"from {ids.min()} to {ids.max()}"
         raise InputError(f"{name}: class ids run {span}, there are {classes} classes")
-    ids, ignored = beside(ids, scores.data), ignored if ignored is None else beside(ignored, scores.data)
-    if weight is not None and (shape := as_tensor(weight).shape) != (classes,):
-        raise ShapeError(f"{name}: weight {list(shape)} must be [{classes}], one for each class")
+    ids, ignored = beside(ids, like.data), ignored if ignored is None else beside(ignored, like.data)
+    if weight is not None and (given := as_tensor(weight).shape) != (classes,):
+        raise ShapeError(f"{name}: weight {list(given)} must be [{classes}], one for each class")
     counts = None if weight is None else take(weight, ids)
     if ignored is not None:
-        seen = as_tensor((~ignored).astype(scores.dtype))
+        seen = as_tensor((~ignored).astype(like.dtype))
         counts = seen if counts is None else counts * seen
     return ids, ignored, counts
 
@@ -130,6 +135,12 @@ def _counted(losses: Tensor, ignored: Any, counts: Tensor | None, reduction: str
         return reduced(losses, reduction)
     with np.errstate(invalid="ignore"):  # a mean over nothing is NaN, as in PyTorch
         return reduced(losses * counts, reduction, counts)
+
+
+def checked_smoothing(name: str, share: float) -> None:
+    """InputError unless ``share`` may be a label smoothing."""
+    if checked_number(f"{name}: label_smoothing", share) > 1:
+        raise InputError(f"{name}: label_smoothing is {share}: it must be from 0 to 1")
 
 
 def cross_entropy(
@@ -157,8 +168,7 @@ def cross_entropy(
             1].
     """
     logits, goal = as_tensor(input), as_tensor(target)
-    if checked_number("cross_entropy: label_smoothing", label_smoothing) > 1:
-        raise InputError(f"cross_entropy: label_smoothing is {label_smoothing}: it must be from 0 to 1")
+    checked_smoothing("cross_entropy", label_smoothing)
     if not logits.ndim:
         raise ShapeError("cross_entropy: logits [] must be [..., classes]: give one score for each class")
     classes = logits.shape[-1]
@@ -169,7 +179,8 @@ def cross_entropy(
         goal = goal * (1 - label_smoothing) + label_smoothing / classes
         scores = log_softmax(logits)
         return reduced(-sum(goal * (scores if weight is None else scores * weight), axis=-1), reduction)
-    ids, ignored, counts = _targets("cross_entropy", logits, target, weight, ignore_index)
+    facts = logits.shape, target, weight, ignore_index
+    ids, ignored, counts = checked_targets("cross_entropy", logits, *facts)
     losses = reshape(apply(_cross_entropy, reshape(logits, (-1, classes)), ids=ids.reshape(-1)), ids.shape)
     if not label_smoothing:
         return _counted(losses, ignored, counts, reduction)

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from ...autograd import matrix_transpose, no_grad, tensor
+from ...autograd import autocast, matrix_transpose, no_grad, tensor
 from ...base.errors import InputError
-from ...nn import Dropout, Embedding, Linear, Module
-from ...nn.functional import linear
+from ...nn import AdaptiveLogSoftmaxWithLoss, Dropout, Embedding, Linear, Module
+from ...nn.functional import linear, linear_cross_entropy
 from ..model import TaskModel
 from .sampling import generate
 
@@ -33,12 +33,16 @@ class LanguageModel(TaskModel):
         embed: width of the embedding.
         tie: the output layer uses the embedding's weights (Press & Wolf 2017); then ``embed`` must equal
             ``hidden``.
+        softmax: "full", or "adaptive", which needs ``cutoffs`` and a vocabulary by falling frequency (see
+            `AdaptiveLogSoftmaxWithLoss`) and cannot be tied.
     """
 
     task = "lm"
 
-    def __init__(self, vocabulary, *, embed, tie=False, seed=0, **settings):
-        super().__init__(seed, settings, embed=embed, tie=tie)
+    def __init__(self, vocabulary, *, embed, tie=False, softmax="full", cutoffs=None, seed=0, **settings):
+        self.adaptive = softmax == "adaptive"
+        of_output = {"softmax": softmax, "cutoffs": cutoffs} if self.adaptive else {}
+        super().__init__(seed, settings, embed=embed, tie=tie, **of_output)
         self.vocabulary, self.tie = vocabulary, tie
         self.embedding = Embedding(len(vocabulary), embed, **self.shared)
         self.rnn = self.recurrent(embed)
@@ -48,7 +52,11 @@ class LanguageModel(TaskModel):
                 f"--tie shares the embedding with the output: --embed {embed} must equal the cell's output, "
                 f"{width}"
             )
-        if tie:
+        if self.adaptive:
+            if tie:
+                raise InputError("--softmax adaptive has no weights that --tie could share: leave one out")
+            self.output = AdaptiveLogSoftmaxWithLoss(width, len(vocabulary), cutoffs, **self.shared)
+        elif tie:
             self.output = TiedLinear(self.embedding.weight)
         else:
             self.output = Linear(width, len(vocabulary), **self.shared)
@@ -59,12 +67,29 @@ class LanguageModel(TaskModel):
         """Ids ``[T, B]`` (or vectors, see `embedded`) and the states of the window before: ``(logits [T, B,
         vocabulary], states)``.
         """
+        ys, states = self._outputs(ids, states)
+        return self.logits(ys), states
+
+    def _outputs(self, ids, states):
         ys, states = self.rnn(self.dropout(self.embedded(self.embedding, ids)), states)
-        return self.logits(self.dropout(ys)), states
+        return self.dropout(ys), states
+
+    def cost(self, ids, targets, states=None, *, reduction="mean"):
+        """Cross-entropy with ``targets [T, B]`` in nats, and the states: ``(loss, states)``. Of a large
+        vocabulary the logits are not all in memory at once.
+        """
+        with autocast(self.precision):
+            ys, states = self._outputs(ids, states)
+            if self.adaptive:
+                found = self.output(ys, targets)
+                return found.loss if reduction == "mean" else -found.output.sum(), states
+            weight = matrix_transpose(self.output.weight) if self.tie else self.output.weight
+            how = dict(linear_bias=self.output.bias, reduction=reduction)
+            return linear_cross_entropy(ys, weight, targets, **how), states
 
     def logits(self, ys):
-        """``[..., symbols]`` from outputs of the last layer."""
-        return self.output(ys)
+        """``[..., symbols]`` from outputs of the last layer; of an adaptive softmax log-probabilities."""
+        return self.output.log_prob(ys) if self.adaptive else self.output(ys)
 
     def step(self, ids, states):
         """One step for generation: ids ``[B]`` and states to ``(logits [B, vocabulary] as an array,

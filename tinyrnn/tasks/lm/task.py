@@ -6,7 +6,7 @@ import numpy as np
 
 from ...autograd import tensor
 from ...base.errors import InputError, few, shown
-from ...nn.functional import cross_entropy
+from ...nn.adaptive import chosen_cutoffs
 from ...nn.gates import step_and_gates
 from ...training.disturbances import hardened_text
 from ...training.runs import RunFolder, refuse_other
@@ -74,6 +74,9 @@ class LanguageModeling(Task):
             InputError: unknown cell or cell option, or a text that cannot be used.
         """
         settings = options.settings()
+        if options.softmax == "adaptive" and options.level not in ("char", "word"):
+            numbered = f"--level {options.level} does not number symbols by frequency"
+            raise InputError(f"{numbered}, as --softmax adaptive needs it: use --level word or char")
         sources = text_sources.resolve(texts)
         corpus, names = read_corpus(options, sources), few(s.name for s in sources)
         if len(corpus.vocabulary) < 2:
@@ -83,9 +86,13 @@ class LanguageModeling(Task):
             train, val = corpus.tokens, _validation_file(options, corpus.vocabulary)
         else:
             train, val = corpus.split(options.val_fraction)
-        model = LanguageModel(
-            corpus.vocabulary, embed=options.embed, tie=options.tie, seed=options.seed, **settings
-        )
+        own = {name: getattr(options, name) for name in ("embed", "tie", "softmax", "seed")}
+        if options.softmax == "adaptive":
+            counts = np.bincount(train, minlength=len(corpus.vocabulary))
+            own["cutoffs"] = chosen_cutoffs(counts, options.hidden)
+            if not own["cutoffs"]:
+                raise InputError(f"{names} has too few symbols for --softmax adaptive: leave it out")
+        model = LanguageModel(corpus.vocabulary, **own, **settings)
         shape = {k: getattr(options, k) for k in ("batch_size", "seq_len", "seed", "noise", "adversarial")}
         return cls(model, train, val, fingerprint=corpus.fingerprint, names=names, **shape)
 
@@ -105,10 +112,16 @@ class LanguageModeling(Task):
     def introduction(self) -> str:
         """What is learned from."""
         vocabulary, train = self.model.vocabulary, len(self.windows.tokens)
-        return (
+        said = (
             f"{train + len(self.val_tokens):,} tokens, vocabulary {len(vocabulary):,} ({vocabulary.level}); "
             f"{len(self.val_tokens):,} tokens for validation"
         )
+        if self.model.adaptive:
+            sizes = [f"{n:,}" for n in np.diff([0, *self.model.output.cutoffs])]
+            said += (
+                f"; adaptive softmax: {sizes[0]} symbols, clusters of {' and '.join(sizes[1:])} rarer ones"
+            )
+        return said
 
     @property
     def shape(self) -> str:
@@ -165,9 +178,9 @@ class LanguageModeling(Task):
         before = None if starts_epoch else self.states
 
         def cost(read):
-            logits, states = self.model(read, before)
+            loss, states = self.model.cost(read, targets, before)
             self.states = [tuple(s.detach() for s in layer) for layer in states]
-            return cross_entropy(logits, targets)
+            return loss
 
         return hardened_text(cost, inputs, self.model.embedding, self.model.generator, **self.hardening)
 
@@ -228,8 +241,8 @@ def evaluate(
                 return None
             if stream == "last":
                 states = [tuple(s[-1:] for s in layer) for layer in states]
-            logits, states = model(inputs, states)
-            total += cross_entropy(logits, targets, reduction="sum").item()
+            loss, states = model.cost(inputs, targets, states, reduction="sum")
+            total += loss.item()
             characters += model.vocabulary.characters(targets.ravel())
     count = len(tokens) - 1
     loss = total / count
@@ -243,7 +256,8 @@ def evaluate(
 
 def read_corpus(options: LanguageModelOptions, sources):
     """The corpus that the options of ``tinyrnn train`` describe."""
-    return corpora.load(sources, options.level, encoding=options.encoding, vocab_size=options.vocab_size)
+    how = dict(encoding=options.encoding, vocab_size=options.vocab_size)
+    return corpora.load(sources, options.level, **how, by_frequency=options.softmax == "adaptive")
 
 
 def _tokens(model, texts, run, options):

@@ -34,7 +34,13 @@ class Corpus:
 
 
 def load(
-    sources: list[Source], level="char", *, encoding="utf-8", vocab_size=None, vocabulary=None
+    sources: list[Source],
+    level="char",
+    *,
+    encoding="utf-8",
+    vocab_size=None,
+    vocabulary=None,
+    by_frequency=False,
 ) -> Corpus:
     """Tokenise ``sources``, or take them from the cache if neither they nor the settings changed.
 
@@ -42,6 +48,7 @@ def load(
 
     Args:
         vocabulary: use this one instead of building one from the text.
+        by_frequency: number its symbols by falling frequency, of characters or words.
 
     Raises:
         InputError: undecodable or binary text, no text at all.
@@ -57,6 +64,7 @@ def load(
         vocab_size,
         given,
         [str(s.path.resolve()) for s in sources],
+        *["by frequency"] * by_frequency,
     ]
     key = hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:24]
     stamps = [s.stamp() for s in sources]
@@ -65,9 +73,8 @@ def load(
         if (cached := _open(folder, key, stamps)) is not None:
             return cached
         with tempfile.TemporaryDirectory(dir=folder) as work:
-            meta = _tokenise(sources, level, encoding, vocab_size, vocabulary, Path(work) / "tokens") | {
-                "stamps": stamps
-            }
+            how = encoding, vocab_size, vocabulary, by_frequency
+            meta = _tokenise(sources, level, *how, Path(work) / "tokens") | {"stamps": stamps}
             os.replace(Path(work) / "tokens", folder / f"{key}.bin")
             replace_file(
                 folder / f"{key}.json", json.dumps({"meta": meta, "digest": digest_of(meta)}).encode()
@@ -106,10 +113,12 @@ def _open(folder: Path, key: str, stamps: list) -> Corpus | None:
     return Corpus(tokens, vocabulary, meta["fingerprint"], meta["missing"])
 
 
-def _tokenise(sources, level, encoding, vocab_size, vocabulary, path: Path) -> dict:
+def _tokenise(sources, level, encoding, vocab_size, vocabulary, by_frequency, path: Path) -> dict:
     given, missing = vocabulary is not None, dict[str, int]()
     if vocabulary is None:
         vocabulary = vocabularies.LEVELS[level].build(_blocks(sources, level, encoding), vocab_size)
+        if by_frequency:
+            vocabulary = vocabulary.by_frequency(_blocks(sources, level, encoding))
     dtype = np.min_scalar_type(max(len(vocabulary) - 1, 1))
     digest, total = hashlib.sha256(), 0
     with path.open("wb") as file:

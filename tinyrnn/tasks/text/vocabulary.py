@@ -55,6 +55,15 @@ class Vocabulary:
         """The distinct symbols of ``text`` that are outside the vocabulary, in order."""
         return [s for s in dict.fromkeys(self.pieces(text)) if s not in self.ids]
 
+    def by_frequency(self, blocks):
+        """The same symbols, numbered by how often they are in blocks of text, the most frequent first."""
+        counts = np.zeros(len(self), np.int64)
+        for block in blocks:
+            counts += np.bincount(self.encode(block), minlength=len(self))
+        order = np.argsort(-counts, kind="stable").tolist()
+        unknown = None if self.unknown is None else order.index(self.unknown)
+        return type(self)([self.symbols[i] for i in order], unknown)
+
     def characters(self, ids) -> int:
         """Number of characters in the text of ``ids``."""
         if self._lengths is None:

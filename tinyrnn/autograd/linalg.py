@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
-import numpy as np
-
-from .. import kernels
-from ..base.devices import array_module
 from ..base.errors import ShapeError
+from ..kernels.products import product, rounded_product
 from . import tape
 from .pointwise import as_tensor
 from .shaping import expand_dims, matrix_transpose, reshape
-from .tape import Op, apply
+from .tape import EXPLAINED, NONE, Op, apply, explained, record_few
 from .types import ArrayLike
 
 __all__ = ["matmul"]
-
-LARGE = 1 << 18  # multiplications: below, BLAS on one thread is as fast
 
 
 def _matmul_a(g: tape.Tensor, b: tape.Tensor, shape: tuple[int, ...]) -> tape.Tensor:
@@ -42,30 +36,7 @@ def _matmul_b(g: tape.Tensor, a: tape.Tensor, shape: tuple[int, ...]) -> tape.Te
     return matmul(matrix_transpose(a), g)
 
 
-def _product(a: Any, b: Any) -> Any:
-    """The packed product for large matrices: it runs on our own threads, beside which BLAS would have to run
-    on one.
-    """
-    large = a.ndim == b.ndim == 2 and a.size * b.shape[-1] > LARGE
-    if type(a) is not np.ndarray:
-        return array_module(a).matmul(a, b)
-    packed = large and a.dtype == b.dtype and a.dtype.char in "fd"
-    return kernels.gemm.matmul(a, b) if packed else np.matmul(a, b)
-
-
-_matmul = Op("matmul", _product, {"a": _matmul_a, "b": _matmul_b}, inputs=("a", "b"))
-
-
-def rounded_product(a: Any, b: Any) -> Any:
-    """A product of arrays on a GPU whose operands are rounded to TensorFloat-32, by tensor cores."""
-    from cupy._core import _routines_linalg as routines  # CuPy has no public name for it
-
-    before = routines.get_compute_type(a.dtype)
-    routines.set_compute_type(a.dtype, routines.COMPUTE_TYPE_TF32)
-    try:
-        return array_module(a).matmul(a, b)
-    finally:
-        routines.set_compute_type(a.dtype, before)
+_matmul = Op("matmul", product, {"a": _matmul_a, "b": _matmul_b}, inputs=("a", "b"))
 
 
 _rounded_vjps = {
@@ -87,7 +58,8 @@ def matmul(x1: ArrayLike, x2: ArrayLike, /) -> tape.Tensor:
     Raises:
         ShapeError: the inner sizes differ.
     """
-    a, b = as_tensor(x1), as_tensor(x2)
+    a = x1 if type(x1) is tape.Tensor else as_tensor(x1)
+    b = x2 if type(x2) is tape.Tensor else as_tensor(x2)
     left, right = a.data.shape, b.data.shape
     if not (left and right):
         raise ShapeError("matmul: operands need at least one axis: use * to scale by a number")
@@ -97,4 +69,8 @@ def matmul(x1: ArrayLike, x2: ArrayLike, /) -> tape.Tensor:
         raise ShapeError(f"{differ}: transpose or reshape one of them")
     if len(left) > 2 and len(right) == 2:  # one large product instead of many small ones, both ways
         return reshape(apply(_matmul, _rows(a), b), (*left[:-1], right[-1]))
-    return apply(_matmul, a, b)
+    try:
+        out = product(a.data, b.data)
+    except EXPLAINED as error:
+        raise explained(_matmul, (a, b), error) from error
+    return record_few(_matmul, NONE, out, a, a.node, b, b.node)

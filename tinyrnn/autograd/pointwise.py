@@ -23,8 +23,6 @@ from .tape import (
     BORROWED,
     EXPLAINED,
     NONE,
-    TRACE,
-    Node,
     Op,
     apply,
     as_array,
@@ -32,8 +30,7 @@ from .tape import (
     is_recorded,
     is_tracing,
     looked_at,
-    owned,
-    record,
+    record_few,
     state,
 )
 from .types import ArrayLike, Binary, DType, Ternary, Unary
@@ -79,7 +76,7 @@ def checked_dtype(dtype: DType) -> np.dtype[Any]:
         raise DtypeError(f"{dtype!r} is no dtype: use {names}") from error
     if dtype.kind not in "fiub" or dtype.itemsize > 8:
         raise DtypeError(f"a tensor cannot hold dtype {dtype}: use float16 to float64, integers or bools")
-    return dtype.newbyteorder("=")
+    return dtype if dtype.isnative else dtype.newbyteorder("=")
 
 
 def as_tensor(x: ArrayLike) -> tape.Tensor:
@@ -171,14 +168,12 @@ def _public(function: Any, op: Op, doc: str | None) -> Any:
     return function
 
 
-# Each of these enters an op of so many inputs into the table and returns its public function. For one and two
-# inputs that is `apply` written out: small arrays pay for every Python instruction.
+# Each of these enters an op of so many inputs into the table and returns its public function.
 
 
 def unary(name: str, rule: str, loop: Any = None, doc: str | None = None, **vjps: Any) -> Unary:
     """A function of one tensor."""
     op, loop = _entered(name, rule, loop, vjps)
-    differentiable, needs_y, needs_x = bool(vjps), bool(op.keeps_output), bool(op.keeps[0])
 
     def function(x: ArrayLike, /) -> tape.Tensor:
         x = x if type(x) is tape.Tensor else as_tensor(x)
@@ -186,15 +181,7 @@ def unary(name: str, rule: str, loop: Any = None, doc: str | None = None, **vjps
             out = loop(x.data)
         except EXPLAINED as error:
             raise explained(op, (x,), error) from error
-        recording = False if x.node is None else state.recording
-        if type(out) is not np.ndarray or recording is TRACE:
-            return record(op, (x,), NONE, out)
-        if not recording or not differentiable:
-            return tape.Tensor(out)
-        y = tape.Tensor(out, node := Node(op, (x.node,), NONE, out, (x,) if needs_x else None))
-        if needs_y:
-            node.output = out, y.shared_version()
-        return y
+        return record_few(op, NONE, out, x, x.node)
 
     return _public(function, op, doc)
 
@@ -202,9 +189,6 @@ def unary(name: str, rule: str, loop: Any = None, doc: str | None = None, **vjps
 def binary(name: str, rule: str, loop: Any = None, doc: str | None = None, **vjps: Any) -> Binary:
     """A function of two tensors."""
     op, loop = _entered(name, rule, loop, vjps)
-    differentiable = bool(vjps)
-    y_for_a, y_for_b = 0 in op.keeps_output, 1 in op.keeps_output
-    (a_for_a, a_for_b), (b_for_a, b_for_b) = [(0 in need, 1 in need) for need in op.keeps]
 
     def function(x1: ArrayLike, x2: ArrayLike, /) -> tape.Tensor:
         if type(x1) is tape.Tensor:
@@ -219,21 +203,7 @@ def binary(name: str, rule: str, loop: Any = None, doc: str | None = None, **vjp
             out = loop(a, b)
         except EXPLAINED as error:
             raise explained(op, (x1, x2), error) from error
-        recording = False if n1 is None and n2 is None else state.recording
-        if type(out) is not np.ndarray or recording is TRACE:
-            return record(op, (x1, x2), NONE, out)
-        if not recording or not differentiable:
-            return tape.Tensor(out)
-        keep_a = (a_for_a and n1 is not None) or (a_for_b and n2 is not None)
-        keep_b = (b_for_a and n1 is not None) or (b_for_b and n2 is not None)
-        saved = (
-            (x1 if n1 is not None else owned(x1)) if keep_a else None,
-            (x2 if n2 is not None else owned(x2)) if keep_b else None,
-        )
-        y = tape.Tensor(out, node := Node(op, (n1, n2), NONE, out, saved))
-        if (y_for_a and n1 is not None) or (y_for_b and n2 is not None):
-            node.output = out, y.shared_version()
-        return y
+        return record_few(op, NONE, out, x1, n1, x2, n2)
 
     return _public(function, op, doc)
 
@@ -243,7 +213,8 @@ def ternary(name: str, rule: str, loop: Any = None, doc: str | None = None, **vj
     op, _ = _entered(name, rule, loop, vjps)
 
     def function(x1: ArrayLike, x2: ArrayLike, x3: ArrayLike, /) -> tape.Tensor:
-        return apply(op, *[_number_beside(x, (x1, x2, x3)) for x in (x1, x2, x3)])
+        given = (x1, x2, x3)
+        return apply(op, *[x if type(x) is tape.Tensor else _number_beside(x, given) for x in given])
 
     return _public(function, op, doc)
 

@@ -80,9 +80,13 @@ def reduction(loop: Any, vjp: Any = None) -> Op:
     name = loop.__name__
     adds = name in ("sum", "mean", "prod")
 
+    numpys = {"sum": np.add, "prod": np.multiply, "max": np.maximum, "min": np.minimum}.get(name)
+
     def method(x: Any, *, axis: Axes, keepdims: bool) -> Any:
         if adds and x.dtype == np.float16:  # whose own sums stop growing at 2048 ones
             return getattr(x, name)(axis, dtype=np.float32, keepdims=keepdims).astype(x.dtype)
+        if numpys and type(x) is np.ndarray:  # what the method calls
+            return numpys.reduce(x, axis, None, None, keepdims)
         return getattr(x, name)(axis, keepdims=keepdims)  # the method is the function without its dispatch
 
     return Op(name, method, {"x": vjp} if vjp else None)
@@ -93,17 +97,11 @@ def is_all(axis: Any, ndim: int) -> bool:
     return axis is None or (not ndim and axis in (0, -1))
 
 
-def reduced(op: Op, x: ArrayLike, axis: Axis, keepdims: bool) -> tape.Tensor:
+def reduced(op: Op, x: ArrayLike, axis: Axis, keepdims: bool, axes_of: Any = axes_of) -> tape.Tensor:
+    """``op`` over ``axis``, which ``axes_of`` makes one or several axes from 0 on."""
     x = x if type(x) is tape.Tensor else as_tensor(x)
     ndim = x.data.ndim
     return apply(op, x, axis=None if is_all(axis, ndim) else axes_of(axis, ndim), keepdims=keepdims)
-
-
-def _position(op: Op, x: ArrayLike, axis: int | None, keepdims: bool) -> tape.Tensor:
-    """The same for what NumPy reduces along one axis only."""
-    x = as_tensor(x)
-    all_of_it = is_all(axis, x.ndim)
-    return apply(op, x, axis=None if all_of_it else axis_of(axis, x.ndim), keepdims=keepdims)
 
 
 _sum, _mean = reduction(np.sum, spread), reduction(np.mean, _mean_vjp)
@@ -150,9 +148,9 @@ def count_nonzero(x: ArrayLike, /, axis: Axis = None, keepdims: bool = False) ->
 
 def argmax(x: ArrayLike, /, axis: int | None = None, keepdims: bool = False) -> tape.Tensor:
     """Index of the first largest element (no gradient)."""
-    return _position(_argmax, x, axis, keepdims)
+    return reduced(_argmax, x, axis, keepdims, axis_of)
 
 
 def argmin(x: ArrayLike, /, axis: int | None = None, keepdims: bool = False) -> tape.Tensor:
     """Index of the first smallest element (no gradient)."""
-    return _position(_argmin, x, axis, keepdims)
+    return reduced(_argmin, x, axis, keepdims, axis_of)

@@ -161,8 +161,8 @@ class Op:
         listed: enter it into ``TABLE``; False for what is no function of arrays alone.
     """
 
-    # The last three say what a node is to save.
-    __slots__ = "name forward inputs rule view vjps joint keeps keeps_output keeps_shapes".split()
+    # The last four say what a node is to save.
+    __slots__ = "name forward inputs rule view vjps joint keeps keeps_output keeps_shapes plans".split()
 
     def __init__(
         self,
@@ -191,6 +191,10 @@ class Op:
         self.keeps: Any = "inputs" in used or keeps
         self.keeps_output = frozenset(i for i, need in enumerate(each) if "y" in need)
         self.keeps_shapes = "shape" in used
+        # Of an op of one or two inputs: whether (the first, the second, the output) is kept where on the tape
+        # are neither, the first, the second, both.
+        needs = (*(*keeps, frozenset(), frozenset())[:2], self.keeps_output)
+        self.plans = [[not need.isdisjoint(live) for need in needs] for live in ((), (0,), (1,), (0, 1))]
         self.vjps: Any = {n: _bind(f, needed[n], inputs) for n, f in vjps.items()}
         if "*" not in vjps:  # by position, for speed
             self.vjps = tuple(self.vjps.get(n) for n in inputs) if vjps else ()
@@ -292,7 +296,47 @@ def apply(op: Op, *inputs: Any, **params: Any) -> Any:
         if isinstance(error, errors.TinyrnnError):
             raise
         raise explained(op, inputs, error) from error
+    if len(inputs) == 1 and op.inputs and op.keeps is not True and type(out) is not tuple:
+        return record_few(op, params, out, inputs[0], inputs[0].node)
     return record(op, inputs, params, out)
+
+
+def record_few(
+    op: Op,
+    params: Mapping[str, Any],
+    out: Any,
+    x1: Any,
+    n1: Node | None,
+    x2: Any = None,
+    n2: Node | None = None,
+) -> Tensor:
+    """`record` of an op of one tensor or of two operands, which have these nodes, written out: small arrays
+    pay for every Python instruction.
+    """
+    if type(out) is not np.ndarray:
+        out = as_array(out)
+    version = x1.shared_version() if op.view else None
+    recording = False if n1 is None and n2 is None else state.recording
+    if recording is TRACE:
+        return record(op, (x1,) if x2 is None else (x1, x2), params, out)
+    if not recording or not op.vjps or out.dtype.kind != "f":
+        return Tensor(out, None, version)
+    keep_1, keep_2, keep_y = op.plans[(n1 is not None) + 2 * (n2 is not None)]
+    saved = None
+    if keep_1 or keep_2:
+        saved = (
+            (x1 if n1 is not None else owned(x1)) if keep_1 else None,
+            (x2 if n2 is not None else owned(x2)) if keep_2 else None,
+        )
+    if params and not op.view:  # those of a view are numbers
+        params = _owned_params(params)
+    node = Node(op, (n1, n2), params, out, saved)
+    if op.keeps_shapes:
+        node.shapes = x1.data.shape, x2.data.shape if type(x2) is Tensor else ()
+    if keep_y:
+        version = version or [0]
+        node.output = out, version
+    return Tensor(out, node, version)
 
 
 def record(op: Op, inputs: Sequence[Any], params: Mapping[str, Any], out: Any) -> Any:
@@ -329,9 +373,11 @@ def _record_many(op: Op, inputs: Any, params: Any, outs: tuple[Array, ...]) -> t
 
 def _node(op: Op, inputs: Any, params: Any, out: Array) -> Node | None:
     """The node of this application, or None where nothing is to be recorded."""
-    parents = tuple([x.node if type(x) is Tensor else None for x in inputs])
     recording = state.recording
-    if not (recording and any(parents) and (op.vjps or recording is TRACE)):
+    if not recording or not (op.vjps or recording is TRACE):
+        return None
+    parents = tuple([x.node if type(x) is Tensor else None for x in inputs])
+    if not any(parents):
         return None
     saved = None
     if op.keeps is True or recording is TRACE:
@@ -342,7 +388,7 @@ def _node(op: Op, inputs: Any, params: Any, out: Array) -> Node | None:
     if saved and recording is not TRACE:
         saved = [owned(x) if p is None else x for x, p in zip(saved, parents, strict=True)]
     if params and not op.joint:  # a joint op answers for its parameters itself
-        params = {n: v if type(v) in _IMMUTABLE else owned(v) for n, v in params.items()}
+        params = _owned_params(params)
     node = Node(op, parents, params, out, saved)
     if op.keeps_shapes:
         node.shapes = [x.data.shape if type(x) is Tensor else () for x in inputs]
@@ -351,7 +397,14 @@ def _node(op: Op, inputs: Any, params: Any, out: Array) -> Node | None:
     return node
 
 
-_IMMUTABLE = {int, float, bool, str, type(None)}
+_IMMUTABLE = frozenset({int, float, bool, str, type(None), *(type(np.dtype(c)) for c in "efdilq?")})
+
+
+def _owned_params(params: Mapping[str, Any]) -> Mapping[str, Any]:
+    for v in params.values():
+        if type(v) not in _IMMUTABLE and (type(v) is not tuple or not _IMMUTABLE.issuperset(map(type, v))):
+            return {n: owned(v) for n, v in params.items()}
+    return params
 
 
 def owned(x: Any) -> Any:
@@ -362,8 +415,10 @@ def owned(x: Any) -> Any:
     """
     if type(x) is Tensor:
         return Tensor(x.data.copy()) if x.version is BORROWED else x
+    if type(x) in _IMMUTABLE or (type(x) is tuple and _IMMUTABLE.issuperset(map(type, x))):
+        return x
     if type(x) in (tuple, list):
-        return type(x)([v if type(v) in _IMMUTABLE else owned(v) for v in x])
+        return type(x)([owned(v) for v in x])
     return x.copy() if isinstance(x, np.ndarray) or is_cupy(x) else x
 
 

@@ -503,7 +503,9 @@ class Tensor:
 
     def reshape(self, *sizes: Shape, **shape: Shape) -> Tensor:
         """``reshape``; the shape may be several arguments."""
-        return shaping.reshape(self, *_one(sizes), **shape)
+        if len(sizes) > 1 and not shape:
+            return shaping.reshape(self, sizes)
+        return shaping.reshape(self, *sizes, **shape)
 
     def broadcast_to(self, *sizes: Shape, **shape: Shape) -> Tensor:
         """``broadcast_to``; the shape may be several arguments."""
@@ -523,7 +525,7 @@ class Tensor:
 
     def flatten(self) -> Tensor:
         """The elements in one row."""
-        return shaping.reshape(self, -1)
+        return shaping.reshape(self, (-1,))
 
     ravel = flatten
 

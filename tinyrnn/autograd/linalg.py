@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 
 from ..base.errors import ShapeError
-from ..kernels.products import product, rounded_product
+from ..base.explain import EXPLAINED, explained
+from ..kernels.quicker import product, rounded_product
 from . import tape
 from .pointwise import as_tensor
 from .shaping import expand_dims, matrix_transpose, reshape
-from .tape import EXPLAINED, NONE, Op, apply, explained, record_few
+from .tape import NONE, Op, apply, record_few
 from .types import ArrayLike
 
 __all__ = ["matmul"]
@@ -58,8 +59,7 @@ def matmul(x1: ArrayLike, x2: ArrayLike, /) -> tape.Tensor:
     Raises:
         ShapeError: the inner sizes differ.
     """
-    a = x1 if type(x1) is tape.Tensor else as_tensor(x1)
-    b = x2 if type(x2) is tape.Tensor else as_tensor(x2)
+    a, b = as_tensor(x1), as_tensor(x2)
     left, right = a.data.shape, b.data.shape
     if not (left and right):
         raise ShapeError("matmul: operands need at least one axis: use * to scale by a number")

@@ -16,23 +16,12 @@ from typing import Any, overload
 import numpy as np
 
 from .. import kernels
-from ..base.devices import array_module, device_of, is_cupy
+from ..base.devices import device_of, is_cupy
 from ..base.errors import DeviceError, DtypeError, GradientError, InputError, ShapeError
+from ..base.explain import EXPLAINED, explained
+from ..kernels import quicker
 from . import tape
-from .tape import (
-    BORROWED,
-    EXPLAINED,
-    NONE,
-    Op,
-    apply,
-    as_array,
-    explained,
-    is_recorded,
-    is_tracing,
-    looked_at,
-    record_few,
-    state,
-)
+from .tape import BORROWED, NONE, Op, apply, as_array, is_recorded, is_tracing, looked_at, record_few, state
 from .types import ArrayLike, Binary, DType, Ternary, Unary
 
 __all__ = [
@@ -97,6 +86,8 @@ def _number_beside(x: Any, others: tuple[Any, ...]) -> Any:
     """``x`` as an operand; a scalar of NumPy, which belongs to no device, beside those of ``others`` that are
     on a GPU.
     """
+    if type(x) is tape.Tensor:
+        return x
     number, x = isinstance(x, np.generic), operand(x)
     like = next((o for o in others if type(o) is tape.Tensor and is_cupy(o.data)), None) if number else None
     return x if like is None else constant(x, like)
@@ -213,21 +204,9 @@ def ternary(name: str, rule: str, loop: Any = None, doc: str | None = None, **vj
     op, _ = _entered(name, rule, loop, vjps)
 
     def function(x1: ArrayLike, x2: ArrayLike, x3: ArrayLike, /) -> tape.Tensor:
-        given = (x1, x2, x3)
-        return apply(op, *[x if type(x) is tape.Tensor else _number_beside(x, given) for x in given])
+        return apply(op, *[_number_beside(x, (x1, x2, x3)) for x in (x1, x2, x3)])
 
     return _public(function, op, doc)
-
-
-def _where(c: Any, a: Any, b: Any) -> Any:
-    """NumPy's where, which is slow for large arrays of floats: those go through the rule."""
-    if type(c) is np.ndarray and c.size > 1000 and np.result_type(a, b).kind == "f":
-        c = c.astype(bool, copy=False)
-        return kernels.pointwise.run("where", ("c", "a", "b"), "where(c, a, b)", c, a, b)
-    if type(c) is np.ndarray or not (is_cupy(a) or is_cupy(b)):
-        return np.where(c, a, b)
-    xp = array_module(a if is_cupy(a) else b)
-    return xp.where(c if hasattr(c, "shape") else xp.asarray(c), a, b)  # CuPy takes no number for c
 
 
 add = binary("add", "a + b", np.add, a="g", b="g")
@@ -281,25 +260,18 @@ atan2 = binary("atan2", "atan2(a, b)", np.arctan2, "Angle of the point (b, a)", 
 _LOGADDEXP = "log(exp(a) + exp(b)) without overflow"
 
 
-def _logaddexp(a: Any, b: Any) -> Any:
-    """The compiled loop; integers and bools go through NumPy's, whose promotion depends on both dtypes."""
-    if np.result_type(a, b).kind != "f":
-        return np.logaddexp(a, b)
-    return kernels.pointwise.run("logaddexp", ("a", "b"), "logaddexp(a, b)", a, b)
-
-
 # 0 where both are -inf, whose difference is NaN; safe inside as well, for second derivatives.
 _EMPTY = "(y < 0) & (y == 2 * y)"
 _SHARE = f"where({_EMPTY}, 0, g * sigmoid(where({_EMPTY}, 0, {{}}) - where({_EMPTY}, 0, {{}})))"
 logaddexp = binary(
     "logaddexp",
     "logaddexp(a, b)",
-    _logaddexp,
+    quicker.logaddexp,
     _LOGADDEXP,
     a=_SHARE.format("a", "b"),
     b=_SHARE.format("b", "a"),
 )
-_chosen = ternary("where", "where(c, a, b)", _where, a="where(c, g, 0)", b="where(c, 0, g)")
+_chosen = ternary("where", "where(c, a, b)", quicker.where, a="where(c, g, 0)", b="where(c, 0, g)")
 
 
 def _power_a(g: tape.Tensor, a: tape.Tensor, b: Any) -> tape.Tensor:

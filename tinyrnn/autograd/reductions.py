@@ -5,15 +5,16 @@ size 1.
 from __future__ import annotations
 
 import math
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-from ..base.devices import is_cupy
+from .. import kernels
 from . import tape
 from .pointwise import as_tensor, equal, isnan, logical_and, logical_or, where
 from .shaping import astype, axes_of, axis_of, broadcast_to, getitem, permute_dims, reshape
-from .tape import Op, apply, is_tracing
+from .tape import Op, apply, is_tracing, state
 from .types import ArrayLike, Axis
 
 __all__ = ["all", "any", "argmax", "argmin", "count_nonzero", "max", "mean", "min", "sum"]
@@ -62,12 +63,29 @@ def joined(x: tape.Tensor, axis: Axes) -> tape.Tensor:
     return reshape(permute_dims(x, rest + axes), (*[x.shape[i] for i in rest], size_along(x.shape, axis)))
 
 
+def fused(
+    name: str, axis: Axes, total: str, rule: str, elements: Any, rows: Any = MappingProxyType({})
+) -> tape.Tensor | None:
+    """`kernels.groups.run` of tensors; None where the result is to be recorded, or there is no such loop."""
+    if state.recording:
+        return None
+    given = [{n: t.data for n, t in tensors.items()} for tensors in (elements, rows)]
+    made = kernels.groups.run(name, *given, axis, total, rule)
+    return None if made is None else tape.Tensor(made)
+
+
+_HIT = "(x == y) | ((x != x) & (y != y))"
+
+
 def _share(g: tape.Tensor, x: tape.Tensor, y: tape.Tensor, axis: Axes) -> tape.Tensor:
     """Gradient of max and min: the elements equal to the result share it evenly."""
+    total, rule = f"where({_HIT}, 1, 0)", f"where({_HIT}, g / total, 0)"
+    made = fused("extreme_grad", axis, total, rule, {"x": x}, {"g": g, "y": y})
+    if made is not None:
+        return made
     y, g = [t if t.ndim == x.ndim else _unreduced(t, x.shape, axis) for t in (y, g)]
     hit = equal(x, y)
-    if is_tracing() or is_cupy(y.data) or np.isnan(y.data).any():  # a GPU is not waited for
-        hit = logical_or(hit, logical_and(isnan(x), isnan(y)))
+    hit = logical_or(hit, logical_and(isnan(x), isnan(y)))
     return where(hit, g / sum(hit, axis=axis, keepdims=True).astype(g.dtype), 0)
 
 
@@ -75,18 +93,24 @@ def _mean_vjp(g: tape.Tensor, shape: tuple[int, ...], axis: Axes, keepdims: bool
     return spread(single(g) / size_along(shape, axis), shape, axis, keepdims)
 
 
+_UFUNCS: Any = {"sum": np.add, "mean": np.add, "prod": np.multiply, "max": np.maximum, "min": np.minimum}
+
+
 def reduction(loop: Any, vjp: Any = None) -> Op:
     """A reduction, entered into the table under the name of NumPy's ``loop``."""
     name = loop.__name__
     adds = name in ("sum", "mean", "prod")
 
-    numpys = {"sum": np.add, "prod": np.multiply, "max": np.maximum, "min": np.minimum}.get(name)
+    numpys = {"sum": np.add, "mean": np.add, "prod": np.multiply, "max": np.maximum, "min": np.minimum}.get(
+        name
+    )
 
     def method(x: Any, *, axis: Axes, keepdims: bool) -> Any:
         if adds and x.dtype == np.float16:  # whose own sums stop growing at 2048 ones
             return getattr(x, name)(axis, dtype=np.float32, keepdims=keepdims).astype(x.dtype)
-        if numpys and type(x) is np.ndarray:  # what the method calls
-            return numpys.reduce(x, axis, None, None, keepdims)
+        if numpys and type(x) is np.ndarray and (name != "mean" or (x.dtype.kind == "f" and x.size)):
+            y = numpys.reduce(x, axis, None, None, keepdims)  # what the method calls
+            return y / size_along(x.shape, axis) if name == "mean" else y
         return getattr(x, name)(axis, keepdims=keepdims)  # the method is the function without its dispatch
 
     return Op(name, method, {"x": vjp} if vjp else None)

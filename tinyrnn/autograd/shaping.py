@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import array
-import math
 import operator
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -13,10 +12,11 @@ from numpy.lib.array_utils import normalize_axis_tuple
 
 from ..base.devices import beside, device_of, is_cupy, to_device
 from ..base.errors import DtypeError, OutOfRangeError, ShapeError
+from ..base.explain import EXPLAINED, explained
 from ..kernels import keys
 from . import tape
 from .pointwise import as_tensor, checked_dtype
-from .tape import EXPLAINED, Op, apply, explained, record, record_few, values_of
+from .tape import Op, apply, record, record_few, values_of
 from .types import ArrayLike, Axis, DType, Shape
 
 __all__ = [
@@ -190,10 +190,7 @@ def reshape(x: ArrayLike, /, shape: Shape) -> tape.Tensor:
     try:
         out = x.data.reshape(shape)
     except EXPLAINED as error:
-        size, product = x.data.size, math.prod(shape)
-        if product == size or (shape.count(-1) == 1 and not size % (product or 1)):
-            raise explained(_reshape, (x,), error) from error
-        has = f"{list(x.shape)} has {size} elements"
+        has = f"{list(x.shape)} has {x.data.size} elements"
         raise ShapeError(f"reshape: {has}, {list(shape)} does not hold as many") from error
     return record_few(_reshape, {"newshape": shape}, out, x, x.node)
 
@@ -205,10 +202,6 @@ def permute_dims(x: ArrayLike, /, axes: Sequence[int]) -> tape.Tensor:
     if len(order) != x.data.ndim:
         needed = f"each of the {x.ndim} axes of {list(x.shape)} once"
         raise ShapeError(f"permute_dims: axes {list(axes)} must name {needed}")
-    return _permuted(x, order)
-
-
-def _permuted(x: tape.Tensor, order: tuple[int, ...]) -> tape.Tensor:
     return record_few(_permute, {"axes": order}, x.data.transpose(order), x, x.node)
 
 
@@ -223,10 +216,9 @@ def transpose(x: ArrayLike, /, axes: Sequence[int] | None = None) -> tape.Tensor
 def swapaxes(x: ArrayLike, /, axis1: int, axis2: int) -> tape.Tensor:
     """``x`` with two axes exchanged."""
     x = as_tensor(x)
-    ndim = x.data.ndim
-    axes, i, j = [*range(ndim)], axis_of(axis1, ndim), axis_of(axis2, ndim)
-    axes[i], axes[j] = j, i
-    return _permuted(x, tuple(axes))
+    order, i, j = [*range(x.ndim)], axis_of(axis1, x.ndim), axis_of(axis2, x.ndim)
+    order[i], order[j] = j, i
+    return record_few(_permute, {"axes": tuple(order)}, x.data.transpose(order), x, x.node)
 
 
 def matrix_transpose(x: ArrayLike, /) -> tape.Tensor:

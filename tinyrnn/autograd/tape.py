@@ -28,7 +28,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from ..base import errors
-from ..base.devices import array_module, device_of, is_cupy, same_device
+from ..base.devices import array_module, is_cupy, same_device
+from ..base.explain import EXPLAINED, explained
 
 if TYPE_CHECKING:
     from .tensor import Tensor as Tensor
@@ -37,8 +38,6 @@ Array = Any  # of NumPy or CuPy, which has no types
 _Class = TypeVar("_Class")
 # Every op by name: the gradient check, the documentation and the compiler read it.
 TABLE: dict[str, Op] = {}
-# Of NumPy and CuPy: see `explained`. `clip` of arrays of both calls itself.
-EXPLAINED = (ValueError, TypeError, IndexError, OverflowError, RecursionError)
 
 _numbers = itertools.count()
 
@@ -296,7 +295,8 @@ def apply(op: Op, *inputs: Any, **params: Any) -> Any:
         if isinstance(error, errors.TinyrnnError):
             raise
         raise explained(op, inputs, error) from error
-    if len(inputs) == 1 and op.inputs and op.keeps is not True and type(out) is not tuple:
+    one = len(inputs) == 1 and type(inputs[0]) is Tensor and type(out) is not tuple
+    if one and not op.joint and op.keeps is not True:
         return record_few(op, params, out, inputs[0], inputs[0].node)
     return record(op, inputs, params, out)
 
@@ -373,20 +373,15 @@ def _record_many(op: Op, inputs: Any, params: Any, outs: tuple[Array, ...]) -> t
 
 def _node(op: Op, inputs: Any, params: Any, out: Array) -> Node | None:
     """The node of this application, or None where nothing is to be recorded."""
-    recording = state.recording
-    if not recording or not (op.vjps or recording is TRACE):
-        return None
     parents = tuple([x.node if type(x) is Tensor else None for x in inputs])
-    if not any(parents):
+    recording = state.recording
+    if not (recording and any(parents) and (op.vjps or recording is TRACE)):
         return None
-    saved = None
-    if op.keeps is True or recording is TRACE:
-        saved = inputs
-    elif any(op.keeps):
+    saved = inputs if recording is TRACE else None
+    if saved is None and (op.keeps is True or any(op.keeps)):
         live = {i for i, p in enumerate(parents) if p is not None}
-        saved = [None if live.isdisjoint(need) else x for x, need in zip(inputs, op.keeps, strict=True)]
-    if saved and recording is not TRACE:
-        saved = [owned(x) if p is None else x for x, p in zip(saved, parents, strict=True)]
+        keeps = [live] * len(inputs) if op.keeps is True else op.keeps
+        saved = [None if live.isdisjoint(need) else owned(x) for x, need in zip(inputs, keeps, strict=True)]
     if params and not op.joint:  # a joint op answers for its parameters itself
         params = _owned_params(params)
     node = Node(op, parents, params, out, saved)
@@ -420,27 +415,6 @@ def owned(x: Any) -> Any:
     if type(x) in (tuple, list):
         return type(x)([owned(v) for v in x])
     return x.copy() if isinstance(x, np.ndarray) or is_cupy(x) else x
-
-
-def explained(op: Op, inputs: Sequence[Any], error: Exception) -> errors.TinyrnnError:
-    """What to raise for an error of NumPy or CuPy in the forward of ``op``: named, with the shapes and the
-    mend.
-    """
-    shapes = " and ".join(str(list(getattr(x, "shape", ()))) for x in inputs[:4])
-    said = str(error)
-    if len({device_of(x.data) for x in inputs if isinstance(x, Tensor)}) > 1:
-        return errors.DeviceError(f"{op.name}: operands on cpu and cuda: move them to one with .to(device)")
-    if "could not be broadcast" in said or "remapped" in said:
-        return errors.ShapeError(
-            f"{op.name}: shapes {shapes} do not broadcast: sizes must be equal or 1, counted from the right"
-        )
-    if isinstance(error, IndexError):
-        return errors.OutOfRangeError(f"{op.name}: {said} (shapes {shapes})")
-    if isinstance(error, TypeError) and ("ufunc" in said or "boolean" in said or "dtype" in said):
-        dtypes = " and ".join(str(getattr(x, "dtype", type(x).__name__)) for x in inputs[:4])
-        return errors.DtypeError(f"{op.name} does not take {dtypes}: convert with .astype(dtype)")
-    about_shapes = any(word in said for word in ("shape", "dimension", "size", "axis", "axes", "operand"))
-    return (errors.ShapeError if about_shapes else errors.InputError)(f"{op.name}: {said} (shapes {shapes})")
 
 
 def fit(g: Tensor, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Tensor:

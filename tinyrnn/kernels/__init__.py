@@ -13,7 +13,7 @@ import numpy as np
 from . import references
 
 _LAZY = frozenset(
-    "ctc gemm jit noalias notice pointwise random rows sampling scalar_math scatter updates".split()
+    "ctc gemm groups jit noalias notice pointwise random rows sampling scalar_math scatter updates".split()
 )
 
 

@@ -1,5 +1,6 @@
 """Keys, what stands in the brackets of an array: which of them give a view, and the transpose of indexing."""
 
+import importlib
 import math
 from typing import Any
 
@@ -39,8 +40,7 @@ def place(g: Any, *, key: Any, into: tuple[int, ...]) -> Any:
         out[key] = g
         return out
     if xp is not np:  # by the number of each element, since adding in place would be in any order
-        from .scatter import add_rows
-
+        add_rows = importlib.import_module(f"{__package__}.scatter").add_rows
         numbers = xp.arange(math.prod(into)).reshape(into)[key].reshape(-1)
         return add_rows(g.reshape(-1, 1), numbers, math.prod(into)).reshape(into)
     out = np.zeros(into, np.float32 if g.dtype == np.float16 else g.dtype)  # half precision would not add up

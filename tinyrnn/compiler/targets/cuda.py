@@ -21,7 +21,7 @@ import numpy as np
 from ... import kernels
 from ...base.devices import require_cupy
 from ...kernels.pointwise import CUDA_PRELUDE
-from ...kernels.products import rounded_product
+from ...kernels.quicker import rounded_product
 from .. import loops
 from ..ir import CompilerFault, Kind, Value
 from ..save import OVER_TIME

@@ -28,9 +28,18 @@ def _deviations(x: Any, *, axis: Axes, keepdims: bool, divisor: float) -> Any:
 
 
 def _var_vjp(g: tape.Tensor, x: tape.Tensor, axis: Axes, divisor: float) -> tape.Tensor:
+    """Deviations are centred once more: of equal elements all that is left is how their mean was rounded."""
     g, middle = g * (2 / divisor if divisor > 0 else math.inf), mean(x, axis=axis, keepdims=True)
-    made = fused("var_grad", axis, "", "g * (x - middle)", {"x": x}, {"g": g, "middle": middle})
-    return reshape(g, middle.shape) * (x - middle) if made is None else made
+    rows = {
+        "g": g,
+        "middle": middle,
+        "share": tape.Tensor(np.full_like(middle.data, 1 / size_along(x.shape, axis))),
+    }
+    made = fused("var_grad", axis, "x - middle", "g * (part - total * share)", {"x": x}, rows)
+    if made is None:
+        parts = x - middle
+        made = reshape(g, middle.shape) * (parts - mean(parts, axis=axis, keepdims=True))
+    return made
 
 
 _var = Op("var", _deviations, {"x": _var_vjp}, listed=False)

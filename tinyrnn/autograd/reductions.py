@@ -99,11 +99,7 @@ _UFUNCS: Any = {"sum": np.add, "mean": np.add, "prod": np.multiply, "max": np.ma
 def reduction(loop: Any, vjp: Any = None) -> Op:
     """A reduction, entered into the table under the name of NumPy's ``loop``."""
     name = loop.__name__
-    adds = name in ("sum", "mean", "prod")
-
-    numpys = {"sum": np.add, "mean": np.add, "prod": np.multiply, "max": np.maximum, "min": np.minimum}.get(
-        name
-    )
+    adds, numpys = name in ("sum", "mean", "prod"), _UFUNCS.get(name)
 
     def method(x: Any, *, axis: Axes, keepdims: bool) -> Any:
         if adds and x.dtype == np.float16:  # whose own sums stop growing at 2048 ones

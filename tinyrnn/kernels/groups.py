@@ -85,7 +85,9 @@ def run(name: str, elements: dict, rows: dict, axes: tuple | None, total: str = 
     order, inverse, size, sums, kept = layout
     arrays = [np.ascontiguousarray(a.transpose(order)).reshape(size) for a in elements.values()]
     arrays += [np.ascontiguousarray(r.reshape(kept).transpose(order)).reshape(sums) for r in rows.values()]
-    made = np.empty(size if rule else sums, x.dtype)
-    _kernel(name, tuple(elements), tuple(rows), total, rule, len(sums) == 1, x.dtype)(*arrays, made)
     shape = x.shape if rule else kept
-    return made.reshape([shape[i] for i in order]).transpose(inverse)
+    made = np.empty([shape[i] for i in order], x.dtype)
+    _kernel(name, tuple(elements), tuple(rows), total, rule, len(sums) == 1, x.dtype)(
+        *arrays, made.reshape(size if rule else sums)
+    )
+    return made if order == inverse == sorted(order) else made.transpose(inverse)

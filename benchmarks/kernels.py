@@ -73,6 +73,15 @@ def cross_entropy_grad(g, x, y):
     return p * (g / len(x))
 
 
+def columns(x):
+    e = np.exp(x - x.max(axis=0))
+    return e / e.sum(axis=0)
+
+
+def columns_grad(g, x, y):
+    return y * (g - (g * y).sum(0))
+
+
 ROWS, WIDTH = 1000, 1000
 IDS = np.random.default_rng(1).integers(0, WIDTH, ROWS)
 
@@ -96,8 +105,12 @@ CASES = {
     "mean of rows": (lambda x: x.mean(-1), lambda x: x.mean(-1), lambda g, x, y: spread(g / WIDTH, x)),
     "max of rows": (lambda x: x.max(-1), lambda x: x.max(-1), lambda g, x, y: spread(g, x) * (x == y[:, None])),
     "var of rows": (lambda x: x.var(-1), lambda x: x.var(-1), var_grad),
+    "max of columns": (lambda x: x.max(0), lambda x: x.max(0), lambda g, x, y: g * (x == y)),
+    "var of columns": (lambda x: x.var(0), lambda x: x.var(0), lambda g, x, y: 2 / ROWS * g * (x - x.mean(0))),
+    "norm of rows": (lambda x: x.norm(-1), lambda x: np.sqrt((x * x).sum(-1)), lambda g, x, y: (g / y)[:, None] * x),
     "logsumexp": (lambda x: tr.logsumexp(x, axis=-1), logsumexp, lambda g, x, y: g[:, None] * softmax(x)),
     "softmax": (tr.softmax, softmax, lambda g, x, y: y * (g - (g * y).sum(-1, keepdims=True))),
+    "softmax of columns": (lambda x: tr.softmax(x, axis=0), columns, columns_grad),
     "log_softmax": (tr.log_softmax, lambda x: x - logsumexp(x)[:, None], log_softmax_grad),
     "cross_entropy": (lambda x: tr.cross_entropy(x, IDS), cross_entropy, cross_entropy_grad),
 }  # fmt: skip

@@ -14,7 +14,7 @@ from numba import types
 from numba.extending import intrinsic
 
 import tinyrnn as tr
-from tinyrnn.kernels import jit, notice, pointwise, random, rows, sampling, scatter, updates
+from tinyrnn.kernels import groups, jit, notice, pointwise, random, rows, sampling, scatter, updates
 
 rng = np.random.default_rng(0)
 
@@ -247,3 +247,49 @@ def test_the_garbage_collector_rests_while_kernels_are_made():
         assert not gc.isenabled()  # it was not this that put it to rest
     finally:
         gc.enable()
+
+
+# ------------------------------------------------------------------ sums over axes and what is made of them
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("axes", [(0,), (1,), (2,), (0, 1), (1, 2), None])
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 0, 2)])
+def test_groups_are_those_of_numpy_in_any_order_of_memory(rng, order, axes, dtype):
+    x = rng.standard_normal((3, 5, 20)).astype(dtype).transpose(order)
+    over = (0, 1, 2) if axes is None else axes
+    top = x.max(over, keepdims=True)
+    got = groups.run("shares", {"x": x}, {"top": top}, axes, "exp(x - top)", "part / total + top")
+    if got is None:  # the axes lie apart
+        assert order == (1, 0, 2) and axes == (1, 2)
+        return
+    e = np.exp(x - top)
+    tolerance = {"rtol": 1e-5 if dtype == "float32" else 1e-13}
+    np.testing.assert_allclose(got, e / e.sum(over, keepdims=True) + top, **tolerance)
+    totals = groups.run("sums", {"x": x}, {"top": top}, axes, "exp(x - top)")
+    np.testing.assert_allclose(totals, e.sum(over, keepdims=True), **tolerance)
+    assert got.dtype == dtype and got.strides == np.empty_like(x).strides  # as x lies
+
+
+def test_groups_take_no_other_arrays():
+    x = np.ones((2, 3), np.float32)
+    for other in (x.astype(np.float16), x.astype(int), x[:0]):
+        assert groups.run("twice", {"x": other}, {}, (1,), "", "x + x") is None
+    assert groups.run("mixed", {"x": x, "y": x.astype(float)}, {}, (1,), "", "x + y") is None
+
+
+@pytest.mark.parametrize("axis", [0, 1, -1, (0, 1), None])
+@pytest.mark.parametrize("name", ["max", "min", "var", "std", "norm", "logsumexp", "softmax", "log_softmax"])
+def test_gradients_of_loops_are_those_of_the_tape(rng, name, axis):
+    """With ``create_graph`` a derivative is made of ops, without of one loop."""
+    if name.endswith("softmax") and not isinstance(axis, int):
+        pytest.skip("along one axis only")
+    x = tr.tensor(rng.integers(0, 5, (4, 3, 6)) / 4.0, requires_grad=True)  # with ties
+    y = getattr(tr, name)(x, axis=axis)
+    g, gradients = tr.asarray(rng.standard_normal(y.shape)), []
+    for of_ops in (True, False):
+        y.backward(g, create_graph=of_ops)
+        gradients.append(x.grad.numpy())
+        x.grad = None
+    np.testing.assert_allclose(*gradients, atol=1e-12)
+    assert np.abs(gradients[0]).max() > 0.001

@@ -3,30 +3,58 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
 from ..base.devices import is_cupy
 from ..base.errors import ShapeError
-from . import tape
+from . import shaping, tape
 from .pointwise import abs, as_tensor, constant, equal, not_equal, sqrt, square, where
-from .reductions import max, mean, min, single, size_along, sum
-from .shaping import (
-    along,
-    axes_of,
-    axis_of,
-    broadcast_to,
-    getitem,
-    indices_of,
-    place,
-    reshape,
-    shape_of,
-    take_along,
-)
-from .tape import is_tracing
+from .reductions import Axes, fused, is_all, kept, max, mean, min, reduced, single, size_along, sum
+from .shaping import along, axes_of, axis_of, broadcast_to, getitem, indices_of, place, reshape, shape_of
+from .tape import TABLE, Op, apply, is_tracing
 from .types import ArrayLike, Axis, Shape
 
 __all__ = ["diag", "norm", "repeat", "std", "take", "take_along_axis", "tile", "tril", "triu", "var"]
+
+
+def _deviations(x: Any, *, axis: Axes, keepdims: bool, divisor: float) -> Any:
+    parts = x - TABLE["mean"].forward(x, axis=axis, keepdims=True)
+    parts *= parts
+    total = TABLE["sum"].forward(parts, axis=axis, keepdims=keepdims)
+    with np.errstate(divide="ignore", invalid="ignore"):  # infinite or NaN where nothing is left to divide by
+        return total / (divisor if divisor > 0 else 0.0)
+
+
+def _var_vjp(g: tape.Tensor, x: tape.Tensor, axis: Axes, divisor: float) -> tape.Tensor:
+    """Deviations are centred once more: of equal elements all that is left is how their mean was rounded."""
+    g, middle = g * (2 / divisor if divisor > 0 else math.inf), mean(x, axis=axis, keepdims=True)
+    rows = {
+        "g": g,
+        "middle": middle,
+        "share": tape.Tensor(np.full_like(middle.data, 1 / size_along(x.shape, axis))),
+    }
+    made = fused("var_grad", axis, "x - middle", "g * (part - total * share)", {"x": x}, rows)
+    if made is None:
+        parts = x - middle
+        made = reshape(g, middle.shape) * (parts - mean(parts, axis=axis, keepdims=True))
+    return made
+
+
+_var = Op("var", _deviations, {"x": _var_vjp}, listed=False)
+
+
+def _squares_vjp(g: tape.Tensor, x: tape.Tensor, axis: Axes) -> tape.Tensor:
+    made = fused("squares_grad", axis, "", "2 * g * x", {"x": x}, {"g": g})
+    return 2 * reshape(g, kept(x.shape, axis)) * x if made is None else made
+
+
+def _sum_of_squares(x: Any, *, axis: Axes, keepdims: bool) -> Any:
+    return TABLE["sum"].forward(x * x, axis=axis, keepdims=keepdims)
+
+
+_squares = Op("sum_of_squares", _sum_of_squares, {"x": _squares_vjp}, listed=False)
 
 
 def var(
@@ -37,11 +65,15 @@ def var(
     """
     x = as_tensor(x)
     x, dtype = single(x), x.dtype
-    n = size_along(x.shape, None if axis is None else axes_of(axis, x.ndim))
-    total = sum(square(x - mean(x, axis=axis, keepdims=True)), axis=axis, keepdims=keepdims)
+    axes = None if is_all(axis, x.ndim) else axes_of(axis, x.ndim)
+    n = size_along(x.shape, axes)
     divisor = n - correction
-    with np.errstate(divide="ignore", invalid="ignore"):  # infinite or NaN where nothing is left to divide by
-        y = total / (divisor if divisor > 0 else 0.0)
+    if is_tracing():  # in ops that programs know
+        with np.errstate(divide="ignore", invalid="ignore"):
+            total = sum(square(x - mean(x, axis=axis, keepdims=True)), axis=axis, keepdims=keepdims)
+            y = total / (divisor if divisor > 0 else 0.0)
+    else:
+        y = apply(_var, x, axis=axes, keepdims=keepdims, divisor=divisor)
     return y.astype(dtype) if dtype == np.float16 else y
 
 
@@ -59,6 +91,8 @@ def norm(x: ArrayLike, /, axis: Axis = None, ord: float = 2, *, keepdims: bool =
     x = as_tensor(x)
     if x.dtype == np.float16:
         return norm(single(x), axis, ord, keepdims=keepdims).astype(x.dtype)
+    if ord == 2 and not is_tracing():
+        return _root(reduced(_squares, x, axis, keepdims), 2)
     size = abs(x)
     if ord in (math.inf, -math.inf):
         return (max if ord > 0 else min)(size, axis=axis, keepdims=keepdims)
@@ -79,9 +113,9 @@ def _steep(size: tape.Tensor, ord: float) -> tape.Tensor:
 
 def _root(total: tape.Tensor, n: float) -> tape.Tensor:
     """The n-th root with gradient 0 at 0, where its slope is infinite."""
-    origin = equal(total, 0)
-    if not is_tracing() and not is_cupy(origin.data) and not origin.data.any():  # a GPU is not waited for
+    if not is_tracing() and not is_cupy(total.data) and total.data.all():  # a GPU is not waited for
         return sqrt(total) if n == 2 else total ** (1 / n)
+    origin = equal(total, 0)
     safe = where(origin, 1, total)  # so that no infinite slope is multiplied by zero
     return where(origin, 0, sqrt(safe) if n == 2 else safe ** (1 / n))
 
@@ -125,7 +159,7 @@ def take_along_axis(x: ArrayLike, indices: ArrayLike, /, axis: int = -1) -> tape
         raise ShapeError(f"take_along_axis: indices {list(at.shape)} need {needed}")
     axis = axis_of(axis, x.ndim)
     if is_tracing():
-        return take_along(x, constant(at, x), axis)
+        return shaping.take_along(x, constant(at, x), axis)
     grid = np.ogrid[tuple(slice(n) for n in x.shape)]
     return getitem(x, tuple(at if i == axis else grid[i] for i in range(x.ndim)))
 

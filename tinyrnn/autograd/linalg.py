@@ -6,22 +6,19 @@ import math
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import numpy as np
 
-from .. import kernels
-from ..base.devices import array_module
 from ..base.errors import InputError, ShapeError
+from ..base.explain import EXPLAINED, explained
+from ..kernels.quicker import product, rounded_product
 from . import tape
 from .pointwise import as_tensor
 from .shaping import expand_dims, matrix_transpose, reshape
-from .tape import Op, apply
+from .tape import NONE, Op, apply, record_few
 from .types import ArrayLike
 
 __all__ = ["autocast", "matmul"]
-
-LARGE = 1 << 18  # multiplications: below, BLAS on one thread is as fast
 
 
 def _matmul_a(g: tape.Tensor, b: tape.Tensor, shape: tuple[int, ...]) -> tape.Tensor:
@@ -45,18 +42,7 @@ def _matmul_b(g: tape.Tensor, a: tape.Tensor, shape: tuple[int, ...]) -> tape.Te
     return matmul(matrix_transpose(a), g)
 
 
-def _product(a: Any, b: Any) -> Any:
-    """The packed product for large matrices: it runs on our own threads, beside which BLAS would have to run
-    on one.
-    """
-    large = a.ndim == b.ndim == 2 and a.size * b.shape[-1] > LARGE
-    if type(a) is not np.ndarray:
-        return array_module(a).matmul(a, b)
-    packed = large and a.dtype == b.dtype and a.dtype.char in "fd"
-    return kernels.gemm.matmul(a, b) if packed else np.matmul(a, b)
-
-
-_matmul = Op("matmul", _product, {"a": _matmul_a, "b": _matmul_b}, inputs=("a", "b"))
+_matmul = Op("matmul", product, {"a": _matmul_a, "b": _matmul_b}, inputs=("a", "b"))
 
 
 PRECISIONS = "bfloat16", "tf32"
@@ -98,22 +84,6 @@ def ambient_precision() -> str | None:
     return _ambient.precision
 
 
-def rounded_product(a: Any, b: Any, precision: str) -> Any:
-    """The product of float32 matrices whose operands are rounded: see `autocast`."""
-    if type(a) is np.ndarray:
-        if precision != "bfloat16":
-            raise InputError(f"autocast: {precision} needs arrays on a GPU: use bfloat16")
-        return kernels.gemm.matmul(a, b, precision=precision)
-    from cupy._core import _routines_linalg as routines  # CuPy has no public name for it
-
-    before = routines.get_compute_type(a.dtype)
-    routines.set_compute_type(a.dtype, routines.COMPUTE_TYPE_TF32)
-    try:
-        return array_module(a).matmul(a, b)
-    finally:
-        routines.set_compute_type(a.dtype, before)
-
-
 def _rounded_a(g: tape.Tensor, b: tape.Tensor, precision: str) -> tape.Tensor:
     with autocast(precision):
         return matmul(g, matrix_transpose(b))
@@ -133,7 +103,11 @@ def _applied(a: tape.Tensor, b: tape.Tensor) -> tape.Tensor:
     precision = _ambient.precision
     if precision and a.ndim == b.ndim == 2 and a.data.dtype == b.data.dtype == np.float32:
         return apply(_rounded_matmul, a, b, precision=precision)
-    return apply(_matmul, a, b)
+    try:
+        out = product(a.data, b.data)
+    except EXPLAINED as error:
+        raise explained(_matmul, (a, b), error) from error
+    return record_few(_matmul, NONE, out, a, a.node, b, b.node)
 
 
 def matmul(x1: ArrayLike, x2: ArrayLike, /) -> tape.Tensor:

@@ -16,26 +16,12 @@ from typing import Any, overload
 import numpy as np
 
 from .. import kernels
-from ..base.devices import array_module, device_of, is_cupy
+from ..base.devices import device_of, is_cupy
 from ..base.errors import DeviceError, DtypeError, GradientError, InputError, ShapeError
+from ..base.explain import EXPLAINED, explained
+from ..kernels import quicker
 from . import tape
-from .tape import (
-    BORROWED,
-    EXPLAINED,
-    NONE,
-    TRACE,
-    Node,
-    Op,
-    apply,
-    as_array,
-    explained,
-    is_recorded,
-    is_tracing,
-    looked_at,
-    owned,
-    record,
-    state,
-)
+from .tape import BORROWED, NONE, Op, apply, as_array, is_recorded, is_tracing, looked_at, record_few, state
 from .types import ArrayLike, Binary, DType, Ternary, Unary
 
 __all__ = [
@@ -79,7 +65,7 @@ def checked_dtype(dtype: DType) -> np.dtype[Any]:
         raise DtypeError(f"{dtype!r} is no dtype: use {names}") from error
     if dtype.kind not in "fiub" or dtype.itemsize > 8:
         raise DtypeError(f"a tensor cannot hold dtype {dtype}: use float16 to float64, integers or bools")
-    return dtype.newbyteorder("=")
+    return dtype if dtype.isnative else dtype.newbyteorder("=")
 
 
 def as_tensor(x: ArrayLike) -> tape.Tensor:
@@ -100,6 +86,8 @@ def _number_beside(x: Any, others: tuple[Any, ...]) -> Any:
     """``x`` as an operand; a scalar of NumPy, which belongs to no device, beside those of ``others`` that are
     on a GPU.
     """
+    if type(x) is tape.Tensor:
+        return x
     number, x = isinstance(x, np.generic), operand(x)
     like = next((o for o in others if type(o) is tape.Tensor and is_cupy(o.data)), None) if number else None
     return x if like is None else constant(x, like)
@@ -172,14 +160,12 @@ def _public(function: Any, op: Op, doc: str | None) -> Any:
     return function
 
 
-# Each of these enters an op of so many inputs into the table and returns its public function. For one and two
-# inputs that is `apply` written out: small arrays pay for every Python instruction.
+# Each of these enters an op of so many inputs into the table and returns its public function.
 
 
 def unary(name: str, rule: str, loop: Any = None, doc: str | None = None, **vjps: Any) -> Unary:
     """A function of one tensor."""
     op, loop = _entered(name, rule, loop, vjps)
-    differentiable, needs_y, needs_x = bool(vjps), bool(op.keeps_output), bool(op.keeps[0])
 
     def function(x: ArrayLike, /) -> tape.Tensor:
         x = x if type(x) is tape.Tensor else as_tensor(x)
@@ -187,15 +173,7 @@ def unary(name: str, rule: str, loop: Any = None, doc: str | None = None, **vjps
             out = loop(x.data)
         except EXPLAINED as error:
             raise explained(op, (x,), error) from error
-        recording = False if x.node is None else state.recording
-        if type(out) is not np.ndarray or recording is TRACE:
-            return record(op, (x,), NONE, out)
-        if not recording or not differentiable:
-            return tape.Tensor(out)
-        y = tape.Tensor(out, node := Node(op, (x.node,), NONE, out, (x,) if needs_x else None))
-        if needs_y:
-            node.output = out, y.shared_version()
-        return y
+        return record_few(op, NONE, out, x, x.node)
 
     return _public(function, op, doc)
 
@@ -203,9 +181,6 @@ def unary(name: str, rule: str, loop: Any = None, doc: str | None = None, **vjps
 def binary(name: str, rule: str, loop: Any = None, doc: str | None = None, **vjps: Any) -> Binary:
     """A function of two tensors."""
     op, loop = _entered(name, rule, loop, vjps)
-    differentiable = bool(vjps)
-    y_for_a, y_for_b = 0 in op.keeps_output, 1 in op.keeps_output
-    (a_for_a, a_for_b), (b_for_a, b_for_b) = [(0 in need, 1 in need) for need in op.keeps]
 
     def function(x1: ArrayLike, x2: ArrayLike, /) -> tape.Tensor:
         if type(x1) is tape.Tensor:
@@ -220,21 +195,7 @@ def binary(name: str, rule: str, loop: Any = None, doc: str | None = None, **vjp
             out = loop(a, b)
         except EXPLAINED as error:
             raise explained(op, (x1, x2), error) from error
-        recording = False if n1 is None and n2 is None else state.recording
-        if type(out) is not np.ndarray or recording is TRACE:
-            return record(op, (x1, x2), NONE, out)
-        if not recording or not differentiable:
-            return tape.Tensor(out)
-        keep_a = (a_for_a and n1 is not None) or (a_for_b and n2 is not None)
-        keep_b = (b_for_a and n1 is not None) or (b_for_b and n2 is not None)
-        saved = (
-            (x1 if n1 is not None else owned(x1)) if keep_a else None,
-            (x2 if n2 is not None else owned(x2)) if keep_b else None,
-        )
-        y = tape.Tensor(out, node := Node(op, (n1, n2), NONE, out, saved))
-        if (y_for_a and n1 is not None) or (y_for_b and n2 is not None):
-            node.output = out, y.shared_version()
-        return y
+        return record_few(op, NONE, out, x1, n1, x2, n2)
 
     return _public(function, op, doc)
 
@@ -247,17 +208,6 @@ def ternary(name: str, rule: str, loop: Any = None, doc: str | None = None, **vj
         return apply(op, *[_number_beside(x, (x1, x2, x3)) for x in (x1, x2, x3)])
 
     return _public(function, op, doc)
-
-
-def _where(c: Any, a: Any, b: Any) -> Any:
-    """NumPy's where, which is slow for large arrays of floats: those go through the rule."""
-    if type(c) is np.ndarray and c.size > 1000 and np.result_type(a, b).kind == "f":
-        c = c.astype(bool, copy=False)
-        return kernels.pointwise.run("where", ("c", "a", "b"), "where(c, a, b)", c, a, b)
-    if type(c) is np.ndarray or not (is_cupy(a) or is_cupy(b)):
-        return np.where(c, a, b)
-    xp = array_module(a if is_cupy(a) else b)
-    return xp.where(c if hasattr(c, "shape") else xp.asarray(c), a, b)  # CuPy takes no number for c
 
 
 add = binary("add", "a + b", np.add, a="g", b="g")
@@ -311,25 +261,18 @@ atan2 = binary("atan2", "atan2(a, b)", np.arctan2, "Angle of the point (b, a)", 
 _LOGADDEXP = "log(exp(a) + exp(b)) without overflow"
 
 
-def _logaddexp(a: Any, b: Any) -> Any:
-    """The compiled loop; integers and bools go through NumPy's, whose promotion depends on both dtypes."""
-    if np.result_type(a, b).kind != "f":
-        return np.logaddexp(a, b)
-    return kernels.pointwise.run("logaddexp", ("a", "b"), "logaddexp(a, b)", a, b)
-
-
 # 0 where both are -inf, whose difference is NaN; safe inside as well, for second derivatives.
 _EMPTY = "(y < 0) & (y == 2 * y)"
 _SHARE = f"where({_EMPTY}, 0, g * sigmoid(where({_EMPTY}, 0, {{}}) - where({_EMPTY}, 0, {{}})))"
 logaddexp = binary(
     "logaddexp",
     "logaddexp(a, b)",
-    _logaddexp,
+    quicker.logaddexp,
     _LOGADDEXP,
     a=_SHARE.format("a", "b"),
     b=_SHARE.format("b", "a"),
 )
-_chosen = ternary("where", "where(c, a, b)", _where, a="where(c, g, 0)", b="where(c, 0, g)")
+_chosen = ternary("where", "where(c, a, b)", quicker.where, a="where(c, g, 0)", b="where(c, 0, g)")
 
 
 def _power(a: Any, b: Any) -> Any:

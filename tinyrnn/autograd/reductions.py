@@ -5,15 +5,16 @@ size 1.
 from __future__ import annotations
 
 import math
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-from ..base.devices import is_cupy
+from .. import kernels
 from . import tape
 from .pointwise import as_tensor, equal, isnan, logical_and, logical_or, where
 from .shaping import astype, axes_of, axis_of, broadcast_to, getitem, permute_dims, reshape
-from .tape import Op, apply, is_tracing
+from .tape import Op, apply, is_tracing, state
 from .types import ArrayLike, Axis
 
 __all__ = ["all", "any", "argmax", "argmin", "count_nonzero", "max", "mean", "min", "sum"]
@@ -62,12 +63,29 @@ def joined(x: tape.Tensor, axis: Axes) -> tape.Tensor:
     return reshape(permute_dims(x, rest + axes), (*[x.shape[i] for i in rest], size_along(x.shape, axis)))
 
 
+def fused(
+    name: str, axis: Axes, total: str, rule: str, elements: Any, rows: Any = MappingProxyType({})
+) -> tape.Tensor | None:
+    """`kernels.groups.run` of tensors; None where the result is to be recorded, or there is no such loop."""
+    if state.recording:
+        return None
+    given = [{n: t.data for n, t in tensors.items()} for tensors in (elements, rows)]
+    made = kernels.groups.run(name, *given, axis, total, rule)
+    return None if made is None else tape.Tensor(made)
+
+
+_HIT = "(x == y) | ((x != x) & (y != y))"
+
+
 def _share(g: tape.Tensor, x: tape.Tensor, y: tape.Tensor, axis: Axes) -> tape.Tensor:
     """Gradient of max and min: the elements equal to the result share it evenly."""
+    total, rule = f"where({_HIT}, 1, 0)", f"where({_HIT}, g / total, 0)"
+    made = fused("extreme_grad", axis, total, rule, {"x": x}, {"g": g, "y": y})
+    if made is not None:
+        return made
     y, g = [t if t.ndim == x.ndim else _unreduced(t, x.shape, axis) for t in (y, g)]
     hit = equal(x, y)
-    if is_tracing() or is_cupy(y.data) or np.isnan(y.data).any():  # a GPU is not waited for
-        hit = logical_or(hit, logical_and(isnan(x), isnan(y)))
+    hit = logical_or(hit, logical_and(isnan(x), isnan(y)))
     return where(hit, g / sum(hit, axis=axis, keepdims=True).astype(g.dtype), 0)
 
 
@@ -75,14 +93,20 @@ def _mean_vjp(g: tape.Tensor, shape: tuple[int, ...], axis: Axes, keepdims: bool
     return spread(single(g) / size_along(shape, axis), shape, axis, keepdims)
 
 
+_UFUNCS: Any = {"sum": np.add, "mean": np.add, "prod": np.multiply, "max": np.maximum, "min": np.minimum}
+
+
 def reduction(loop: Any, vjp: Any = None) -> Op:
     """A reduction, entered into the table under the name of NumPy's ``loop``."""
     name = loop.__name__
-    adds = name in ("sum", "mean", "prod")
+    adds, numpys = name in ("sum", "mean", "prod"), _UFUNCS.get(name)
 
     def method(x: Any, *, axis: Axes, keepdims: bool) -> Any:
         if adds and x.dtype == np.float16:  # whose own sums stop growing at 2048 ones
             return getattr(x, name)(axis, dtype=np.float32, keepdims=keepdims).astype(x.dtype)
+        if numpys and type(x) is np.ndarray and (name != "mean" or (x.dtype.kind == "f" and x.size)):
+            y = numpys.reduce(x, axis, None, None, keepdims)  # what the method calls
+            return y / size_along(x.shape, axis) if name == "mean" else y
         return getattr(x, name)(axis, keepdims=keepdims)  # the method is the function without its dispatch
 
     return Op(name, method, {"x": vjp} if vjp else None)
@@ -93,17 +117,11 @@ def is_all(axis: Any, ndim: int) -> bool:
     return axis is None or (not ndim and axis in (0, -1))
 
 
-def reduced(op: Op, x: ArrayLike, axis: Axis, keepdims: bool) -> tape.Tensor:
+def reduced(op: Op, x: ArrayLike, axis: Axis, keepdims: bool, axes_of: Any = axes_of) -> tape.Tensor:
+    """``op`` over ``axis``, which ``axes_of`` makes one or several axes from 0 on."""
     x = x if type(x) is tape.Tensor else as_tensor(x)
     ndim = x.data.ndim
     return apply(op, x, axis=None if is_all(axis, ndim) else axes_of(axis, ndim), keepdims=keepdims)
-
-
-def _position(op: Op, x: ArrayLike, axis: int | None, keepdims: bool) -> tape.Tensor:
-    """The same for what NumPy reduces along one axis only."""
-    x = as_tensor(x)
-    all_of_it = is_all(axis, x.ndim)
-    return apply(op, x, axis=None if all_of_it else axis_of(axis, x.ndim), keepdims=keepdims)
 
 
 _sum, _mean = reduction(np.sum, spread), reduction(np.mean, _mean_vjp)
@@ -150,9 +168,9 @@ def count_nonzero(x: ArrayLike, /, axis: Axis = None, keepdims: bool = False) ->
 
 def argmax(x: ArrayLike, /, axis: int | None = None, keepdims: bool = False) -> tape.Tensor:
     """Index of the first largest element (no gradient)."""
-    return _position(_argmax, x, axis, keepdims)
+    return reduced(_argmax, x, axis, keepdims, axis_of)
 
 
 def argmin(x: ArrayLike, /, axis: int | None = None, keepdims: bool = False) -> tape.Tensor:
     """Index of the first smallest element (no gradient)."""
-    return _position(_argmin, x, axis, keepdims)
+    return reduced(_argmin, x, axis, keepdims, axis_of)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import array
-import math
 import operator
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -11,12 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
-from .. import kernels
-from ..base.devices import array_module, beside, device_of, is_cupy, to_device
+from ..base.devices import beside, device_of, is_cupy, to_device
 from ..base.errors import DtypeError, OutOfRangeError, ShapeError
+from ..base.explain import EXPLAINED, explained
+from ..kernels import keys
 from . import tape
 from .pointwise import as_tensor, checked_dtype
-from .tape import EXPLAINED, Op, apply, explained, values_of
+from .tape import Op, apply, record, record_few, values_of
 from .types import ArrayLike, Axis, DType, Shape
 
 __all__ = [
@@ -24,6 +24,9 @@ __all__ = [
     "moveaxis", "pad", "permute_dims", "reshape", "roll", "split", "squeeze", "stack", "swapaxes",
     "transpose", "unstack", "vsplit",
 ]  # fmt: skip
+
+_INTS = frozenset({int})
+_REVERSED = [tuple(range(n))[::-1] for n in range(65)]  # NumPy knows 64 axes
 
 _reshape = Op(
     "reshape",
@@ -61,32 +64,18 @@ _to: Op = Op(
 )
 
 
-def _place(g: Any, *, key: Any, into: tuple[int, ...]) -> Any:
-    xp = array_module(g)
-    if is_basic(key):
-        out = xp.zeros(into, g.dtype)
-        out[key] = g
-        return out
-    if xp is not np:  # by the number of each element, since adding in place would be in any order
-        numbers = xp.arange(math.prod(into)).reshape(into)[key].reshape(-1)
-        return kernels.scatter.add_rows(g.reshape(-1, 1), numbers, math.prod(into)).reshape(into)
-    out = np.zeros(into, np.float32 if g.dtype == np.float16 else g.dtype)  # half precision would not add up
-    np.add.at(out, key, g)
-    return out.astype(g.dtype, copy=False)
-
-
 _getitem = Op(
     "getitem", lambda x, *, key: x[key], {"x": lambda g, shape, key: place(g, key, shape)}, view=True
 )
 _gather = Op("gather", lambda x, *, key: x[key], {"x": lambda g, shape, key: place(g, key, shape)})
 _take_along: Op = Op(
     "take_along_axis",
-    lambda x, at, *, axis: x[_along_key(at, axis, x.shape)],
+    lambda x, at, *, axis: x[keys.along(at, axis, x.shape)],
     {"x": lambda g, at, shape, axis: apply(_put_along, g, at, axis=axis, into=shape)},
 )
 _put_along: Op = Op(
     "put_along_axis",
-    lambda g, at, *, axis, into: _place(g, key=_along_key(at, axis, into), into=into),
+    lambda g, at, *, axis, into: keys.place(g, key=keys.along(at, axis, into), into=into),
     {"g": lambda ct, at, axis: apply(_take_along, ct, at, axis=axis)},
 )
 _lookup: Op = Op(
@@ -94,32 +83,19 @@ _lookup: Op = Op(
 )
 _place_rows: Op = Op(
     "place_rows",
-    lambda g, ids, *, into: _place(g, key=ids, into=into),
+    lambda g, ids, *, into: keys.place(g, key=ids, into=into),
     {"g": lambda ct, ids: apply(_lookup, ct, ids)},
 )
-_place_op = Op("place", _place, {"g": lambda ct, key: getitem(ct, key)}, inputs=("g",))
+_place_op = Op("place", keys.place, {"g": lambda ct, key: getitem(ct, key)}, inputs=("g",))
 
 
-def _along_key(at: Any, axis: int, shape: tuple[int, ...]) -> tuple[Any, ...]:
-    """The key of the elements ``at`` along ``axis`` of what has a shape."""
-    arange, ndim = array_module(at).arange, len(shape)
-    grid = [arange(n).reshape([-1 if j == i else 1 for j in range(ndim)]) for i, n in enumerate(shape)]
-    return (*grid[:axis], at, *grid[axis + 1 :])
-
-
-def is_basic(key: Any) -> bool:
-    """True where indexing with ``key`` gives a view: ints, slices, None and Ellipsis."""
-    keys = key if type(key) is tuple else (key,)
-    return all(k is None or k is Ellipsis or isinstance(k, int | slice) for k in keys)
-
-
-def _piece(g: tape.Tensor, axis: int, i: int, shapes: list[tuple[int, ...]]) -> tape.Tensor:
+def _piece(g: tape.Tensor, axis: int, i: int, sizes: tuple[int, ...]) -> tape.Tensor:
     """The part of `g` that belongs to input `i`."""
-    start = sum(s[axis] for s in shapes[:i])
-    return getitem(g, (slice(None),) * axis + (slice(start, start + shapes[i][axis]),))
+    start = sum(sizes[:i])
+    return getitem(g, (slice(None),) * axis + (slice(start, start + sizes[i]),))
 
 
-_concat = Op("concat", lambda *xs, axis, shapes: np.concatenate(xs, axis=axis), {"*": _piece}, inputs=())
+_concat = Op("concat", lambda *xs, axis, sizes: np.concatenate(xs, axis), {"*": _piece}, inputs=())
 _stack = Op(
     "stack",
     lambda *xs, axis: np.stack(xs, axis=axis),
@@ -153,8 +129,12 @@ def axes_of(axis: Any, ndim: int) -> tuple[int, ...]:
     Raises:
         OutOfRangeError: no such axis; ``ShapeError``: an axis named twice.
     """
-    if type(axis) is int and 0 <= axis < ndim:
-        return (axis,)
+    if type(axis) is int and -ndim <= axis < ndim:
+        return (axis % ndim,)
+    if type(axis) is tuple:
+        found = [i % ndim for i in axis if type(i) is int and -ndim <= i < ndim]
+        if len({*found}) == len(axis):
+            return tuple(found)
     try:
         return normalize_axis_tuple(axis, ndim)
     except IndexError as error:
@@ -168,6 +148,8 @@ def axes_of(axis: Any, ndim: int) -> tuple[int, ...]:
 
 def shape_of(shape: Any) -> tuple[int, ...]:
     """``shape``, an int or several, as a tuple of Python ints."""
+    if type(shape) is tuple and _INTS.issuperset(map(type, shape)):
+        return shape
     try:
         sizes = (shape,) if hasattr(shape, "__index__") else shape
         return tuple(operator.index(n) for n in sizes)
@@ -189,6 +171,8 @@ def indices_of(name: str, indices: ArrayLike, computed: bool = False) -> Any:
 
 def axis_of(axis: Any, ndim: int) -> int:
     """The same for the one axis of functions that work along one."""
+    if type(axis) is int and -ndim <= axis < ndim:
+        return axis % ndim
     if not isinstance(axis, int | np.integer):
         raise DtypeError(f"axis is {axis!r}: this function works along one axis, give an int")
     return axes_of(int(axis), ndim)[0]
@@ -202,35 +186,39 @@ def along(x: ArrayLike, axis: int | None) -> tuple[tape.Tensor, int]:
 
 def reshape(x: ArrayLike, /, shape: Shape) -> tape.Tensor:
     """``x`` in another shape of the same size; one size may be -1 ("the rest")."""
-    x, shape = as_tensor(x), shape_of(shape)
-    if math.prod(shape) != x.data.size and (shape.count(-1) != 1 or x.data.size % (math.prod(shape) or 1)):
+    x, shape = x if type(x) is tape.Tensor else as_tensor(x), shape_of(shape)
+    try:
+        out = x.data.reshape(shape)
+    except EXPLAINED as error:
         has = f"{list(x.shape)} has {x.data.size} elements"
-        raise ShapeError(f"reshape: {has}, {list(shape)} does not hold as many")
-    return apply(_reshape, x, newshape=shape)
+        raise ShapeError(f"reshape: {has}, {list(shape)} does not hold as many") from error
+    return record_few(_reshape, {"newshape": shape}, out, x, x.node)
 
 
 def permute_dims(x: ArrayLike, /, axes: Sequence[int]) -> tape.Tensor:
     """Axes in a new order: axis ``i`` of the result is axis ``axes[i]`` of ``x``."""
-    x, axes = as_tensor(x), tuple(axes)
-    order = axes_of(axes, x.ndim)
-    if len(order) != x.ndim:
+    x, axes = x if type(x) is tape.Tensor else as_tensor(x), tuple(axes)
+    order = axes_of(axes, x.data.ndim)
+    if len(order) != x.data.ndim:
         needed = f"each of the {x.ndim} axes of {list(x.shape)} once"
         raise ShapeError(f"permute_dims: axes {list(axes)} must name {needed}")
-    return apply(_permute, x, axes=order)
+    return record_few(_permute, {"axes": order}, x.data.transpose(order), x, x.node)
 
 
 def transpose(x: ArrayLike, /, axes: Sequence[int] | None = None) -> tape.Tensor:
     """NumPy's name of ``permute_dims``; None: all axes in reverse order."""
-    x = as_tensor(x)
-    return permute_dims(x, range(x.ndim)[::-1] if axes is None else axes)
+    x = x if type(x) is tape.Tensor else as_tensor(x)
+    if axes is None:
+        return record_few(_permute, {"axes": _REVERSED[x.data.ndim]}, x.data.T, x, x.node)
+    return permute_dims(x, axes)
 
 
 def swapaxes(x: ArrayLike, /, axis1: int, axis2: int) -> tape.Tensor:
     """``x`` with two axes exchanged."""
     x = as_tensor(x)
-    axes, i, j = list(range(x.ndim)), axis_of(axis1, x.ndim), axis_of(axis2, x.ndim)
-    axes[i], axes[j] = j, i
-    return permute_dims(x, axes)
+    order, i, j = [*range(x.ndim)], axis_of(axis1, x.ndim), axis_of(axis2, x.ndim)
+    order[i], order[j] = j, i
+    return record_few(_permute, {"axes": tuple(order)}, x.data.transpose(order), x, x.node)
 
 
 def matrix_transpose(x: ArrayLike, /) -> tape.Tensor:
@@ -261,12 +249,12 @@ def moveaxis(x: ArrayLike, /, source: int | Sequence[int], destination: int | Se
 def squeeze(x: ArrayLike, /, axis: Axis = None) -> tape.Tensor:
     """``x`` without the size-1 axis (or axes) ``axis``; None: without any axis of size 1."""
     x = as_tensor(x)
-    if axis is None:
-        axis = tuple(i for i, n in enumerate(x.shape) if n == 1)
-    axes = axes_of(axis, x.ndim)
-    if any(x.shape[a] != 1 for a in axes):
-        raise ShapeError(f"squeeze: axis {axis} of {list(x.shape)} is not of size 1: leave it, or index it")
-    return reshape(x, tuple(n for i, n in enumerate(x.shape) if i not in axes))
+    try:
+        out = x.data.squeeze(None if axis is None else axes_of(axis, x.data.ndim))
+    except ValueError as error:
+        needed = f"squeeze: axis {axis} of {list(x.shape)} is not of size 1: leave it, or index it"
+        raise ShapeError(needed) from error
+    return record_few(_reshape, {"newshape": out.shape}, out, x, x.node)
 
 
 def broadcast_to(x: ArrayLike, /, shape: Shape) -> tape.Tensor:
@@ -282,7 +270,8 @@ def flip(x: ArrayLike, /, axis: Axis = None) -> tape.Tensor:
 
 def astype(x: ArrayLike, dtype: DType, /) -> tape.Tensor:
     """``x`` as another dtype; gradients flow between floating dtypes."""
-    return apply(_astype, as_tensor(x), dtype=checked_dtype(dtype))
+    x, params = x if type(x) is tape.Tensor else as_tensor(x), {"dtype": checked_dtype(dtype)}
+    return record_few(_astype, params, x.data.astype(params["dtype"]), x, x.node)
 
 
 def to(x: ArrayLike, device: str, /) -> tape.Tensor:
@@ -294,15 +283,19 @@ def to(x: ArrayLike, device: str, /) -> tape.Tensor:
 
 def getitem(x: ArrayLike, key: Any, /) -> tape.Tensor:
     """``x[key]`` with NumPy's basic and advanced indexing; repeated indices add their gradients."""
-    x = as_tensor(x)
-    if tape.is_tracing():
-        found = _by_computed(x, key if type(key) is tuple else (key,))
+    x = x if type(x) is tape.Tensor else as_tensor(x)
+    if not keys.is_basic(key):
+        found = _by_computed(x, key if type(key) is tuple else (key,)) if tape.is_tracing() else None
         if found is not None:
             return found
-    key = tuple(map(_plain_key, key)) if type(key) is tuple else _plain_key(key)
-    if is_basic(key):
-        return apply(_getitem, x, key=key)
-    return apply(_gather, x, key=_key_beside(key, x))
+        key = tuple(map(_plain_key, key)) if type(key) is tuple else _plain_key(key)
+        if not keys.is_basic(key):
+            return apply(_gather, x, key=_key_beside(key, x))
+    try:
+        out = x.data[key]
+    except EXPLAINED as error:
+        raise explained(_getitem, (x,), error) from error
+    return record_few(_getitem, {"key": key}, out, x, x.node)
 
 
 def is_computed(ids: Any) -> bool:
@@ -339,6 +332,8 @@ def _plain_key(k: Any) -> Any:
             return slice(*[v if v is None else operator.index(v) for v in parts])
         except TypeError as error:
             raise DtypeError(f"{k} has an end that is no integer: write int(...)") from error
+    if isinstance(k, int):  # of a class of its own
+        return int(k)
     if isinstance(k, tape.Tensor):
         return tape.looked_at(k)
     return np.asarray(k) if isinstance(k, array.array | memoryview) else k
@@ -375,8 +370,12 @@ def concat(xs: Iterable[ArrayLike], /, axis: int | None = 0) -> tape.Tensor:
     tensors = _several("concat", xs)
     if axis is None:
         tensors, axis = [reshape(x, -1) for x in tensors], 0
-    shapes = [x.shape for x in tensors]
-    return apply(_concat, *tensors, axis=axis_of(axis, len(shapes[0])), shapes=shapes)
+    arrays, axis = [x.data for x in tensors], axis_of(axis, tensors[0].data.ndim)
+    try:
+        out = np.concatenate(arrays, axis)
+    except EXPLAINED as error:
+        raise explained(_concat, tensors, error) from error
+    return record(_concat, tensors, {"axis": axis, "sizes": tuple([a.shape[axis] for a in arrays])}, out)
 
 
 def stack(xs: Iterable[ArrayLike], /, axis: int = 0) -> tape.Tensor:
@@ -386,7 +385,7 @@ def stack(xs: Iterable[ArrayLike], /, axis: int = 0) -> tape.Tensor:
 
 
 def _several(name: str, xs: Iterable[ArrayLike]) -> list[tape.Tensor]:
-    tensors = [as_tensor(x) for x in xs]
+    tensors = [x if type(x) is tape.Tensor else as_tensor(x) for x in xs]
     if not tensors:
         raise ShapeError(f"{name}: there is nothing to join: give at least one tensor")
     return tensors

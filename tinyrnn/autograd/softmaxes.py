@@ -2,36 +2,40 @@
 
 from __future__ import annotations
 
-from ..base.devices import is_cupy
 from ..kernels import row_kernel
 from . import tape
 from .pointwise import exp, multiply, where
-from .reductions import floating, joined, kept, sum
+from .reductions import floating, fused, joined, kept, sum
 from .shaping import axes_of, axis_of, expand_dims, reshape, swapaxes
 from .tape import Op, apply
 from .types import ArrayLike, Axis
 
 __all__ = ["log_softmax", "logsumexp", "softmax"]
 
-_softmax = Op(
-    "softmax",
-    row_kernel("softmax"),
-    {"x": lambda g, y: y * (g - sum(g * y, axis=-1, keepdims=True))},
-    inputs=("x",),
-)
-_log_softmax = Op(
-    "log_softmax",
-    row_kernel("log_softmax"),
-    {"x": lambda g, y: g - multiply(exp(y), sum(g, axis=-1, keepdims=True))},
-    inputs=("x",),
-)
+
+def _softmax_x(g: tape.Tensor, y: tape.Tensor) -> tape.Tensor:
+    """``y * (g - sum(g * y))``."""
+    made = fused("softmax_grad", (g.ndim - 1,), "g * y", "y * (g - total)", {"g": g, "y": y})
+    return y * (g - sum(g * y, axis=-1, keepdims=True)) if made is None else made
+
+
+def _log_softmax_x(g: tape.Tensor, y: tape.Tensor) -> tape.Tensor:
+    """``g - exp(y) * sum(g)``."""
+    made = fused("log_softmax_grad", (g.ndim - 1,), "g", "g - exp(y) * total", {"g": g, "y": y})
+    return g - multiply(exp(y), sum(g, axis=-1, keepdims=True)) if made is None else made
+
+
+_softmax = Op("softmax", row_kernel("softmax"), {"x": _softmax_x}, inputs=("x",))
+_log_softmax = Op("log_softmax", row_kernel("log_softmax"), {"x": _log_softmax_x}, inputs=("x",))
 
 
 def _logsumexp_x(g: tape.Tensor, x: tape.Tensor, y: tape.Tensor) -> tape.Tensor:
     """``g softmax(x)``; 0 where all of a row is -inf, of which the softmax is NaN."""
+    rule = "where((y < 0) & (y == 2 * y), 0, g * part / total)"
+    made = fused("logsumexp_grad", (x.ndim - 1,), "exp(x - y)", rule, {"x": x}, {"g": g, "y": y})
+    if made is not None:
+        return made
     g, empty = expand_dims(g, axis=-1), expand_dims((y < 0) & (y == 2 * y), axis=-1)
-    if not tape.is_tracing() and not is_cupy(empty.data) and not empty.data.any():  # a GPU is not waited for
-        return multiply(g, softmax(x))
     return where(empty, 0, multiply(g, softmax(where(empty, 0, x))))  # safe inside: second derivatives
 
 

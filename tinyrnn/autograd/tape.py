@@ -28,7 +28,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from ..base import errors
-from ..base.devices import array_module, device_of, is_cupy, same_device
+from ..base.devices import array_module, is_cupy, same_device
+from ..base.explain import EXPLAINED, explained
 
 if TYPE_CHECKING:
     from .tensor import Tensor as Tensor
@@ -37,8 +38,6 @@ Array = Any  # of NumPy or CuPy, which has no types
 _Class = TypeVar("_Class")
 # Every op by name: the gradient check, the documentation and the compiler read it.
 TABLE: dict[str, Op] = {}
-# Of NumPy and CuPy: see `explained`. `clip` of arrays of both calls itself.
-EXPLAINED = (ValueError, TypeError, IndexError, OverflowError, RecursionError)
 
 _numbers = itertools.count()
 
@@ -161,8 +160,8 @@ class Op:
         listed: enter it into ``TABLE``; False for what is no function of arrays alone.
     """
 
-    # The last three say what a node is to save.
-    __slots__ = "name forward inputs rule view vjps joint keeps keeps_output keeps_shapes".split()
+    # The last four say what a node is to save.
+    __slots__ = "name forward inputs rule view vjps joint keeps keeps_output keeps_shapes plans".split()
 
     def __init__(
         self,
@@ -191,6 +190,10 @@ class Op:
         self.keeps: Any = "inputs" in used or keeps
         self.keeps_output = frozenset(i for i, need in enumerate(each) if "y" in need)
         self.keeps_shapes = "shape" in used
+        # Of an op of one or two inputs: whether (the first, the second, the output) is kept where on the tape
+        # are neither, the first, the second, both.
+        needs = (*(*keeps, frozenset(), frozenset())[:2], self.keeps_output)
+        self.plans = [[not need.isdisjoint(live) for need in needs] for live in ((), (0,), (1,), (0, 1))]
         self.vjps: Any = {n: _bind(f, needed[n], inputs) for n, f in vjps.items()}
         if "*" not in vjps:  # by position, for speed
             self.vjps = tuple(self.vjps.get(n) for n in inputs) if vjps else ()
@@ -292,7 +295,48 @@ def apply(op: Op, *inputs: Any, **params: Any) -> Any:
         if isinstance(error, errors.TinyrnnError):
             raise
         raise explained(op, inputs, error) from error
+    one = len(inputs) == 1 and type(inputs[0]) is Tensor and type(out) is not tuple
+    if one and not op.joint and op.keeps is not True:
+        return record_few(op, params, out, inputs[0], inputs[0].node)
     return record(op, inputs, params, out)
+
+
+def record_few(
+    op: Op,
+    params: Mapping[str, Any],
+    out: Any,
+    x1: Any,
+    n1: Node | None,
+    x2: Any = None,
+    n2: Node | None = None,
+) -> Tensor:
+    """`record` of an op of one tensor or of two operands, which have these nodes, written out: small arrays
+    pay for every Python instruction.
+    """
+    if type(out) is not np.ndarray:
+        out = as_array(out)
+    version = x1.shared_version() if op.view else None
+    recording = False if n1 is None and n2 is None else state.recording
+    if recording is TRACE:
+        return record(op, (x1,) if x2 is None else (x1, x2), params, out)
+    if not recording or not op.vjps or out.dtype.kind != "f":
+        return Tensor(out, None, version)
+    keep_1, keep_2, keep_y = op.plans[(n1 is not None) + 2 * (n2 is not None)]
+    saved = None
+    if keep_1 or keep_2:
+        saved = (
+            (x1 if n1 is not None else owned(x1)) if keep_1 else None,
+            (x2 if n2 is not None else owned(x2)) if keep_2 else None,
+        )
+    if params and not op.view:  # those of a view are numbers
+        params = _owned_params(params)
+    node = Node(op, (n1, n2), params, out, saved)
+    if op.keeps_shapes:
+        node.shapes = x1.data.shape, x2.data.shape if type(x2) is Tensor else ()
+    if keep_y:
+        version = version or [0]
+        node.output = out, version
+    return Tensor(out, node, version)
 
 
 def record(op: Op, inputs: Sequence[Any], params: Mapping[str, Any], out: Any) -> Any:
@@ -333,16 +377,13 @@ def _node(op: Op, inputs: Any, params: Any, out: Array) -> Node | None:
     recording = state.recording
     if not (recording and any(parents) and (op.vjps or recording is TRACE)):
         return None
-    saved = None
-    if op.keeps is True or recording is TRACE:
-        saved = inputs
-    elif any(op.keeps):
+    saved = inputs if recording is TRACE else None
+    if saved is None and (op.keeps is True or any(op.keeps)):
         live = {i for i, p in enumerate(parents) if p is not None}
-        saved = [None if live.isdisjoint(need) else x for x, need in zip(inputs, op.keeps, strict=True)]
-    if saved and recording is not TRACE:
-        saved = [owned(x) if p is None else x for x, p in zip(saved, parents, strict=True)]
+        keeps = [live] * len(inputs) if op.keeps is True else op.keeps
+        saved = [None if live.isdisjoint(need) else owned(x) for x, need in zip(inputs, keeps, strict=True)]
     if params and not op.joint:  # a joint op answers for its parameters itself
-        params = {n: v if type(v) in _IMMUTABLE else owned(v) for n, v in params.items()}
+        params = _owned_params(params)
     node = Node(op, parents, params, out, saved)
     if op.keeps_shapes:
         node.shapes = [x.data.shape if type(x) is Tensor else () for x in inputs]
@@ -351,7 +392,14 @@ def _node(op: Op, inputs: Any, params: Any, out: Array) -> Node | None:
     return node
 
 
-_IMMUTABLE = {int, float, bool, str, type(None)}
+_IMMUTABLE = frozenset({int, float, bool, str, type(None), *(type(np.dtype(c)) for c in "efdilq?")})
+
+
+def _owned_params(params: Mapping[str, Any]) -> Mapping[str, Any]:
+    for v in params.values():
+        if type(v) not in _IMMUTABLE and (type(v) is not tuple or not _IMMUTABLE.issuperset(map(type, v))):
+            return {n: owned(v) for n, v in params.items()}
+    return params
 
 
 def owned(x: Any) -> Any:
@@ -362,30 +410,11 @@ def owned(x: Any) -> Any:
     """
     if type(x) is Tensor:
         return Tensor(x.data.copy()) if x.version is BORROWED else x
+    if type(x) in _IMMUTABLE or (type(x) is tuple and _IMMUTABLE.issuperset(map(type, x))):
+        return x
     if type(x) in (tuple, list):
-        return type(x)([v if type(v) in _IMMUTABLE else owned(v) for v in x])
+        return type(x)([owned(v) for v in x])
     return x.copy() if isinstance(x, np.ndarray) or is_cupy(x) else x
-
-
-def explained(op: Op, inputs: Sequence[Any], error: Exception) -> errors.TinyrnnError:
-    """What to raise for an error of NumPy or CuPy in the forward of ``op``: named, with the shapes and the
-    mend.
-    """
-    shapes = " and ".join(str(list(getattr(x, "shape", ()))) for x in inputs[:4])
-    said = str(error)
-    if len({device_of(x.data) for x in inputs if isinstance(x, Tensor)}) > 1:
-        return errors.DeviceError(f"{op.name}: operands on cpu and cuda: move them to one with .to(device)")
-    if "could not be broadcast" in said or "remapped" in said:
-        return errors.ShapeError(
-            f"{op.name}: shapes {shapes} do not broadcast: sizes must be equal or 1, counted from the right"
-        )
-    if isinstance(error, IndexError):
-        return errors.OutOfRangeError(f"{op.name}: {said} (shapes {shapes})")
-    if isinstance(error, TypeError) and ("ufunc" in said or "boolean" in said or "dtype" in said):
-        dtypes = " and ".join(str(getattr(x, "dtype", type(x).__name__)) for x in inputs[:4])
-        return errors.DtypeError(f"{op.name} does not take {dtypes}: convert with .astype(dtype)")
-    about_shapes = any(word in said for word in ("shape", "dimension", "size", "axis", "axes", "operand"))
-    return (errors.ShapeError if about_shapes else errors.InputError)(f"{op.name}: {said} (shapes {shapes})")
 
 
 def fit(g: Tensor, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Tensor:

@@ -24,12 +24,8 @@ from .tape import (
     Op,
     apply,
     as_array,
-    backpropagate,
-    differentiated,
     is_recorded,
-    is_recording,
     looked_at,
-    mark,
     owned,
     state,
     values_of,
@@ -84,7 +80,7 @@ class Hook:
 
 def _in_place(function: Any, symbol: str) -> Callable[[Tensor, Any], Tensor]:
     def change(self: Tensor, other: Any) -> Tensor:
-        if is_recording() and (self.node is not None or is_recorded(other)):
+        if tape.is_recording() and (self.node is not None or is_recorded(other)):
             raise ChangedInPlaceError(
                 f"{symbol} changes a tensor in place, and its gradient would be lost: "
                 f"write a = a {symbol[0]} b, or wrap an update of parameters in no_grad()"
@@ -334,7 +330,7 @@ class Tensor:
                 raise GradientError(f"backward: gradient {list(g.shape)} {needed}")
             same_device("backward: gradient", g.data, self.data)
             g = g if g.dtype == self.dtype else g.astype(self.dtype)
-        found = backpropagate([(self.node, g)], create_graph=create_graph, retain_graph=retain_graph)
+        found = tape.backpropagate([(self.node, g)], create_graph=create_graph, retain_graph=retain_graph)
         with _accumulating:
             for node, g in found.items():
                 node.grad = g if node.grad is None else node.grad + g
@@ -374,7 +370,7 @@ class Tensor:
         the tensor.
         """
         if self.version is not BORROWED:
-            self.shared_version()[0] = mark()
+            self.shared_version()[0] = tape.mark()
         return self
 
     def assign_(self, value: ArrayLike) -> Tensor:
@@ -501,9 +497,11 @@ class Tensor:
     triu = arrays.triu
     unstack = shaping.unstack
 
-    def reshape(self, *sizes: Shape, **shape: Shape) -> Tensor:
+    def reshape(self, *sizes: Any, **shape: Shape) -> Tensor:
         """``reshape``; the shape may be several arguments."""
-        return shaping.reshape(self, *_one(sizes), **shape)
+        if len(sizes) > 1 and not shape:
+            return shaping.reshape(self, sizes)
+        return shaping.reshape(self, *sizes, **shape)
 
     def broadcast_to(self, *sizes: Shape, **shape: Shape) -> Tensor:
         """``broadcast_to``; the shape may be several arguments."""
@@ -523,7 +521,7 @@ class Tensor:
 
     def flatten(self) -> Tensor:
         """The elements in one row."""
-        return shaping.reshape(self, -1)
+        return shaping.reshape(self, (-1,))
 
     ravel = flatten
 
@@ -551,7 +549,7 @@ class Tensor:
         reach.
         """
         node, leaf = self.node, self.is_leaf
-        if node is not None and (node.params is not None or node in differentiated.get()):
+        if node is not None and (node.params is not None or node in tape.differentiated.get()):
             leaf = False
         mend = "write .copy() to keep it, or .detach()"
         data = looked_at(self) if leaf else values_of(self, "deepcopy", mend)

@@ -8,8 +8,8 @@ import operator
 
 import numpy as np
 
-from ..autograd.shaping import is_basic
 from ..base.errors import TraceError
+from ..kernels.keys import is_basic
 from .ir import CUSTOM, Kind, Value, aliased, beside, framed, number, placed, pointwise, reduced, widened
 from .roles import (
     Open,
@@ -166,7 +166,11 @@ def _unstack(reader, node, reads, axis):
     return _parts(reader, node, reads[0], axis, range(np.shape(node.saved[0].data)[axis]))
 
 
-def _concat(reader, node, reads, axis, shapes):
+def _concat(reader, node, reads, axis, sizes):
+    return _joined(reader, node, reads, axis, [np.shape(x.data) for x in node.saved])
+
+
+def _joined(reader, node, reads, axis, shapes):
     at = next((batch_of(r.axes) for r in reads if has_batch(r)), None)
     if at is not None and axis == at:
         row = a_row(roles_of(node.shape, at))
@@ -197,7 +201,7 @@ def _stack(reader, node, reads, axis):
     shape[axis] = 1
     reads = [reader.closed(r, axes or reader.own_axes(r)) if isinstance(r, Open) else r for r in reads]
     known = [Read(r.value, r.axes[:axis] + ("c" if "c" in r.axes else "1") + r.axes[axis:]) for r in reads]
-    return _concat(reader, node, known, axis, [shape] * len(reads))
+    return _joined(reader, node, known, axis, [shape] * len(reads))
 
 
 def _getitem(reader, node, reads, key):

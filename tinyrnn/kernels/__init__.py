@@ -13,8 +13,8 @@ import numpy as np
 from . import references
 
 _LAZY = frozenset(
-    "ctc gemm jit losses noalias notice pointwise random rows sampling scalar_math scatter tiles "
-    "updates".split()
+    "ctc gemm groups jit losses noalias notice pointwise random rows sampling scalar_math scatter "
+    "tiles updates".split()
 )
 
 

@@ -7,6 +7,7 @@ precision, in an order that depends on the width alone.
 import numpy as np
 
 from ..base import threads
+from . import groups
 from .jit import jit
 from .scalar_math import exp
 
@@ -124,8 +125,19 @@ def _rows_of(x):
     return np.ascontiguousarray(x).reshape(-1, x.shape[-1])
 
 
+def _logsumexp_of_columns(x):
+    """``[..., w] -> [..., 1]`` where rows do not lie one behind the other."""
+    top = x.max(-1, keepdims=True)
+    top = np.where(np.isinf(top), x.dtype.type(0), top)
+    with np.errstate(divide="ignore"):  # of the logarithm, where all are -inf
+        return np.log(groups.run("sum_exp", {"x": x}, {"top": top}, (x.ndim - 1,), "exp(x - top)")) + top
+
+
 def softmax(x):
     """``[..., w] -> [..., w]``."""
+    if not x.flags.c_contiguous:
+        rows = {"top": x.max(-1, keepdims=True)}
+        return groups.run("softmax", {"x": x}, rows, (x.ndim - 1,), "exp(x - top)", "part / total")
     out = np.empty(x.shape, x.dtype)
     _softmax(_rows_of(x), _rows_of(out))
     return out
@@ -133,6 +145,8 @@ def softmax(x):
 
 def log_softmax(x):
     """``[..., w] -> [..., w]``."""
+    if not x.flags.c_contiguous:
+        return x - _logsumexp_of_columns(x)
     out = np.empty(x.shape, x.dtype)
     _log_softmax(_rows_of(x), _rows_of(out))
     return out
@@ -140,6 +154,8 @@ def log_softmax(x):
 
 def logsumexp(x):
     """``[..., w] -> [...]``."""
+    if not x.flags.c_contiguous:
+        return _logsumexp_of_columns(x)[..., 0]
     out = np.empty(x.shape[:-1], x.dtype)
     _logsumexp(_rows_of(x), out.reshape(-1))
     return out

@@ -19,9 +19,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ... import kernels
-from ...autograd.linalg import rounded_product
 from ...base.devices import require_cupy
 from ...kernels.pointwise import CUDA_PRELUDE
+from ...kernels.quicker import rounded_product
 from .. import loops
 from ..ir import CompilerFault, Kind, Value
 from ..save import OVER_TIME

@@ -11,12 +11,13 @@ from ... import kernels
 from ...autograd import Tensor, reshape, sum
 from ...autograd.arrays import take_along_axis
 from ...autograd.functional.transforms import grad
-from ...autograd.linalg import ambient_precision, autocast, rounded_product
+from ...autograd.linalg import ambient_precision, autocast
 from ...autograd.pointwise import as_tensor, constant
 from ...autograd.softmaxes import log_softmax
 from ...autograd.tape import Op, apply, is_recorded, is_recording, is_tracing
 from ...autograd.types import ArrayLike
 from ...base.devices import device_of
+from ...kernels.quicker import rounded_product
 from .layers import linear
 from .losses import checked_smoothing, checked_targets, cross_entropy, reduced
 

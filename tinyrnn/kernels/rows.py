@@ -91,11 +91,11 @@ def _cross_entropy_grad(g, logits, ids, out):
 
 
 @jit
-def _biased_cross_entropy(logits, bias, ids, own, live, spread, losses, slope, first, last):
+def _biased_cross_entropy(logits, ids, own, live, losses, bias, spread, slope):
     total_spread = logits.dtype.type(0)
     for j in range(spread.size):
         total_spread += spread[j]
-    for r in range(first, last):
+    for r in range(len(logits)):
         row, total, even = logits[r], logits.dtype.type(0), logits.dtype.type(0)
         if own[r] == 0 and live[r] == 0:
             losses[r] = 0
@@ -125,6 +125,15 @@ def _rows_of(x):
     return np.ascontiguousarray(x).reshape(-1, x.shape[-1])
 
 
+def _by_rows(kernel, width, *arrays):
+    """Call a kernel of ``arrays``, which have a row for each of n, in parts of the rows."""
+
+    def part(first, last):
+        kernel(*[a[first:last] for a in arrays])
+
+    threads.split(len(arrays[0]), part, at_least=10 * width)
+
+
 def _logsumexp_of_columns(x):
     """``[..., w] -> [..., 1]`` where rows do not lie one behind the other."""
     top = x.max(-1, keepdims=True)
@@ -139,7 +148,7 @@ def softmax(x):
         rows = {"top": x.max(-1, keepdims=True)}
         return groups.run("softmax", {"x": x}, rows, (x.ndim - 1,), "exp(x - top)", "part / total")
     out = np.empty(x.shape, x.dtype)
-    _softmax(_rows_of(x), _rows_of(out))
+    _by_rows(_softmax, x.shape[-1], _rows_of(x), _rows_of(out))
     return out
 
 
@@ -148,7 +157,7 @@ def log_softmax(x):
     if not x.flags.c_contiguous:
         return x - _logsumexp_of_columns(x)
     out = np.empty(x.shape, x.dtype)
-    _log_softmax(_rows_of(x), _rows_of(out))
+    _by_rows(_log_softmax, x.shape[-1], _rows_of(x), _rows_of(out))
     return out
 
 
@@ -157,14 +166,15 @@ def logsumexp(x):
     if not x.flags.c_contiguous:
         return _logsumexp_of_columns(x)[..., 0]
     out = np.empty(x.shape[:-1], x.dtype)
-    _logsumexp(_rows_of(x), out.reshape(-1))
+    _by_rows(_logsumexp, x.shape[-1], _rows_of(x), out.reshape(-1))
     return out
 
 
 def cross_entropy(logits, ids):
     """Losses ``[n]`` of logits ``[n, w]`` and ids ``[n]``."""
     out = np.empty(len(logits), logits.dtype)
-    _cross_entropy(np.ascontiguousarray(logits), np.ascontiguousarray(ids, np.int64), out)
+    ids = np.ascontiguousarray(ids, np.int64)
+    _by_rows(_cross_entropy, logits.shape[1], np.ascontiguousarray(logits), ids, out)
     return out
 
 
@@ -172,7 +182,8 @@ def cross_entropy_grad(g, logits, ids):
     """``g [n]`` times softmax minus one-hot: ``[n, w]``, softmax and derivative in one pass."""
     out = np.empty(logits.shape, logits.dtype)
     g = np.ascontiguousarray(g, logits.dtype)
-    _cross_entropy_grad(g, np.ascontiguousarray(logits), np.ascontiguousarray(ids, np.int64), out)
+    ids = np.ascontiguousarray(ids, np.int64)
+    _by_rows(_cross_entropy_grad, logits.shape[1], g, np.ascontiguousarray(logits), ids, out)
     return out
 
 
@@ -184,10 +195,9 @@ def biased_cross_entropy(logits, bias, ids, own, live, spread, slope):
     """
     losses = np.empty(len(logits), logits.dtype)
     spread = np.zeros(0, logits.dtype) if spread is None else spread
-    given = bias, ids, own, live, spread, losses, slope
 
-    def part(first, last):
-        _biased_cross_entropy(logits, *given, first, last)
+    def kernel(*rows):
+        _biased_cross_entropy(*rows, bias, spread, slope)
 
-    threads.split(len(logits), part, at_least=10 * logits.shape[1])
+    _by_rows(kernel, logits.shape[1], logits, ids, own, live, losses)
     return losses

@@ -38,6 +38,7 @@ BLOCK = 256  # elements of k that are multiplied before the next panel is taken 
 CHUNK = 240  # of rows that share a packed panel
 _EACH = {None: 1, "bfloat16": 2}  # of k in an element of a panel
 _ROUNDED = row_elements("bfloat16", np.float32).type
+_PER_PAIR = 1 if _ROUNDED is np.uint32 else 2  # elements of a row
 
 
 @jit
@@ -141,7 +142,7 @@ def multiply_rounded(a, a0, a_stride, tiled, packed, c, c0, c_stride, m, k, n, a
     counts numbers, and A lies in rows.
     """
     panels, pairs = packed.view(np.uint32), (k + 1) // 2
-    depth = pairs if _ROUNDED is np.uint32 else 2 * pairs
+    depth = pairs * _PER_PAIR
     rows = np.empty(m * depth, _ROUNDED)
     _lay_rows(a, a0, a_stride, m, k, depth, rows)
     multiply_packed(rows, 0, depth, False, panels, c, c0, c_stride, m, pairs, n, accumulate)

@@ -140,6 +140,12 @@ def device_option():
     return option("--device", type=click.Choice(rule.choices), default="cpu", help="Where to compute.")
 
 
+def weights_option(help, **kwargs):
+    """The option ``--weights``; its values are those of `tasks.model.WEIGHTS`."""
+    choices = click.Choice(["float32", "bfloat16", "int8"])
+    return option("--weights", type=choices, help=f"{help} Default: as they are stored.", **kwargs)
+
+
 def any_symbol_output():
     """Show a mark in the place of a symbol that the terminal's encoding lacks: a model may generate any
     character.

@@ -85,8 +85,11 @@ def token_loop(schedule, logits, count):
         "ids": numba.int64[::1], "u": numba.float64[::1], "known": numba.int64, "banned": numba.int64,
         "temperature": numba.float64, "top_k": numba.int64, "top_p": numba.float64,
     }  # fmt: skip
-    choice = f"choose({logits}, banned, temperature, top_k, top_p, u[t])"
-    return Loop("generate", schedule, after=[f"if t + 1 >= known: ids[t + 1] = {choice}"], extra=extra)
+    loop = Loop("generate", schedule, extra=extra)
+    row = f"{logits}[b * {loop.size(count)} : (b + 1) * {loop.size(count)}]"
+    choice = f"choose({row}, banned, temperature, top_k, top_p, u[t * B + b])"
+    loop.after = ["if t + 1 >= known:", " for b in range(b0, b1):", f"  ids[(t + 1) * B + b] = {choice}"]
+    return loop
 
 
 class Loop(loops.Loop):
@@ -94,15 +97,15 @@ class Loop(loops.Loop):
     ``gemm`` is where products are made, sizes and time steps come in ``n``, as `integers` lists them.
 
     Args:
-        after: lines at the end of a step; ``extra``: arguments that they use, name -> Numba's type.
+        extra: arguments, name -> Numba's type, of the lines ``after`` that stand at the end of a step.
     """
 
     name = "numba"
     offsets = loops.Loop.offsets | _OFFSETS
     infinity = "F(np.inf)"
 
-    def __init__(self, function, schedule, *, after=(), extra=None):
-        self.after, self.extra = after, extra or {}
+    def __init__(self, function, schedule, *, extra=None):
+        self.after, self.extra = [], extra or {}
         super().__init__(function, schedule)
 
     def assigned(self, name, text, *, whole=False):

@@ -125,7 +125,9 @@ def test_derivatives_of_second_order(rng):
 def test_what_cannot_be_is_refused_in_a_sentence():
     xs = np.zeros((3, 2, 4), "f")
     for given, precision in ((xs, "tf32"), (xs.astype(float), "bfloat16"), (xs, "half"), (xs, 16)):
-        with pytest.raises(InputError, match=r"precision .*: use bfloat16 or int8 for float32 arrays, or leave"):
+        with pytest.raises(
+            InputError, match=r"precision .*: use bfloat16 or int8 for float32 arrays, or leave"
+        ):
             tr.scan(lambda x, h: x + h, given, tr.tensor(given[0]), precision=precision)
     with pytest.raises(InputError, match="'half' is unknown: use one of bfloat16, tf32"), tr.autocast("half"):
         raise AssertionError

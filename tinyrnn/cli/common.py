@@ -140,10 +140,9 @@ def device_option():
     return option("--device", type=click.Choice(rule.choices), default="cpu", help="Where to compute.")
 
 
-def weights_option(help, **kwargs):
-    """The option ``--weights``; its values are those of `tasks.model.WEIGHTS`."""
-    choices = click.Choice(["float32", "bfloat16", "int8"])
-    return option("--weights", type=choices, help=f"{help} Default: as they are stored.", **kwargs)
+def weights_option(help, choices=("float32", "bfloat16", "int8"), **kwargs):
+    """The option ``--weights``; its values are among `tasks.model.WEIGHTS`."""
+    return option("--weights", type=click.Choice(choices), help=help, **kwargs)
 
 
 def any_symbol_output():

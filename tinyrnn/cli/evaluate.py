@@ -13,7 +13,7 @@ from .options import TaskCommand, task_options
 @run_argument()
 @click.argument("texts", nargs=-1, metavar="[TEXT]...", type=click.Path())
 @device_option()
-@weights_option("How well it does with its weights in this form, as generate may have them.")
+@weights_option("As generate --weights. Default: as in training.")
 @allow_code_option()
 @option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_context

@@ -41,8 +41,8 @@ from .common import (
     help="The same seed gives the same text. Default: a new one each time.",
 )
 @weights_option(
-    "bfloat16 and int8 are read faster and sample nearly as well; float32 of a model trained in bfloat16 is "
-    "what it has.",
+    "In bfloat16 and int8 they are read faster; the text is another, as good but for thousandths of a nat. "
+    "Default: as they are stored, which is float32 also after --dtype bfloat16.",
     group="Choice",
 )
 @option("--interactive", is_flag=True, help="Ask for prompts until an empty line or the end of input.")

@@ -5,7 +5,7 @@ import numpy as np
 from ..ir import Kind, grouped
 from . import Written
 
-OPSET = 18
+OPSET, OPSET_OF_BYTES = 18, 19  # the second is what evaluators know DequantizeLinear from
 
 
 def _test(kind):
@@ -45,8 +45,8 @@ class Onnx(Written):
 
     name = "onnx"
 
-    def __init__(self, onnx, dtype, batch):
-        super().__init__(dtype)
+    def __init__(self, onnx, dtype, batch, in_bytes=False):
+        super().__init__(dtype, in_bytes)
         self.onnx, self.batch, self.nodes = onnx, batch, []
         self.type = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
 
@@ -59,6 +59,10 @@ class Onnx(Written):
         name = f"integers_{'_'.join(map(str, values))}"
         self.constants[name] = np.array(values, np.int64)
         return name
+
+    def scaled(self, name, integers, scales, axis):
+        self.constants |= {f"{name}_int8": integers, f"{name}_scale": scales.reshape(-1)}
+        return self.node("DequantizeLinear", f"{name}_int8", f"{name}_scale", axis=axis)
 
     def number(self, x):
         return self.constant(f"number_{x!r}", np.full((1, 1), x))
@@ -142,7 +146,7 @@ class Onnx(Written):
         constants = [self.onnx.numpy_helper.from_array(a, name) for name, a in self.constants.items()]
         results = rows((name, width) for name, width, _ in outputs)
         graph = helper.make_graph(self.nodes, "step", [batch, *rows(inputs)], results, constants)
-        opsets = [helper.make_opsetid("", OPSET)]
+        opsets = [helper.make_opsetid("", OPSET_OF_BYTES if self.in_bytes else OPSET)]
         made = helper.make_model(graph, opset_imports=opsets, ir_version=9, producer_name="tinyrnn")
         helper.set_model_props(made, facts or {})
         self.onnx.checker.check_model(made, full_check=True)

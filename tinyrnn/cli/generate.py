@@ -41,7 +41,7 @@ from .common import (
     help="The same seed gives the same text. Default: a new one each time.",
 )
 @weights_option(
-    "In bfloat16 and int8 they are read faster; the text is another, as good but for thousandths of a nat. "
+    "In bfloat16 and int8 they are read faster; the text is another, hardly worse (see evaluate). "
     "Default: as they are stored, which is float32 also after --dtype bfloat16.",
     group="Choice",
 )

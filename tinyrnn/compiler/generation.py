@@ -79,16 +79,14 @@ class TokenLoop:
         self.loop = loop = target.token_loop(schedule, f"state_next{K}", len(table.data))
         self.loops = target.Loops([loop], dtype, file="generate")
         (self.function,) = self.loops.compile(name)
-        self.arrays |= self.loops.matrices(loop, self.arrays)
         self.states = [xp.repeat(s, batch, axis=0) for s in states]
         self.spare = [xp.empty_like(xp.repeat(s, batch, axis=0)) for s in [*states, logits]]
         self.numbers, self.steps = recording.numbers, dict.fromkeys(loop.steps, 0)
         self.batch, self.precision = batch, None
         if referee.setting() != "0":
             self._check(step, table)
-        if precision:
-            self.precision = precision
-            self.arrays |= self.loops.matrices(loop, self.arrays, precision)
+        self.precision = precision
+        self.arrays |= self.loops.matrices(loop, self.arrays, precision)
 
     def _check(self, step, table):
         """The referee: three tokens of each sequence by the loop and by the step itself, in the precision of
@@ -119,13 +117,8 @@ class TokenLoop:
         arrays |= {f"state{k}": s for k, s in enumerate(self.states)}
         arrays |= {f"state_next{k}": s for k, s in enumerate(self.spare)}
         there, top_k, top_p = xp.asarray(ids), top_k or 0, 1 if top_p is None else top_p
-        extra = [
-            there.reshape(-1),
-            xp.asarray(u).reshape(-1),
-            np.int64(known),
-            np.int64(banned),
-            np.float64(temperature),
-        ]
+        flat = [a.reshape(-1) for a in (there, xp.asarray(u))]
+        extra = [*flat, np.int64(known), np.int64(banned), np.float64(temperature)]
         extra += [np.int64(top_k), np.float64(top_p)]
         if "odds" in self.loop.extra:
             extra.append(xp.empty(2 * self.spare[-1].size, np.float64))

@@ -157,9 +157,12 @@ def _lay_bytes(a, a0, a_stride, m, k, depth, out, scales):
         top[0] = largest
         size = top.view(np.float32)[0]
         seen = size >= np.float32(2.0**-120)
-        scales[r] = np.float32(np.nan) if largest >= 0x7F800000 else size / np.float32(63) if seen else 0
-        known = seen and largest < 0x7F800000  # in float64: how it divides may not change what is rounded
-        factor = np.float32(63 / np.float64(size)) if known else np.float32(0)
+        if largest >= 0x7F800000:
+            scales[r] = np.nan
+            continue
+        scales[r] = size / np.float32(63) if seen else 0
+        # In float64: how it divides may not change what is rounded.
+        factor = np.float32(63 / np.float64(size)) if seen else np.float32(0)
         for i in range(0, depth, lanes):  # the last may reach into the next row, which is written after it
             if (i + lanes) * 4 <= k:
                 bytes_row(at(out, r * depth + i), at(a, source + i * 4), factor)

@@ -361,11 +361,10 @@ def _bytes_dot(builder, feature):
         return lambda total, row, column: builder.call(instruction, [total, row, column])
     if feature in _BYTES_PAIRS:
         eight, sixteen = (ir.VectorType(ir.IntType(b), count * 32 // b) for b in (8, 16))
+        forms = zip(_BYTES_PAIRS[feature][1:], (eight, sixteen), (sixteen, kind), strict=True)
         of_bytes, of_sums = (
             cgutils.get_or_insert_function(builder.module, ir.FunctionType(out, [given, given]), name)
-            for name, given, out in zip(
-                _BYTES_PAIRS[feature][1:], (eight, sixteen), (sixteen, kind), strict=True
-            )
+            for name, given, out in forms
         )
         ones = ir.Constant(sixteen, [1] * sixteen.count)
 

@@ -13,6 +13,7 @@ from ..compiler.ir import Kind, Source, order
 from ..compiler.products import recorded_step
 from ..compiler.targets.onnx import Onnx
 from ..compiler.targets.torch import Torch
+from ..kernels.references import quantised
 
 
 class _Step:
@@ -24,16 +25,24 @@ class _Step:
             values.
     """
 
-    def __init__(self, model, target):
+    def __init__(self, model, target, in_bytes):
+        model.precision_with("int8" if in_bytes else None)  # refuses other dtypes
         model.eval()
         self.model, self.target, self.states, self.news = model, target, [], []
-        x = target.rows(target.matrix("embedding", model.embedding.weight.numpy(), 0), "ids")
+        self.in_bytes = in_bytes
+        x = target.rows(self._matrix("embedding", model.embedding.weight.numpy(), 0), "ids")
         for layer, cell in enumerate(model.rnn.cells):
             x = self._cell(layer, cell, x)
         weight = model.embedding.weight.numpy().T if model.tie else model.output.weight.numpy()
-        y = target.product(x, target.matrix("output_weight", weight, 1), False)
+        y = target.product(x, self._matrix("output_weight", weight, 1), False)
         bias = target.constant("output_bias", model.output.bias.numpy()[None])
         self.logits = target.op("add", y, bias)
+
+    def _matrix(self, name, array, axis):
+        """What stands for a matrix, of which in 8 bits each row (axis 0) or each column (1) has a scale."""
+        if not self.in_bytes:
+            return self.target.constant(name, array)
+        return self.target.scaled(name, *quantised(np.ascontiguousarray(array), 1 - axis, 127), axis)
 
     def _cell(self, layer, cell, x):
         """Write the step of a cell; returns what stands for its output."""
@@ -60,7 +69,7 @@ class _Step:
                 array, name = array.reshape(1, -1), name + "_row" * (array.ndim > 1)
             name = f"layer_{layer}_{name}"
             if v in matrices:
-                return self.target.matrix(name, array, 0 if matrices[v] else 1)
+                return self._matrix(name, array, 0 if matrices[v] else 1)
             return self.target.constant(name, array)
 
         program = recording.program
@@ -87,9 +96,8 @@ def to_onnx(model, in_bytes=False) -> bytes:
         import onnx
     except ImportError:
         raise InputError("--format onnx needs onnx: pip install 'tinyrnn[onnx]'") from None
-    model.precision_with("int8" if in_bytes else None)
-    target = Onnx(onnx, model.embedding.weight.dtype, "ids", in_bytes)
-    step = _Step(model, target)
+    target = Onnx(onnx, model.embedding.weight.dtype, "ids")
+    step = _Step(model, target, in_bytes)
     outputs = [("logits", len(model.vocabulary), step.logits)]
     outputs += [
         (f"new_{name}", size, new) for (name, size, _), new in zip(step.states, step.news, strict=True)
@@ -110,9 +118,8 @@ def to_torch(model, weights: str, in_bytes=False) -> tuple[str, dict]:
         InputError: 8 bits of a model that is not float32.
         TraceError: the cell cannot be compiled; `CompilerFault`: it uses what has no form there.
     """
-    model.precision_with("int8" if in_bytes else None)
-    target = Torch(model.embedding.weight.dtype, in_bytes)
-    step = _Step(model, target)
+    target = Torch(model.embedding.weight.dtype)
+    step = _Step(model, target, in_bytes)
     names = [name for name, _, _ in step.states]
     initial = {f"initial_{name}": np.ascontiguousarray(value) for name, _, value in step.states}
     arrays, body = target.constants | initial, "\n        ".join(target.lines)

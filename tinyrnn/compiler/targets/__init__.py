@@ -20,7 +20,6 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ...autograd.tape import TABLE
-from ...kernels.references import quantised
 from ..ir import CompilerFault, Kind, Value, order
 
 
@@ -79,7 +78,6 @@ class Written(Target):
     Attributes:
         ops: name of a pointwise op -> how it is written, in the target's own terms.
         constants: name -> array, of what was written.
-        in_bytes: matrices are stored in 8 bits.
     """
 
     kinds: ClassVar[dict[Kind, Any]] = {  # those that all of them make in the same way
@@ -92,22 +90,16 @@ class Written(Target):
     }
     ops: ClassVar[Mapping[str, Any]]
 
-    def __init__(self, dtype, in_bytes=False):
-        self.dtype, self.constants, self.count, self.in_bytes = dtype, {}, 0, in_bytes
+    def __init__(self, dtype):
+        self.dtype, self.constants, self.count = dtype, {}, 0
 
     def constant(self, name: str, array) -> str:
         """What stands for an array that is stored under a name."""
         self.constants[name] = np.ascontiguousarray(array, self.dtype)
         return name
 
-    def matrix(self, name: str, array, axis: int) -> str:
-        """The same for a matrix, of which in 8 bits each row (axis 0) or each column (1) has a scale."""
-        if not self.in_bytes:
-            return self.constant(name, array)
-        return self.scaled(name, *quantised(array, 1 - axis, 127), axis)
-
     def scaled(self, name: str, integers, scales, axis: int) -> str:
-        """What stands for ``integers * scales``, stored as they are."""
+        """What stands for ``integers * scales``, stored as they are; scales differ along an axis."""
         raise NotImplementedError
 
     def new_name(self) -> str:

@@ -85,11 +85,9 @@ def token_loop(schedule, logits, count):
         "ids": numba.int64[::1], "u": numba.float64[::1], "known": numba.int64, "banned": numba.int64,
         "temperature": numba.float64, "top_k": numba.int64, "top_p": numba.float64,
     }  # fmt: skip
-    loop = Loop("generate", schedule, extra=extra)
-    row = f"{logits}[b * {loop.size(count)} : (b + 1) * {loop.size(count)}]"
-    choice = f"choose({row}, banned, temperature, top_k, top_p, u[t * B + b])"
-    loop.after = ["if t + 1 >= known:", " for b in range(b0, b1):", f"  ids[(t + 1) * B + b] = {choice}"]
-    return loop
+    choice = f"choose({logits}.reshape(B, -1)[b], banned, temperature, top_k, top_p, u[t * B + b])"
+    after = ["if t + 1 >= known:", " for b in range(b0, b1):", f"  ids[(t + 1) * B + b] = {choice}"]
+    return Loop("generate", schedule, after=after, extra=extra)
 
 
 class Loop(loops.Loop):
@@ -97,15 +95,15 @@ class Loop(loops.Loop):
     ``gemm`` is where products are made, sizes and time steps come in ``n``, as `integers` lists them.
 
     Args:
-        extra: arguments, name -> Numba's type, of the lines ``after`` that stand at the end of a step.
+        after: lines at the end of a step; ``extra``: arguments that they use, name -> Numba's type.
     """
 
     name = "numba"
     offsets = loops.Loop.offsets | _OFFSETS
     infinity = "F(np.inf)"
 
-    def __init__(self, function, schedule, *, extra=None):
-        self.after, self.extra = [], extra or {}
+    def __init__(self, function, schedule, *, after=(), extra=None):
+        self.after, self.extra = after, extra or {}
         super().__init__(function, schedule)
 
     def assigned(self, name, text, *, whole=False):

@@ -5,7 +5,7 @@ import numpy as np
 from ..ir import Kind, grouped
 from . import Written
 
-OPSET, OPSET_OF_BYTES = 18, 19  # the second is what evaluators know DequantizeLinear from
+OPSET = 18
 
 
 def _test(kind):
@@ -43,10 +43,10 @@ class Onnx(Written):
         batch: name of an input ``[B]``, which says how large the batch is.
     """
 
-    name = "onnx"
+    name, opset = "onnx", OPSET
 
-    def __init__(self, onnx, dtype, batch, in_bytes=False):
-        super().__init__(dtype, in_bytes)
+    def __init__(self, onnx, dtype, batch):
+        super().__init__(dtype)
         self.onnx, self.batch, self.nodes = onnx, batch, []
         self.type = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
 
@@ -62,6 +62,7 @@ class Onnx(Written):
 
     def scaled(self, name, integers, scales, axis):
         self.constants |= {f"{name}_int8": integers, f"{name}_scale": scales.reshape(-1)}
+        self.opset = 19  # from which on evaluators know it
         return self.node("DequantizeLinear", f"{name}_int8", f"{name}_scale", axis=axis)
 
     def number(self, x):
@@ -146,7 +147,7 @@ class Onnx(Written):
         constants = [self.onnx.numpy_helper.from_array(a, name) for name, a in self.constants.items()]
         results = rows((name, width) for name, width, _ in outputs)
         graph = helper.make_graph(self.nodes, "step", [batch, *rows(inputs)], results, constants)
-        opsets = [helper.make_opsetid("", OPSET_OF_BYTES if self.in_bytes else OPSET)]
+        opsets = [helper.make_opsetid("", self.opset)]
         made = helper.make_model(graph, opset_imports=opsets, ir_version=9, producer_name="tinyrnn")
         helper.set_model_props(made, facts or {})
         self.onnx.checker.check_model(made, full_check=True)

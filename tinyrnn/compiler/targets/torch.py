@@ -42,8 +42,8 @@ class Torch(Written):
 
     name = "torch"
 
-    def __init__(self, dtype, in_bytes=False):
-        super().__init__(dtype, in_bytes)
+    def __init__(self, dtype):
+        super().__init__(dtype)
         self.lines = []
 
     def constant(self, name, array):

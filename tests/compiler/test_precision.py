@@ -208,7 +208,16 @@ def test_a_loop_of_8_bits_is_the_eager_one(cell):
 def test_8_bits_have_no_gradient_and_no_gpu(standin):
     x, w = tr.tensor(np.ones((4, 3), "f")), tr.tensor(np.ones((3, 3), "f"), requires_grad=True)
     rnn = tr.RNN("gru", 3, 3, precision="int8")
-    for wrong in (lambda: x @ w, lambda: rnn(x[:, None]), lambda: rnn.step(x, rnn.initial_state(4))):
+
+    def closed_over():
+        tr.scan(lambda x, h: tr.tanh(x + h @ w), x[:, None], x[:1])
+
+    for wrong in (
+        lambda: x @ w,
+        closed_over,
+        lambda: rnn(x[:, None]),
+        lambda: rnn.step(x, rnn.initial_state(4)),
+    ):
         with (
             tr.autocast("int8"),
             pytest.raises(InputError, match="int8 have no gradient: use them in tr.no_g"),

@@ -173,6 +173,6 @@ def test_a_tile_is_assembled_for_processors_with_the_instruction(feature, monkey
     monkeypatch.setattr(tiles, "VECTOR_BYTES", WAYS[feature][0])
     module = tile_module(feature, (6, 2), monkeypatch)
     lines = target.create_target_machine(cpu=cpu, opt=3).emit_assembly(module).splitlines()
-    found = [line for line in lines if instruction in line.replace("\t", " ")]
+    found = [line for line in lines if f"{instruction} " in line.replace("\t", " ")]
     assert len(found) == 12 and all(register in line for line in found)
     assert not [line for line in lines if "vpmulld" in line]

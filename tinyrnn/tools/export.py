@@ -68,12 +68,10 @@ class _Step:
             if not v.height and array.shape != (1, v.width):
                 array, name = array.reshape(1, -1), name + "_row" * (array.ndim > 1)
             name = f"layer_{layer}_{name}"
-            if v in matrices:
-                return self._matrix(name, array, 0 if matrices[v] else 1)
-            return self.target.constant(name, array)
+            return self._matrix(name, array, 1) if v in matrices else self.target.constant(name, array)
 
         program = recording.program
-        matrices = {v.inputs[1]: v.attr for v in order(program.news) if v.kind is Kind.MATMUL}
+        matrices = {v.inputs[1] for v in order(program.news) if v.kind is Kind.MATMUL}
         made = {v: given(v) for v in order(program.news) if v.kind is Kind.INPUT}
         news = self.target.walk(program.news, made)
         self.states += own

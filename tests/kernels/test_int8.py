@@ -161,18 +161,39 @@ ASSEMBLED = {
 }
 
 
+def assembled(cpu, module):
+    """The text, with blanks for tabs."""
+    llvmlite.binding.initialize_native_target()
+    llvmlite.binding.initialize_native_asmprinter()
+    target = llvmlite.binding.Target.from_triple(llvmlite.binding.get_process_triple())
+    return target.create_target_machine(cpu=cpu, opt=3).emit_assembly(module).replace("\t", " ")
+
+
 @pytest.mark.parametrize("feature", ASSEMBLED)
 def test_a_tile_is_assembled_for_processors_with_the_instruction(feature, monkeypatch):
     """Twelve for a tile of six rows and two vectors, for processors that this one need not be."""
     kind, cpu, instruction, register = ASSEMBLED[feature]
     if platform.machine() != kind:
         pytest.skip(f"LLVM assembles only for {platform.machine()} here")
-    llvmlite.binding.initialize_native_target()
-    llvmlite.binding.initialize_native_asmprinter()
-    target = llvmlite.binding.Target.from_triple(llvmlite.binding.get_process_triple())
     monkeypatch.setattr(tiles, "VECTOR_BYTES", WAYS[feature][0])
-    module = tile_module(feature, (6, 2), monkeypatch)
-    lines = target.create_target_machine(cpu=cpu, opt=3).emit_assembly(module).splitlines()
-    found = [line for line in lines if f"{instruction} " in line.replace("\t", " ")]
+    lines = assembled(cpu, tile_module(feature, (6, 2), monkeypatch)).splitlines()
+    found = [line for line in lines if f"{instruction} " in line]
     assert len(found) == 12 and all(register in line for line in found)
     assert not [line for line in lines if "vpmulld" in line]
+
+
+@pytest.mark.parametrize(
+    ("feature", "order"), [("avx512vnni", "%zmm2, %zmm1, %zmm0"), ("avxvnni", "%ymm2, %ymm1, %ymm0")]
+)
+def test_order_of_operands(feature, order, monkeypatch):
+    """Sums, bytes without a sign, bytes with one: last to first, as LLVM writes its own ``vpdpbusd``."""
+    kind, cpu, instruction, _ = ASSEMBLED[feature]
+    if platform.machine() != kind:
+        pytest.skip(f"LLVM assembles only for {platform.machine()} here")
+    monkeypatch.setattr(tiles, "VECTOR_BYTES", WAYS[feature][0])
+    vector = ir.VectorType(ir.IntType(32), WAYS[feature][0] // 4)
+    module = ir.Module()
+    function = ir.Function(module, ir.FunctionType(vector, [vector] * 3), "dot")
+    builder = ir.IRBuilder(function.append_basic_block())
+    builder.ret(tiles._bytes_dot(builder, feature)(*function.args))
+    assert f"{instruction} {order}" in assembled(cpu, llvmlite.binding.parse_assembly(str(module)))

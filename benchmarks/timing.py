@@ -81,8 +81,8 @@ def machine():
     return f"{names[0]}, {len(names)} cores" if names else platform.processor()
 
 
-def save(name, command, rows):
-    """Write ``rows`` to ``results/NAME.json`` with date, machine, versions and the command."""
+def save(name, command, rows, **more):
+    """Write ``rows`` to ``results/NAME.json`` with date, machine, versions, the command, and ``more``."""
     facts = {
         "date": date.today().isoformat(),
         "machine": machine(),
@@ -92,7 +92,7 @@ def save(name, command, rows):
     }
     facts |= {p: version(p) for p in ("numpy", "numba", "tinyrnn")}
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{name}.json").write_text(json.dumps(facts | {"rows": rows}, indent=1) + "\n")
+    (RESULTS / f"{name}.json").write_text(json.dumps(facts | more | {"rows": rows}, indent=1) + "\n")
 
 
 def table(columns, rows):

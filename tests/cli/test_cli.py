@@ -12,6 +12,7 @@ from click.testing import CliRunner
 import tinyrnn
 from tinyrnn.cli import COMMANDS, main
 from tinyrnn.nn import registry as plugins
+from tinyrnn.tasks.model import WEIGHTS
 from tinyrnn.training.trainer import runs
 
 TINY = "--hidden 8 --embed 4 --batch-size 4 --seq-len 20 --steps 3 --quiet".split()
@@ -152,6 +153,33 @@ def test_generate(run, tmp_path):
     assert [f"--- {i} ---" in several for i in (1, 2, 3, 4)] == [True, True, True, False]
     assert invoke("generate", run, "--length", 5, "--out", tmp_path / "t.txt").stdout == ""
     assert len((tmp_path / "t.txt").read_text()) == 6
+
+
+def test_generate_several_samples_and_weights(run, tmp_path):
+    def text(*options):
+        result = invoke("generate", run, "--prompt", "the ", "--length", 40, *options)
+        assert result.exit_code == 0, result.output
+        return result.stdout
+
+    alone = "".join(f"--- {i + 1} ---\n" + text("--seed", 7 + i) for i in range(5))
+    assert text("--seed", 7, "--num", 5) == alone
+    assert text("--seed", 7, "--num", 5, "--out", tmp_path / "t.txt") == ""
+    assert (tmp_path / "t.txt").read_text() == alone
+    for weights in ("float32", "bfloat16", "int8"):
+        assert text("--weights", weights, "--seed", 1) == text("--weights", weights, "--seed", 1) != ""
+    assert text("--weights", "float32", "--seed", 1) == text("--seed", 1)
+
+
+def test_evaluate_with_weights_in_fewer_bits(run):
+    found = {w: json.loads(invoke("evaluate", run, "--json", "--weights", w).stdout)["loss"] for w in WEIGHTS}
+    assert found["float32"] == json.loads(invoke("evaluate", run, "--json").stdout)["loss"]
+    assert len(set(found.values())) == 3 and max(found.values()) - min(found.values()) < 0.01
+
+
+def test_weights_that_a_model_cannot_have(tmp_path, text_file):
+    assert invoke("train", text_file, *TINY, "--dtype", "float64", "--out", tmp_path / "run").exit_code == 0
+    for command in ("generate", "evaluate"):
+        check_refusal(invoke(command, tmp_path / "run", "--weights", "int8"), "for models of float32 on cpu")
 
 
 def test_generate_names_symbols_it_does_not_know(run):
@@ -345,6 +373,8 @@ OTHER = [
     (["generate", "RUN", "--temperature", "-1"], "temperature is -1"),
     (["generate", "RUN", "--length", "0"], "length is 0"),
     (["generate", "RUN", "--top-k", "0"], "top_k is 0"),
+    (["generate", "RUN", "--weights", "int4"], "'int4' is not one of 'float32', 'bfloat16', 'int8'"),
+    (["generate", "RUN", "--num", "0"], "0 is not in the range"),
     (["generate", "RUN", "--top-p", "2"], "top_p is 2"),
     (["generate", "RUN", "--out", "no/such/folder/t.txt"], "cannot be written"),
     (["generate", "nowhere"], "nowhere does not exist"),

@@ -125,7 +125,9 @@ def test_derivatives_of_second_order(rng):
 def test_what_cannot_be_is_refused_in_a_sentence():
     xs = np.zeros((3, 2, 4), "f")
     for given, precision in ((xs, "tf32"), (xs.astype(float), "bfloat16"), (xs, "half"), (xs, 16)):
-        with pytest.raises(InputError, match=r"precision .*: use bfloat16 for float32 arrays, or leave"):
+        with pytest.raises(
+            InputError, match=r"precision .*: use bfloat16 or int8 for float32 arrays, or leave"
+        ):
             tr.scan(lambda x, h: x + h, given, tr.tensor(given[0]), precision=precision)
     with pytest.raises(InputError, match="'half' is unknown: use one of bfloat16, tf32"), tr.autocast("half"):
         raise AssertionError
@@ -182,3 +184,48 @@ def test_auto_takes_bfloat16_where_it_is_faster(
     run = tr.train(str(text_file), out=tmp_path / "run", dtype="auto", **how)
     stored = json.loads((run.path / "config.json").read_text())["options"]
     assert stored["dtype"] == chosen == run.model.settings["dtype"]
+
+
+# ------------------------------------------------------------------ 8 bits
+
+
+@pytest.mark.sample(4)
+@pytest.mark.parametrize("cell", registered())
+def test_a_loop_of_8_bits_is_the_eager_one(cell):
+    xs = tr.tensor(np.random.default_rng(1).standard_normal((6, 5, 13)).astype("f"))
+    found = []
+    for precision, compile in (("int8", True), ("int8", False), (None, True)):
+        rnn = tr.RNN(cell, 13, 21, seed=0, precision=precision, compile=compile)
+        with warnings.catch_warnings(), tr.no_grad():
+            warnings.simplefilter("error", CompileWarning)
+            found.append([rnn(xs)[0].numpy()])
+    compiled, eager, single = found
+    changed = gap(single, eager)
+    assert gap(compiled, eager) <= 0.3 * changed + 1e-6
+    assert 0 < changed < 0.15
+
+
+def test_8_bits_have_no_gradient_and_no_gpu(standin):
+    x, w = tr.tensor(np.ones((4, 3), "f")), tr.tensor(np.ones((3, 3), "f"), requires_grad=True)
+    rnn = tr.RNN("gru", 3, 3, precision="int8")
+
+    def closed_over():
+        tr.scan(lambda x, h: tr.tanh(x + h @ w), x[:, None], x[:1])
+
+    for wrong in (
+        lambda: x @ w,
+        closed_over,
+        lambda: rnn(x[:, None]),
+        lambda: rnn.step(x, rnn.initial_state(4)),
+    ):
+        with (
+            tr.autocast("int8"),
+            pytest.raises(InputError, match="int8 have no gradient: use them in tr.no_g"),
+        ):
+            wrong()
+    with tr.no_grad(), tr.autocast("int8"):
+        np.testing.assert_array_equal((x @ w).numpy(), references.int8_product(x.numpy(), w.numpy()))
+        with pytest.raises(InputError, match="int8 needs arrays on a CPU: use bfloat16"):
+            x.to("cuda") @ w.to("cuda")
+        with pytest.raises(InputError, match="'int8' of float32 on cuda: use bfloat16 or tf32"):
+            tr.scan(lambda x, h: tr.tanh(x @ w.to("cuda")), x[:, None].to("cuda"), x[:1].to("cuda"))

@@ -5,9 +5,12 @@ import pytest
 
 import tinyrnn as tr
 from tinyrnn import kernels
+from tinyrnn.base import threads
+from tinyrnn.compiler.targets import numba
 from tinyrnn.nn import registry as plugins
 from tinyrnn.tasks.lm import sampling
 from tinyrnn.tasks.lm.task import LanguageModel
+from tinyrnn.tasks.model import WEIGHTS
 from tinyrnn.tasks.text.vocabulary import Bytes, Characters, Words
 
 LOGITS = np.log(np.array([0.1, 0.5, 0.3, 0.1], np.float32))
@@ -202,7 +205,7 @@ def test_what_compiles_is_told_before_the_text(capsys):
     class Model:
         vocabulary = Characters("ab")
 
-        def token_loop(self):
+        def token_loop(self, batch, precision):
             def loop(buffer, known, u, **options):
                 print("[compiling]", end="")
                 buffer[known:] = 1
@@ -212,3 +215,101 @@ def test_what_compiles_is_told_before_the_text(capsys):
     for piece in sampling.generate(Model(), "ab", length=3):
         print(piece, end="")
     assert capsys.readouterr().out.startswith("[compiling]ab")
+
+
+# ------------------------------------------------------------------ weights in fewer bits, several samples
+
+
+def single_model(**settings):
+    return language_model(dtype="float32", hidden=40, embed=24, **settings)
+
+
+def logits_after(model, ids, precision, compile, monkeypatch):
+    """Of one sequence: by the compiled loop, or op by op."""
+    if not compile:
+        states = None
+        with tr.autocast(precision):
+            for i in ids:
+                found, states = model.step(np.array([i]), states)
+        return found[0]
+    loop = model.token_loop(1, precision)
+    loop(np.append(ids, 0)[:, None].copy(), len(ids), np.zeros((len(ids), 1)))
+    return loop.spare[-1][0]
+
+
+@pytest.mark.sample(4)
+@pytest.mark.parametrize("cell", plugins.registered())
+def test_fewer_bits_in_the_compiled_loop_and_op_by_op(cell, monkeypatch):
+    """In a loop the first layer's inputs are float32: a table, made once."""
+    model, ids = single_model(cell=cell), np.random.default_rng(0).integers(0, 11, 25)
+    exact = logits_after(model, ids, None, True, monkeypatch)
+    for precision, most in (("bfloat16", 0.02), ("int8", 0.05)):
+        compiled, eager = (logits_after(model, ids, precision, c, monkeypatch) for c in (True, False))
+        scale = np.abs(exact).max()
+        assert 0 < np.abs(compiled - exact).max() <= most * scale
+        assert 0 < np.abs(eager - exact).max() <= most * scale
+        with numba.interpreted():
+            plain = logits_after(model, ids, precision, True, monkeypatch)
+        assert np.abs(plain - compiled).max() <= 0.3 * most * scale
+
+
+def test_weights_of_generate(monkeypatch):
+    model = single_model(layers=1)
+    for p in model.parameters():  # so that it has more of an opinion than a new one
+        p.assign_(4 * p.numpy())
+    texts = {w: model.generate("abc", seed=3, length=300, weights=w) for w in (None, *WEIGHTS)}
+    assert texts[None] == texts["float32"] and len(set(texts.values())) == 3
+    assert model.generate("abc", seed=3, length=300) == texts[None]  # nothing of it stays
+    monkeypatch.setenv("TINYRNN_COMPILE", "0")
+    eager = [model.generate("abc", seed=3, length=300, weights=w) for w in WEIGHTS]
+    assert eager[0] == texts[None] and len(set(eager)) == 3
+    trained = language_model(dtype="bfloat16", layers=1)
+    assert trained.generate("a", seed=1, weights="float32") == trained.generate("a", seed=1)
+
+
+@pytest.mark.parametrize("weights", WEIGHTS)
+def test_weights_that_a_model_cannot_have(weights, standin):
+    with pytest.raises(
+        tr.InputError, match=f"{weights} weights are for models of float32 on cpu, not float64"
+    ):
+        language_model(dtype="float64").generate("a", weights=weights)
+    with pytest.raises(tr.InputError, match="weights is 'int4'"):
+        single_model().generate("a", weights="int4")
+    if weights != "float32":
+        with pytest.raises(tr.InputError, match="not float32 on cuda: leave them out"):
+            single_model().to("cuda").generate("a", weights=weights)
+
+
+@pytest.mark.parametrize("weights", WEIGHTS)
+@pytest.mark.parametrize("n", [1, 2])
+def test_samples_side_by_side_are_those_alone(weights, n):
+    model, before = single_model(cell="lstm"), threads.threads()
+    how = dict(length=600, stop="ab", weights=weights, temperature=1.2)
+    alone = [model.generate("abc", seed=5 + i, **how) for i in range(9)]
+    threads.set_threads(n)
+    try:
+        assert model.generate("abc", seed=5, num=9, **how) == alone
+        assert model.generate("abc", seed=5, num=1, **how) == alone[:1]
+    finally:
+        threads.set_threads(before)
+    assert len(set(map(len, alone))) > 3  # each has its own end
+    assert len(set(model.generate(num=3, length=50))) == 3
+
+
+def test_samples_op_by_op_and_on_a_gpu(monkeypatch, standin):
+    model = language_model(layers=1)
+    right = model.generate("abc", seed=5, num=3, length=20)
+    assert model.to("cuda").generate("abc", seed=5, num=3, length=20) == right
+    monkeypatch.setenv("TINYRNN_COMPILE", "0")
+    assert model.to("cpu").generate("abc", seed=5, num=3, length=20) == right
+
+
+def test_samples_stream_in_any_order():
+    model = single_model()
+    right = model.generate("abc", seed=5, num=3, length=300)
+    samples = sampling.generate_many(model, "abc", 3, seed=5, length=300)
+    found = ["".join(next(s) for _ in range(5)) for s in samples]
+    found = ["".join([begun, *rest]) for begun, rest in zip(found, samples, strict=True)]
+    assert found == right
+    with pytest.raises(tr.InputError, match="num is 0"):
+        model.generate("abc", num=0)

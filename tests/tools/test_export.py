@@ -110,6 +110,84 @@ def test_torch(cell, options, more, tmp_path):
     assert all(p.grad is not None for p in step.parameters()) and list("abcde") == module.SYMBOLS
 
 
+class Tied(tr.Cell):
+    """Multiplies by one matrix and by another's transpose."""
+
+    def build(self, input_size, hidden_size):
+        self.W, self.U = self.weight(input_size, hidden_size), self.weight(hidden_size, hidden_size)
+
+    def step(self, x, h):
+        return tr.tanh(x @ self.W + h @ tr.matrix_transpose(self.U))
+
+
+EIGHT = [(Tied, {"hidden": 64, "embed": 64, "dtype": "float32", "tie": True})]
+EIGHT += [(cell, {"hidden": 64, "embed": 32, "layers": 2, "dtype": "float32"}) for cell in registered()]
+EIGHT = [pytest.param(*case, id=getattr(case[0], "__name__", case[0])) for case in EIGHT]
+
+
+def loaded(model, folder, in_bytes):
+    """The exported module, and the bytes of its arrays."""
+    from safetensors.numpy import save_file
+
+    source, arrays = export.to_torch(model, "m.safetensors", in_bytes)
+    save_file(arrays, folder / "m.safetensors")
+    (folder / "m.py").write_text(source)
+    found = importlib.util.spec_from_file_location("m", folder / "m.py")
+    module = importlib.util.module_from_spec(found)
+    found.loader.exec_module(module)
+    return module.Step(), arrays
+
+
+@pytest.mark.sample(4)
+@pytest.mark.parametrize(("cell", "shape"), EIGHT)
+def test_8_bits(cell, shape, tmp_path):
+    """Both formats hold the same matrices, which are off by half a step at most, and do what the model does
+    but for that.
+    """
+    onnx, torch = pytest.importorskip("onnx"), pytest.importorskip("torch")
+    from onnx.reference import ReferenceEvaluator
+
+    model = LanguageModel(Characters.build(["abcde"], None), cell=cell, seed=1, **shape).eval()
+    step, arrays = loaded(model, tmp_path, True)
+    exact, whole = loaded(model, tmp_path, False)
+    small = {n for n, a in arrays.items() if a.dtype == np.int8}
+    assert {"embedding", "output_weight"} <= small
+    assert all(a.ndim == 2 and min(a.shape) > 1 for n, a in arrays.items() if n in small)
+    for name, p in step.named_parameters():
+        if name in small:
+            gap = np.abs(p.detach().numpy() - whole[name])
+            assert (gap <= arrays[name + ".scale"] * 0.5001).all() and gap.any()
+            shape = (len(gap), 1) if name == "embedding" else (1, gap.shape[1])
+            assert arrays[name + ".scale"].shape == shape
+        else:
+            np.testing.assert_array_equal(p.detach().numpy(), whole[name])
+    made = onnx.load_from_string(export.to_onnx(model, True))
+    initializers = {i.name: onnx.numpy_helper.to_array(i) for i in made.graph.initializer}
+    for name in small:
+        np.testing.assert_array_equal(initializers[name + "_int8"], arrays[name])
+    run, states, right = ReferenceEvaluator(made), step.initial_states(3), exact.initial_states(3)
+    names = [i.name for i in made.graph.input][1:]
+    for row in IDS:
+        given = {n: s.detach().numpy() for n, s in zip(names, states, strict=True)}
+        by_onnx = run.run(None, {"ids": row, **given})
+        said, *states = step(torch.tensor(row), *states)
+        for ours, theirs in zip([said, *states], by_onnx, strict=True):
+            np.testing.assert_allclose(theirs, ours.detach().numpy(), rtol=1e-4, atol=1e-5)
+        other, *right = exact(torch.tensor(row), *right)
+        assert 0 < (said - other).abs().max() <= 0.03 * other.abs().max()
+
+
+def test_8_bits_of_another_model():
+    with pytest.raises(tr.InputError, match="int8 weights are for models of float32"):
+        export.to_torch(make("gru", {}, {}), "m", True)
+
+
+def test_8_bits_take_a_quarter(tmp_path):
+    model = LanguageModel(Characters.build(["abcde"], None), cell="lstm", hidden=256, embed=64).eval()
+    sizes = [sum(a.nbytes for a in export.to_torch(model, "m", b)[1].values()) for b in (True, False)]
+    assert sizes[0] < 0.27 * sizes[1]
+
+
 def test_the_command(tmp_path, monkeypatch):
     text = tmp_path / "a.txt"
     text.write_text("to be or not to be, that is the question.\n" * 20)
@@ -123,6 +201,10 @@ def test_the_command(tmp_path, monkeypatch):
         tmp_path / "run" / "model.py"
     )
     assert (tmp_path / "run" / "model.safetensors").exists()
+    before = (tmp_path / "run" / "model.safetensors").stat().st_size
+    result = run("export", tmp_path / "run", "--format", "torch", "--weights", "int8")
+    assert result.exit_code == 0 and (tmp_path / "run" / "model.safetensors").stat().st_size != before
+    assert run("export", tmp_path / "run", "--weights", "bfloat16").exit_code == 2
     monkeypatch.setitem(sys.modules, "onnx", None)
     result = run("export", tmp_path / "run")
     assert result.exit_code == 2 and "needs onnx: pip install 'tinyrnn[onnx]'" in result.output

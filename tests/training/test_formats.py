@@ -11,6 +11,7 @@ from formats import make
 
 import tinyrnn as tr
 from tinyrnn.cli import main
+from tinyrnn.tasks.model import WEIGHTS
 from tinyrnn.training import runs
 
 FOLDER = Path(__file__).parent / "formats"
@@ -31,6 +32,19 @@ def test_each_format_and_task_is_there():
     formats = {name.split("/")[0] for name in RUNS}
     assert {name.split("-")[0] for name in formats} == {str(n + 1) for n in range(runs.FORMAT)}
     assert {name.split("/")[1] for name in RUNS} == set(make.DATA)
+
+
+@pytest.mark.parametrize("task", make.DATA)
+def test_weights_in_fewer_bits_of_each_task(task, tmp_path):
+    place = shutil.copytree(FOLDER / str(runs.FORMAT) / task, tmp_path / "place")
+    found = []
+    for weights in (None, *WEIGHTS):
+        how = () if weights is None else ("--weights", weights)
+        said = tinyrnn("evaluate", "--json", str(place / "run"), str(place / make.DATA[task][0]), *how)
+        figures = json.loads(said)
+        found.append(figures["rmse" if task == "forecast" else "loss"])
+    assert found[0] == found[1] and len(set(found)) == 3
+    assert found[2:] == pytest.approx([found[0]] * 2, rel=0.01)
 
 
 @pytest.mark.parametrize("name", RUNS)

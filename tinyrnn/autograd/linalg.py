@@ -45,7 +45,7 @@ def _matmul_b(g: tape.Tensor, a: tape.Tensor, shape: tuple[int, ...]) -> tape.Te
 _matmul = Op("matmul", product, {"a": _matmul_a, "b": _matmul_b}, inputs=("a", "b"))
 
 
-PRECISIONS = "bfloat16", "tf32"
+PRECISIONS = "bfloat16", "tf32", "int8"
 
 
 class _Ambient(threading.local):
@@ -62,10 +62,12 @@ def autocast(precision: str | None) -> Iterator[None]:
 
     It holds for ``x @ matrix`` with a matrix of two axes, and for the products in `scan` and `RNN`; products
     of two batches of matrices stay as they are. On a CPU, and in compiled loops on a GPU, operands are
-    rounded to the nearest bfloat16; other products on a GPU to TensorFloat-32, which is no coarser.
+    rounded to the nearest bfloat16; other products on a GPU to TensorFloat-32, which is no coarser. "int8"
+    is for trained weights, in `no_grad` on a CPU: a matrix has 8 bits and a scale for each column, rows have
+    7 bits and a scale each.
 
     Args:
-        precision: "bfloat16"; "tf32", on a GPU; None: as the arrays are, also inside of another.
+        precision: "bfloat16"; "tf32", on a GPU; "int8"; None: as the arrays are, also inside of another.
 
     Raises:
         InputError: another precision.
@@ -82,6 +84,12 @@ def autocast(precision: str | None) -> Iterator[None]:
 def ambient_precision() -> str | None:
     """The precision of the `autocast` that this runs in."""
     return _ambient.precision
+
+
+def refuse_gradient(precision: str | None) -> None:
+    """InputError where products in a precision without a gradient would be recorded."""
+    if precision == "int8" and tape.is_recording():
+        raise InputError("products of int8 have no gradient: use them in tr.no_grad(), or bfloat16")
 
 
 def _rounded_a(g: tape.Tensor, b: tape.Tensor, precision: str) -> tape.Tensor:
@@ -102,6 +110,7 @@ def _applied(a: tape.Tensor, b: tape.Tensor) -> tape.Tensor:
     """The product in the precision that holds here."""
     precision = _ambient.precision
     if precision and a.ndim == b.ndim == 2 and a.data.dtype == b.data.dtype == np.float32:
+        refuse_gradient(precision)
         return apply(_rounded_matmul, a, b, precision=precision)
     try:
         out = product(a.data, b.data)

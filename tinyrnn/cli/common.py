@@ -140,6 +140,11 @@ def device_option():
     return option("--device", type=click.Choice(rule.choices), default="cpu", help="Where to compute.")
 
 
+def weights_option(help, choices=("float32", "bfloat16", "int8"), **kwargs):
+    """The option ``--weights``; its values are among `tasks.model.WEIGHTS`."""
+    return option("--weights", type=click.Choice(choices), help=help, **kwargs)
+
+
 def any_symbol_output():
     """Show a mark in the place of a symbol that the terminal's encoding lacks: a model may generate any
     character.

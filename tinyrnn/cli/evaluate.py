@@ -5,7 +5,7 @@ import json
 import click
 
 from ..training.screen import say
-from .common import allow_code_option, device_option, option, run_argument
+from .common import allow_code_option, device_option, option, run_argument, weights_option
 from .options import TaskCommand, task_options
 
 
@@ -13,10 +13,11 @@ from .options import TaskCommand, task_options
 @run_argument()
 @click.argument("texts", nargs=-1, metavar="[TEXT]...", type=click.Path())
 @device_option()
+@weights_option("As generate --weights. Default: as in training.")
 @allow_code_option()
 @option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_context
-def command(context, run, allow_code, device, texts, as_json, **options):
+def command(context, run, allow_code, device, weights, texts, as_json, **options):
     """How well RUN does on TEXT (files, folders, - for standard input).
 
     A language model: loss, perplexity, bits per character. A classifier: accuracy, macro-F1, loss,
@@ -28,6 +29,8 @@ def command(context, run, allow_code, device, texts, as_json, **options):
     from ..training.runs import RunFolder, load_tensors, weights_file
 
     model = load(run, allow_code=allow_code, device=device)
+    model.precision_with(weights)  # refuses, before anything is read
+    model.weights = weights
     task, given = task_options(context, model, "evaluation", options)
     figures = task.evaluate_run(model, list(texts), run, given)
     if as_json:

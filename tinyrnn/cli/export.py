@@ -3,7 +3,7 @@
 import click
 
 from ..training.screen import say
-from .common import Command, allow_code_option, load_language_model, option, run_argument
+from .common import Command, allow_code_option, load_language_model, option, run_argument, weights_option
 
 
 @click.command("export", cls=Command)
@@ -20,8 +20,12 @@ from .common import Command, allow_code_option, load_language_model, option, run
     type=click.Path(dir_okay=False),
     help="File to write. Default: model.onnx or model.py in the folder of RUN.",
 )
+@weights_option(
+    "int8: matrices in 8 bits, a scale for each column, in a quarter of the space. Default: as they are.",
+    choices=("float32", "int8"),
+)
 @allow_code_option()
-def command(run, form, out, allow_code):
+def command(run, form, out, weights, allow_code):
     """Write one step of RUN, from ids and states to logits and new states, for another library.
 
     Works for every cell that compiles: what is written comes from the tape of its step.
@@ -33,15 +37,16 @@ def command(run, form, out, allow_code):
     from ..training import runs
 
     model = load_language_model(run, allow_code, "export writes language models only")
+    in_bytes = weights == "int8"
     target = runs.output_file(out, run, "model.onnx" if form == "onnx" else "model.py")
     if form == "onnx":
-        replace_file(target, export.to_onnx(model))
+        replace_file(target, export.to_onnx(model, in_bytes))
     else:
-        weights = target.with_suffix(".safetensors")
+        arrays_file = target.with_suffix(".safetensors")
         runs.refuse_foreign(
-            weights, "model.safetensors"
+            arrays_file, "model.safetensors"
         )  # even in a run folder: it may be the checkpoint that is exported
-        source, arrays = export.to_torch(model, weights.name)
-        replace_files({weights: save(arrays, {"tinyrnn": "export"}), target: source.encode()})
-        say(weights)
+        source, arrays = export.to_torch(model, arrays_file.name, in_bytes)
+        replace_files({arrays_file: save(arrays, {"tinyrnn": "export"}), target: source.encode()})
+        say(arrays_file)
     say(target)

@@ -24,19 +24,22 @@ from .targets.tensor import environment, evaluate
 
 
 class TokenLoop:
-    """A recurrent model that reads and writes tokens, one sequence of them.
+    """A recurrent model that reads and writes tokens, sequences of equal length side by side.
 
     Args:
         step: ``(x, *states) -> (*states, logits)`` in tensor ops, ``x [B, E]``.
         table: Tensor ``[tokens, E]``, the rows that tokens stand for.
         states: arrays ``[1, width]`` to start from.
         name: what to announce its compilation as.
+        batch: how many sequences; on a GPU 1.
+        precision: of the products of a step, None: that of the arrays. What depends on a token alone is made
+            once, in that of the arrays.
 
     Raises:
         TraceError: the step cannot be compiled.
     """
 
-    def __init__(self, step, table, states, name):
+    def __init__(self, step, table, states, name, batch=1, precision=None):
         dtype, K, target = table.dtype, len(states), cuda if table.device == "cuda" else numba
         if dtype.char not in "fd" or any(s.dtype != dtype for s in states):
             raise TraceError("it is not float32 or float64")
@@ -76,22 +79,26 @@ class TokenLoop:
         self.loop = loop = target.token_loop(schedule, f"state_next{K}", len(table.data))
         self.loops = target.Loops([loop], dtype, file="generate")
         (self.function,) = self.loops.compile(name)
-        self.arrays |= self.loops.matrices(loop, self.arrays)
-        self.states = [s.copy() for s in states]
-        self.spare = [xp.empty_like(s) for s in [*states, logits[:1]]]
+        self.states = [xp.repeat(s, batch, axis=0) for s in states]
+        self.spare = [xp.empty_like(xp.repeat(s, batch, axis=0)) for s in [*states, logits]]
         self.numbers, self.steps = recording.numbers, dict.fromkeys(loop.steps, 0)
+        self.batch, self.precision = batch, None
         if referee.setting() != "0":
             self._check(step, table)
+        self.precision = precision
+        self.arrays |= self.loops.matrices(loop, self.arrays, precision)
 
     def _check(self, step, table):
-        """The referee: three tokens by the loop and by the step itself."""
+        """The referee: three tokens of each sequence by the loop and by the step itself, in the precision of
+        the arrays.
+        """
         before = [s.copy() for s in self.states]
-        ids = np.arange(4) % len(table.data)
+        ids = (np.arange(4)[:, None] + np.arange(self.batch)) % len(table.data)
         states = [Tensor(s) for s in before]
         with no_grad(), np.errstate(all="ignore"):
             for i in ids[:3]:
-                *states, logits = step(Tensor(table.data[[i]]), *states)
-            self(ids.copy(), 4, np.zeros(3))
+                *states, logits = step(Tensor(table.data[i]), *states)
+            self(ids.copy(), 4, np.zeros((3, self.batch)))
         names = [f"state {k}" for k in range(len(states))] + ["logits"]
         right = dict(zip(names, [*states, logits], strict=True))
         found = dict(zip(names, map(Tensor, [*self.states, self.spare[-1]]), strict=True))
@@ -102,19 +109,21 @@ class TokenLoop:
         """Read ``ids[t]`` and write ``ids[t + 1]`` for each t, the first ``known`` of which are given.
 
         Args:
-            ids: int64 ``[n + 1]``.
-            u: uniform numbers in [0, 1), float64 ``[n]``.
+            ids: int64 ``[n + 1, batch]``, contiguous.
+            u: uniform numbers in [0, 1), float64 ``[n, batch]``.
             banned: an id that is never written.
         """
         n, arrays, xp = len(u), dict(self.arrays), self.loops.arrays
         arrays |= {f"state{k}": s for k, s in enumerate(self.states)}
         arrays |= {f"state_next{k}": s for k, s in enumerate(self.spare)}
         there, top_k, top_p = xp.asarray(ids), top_k or 0, 1 if top_p is None else top_p
-        extra = [there, xp.asarray(u), np.int64(known), np.int64(banned), np.float64(temperature)]
+        flat = [a.reshape(-1) for a in (there, xp.asarray(u))]
+        extra = [*flat, np.int64(known), np.int64(banned), np.float64(temperature)]
         extra += [np.int64(top_k), np.float64(top_p)]
         if "odds" in self.loop.extra:
             extra.append(xp.empty(2 * self.spare[-1].size, np.float64))
-        self.loops.run(self.function, self.loop, arrays, self.numbers, self.steps, n, 1, extra=extra)
+        how = dict(extra=extra, precision=self.precision)
+        self.loops.run(self.function, self.loop, arrays, self.numbers, self.steps, n, self.batch, **how)
         if there is not ids:
             ids[...] = there.get()
         if n % 2:  # what was written last is read next
@@ -122,12 +131,13 @@ class TokenLoop:
             self.states, self.spare[:K] = self.spare[:K], self.states
 
 
-def token_loop(step, table, states, name):
+def token_loop(step, table, states, name, batch=1, precision=None):
     """A `TokenLoop`, or None where the step cannot be compiled, or is not to be."""
     if not is_on():
         return None
     try:
         with threads.alone():  # a few rows are recorded and compared: waking BLAS's threads costs more
-            return TokenLoop(step, table, [s.data if isinstance(s, Tensor) else s for s in states], name)
+            states = [s.data if isinstance(s, Tensor) else s for s in states]
+            return TokenLoop(step, table, states, name, batch, precision)
     except (TraceError, CompilerFault):
         return None

@@ -15,7 +15,7 @@ import numpy as np
 from .. import kernels
 from ..autograd import Tensor, expand_dims, isfinite, logical_or, not_equal, reshape, stack, unstack, where
 from ..autograd.functional.gather import source_of
-from ..autograd.linalg import PRECISIONS, ambient_precision, autocast
+from ..autograd.linalg import PRECISIONS, ambient_precision, autocast, refuse_gradient
 from ..autograd.pointwise import as_tensor
 from ..autograd.tape import is_tracing
 from ..autograd.types import ArrayLike
@@ -64,8 +64,9 @@ def scan(
         return_states: return every state over time instead of the first alone.
         compile: False runs eagerly, the reference; default: compiled, unless there is one step only, or the
             environment says ``TINYRNN_COMPILE=0``.
-        precision: of the operands of products, for float32: "bfloat16", on a GPU also "tf32"; sums and
-            states stay float32. Default: that of the `autocast` around, or what the arrays are.
+        precision: of the operands of products, for float32: "bfloat16", on a GPU also "tf32", on a CPU
+            without gradients also "int8"; sums and states stay float32. Default: that of the `autocast`
+            around, or what the arrays are.
 
     Returns:
         ``(ys, final)``: ys ``[T, B, H]`` (with ``return_states`` a tuple, one for each state), in the order
@@ -82,7 +83,8 @@ def scan(
     single_precision = given[0].dtype == np.float32
     if precision is None:
         precision = ambient_precision() if single_precision else None
-    possible = PRECISIONS if given[0].device == "cuda" else PRECISIONS[:1]
+    refuse_gradient(precision)
+    possible = [p for p in PRECISIONS if p != ("int8" if given[0].device == "cuda" else "tf32")]
     if precision is not None and not (single_precision and precision in possible):
         mend = f"use {' or '.join(possible)} for float32 arrays, or leave it out"
         raise InputError(f"scan: precision {precision!r} of {given[0].dtype} on {given[0].device}: {mend}")

@@ -1,4 +1,4 @@
-"""Matrix products with packed matrices, for float32 and float64, and with operands rounded to bfloat16.
+"""Matrix products with packed matrices, for float32 and float64, and with operands in fewer bits.
 
 A recurrent loop multiplies by the same matrix at every time step: BLAS packs it anew each time, here it is
 packed once, in panels of two vectors' width, for the micro-kernel of `tiles` (Goto & van de Geijn 2008,
@@ -7,7 +7,8 @@ packed once, in panels of two vectors' width, for the micro-kernel of `tiles` (G
 bit of the result.
 
 With ``precision`` "bfloat16" both operands, float32 as ever, are rounded to the nearest bfloat16 where they
-are packed or laid out; products and sums are float32.
+are packed or laid out; products and sums are float32. With "int8" a matrix has 8 bits and a scale for each
+column, and each row is brought to 7 bits as it is multiplied (`references.quantised`): sums are exact.
 """
 
 import functools
@@ -18,12 +19,15 @@ from numba import types
 from numba.extending import intrinsic, overload
 
 from ..base import threads
+from ..base.errors import TooLargeError
+from . import references
 from .jit import address_of, call_address, jit
 from .tiles import (
     FEW,
     ROWS,
     VECTORS,
     at,
+    bytes_row,
     each,
     element,
     pair_row,
@@ -148,14 +152,59 @@ def multiply_rounded(a, a0, a_stride, tiled, packed, c, c0, c_stride, m, k, n, a
     multiply_packed(rows, 0, depth, False, panels, c, c0, c_stride, m, pairs, n, accumulate)
 
 
+@jit
+def _lay_bytes(a, a0, a_stride, m, k, depth, out, scales):
+    """Rows of A [m, k] as bytes, one row of so many elements (``depth``) behind the other, and the scales."""
+    lanes = width_of(out) // 2
+    bits, rest, top = a.view(np.int32), np.zeros(4 * lanes, a.dtype), np.zeros(1, np.int32)
+    for r in range(m):
+        source, largest = a0 + r * a_stride, np.int32(0)  # as integers absolute values have the same order,
+        for i in range(source, source + k):  # and what is not finite is above all others
+            largest = max(largest, np.int32(bits[i] & 0x7FFFFFFF))
+        top[0] = largest
+        size = top.view(np.float32)[0]
+        seen = size >= np.float32(2.0**-120)
+        if largest >= 0x7F800000:
+            scales[r] = np.nan
+            continue
+        scales[r] = size / np.float32(63) if seen else 0
+        # In float64: how it divides may not change what is rounded.
+        factor = np.float32(63 / np.float64(size)) if seen else np.float32(0)
+        for i in range(0, depth, lanes):  # the last may reach into the next row, which is written after it
+            if (i + lanes) * 4 <= k:
+                bytes_row(at(out, r * depth + i), at(a, source + i * 4), factor)
+            else:
+                for j in range(4 * lanes):
+                    rest[j] = a[source + i * 4 + j] if i * 4 + j < k else 0
+                bytes_row(at(out, r * depth + i), at(rest, 0), factor)
+
+
+@jit
+def multiply_quantised(a, a0, a_stride, tiled, packed, c, c0, c_stride, m, k, n, accumulate):
+    """As `multiply_rounded`, with "int8"."""
+    depth = (k + 3) // 4
+    rows, sums = np.empty(m * depth + width_of(packed), np.uint32), np.empty(m * n, np.int32)
+    scales = np.empty(m, np.float32)
+    _lay_bytes(a, a0, a_stride, m, k, depth, rows, scales)
+    multiply_packed(rows, 0, depth, False, packed.view(np.uint32), sums, 0, n, m, depth, n, False)
+    columns, shifts = packed[packed.size - 2 * n : packed.size - n], packed[packed.size - n :].view(np.int32)
+    for r in range(m):
+        here, scale = c0 + r * c_stride, scales[r]
+        for j in range(n):
+            product = np.float32(np.int32(sums[r * n + j] - shifts[j])) * (scale * columns[j])
+            c[here + j] = c[here + j] + product if accumulate else product
+
+
+_PRODUCTS = {None: multiply_packed, "bfloat16": multiply_rounded, "int8": multiply_quantised}
+
+
 @functools.cache
 def address(dtype, precision=None) -> int:
-    """Where the machine code of `multiply_packed` (or `multiply_rounded`) for arrays of a dtype lies: loops
-    call it there (`multiply_at`) instead of holding copies of it, which LLVM would optimise anew for each
-    loop.
+    """Where the machine code of the product in a precision, for arrays of a dtype, lies: loops call it there
+    (`multiply_at`) instead of holding copies of it, which LLVM would optimise anew for each loop.
     """
     real = numba.from_dtype(np.dtype(dtype))[::1]
-    return _address(multiply_rounded if precision else multiply_packed, real, real, real)
+    return _address(_PRODUCTS[precision], real, real, real)
 
 
 def _address(function, rows, panels, real):
@@ -271,8 +320,14 @@ def _flat(x):
 
 def packed_matrix(b, precision=None):
     """``b [k, n]`` in panels, for the product at `address`: a flat array of its dtype, of which each number
-    holds a pair where the precision is "bfloat16".
+    holds a pair where the precision is "bfloat16". With "int8" it holds four, and behind the panels are the
+    scales of columns and, as int32, their sums times 64, which rows without a sign add to products.
+
+    Raises:
+        TooLargeError: sums of so many products of bytes may not fit.
     """
+    if precision == "int8":
+        return _packed_bytes(b)
     (k, n), width, of = b.shape, panel_width(b.dtype), _EACH[precision]
     flat, k_stride, n_stride = _flat(b)
     panels, depth = -(-n // width), -(-k // of)
@@ -285,9 +340,21 @@ def packed_matrix(b, precision=None):
     return out.view(b.dtype)
 
 
+def _packed_bytes(b):
+    (k, n), depth = b.shape, -(-b.shape[0] // 4)
+    if k > 2**31 // (127 * 63):
+        raise TooLargeError(f"a matrix of {k:,} rows is too high for products of int8: use bfloat16")
+    integers, scales = references.quantised(b, 0, 127)
+    padded = np.zeros((4 * depth, n), np.int8)
+    padded[:k] = integers
+    fours = np.ascontiguousarray(padded.reshape(depth, 4, n).transpose(0, 2, 1)).view(np.float32)
+    shifts = 64 * padded.sum(axis=0, dtype=np.int32)
+    return np.concatenate([packed_matrix(fours[..., 0]), scales[0], shifts.view(np.float32)])
+
+
 def matmul(a, b, out=None, accumulate=False, precision=None):
     """``a [m, k] @ b [k, n]``, both float32 or both float64; ``out [m, n]`` is contiguous and may be added
-    to. ``precision``: "bfloat16" rounds both, float32, to it.
+    to. ``precision``: "bfloat16" rounds both, float32, to it, "int8" brings them to 8 and 7 bits.
     """
     (m, k), n = a.shape, b.shape[1]
     if out is None:
@@ -295,6 +362,15 @@ def matmul(a, b, out=None, accumulate=False, precision=None):
     if not k and not accumulate:
         out[...] = 0
     if not (m and k and n):
+        return out
+    if precision == "int8":
+        rows, packed, flat = np.ascontiguousarray(a).reshape(-1), packed_matrix(b, precision), out.reshape(-1)
+
+        def some(m0, m1):
+            where = flat, m0 * n, n, m1 - m0, k, n, accumulate
+            multiply_quantised(rows, m0 * k, k, False, packed, *where)
+
+        threads.split(m, some, at_least=k * n)
         return out
     width = panel_width(a.dtype)
     panels, of = -(-n // width), _EACH[precision]

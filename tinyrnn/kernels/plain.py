@@ -63,11 +63,13 @@ def where(condition, a, b):
 def multiply(precision, a, a0, a_stride, tiled, packed, c, c0, c_stride, m, k, n, accumulate):
     """C[m, n] (+)= A[m, k] @ B, as `gemm.multiply_at`, with operands in a precision."""
     width, at, panels = tiles.panel_width(packed.dtype), 0, []
-    depth = (k + 1) // 2 if precision else k
+    depth = -(-k // {None: 1, "bfloat16": 2, "int8": 4}[precision])
     for first in range(0, n, width):
         columns = width if n - first > width // 2 else width // 2
         panel = packed[at : at + depth * columns].reshape(depth, columns)
-        if precision:
+        if precision == "int8":
+            panel = panel.view(np.int8).reshape(depth, columns, 4).transpose(0, 2, 1)
+        elif precision:
             pairs = panel.view(np.uint32)
             panel = np.stack([pairs << 16, pairs & 0xFFFF0000], axis=1).view(np.float32)
         panels.append(panel.reshape(-1, columns)[:k])
@@ -78,7 +80,12 @@ def multiply(precision, a, a0, a_stride, tiled, packed, c, c0, c_stride, m, k, n
             c[c0 + r * c_stride : c0 + r * c_stride + n],
             a[a0 + r * a_stride : a0 + r * a_stride + k],
         )
-        product = (references.bfloat16(given) if precision else given) @ matrix
+        if precision == "int8":
+            integers, scale = references.quantised(given, 0, 63)
+            sums, scales = integers.astype(np.int32) @ matrix, packed[packed.size - 2 * n : packed.size - n]
+            product = sums.astype(np.float32) * (scale * scales)
+        else:
+            product = (references.bfloat16(given) if precision else given) @ matrix
         row[...] = row + product if accumulate else product
 
 

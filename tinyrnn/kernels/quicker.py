@@ -23,11 +23,13 @@ def product(a: Any, b: Any) -> Any:
 
 
 def rounded_product(a: Any, b: Any, precision: str) -> Any:
-    """The product of float32 matrices whose operands are rounded to bfloat16, on a GPU to TensorFloat-32."""
+    """The product of float32 matrices whose operands are rounded: see `autocast`."""
     if type(a) is np.ndarray:
-        if precision != "bfloat16":
-            raise InputError(f"autocast: {precision} needs arrays on a GPU: use bfloat16")
+        if precision == "tf32":
+            raise InputError("autocast: tf32 needs arrays on a GPU: use bfloat16")
         return importlib.import_module(f"{__package__}.gemm").matmul(a, b, precision=precision)
+    if precision == "int8":
+        raise InputError("autocast: int8 needs arrays on a CPU: use bfloat16")
     from cupy._core import _routines_linalg as routines  # CuPy has no public name for it
 
     before = routines.get_compute_type(a.dtype)

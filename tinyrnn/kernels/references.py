@@ -24,6 +24,27 @@ def bfloat16(x):
     return (np.where(np.isnan(x), quiet, nearest) & np.uint32(0xFFFF0000)).view(np.float32)
 
 
+def quantised(x, axis, most):
+    """float32 as integers from ``-most`` to ``most`` (int8) and the scales along an axis that they are
+    multiples of: ``x`` is about integers * scales.
+
+    What is below 2^-120 throughout counts as zero. Where something is not finite the scale is NaN.
+    """
+    top = np.abs(x).max(axis=axis, keepdims=True, initial=0)
+    finite, nothing = np.isfinite(top), np.where(np.isfinite(top), 0, np.nan).astype(np.float32)
+    seen = finite & (top >= 2.0**-120)
+    factor = np.divide(most, top, out=np.zeros(top.shape), where=seen).astype(np.float32)
+    integers = np.rint(np.where(finite, x, 0) * factor).astype(np.int8)
+    return integers, np.where(seen, top / np.float32(most), nothing)
+
+
+def int8_product(a, b):
+    """``a [m, k] @ b [k, n]`` of float32, `quantised`: columns of b to 8 bits, rows of a to 7."""
+    (rows, row_scales), (columns, column_scales) = quantised(a, 1, 63), quantised(b, 0, 127)
+    sums = rows.astype(np.int32) @ columns.astype(np.int32)
+    return sums.astype(np.float32) * (row_scales * column_scales)
+
+
 def softmax(x):
     with np.errstate(invalid="ignore"):  # infinities give NaN
         e = np.exp(x - _largest(x))

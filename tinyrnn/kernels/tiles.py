@@ -5,11 +5,13 @@ are *elements*, told by the dtype of the array that holds them:
 
 - float32 or float64: a number as it is,
 - int32: the bits of a float32 that is rounded to bfloat16,
-- uint32: a pair of bfloat16 of neighbouring k.
+- uint32: a pair of bfloat16 of neighbouring k; where sums are int32, four bytes of neighbouring k: of rows
+  1 to 127, of a matrix with a sign.
 
 The instruction ``vdpbf16ps`` (AVX512-BF16) or ``bfdot`` (Arm) multiplies two pairs and adds both products
 to a float32. Processors without one multiply rounded float32 of rows by pairs of a matrix, which are taken
-apart: the same products.
+apart: the same products. Those of bytes are exact everywhere: ``vpdpbusd`` (VNNI), ``sdot`` (Arm), or
+``vpmaddubsw``, whose sums of two products stay below 2^15 because rows have 7 bits.
 """
 
 import functools
@@ -27,6 +29,15 @@ _DOT = {  # features of a processor -> its dot product of pairs, as LLVM's assem
     "avx512bf16": ("vdpbf16ps $3, $2, $0", "=v,0,v,v"),
     "bf16": ("bfdot $0.4s, $2.8h, $3.8h", "=w,0,w,w"),
 }
+_BYTES_DOT = {  # the same for four bytes, with the width of its vectors
+    "avx512vnni": (64, "vpdpbusd $3, $2, $0", "=v,0,v,v"),
+    "avxvnni": (32, "{vex} vpdpbusd $3, $2, $0", "=x,0,x,x"),
+    "dotprod": (16, "sdot $0.4s, $2.16b, $3.16b", "=w,0,w,w"),
+}
+_BYTES_PAIRS = {  # or, in two steps, LLVM's names of sums of two products: of bytes, of what those give
+    "avx512bw": (64, "llvm.x86.avx512.pmaddubs.w.512", "llvm.x86.avx512.pmaddw.d.512"),
+    "avx2": (32, "llvm.x86.avx2.pmadd.ub.sw", "llvm.x86.avx2.pmadd.wd"),
+}
 
 
 def _vector_bytes() -> int:
@@ -43,6 +54,13 @@ def pair_instruction() -> str | None:
     """The feature by which this processor multiplies pairs of bfloat16; None where it has none."""
     features = llvmlite.binding.get_host_cpu_features()
     return next((name for name in _DOT if features.get(name)), None)
+
+
+@functools.cache
+def bytes_instruction() -> str | None:
+    """The feature by which this processor multiplies four bytes; None: by shifts, one after the other."""
+    features, table = llvmlite.binding.get_host_cpu_features(), _BYTES_DOT | _BYTES_PAIRS
+    return next((f for f, how in table.items() if features.get(f) and how[0] == VECTOR_BYTES), None)
 
 
 def row_elements(precision, dtype) -> np.dtype:
@@ -98,6 +116,13 @@ def _load(builder, pointer, count=1):
     value = builder.load(builder.bitcast(pointer, _vector(pointer, count).as_pointer()))
     value.align = 4
     return value
+
+
+def _splat(builder, value, count):
+    """A vector of ``count`` times a number."""
+    undefined = ir.Constant(ir.VectorType(value.type, count), ir.Undefined)
+    first = builder.insert_element(undefined, value, ir.IntType(32)(0))
+    return builder.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(ir.IntType(32), count), None))
 
 
 def _store(builder, value, pointer):
@@ -187,6 +212,28 @@ def pair_row(typing_context, target, source):
 
 
 @intrinsic
+def bytes_row(typing_context, target, source, factor):
+    """A vector of four bytes each, from four times as many neighbours: each times ``factor``, rounded to the
+    nearest integer, the even one of two that are as near, plus 64.
+    """
+
+    def codegen(context, builder, signature, args):
+        target, source, factor = args
+        x = _load(builder, source, 4)
+        count, kind = x.type.count, x.type
+        name = f"llvm.rint.v{count}f32"
+        rint = cgutils.get_or_insert_function(builder.module, ir.FunctionType(kind, [kind]), name)
+        nearest = builder.call(rint, [builder.fmul(x, _splat(builder, factor, count))])
+        numbers = builder.fptosi(nearest, ir.VectorType(ir.IntType(32), count))
+        numbers = builder.add(numbers, ir.Constant(numbers.type, [64] * count))
+        packed = builder.trunc(numbers, ir.VectorType(ir.IntType(8), count))
+        _store(builder, builder.bitcast(packed, _vector(target)), target)
+        return context.get_dummy_value()
+
+    return types.void(target, source, factor), codegen
+
+
+@intrinsic
 def copy_vector(typing_context, target, source):
     """One vector from ``source`` to ``target``: loops this short are not vectorised by LLVM."""
 
@@ -272,6 +319,8 @@ def _dot(builder, rows, panel, sums):
     of (sum, those, elements of columns) that emits the next sum.
     """
     rows, panel = rows.dtype, panel.dtype
+    if sums.dtype == types.int32:
+        return 1, _bytes_dot(builder, bytes_instruction())
     real = ir.DoubleType() if sums.dtype == types.float64 else ir.FloatType()
     kind = ir.VectorType(real, VECTOR_BYTES * 8 // sums.dtype.bitwidth)
     fma = _fma(builder, kind)
@@ -299,14 +348,49 @@ def _dot(builder, rows, panel, sums):
     return 1 if rows == panel else 2, parted
 
 
+def _bytes_dot(builder, feature):
+    """A function of (sums, rows, columns) that emits the next sums, of four products of bytes each, by the
+    instructions of a feature.
+    """
+    count = VECTOR_BYTES // 4
+    kind = ir.VectorType(ir.IntType(32), count)
+    if feature in _BYTES_DOT:
+        llvmlite.binding.initialize_native_asmparser()
+        how = ir.FunctionType(kind, [kind] * 3), *_BYTES_DOT[feature][1:]
+        instruction = ir.InlineAsm(*how, side_effect=False)
+        return lambda total, row, column: builder.call(instruction, [total, row, column])
+    if feature in _BYTES_PAIRS:
+        eight, sixteen = (ir.VectorType(ir.IntType(b), count * 32 // b) for b in (8, 16))
+        forms = zip(_BYTES_PAIRS[feature][1:], (eight, sixteen), (sixteen, kind), strict=True)
+        of_bytes, of_sums = (
+            cgutils.get_or_insert_function(builder.module, ir.FunctionType(out, [given, given]), name)
+            for name, given, out in forms
+        )
+        ones = ir.Constant(sixteen, [1] * sixteen.count)
+
+        def in_two_steps(total, row, column):
+            pairs = builder.call(of_bytes, [builder.bitcast(x, eight) for x in (row, column)])
+            return builder.add(total, builder.call(of_sums, [pairs, ones]))
+
+        return in_two_steps
+
+    def one_by_one(total, row, column):
+        for bits in (0, 8, 16, 24):
+            up, down = (ir.Constant(kind, [b] * count) for b in (24 - bits, 24))
+            pair = [builder.ashr(builder.shl(x, up), down) for x in (row, column)]
+            total = builder.add(total, builder.mul(*pair))
+        return total
+
+    return one_by_one
+
+
 def _emit_tile(builder, size, how, a, a_stride, a_step, panel, panel_step, c, c_stride, k, accumulate):
     """The loop over k for one size of tile: rows and vectors; ``how`` elements are multiplied, from
     `_dot`.
     """
     (rows, vectors), (taken, dot) = size, how
-    intp, sums_kind, elements = ir.IntType(64), _vector(c), _vector(a)
-    lanes, undefined = sums_kind.count, ir.Constant(elements, ir.Undefined)
-    lane_0 = ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes)
+    intp, sums_kind = ir.IntType(64), _vector(c)
+    lanes = sums_kind.count
     a_rows = [builder.gep(a, [builder.mul(a_stride, intp(r))]) for r in range(rows)]
     c_rows = [builder.gep(c, [builder.mul(c_stride, intp(r))]) for r in range(rows)]
     outs = [builder.gep(c_rows[r], [intp(v * lanes)]) for r in range(rows) for v in range(vectors)]
@@ -324,7 +408,7 @@ def _emit_tile(builder, size, how, a, a_stride, a_step, panel, panel_step, c, c_
     i.add_incoming(intp(0), read)
     sums = [builder.phi(sums_kind) for _ in outs]
     for phi, value in zip(sums, before, strict=True):
-        phi.add_incoming(ir.Constant(sums_kind, [0.0] * lanes), entry)
+        phi.add_incoming(ir.Constant(sums_kind, None), entry)
         phi.add_incoming(value, read)
     offsets = [builder.mul(builder.add(builder.mul(i, intp(taken)), intp(t)), a_step) for t in range(taken)]
     wide = min(vectors, VECTORS)
@@ -334,8 +418,7 @@ def _emit_tile(builder, size, how, a, a_stride, a_step, panel, panel_step, c, c_
     new = []
     for r in range(rows):
         row = [builder.load(builder.gep(a_rows[r], [offset])) for offset in offsets]
-        row = [builder.insert_element(undefined, x, ir.IntType(32)(0)) for x in row]
-        row = [builder.shuffle_vector(x, undefined, lane_0) for x in row]
+        row = [_splat(builder, x, lanes) for x in row]
         new += [dot(sums[r * vectors + v], *row, columns[v]) for v in range(vectors)]
     i_next = builder.add(i, intp(1))
     i.add_incoming(i_next, loop)

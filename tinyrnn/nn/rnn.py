@@ -82,8 +82,8 @@ class RNN(Module):
         seed: of the initial weights and of dropout; None takes a new one.
         generator: a `Generator` in place of ``seed``.
         compile: run the time loop compiled where that is possible; False: op by op, the reference.
-        precision: of the operands of products, as in `scan`: "bfloat16", or "tf32", which means nothing on
-            a CPU. Default: that of the `autocast` around.
+        precision: of the operands of products, as in `scan`: "bfloat16", "tf32", which means nothing on a
+            CPU, or "int8", without gradients. Default: that of the `autocast` around.
         cell_options: the cell's options, for example ``{"forget_bias": 0.0}``.
 
     ``cells`` holds one cell a layer and direction, in the order layer 0 forward, layer 0 backward, layer 1

@@ -16,6 +16,7 @@ from ..nn import RNN, Module, registry
 from ..nn.rnn import RnnOptions
 
 RATES = ("dropout", "recurrent_dropout", "weight_drop", "zoneout", "variational")
+WEIGHTS = "float32", "bfloat16", "int8"
 DEFAULTS = {
     **dict.fromkeys(RATES, 0.0), "variational": False, "cell": "gru", "layers": 1, "dtype": "float32",
     "tf32": False,
@@ -41,7 +42,7 @@ class TaskModel(Module):
             raise InputError(f"{type(self).__name__} has no setting {min(unknown)!r}: leave it out")
         cell_options = {} if settings.get("cell_options") is None else settings["cell_options"]
         self.settings = {**DEFAULTS, **settings, "cell_options": cell_options, **own}
-        self.generator = Generator(seed)
+        self.generator, self.weights = Generator(seed), None  # one of WEIGHTS: how `evaluating` sees them
 
     @classmethod
     def restored(cls, options: type[RnnOptions], stored: Any, *facts: Any) -> Self:
@@ -79,9 +80,29 @@ class TaskModel(Module):
         """Of weights and states."""
         return "float32" if self.settings["dtype"] == "bfloat16" else self.settings["dtype"]
 
+    def precision_with(self, weights: str | None) -> str | None:
+        """Of the operands of products where weights are in another form than they are stored in.
+
+        Args:
+            weights: one of `WEIGHTS`; None: as they are stored.
+
+        Raises:
+            InputError: this model cannot have them there.
+        """
+        if weights is None or weights == self.dtype:
+            return None
+        if self.dtype != "float32" or self.device != "cpu":
+            kind = f"{self.dtype} on {self.device}"
+            raise InputError(
+                f"{weights} weights are for models of float32 on cpu, not {kind}: leave them out"
+            )
+        return weights
+
     @property
     def precision(self) -> str | None:
         """Of the operands of products, where it is not that of ``dtype``."""
+        if self.weights is not None:
+            return self.precision_with(self.weights)
         tf32 = self.settings["tf32"] and self.device == "cuda"
         return "bfloat16" if self.settings["dtype"] == "bfloat16" else "tf32" if tf32 else None
 

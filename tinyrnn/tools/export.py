@@ -13,6 +13,7 @@ from ..compiler.ir import Kind, Source, order
 from ..compiler.products import recorded_step
 from ..compiler.targets.onnx import Onnx
 from ..compiler.targets.torch import Torch
+from ..kernels.references import quantised
 
 
 class _Step:
@@ -24,18 +25,26 @@ class _Step:
             values.
     """
 
-    def __init__(self, model, target):
+    def __init__(self, model, target, in_bytes):
         if model.adaptive:
             raise InputError("an adaptive softmax cannot be exported: train with --softmax full")
+        model.precision_with("int8" if in_bytes else None)  # refuses other dtypes
         model.eval()
         self.model, self.target, self.states, self.news = model, target, [], []
-        x = target.rows(target.constant("embedding", model.embedding.weight.numpy()), "ids")
+        self.in_bytes = in_bytes
+        x = target.rows(self._matrix("embedding", model.embedding.weight.numpy(), 0), "ids")
         for layer, cell in enumerate(model.rnn.cells):
             x = self._cell(layer, cell, x)
         weight = model.embedding.weight.numpy().T if model.tie else model.output.weight.numpy()
-        y = target.product(x, target.constant("output_weight", weight), False)
+        y = target.product(x, self._matrix("output_weight", weight, 1), False)
         bias = target.constant("output_bias", model.output.bias.numpy()[None])
         self.logits = target.op("add", y, bias)
+
+    def _matrix(self, name, array, axis):
+        """What stands for a matrix, of which in 8 bits each row (axis 0) or each column (1) has a scale."""
+        if not self.in_bytes:
+            return self.target.constant(name, array)
+        return self.target.scaled(name, *quantised(np.ascontiguousarray(array), 1 - axis, 127), axis)
 
     def _cell(self, layer, cell, x):
         """Write the step of a cell; returns what stands for its output."""
@@ -60,9 +69,11 @@ class _Step:
             array, name = tensor.numpy(), named.get(id(tensor), f"constant_{i}")
             if not v.height and array.shape != (1, v.width):
                 array, name = array.reshape(1, -1), name + "_row" * (array.ndim > 1)
-            return self.target.constant(f"layer_{layer}_{name}", array)
+            name = f"layer_{layer}_{name}"
+            return self._matrix(name, array, 1) if v in matrices else self.target.constant(name, array)
 
         program = recording.program
+        matrices = {v.inputs[1] for v in order(program.news) if v.kind is Kind.MATMUL}
         made = {v: given(v) for v in order(program.news) if v.kind is Kind.INPUT}
         news = self.target.walk(program.news, made)
         self.states += own
@@ -70,14 +81,15 @@ class _Step:
         return news[0]
 
 
-def to_onnx(model) -> bytes:
+def to_onnx(model, in_bytes=False) -> bytes:
     """An ONNX file: ids int64 ``[B]`` and the states ``[B, size]`` to ``logits`` ``[B, vocabulary]`` and the
     new states.
 
-    Its metadata holds the vocabulary and the states to begin with, as JSON.
+    Its metadata holds the vocabulary and the states to begin with, as JSON. ``in_bytes``: matrices have 8
+    bits, with a scale for each column (of an embedding, each row).
 
     Raises:
-        InputError: onnx is not installed.
+        InputError: onnx is not installed; 8 bits of a model that is not float32.
         TraceError: the cell cannot be compiled; `CompilerFault`: it uses what has no form there.
     """
     try:
@@ -85,7 +97,7 @@ def to_onnx(model) -> bytes:
     except ImportError:
         raise InputError("--format onnx needs onnx: pip install 'tinyrnn[onnx]'") from None
     target = Onnx(onnx, model.embedding.weight.dtype, "ids")
-    step = _Step(model, target)
+    step = _Step(model, target, in_bytes)
     outputs = [("logits", len(model.vocabulary), step.logits)]
     outputs += [
         (f"new_{name}", size, new) for (name, size, _), new in zip(step.states, step.news, strict=True)
@@ -98,15 +110,16 @@ def to_onnx(model) -> bytes:
     return target.model([state[:2] for state in step.states], outputs, facts)
 
 
-def to_torch(model, weights: str) -> tuple[str, dict]:
+def to_torch(model, weights: str, in_bytes=False) -> tuple[str, dict]:
     """Source of a PyTorch module that does the same, and its arrays, to be stored in the safetensors file
-    named ``weights``.
+    named ``weights``; ``in_bytes`` as in `to_onnx`.
 
     Raises:
+        InputError: 8 bits of a model that is not float32.
         TraceError: the cell cannot be compiled; `CompilerFault`: it uses what has no form there.
     """
     target = Torch(model.embedding.weight.dtype)
-    step = _Step(model, target)
+    step = _Step(model, target, in_bytes)
     names = [name for name, _, _ in step.states]
     initial = {f"initial_{name}": np.ascontiguousarray(value) for name, _, value in step.states}
     arrays, body = target.constants | initial, "\n        ".join(target.lines)
@@ -132,10 +145,13 @@ SYMBOLS = {json.dumps(model.vocabulary.symbols, ensure_ascii=True)}
 class Step(torch.nn.Module):
     def __init__(self, weights=Path(__file__).parent / {weights!r}):
         super().__init__()
-        for name, array in load_file(weights).items():
+        arrays = load_file(weights)
+        for name, array in arrays.items():
+            if name + ".scale" in arrays:  # stored in 8 bits
+                array = array * arrays[name + ".scale"]
             if name.startswith("initial_"):
                 self.register_buffer(name, array)
-            else:
+            elif not name.endswith(".scale"):
                 self.register_parameter(name, torch.nn.Parameter(array))
 
     def number(self, x):

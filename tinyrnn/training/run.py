@@ -141,9 +141,9 @@ class Run:
         return list(task.predict(self.model, texts, self.path, given))
 
     @_keywords()
-    def generate(self, prompt: str | None = None, **options: Any) -> str:
+    def generate(self, prompt: str | None = None, **options: Any) -> str | list[str]:
         """``prompt`` and what a language model continues it with: ``length=200, temperature=0.8, top_k=None,
-        top_p=None, seed=None, stop=None``.
+        top_p=None, seed=None, stop=None, weights=None``; with ``num=16`` a list of so many, made together.
 
         Raises:
             InputError: it is no language model, or an option out of range.

@@ -98,6 +98,10 @@ class Written(Target):
         self.constants[name] = np.ascontiguousarray(array, self.dtype)
         return name
 
+    def scaled(self, name: str, integers, scales, axis: int) -> str:
+        """What stands for ``integers * scales``, stored as they are; scales differ along an axis."""
+        raise NotImplementedError
+
     def new_name(self) -> str:
         self.count += 1
         return f"v{self.count}"

@@ -85,8 +85,9 @@ def token_loop(schedule, logits, count):
         "ids": numba.int64[::1], "u": numba.float64[::1], "known": numba.int64, "banned": numba.int64,
         "temperature": numba.float64, "top_k": numba.int64, "top_p": numba.float64,
     }  # fmt: skip
-    choice = f"choose({logits}, banned, temperature, top_k, top_p, u[t])"
-    return Loop("generate", schedule, after=[f"if t + 1 >= known: ids[t + 1] = {choice}"], extra=extra)
+    choice = f"choose({logits}.reshape(B, -1)[b], banned, temperature, top_k, top_p, u[t * B + b])"
+    after = ["if t + 1 >= known:", " for b in range(b0, b1):", f"  ids[(t + 1) * B + b] = {choice}"]
+    return Loop("generate", schedule, after=after, extra=extra)
 
 
 class Loop(loops.Loop):

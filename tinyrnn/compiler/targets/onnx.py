@@ -43,7 +43,7 @@ class Onnx(Written):
         batch: name of an input ``[B]``, which says how large the batch is.
     """
 
-    name = "onnx"
+    name, opset = "onnx", OPSET
 
     def __init__(self, onnx, dtype, batch):
         super().__init__(dtype)
@@ -59,6 +59,11 @@ class Onnx(Written):
         name = f"integers_{'_'.join(map(str, values))}"
         self.constants[name] = np.array(values, np.int64)
         return name
+
+    def scaled(self, name, integers, scales, axis):
+        self.constants |= {f"{name}_int8": integers, f"{name}_scale": scales.reshape(-1)}
+        self.opset = 19  # from which on evaluators know it
+        return self.node("DequantizeLinear", f"{name}_int8", f"{name}_scale", axis=axis)
 
     def number(self, x):
         return self.constant(f"number_{x!r}", np.full((1, 1), x))
@@ -142,7 +147,7 @@ class Onnx(Written):
         constants = [self.onnx.numpy_helper.from_array(a, name) for name, a in self.constants.items()]
         results = rows((name, width) for name, width, _ in outputs)
         graph = helper.make_graph(self.nodes, "step", [batch, *rows(inputs)], results, constants)
-        opsets = [helper.make_opsetid("", OPSET)]
+        opsets = [helper.make_opsetid("", self.opset)]
         made = helper.make_model(graph, opset_imports=opsets, ir_version=9, producer_name="tinyrnn")
         helper.set_model_props(made, facts or {})
         self.onnx.checker.check_model(made, full_check=True)

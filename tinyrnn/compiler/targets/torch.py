@@ -1,7 +1,8 @@
 """PyTorch: one step as lines of a method ``forward`` of a module.
 
-The module has the constants as attributes, one of them ``embedding``, of the dtype of all, and a method
-``number(x)`` that gives ``[1, 1]``; an argument ``ids`` is as long as the batch.
+The module has the constants as attributes, those with a ``NAME.scale`` multiplied by it; one is
+``embedding``, of the dtype of all. A method ``number(x)`` gives ``[1, 1]``; an argument ``ids`` is as long as
+the batch.
 """
 
 import math
@@ -47,6 +48,10 @@ class Torch(Written):
 
     def constant(self, name, array):
         return "self." + super().constant(name, array)
+
+    def scaled(self, name, integers, scales, axis):
+        self.constants |= {name: integers, f"{name}.scale": scales}
+        return f"self.{name}"
 
     def number(self, x):
         return f"self.number({x!r})" if math.isfinite(x) else f"self.number(float('{x!r}'))"

@@ -11,7 +11,7 @@ from ... import kernels
 from ...autograd import Tensor, reshape, sum
 from ...autograd.arrays import take_along_axis
 from ...autograd.functional.transforms import grad
-from ...autograd.linalg import ambient_precision, autocast
+from ...autograd.linalg import ambient_precision, autocast, refuse_gradient
 from ...autograd.pointwise import as_tensor, constant
 from ...autograd.softmaxes import log_softmax
 from ...autograd.tape import Op, apply, is_recorded, is_recording, is_tracing
@@ -147,4 +147,5 @@ def losses_of_rows(x: Tensor, matrix: Tensor, bias: Tensor | None, targets: Any,
     targets = targets._replace(ids=targets.ids.astype(np.int64, copy=False))
     how: dict[str, Any] = dict(targets=targets, gradients=[] if once and learned else None)
     how["precision"] = ambient_precision() if x.dtype == np.float32 else None
+    refuse_gradient(how["precision"])
     return apply(_linear_cross_entropy, x, matrix, bias, **how)

@@ -7,7 +7,7 @@ from ...base.errors import InputError
 from ...nn import AdaptiveLogSoftmaxWithLoss, Dropout, Embedding, Linear, Module
 from ...nn.functional import linear, linear_cross_entropy
 from ..model import TaskModel
-from .sampling import generate
+from .sampling import generate_many
 
 
 class TiedLinear(Module):
@@ -100,7 +100,7 @@ class LanguageModel(TaskModel):
             y, states = self.rnn.step(self.embedding(ids), states)
             return self.logits(y).numpy(), states
 
-    def token_loop(self):
+    def token_loop(self, batch=1, precision=None):
         """The same as a compiled loop from token to token (`TokenLoop`), None where it cannot be compiled."""
         from ...compiler.generation import token_loop  # and Numba with it
 
@@ -109,13 +109,17 @@ class LanguageModel(TaskModel):
             return *self.rnn.flat(new), self.logits(y)
 
         states = self.rnn.flat(self.rnn.initial_state(1))
-        return token_loop(step, self.embedding.weight, states, f"generation with {self.settings['cell']}")
+        name = f"generation with {self.settings['cell']}"
+        return token_loop(step, self.embedding.weight, states, name, batch, precision)
 
-    def generate(self, prompt=None, *, length=200, **options) -> str:
-        """Continue ``prompt``; see `tinyrnn.tasks.lm.sampling.generate` for the options. Returns prompt and
-        continuation.
+    def generate(self, prompt=None, *, num=None, **options) -> str | list[str]:
+        """Continue ``prompt``; see `tinyrnn.tasks.lm.sampling.generate_many` for the options. Returns prompt
+        and continuation; with ``num`` a list of so many.
         """
-        return "".join(generate(self, prompt, length=length, **options))
+        texts = [
+            "".join(pieces) for pieces in generate_many(self, prompt, 1 if num is None else num, **options)
+        ]
+        return texts[0] if num is None else texts
 
     def facts(self) -> dict:
         """The vocabulary."""

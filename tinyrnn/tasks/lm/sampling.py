@@ -1,15 +1,18 @@
 """Text from a language model, one token at a time."""
 
 import itertools
+import operator
 import time
 
 import numpy as np
 
 from ... import kernels
+from ...autograd.linalg import autocast
 from ...base import threads
 from ...base.errors import InputError, shown
 from ...base.options import Rule
 from ...kernels.generator import Generator
+from ..model import WEIGHTS
 
 STRETCH, NOTICEABLE = 256, 0.02  # tokens, seconds
 
@@ -44,6 +47,8 @@ _RULES = {
     "top_k": Rule(int, optional=True, low=1),
     "top_p": Rule(float, optional=True, low=0, open_low=True, high=1),
     "stop": Rule(str, optional=True),
+    "num": Rule(int, low=1),
+    "weights": Rule(str, optional=True, choices=WEIGHTS),
 }
 
 
@@ -55,27 +60,39 @@ def check_options(**options):
         raise InputError("stop is an empty text: leave it out, or give the text to end before")
 
 
-def generate(
-    model, prompt=None, *, length=200, temperature=0.8, top_k=None, top_p=None, seed=None, stop=None
-):
-    """Yield the prompt and then pieces of text as they are sampled, ``length`` tokens in all.
+def generate(model, prompt=None, **options):
+    """Yield the prompt and then pieces of text as they are sampled: the one sample of `generate_many`."""
+    return generate_many(model, prompt, **options)[0]
+
+
+def generate_many(
+    model, prompt=None, num=1, *, length=200, temperature=0.8, top_k=None, top_p=None, seed=None, stop=None,
+    weights=None,
+):  # fmt: skip
+    """For each of ``num`` samples an iterator that yields the prompt and then pieces of text as they are
+    sampled, ``length`` tokens in all. They are sampled side by side, and what is not taken yet is kept.
 
     Args:
         model: has a ``vocabulary`` and ``step(ids [B], states) -> (logits [B, n], states)``; if it has a
-            ``token_loop()`` that is not None, that is used.
+            ``token_loop(batch, precision)`` that is not None, that is used.
         prompt: text to continue; its symbols outside the vocabulary are left out (or become ``<unk>``). None
             starts anywhere.
         temperature, top_k, top_p: see `choose`.
-        seed: the same seed gives the same text; None a new one each time.
+        seed: the same seed gives the same text, sample i that of ``seed + i``; None a new one each time.
         stop: end before this string appears.
+        weights: one of `WEIGHTS`, for a model of float32 on a CPU: in fewer bits they are read faster, and
+            texts are others. None: as they are stored.
 
     Raises:
         InputError: an option out of range, or a prompt of which nothing is in the vocabulary.
     """
-    choice = dict(length=length, temperature=temperature, top_k=top_k, top_p=top_p)
-    check_options(prompt=prompt, stop=stop, **choice)
+    choice = dict(temperature=temperature, top_k=top_k, top_p=top_p)
+    check_options(prompt=prompt, num=num, length=length, stop=stop, weights=weights, **choice)
     ids, _ = encode_prompt(model.vocabulary, prompt)
-    return _stopped(_stream(model, prompt, ids, generator=Generator(seed), **choice), stop)
+    precision = None if weights is None else model.precision_with(weights)
+    keys = [Generator(None if seed is None else seed + i).key() for i in range(num)]
+    chosen = [itertools.islice(c, length) for c in _chosen(model, ids, keys, precision, choice)]
+    return [_stopped(_text(model.vocabulary, prompt, c), stop) for c in chosen]
 
 
 def encode_prompt(vocabulary, prompt: str | None):
@@ -96,12 +113,8 @@ def encode_prompt(vocabulary, prompt: str | None):
     return ids, missing
 
 
-def _stream(model, prompt, ids, *, length, generator, **options):
-    decode, banned = model.vocabulary.decoder(), model.vocabulary.unknown  # a placeholder is no text
-    loop = model.token_loop() if hasattr(model, "token_loop") else None
-    given = ids, banned, generator.key(), options
-    chosen = _eager(model, *given) if loop is None else _compiled(loop, *given)
-    chosen = itertools.islice(chosen, length)
+def _text(vocabulary, prompt, chosen):
+    decode = vocabulary.decoder()
     first = next(chosen)  # compiles the loop, which may be told: not amid text
     if prompt is not None:
         yield prompt
@@ -109,11 +122,32 @@ def _stream(model, prompt, ids, *, length, generator, **options):
         yield decode(i)
 
 
-def _eager(model, ids, banned, key, options):
+def _chosen(model, ids, keys, precision, options):
+    """For each key an iterator of the ids that are sampled with it."""
+    given = ids, model.vocabulary.unknown, options  # a placeholder is no text
+
+    def alone(key):
+        yield from _chosen(model, ids, [key], precision, options)[0]
+
+    if len(keys) > 1 and getattr(model, "device", "cpu") != "cpu":  # where the loop writes one sequence
+        return [alone(key) for key in keys]
+    loop = model.token_loop(len(keys), precision) if hasattr(model, "token_loop") else None
+    if loop is None:
+        return [_eager(model, key, precision, *given) for key in keys]
+    rows = itertools.tee(_compiled(loop, keys, *given), len(keys))
+    return [map(operator.itemgetter(i), of_all) for i, of_all in enumerate(rows)]
+
+
+def _eager(model, key, precision, ids, banned, options):
     """Ids one after the other, op by op: the reference of the compiled loop."""
     states = None
+
+    def step(i):
+        with autocast(precision):
+            return model.step(np.array([i]), states)
+
     for i in ids:
-        logits, states = model.step(np.array([i]), states)
+        logits, states = step(i)
     for n in itertools.count():
         row = logits[0]
         if banned is not None:
@@ -121,18 +155,20 @@ def _eager(model, ids, banned, key, options):
             row[banned] = -np.inf
         i = choose(row, u=float(kernels.random.uniform(key, 1, first=n)[0]), **options)
         yield i
-        logits, states = model.step(np.array([i]), states)
+        logits, states = step(i)
 
 
-def _compiled(loop, ids, banned, key, options):
-    """The same by a `TokenLoop`, in stretches of up to `STRETCH` tokens that take no longer than a person
-    notices.
+def _compiled(loop, keys, ids, banned, options):
+    """The same by a `TokenLoop`, for all keys at once, in stretches of up to `STRETCH` tokens that take no
+    longer than a person notices.
     """
-    given, done, n = np.asarray(ids, np.int64), 0, 1
+    given, done, n = np.repeat(np.asarray(ids, np.int64)[:, None], len(keys), axis=1), 0, 1
     while True:
         known, began = len(given), time.perf_counter()
-        u = np.concatenate([np.zeros(known - 1), kernels.random.uniform(key, n, first=done)])
-        buffer = np.concatenate([given, np.zeros(n, np.int64)])
+        u = np.zeros((known - 1 + n, len(keys)))
+        for i, key in enumerate(keys):
+            u[known - 1 :, i] = kernels.random.uniform(key, n, first=done)
+        buffer = np.concatenate([given, np.zeros((n, len(keys)), np.int64)])
         with threads.alone():
             loop(buffer, known, u, banned=-1 if banned is None else banned, **options)
         yield from buffer[known:].tolist()

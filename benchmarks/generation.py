@@ -67,6 +67,31 @@ def torch_loop(cell, hidden, samples, tokens, quantised):
     return run
 
 
+CONTENDERS = {
+    "tinyrnn float32": (ours, "float32"),
+    "tinyrnn bfloat16": (ours, "bfloat16"),
+    "tinyrnn int8": (ours, "int8"),
+    "PyTorch float32": (torch_loop, False),
+    "PyTorch int8": (torch_loop, True),
+}
+
+
+def measured(cell, hidden, samples, tokens, rounds):
+    """A row: tokens a second of each of `CONTENDERS`, in a run of so many of each sample."""
+    jobs = [(make, (cell, hidden, samples, tokens, how)) for make, how in CONTENDERS.values()]
+    began = time.perf_counter()
+    found = dict(zip(CONTENDERS, seconds(jobs, rounds), strict=True))
+    row = {"model": f"{cell} {LAYERS} x {hidden}", "samples": samples}
+    row |= {name: round(samples * tokens / s) for name, s in found.items()}
+    row["float32 / PyTorch float32"] = round(found["PyTorch float32"] / found["tinyrnn float32"], 1)
+    row["int8 / PyTorch int8"] = round(found["PyTorch int8"] / found["tinyrnn int8"], 1)
+    print(f"# {row['model']}, {samples}: {time.perf_counter() - began:.0f} s", flush=True)
+    return row
+
+
+TOKENS = 2 * sampling.STRETCH
+
+
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -74,29 +99,15 @@ def main():
     parser.add_argument("--cells", default="gru,lstm")
     parser.add_argument("--hidden", default="512")
     parser.add_argument("--samples", default="1,16")
-    parser.add_argument("--tokens", type=int, default=2 * sampling.STRETCH, help="a run, of each sample")
+    parser.add_argument("--tokens", type=int, default=TOKENS, help="a run, of each sample")
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    contenders = {
-        "tinyrnn float32": (ours, "float32"),
-        "tinyrnn bfloat16": (ours, "bfloat16"),
-        "tinyrnn int8": (ours, "int8"),
-        "PyTorch float32": (torch_loop, False),
-        "PyTorch int8": (torch_loop, True),
-    }
-    rows = []
-    for cell in options.cells.split(","):
-        for hidden in map(int, options.hidden.split(",")):
-            for samples in map(int, options.samples.split(",")):
-                size = cell, hidden, samples, options.tokens
-                jobs = [(make, (*size, how)) for make, how in contenders.values()]
-                began = time.perf_counter()
-                found = dict(zip(contenders, seconds(jobs, options.rounds), strict=True))
-                row = {"model": f"{cell} {LAYERS} x {hidden}", "samples": samples}
-                row |= {name: round(samples * options.tokens / s) for name, s in found.items()}
-                row["int8 / PyTorch int8"] = round(found["PyTorch int8"] / found["tinyrnn int8"], 1)
-                rows.append(row)
-                print(f"# {row['model']}, {samples}: {time.perf_counter() - began:.0f} s", flush=True)
+    rows = [
+        measured(cell, int(hidden), int(samples), options.tokens, options.rounds)
+        for cell in options.cells.split(",")
+        for hidden in options.hidden.split(",")
+        for samples in options.samples.split(",")
+    ]
     print(timing.table(list(rows[0]), rows))
     instructions = {"bfloat16": tiles.pair_instruction(), "int8": tiles.bytes_instruction()}
     print(f"\ninstructions: {instructions}")

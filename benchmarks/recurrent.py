@@ -10,6 +10,7 @@ turns.
 """
 
 import argparse
+import itertools
 import os
 import statistics
 import subprocess
@@ -18,6 +19,7 @@ import tempfile
 import time
 from dataclasses import replace
 
+import generation
 import numpy as np
 import timing
 
@@ -236,8 +238,13 @@ def main():
         forward += forward_alone(hidden, options)
     print(timing.table(["hidden", "contender", "ms", "of GEMM peak", "against"], rows), "\n")
     print(timing.table(["hidden", "contender", "ms", "against"], forward), "\n")
-    spoken = generation(options)
-    print(timing.table(["model", "tinyrnn tokens/s", "PyTorch tokens/s", "ratio"], spoken), "\n")
+    spoken = [
+        generation.measured(cell, hidden, samples, generation.TOKENS, options.rounds)
+        for cell, hidden in itertools.product(("gru", "lstm"), (128, 512))
+        for samples in (1, 16)[: 1 + (hidden == 512)]
+        if not options.only
+    ]
+    print(timing.table(list(spoken[0]) if spoken else [], spoken), "\n")
     with tempfile.TemporaryDirectory() as cache:
         starts = [
             {
@@ -350,24 +357,6 @@ def forward_alone(hidden, options):
         rows.append(
             {"hidden": hidden, "contender": name, "ms": round(1e3 * s, 2), "against": ", ".join(ratios)}
         )
-    return rows
-
-
-def generation(options):
-    """Rows: tokens a second at batch 1, sampling included."""
-    rows = []
-    for cell, hidden in (("gru", 128), ("gru", 512), ("lstm", 128), ("lstm", 512)):
-        work = Workload(cell, hidden=hidden, layers=2)
-        a, b = seconds([(ours, (work, WHAT[2])), (torch_layers, (work, WHAT[2]))], options.rounds)
-        n = work.tokens("generate")
-        rows.append(
-            {
-                "model": f"{cell} 2 x {hidden}",
-                "tinyrnn tokens/s": round(n / a),
-                "PyTorch tokens/s": round(n / b),
-            }
-        )
-        rows[-1]["ratio"] = round(b / a, 1)
     return rows
 
 

@@ -26,6 +26,7 @@ from ..tasks.text.vocabulary import Characters
 WHAT = ("forward", "train", "generate")
 DTYPES = ("float32", "bfloat16")
 TORCH = {"float32": ("float32",), "bfloat16": ("bfloat16", "autocast")}  # what PyTorch has for each
+GENERATING = {"float32": ("float32",), "bfloat16": (), "int8": ("int8",)}  # the same of trained weights
 TOKENS = 500  # that one run of "generate" writes
 PAUSE = 0.1  # seconds between turns: the threads of BLAS and OpenMP go on spinning when their work is done
 
@@ -44,7 +45,7 @@ class Workload:
     length: int = 50
     threads: int | None = None
     device: str = "cpu"
-    dtype: str = "float32"  # one of `DTYPES`; of PyTorch also "autocast", to bfloat16
+    dtype: str = "float32"  # one of `DTYPES` or, in generation, "int8"; of PyTorch also "autocast"
 
     def tokens(self, what) -> int:
         """Tokens of one run."""
@@ -74,7 +75,8 @@ def ours(work: Workload, what):
     if work.threads:
         threads.set_threads(work.threads)
     vocabulary = Characters([chr(0x4E00 + i) for i in range(work.vocabulary)])
-    sizes = dict(hidden=work.hidden, layers=work.layers, embed=work.embed, dtype=work.dtype)
+    sizes = dict(hidden=work.hidden, layers=work.layers, embed=work.embed)
+    sizes["dtype"] = work.dtype if what != "generate" else "float32"
     model = LanguageModel(vocabulary, cell=work.cell, cell_options=dict(work.cell_options), **sizes)
     inputs, targets = work.ids()
     optimizer = Adam(model.to(work.device).parameters())
@@ -92,7 +94,7 @@ def ours(work: Workload, what):
         return loss.item()
 
     def generate():
-        return len(model.generate(length=TOKENS, temperature=1.0, seed=0))
+        return len(model.generate(length=TOKENS, temperature=1.0, seed=0, weights=work.dtype))
 
     return {"forward": forward, "train": train, "generate": generate}[what]
 
@@ -115,10 +117,13 @@ def torch_steps(model, work: Workload, what):
     """``what`` for a list of PyTorch's modules: embedding, recurrent part, output."""
     import torch
 
+    if work.dtype == "int8":
+        kinds = {type(module) for module in model} - {torch.nn.Embedding}
+        model = torch.ao.quantization.quantize_dynamic(model.eval(), kinds, dtype=torch.qint8)
     dtype = torch.bfloat16 if work.dtype == "bfloat16" else torch.float32
     embedding, rnn, output = model.to(work.device, dtype)
     parameters = list(model.parameters())
-    optimizer = torch.optim.Adam(parameters)
+    optimizer = torch.optim.Adam(parameters) if what == "train" else None
     inputs, targets = torch.from_numpy(work.ids()).to(work.device)
 
     def loss():
@@ -238,8 +243,11 @@ def bench(work: Workload, *, dtypes=DTYPES, against_torch=False, rounds=7) -> di
     size = 1024 if work.device == "cpu" else 8192  # a GPU is not busy with less
     jobs, rows, others = [(gemm_peak, (size, work.device))], [], []
     for what in WHAT:
-        for dtype in dtypes if what != "generate" else dtypes[:1]:
-            peers = [name for name in TORCH[dtype] if against_torch]
+        known, wanted = TORCH, dtypes
+        if what == "generate":  # weights in fewer bits are for a CPU
+            known, wanted = GENERATING, GENERATING if work.device == "cpu" and len(dtypes) > 1 else dtypes[:1]
+        for dtype in wanted:
+            peers = [name for name in known[dtype] if against_torch]
             jobs.append((ours, (replace(work, dtype=dtype), what)))
             others += range(len(jobs), len(jobs) + len(peers))
             jobs += [(torch_layers, (replace(work, dtype=name), what)) for name in peers]

@@ -13,11 +13,15 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import timing
 
 from tinyrnn.tasks.classify.reader import read_examples
 
 FOLDS = 10
-data, options = sys.argv[1], sys.argv[2:]
+parser = timing.parser(__doc__)
+parser.add_argument("data")
+given, options = parser.parse_known_args()
+data = given.data
 encoding = options[options.index("--encoding") + 1] if "--encoding" in options else "utf-8"
 options = [o for i, o in enumerate(options) if o != "--encoding" and options[i - 1 : i] != ["--encoding"]]
 examples = np.array(list(zip(*read_examples([data], encoding=encoding), strict=True)), object)

@@ -10,7 +10,7 @@ import time
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
-from timing import save, table
+from timing import parser, save, table
 
 from tinyrnn.kernels import pointwise
 
@@ -50,6 +50,7 @@ def peers(name, arrays, out):
 
 
 def main():
+    parser(__doc__).parse_args()
     rows, made = [], np.random.default_rng(0)
     for dtype in ("float32", "float64"):
         numbers = [(0.1 + 3 * made.random(SIZE)).astype(dtype) for _ in range(2)]

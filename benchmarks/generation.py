@@ -9,7 +9,6 @@ turns, medians are shown. What weights in fewer bits cost is not here: `tinyrnn 
 says it for a model.
 """
 
-import argparse
 import time
 import warnings
 
@@ -93,9 +92,7 @@ TOKENS = 2 * sampling.STRETCH
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = timing.parser(__doc__)
     parser.add_argument("--cells", default="gru,lstm")
     parser.add_argument("--hidden", default="512")
     parser.add_argument("--samples", default="1,16")
@@ -116,4 +113,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    timing.run(main)

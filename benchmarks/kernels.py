@@ -19,7 +19,7 @@ if any(os.environ.get(name) != value for name, value in SETTINGS.items()):
     os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | SETTINGS)
 
 import numpy as np  # noqa: E402
-from timing import interleaved, save, table  # noqa: E402
+from timing import interleaved, parser, save, table  # noqa: E402
 
 import tinyrnn as tr  # noqa: E402
 
@@ -178,6 +178,7 @@ def tiny():
 
 
 def main():
+    parser(__doc__).parse_args()
     np.seterr(all="ignore")
     small = list(tiny())
     print("Four elements (4 x 4 for matmul):\n")

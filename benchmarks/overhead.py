@@ -9,7 +9,7 @@ import os
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
-from timing import minima, save, table
+from timing import minima, parser, save, table
 
 import tinyrnn as tr
 
@@ -83,6 +83,7 @@ def rows():
 
 
 def main():
+    parser(__doc__).parse_args()
     measured = list(rows())
     print(table(list(measured[0]), measured))
     save("overhead", "python benchmarks/overhead.py", measured)

@@ -6,7 +6,6 @@ with both, seed by seed: the differences in validation loss, their mean and its 
 N: default, that of the recipe. Runs that the folder holds already are not repeated, and cut ones go on.
 """
 
-import argparse
 import statistics
 from pathlib import Path
 
@@ -30,9 +29,7 @@ def trained(text, out, steps, seed, dtype):
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = timing.parser(__doc__)
     parser.add_argument("text")
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--steps", type=int)
@@ -52,4 +49,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    timing.run(main)

@@ -9,7 +9,6 @@ the limits of the machine that `roofline.py` draws them in. Each contender has a
 turns.
 """
 
-import argparse
 import itertools
 import os
 import statistics
@@ -24,6 +23,7 @@ import numpy as np
 import timing
 
 import tinyrnn as tr
+from tinyrnn.base.errors import InputError
 from tinyrnn.kernels.gemm import matmul
 from tinyrnn.tools.bench import (
     WHAT,
@@ -224,9 +224,7 @@ def low_peak(n=1024):
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = timing.parser(__doc__)
     parser.add_argument("--hidden", default="128,256,512,1024")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="leave out torch.compile (minutes) and JAX")
@@ -300,7 +298,10 @@ def contenders(hidden, options):
 
 def measured(jobs, options):
     """Seconds by name, None where a contender of PyTorch in bfloat16 cannot run."""
-    wanted = {n: job for n, job in jobs if not options.only or options.only in n or n == "peak"}
+    jobs, only = dict(jobs), (options.only or "").lower()
+    wanted = {name: job for name, job in jobs.items() if only in name.lower() or name == "peak"}
+    if not wanted.keys() - {"peak"}:
+        raise InputError(f"--only {options.only} names none of {', '.join(jobs)}: give a part of a name")
     may_fail = [i for i, n in enumerate(wanted) if n.startswith("PyTorch") and n.endswith((LOW, "autocast"))]
     return dict(zip(wanted, seconds(list(wanted.values()), options.rounds, may_fail), strict=True))
 
@@ -361,4 +362,4 @@ def forward_alone(hidden, options):
 
 
 if __name__ == "__main__":
-    main()
+    timing.run(main)

@@ -10,12 +10,7 @@ every time step, forward and backward, and both factors of its gradient once.
 import json
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("agg")
-
 import timing
-from matplotlib import pyplot
 
 from tinyrnn.tools.bench import Workload
 
@@ -34,6 +29,11 @@ def intensity(cell, hidden, size, threads=2, factors=4):
 
 def draw(results, path):
     """The picture of the results of recurrent.py."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    from matplotlib import pyplot
+
     rows, limits = results["rows"]["training"], results["rows"]["limits"]
     figure, axes = pyplot.subplots(figsize=(8, 5), layout="constrained")
     x = [2, 1000]
@@ -66,5 +66,6 @@ def draw(results, path):
 
 
 if __name__ == "__main__":
+    timing.parser(__doc__).parse_args()
     draw(json.loads(Path(timing.RESULTS / "recurrent.json").read_text()), PICTURE)
     print(PICTURE)

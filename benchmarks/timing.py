@@ -1,12 +1,18 @@
-"""What the benchmarks share: interleaved timing, and writing results with what they were measured on."""
+"""What the benchmarks share, no script of its own: interleaved timing, and writing results with what they
+were measured on.
+"""
 
+import argparse
 import json
 import platform
 import statistics
+import sys
 import time
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
+
+from tinyrnn.base.errors import TinyrnnError
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -32,6 +38,22 @@ def interleaved(functions, rounds=16, at_least=0.002):
                 f()
             taken.append((time.perf_counter() - start) / n)
     return [statistics.median(t) for t in times]
+
+
+def parser(description):
+    """Of the command line of a script, whose docstring describes it."""
+    return argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+
+
+def run(main):
+    """``main()``; what is wrong with the input is one sentence, and exit code 2."""
+    try:
+        main()
+    except TinyrnnError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        sys.exit(2)
 
 
 def instructions():

@@ -56,6 +56,7 @@ def milliseconds(cell):
 
 
 def main():
+    timing.parser(__doc__).parse_args()
     assert mode() == "numba"
     rows, began = [], time.perf_counter()
     for cell in ("rnn", "gru", "lstm"):

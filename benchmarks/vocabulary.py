@@ -8,7 +8,6 @@ streams of 35 words; a whole training step (forward, loss, backward, global-norm
 contender has a process of its own; they take turns. Of a step of ours also the CPU time of its parts.
 """
 
-import argparse
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -128,9 +127,7 @@ def pytorch(words: Words, how):
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = timing.parser(__doc__)
     parser.add_argument("texts", nargs="*")
     parser.add_argument("--vocab-size", type=int, default=10_000)
     parser.add_argument("--hidden", default="128,256,512")
@@ -160,4 +157,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    timing.run(main)

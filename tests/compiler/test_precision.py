@@ -229,3 +229,37 @@ def test_8_bits_have_no_gradient_and_no_gpu(standin):
             x.to("cuda") @ w.to("cuda")
         with pytest.raises(InputError, match="'int8' of float32 on cuda: use bfloat16 or tf32"):
             tr.scan(lambda x, h: tr.tanh(x @ w.to("cuda")), x[:, None].to("cuda"), x[:1].to("cuda"))
+
+
+@pytest.mark.parametrize(
+    "subscripts", ["ij,jk->ik", "jk,ij->ik", "ij,jk", "tij,jk->tik", "ij,kj->ki", "bij,kj->bik", "ij,jk->ki"]
+)
+def test_einsum_with_a_matrix_rounds_as_a_product_does(subscripts, rng):
+    first, second = subscripts.partition("->")[0].split(",")
+    sizes = dict(t=2, b=2, i=3, j=4, k=5)
+    a, b = (rng.standard_normal([sizes[c] for c in term]).astype("f") for term in (first, second))
+    x, y = tr.tensor(a, requires_grad=True), tr.tensor(b, requires_grad=True)
+    with tr.autocast("bfloat16"):
+        found = tr.einsum(subscripts, x, y)
+    right = np.einsum(subscripts, rounded(a), rounded(b))
+    np.testing.assert_allclose(found.numpy(), right, rtol=1e-5, atol=1e-6)
+    assert found.shape == np.einsum(subscripts, a, b).shape
+    g = rng.standard_normal(found.shape).astype("f")
+    found.backward(g)
+    whole = tr.tensor(a.astype(float), requires_grad=True), tr.tensor(b.astype(float), requires_grad=True)
+    tr.einsum(subscripts, *whole).backward(g.astype(float))
+    for got, exact in zip((x, y), whole, strict=True):
+        np.testing.assert_allclose(got.grad.numpy(), exact.grad.numpy(), rtol=0.05, atol=0.05)
+        assert (got.grad.numpy() != exact.grad.numpy().astype("f")).any()
+
+
+def test_a_step_with_einsum_is_the_same_compiled(rng):
+    W = tr.tensor(rng.standard_normal((6, 6)).astype("f"))
+    xs, h = rng.standard_normal((5, 3, 6)).astype("f"), np.zeros((3, 6), "f")
+
+    def step(x, h):
+        return tr.tanh(x + tr.einsum("bi,ij->bj", h, W))
+
+    both = [tr.scan(step, xs, h, precision="bfloat16", compile=c)[0].numpy() for c in (None, False)]
+    single = tr.scan(step, xs, h)[0].numpy()
+    assert np.abs(both[0] - both[1]).max() < 0.3 * np.abs(single - both[0]).max()

@@ -73,7 +73,8 @@ def autocast(precision: str | None) -> Iterator[None]:
         InputError: another precision.
     """
     if precision is not None and precision not in PRECISIONS:
-        raise InputError(f"autocast: precision {precision!r} is unknown: use one of {', '.join(PRECISIONS)}")
+        known = f"{', '.join(PRECISIONS)} or None"
+        raise InputError(f"autocast: precision {precision!r} is unknown: use one of {known}")
     before, _ambient.precision = _ambient.precision, precision
     try:
         yield

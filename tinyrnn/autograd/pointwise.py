@@ -62,6 +62,8 @@ def checked_dtype(dtype: DType) -> np.dtype[Any]:
         dtype = np.dtype(dtype)
     except TypeError as error:
         names = "'float32', 'float64', 'float16', 'int64' or 'bool'"
+        if dtype == "bfloat16":
+            names = "'float32', and for products tr.autocast('bfloat16') or precision='bfloat16' of an RNN"
         raise DtypeError(f"{dtype!r} is no dtype: use {names}") from error
     if dtype.kind not in "fiub" or dtype.itemsize > 8:
         raise DtypeError(f"a tensor cannot hold dtype {dtype}: use float16 to float64, integers or bools")

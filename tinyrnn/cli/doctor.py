@@ -79,11 +79,15 @@ def _version(package):
 def _cpu_name():
     from llvmlite import binding
 
+    from ..kernels import tiles
+
     features = binding.get_host_cpu_features()
     vector = next(
         (f for f in ("avx512f", "avx2", "avx", "sse2", "neon") if features.get(f)), "no vector unit known"
     )
-    return f"{binding.get_host_cpu_name()} ({vector})"
+    low = {"bfloat16": tiles.pair_instruction(), "int8": tiles.bytes_instruction()}
+    said = [f"products of {name} by {by}" if by else f"no products of {name}" for name, by in low.items()]
+    return f"{binding.get_host_cpu_name()} ({vector}); {', '.join(said)}"
 
 
 def _writable():

@@ -125,7 +125,9 @@ def begin(configuration: Configuration, report=None, *, out=None, device="cpu") 
     """
     if out:  # before the data is read, which may take long
         RunFolder.refuse_existing(Path(out))
-    configuration = configuration.decided(device)
+    if configuration.options.dtype == "auto":
+        configuration = configuration.decided(device)
+        note(f"dtype auto: {configuration.options.dtype}, the faster of bfloat16 and float32 here")
     trainer = configuration.trainer(report, device)
     first = (configuration.stored_texts or [configuration.task.name])[0]
     stem = "stdin" if first == "-" else Path(first).stem.replace(" ", "-")

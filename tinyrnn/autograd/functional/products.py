@@ -12,6 +12,7 @@ import numpy as np
 from ...base.devices import array_module, beside, same_device
 from ...base.errors import ShapeError
 from .. import Tensor, broadcast_to, matmul, moveaxis, permute_dims, reshape, sum
+from ..linalg import ambient_precision
 from ..pointwise import as_tensor
 from ..shaping import axes_of, axis_of, getitem
 from ..tape import Op, apply
@@ -132,7 +133,23 @@ def einsum(subscripts: str, /, *operands: ArrayLike) -> Tensor:
             given = f"{subscripts!r} gives {len(t)} labels to an operand {list(x.shape)}"
             raise ShapeError(f"einsum: {given}: one for each axis")
     pairs = [_diagonals(t, x) for t, x in zip(terms, xs, strict=True)]
+    if ambient_precision() and (found := _by_matrix(pairs, output)) is not None:
+        return found
     return apply(_einsum, *[x for _, x in pairs], terms=tuple(t for t, _ in pairs), output=output)
+
+
+def _by_matrix(pairs: Sequence[tuple[str, Tensor]], output: str) -> Tensor | None:
+    """A product with a matrix of two axes, as `matmul` makes it, in whatever precision; None for others."""
+    for (s, x), (t, y) in (pairs, pairs[::-1]) if len(pairs) == 2 else ():
+        inner, free = set(s) & set(t) - set(output), set(t) & set(output) - set(s)
+        labels = [*(c for c in s if c not in inner), *free]
+        if len(t) == 2 and len(inner) == len(free) == 1 and sorted(labels) == sorted(output):
+            (label,) = inner
+            axes = s.index(label), t.index(label)
+            if x.shape[axes[0]] == y.shape[axes[1]]:
+                found = tensordot(x, y, ([axes[0]], [axes[1]]))
+                return permute_dims(found, [labels.index(c) for c in output])
+    return None
 
 
 def _diagonals(term: str, x: Tensor) -> tuple[str, Tensor]:

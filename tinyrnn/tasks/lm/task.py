@@ -91,7 +91,8 @@ class LanguageModeling(Task):
             counts = np.bincount(train, minlength=len(corpus.vocabulary))
             own["cutoffs"] = chosen_cutoffs(counts, options.hidden)
             if not own["cutoffs"]:
-                raise InputError(f"{names} has too few symbols for --softmax adaptive: leave it out")
+                few_or_narrow = f"{names} has too few symbols, or --hidden {options.hidden} is too narrow,"
+                raise InputError(f"{few_or_narrow} for --softmax adaptive: leave it out")
         model = LanguageModel(corpus.vocabulary, **own, **settings)
         shape = {k: getattr(options, k) for k in ("batch_size", "seq_len", "seed", "noise", "adversarial")}
         return cls(model, train, val, fingerprint=corpus.fingerprint, names=names, **shape)
@@ -228,7 +229,8 @@ def evaluate(
     model: LanguageModel, tokens, *, batch_size=64, seq_len=100, stop=lambda: False, names="the text"
 ) -> dict | None:
     """``loss`` (nats a token), ``perplexity``, ``bits_per_char`` and ``tokens`` over every token but the
-    first.
+    first; ``unknown``, where there are any: the part of them that stands for what the vocabulary lacks, whose
+    spelling costs nothing.
 
     Returns None if ``stop()`` became true on the way.
     """
@@ -244,13 +246,14 @@ def evaluate(
             loss, states = model.cost(inputs, targets, states, reduction="sum")
             total += loss.item()
             characters += model.vocabulary.characters(targets.ravel())
-    count = len(tokens) - 1
-    loss = total / count
+    count, unknown = len(tokens) - 1, model.vocabulary.unknown
+    loss, lacking = total / count, 0 if unknown is None else int((tokens[1:] == unknown).sum())
     return {
         "loss": loss,
         "perplexity": math.exp(min(loss, 700.0)),
         "bits_per_char": total / math.log(2) / max(characters, 1),
         "tokens": count,
+        **({"unknown": lacking / count} if lacking else {}),
     }
 
 

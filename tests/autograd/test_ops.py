@@ -2,6 +2,8 @@
 rejected.
 """
 
+import warnings
+
 import numpy as np
 import pytest
 from op_samples import SAMPLES
@@ -192,3 +194,13 @@ def test_squares_and_cubes_are_products(dtype, monkeypatch):
         np.testing.assert_array_equal(y.detach(), value)
         np.testing.assert_array_equal(leaf.grad, slope)
         assert y.dtype == leaf.grad.dtype == dtype
+
+
+@pytest.mark.parametrize("function", [tr.var, tr.std, tr.mean, tr.sum])
+@pytest.mark.parametrize(("shape", "axis"), [((0, 3), 0), ((0,), None), ((2, 0), 1)])
+def test_gradients_of_reductions_over_nothing_are_empty(function, shape, axis):
+    x = tr.tensor(np.ones(shape), requires_grad=True)
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        tr.sum(function(x, axis=axis)).backward()
+    assert x.grad.shape == shape

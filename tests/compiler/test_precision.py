@@ -263,3 +263,97 @@ def test_a_step_with_einsum_is_the_same_compiled(rng):
     both = [tr.scan(step, xs, h, precision="bfloat16", compile=c)[0].numpy() for c in (None, False)]
     single = tr.scan(step, xs, h)[0].numpy()
     assert np.abs(both[0] - both[1]).max() < 0.3 * np.abs(single - both[0]).max()
+
+
+# ------------------------------------------------------------------ steps whose products are not all of rows
+
+
+def both(step, rng, **how):
+    """A step in bfloat16 compiled, eager, and the eager one in float32: outputs and the gradient of xs."""
+    found, given = [], rng.standard_normal((5, 3, 6)).astype("f")
+    for compile, precision in ((None, "bfloat16"), (False, "bfloat16"), (False, None)):
+        xs = tr.tensor(given, requires_grad=True)
+        ys, _ = tr.scan(step, xs, np.zeros((3, 6), "f"), compile=compile, precision=precision, **how)
+        (ys * ys).sum().backward()
+        found.append(np.concatenate([ys.numpy().ravel(), xs.grad.numpy().ravel()]))
+    return found
+
+
+def steps(rng):
+    U, V = (tr.tensor(rng.standard_normal((n, n)).astype("f"), requires_grad=True) for n in (6, 2))
+
+    def exactly(h):
+        with tr.autocast(None):
+            return h @ U
+
+    def heads(x, h):
+        return tr.tanh(x + (h.reshape(h.shape[0], 3, 2) @ V).reshape(h.shape[0], 6))
+
+    return {
+        "heads": heads,
+        "heads and rows": lambda x, h: heads(x @ U, h @ U),
+        "einsum of heads": lambda x, h: tr.tanh(
+            x + tr.einsum("bni,ij->bnj", h.reshape(h.shape[0], 3, 2), V).reshape(h.shape[0], 6)
+        ),
+        "autocast(None)": lambda x, h: tr.tanh(x @ U + exactly(h)),
+        "one row each": lambda x, h: tr.tanh(x + (tr.expand_dims(h, axis=1) @ U)[:, 0]),
+        "a transposed matrix": lambda x, h: tr.tanh(x + h @ U.T),
+    }
+
+
+@pytest.mark.parametrize("name", steps(np.random.default_rng(0)))
+def test_every_product_of_a_step_is_rounded_compiled_as_it_is_eagerly(name, rng):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", CompileWarning)
+        compiled, eager, single = both(steps(rng)[name], rng)
+    changed = np.abs(eager - single).max()
+    assert np.abs(compiled - eager).max() <= 0.3 * changed + 1e-5
+    assert (changed > 1e-3) == (name not in ("heads", "einsum of heads", "one row each"))
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (
+            lambda U: lambda x, h: tr.tanh(x + h @ (U @ U)),
+            "multiplies closed-over matrices in lower precision",
+        ),
+        (lambda U: lambda x, h: tr.tanh(x + (h.reshape(-1, 1) @ U[:1, :1]).reshape(-1, 6)), "give them axes"),
+    ],
+)
+def test_what_a_loop_would_round_otherwise_runs_eagerly(make, said, rng):
+    U = tr.tensor(rng.standard_normal((6, 6)).astype("f"), requires_grad=True)
+    with pytest.warns(CompileWarning, match=said):
+        compiled, eager, _ = both(make(U), rng)
+    np.testing.assert_array_equal(compiled, eager)
+
+
+def test_a_step_that_rounds_by_itself_is_told_the_mend(rng):
+    U = tr.tensor(rng.standard_normal((6, 6)).astype("f"))
+
+    def step(x, h):
+        with tr.autocast("bfloat16"):
+            return tr.tanh(x + h @ U)
+
+    xs, h = rng.standard_normal((5, 3, 6)).astype("f"), np.zeros((3, 6), "f")
+    with pytest.warns(CompileWarning, match="bfloat16 by itself: give precision= to the loop, or call it in"):
+        found, _ = tr.scan(step, xs, h)
+    np.testing.assert_array_equal(found.numpy(), tr.scan(step, xs, h, compile=False)[0].numpy())
+
+
+@pytest.mark.parametrize("inside", [True, False])
+@pytest.mark.parametrize("around", ["forward", "backward", "both"])
+def test_gradients_are_in_the_precision_of_the_forward_pass(inside, around, rng):
+    """Wherever backward() is called, and also of what `checkpoint` computes again."""
+    a, b = (rng.standard_normal(shape).astype("f") for shape in ((7, 5), (5, 3)))
+    x, f = tr.tensor(a, requires_grad=True), (lambda x: tr.tanh(x @ b))
+    with tr.autocast("bfloat16" if around != "backward" else None):
+        y = (tr.checkpoint(f) if inside else f)(x)
+    with tr.autocast("bfloat16" if around != "forward" else None):
+        y.sum().backward()
+    cast = rounded if around != "backward" else np.asarray
+    right = cast(1 - np.tanh(cast(a) @ cast(b)) ** 2) @ cast(b).T
+    np.testing.assert_allclose(x.grad.numpy(), right, rtol=2e-5, atol=2e-6 if cast is np.asarray else 3e-3)
+    other = rounded if cast is np.asarray else np.asarray
+    wrong = other(1 - np.tanh(cast(a) @ cast(b)) ** 2) @ other(b).T
+    assert np.abs(x.grad.numpy() - right).max() < 0.5 * np.abs(wrong - right).max()

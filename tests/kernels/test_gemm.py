@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import threading
 import time
 
@@ -200,6 +201,57 @@ def test_an_interrupt_waits_for_what_still_writes():
     with pytest.raises(KeyboardInterrupt):
         threads.split(2, part, at_least=threads.WORTH)
     assert done == [1]
+
+
+def test_interrupts_at_any_line_leave_threads_that_work():
+    """Whatever line of `split` is interrupted, once or twice: nothing writes afterwards, and all threads are
+    used again.
+    """
+    threads.set_threads(3)
+    written, lines = [], 0
+
+    def part(first, last):
+        if first:
+            time.sleep(0.002)
+        written.append(first)
+
+    for at in range(200):
+        left = [at, at + 3]
+
+        def tracer(frame, event, argument, left=left):
+            if frame.f_code.co_filename != threads.__file__:
+                return None
+            if event == "line" and frame.f_code.co_name in ("split", "_all_done", "wait"):
+                left[:] = [n - 1 for n in left]
+                if left and left[0] < 0:
+                    del left[0]
+                    raise KeyboardInterrupt
+            return tracer
+
+        sys.settrace(tracer)
+        try:
+            threads.split(3, part, at_least=threads.WORTH)
+        except KeyboardInterrupt:
+            lines += 1
+        finally:
+            sys.settrace(None)
+        if len(left) == 2:
+            break
+        count = len(written)
+        time.sleep(0.01)
+        if threads._Settings.busy.locked():  # interrupted between the lock and the block that releases it
+            threads._Settings.busy.release()
+        else:
+            assert len(written) == count, "a part still wrote"
+    assert lines > 10
+    names = set()
+
+    def named(first, last):
+        names.add(threading.current_thread().name)
+        time.sleep(0.01)
+
+    threads.split(3, named, at_least=threads.WORTH)
+    assert len(names) == 3
 
 
 def test_blas_gets_its_threads_back():

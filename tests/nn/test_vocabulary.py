@@ -393,3 +393,15 @@ def test_training_by_blocks_equals_training_by_logits(blocks, tie, monkeypatch, 
         logits, _ = low(ids[:-1])
         loss = low.cost(ids[:-1], ids[1:])[0].item()
         assert loss == pytest.approx(tr.cross_entropy(logits, ids[1:]).item(), rel=1e-6)
+
+
+@pytest.mark.parametrize("classes", [1023, 1024])
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_of_nothing_but_ignored_targets_there_is_no_gradient(classes, reduction, rng):
+    x, weight = rng.standard_normal((2, 3)), rng.standard_normal((3, classes))
+    x, weight = tr.tensor(x, requires_grad=True), tr.tensor(weight, requires_grad=True)
+    with np.errstate(all="ignore"):
+        loss = tr.linear_cross_entropy(x, weight, np.array([-100, -100]), reduction=reduction)
+        loss.backward()
+    assert np.isnan(loss.item()) == (reduction == "mean")
+    assert not x.grad.numpy().any() and not weight.grad.numpy().any()

@@ -33,7 +33,7 @@ def _var_vjp(g: tape.Tensor, x: tape.Tensor, axis: Axes, divisor: float) -> tape
     rows = {
         "g": g,
         "middle": middle,
-        "share": tape.Tensor(np.full_like(middle.data, 1 / size_along(x.shape, axis))),
+        "share": tape.Tensor(np.full_like(middle.data, 1 / (size_along(x.shape, axis) or 1))),
     }
     made = fused("var_grad", axis, "x - middle", "g * (part - total * share)", {"x": x}, rows)
     if made is None:

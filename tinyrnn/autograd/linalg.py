@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -48,23 +47,16 @@ _matmul = Op("matmul", product, {"a": _matmul_a, "b": _matmul_b}, inputs=("a", "
 PRECISIONS = "bfloat16", "tf32", "int8"
 
 
-class _Ambient(threading.local):
-    precision: str | None = None
-
-
-_ambient = _Ambient()
-
-
 @contextmanager
 def autocast(precision: str | None) -> Iterator[None]:
     """Context in which float32 matrices are multiplied in a lower precision, forward and backward; sums,
     results and everything else stay float32. As ``torch.autocast``, for products alone.
 
-    It holds for ``x @ matrix`` with a matrix of two axes, and for the products in `scan` and `RNN`; products
-    of two batches of matrices stay as they are. On a CPU, and in compiled loops on a GPU, operands are
-    rounded to the nearest bfloat16; other products on a GPU to TensorFloat-32, which is no coarser. "int8"
-    is for trained weights, in `no_grad` on a CPU: a matrix has 8 bits and a scale for each column, rows have
-    7 bits and a scale each.
+    It holds for ``x @ matrix`` with a matrix of two axes, also by `einsum`, and for the products in `scan`
+    and `RNN`; products of two batches of matrices, and in a step those of features of several axes, stay as
+    they are. On a CPU, and in compiled loops on a GPU, operands are rounded to the nearest bfloat16; other
+    products on a GPU to TensorFloat-32, which is no coarser. "int8" is for trained weights, in `no_grad` on a
+    CPU: a matrix has 8 bits and a scale for each column, rows have 7 bits and a scale each.
 
     Args:
         precision: "bfloat16"; "tf32", on a GPU; "int8"; None: as the arrays are, also inside of another.
@@ -72,24 +64,33 @@ def autocast(precision: str | None) -> Iterator[None]:
     Raises:
         InputError: another precision.
     """
+    with in_precision(precision, of_rows_alone()):
+        yield
+
+
+@contextmanager
+def in_precision(precision: str | None, in_step: bool) -> Iterator[None]:
+    """`autocast`, of a step or not."""
     if precision is not None and precision not in PRECISIONS:
         known = f"{', '.join(PRECISIONS)} or None"
         raise InputError(f"autocast: precision {precision!r} is unknown: use one of {known}")
-    before, _ambient.precision = _ambient.precision, precision
-    try:
+    with tape.multiplying((precision, in_step)):
         yield
-    finally:
-        _ambient.precision = before
 
 
 def ambient_precision() -> str | None:
     """The precision of the `autocast` that this runs in."""
-    return _ambient.precision
+    return tape.state.products[0]
+
+
+def of_rows_alone() -> bool:
+    """True where products are those of a step, whose compiled loop rounds rows of the batch alone."""
+    return tape.state.products[1]
 
 
 def refuse_gradient(precision: str | None) -> None:
     """InputError where products in a precision without a gradient would be recorded."""
-    if precision == "int8" and tape.is_recording():
+    if precision == "int8" and tape.is_recording() and not tape.is_tracing():
         raise InputError("products of int8 have no gradient: use them in tr.no_grad(), or bfloat16")
 
 
@@ -109,7 +110,7 @@ _rounded_matmul = Op("rounded_matmul", rounded_product, _rounded_vjps, inputs=("
 
 def _applied(a: tape.Tensor, b: tape.Tensor) -> tape.Tensor:
     """The product in the precision that holds here."""
-    precision = _ambient.precision
+    precision = tape.state.products[0]
     if precision and a.ndim == b.ndim == 2 and a.data.dtype == b.data.dtype == np.float32:
         refuse_gradient(precision)
         return apply(_rounded_matmul, a, b, precision=precision)
@@ -136,5 +137,7 @@ def matmul(x1: ArrayLike, x2: ArrayLike, /) -> tape.Tensor:
         differ = f"matmul: {list(left)} @ {list(right)}: inner sizes {left[-1]} and {inner} differ"
         raise ShapeError(f"{differ}: transpose or reshape one of them")
     if len(left) > 2 and len(right) == 2:  # one large product instead of many small ones, both ways
-        return reshape(_applied(_rows(a), b), (*left[:-1], right[-1]))
+        rows = _rows(a)
+        product = apply(_matmul, rows, b) if tape.state.products[1] else _applied(rows, b)
+        return reshape(product, (*left[:-1], right[-1]))
     return _applied(a, b)

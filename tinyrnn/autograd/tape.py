@@ -39,6 +39,9 @@ _Class = TypeVar("_Class")
 # Every op by name: the gradient check, the documentation and the compiler read it.
 TABLE: dict[str, Op] = {}
 
+# How `linalg.matmul` multiplies: in which precision (None: that of the arrays), and whether in a step.
+Products = tuple[str | None, bool]
+
 _numbers = itertools.count()
 
 
@@ -46,6 +49,7 @@ class _State(threading.local):
     recording: bool | str = True
     looked = False  # at values, while a program was recorded
     note: Callable[[Node], None] | None = None  # is told of each node of a program that is recorded
+    products: Products = None, False
 
 
 state = _State()
@@ -70,6 +74,16 @@ def _set_recording(value: bool | str) -> Iterator[None]:
         yield
     finally:
         state.recording = previous
+
+
+@contextmanager
+def multiplying(how: Products) -> Iterator[None]:
+    """Context of `state.products`."""
+    before, state.products = state.products, how
+    try:
+        yield
+    finally:
+        state.products = before
 
 
 def no_grad() -> AbstractContextManager[None]:
@@ -504,7 +518,7 @@ def backpropagate(
     for node, g in roots:
         if useful is None or node in useful:
             sums.add(node, g)
-    with _set_recording(create_graph):
+    with _set_recording(create_graph), multiplying((None, False)):  # each op says how it is differentiated
         while sums.heap:
             node, g = sums.pop()
             if node.hooks and hooks:

@@ -31,12 +31,12 @@ def _default_count() -> int:
 class _Part:
     """A part that a worker is given: done when ``done`` can be acquired, or says so."""
 
-    __slots__ = ("done", "error", "first", "function", "is_done", "last")
+    __slots__ = ("done", "error", "first", "function", "is_done", "is_given", "last")
 
     def __init__(self, function: Callable[[int, int], Any], first: int, last: int) -> None:
         self.function, self.first, self.last = function, first, last
         self.error: BaseException | None = None
-        self.is_done, self.done = False, threading.Lock()
+        self.is_given, self.is_done, self.done = False, False, threading.Lock()
         self.done.acquire()
 
     def run(self) -> None:
@@ -48,12 +48,9 @@ class _Part:
         self.done.release()
 
     def wait(self) -> None:
-        """Until it is done, also if the program is interrupted meanwhile: that is its error then."""
+        """Until it is done. An interrupt may come between the lines: then again."""
         while not self.is_done:
-            try:
-                self.done.acquire()
-            except KeyboardInterrupt as interrupt:  # also between the end of this part and the next line
-                self.error = interrupt
+            self.done.acquire()
 
 
 class _Worker(threading.Thread):
@@ -75,7 +72,7 @@ class _Worker(threading.Thread):
             part = None  # nothing is kept alive meanwhile
 
     def give(self, part: _Part) -> None:
-        self._part = part
+        self._part, part.is_given = part, True
         self._given.release()
 
 
@@ -87,6 +84,15 @@ class _Settings:
     lock = threading.Lock()
     alone = 0  # blocks of `alone` that are open
     blas: tuple[int, ...] = ()  # threads of each BLAS before the first of them
+
+
+def _forked() -> None:
+    """In a forked process no other thread is at work, whatever the locks say."""
+    _Settings.busy, _Settings.lock = threading.Lock(), threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
 
 
 def set_threads(n: int) -> None:
@@ -115,24 +121,40 @@ def split(n: int, function: Callable[[int, int], Any], at_least: int = WORTH) ->
     and so does all while another thread of the program uses ours.
     """
     parts = max(1, min(_Settings.count, n, n * at_least // WORTH))
-    if parts == 1 or not _Settings.busy.acquire(blocking=False):
-        function(0, n)
-        return
+    others: list[_Part] = []
+    ours = False
     try:
+        ours = parts > 1 and _Settings.busy.acquire(blocking=False)
+        if not ours:
+            function(0, n)
+            return
         cuts = [n * i // parts for i in range(parts + 1)]
-        others = [_Part(function, cuts[i], cuts[i + 1]) for i in range(1, parts)]
-        for worker, part in zip(_workers(parts - 1), others, strict=True):
-            worker.give(part)
+        workers = _workers(parts - 1)
+        for worker, first, last in zip(workers, cuts[1:], cuts[2:], strict=False):
+            others.append(_Part(function, first, last))
+            worker.give(others[-1])
+        function(0, cuts[1])
+    finally:  # nobody may still be writing when this returns, also if it is interrupted over and over
+        error = _all_done(others)
+        if ours:
+            _Settings.busy.release()
+    if error is not None:
+        raise error
+
+
+def _all_done(parts: list[_Part]) -> BaseException | None:
+    """Waits for all ``parts`` that were given; what went wrong in the first of those in which something
+    did.
+    """
+    interrupt = None
+    while True:
         try:
-            function(0, cuts[1])
-        finally:  # nobody may still be writing when this returns
-            for part in others:
-                part.wait()
-    finally:
-        _Settings.busy.release()
-    for part in others:
-        if part.error is not None:
-            raise part.error
+            for part in parts:
+                if part.is_given:
+                    part.wait()
+            return next((p.error for p in parts if p.error is not None), interrupt)
+        except KeyboardInterrupt as error:
+            interrupt = error
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import math
 import numpy as np
 
 from ..autograd import Tensor, no_grad
+from ..autograd.linalg import in_precision
 from ..base import threads
 from ..base.devices import array_module
 from ..base.errors import TraceError
@@ -136,7 +137,8 @@ def token_loop(step, table, states, name, batch=1, precision=None):
     if not is_on():
         return None
     try:
-        with threads.alone():  # a few rows are recorded and compared: waking BLAS's threads costs more
+        # A few rows are recorded and compared, whatever the precision: waking BLAS's threads costs more.
+        with threads.alone(), in_precision(None, in_step=True):
             states = [s.data if isinstance(s, Tensor) else s for s in states]
             return TokenLoop(step, table, states, name, batch, precision)
     except (TraceError, CompilerFault):

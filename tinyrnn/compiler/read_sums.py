@@ -30,9 +30,17 @@ _REDUCTIONS = {
 }  # fmt: skip
 
 
-def _matmul(reader, node, reads):
+def _matmul(reader, node, reads, precision=None):
+    """In lower precision rows are rounded where the tape says so; other products are sums in that of the
+    arrays.
+    """
     a, b = reads
     shapes = [np.shape(x.data) for x in node.saved]
+    if precision and precision != reader.recording.precision:
+        mend = "give precision= to the loop, or call it in autocast"
+        raise TraceError(f"a step changes the precision of its products to {precision} by itself: {mend}")
+    if reader.recording.precision and not precision:
+        return _summed(reader, node, reads, shapes)
     if isinstance(a, Read) and isinstance(b, Read) and a.axes in ("fb", "1b"):
         if b.axes not in ("bf", "b1"):
             raise no_form("a product over the batch")
@@ -48,8 +56,18 @@ def _matmul(reader, node, reads):
             width = shapes[1][1]
             return Read(Value(Kind.MATMUL, (a.value, matrix), width, True, turned), "b" + role_of(width))
         raise no_form("a product with a matrix that changes over time", "give the rows an axis of their own")
+    if precision:
+        raise no_form(f"rows of features in {precision}", "give them axes of their own: [B, N, K] @ U")
+    return _summed(reader, node, reads, shapes)
+
+
+def _summed(reader, node, reads, shapes):
+    """Products as sums of products."""
     if any(isinstance(x, Read) and merged(x.axes) for x in reads):
         return _by_rows(reader, node, reads, shapes)
+    b, labels = _opened(reader, reads[1])
+    if labels == "nk" and len(shapes[0]) == 2:
+        return _contracted(reader, node, [reads[0], b], [shapes[0], b.shape], ["mk", labels], "mn")
     letters = iter("abcdefghijlmnopqrstuvwxyz")  # k: what is summed over
     leading = [next(letters) for _ in range(max(len(s) for s in shapes) - 2)]
     (m, n), terms = (next(letters), next(letters)), []
@@ -60,14 +78,19 @@ def _matmul(reader, node, reads):
     return _contracted(reader, node, reads, shapes, terms, output)
 
 
+def _opened(reader, matrix):
+    """A closed-over matrix as it lies in memory, and the labels of its axes."""
+    if isinstance(matrix, Read) and matrix.value.kind is Kind.TURNED:
+        slot = matrix.value.inputs[0].attr.index
+        return Open(slot, reader.recording.closures[slot]), "nk"
+    return matrix, "kn"
+
+
 def _by_rows(reader, node, reads, shapes):
     """Products of ``[B * H, K]``, each row of a sequence on its own, with a closed-over matrix; and what
     its gradient is made of, ``[K, B * H] @ [B * H, N]``.
     """
-    (a, b), closed = reads, "kn"
-    if isinstance(b, Read) and b.value.kind is Kind.TURNED:
-        slot = b.value.inputs[0].attr.index
-        b, closed = Open(slot, reader.recording.closures[slot]), "nk"
+    a, (b, closed) = reads[0], _opened(reader, reads[1])
     role = merged(a.axes) if isinstance(a, Read) else ""
     if not role or (isinstance(b, Read) and a.axes[-1] != role):
         raise no_form("this product of rows of a sequence")
@@ -86,6 +109,8 @@ def _by_rows(reader, node, reads, shapes):
 
 def _einsum(reader, node, reads, terms, output):
     live = [i for i, r in enumerate(reads) if isinstance(r, Read)]
+    if reader.recording.precision:  # else it would be a product
+        return _contracted(reader, node, reads, [np.shape(x.data) for x in node.saved], terms, output)
     if len(reads) == 2 and len(live) == 1 and reads[live[0]].axes == "bf":
         row, matrix = terms[live[0]], terms[1 - live[0]]
         batch, k = row
@@ -259,6 +284,7 @@ def _as_they_lie(free, summed, terms) -> list:
 
 LOWERED = {
     "matmul": _matmul,
+    "rounded_matmul": _matmul,
     "einsum": _einsum,
     "softmax": _softmax,
     "logsumexp": _logsumexp,

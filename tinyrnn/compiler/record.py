@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..autograd import reshape
+from ..autograd.linalg import ambient_precision
 from ..autograd.pointwise import as_tensor
 from ..autograd.tape import ITEM, LOOKED, Node, Tensor, leading_to, mark, no_grad, state, tracing, walk
 from ..base.devices import array_module, beside, device_of, is_array, to_device
@@ -109,6 +110,7 @@ class Recording:
         places: place -> number, of all.
         key: what the step did, without the values of ``closures`` and ``numbers``.
         who: what tells its step from others.
+        precision: in which rows are multiplied by matrices, None: that of the arrays.
         origins: node of its backward pass -> the one of ``nodes`` whose gradient it belongs to.
         again: function that records on the whole batch of that call, for messages.
     """
@@ -116,7 +118,7 @@ class Recording:
     def __init__(self, step, xs, states, held, varying=frozenset()):
         self.batch, self.dtype, self.who = len(states[0]), states[0].dtype, None
         self.device = device_of(states[0])
-        self.origins = {}
+        self.origins, self.precision = {}, ambient_precision()
         leaves, self.inputs, self.given = [], {}, {}
         for source, arrays in ((Source.X, xs), (Source.STATE, states), (Source.HELD, held)):
             for i, a in enumerate(arrays):
@@ -215,6 +217,8 @@ class Recording:
         return "argument", len(self.numbers) - 1
 
     def _closed(self, t):
+        if self.precision and t.node is not None and t.node.number > self.start:
+            _refuse_rounded(t.node, self.start)
         slot, filled = self._slots.setdefault(closure_key(t), len(self._slots)), self.is_filled(t)
         if slot == len(self.closures):
             self.closures.append(t)
@@ -258,6 +262,20 @@ class Recording:
     @functools.cached_property
     def reader(self):
         return Reader(self)
+
+
+def _refuse_rounded(node, start):
+    """TraceError if what was made since ``start`` has a rounded product: a loop closes over it as it is."""
+    seen, todo = set(), [node]
+    while todo:
+        node = todo.pop()
+        if node is None or node in seen or node.number < start:
+            continue
+        seen.add(node)
+        todo += node.parents
+        if node.op is not None and node.op.name == "rounded_matmul":
+            mend = "multiply them before the loop, or in tr.autocast(None)"
+            raise TraceError(f"it multiplies closed-over matrices in lower precision: {mend}")
 
 
 def closure_key(t):

@@ -15,7 +15,7 @@ import numpy as np
 from .. import kernels
 from ..autograd import Tensor, expand_dims, isfinite, logical_or, not_equal, reshape, stack, unstack, where
 from ..autograd.functional.gather import source_of
-from ..autograd.linalg import PRECISIONS, ambient_precision, autocast, refuse_gradient
+from ..autograd.linalg import PRECISIONS, ambient_precision, in_precision, refuse_gradient
 from ..autograd.pointwise import as_tensor
 from ..autograd.tape import is_tracing
 from ..autograd.types import ArrayLike
@@ -113,7 +113,7 @@ def scan(
         if compile is None:  # a single step, as in generation, costs less than its recording
             compile = shape[0] > 1 and is_on()
         how = several, flags, init, compile, reverse, outputs, precision
-        with autocast(precision):
+        with in_precision(precision, in_step=True):
             columns, final = _with_numbers(step, given, init, how)
     return tuple(columns) if return_states else columns[0], final[0] if single else tuple(final)
 
@@ -167,9 +167,7 @@ def _scanned(step, given, noise, several, flags, init, compile, reverse, outputs
         rows, states = of_rows(step, several, *sizes), tuple([as_rows(s, 1) for s in init])
         xs, inner = [as_rows(x, 2) for x in streams], _inner(rows, *form)
         call = Call(inner, xs, len(flagged), states, states[: len(held)], reverse, outputs, precision)
-        # A few rows of the batch are recorded: waking BLAS's threads costs more. What a step is does not
-        # depend on its precision.
-        with threads.alone(), autocast(None):
+        with threads.alone():  # a few rows of the batch are recorded: waking BLAS's threads costs more
             found, reason = _compiled(step, call)
         if found and rows is not step:
             pairs = zip(outputs, found[0], strict=True)
@@ -308,7 +306,7 @@ def _run(plan, recording, call, looked_up, name):
             runner = Runner(plan, recording.closures, recording.numbers, *given)
             if plan.fault is not None:
                 raise CompilerFault(plan.fault)
-            with kernels.notice.making():
+            with kernels.notice.making(), in_precision(None, in_step=True):
                 _referee(plan, recording, call, looked_up, runner.keeps(), name)
             tensors = runner(name)
     except CompilerFault as fault:

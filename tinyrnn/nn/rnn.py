@@ -10,7 +10,7 @@ from typing import Any, Literal, Never
 
 from ..autograd import Tensor, concat, expand_dims
 from ..autograd.functional import ones
-from ..autograd.linalg import PRECISIONS, ambient_precision, autocast
+from ..autograd.linalg import PRECISIONS, ambient_precision, in_precision
 from ..autograd.pointwise import as_tensor
 from ..autograd.types import ArrayLike, DType
 from ..base.elsewhere import PYTORCH
@@ -175,7 +175,8 @@ class RNN(Module):
         self._check_one_way()
         new = []
         for cell, old in zip(self.cells, self._checked_states(states, len(x)), strict=True):
-            with using(self.regulariser.generator), autocast(self._products(x) or ambient_precision()):
+            precision = self._products(x) or ambient_precision()
+            with using(self.regulariser.generator), in_precision(precision, in_step=True):
                 new.append(next_states(self.cell_step(cell, x, old), (x,), old))
             x = new[-1][0]
         return x, new

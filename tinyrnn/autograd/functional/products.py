@@ -12,7 +12,7 @@ import numpy as np
 from ...base.devices import array_module, beside, same_device
 from ...base.errors import ShapeError
 from .. import Tensor, broadcast_to, matmul, moveaxis, permute_dims, reshape, sum
-from ..linalg import ambient_precision
+from ..linalg import ambient_precision, of_rows_alone
 from ..pointwise import as_tensor
 from ..shaping import axes_of, axis_of, getitem
 from ..tape import Op, apply
@@ -141,6 +141,8 @@ def einsum(subscripts: str, /, *operands: ArrayLike) -> Tensor:
 def _by_matrix(pairs: Sequence[tuple[str, Tensor]], output: str) -> Tensor | None:
     """A product with a matrix of two axes, as `matmul` makes it, in whatever precision; None for others."""
     for (s, x), (t, y) in (pairs, pairs[::-1]) if len(pairs) == 2 else ():
+        if of_rows_alone() and x.ndim != 2:
+            continue
         inner, free = set(s) & set(t) - set(output), set(t) & set(output) - set(s)
         labels = [*(c for c in s if c not in inner), *free]
         if len(t) == 2 and len(inner) == len(free) == 1 and sorted(labels) == sorted(output):

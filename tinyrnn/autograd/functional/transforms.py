@@ -22,15 +22,18 @@ from ..pointwise import as_tensor
 from ..tape import (
     Node,
     Op,
+    Products,
     backpropagate,
     check_unchanged,
     differentiated,
     is_recording,
     is_tracing,
     mark,
+    multiplying,
     owned,
     record,
     recording,
+    state,
     walk,
 )
 from ..types import Tree
@@ -487,6 +490,7 @@ def checkpoint(f: _Function) -> _Function:
         # changed.
         closed = _closed_over(start, outs, attached)
         params: dict[str, Any] = {"f": again, "drawn": drawn, "count": len(inputs), "number": mark()}
+        params["products"] = state.products
         params["before"] = [Tensor(y.data, None, y.shared_version()) for y in outs]
         inputs += [Tensor(outs[0].data, node, node.output and node.output[1]) for node in closed]
         return _recorded(_checkpoint, tuple(inputs), params, value)
@@ -512,9 +516,10 @@ def _run_again(
     count: int,
     before: Sequence[Tensor],
     number: int,
+    products: Products,
 ) -> list[Any]:
     create_graph = is_recording()
-    with recording(), drawn_again(drawn):
+    with recording(), drawn_again(drawn), multiplying(products):
         again = [x if x.node is None else _fresh(x) for x in inputs[:count]]
         value = f(*again)
     for old, new in zip(before, (value,) if isinstance(value, Tensor) else value, strict=True):

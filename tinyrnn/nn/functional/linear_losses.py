@@ -16,7 +16,7 @@ from ...autograd.pointwise import as_tensor, constant
 from ...autograd.softmaxes import log_softmax
 from ...autograd.tape import Op, apply, is_recorded, is_recording, is_tracing
 from ...autograd.types import ArrayLike
-from ...base.devices import device_of
+from ...base.devices import array_module, device_of
 from ...kernels.quicker import rounded_product
 from .layers import linear
 from .losses import checked_smoothing, checked_targets, cross_entropy, reduced
@@ -66,9 +66,11 @@ def _vjp(
     if is_recording():
         with autocast(precision):
             return grad(lambda *given: sum(g * _plain(targets, *given)), (0, 1, 2))(x, weight, bias)
-    if gradients is None or not len(rows) or (rows != rows[0]).any():
+    if gradients is None or not len(rows) or (rows != rows[0]).any() or not abs(rows[0]) < np.inf:
         found: list[Any] = []
-        targets = targets._replace(own=targets.own * rows, live=targets.live * rows)
+        where = array_module(rows).where  # what counts nothing has no gradient, whatever arrives
+        own, live = (where(each == 0, 0, each * rows) for each in (targets.own, targets.live))
+        targets = targets._replace(own=own, live=live)
         _forward(x.data, weight.data, bias.data, targets=targets, precision=precision, gradients=found)
     else:
         found = gradients if rows[0] == 1 else [each * rows[0] for each in gradients]

@@ -11,6 +11,7 @@ from .autograd.functional.gather import *
 from .autograd.functional.products import *
 from .autograd.functional.transforms import *
 from .autograd.linalg import *
+from .autograd.linalg import autocast
 from .autograd.ordered import *
 from .autograd.pointwise import *
 from .autograd.reductions import *

@@ -17,7 +17,7 @@ from .shaping import expand_dims, matrix_transpose, reshape
 from .tape import NONE, Op, apply, record_few
 from .types import ArrayLike
 
-__all__ = ["autocast", "matmul"]
+__all__ = ["matmul"]
 
 
 def _matmul_a(g: tape.Tensor, b: tape.Tensor, shape: tuple[int, ...]) -> tape.Tensor:

@@ -4,7 +4,6 @@ import contextlib
 import functools
 import os
 from contextvars import ContextVar
-from typing import Any
 
 import numba
 import numpy as np
@@ -207,10 +206,8 @@ class Loop(loops.Loop):
         first = [*[numba.int64] * 4, numba.boolean, numba.intp, numba.int64[::1]]
         return *first, *arrays, *self.extra.values()
 
-    def gemm(self, dtype, precision) -> Any:
-        """Where the loop finds the product with a packed matrix; run by the interpreter, its precision."""
-        if mode() == "python":
-            return precision
+    def gemm(self, dtype, precision) -> int:
+        """Where the loop finds the product with a packed matrix."""
         return kernels.gemm.address(dtype, precision) if self.packed else 0
 
 
@@ -254,10 +251,11 @@ class Loops:
         for name, a in zip(loop.arguments(), flat, strict=True):
             if not np.shares_memory(a, arrays[name]) and a.size:
                 raise CompilerFault(f"{name} is not contiguous")
-        n, gemm = np.array(loop.integers(time_steps), np.int64), loop.gemm(self.dtype, precision)
+        n, compiled = np.array(loop.integers(time_steps), np.int64), hasattr(function, "signatures")
+        gemm = loop.gemm(self.dtype, precision) if compiled else precision  # as `multiply` of either takes it
 
         def part(first, last):
             function(T, B, first * UNIT, min(last * UNIT, B), reverse, gemm, n, *flat, *extra)
 
-        with np.errstate(all="ignore") if mode() == "python" else contextlib.nullcontext():
+        with contextlib.nullcontext() if compiled else np.errstate(all="ignore"):
             threads.split(-(-B // UNIT), part, at_least=T * UNIT * loop.work)

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from ...autograd import autocast, matrix_transpose, no_grad, tensor
+from ...autograd import matrix_transpose, no_grad, tensor
+from ...autograd.linalg import autocast
 from ...base.errors import InputError
 from ...nn import AdaptiveLogSoftmaxWithLoss, Dropout, Embedding, Linear, Module
 from ...nn.functional import linear, linear_cross_entropy

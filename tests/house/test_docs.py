@@ -184,9 +184,9 @@ def test_the_training_loop_stays_a_lesson():
 def test_line_budgets():
     """Lines of code, which are neither blank nor comment nor docstring, of two rooms and of all."""
     # What there is, so that it does not grow unseen; the goals are 2,000, 2,800 and 12,500.
-    assert code_lines("autograd") <= 2900
-    assert code_lines("compiler") <= 4710
-    assert code_lines("") <= 20400
+    assert code_lines("autograd") <= 2905
+    assert code_lines("compiler") <= 4725
+    assert code_lines("") <= 20300
 
 
 def code_lines(room):

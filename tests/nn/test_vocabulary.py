@@ -408,13 +408,13 @@ def test_of_nothing_but_ignored_targets_there_is_no_gradient(classes, reduction,
 
 
 @pytest.mark.parametrize("reduction", ["mean", "none"])
-def test_what_was_given_may_change_before_backward(reduction, rng):
+def test_what_was_given_may_change_before_backward(reduction):
     found = []
     for change in (False, True):
-        draw = np.random.default_rng(0)
-        weight, bias, ids = draw.standard_normal((3, 1100)), draw.standard_normal(1100), np.arange(5)
-        counts = 0.5 + draw.random(1100)
-        x = tr.tensor(draw.standard_normal((5, 3)), requires_grad=True)
+        made = np.random.default_rng(0)
+        weight, bias, ids = made.standard_normal((3, 1100)), made.standard_normal(1100), np.arange(5)
+        counts = 0.5 + made.random(1100)
+        x = tr.tensor(made.standard_normal((5, 3)), requires_grad=True)
         how = dict(linear_bias=bias, weight=counts, label_smoothing=0.1, reduction=reduction)
         loss = tr.linear_cross_entropy(x, weight, ids, **how)
         if change:

@@ -39,7 +39,8 @@ def draw(results, path):
     x = [2, 1000]
     for name, style in (("GFLOP/s", "-"), ("GFLOP/s of bfloat16", "--")):
         axes.plot(x, [limits[name]] * 2, "k" + style, lw=1)
-        axes.annotate(f"{name}: {limits[name]}", (x[1], limits[name]), ha="right", va="bottom", fontsize=8)
+        side = "bottom" if style == "-" else "top"
+        axes.annotate(f"{name}: {limits[name]}", (x[1], limits[name]), ha="right", va=side, fontsize=8)
     for name in ("GB/s of memory", "GB/s of a core's cache"):
         count = 2 if "core" in name else 1
         axes.plot(x, [v * limits[name] * count for v in x], "k:", lw=1)
@@ -58,7 +59,7 @@ def draw(results, path):
         axes.plot([], [], "o", color=colour, label=cell)
     for dtype, mark in MARKS.items():
         axes.plot([], [], mark, color="0.5", label=dtype)
-    axes.set(xscale="log", yscale="log", xlim=x, ylim=(10, 3 * limits["GFLOP/s of bfloat16"]))
+    axes.set(xscale="log", yscale="log", xlim=x, ylim=(20, 3 * limits["GFLOP/s of bfloat16"]))
     axes.set(xlabel="operations of products for each byte of their operands", ylabel="GFLOP/s of products")
     axes.set_title(f"A training step by width, {results['machine']}, {results['date']}", fontsize=10)
     axes.legend(fontsize=8, loc="lower right")

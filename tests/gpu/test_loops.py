@@ -123,6 +123,7 @@ def agree(found, right, rtol=1e-9, atol=1e-11):
         np.testing.assert_allclose(a, b, rtol=rtol, atol=atol)
 
 
+@pytest.mark.filterwarnings("ignore:.*compiled for the third time")
 @pytest.mark.sample(3)
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("cell", CELLS)

@@ -1,7 +1,7 @@
 """The threads that compiled kernels run on, and how many threads BLAS may use beside them.
 
 Kernels are split a dozen times in a training step, so handing a part over has to cost little: each thread of
-ours sleeps at a lock until the next part is there.
+ours sleeps at a queue until the next part is there.
 
 Two pools that wait for work by spinning slow each other down several times over, so BLAS is held to one
 thread wherever ours are at work (`alone`).
@@ -14,6 +14,8 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
+from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -29,14 +31,14 @@ def _default_count() -> int:
 
 
 class _Part:
-    """A part that a worker is given: done when ``done`` can be acquired, or says so."""
+    """A part of the work: done when ``done`` can be acquired; ``error``: what it raised."""
 
-    __slots__ = ("done", "error", "first", "function", "is_done", "is_given", "last")
+    __slots__ = ("done", "error", "first", "function", "last")
 
     def __init__(self, function: Callable[[int, int], Any], first: int, last: int) -> None:
         self.function, self.first, self.last = function, first, last
         self.error: BaseException | None = None
-        self.is_given, self.is_done, self.done = False, False, threading.Lock()
+        self.done = threading.Lock()
         self.done.acquire()
 
     def run(self) -> None:
@@ -44,51 +46,38 @@ class _Part:
             self.function(self.first, self.last)
         except BaseException as error:  # raised again where the part was given
             self.error = error
-        self.is_done = True
         self.done.release()
-
-    def wait(self) -> None:
-        """Until it is done. An interrupt may come between the lines: then again."""
-        while not self.is_done:
-            self.done.acquire()
 
 
 class _Worker(threading.Thread):
-    """A thread that sleeps until it is given a part."""
+    """A thread that does the parts that it is given, one after the other, and sleeps between them."""
 
     def __init__(self, number: int) -> None:
         super().__init__(name=f"tinyrnn_{number}", daemon=True)
-        self._part: _Part | None = None
-        self._given = threading.Lock()
-        self._given.acquire()
+        self._parts: SimpleQueue[_Part] = SimpleQueue()
         self.start()
 
     def run(self) -> None:
         while True:
-            self._given.acquire()
-            if (part := self._part) is not None:
-                self._part = None  # before it is done: the next may be given then
-                part.run()
-            part = None  # nothing is kept alive meanwhile
+            self._parts.get().run()
 
-    def give(self, part: _Part) -> None:
-        self._part, part.is_given = part, True
-        self._given.release()
+    def give(self, function: Callable[[int, int], Any], first: int, last: int) -> _Part:
+        part = _Part(function, first, last)
+        self._parts.put(part)
+        return part
 
 
 class _Settings:
     count = _default_count()
     workers: tuple[_Worker, ...] = ()
-    pid: int | None = None
-    busy = threading.Lock()  # held by who uses the workers
     lock = threading.Lock()
     alone = 0  # blocks of `alone` that are open
     blas: tuple[int, ...] = ()  # threads of each BLAS before the first of them
 
 
 def _forked() -> None:
-    """In a forked process no other thread is at work, whatever the locks say."""
-    _Settings.busy, _Settings.lock = threading.Lock(), threading.Lock()
+    """A forked process has no other threads, whatever the locks say."""
+    _Settings.workers, _Settings.lock = (), threading.Lock()
 
 
 if hasattr(os, "register_at_fork"):
@@ -107,10 +96,10 @@ def threads() -> int:
 
 def _workers(n: int) -> tuple[_Worker, ...]:
     """``n`` of them."""
-    if _Settings.pid != os.getpid():  # threads do not survive a fork
-        _Settings.workers, _Settings.pid = (), os.getpid()
-    while len(_Settings.workers) < n:
-        _Settings.workers += (_Worker(len(_Settings.workers) + 1),)
+    if len(_Settings.workers) < n:
+        with _Settings.lock:
+            while len(_Settings.workers) < n:
+                _Settings.workers += (_Worker(len(_Settings.workers) + 1),)
     return _Settings.workers[:n]
 
 
@@ -118,43 +107,35 @@ def split(n: int, function: Callable[[int, int], Any], at_least: int = WORTH) ->
     """Call ``function(first, last)`` so that ``range(n)`` is covered, in as many parts as there are threads.
 
     ``at_least`` is the work of one of the ``n``, in elementary operations: little work stays on one thread,
-    and so does all while another thread of the program uses ours.
+    and so does what one of ours is to split, which would wait for itself.
     """
     parts = max(1, min(_Settings.count, n, n * at_least // WORTH))
-    others: list[_Part] = []
-    ours = False
+    if parts == 1 or isinstance(threading.current_thread(), _Worker):
+        function(0, n)
+        return
+    cuts, workers = [n * i // parts for i in range(parts + 1)], _workers(parts - 1)
     try:
-        ours = parts > 1 and _Settings.busy.acquire(blocking=False)
-        if not ours:
-            function(0, n)
-            return
-        cuts = [n * i // parts for i in range(parts + 1)]
-        workers = _workers(parts - 1)
-        for worker, first, last in zip(workers, cuts[1:], cuts[2:], strict=False):
-            others.append(_Part(function, first, last))
-            worker.give(others[-1])
+        given = [w.give(function, *cut) for w, cut in zip(workers, pairwise(cuts[1:]), strict=True)]
         function(0, cuts[1])
-    finally:  # nobody may still be writing when this returns, also if it is interrupted over and over
-        error = _all_done(others)
-        if ours:
-            _Settings.busy.release()
-    if error is not None:
-        raise error
+        for part in given:
+            part.done.acquire()
+    except BaseException:  # nobody may still be writing when this returns
+        _let_them_end(workers)
+        raise
+    for part in given:
+        if part.error is not None:
+            raise part.error
 
 
-def _all_done(parts: list[_Part]) -> BaseException | None:
-    """Waits for all ``parts`` that were given; what went wrong in the first of those in which something
-    did.
-    """
-    interrupt = None
+def _let_them_end(workers: tuple[_Worker, ...]) -> None:
+    """Wait until all that the workers were given is done, however often the program is interrupted."""
     while True:
         try:
-            for part in parts:
-                if part.is_given:
-                    part.wait()
-            return next((p.error for p in parts if p.error is not None), interrupt)
-        except KeyboardInterrupt as error:
-            interrupt = error
+            for worker in workers:  # behind all else
+                worker.give(lambda first, last: None, 0, 0).done.acquire()
+            return
+        except KeyboardInterrupt:
+            continue
 
 
 @contextmanager

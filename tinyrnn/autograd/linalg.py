@@ -64,17 +64,10 @@ def autocast(precision: str | None) -> Iterator[None]:
     Raises:
         InputError: another precision.
     """
-    with in_precision(precision, of_rows_alone()):
-        yield
-
-
-@contextmanager
-def in_precision(precision: str | None, in_step: bool) -> Iterator[None]:
-    """`autocast`, of a step or not."""
     if precision is not None and precision not in PRECISIONS:
         known = f"{', '.join(PRECISIONS)} or None"
         raise InputError(f"autocast: precision {precision!r} is unknown: use one of {known}")
-    with tape.multiplying((precision, in_step)):
+    with tape.multiplying((precision, of_rows_alone())):
         yield
 
 

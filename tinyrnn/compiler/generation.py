@@ -9,7 +9,7 @@ import math
 import numpy as np
 
 from ..autograd import Tensor, no_grad
-from ..autograd.linalg import in_precision
+from ..autograd.tape import multiplying
 from ..base import threads
 from ..base.devices import array_module
 from ..base.errors import TraceError
@@ -138,7 +138,7 @@ def token_loop(step, table, states, name, batch=1, precision=None):
         return None
     try:
         # A few rows are recorded and compared, whatever the precision: waking BLAS's threads costs more.
-        with threads.alone(), in_precision(None, in_step=True):
+        with threads.alone(), multiplying((None, True)):
             states = [s.data if isinstance(s, Tensor) else s for s in states]
             return TokenLoop(step, table, states, name, batch, precision)
     except (TraceError, CompilerFault):

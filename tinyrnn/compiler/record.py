@@ -217,8 +217,10 @@ class Recording:
         return "argument", len(self.numbers) - 1
 
     def _closed(self, t):
-        if self.precision and t.node is not None and t.node.number > self.start:
-            _refuse_rounded(t.node, self.start)
+        made = walk([t.node], self.start) if self.precision else ()
+        if any(getattr(node.op, "name", None) == "rounded_matmul" for node in made):
+            mend = "multiply them before the loop, or in tr.autocast(None)"
+            raise TraceError(f"it multiplies closed-over matrices in lower precision: {mend}")
         slot, filled = self._slots.setdefault(closure_key(t), len(self._slots)), self.is_filled(t)
         if slot == len(self.closures):
             self.closures.append(t)
@@ -262,20 +264,6 @@ class Recording:
     @functools.cached_property
     def reader(self):
         return Reader(self)
-
-
-def _refuse_rounded(node, start):
-    """TraceError if what was made since ``start`` has a rounded product: a loop closes over it as it is."""
-    seen, todo = set(), [node]
-    while todo:
-        node = todo.pop()
-        if node is None or node in seen or node.number < start:
-            continue
-        seen.add(node)
-        todo += node.parents
-        if node.op is not None and node.op.name == "rounded_matmul":
-            mend = "multiply them before the loop, or in tr.autocast(None)"
-            raise TraceError(f"it multiplies closed-over matrices in lower precision: {mend}")
 
 
 def closure_key(t):

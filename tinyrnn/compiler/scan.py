@@ -15,9 +15,9 @@ import numpy as np
 from .. import kernels
 from ..autograd import Tensor, expand_dims, isfinite, logical_or, not_equal, reshape, stack, unstack, where
 from ..autograd.functional.gather import source_of
-from ..autograd.linalg import PRECISIONS, ambient_precision, in_precision, refuse_gradient
+from ..autograd.linalg import PRECISIONS, ambient_precision, refuse_gradient
 from ..autograd.pointwise import as_tensor
-from ..autograd.tape import is_tracing
+from ..autograd.tape import is_tracing, multiplying
 from ..autograd.types import ArrayLike
 from ..base import threads
 from ..base.devices import is_cupy, to_device
@@ -81,8 +81,8 @@ def scan(
     given = [as_tensor(x) for x in xs] if isinstance(xs, tuple) else [as_tensor(xs)]
     init = tuple([as_tensor(s) for s in init]) if isinstance(init, tuple | list) else (as_tensor(init),)
     single_precision = given[0].dtype == np.float32
-    if precision is None:
-        precision = ambient_precision() if single_precision else None
+    if precision is None and single_precision:
+        precision = ambient_precision()
     refuse_gradient(precision)
     possible = [p for p in PRECISIONS if p != ("int8" if given[0].device == "cuda" else "tf32")]
     if precision is not None and not (single_precision and precision in possible):
@@ -113,7 +113,7 @@ def scan(
         if compile is None:  # a single step, as in generation, costs less than its recording
             compile = shape[0] > 1 and is_on()
         how = several, flags, init, compile, reverse, outputs, precision
-        with in_precision(precision, in_step=True):
+        with multiplying((precision, True)):
             columns, final = _with_numbers(step, given, init, how)
     return tuple(columns) if return_states else columns[0], final[0] if single else tuple(final)
 
@@ -306,7 +306,7 @@ def _run(plan, recording, call, looked_up, name):
             runner = Runner(plan, recording.closures, recording.numbers, *given)
             if plan.fault is not None:
                 raise CompilerFault(plan.fault)
-            with kernels.notice.making(), in_precision(None, in_step=True):
+            with kernels.notice.making(), multiplying((None, True)):
                 _referee(plan, recording, call, looked_up, runner.keeps(), name)
             tensors = runner(name)
     except CompilerFault as fault:

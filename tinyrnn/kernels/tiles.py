@@ -295,11 +295,11 @@ def tile(typing_context, rows, vectors, a, a_stride, a_step, panel, panel_step, 
         blocks = [function.append_basic_block(f"gemm.{r}x{v}") for v, r in cases]
         done = function.append_basic_block("gemm.done")
         switch = builder.switch(builder.add(builder.mul(vectors, intp(8)), rows), blocks[-1])
+        kinds = [signature.args[i] for i in (2, 5, 7)]  # of A, the panel and C
         for (v, r), block in zip(cases, blocks, strict=True):
             switch.add_case(intp(v * 8 + r), block)
-        for (v, r), block in zip(cases, blocks, strict=True):
             builder.position_at_end(block)
-            _emit_tile(builder, (r, v), _dot(builder, *map(signature.args.__getitem__, (2, 5, 7))), *rest)
+            _emit_tile(builder, (r, v), _dot(builder, *kinds), *rest)
             builder.branch(done)
         builder.position_at_end(done)
         return context.get_dummy_value()

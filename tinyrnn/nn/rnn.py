@@ -10,8 +10,9 @@ from typing import Any, Literal, Never
 
 from ..autograd import Tensor, concat, expand_dims
 from ..autograd.functional import ones
-from ..autograd.linalg import PRECISIONS, ambient_precision, in_precision
+from ..autograd.linalg import PRECISIONS, ambient_precision
 from ..autograd.pointwise import as_tensor
+from ..autograd.tape import multiplying
 from ..autograd.types import ArrayLike, DType
 from ..base.elsewhere import PYTORCH
 from ..base.errors import InputError, ShapeError, near, shown
@@ -176,7 +177,7 @@ class RNN(Module):
         new = []
         for cell, old in zip(self.cells, self._checked_states(states, len(x)), strict=True):
             precision = self._products(x) or ambient_precision()
-            with using(self.regulariser.generator), in_precision(precision, in_step=True):
+            with using(self.regulariser.generator), multiplying((precision, True)):
                 new.append(next_states(self.cell_step(cell, x, old), (x,), old))
             x = new[-1][0]
         return x, new

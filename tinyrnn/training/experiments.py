@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from .. import kernels
 from ..base.devices import chosen
@@ -80,12 +80,14 @@ class Configuration:
         return chosen(device, self.options.hidden * self.options.batch_size)
 
     def decided(self, device: str) -> Self:
-        """With the dtype that is faster on a device in the place of "auto"."""
+        """With the dtype that is faster on a device in the place of "auto", which is said."""
         if self.options.dtype != "auto":
             return self
         wide = self.options.hidden >= WORTH_ROUNDING
         fast = self._device(device) == "cuda" or (wide and kernels.tiles.pair_instruction())
-        return replace(self, options=replace(self.options, dtype="bfloat16" if fast else "float32"))
+        dtype: Literal["float32", "bfloat16"] = "bfloat16" if fast else "float32"
+        note(f"dtype auto: {dtype}, the faster of bfloat16 and float32 here")
+        return replace(self, options=replace(self.options, dtype=dtype))
 
     @property
     def stored_texts(self) -> list[str]:
@@ -125,9 +127,7 @@ def begin(configuration: Configuration, report=None, *, out=None, device="cpu") 
     """
     if out:  # before the data is read, which may take long
         RunFolder.refuse_existing(Path(out))
-    if configuration.options.dtype == "auto":
-        configuration = configuration.decided(device)
-        note(f"dtype auto: {configuration.options.dtype}, the faster of bfloat16 and float32 here")
+    configuration = configuration.decided(device)
     trainer = configuration.trainer(report, device)
     first = (configuration.stored_texts or [configuration.task.name])[0]
     stem = "stdin" if first == "-" else Path(first).stem.replace(" ", "-")

@@ -235,6 +235,7 @@ ERRORS = [
     (lambda: tr.tensor(1.0).backward(), tr.GradientError, "requires_grad"),
     (lambda: tr.tensor([1, 2], requires_grad=True), tr.GradientError, "floating"),
     (lambda: tr.tensor("abc"), tr.DtypeError, "dtype"),
+    (lambda: tr.zeros(2, dtype="bfloat16"), tr.DtypeError, "for products tr.autocast"),
     (lambda: tr.embedding(np.array([5]), np.ones((4, 2))), tr.InputError, "rows 0 to 3"),
     (lambda: tr.embedding(np.array([0.5]), np.ones((4, 2))), tr.DtypeError, "integers"),
     (lambda: tr.cross_entropy(np.ones((2, 3)), np.array([0, 3])), tr.InputError, "3 classes"),

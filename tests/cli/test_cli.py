@@ -213,7 +213,7 @@ def test_generate_streams(run):
 
 def test_evaluate(run, text_file):
     own = json.loads(invoke("evaluate", run, "--json").stdout)
-    assert set(own) == {"loss", "perplexity", "bits_per_char", "tokens"}
+    assert set(own) == {"loss", "perplexity", "bits_per_char", "tokens"}  # nothing is unknown
     assert own["loss"] == pytest.approx(runs.RunFolder(run).read_log()[-1]["val_loss"], rel=1e-3)
     assert own["tokens"] == 259
     assert "perplexity" in invoke("evaluate", run, text_file).stdout
@@ -270,6 +270,7 @@ def test_doctor(tmp_path, monkeypatch):
     monkeypatch.setenv("TINYRNN_CACHE", str(tmp_path / "cache"))
     shown = invoke("doctor").stdout
     assert all(row in shown for row in ("tinyrnn", "numba", "BLAS", "GPU", "cache", "gru, lstm, rnn"))
+    assert "products of bfloat16" in shown and "products of int8" in shown
     assert (tmp_path / "cache").exists()
     assert invoke("doctor", "--clear-cache").exit_code == 0
     assert not list((tmp_path / "cache").iterdir())

@@ -340,6 +340,11 @@ def test_comparisons_that_cannot_be(tmp_path, text_file, arguments, said):
     assert result.exit_code == 2 and said in result.output, result.output
 
 
+def test_a_comparison_says_which_precision_it_takes(tmp_path, text_file):
+    result = invoke("compare", text_file, *TINY, "--cells", "rnn", "--dtype", "auto", "--out", tmp_path / "c")
+    assert result.exit_code == 0 and result.stderr.count("dtype auto: float32, the faster of") == 1
+
+
 def test_every_train_option_is_an_option_of_compare():
     shown = invoke("compare", "--help").stdout
     assert all(

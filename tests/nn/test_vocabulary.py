@@ -353,12 +353,25 @@ def test_what_an_adaptive_model_can_do(text, tmp_path):
     assert cost.item() == pytest.approx(tr.cross_entropy(logits, ids).item(), rel=1e-5)
 
 
+def test_evaluation_says_how_many_words_are_unknown(text, tmp_path):
+    """What they are costs nothing in bits per character."""
+    run = tmp_path / "run"
+    few = ["--level", "word", "--vocab-size", 4]
+    assert invoke("train", text, *SIZES, *few, "--steps", 1, "--out", run).exit_code == 0
+    own = json.loads(invoke("evaluate", run, text, "--json").stdout)
+    model, words = tr.load(run), Words.PIECES.findall(text.read_text())
+    lacking = [w not in model.vocabulary.ids for w in words[1:]]
+    assert own["unknown"] == pytest.approx(sum(lacking) / len(lacking)) and 0 < own["unknown"] < 1
+    assert "unknown" in invoke("evaluate", run, text).stdout
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
         (["--tie", "--embed", 16], "--tie could share"),
         (["--level", "byte"], "use --level word or char"),
         (["--level", "word", "--vocab-size", 2], "too few symbols"),
+        (["--level", "word", "--hidden", 2], "--hidden 2 is too narrow"),
     ],
     ids=str,
 )

@@ -1,6 +1,8 @@
 """The loops of PyTorch and JAX that `benchmarks/cells.py` times: they compute what the cell computes."""
 
 import importlib.util
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -8,7 +10,9 @@ import published
 import pytest
 
 import tinyrnn as tr
+from tinyrnn.base.errors import InputError
 from tinyrnn.compiler.targets.numba import interpreted
+from tinyrnn.tools import bench
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 SIZE = 6, 3, 4  # hidden units, sequences, steps
@@ -88,3 +92,29 @@ def test_what_has_no_translation_is_told(cells, cell, said):
     row = cells.measured(cells.Work(cell, (), *SIZE), 1, False)
     assert said in row["difference"]
     assert not row["tinyrnn ms"]
+
+
+def test_every_script_says_what_it_does_and_does_nothing_else(tmp_path):
+    scripts = [
+        p
+        for p in sorted(BENCHMARKS.glob("*.py"))
+        if "__main__" in p.read_text() or "parser(" in p.read_text()
+    ]
+    scripts = [p for p in scripts if p.stem != "timing"]
+    results = {p: p.read_bytes() for p in (BENCHMARKS / "results").iterdir()}
+    env = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    how = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=env)
+    running = [subprocess.Popen([sys.executable, str(p), "--help"], **how) for p in scripts]
+    for script, process in zip(scripts, running, strict=True):
+        out, err = process.communicate(timeout=120)
+        assert (process.returncode, out[:7]) == (0, "usage: "), (script.name, err)
+    assert len(scripts) > 12
+    assert {p: p.read_bytes() for p in (BENCHMARKS / "results").iterdir()} == results
+
+
+def test_a_contender_that_cannot_run_is_left_out_where_that_may_be():
+    jobs = [(bench.gemm_peak, (8,)), (bench.peak_flops, (8,))]  # the second gives no function
+    found = bench.seconds(jobs, 1, may_fail=[1])
+    assert found[0] > 0 and found[1] is None
+    with pytest.raises(InputError, match="peak_flops cannot run: TypeError"):
+        bench.seconds(jobs, 1)

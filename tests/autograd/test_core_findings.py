@@ -383,7 +383,7 @@ def of_list(f):
     return lambda *args, **kwargs: f(list(args), **kwargs)
 
 
-# The function of that name copies what its op is given.
+# The function of that name copies what its op is given (tests/nn/test_vocabulary.py).
 APART = {"linear_cross_entropy"}
 OPS = [
     (name, samples, of_op(name))

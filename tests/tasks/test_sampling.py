@@ -313,3 +313,15 @@ def test_samples_stream_in_any_order():
     assert found == right
     with pytest.raises(tr.InputError, match="num is 0"):
         model.generate("abc", num=0)
+
+
+def test_generation_has_its_own_precision_whatever_is_around():
+    """The tables of a loop are made in that of the arrays, and it is compiled all the same."""
+    model = single_model()
+    outside, text = model.token_loop(), model.generate("abc", length=30, seed=1)
+    with tr.autocast("bfloat16"):
+        inside = model.token_loop()
+        assert model.generate("abc", length=30, seed=1) == text
+    assert inside is not None and inside.arrays.keys() == outside.arrays.keys()
+    for name, array in outside.arrays.items():
+        np.testing.assert_array_equal(inside.arrays[name], array)

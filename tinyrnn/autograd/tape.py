@@ -426,9 +426,8 @@ def owned(x: Any) -> Any:
         return Tensor(x.data.copy()) if x.version is BORROWED else x
     if type(x) in _IMMUTABLE or (type(x) is tuple and _IMMUTABLE.issuperset(map(type, x))):
         return x
-    if isinstance(x, tuple | list):
-        values = [owned(v) for v in x]
-        return type(x)(*values) if hasattr(x, "_fields") else type(x)(values)
+    if type(x) in (tuple, list):
+        return type(x)([owned(v) for v in x])
     return x.copy() if isinstance(x, np.ndarray) or is_cupy(x) else x
 
 

@@ -277,7 +277,7 @@ def _vjp(g, inputs, runner, memory, cells):
         )
     if not is_recording():
         try:
-            with threads.alone(), autocast(runner.precision):
+            with threads.alone():
                 return runner.backward(g, memory)
         except Exception as error:  # a fault costs speed, never truth: the gradients come from the plain loop
             said = "a backward loop runs eagerly because of a fault of tinyrnn's compiler"

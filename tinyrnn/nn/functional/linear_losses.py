@@ -26,14 +26,6 @@ __all__ = ["linear_cross_entropy"]
 WIDE = 1024  # classes, from which on it is done by blocks
 
 
-class Made:
-    """Takes the gradients that a forward pass makes, which are nobody else's: no list, which the tape would
-    copy.
-    """
-
-    found: Any = ()
-
-
 def _add_product(precision: str | None, a: Any, b: Any, out: Any, accumulate: bool) -> None:
     """``out (+)= a @ b``, with operands of a precision (see `autocast`)."""
     if type(a) is np.ndarray and precision != "tf32":
@@ -44,13 +36,13 @@ def _add_product(precision: str | None, a: Any, b: Any, out: Any, accumulate: bo
 
 
 def _forward(
-    x: Any, weight: Any, bias: Any, *, targets: Any, precision: str | None, gradients: Made | None
+    x: Any, weight: Any, bias: Any, *, targets: Any, precision: str | None, gradients: list[Any] | None
 ) -> Any:
     add_product, wanted = functools.partial(_add_product, precision), gradients is not None
     given = x, weight, bias, targets.beside(x), add_product
     losses, found = kernels.losses.linear_cross_entropy(*given, slopes=wanted)
     if gradients is not None:
-        gradients.found = found
+        gradients[:] = found
     return losses
 
 
@@ -68,27 +60,25 @@ def _vjp(
     bias: Tensor,
     targets: Any,
     precision: str | None,
-    gradients: Made | None,
+    gradients: list[Any] | None,
 ) -> Any:
     rows, targets = g.data, targets.beside(g.data)
     if is_recording():
         with autocast(precision):
             return grad(lambda *given: sum(g * _plain(targets, *given)), (0, 1, 2))(x, weight, bias)
     if gradients is None or not len(rows) or (rows != rows[0]).any() or not abs(rows[0]) < np.inf:
-        made = Made()
+        found: list[Any] = []
         where = array_module(rows).where  # what counts nothing has no gradient, whatever arrives
         own, live = (where(each == 0, 0, each * rows) for each in (targets.own, targets.live))
         targets = targets._replace(own=own, live=live)
-        _forward(x.data, weight.data, bias.data, targets=targets, precision=precision, gradients=made)
-        found = made.found
+        _forward(x.data, weight.data, bias.data, targets=targets, precision=precision, gradients=found)
     else:
-        found = gradients.found
-        found = found if rows[0] == 1 else [each * rows[0] for each in found]
+        found = gradients if rows[0] == 1 else [each * rows[0] for each in gradients]
     return [Tensor(each) for each in found]
 
 
-# ``targets``: `kernels.losses.Targets`. ``gradients``: None, or what takes the gradients of the sum of the
-# losses, made in the same pass.
+# ``targets``: `kernels.losses.Targets`. ``gradients``: None, or a list that takes the gradients of the sum of
+# the losses, made in the same pass.
 _linear_cross_entropy = Op("linear_cross_entropy", _forward, _vjp, inputs=("x", "weight", "bias"))
 
 
@@ -156,8 +146,8 @@ def losses_of_rows(x: Tensor, matrix: Tensor, bias: Tensor | None, targets: Any,
     """
     bias = constant(np.zeros(matrix.shape[1], x.dtype), x) if bias is None else bias
     learned = any(is_recorded(t) for t in (x, matrix, bias))
-    targets = targets._replace(ids=targets.ids.astype(np.int64))  # a copy: what was given may change
-    how: dict[str, Any] = dict(targets=targets, gradients=Made() if once and learned else None)
+    targets = targets._replace(ids=targets.ids.astype(np.int64, copy=False))
+    how: dict[str, Any] = dict(targets=targets, gradients=[] if once and learned else None)
     how["precision"] = ambient_precision() if x.dtype == np.float32 else None
     refuse_gradient(how["precision"])
     return apply(_linear_cross_entropy, x, matrix, bias, **how)

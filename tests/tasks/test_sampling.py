@@ -323,5 +323,7 @@ def test_generation_has_its_own_precision_whatever_is_around():
         inside = model.token_loop()
         assert model.generate("abc", length=30, seed=1) == text
     assert inside is not None and inside.arrays.keys() == outside.arrays.keys()
-    for name, array in outside.arrays.items():
-        np.testing.assert_array_equal(inside.arrays[name], array)
+    for name in outside.loop.arguments():
+        if name.startswith("stream"):  # the tables
+            np.testing.assert_array_equal(inside.arrays[name], outside.arrays[name])
+    assert any(name.startswith("stream") for name in outside.arrays)

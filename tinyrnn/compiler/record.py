@@ -272,11 +272,11 @@ def closure_key(t):
 
 def frozen(x):
     """``x``, parameters of an op, as something that can be compared and hashed."""
-    if x is None or isinstance(x, int | str):
+    if x is None or isinstance(x, (int, str)):
         return x
     if isinstance(x, dict):
         return tuple([(k, frozen(v)) for k, v in x.items()])
-    if isinstance(x, list | tuple):
+    if isinstance(x, (list, tuple)):
         return tuple([frozen(v) for v in x])
     if isinstance(x, slice):
         return "slice", x.start, x.stop, x.step

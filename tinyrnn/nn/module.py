@@ -208,9 +208,9 @@ def _children(value: object, path: str) -> Iterator[tuple[str, Any]]:
     elif isinstance(value, list | tuple):
         children = enumerate(value)
     for key, child in children:
-        if isinstance(child, Tensor | Module):
+        if isinstance(child, (Tensor, Module)):
             yield f"{path}{key}", child
-        else:
+        elif isinstance(child, (dict, list, tuple)) and child:  # a training step walks over all this
             yield from _children(child, f"{path}{key}.")
 
 

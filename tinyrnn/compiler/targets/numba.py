@@ -68,7 +68,7 @@ def load(name, source):
 def compiled(module, loops, dtype, name) -> list:
     """The functions of ``loops``, compiled or loaded from the cache; announced as ``name``."""
     functions = [getattr(module, loop.function) for loop in loops]
-    if mode() == "numba" and not all(f.signatures for f in functions):
+    if mode() == "numba" and not all(f.overloads for f in functions):
         what = f"{', '.join(loop.function for loop in loops)}; {np.dtype(dtype).name}"
         with kernels.notice.compiling(f"{name} ({what})"):
             for function, loop in zip(functions, loops, strict=True):

@@ -36,7 +36,7 @@ def draw(results, path):
 
     rows, limits = results["rows"]["training"], results["rows"]["limits"]
     figure, axes = pyplot.subplots(figsize=(8, 5), layout="constrained")
-    x = [2, 1000]
+    x = [2, 120]
     for name, style in (("GFLOP/s", "-"), ("GFLOP/s of bfloat16", "--")):
         axes.plot(x, [limits[name]] * 2, "k" + style, lw=1)
         side = "bottom" if style == "-" else "top"
@@ -46,6 +46,7 @@ def draw(results, path):
         axes.plot(x, [v * limits[name] * count for v in x], "k:", lw=1)
         at = x[0] * 1.1
         axes.annotate(f"{limits[name]:.0f} {name}", (at, at * limits[name] * count), fontsize=8, va="bottom")
+    curves = {}
     for row in rows:
         cell, _, dtype = row["contender"].partition(" ")
         dtype = dtype or "float32"
@@ -53,8 +54,12 @@ def draw(results, path):
             continue
         speed = Workload(cell, hidden=row["hidden"]).flops("train") / row["ms"] / 1e6
         at = intensity(cell, row["hidden"], 4 if dtype == "float32" else 2), speed
-        axes.plot(*at, MARKS[dtype], color=COLOURS[cell])
-        axes.annotate(row["hidden"], at, xytext=(5, -3), textcoords="offset points", fontsize=7)
+        curves.setdefault((cell, dtype), []).append((row["hidden"], *at))
+    for (cell, dtype), points in curves.items():
+        widths, *at = zip(*sorted(points), strict=True)
+        axes.plot(*at, MARKS[dtype] + "-", color=COLOURS[cell], lw=0.7, ms=5)
+        for width, *where in zip(widths, *at, strict=True) if cell == "lstm" else ():
+            axes.annotate(width, where, xytext=(-6, -3), textcoords="offset points", fontsize=7, ha="right")
     for cell, colour in COLOURS.items():
         axes.plot([], [], "o", color=colour, label=cell)
     for dtype, mark in MARKS.items():

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...base.compressed import unpacked
 from ...base.errors import InputError, TooLargeError
 from ...base.files import make_cache_folder, opened, replace_file, temporary_folder
 from ...training.screen import note
@@ -57,8 +58,10 @@ def decoded(blocks: Iterable[bytes], encoding: str, name, *mends: str) -> Iterat
 
 
 def raw_blocks(path: Path) -> Iterator[bytes]:
-    """The bytes of a file in blocks of bounded size; raises as `opened` does."""
-    with opened(path) as file:
+    """The bytes of a file, or of what is compressed in it, in blocks of bounded size; raises as `unpacked`
+    does.
+    """
+    with unpacked(path) as file:
         while raw := file.read(CHUNK):
             yield raw
 

@@ -1,0 +1,1 @@
+"""Tables as people have them: what separates columns, how numbers and dates are written."""

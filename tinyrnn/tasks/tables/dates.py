@@ -1,0 +1,495 @@
+"""Dates as people write them, as instants: ISO 8601 and its weeks, quarters, day or month first, names of months,
+seconds since 1970, a column each for year, month and day.
+
+Where days and months can be told apart in two ways, what all dates together allow is taken: that they rise, and
+that none is missing. Where both do, the error asks.
+"""
+
+import re
+import zoneinfo
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ...base.errors import InputError, shown
+from .files import Table, pandas
+from .numbers import is_missing
+from .options import DateOptions
+
+_TIME = r"(?:[T ]+(?P<time>\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?)\s*(?P<half>[AaPp]\.?[Mm]\.?)?)?"
+_OFFSET = r"\s*(?P<offset>Z|UTC|GMT|[+-]\d{2}:?\d{2}|[+-]\d{2})?"
+_ISO = re.compile(rf"(\d{{4}})(?:([-/.])(\d{{1,2}})(?:\2(\d{{1,2}}){_TIME}{_OFFSET})?)?")
+_QUARTER = re.compile(r"(?:(\d{4})[-\s]?[Qq]([1-4])|[Qq]([1-4])[-\s/]?(\d{4}))")
+_WEEK = re.compile(r"(\d{4})-?[Ww](\d{2})(?:-?([1-7]))?")
+_MIXED = re.compile(rf"(\d{{1,2}})([-/.])(\d{{1,2}})\2(\d{{4}}|\d{{2}}){_TIME}{_OFFSET}")
+_WEEKDAY = r"(?:(?:Mon|Tues?|Wed(?:nes)?|Thu(?:rs)?|Fri|Sat(?:ur)?|Sun)(?:day)?\.?,?\s+)"
+_NAMED = re.compile(
+    rf"{_WEEKDAY}?(?:\d{{1,2}}[-\s./]*)?[A-Za-z]{{3,9}}\.?[-\s.,/]*(?:\d{{1,2}},?\s+)?\d{{2,4}}{_TIME}{_OFFSET}"
+)
+_COMPACT = re.compile(r"(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])")
+_NAMES = ("%d-%b-%Y", "%d-%B-%Y", "%d-%b-%y", "%d-%B-%y", "%b-%d-%Y", "%B-%d-%Y", "%b-%Y", "%B-%Y", "%b-%y")
+_LIKE_DATES = re.compile(r"(?i)(date|time|day|month|year|week|quarter|period|epoch|timestamp|ds|datum|index)")
+_PARTS = ("year", "month", "day", "hour", "minute", "second")
+_RANGES = {
+    "year": (1000, 3000),
+    "month": (1, 12),
+    "day": (1, 31),
+    "hour": (0, 23),
+    "minute": (0, 59),
+    "second": (0, 59),
+}
+_EPOCHS = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}  # a second
+_SINCE, _UNTIL = 1e8, 5e9  # seconds since 1970 that are taken for dates: 1973 to 2128
+UNITS = {1: "Y", 2: "M", 3: "D", 5: "m", 6: "s"}  # parts of a date that are written -> how it is shown
+
+
+@dataclass(frozen=True)
+class Dates:
+    """Instants, datetime64 in seconds ``[N]``: of UTC where dates have offsets or there is a ``zone``.
+
+    ``unit``: in which they are shown, ``Y Q M W D m s``; ``columns``: that they were read from; ``said``: how.
+    """
+
+    values: np.ndarray
+    unit: str
+    columns: tuple[str, ...]
+    zone: str | None = None
+    said: str = ""
+
+    def shown(self, values: np.ndarray) -> list[str]:
+        """Instants as they were written."""
+        return written(values, self.unit, self.zone)
+
+
+def written(values: np.ndarray, unit: str, zone: str | None = None) -> list[str]:
+    """Instants in a unit, by the clocks of a zone."""
+    values = local(values, zone)
+    if unit == "Q":
+        months = values.astype("datetime64[M]").astype(np.int64)
+        return [f"{1970 + m // 12}Q{m % 12 // 3 + 1}" for m in months.tolist()]
+    if unit == "W":
+        return [
+            f"{d.isocalendar().year}-W{d.isocalendar().week:02}"
+            for d in values.astype("datetime64[D]").tolist()
+        ]
+    return [str(d).replace("T", " ") for d in np.datetime_as_string(values, unit=unit)]
+
+
+def local(values: np.ndarray, zone: str | None) -> np.ndarray:
+    """What clocks of a zone show at instants."""
+    if zone is None:
+        return values
+    there = pandas().DatetimeIndex(values).tz_localize("UTC").tz_convert(zone).tz_localize(None)
+    return there.to_numpy().astype("datetime64[s]")
+
+
+def date_column(table: Table, how: DateOptions) -> tuple[str, ...]:
+    """The columns of the dates: the first that holds dates, or those of year, month, day and so on; empty: none."""
+    parts = _parts(table)
+    for name in table.columns:
+        if name not in parts and _form(table, name, how) is not None:
+            return (name,)
+    return parts
+
+
+def read_dates(table: Table, columns: Sequence[str], how: DateOptions, groups: Any = None) -> Dates:
+    """The dates of a column, or of columns of their parts.
+
+    Args:
+        groups: of each row the series that it belongs to, where there are several.
+
+    Raises:
+        InputError: names the row of what is no date, or asks whether the day or the month is first.
+    """
+    if len(columns) > 1:
+        return _joined(table, columns, how)
+    (name,) = columns
+    form = _form(table, name, how)
+    if form is None:
+        cell = table.frame[name][0]
+        holds = f"holds {shown(cell)}, which is no date"
+        raise InputError(f"{table.at(0, name)} {holds}: write it like 2012-01-31, or give --date-format")
+    found = form(table, name, how, groups)
+    return found if how.time_zone is None else _localised(table, found, how.time_zone, groups)
+
+
+def _form(table: Table, name: str, how: DateOptions) -> Callable[..., Dates] | None:
+    """How the dates of a column are written; None: it holds none."""
+    series = _as_dates(table, name)
+    if str(series.dtype).startswith(("datetime", "period")):
+        return lambda table, name, how, groups: _ready(table, name, how)
+    cells = [str(c).strip() for c in series.tolist() if not is_missing(c)]
+    if not cells:
+        return None
+    if how.date_format is not None:
+        return _by_format if _some(cells, lambda c: _strptime(c, how.date_format) is not None) else None
+    like = bool(_LIKE_DATES.search(name))
+    for form, fits in _FORMS.items():
+        if _some(cells, fits.fullmatch):
+            return form
+    if all(c.isdigit() for c in cells):
+        whole = np.array([int(c) for c in cells[:1000]], np.float64)
+        if like and _some(cells, _COMPACT.fullmatch):
+            return _by_pattern("%Y%m%d", "dates as 20200131", "D")
+        first = name == table.columns[0]
+        if like and len(cells[0]) == 4 and (whole >= 1000).all() and (whole <= 3000).all():
+            return _by_pattern("%Y", "years", "Y")
+        if (like or first) and _epoch(whole) and (np.diff(whole) >= 0).all():
+            return _by_epoch
+    return None
+
+
+def _as_dates(table: Table, name: str) -> Any:
+    """A column; one of objects that are dates, as from Excel, as pandas keeps such."""
+    series = table.frame[name]
+    if series.dtype == object and len(series) and hasattr(series[0], "year"):
+        try:
+            return pandas().to_datetime(series)
+        except (ValueError, TypeError):
+            return series
+    return series
+
+
+def _some(cells: Sequence[str], fits: Callable[[str], Any]) -> bool:
+    """Whether a way of writing is that of most of the first cells."""
+    tried = cells[:100]
+    return 2 * sum(bool(fits(c)) for c in tried) > len(tried)
+
+
+# ------------------------------------------------------------------ ways to write a date
+
+
+def _no_date(table: Table, name: str, i: int, like: str) -> InputError:
+    cell = table.frame[name][i]
+    said = "is empty" if is_missing(cell) else f"holds {shown(str(cell).strip())}, which is no date"
+    return InputError(f"{table.at(i, name)} {said} like {like}: mend it, or give --date-format")
+
+
+def _by_regex(fits: re.Pattern[str], instant: Callable[[re.Match[str]], str]) -> Callable[..., Any]:
+    """Reads all cells of a column: datetime64 in seconds (of UTC where there is an offset), whether there is one."""
+
+    def read(table: Table, name: str) -> tuple[np.ndarray, list[re.Match[str]]]:
+        cells, matches = table.frame[name].tolist(), []
+        found = np.empty(len(cells), "datetime64[s]")
+        for i, cell in enumerate(cells):
+            match = fits.fullmatch(str(cell).strip())
+            try:
+                if match is None:
+                    raise ValueError
+                found[i] = np.datetime64(instant(match), "s")
+            except ValueError:
+                like = next(str(c).strip() for c in cells if fits.fullmatch(str(c).strip()))
+                raise _no_date(table, name, i, like) from None
+            matches.append(match)
+        return found, matches
+
+    return read
+
+
+def _clock(match: re.Match[str]) -> str:
+    """The time of day that a match holds, as ISO 8601."""
+    if match["time"] is None:
+        return "T00:00:00"
+    hour, *rest = match["time"].replace(",", ".").split(":")
+    hours = int(hour)
+    if match["half"]:
+        if not 1 <= hours <= 12:
+            raise ValueError
+        hours = hours % 12 + 12 * (match["half"][0] in "pP")
+    return f"T{hours:02}:{':'.join(rest)}"
+
+
+def _finest(matches: Sequence[re.Match[str]], parts: int) -> str:
+    """The unit of dates of so many parts and their times of day."""
+    times = [m["time"] for m in matches if m["time"]]
+    return (
+        ("s" if any(t.count(":") > 1 and not t.split(":")[2].startswith("00") for t in times) else "m")
+        if times
+        else UNITS[parts]
+    )
+
+
+def _with_offsets(
+    table: Table, name: str, found: np.ndarray, matches: Sequence[re.Match[str]]
+) -> tuple[np.ndarray, str | None]:
+    """Instants of UTC, where cells have offsets, and its name."""
+    offsets = [m["offset"] for m in matches]
+    if not any(offsets):
+        return found, None
+    if not all(offsets):
+        i = offsets.index(None)
+        raise InputError(f"{table.at(i, name)} has no offset from UTC, which others have: add it")
+    seconds = {o: 0 if o.isalpha() else _seconds(o) for o in set(offsets) if o}
+    return found - np.array([seconds[o] for o in offsets]).astype("timedelta64[s]"), "UTC"
+
+
+def _seconds(offset: str) -> int:
+    digits = offset[1:].replace(":", "").ljust(4, "0")
+    return (int(digits[:2]) * 3600 + int(digits[2:]) * 60) * (-1 if offset[0] == "-" else 1)
+
+
+def _iso(table: Table, name: str, how: DateOptions, groups: Any) -> Dates:
+    def instant(m: re.Match[str]) -> str:
+        return f"{m[1]}-{int(m[3] or 1):02}-{int(m[4] or 1):02}{_clock(m)}"
+
+    found, matches = _by_regex(_ISO, instant)(table, name)
+    parts = max(1 + (m[3] is not None) + (m[4] is not None) for m in matches)
+    unit = _finest(matches, parts)
+    found, zone = _with_offsets(table, name, found, matches)
+    return Dates(found, unit, (name,), zone, "dates with offsets, in UTC" if zone else "")
+
+
+def _quarters(table: Table, name: str, how: DateOptions, groups: Any) -> Dates:
+    def instant(m: re.Match[str]) -> str:
+        return f"{m[1] or m[4]}-{3 * int(m[2] or m[3]) - 2:02}-01"
+
+    return Dates(_by_regex(_QUARTER, instant)(table, name)[0], "Q", (name,), None, "quarters")
+
+
+def _weeks(table: Table, name: str, how: DateOptions, groups: Any) -> Dates:
+    from datetime import date
+
+    def instant(m: re.Match[str]) -> str:
+        return date.fromisocalendar(int(m[1]), int(m[2]), int(m[3] or 1)).isoformat()
+
+    found, matches = _by_regex(_WEEK, instant)(table, name)
+    unit = "D" if any(m[3] for m in matches) else "W"
+    return Dates(found, unit, (name,), None, "weeks of ISO 8601" if unit == "W" else "")
+
+
+def _day_and_month(table: Table, name: str, how: DateOptions, groups: Any) -> Dates:
+    """Day first or month first, as all of them together allow."""
+    readings: dict[bool, Dates] = {}
+    errors: dict[bool, InputError] = {}
+    example = str(table.frame[name][0]).strip()
+    for dayfirst in (True, False) if how.dayfirst is None else (how.dayfirst,):
+
+        def instant(m: re.Match[str], dayfirst: bool = dayfirst) -> str:
+            day, month = (m[1], m[3]) if dayfirst else (m[3], m[1])
+            year = int(m[4]) + (0 if len(m[4]) == 4 else 2000 if int(m[4]) < 69 else 1900)
+            return f"{year:04}-{int(month):02}-{int(day):02}{_clock(m)}"
+
+        try:
+            found, matches = _by_regex(_MIXED, instant)(table, name)
+        except InputError as error:
+            errors[dayfirst] = error
+            continue
+        found, zone = _with_offsets(table, name, found, matches)
+        said = f"dates like {example} with the {'day' if dayfirst else 'month'} first"
+        readings[dayfirst] = Dates(found, _finest(matches, 3), (name,), zone, said)
+    if not readings:
+        raise max(errors.values(), key=lambda e: str(e))
+    rising = {k: d for k, d in readings.items() if _rises(d.values, groups)} or readings
+    regular = {k: d for k, d in rising.items() if _is_regular(d.values, groups)} or rising
+    if len(regular) > 1 and any((regular[True].values != regular[False].values).tolist()):
+        first = [d.shown(d.values[:2])[-1] for d in regular.values()]
+        second = str(table.frame[name][min(1, len(table) - 1)]).strip()
+        said = f"has dates like {second}, which is {first[0]} or {first[1]}"
+        raise InputError(f"{table.name}: column {shown(name)} {said}: say by --dayfirst or --no-dayfirst")
+    return next(iter(regular.values()))
+
+
+def _named(table: Table, name: str, how: DateOptions, groups: Any) -> Dates:
+    """With the name of a month, in English."""
+    cells = [str(c).strip() for c in table.frame[name].tolist()]
+    matches = [_NAMED.fullmatch(c) for c in cells]
+    if None in matches:
+        i = matches.index(None)
+        raise _no_date(table, name, i, next(c for c, m in zip(cells, matches, strict=True) if m))
+    parts = [
+        re.sub(r"[-\s.,/]+", "-", re.sub(f"^{_WEEKDAY}", "", _date_part(m))).strip("-") for m in matches if m
+    ]
+    parts = [re.sub(r"(?i)-sept-", "-Sep-", p) for p in parts]
+    for pattern in _NAMES:
+        if not _some(parts, lambda p, pattern=pattern: _strptime(p, pattern) is not None):
+            continue
+        found = np.empty(len(cells), "datetime64[s]")
+        for i, (part, match) in enumerate(zip(parts, matches, strict=True)):
+            day = _strptime(part, pattern)
+            if day is None:
+                raise _no_date(table, name, i, cells[0])
+            found[i] = np.datetime64(f"{day}{_clock(match)}" if match else day, "s")
+        found, zone = _with_offsets(table, name, found, [m for m in matches if m])
+        unit = _finest([m for m in matches if m], 3 if "%d" in pattern else 2)
+        return Dates(found, unit, (name,), zone, f"dates like {cells[0]}")
+    raise _no_date(table, name, 0, "06-Jan-2020")
+
+
+def _date_part(match: re.Match[str]) -> str:
+    """A match without its time of day."""
+    end = match.start("time") if match["time"] else match.start("offset") if match["offset"] else match.end()
+    return match[0][: end - match.start()].rstrip(" T")
+
+
+def _strptime(text: str, pattern: str | None) -> str | None:
+    """A day (and time, where the pattern has one) as ISO 8601."""
+    from datetime import datetime
+
+    try:
+        found = datetime.strptime(text, pattern or "")
+    except ValueError:
+        return None
+    return (
+        found.isoformat()
+        if any(p in (pattern or "") for p in ("%H", "%I", "%M", "%S"))
+        else f"{found:%Y-%m-%d}"
+    )
+
+
+def _by_format(table: Table, name: str, how: DateOptions, groups: Any) -> Dates:
+    """By ``--date-format``."""
+    pattern, found = how.date_format or "", []
+    for i, cell in enumerate(table.frame[name].tolist()):
+        value = _strptime(str(cell).strip(), pattern)
+        if value is None:
+            raise _no_date(table, name, i, f"--date-format {pattern}")
+        found.append(np.datetime64(value.partition("+")[0], "s"))
+    unit = "s" if "%S" in pattern else "m" if "%H" in pattern or "%I" in pattern else "D"
+    unit = "M" if unit == "D" and not any(p in pattern for p in ("%d", "%j", "%x")) else unit
+    return Dates(np.array(found, "datetime64[s]"), unit, (name,))
+
+
+def _by_pattern(pattern: str, said: str, unit: str) -> Callable[..., Dates]:
+    def read(table: Table, name: str, how: DateOptions, groups: Any) -> Dates:
+        found = []
+        for i, cell in enumerate(table.frame[name].tolist()):
+            value = _strptime(str(cell).strip(), pattern)
+            if value is None:
+                raise _no_date(table, name, i, str(table.frame[name][0]).strip())
+            found.append(np.datetime64(value, "s"))
+        return Dates(np.array(found, "datetime64[s]"), unit, (name,), None, said)
+
+    return read
+
+
+def _epoch(values: np.ndarray) -> str | None:
+    """The unit of integers that may count from 1970 on."""
+    return next(
+        (u for u, n in _EPOCHS.items() if (values >= _SINCE * n).all() and (values <= _UNTIL * n).all()), None
+    )
+
+
+def _by_epoch(table: Table, name: str, how: DateOptions, groups: Any) -> Dates:
+    cells = [str(c).strip() for c in table.frame[name].tolist()]
+    for i, cell in enumerate(cells):
+        if not cell.isdigit():
+            raise _no_date(table, name, i, cells[0])
+    values = [int(c) for c in cells]
+    unit = _epoch(np.array(values[:1000], np.float64)) or "s"
+    seconds = np.array([v // _EPOCHS[unit] for v in values], np.int64)
+    words = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}[unit]
+    shows = "D" if not (seconds % 86_400).any() else "m" if not (seconds % 60).any() else "s"
+    return Dates(seconds.astype("datetime64[s]"), shows, (name,), "UTC", f"{words} since 1970, in UTC")
+
+
+_FORMS: dict[Callable[..., Dates], re.Pattern[str]] = {
+    _quarters: _QUARTER,
+    _weeks: _WEEK,
+    _iso: re.compile(rf"(?!\d{{4}}$)(?:{_ISO.pattern})"),  # a year alone is a number, or `_form` says
+    _day_and_month: _MIXED,
+    _named: _NAMED,
+}
+
+
+# ------------------------------------------------------------------ other columns
+
+
+def _parts(table: Table) -> tuple[str, ...]:
+    """Columns named year, month, day and so on that hold such numbers, the largest first; empty: there are none."""
+    names = {c.strip().lower(): c for c in table.columns}
+    found: list[str] = []
+    for part in _PARTS:
+        if part not in names:
+            break
+        low, high = _RANGES[part]
+        cells = [str(c).strip() for c in table.frame[names[part]].tolist()]
+        if not all(re.fullmatch(r"\d+(\.0)?", c) and low <= float(c) <= high for c in cells):
+            break
+        found.append(names[part])
+    return tuple(found) if len(found) > 1 else ()
+
+
+def _joined(table: Table, columns: Sequence[str], how: DateOptions) -> Dates:
+    parts = [[int(float(str(c).strip())) for c in table.frame[name].tolist()] for name in columns]
+    found = np.empty(len(table), "datetime64[s]")
+    for i, row in enumerate(zip(*parts, strict=True)):
+        year, month, day, hour, minute, second = [*row, *(1, 1, 1, 0, 0, 0)[len(row) :]]
+        try:
+            found[i] = np.datetime64(f"{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}", "s")
+        except ValueError:
+            day_shown = f"{year}-{month}-{day}"
+            raise InputError(f"{table.name} row {table.rows[i]}: {day_shown} is no day: mend it") from None
+    unit = {1: "Y", 2: "M", 3: "D", 4: "m", 5: "m", 6: "s"}[len(columns)]
+    made = Dates(found, unit, tuple(columns), None, f"dates from columns {', '.join(columns)}")
+    return made if how.time_zone is None else _localised(table, made, how.time_zone, None)
+
+
+def _ready(table: Table, name: str, how: DateOptions) -> Dates:
+    """Of a column that holds dates already."""
+    library, series = pandas(), _as_dates(table, name)
+    if series.isna().any():
+        raise _no_date(table, name, int(series.isna().to_numpy().argmax()), "2012-01-31")
+    zone = None
+    if isinstance(series.dtype, library.PeriodDtype):
+        unit = str(series.dtype).removeprefix("period[")[0]
+        values = series.dt.to_timestamp().to_numpy().astype("datetime64[s]")
+        return Dates(values, unit if unit in "YQMWD" else "m", (name,))
+    if series.dt.tz is not None:
+        zone = str(series.dt.tz) if how.time_zone is None else how.time_zone
+        series = series.dt.tz_convert("UTC").dt.tz_localize(None)
+    values = series.to_numpy().astype("datetime64[s]")
+    seconds = values.astype(np.int64)
+    unit = "D" if not (seconds % 86_400).any() else "m" if not (seconds % 60).any() else "s"
+    made = Dates(values, unit if zone is None else "m" if unit == "D" else unit, (name,), zone)
+    return made if zone is not None or how.time_zone is None else _localised(table, made, how.time_zone, None)
+
+
+def _localised(table: Table, dates: Dates, zone: str, groups: Any) -> Dates:
+    """Dates by the clocks of a zone as instants."""
+    try:
+        zoneinfo.ZoneInfo(zone)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        raise InputError(f"--time-zone {shown(zone)} is unknown: write it like Europe/Berlin") from None
+    if dates.zone is not None:  # instants already
+        return Dates(dates.values, dates.unit, dates.columns, zone, f"dates by the clocks of {zone}")
+    library = pandas()
+    parts = (
+        np.zeros(len(dates.values), np.int64) if groups is None else np.unique(groups, return_inverse=True)[1]
+    )
+    found = dates.values.copy()
+    for part in range(int(parts.max(initial=0)) + 1):
+        rows = np.flatnonzero(parts == part)
+        index = library.DatetimeIndex(dates.values[rows])
+        try:
+            there = index.tz_localize(zone, ambiguous="infer", nonexistent="raise")
+        except Exception as error:  # pandas raises errors of pytz, of zoneinfo and of its own here
+            what = f"an hour that clocks of {zone} do not show once ({error})"
+            raise InputError(f"{table.name}: column {shown(dates.columns[0])} has {what}: mend it") from None
+        found[rows] = there.tz_convert("UTC").tz_localize(None).to_numpy().astype("datetime64[s]")
+    return Dates(found, dates.unit, dates.columns, zone, f"dates by the clocks of {zone}")
+
+
+def _by_group(values: np.ndarray, groups: Any) -> list[np.ndarray]:
+    if groups is None:
+        return [values]
+    groups = np.asarray(groups)
+    return [values[groups == g] for g in dict.fromkeys(groups.tolist())]
+
+
+def _rises(values: np.ndarray, groups: Any) -> bool:
+    return all((np.diff(v).astype(np.int64) > 0).all() for v in _by_group(values, groups))
+
+
+def _is_regular(values: np.ndarray, groups: Any) -> bool:
+    """Whether dates are as far from each other as a rule: in days or in months, weekends left out or not."""
+    for v in _by_group(values, groups):
+        days = v.astype("datetime64[D]")
+        months = np.diff(v.astype("datetime64[M]").astype(np.int64))
+        ways = [np.diff(v).astype(np.int64), months]
+        if len(days) and ((days.astype(np.int64) + 3) % 7).max() < 5:
+            ways.append(np.busday_count(days[:-1], days[1:]))
+        if not any(len(w) == 0 or (w[0] > 0 and (w == w[0]).all()) for w in ways):
+            return False
+    return True

@@ -74,7 +74,6 @@ def test_line_ends_of_every_kind(tmp_path, end):
 @pytest.mark.parametrize(("name", "text", "said"), [
     ("a.csv", "text,label\na, b,x\n", "row 2 has 3 cells, the first row has 2: put texts in double quotes"),
     ("a.csv", "text,label,text\na,x,b\n", "has 2 columns 'text': rename all but one"),
-    ("a.csv", "text,label\na\rb,x\n", "row 2: column 'label' is empty"),
 ])  # fmt: skip
 def test_what_would_be_lost_is_refused(tmp_path, name, text, said):
     (tmp_path / name).write_bytes(text.encode())

@@ -68,7 +68,8 @@ class Table:
     def column(self, name: str, flag: str) -> list[Any]:
         """The cells of a column that the option ``flag`` names; InputError if there is none."""
         if name not in self.columns:
-            found = f"choose {flag} from {few(map(shown, self.columns))}"
+            choice = f"choose {flag} from {few(map(shown, self.columns))}"
+            found = choice if self.columns else "name its columns"
             if self.how.header is None and name.isdecimal():
                 found += ", or say --no-header where the first row is data"
             raise InputError(f"{self.name} has no column {shown(name)}: {found}")
@@ -84,7 +85,7 @@ class Table:
         for i, (cell, missing) in enumerate(zip(cells, self.frame[name].isna(), strict=True)):
             if isinstance(cell, str):
                 continue
-            if isinstance(cell, bool | list | dict) or hasattr(cell, "tolist"):
+            if isinstance(cell, bool | list | tuple | dict) or hasattr(cell, "shape"):
                 raise InputError(f"{self.at(i, name)} holds {shown(cell)}, which is no text: write a text")
             cells[i] = "" if missing else str(cell)
         return cells
@@ -166,9 +167,9 @@ class _Way:
         rows = csv.reader(file, delimiter=self.separator, quoting=self.quoting, strict=True)
         try:
             found.extend(rows)
-        except csv.Error:
+        except csv.Error as error:
             if not cut or rows.line_num < text.count("\n"):
-                raise
+                raise csv.Error(f"row {len(found) + 1}: {error}") from None
         return found[:-1] if cut and self.quoted and len(found) > 1 else found
 
     @property
@@ -235,12 +236,13 @@ def _encloses(separator, text, ragged) -> bool:
     """
     if '"' not in text:
         return True
+    plain = _Fit.of(_Way(separator, False), text)
     try:
         quoted = _Fit.of(_Way(separator, True), text)
     except csv.Error:
-        return False
+        return not plain.fits(ragged)
     whole = not (quoted.merged and separator == "\t") and quoted.fits(ragged)
-    return whole or not _Fit.of(_Way(separator, False), text).fits(ragged)
+    return whole or not plain.fits(ragged)
 
 
 def _frame(path, text, way, ragged):
@@ -250,7 +252,7 @@ def _frame(path, text, way, ragged):
     try:
         widths = [len(row) for row in way.records(text)]
     except csv.Error as error:
-        raise InputError(f"{path}: {error}: mend the quotes") from None
+        raise InputError(f"{path} {error}: mend the quotes") from None
     width = next(n for n in widths if n)
     for i, n in enumerate(widths, 1):
         if n not in (0, width) and not (ragged and n > width):

@@ -19,7 +19,7 @@ from ...base.compressed import inner_name, unpacked
 from ...base.errors import InputError, TooLargeError, few, near, shown
 from ...training.screen import note
 from ..text.sources import lines_of, read_lines, text_of
-from .numbers import looks_like_value
+from .numbers import is_missing, looks_like_value
 from .options import TableOptions
 
 ENDINGS = (".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".parquet", ".xlsx", ".xls", ".ods")
@@ -114,15 +114,15 @@ def read_table(
     wanted=(),
     *,
     names: Callable[[Sequence[str]], bool] | None = None,
-    ragged=False,
+    least: int | None = None,
 ) -> Table:
     """A file as a `Table`.
 
     Args:
         wanted: names of columns that there must be: a way to read the file that gives them is taken.
-        names: of a table of texts, whether a first row looks like names of columns; default: a first row of
-            texts does.
-        ragged: rows may have more cells than the first.
+        names: of a table of texts, whether a first row looks like names of columns, whose reader says itself
+            what the first row is; default: a first row of texts does.
+        least: rows have so many cells, or more; None: as many as the first.
 
     Raises:
         InputError: names file and row of what cannot be read, or asks which of two ways is right.
@@ -136,14 +136,14 @@ def read_table(
     elif ending in (".jsonl", ".ndjson"):
         table = _json_lines(path, text_of(path, encoding))
     else:
-        table = _separated(path, text_of(path, encoding), ending, how, wanted, names, ragged)
+        table = _separated(path, text_of(path, encoding), ending, how, wanted, names, least)
     twice = [name for name, n in Counter(table.columns).items() if n > 1]
     if twice:
         raise InputError(
             f"{path} has {Counter(table.columns)[twice[0]]} columns {shown(twice[0])}: rename all but one"
         )
     if not len(table):
-        raise InputError(f"{path} has no rows of data: give a file whose first row names the columns")
+        raise InputError(f"{path} has no rows of data: give some below the names of the columns")
     return table
 
 
@@ -182,18 +182,18 @@ class _Way:
         return f"columns separated by {of}" + ("" if self.quoted else ", quotes as they are")
 
 
-def _separated(path, text, ending, how, wanted, names, ragged) -> Table:
+def _separated(path, text, ending, how, wanted, names, least) -> Table:
     text = text.replace("\r\n", "\n")
     if "\n" not in text.rstrip("\r"):  # lines as on a Macintosh of old
         text = text.replace("\r", "\n")
     if not text.strip():
-        raise InputError(f"{path} is empty: give a file whose first row names the columns")
+        raise InputError(f"{path} is empty: there are no rows in it")
     if stands_for := "\r" in text and next(c for c in map(chr, _PRIVATE) if c not in text):
         text = text.replace("\r", stands_for)  # which readers of CSV take for the end of a row
     text, given = _given_separator(text, how)
     way = _way(path, text, ending, given, wanted)
-    way = _Way(way.separator, way.separator != _BESIDE and _encloses(way.separator, text, ragged))
-    frame = _frame(path, text, way, ragged)
+    way = _Way(way.separator, way.separator != _BESIDE and _encloses(way.separator, text, least))
+    frame = _frame(path, text, way, least)
     if stands_for:
         frame = frame.map(lambda cell: cell.replace(stands_for, "\r"))
     rows = [
@@ -205,11 +205,18 @@ def _separated(path, text, ending, how, wanted, names, ragged) -> Table:
     if named is None:  # a task that asks for names says which are missing
         named = bool(wanted) or _are_names(path, frame, names)
     if named:
-        frame = frame.iloc[1:].reset_index(drop=True).set_axis(cells, axis=1)
+        named_cells = [c or str(i) for i, c in enumerate(cells, 1)]
+        frame = frame.iloc[1:].reset_index(drop=True).set_axis(named_cells, axis=1)
         rows = rows[1:]
     else:
         frame = frame.set_axis([str(i) for i in range(1, len(cells) + 1)], axis=1)
-    said = [] if named else ["the first row is data: columns are named 1, 2, ... (--header: it names them)"]
+    said = []
+    if named and names and how.header is None and not wanted:
+        said = [
+            f"the first row ({few((c[:40] for c in cells), 3)}) names the columns (--no-header: it is data)"
+        ]
+    elif not named and not names:
+        said = ["the first row is data: columns are named 1, 2, ... (--header: it names them)"]
     usual = "\t" if ending in (".tsv", ".tab") else ","
     if how.separator is None and len(cells) > 1 and way.separator != usual:
         said.insert(0, way.words)
@@ -230,7 +237,7 @@ def _given_separator(text, how) -> tuple[str, str | None]:
     return (text, given) if len(given) == 1 else (text.replace(given, _BESIDE), _BESIDE)
 
 
-def _encloses(separator, text, ragged) -> bool:
+def _encloses(separator, text, least) -> bool:
     """Whether quotes enclose cells, or are as they are: of tab-separated files, as no rule has them enclose
     anything there, only where neither reading merges lines or leaves a row without its cells.
     """
@@ -240,29 +247,30 @@ def _encloses(separator, text, ragged) -> bool:
     try:
         quoted = _Fit.of(_Way(separator, True), text)
     except csv.Error:
-        return not plain.fits(ragged)
-    whole = not (quoted.merged and separator == "\t") and quoted.fits(ragged)
-    return whole or not plain.fits(ragged)
+        return not plain.fits(least)
+    whole = not (quoted.merged and separator == "\t") and quoted.fits(least)
+    return whole or not plain.fits(least)
 
 
-def _frame(path, text, way, ragged):
+def _frame(path, text, way, least):
     """All rows as a frame of texts without names."""
     library = pandas()
     given = dict(sep=way.separator, header=None, dtype=str, keep_default_na=False, skip_blank_lines=False)
     try:
-        widths = [len(row) for row in way.records(text)]
+        records = way.records(text)
     except csv.Error as error:
         raise InputError(f"{path} {error}: mend the quotes") from None
-    width = next(n for n in widths if n)
-    for i, n in enumerate(widths, 1):
-        if n not in (0, width) and not (ragged and n > width):
+    width = next(len(row) for row in records if row)
+    for i, n in enumerate(map(len, records), 1):
+        blank = n < width and not any(cell.strip() for cell in records[i - 1])
+        if n != width and not blank and (least is None or n < least):
             first = f"the first row has {width}"
             mend = "put texts in double quotes, or mend the row" if n > width else "mend or delete the row"
             raise InputError(f"{path} row {i} has {n} cells, {first}: {mend}")
     try:
         return library.read_csv(
             io.StringIO(text, newline="\n"),
-            names=range(max(widths)),
+            names=range(max(map(len, records))),
             quoting=way.quoting,
             lineterminator="\n",
             **given,
@@ -324,9 +332,9 @@ class _Fit:
         """csv.Error as `_Way.records`."""
         return cls(way, [r for r in way.records(text, cut) if any(c.strip() for c in r)])
 
-    def fits(self, ragged: bool = False) -> bool:
-        """Whether all rows have as many cells as the first, or no fewer."""
-        return all(len(r) == self.width or (ragged and len(r) > self.width) for r in self.records)
+    def fits(self, least: int | None = None) -> bool:
+        """Whether all rows have as many cells as the first, or at least so many."""
+        return all(len(r) == self.width or (least is not None and len(r) >= least) for r in self.records)
 
     @property
     def width(self) -> int:
@@ -371,8 +379,8 @@ def _fit(separator, head, cut) -> _Fit:
 
 def _are_names(path, frame, names) -> bool:
     """Whether the first row names the columns: unless a number or a date stands in each column of such."""
-    below = frame.iloc[1:201]
-    like = [below[c].map(looks_like_value).mean() > 0.5 if len(below) else False for c in frame.columns]
+    filled = [[c for c in frame[name].iloc[1:201] if not is_missing(c)] for name in frame.columns]
+    like = [2 * sum(map(looks_like_value, column)) > len(column) for column in filled]
     cells = [c.strip() for c in frame.iloc[0]]
     first = [looks_like_value(c) for c in cells]
     of_values = [here for here, column in zip(first, like, strict=True) if column]
@@ -474,7 +482,7 @@ def texts_of_inputs(
         if given != "-" and is_table(Path(given)):
             table, column = read(given)
             table.tell((column,))
-            texts += table.texts(column, "the column")
+            texts += [text.strip() for text in table.texts(column, "the column")]
             places += [f"{given} row {row}" for row in table.rows]
         else:
             lines = read_lines([given], encoding)

@@ -284,9 +284,9 @@ def _known(model, labels, files, lack="the model does not know"):
     """``labels``, if the model knows them, in its form."""
     if model.thresholds is not None:
         labels = [label if isinstance(label, tuple) else (label,) for label in labels]
-    elif several := next((label for label in labels if isinstance(label, tuple)), None):
+    elif any(isinstance(label, tuple) for label in labels):
         raise InputError(
-            f"{few(files)} has texts of several labels ({few(several)}), training had one a text"
+            f"{few(files)} has texts of several labels, in training each had one: give such data"
         )
     found = {label for each in labels for label in (each if model.thresholds is not None else [each])}
     if strange := found - set(model.labels):

@@ -382,8 +382,8 @@ def _are_names(path, frame, names) -> bool:
     filled = [[c for c in frame[name].iloc[1:201] if not is_missing(c)] for name in frame.columns]
     like = [2 * sum(map(looks_like_value, column)) > len(column) for column in filled]
     cells = [c.strip() for c in frame.iloc[0]]
-    first = [looks_like_value(c) for c in cells]
-    of_values = [here for here, column in zip(first, like, strict=True) if column]
+    first = [looks_like_value(c) and not is_missing(c) for c in cells]
+    of_values = [v for v, c, column in zip(first, cells, like, strict=True) if column and not is_missing(c)]
     if names is not None:
         return names(cells) or (bool(of_values) and not any(of_values))
     if not any(of_values):

@@ -5,4 +5,5 @@ import re
 
 def on_page_markdown(markdown, page, config, files):
     """The text of a page, its links ``../FILE`` made absolute."""
-    return re.sub(r"\]\(\.\./(?!\.)", f"]({config.repo_url}/blob/main/", markdown)
+    above = re.escape("../" * (page.file.src_uri.count("/") + 1))
+    return re.sub(rf"\]\({above}(?!\.)", f"]({config.repo_url}/blob/main/", markdown)

@@ -91,7 +91,7 @@ def test_examples_run(name, arguments, said, tmp_path):
 
 PAGES = [
     p
-    for pattern in ("*.md", "docs/*.md", "benchmarks/*.md", "plugins/*/README.md")
+    for pattern in ("*.md", "docs/*.md", "docs/tasks/*.md", "benchmarks/*.md", "plugins/*/README.md")
     for p in ROOT.glob(pattern)
 ]
 FILES = {
@@ -128,8 +128,8 @@ def test_the_files_that_a_page_names_exist(page):
 
 def test_pictures_are_small_and_whole():
     pictures = list((ROOT / "docs" / "pictures").iterdir())
-    pages = "".join(p.read_text(encoding="utf-8") for p in (ROOT / "docs").glob("*.md"))
-    shown = re.findall(r"\((?:docs/)?pictures/([^)]+)\)", README + pages)
+    pages = "".join(p.read_text(encoding="utf-8") for p in (ROOT / "docs").rglob("*.md"))
+    shown = re.findall(r"\((?:docs/|\.\./)?pictures/([^)]+)\)", README + pages)
     assert {p.name for p in pictures} == set(shown) != set()
     for picture in pictures:
         assert picture.stat().st_size < 200_000, picture

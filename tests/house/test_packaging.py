@@ -89,7 +89,7 @@ def test_tests_have_every_extra_that_needs_no_gpu():
 def test_extras_that_sentences_name_exist():
     sources = [
         *ROOT.glob("*.md"),
-        *ROOT.glob("docs/*.md"),
+        *ROOT.glob("docs/**/*.md"),
         *ROOT.glob("examples/*.py"),
         *ROOT.glob("tinyrnn/**/*.py"),
     ]

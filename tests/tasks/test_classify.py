@@ -1,5 +1,7 @@
 """The task classify: reading labelled texts, batches of different lengths, the model, the commands."""
 
+import bz2
+import gzip
 import json
 
 import numpy as np
@@ -9,9 +11,11 @@ from click.testing import CliRunner
 import tinyrnn as tr
 from tinyrnn.cli import main
 from tinyrnn.tasks.batches import Batches, in_order, padded
+from tinyrnn.tasks.classify import baseline, scores
 from tinyrnn.tasks.classify import task as classify
 from tinyrnn.tasks.classify.options import ClassifyOptions
 from tinyrnn.tasks.classify.reader import read_examples
+from tinyrnn.tasks.tables.options import TableOptions
 from tinyrnn.tasks.text.vocabulary import Words
 
 GOOD = [
@@ -97,18 +101,18 @@ def test_every_form_of_data_says_the_same(tmp_path, table):
             r"a.csv row 3: column 'text' is empty: fill it, or delete the row",
         ),
         ("a.csv", "text,label\nx,1\ny,\n", "row 3: column 'label' is empty"),
-        ("a.csv", "text,label\nx,1\ny\n", "row 3: column 'label' is empty"),
+        ("a.csv", "text,label\nx,1\ny\n", "row 3 has 1 cells, the first row has 2"),
         (
             "a.csv",
             "text,label\nx,1\ny,1\n",
             "all 2 examples have the label '1': there is nothing to tell apart",
         ),
-        ("a.csv", "text,label\n", "there are no examples"),
-        ("a.csv", 'text,label\n"x" y,1\n', "row 2"),
+        ("a.csv", "text,label\n", "has no rows of data"),
+        ("a.csv", 'text,label\n"x" y,1\n"a,b",2\n', "a.csv row 2: .*: mend the quotes"),
         ("a.jsonl", '{"text": "x", "label": 1}\n{"text": ', "a.jsonl row 2"),
         ("a.jsonl", "[1]\n", "row 1"),
-        ("a.jsonl", '{"text": "x"}\n', "row 1 has no column 'label'"),
-        ("a.txt", "x", "is not known: use .csv, .tsv, .jsonl or a folder"),
+        ("a.jsonl", '{"text": "x"}\n', "has no column 'label': choose --label-column from 'text'"),
+        ("a.txt", "x", "is not known: give a table .*, lines of fastText, or a folder"),
         ("a.csv", b"text,label\n\xff\xfe,1\n", "not utf-8 text .* name its --encoding"),
     ],
 )
@@ -337,19 +341,320 @@ def test_what_is_no_better_than_the_most_frequent_label_says_so(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("a.csv", "text;label\ngood;pos\nbad;neg\n", "is separated by ';', not by ','"),
-        ("a.csv", "text\tlabel\ngood\tpos\nbad\tneg\n", "is separated by tabs"),
-        ("a.tsv", "text,label\ngood,pos\nbad,neg\n", "is separated by ','"),
-        ("a.csv", "", "is empty: give a file whose first row"),
+        ("a.csv", "", "is empty: there are no rows in it"),
         ("a.csv", "text,text,label\na,b,c\n", "has 2 columns 'text': rename all but one"),
         ("a.jsonl", '{"text": ["a"], "label": "x"}\n', "row 1: column 'text' holds ['a'], which is no text"),
-        ("a.jsonl", '{"text": "a", "label": true}\n', "row 1: column 'label' holds True"),
+        ("a.jsonl", '{"text": "a", "label": true}\n', "row 1: column 'label' holds True, which is no text"),
         ("a.jsonl", "{}\n", "has no column 'text': name its columns"),
     ],
 )
-def test_tables_that_are_read_as_another_kind(tmp_path, name, content, said):
+def test_cells_that_are_no_texts(tmp_path, name, content, said):
     path = tmp_path / name
     path.write_text(content)
     with pytest.raises(tr.InputError) as caught:
         read_examples([path])
     assert said in str(caught.value)
+
+
+# ------------------------------------------------------------------ tables as people have them
+
+
+def write(path, text):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+def test_texts_of_tables_are_whole(tmp_path):
+    with pytest.raises(tr.InputError, match="row 3 has 3 cells, the first row has 2: put texts in double"):
+        read_examples([write(tmp_path / "a.csv", "label,text\n0,fine\n1,I saw it, and it was great\n")])
+    rest = "0,so\n1,a, b\n1,c, d, e\n0,f, g\n"  # most rows are wrong, and the columns known all the same
+    with pytest.raises(tr.InputError, match="row 3 has 3 cells"):
+        read_examples([write(tmp_path / "a.csv", f"label,text\n{rest}")])
+    long, odd = "word " * 40_000, "a\rb\u2028c\td, e"
+    texts = [long.strip(), odd, "two\nlines, and"]
+    rows = "".join(f'{i},"{t}"\n' for i, t in enumerate(texts))
+    assert read_examples([write(tmp_path / "b.csv", f"label,text\n{rows}")]) == (texts, ["0", "1", "2"])
+    rows = "".join(
+        json.dumps({"text": t, "label": i}, ensure_ascii=False) + "\n" for i, t in enumerate(texts)
+    )
+    assert read_examples([write(tmp_path / "b.jsonl", rows)]) == (texts, ["0", "1", "2"])
+    big = '"' + "one\ntwo\n" * 40_000 + '"'  # longer than what ways to read a file are tried on
+    found = read_examples([write(tmp_path / "c.csv", f'text,label\n{big},x\n"say ""a"", b",y\n')])[0]
+    assert found == [big.strip('"').strip(), 'say "a", b']
+
+
+@pytest.mark.parametrize("separator", [";", "\t", "|"])
+def test_separators_of_texts(tmp_path, capsys, separator):
+    text = separator.join(("text", "label")) + f"\ngood{separator}pos\nbad, really{separator}neg\n"
+    found = (["good", "bad, really"], ["pos", "neg"])
+    assert read_examples([write(tmp_path / "a.csv", text)]) == found
+    assert "columns separated by" in capsys.readouterr().err
+    how = TableOptions(separator=separator)
+    assert read_examples([write(tmp_path / "a.txt", text)], how=how) == found
+    several = text.replace(separator, " @@ ")
+    assert read_examples([write(tmp_path / "a.txt", several)], how=TableOptions(separator=" @@ ")) == found
+
+
+def test_columns_by_number_where_the_first_row_is_data(tmp_path):
+    path = write(tmp_path / "a.csv", "0,good\n1,bad\n")
+    how = TableOptions(header=False)
+    assert read_examples([path], text_column="2", label_column="1", how=how) == (["good", "bad"], ["0", "1"])
+    with pytest.raises(tr.InputError, match="or say --no-header where the first row is data"):
+        read_examples([path], text_column="2", label_column="1")
+
+
+def test_other_columns_are_told(table, capsys):
+    read_examples([table])
+    assert "60 rows, columns text, label; left out: id" in capsys.readouterr().err
+
+
+def test_parquet_excel_and_compressed(tmp_path):
+    import pandas as pd
+
+    frame = pd.DataFrame({"text": ["good", "bad"], "label": [1, 0]})
+    frame.to_parquet(tmp_path / "a.parquet")
+    frame.to_excel(tmp_path / "a.xlsx", index=False)
+    write(tmp_path / "a.csv.gz", gzip.compress(frame.to_csv(index=False).encode()))
+    write(tmp_path / "a.jsonl.bz2", bz2.compress(frame.to_json(orient="records", lines=True).encode()))
+    for name in ("a.parquet", "a.xlsx", "a.csv.gz", "a.jsonl.bz2"):
+        assert read_examples([tmp_path / name]) == (["good", "bad"], ["1", "0"])
+
+
+def test_a_folder_per_label(tmp_path, capsys):
+    files = {"pos/1.txt": "a fine\n\nfilm", "pos/b/2.txt": "good", "neg/1.txt": "bad", "neg/e.txt": " "}
+    files |= {"neg/x.png": b"\0\1", "pos/.DS_Store": "x", "README.md": "about"}
+    for name, text in files.items():
+        write(tmp_path / "f" / name, text)
+    write(tmp_path / "f/neg/2.txt.gz", gzip.compress(b"poor"))
+    found = read_examples([tmp_path / "f"])
+    assert sorted(zip(*found, strict=True)) == [
+        ("a fine\n\nfilm", "pos"), ("bad", "neg"), ("good", "pos"), ("poor", "neg"),
+    ]  # fmt: skip
+    said = capsys.readouterr().err
+    assert "its folders are labels; left out are its files README.md" in said
+    assert "neg: 3 files of text; left out: 1 binary (x.png)" in said and "1 empty files are left out" in said
+    assert "1 hidden (.DS_Store)" in said
+    for name in ("a.txt", "b.txt.gz", "more/c.txt"):
+        write(tmp_path / "g" / name, gzip.compress(b"y\n") if name.endswith("gz") else "x\n")
+    assert read_examples([tmp_path / "g"]) == (["x", "y"], ["a", "b"])
+    assert "its files are labels; left out is its folder more" in capsys.readouterr().err
+    write(tmp_path / "g" / "t.csv", "text,label\nx,y\n")
+    with pytest.raises(tr.InputError, match=r"g holds the table t\.csv"):
+        read_examples([tmp_path / "g"])
+
+
+def test_lines_of_fasttext(tmp_path):
+    path = write(tmp_path / "a.txt", "__label__pos a fine film\n\n__label__neg\tbad , really\n")
+    assert read_examples([path]) == (["a fine film", "bad , really"], ["pos", "neg"])
+    write(path, "__label__a __label__b both\n__label__a one\n")
+    assert read_examples([path]) == (["both", "one"], [("a", "b"), ("a",)])
+    for text, said in (
+        ("__label__a x\nno label\n", "row 2 has no label"),
+        ("__label__a x\n__label__b\n", "row 2 has no text"),
+    ):
+        with pytest.raises(tr.InputError, match=said):
+            read_examples([write(path, text)])
+
+
+# ------------------------------------------------------------------ several labels
+
+
+def test_several_labels_of_a_text(tmp_path):
+    found = ["good", "both", "none"], [("a",), ("a", "b"), ()]
+    text = 'text,label\ngood,a\nboth,"a, b"\nnone,\n'
+    assert read_examples([write(tmp_path / "a.csv", text)], multi_label=",") == found
+    flags = "text,a,b\ngood,1,0\nboth,true,1.0\nnone,0,no\n"
+    assert read_examples([write(tmp_path / "b.csv", flags)], label_column="a,b") == found
+    rows = "".join(json.dumps({"text": t, "label": w}) + "\n" for t, w in zip(*found, strict=True))
+    assert read_examples([write(tmp_path / "c.jsonl", rows)]) == found
+    with pytest.raises(
+        tr.InputError, match="row 3: column 'b' holds '2': of several columns of labels each holds 0"
+    ):
+        read_examples([write(tmp_path / "b.csv", "text,a,b\ngood,1,0\nboth,1,2\n")], label_column="a,b")
+    with pytest.raises(tr.InputError, match="--multi-label is empty"):
+        read_examples([tmp_path / "a.csv"], multi_label="")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_scores_and_thresholds_of_several_labels(seed):
+    metrics = pytest.importorskip("sklearn.metrics")
+    random = np.random.default_rng(seed)
+    true = random.integers(0, 2, (40, 3)) * [1, 1, 0]
+    said = random.integers(0, 2, (40, 3)) * [1, 1, 0]
+    found = scores.of_several(true, said)
+    assert found["micro_f1"] == pytest.approx(metrics.f1_score(true, said, average="micro"))
+    assert found["macro_f1"] == pytest.approx(metrics.f1_score(true[:, :2], said[:, :2], average="macro"))
+    assert found["exact"] == pytest.approx(metrics.accuracy_score(true, said))
+    probabilities = np.round(0.3 * true + 0.7 * random.uniform(0, 1, true.shape), 1)  # with equal ones
+    thresholds = scores.best_thresholds(probabilities, true)
+    for j in range(2):
+        f1 = [
+            metrics.f1_score(true[:, j], probabilities[:, j] >= t, zero_division=0)
+            for t in np.linspace(0.05, 1, 20)
+        ]
+        own = metrics.f1_score(true[:, j], probabilities[:, j] >= thresholds[j])
+        assert own == pytest.approx(max(f1)) and 0 < thresholds[j] < 1
+    assert scores.best_thresholds(probabilities, 0 * true).tolist() == [0.5] * 3
+
+
+def tagged(folder, rows=40):
+    """Texts with any of the labels fun and warm, as one column and as two."""
+    words = {"fun": "great laughs", "warm": "lovely hearts"}
+    found = [[w for i, w in enumerate(words) if n >> i & 1] for n in range(rows)]
+    texts = [" ".join(["a film", *[words[w] for w in each], f"{n % 5}"]) for n, each in enumerate(found)]
+    one = write(
+        folder / "one.csv",
+        "text,label\n" + "".join(f"{t},{'|'.join(w)}\n" for t, w in zip(texts, found, strict=True)),
+    )
+    flags = "".join(f"{t},{int('fun' in w)},{int('warm' in w)}\n" for t, w in zip(texts, found, strict=True))
+    return one, write(folder / "two.csv", f"text,fun,warm\n{flags}")
+
+
+def test_a_run_of_several_labels(tmp_path):
+    one, two = tagged(tmp_path)
+    options = [*SMALL, "--steps", 60, "--lr", 0.02, "--no-baseline"]
+    result = invoke("train", one, *options, "--multi-label", "|", "--out", tmp_path / "one")
+    assert result.exit_code == 0 and "labels: fun 18, warm 18; 1.00 labels a text" in result.output, (
+        result.output
+    )
+    assert (
+        invoke("train", two, *options, "--label-column", "fun,warm", "--out", tmp_path / "two").exit_code == 0
+    )
+    found = json.loads(invoke("evaluate", tmp_path / "one", one, "--json").stdout)
+    assert list(found) == ["exact", "micro_f1", "macro_f1", "loss", "counts", "labels", "thresholds"]
+    assert found["exact"] == found["micro_f1"] == 1.0 and found["counts"] == [[20, 20, 20]] * 2
+    assert json.loads(invoke("evaluate", tmp_path / "two", two, "--json").stdout) == found  # the same run
+    log = [json.loads(line) for line in (tmp_path / "one" / "log.jsonl").read_text().splitlines()]
+    assert {"val_loss", "micro_f1", "macro_f1"} <= log[-1].keys()
+    model = tr.load(tmp_path / "one")
+    assert model.thresholds.tolist() == found["thresholds"] and all(0 < t < 1 for t in found["thresholds"])
+    texts = ["a film great laughs lovely hearts", "great laughs", "a film"]
+    lines = invoke("predict", tmp_path / "one", *texts).stdout.splitlines()
+    assert [line.split("\t")[0] for line in lines] == ["fun,warm", "fun", ""]
+    rows = [
+        json.loads(line) for line in invoke("predict", tmp_path / "one", two, "--json").stdout.splitlines()
+    ]
+    assert [r["labels"] for r in rows[:4]] == [[], ["fun"], ["warm"], ["fun", "warm"]]
+    said = invoke("evaluate", tmp_path / "one").stdout
+    assert "micro f1         1.0000" in said and "from probability" in said
+    robust = invoke("robust", tmp_path / "one", "--kinds", "drop", "--strengths", "0.5")
+    assert robust.exit_code == 0 and "accuracy" in robust.output
+    p, true = model.predict(texts), np.array([[1, 1], [1, 0], [0, 0]])
+    own = classify.figures(model, [model.encode(t) for t in texts], true)
+    assert own["loss"] == pytest.approx(-np.log(np.where(true, p, 1 - p)).sum(axis=1).mean(), rel=1e-4)
+
+
+def test_a_run_of_several_labels_is_resumed_exactly(tmp_path):
+    one, _ = tagged(tmp_path)
+    options = [
+        *SMALL,
+        "--multi-label",
+        "|",
+        "--schedule",
+        "constant",
+        "--warmup",
+        1,
+        "--quiet",
+        "--no-baseline",
+    ]
+    options += ["--class-weights", "balanced"]
+    invoke("train", one, *options, "--steps", 30, "--out", tmp_path / "whole")
+    invoke("train", one, *options, "--steps", 11, "--out", tmp_path / "parts")
+    assert invoke("train", "--resume", tmp_path / "parts", "--steps", 30, "--quiet").exit_code == 0
+    two = [tr.load(tmp_path / name / "last.safetensors") for name in ("whole", "parts")]
+    a, b = (m.state_dict() for m in two)
+    assert all((a[k] == b[k]).all() for k in a) and (two[0].thresholds == two[1].thresholds).all()
+
+
+def test_labels_of_another_kind_are_refused(tmp_path, table):
+    one, _ = tagged(tmp_path)
+    run = tmp_path / "r"
+    invoke("train", one, *SMALL, "--multi-label", "|", "--steps", 1, "--quiet", "--no-baseline", "--out", run)
+    assert "has the label 'neg', which the model does not know" in invoke("evaluate", run, table).output
+    invoke("train", table, *SMALL, "--steps", 1, "--quiet", "--out", tmp_path / "s")
+    result = invoke("evaluate", tmp_path / "s", one, "--multi-label", "|")
+    assert result.exit_code == 2 and "has texts of several labels, in training each had one" in result.output
+    from tinyrnn.tasks.classify.task import Classification
+
+    meta = tr.load(run).describe()
+    for wrong in ([0.5], [0.5, 2], "x", [0.5, None], [0.5, float("nan")]):
+        with pytest.raises(ValueError, match="no probability for each label"):
+            Classification.rebuild({**meta, "thresholds": wrong})
+
+
+# ------------------------------------------------------------------ what is said beside
+
+
+def test_a_simple_classifier_that_wins_is_told(tmp_path, table):
+    pytest.importorskip("sklearn")
+    run = tmp_path / "run"
+    said = "TF-IDF with logistic regression, on the same examples: accuracy 1.0000, macro F1 1.0000"
+    wins = "this model does not beat that: use it in its place"
+    result = invoke("train", table, *SMALL, "--steps", 1, "--out", run)
+    assert said in result.output and wins in result.output
+    assert said in invoke("evaluate", run, "--baseline").output and said not in invoke("evaluate", run).output
+    found = json.loads(invoke("evaluate", run, table, "--baseline", "--json").output.splitlines()[-1])
+    assert found["baseline"]["accuracy"] == 1.0
+    result = invoke("train", table, *SMALL, "--steps", 60, "--lr", 0.02, "--out", tmp_path / "b")
+    assert said in result.output and wins not in result.output
+    result = invoke("train", table, *SMALL, "--steps", 1, "--no-baseline", "--out", tmp_path / "c")
+    assert "TF-IDF" not in result.output
+    one, _ = tagged(tmp_path)
+    result = invoke("train", one, *SMALL, "--multi-label", "|", "--steps", 1, "--out", tmp_path / "d")
+    assert "on the same examples: exact 1.0000, micro F1 1.0000, macro F1 1.0000" in result.output
+
+
+def test_a_simple_classifier_reads_what_the_model_reads():
+    pytest.importorskip("sklearn")
+    train, val = (
+        (["ab", "ba", "abab", "baba"] * 5, np.array([0, 1, 0, 1] * 5)),
+        (["ababab", "bababa"], np.array([0, 1])),
+    )
+    assert baseline.baseline(train, val, "char")["accuracy"] == 1.0
+    assert baseline.baseline(train, val, "word")["accuracy"] == 0.5
+    assert baseline.is_quick(["a" * 1000], range(2)) and not baseline.is_quick(["a" * 1000], range(10_000))
+
+
+def test_a_simple_classifier_without_its_library(tmp_path, table, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "sklearn.feature_extraction.text", None)
+    result = invoke("train", table, *SMALL, "--steps", 1, "--baseline", "--out", tmp_path / "r")
+    assert (
+        result.exit_code == 2
+        and "--baseline needs scikit-learn: pip install 'tinyrnn[sklearn]'" in result.output
+    )
+
+
+def test_predict_reads_tables_as_evaluate_does(tmp_path, table):
+    run = tmp_path / "run"
+    data = write(tmp_path / "d.csv", table.read_text().replace("text", "review").replace(",", ";"))
+    options = ["--text-column", "review", "--steps", 1, "--quiet", "--no-baseline", "--out", run]
+    assert invoke("train", data, *SMALL, *options).exit_code == 0
+    rows = [json.loads(line) for line in invoke("predict", run, data, "--json").stdout.splitlines()]
+    assert [r["text"] for r in rows] == [t.replace(",", ";") for t in GOOD * 5 + BAD * 5]
+    assert list(rows[0]) == ["text", "label", "known", "probabilities"]
+    other = write(tmp_path / "o.tsv", "a\tb\nx\tdull\n")
+    rows = [
+        json.loads(line)
+        for line in invoke("predict", run, other, "--text-column", "b", "--json").stdout.splitlines()
+    ]
+    assert [r["text"] for r in rows] == ["dull"]
+    assert "has no column 'review'" in invoke("predict", run, other).output
+
+
+def test_texts_of_which_nothing_is_known_are_told(tmp_path, table):
+    run = tmp_path / "run"
+    invoke("train", table, *SMALL, "--steps", 1, "--max-length", 3, "--quiet", "--no-baseline", "--out", run)
+    new = write(tmp_path / "new.csv", 'text,label\ngreat qqq,\n"",x\nzzz yyy,\n')
+    result = invoke("predict", run, new, "--json")
+    rows = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [r["known"] for r in rows] == [0.5, 0.0, 0.0]
+    places = f"{new} row 3, {new} row 4 are no texts that the model knows a symbol of"
+    assert places in result.stderr.replace("\n", "")
+    result = invoke("predict", run, "-", input="dull\n\nzzz\n")
+    assert "standard input line 2, standard input line 3 are no texts" in result.stderr
+    assert len(result.stdout.splitlines()) == 3
+    assert "'zzz' is no text that the model knows" in invoke("predict", run, "zzz", "dull").stderr
+    assert "known" not in invoke("predict", run, "dull").stderr
+    assert "cut after 3 symbols: 1 of 2 texts" in invoke("predict", run, "a fine great film", "dull").stderr
+    assert "cut after 3 symbols" in invoke("evaluate", run).stderr

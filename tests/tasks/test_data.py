@@ -1,8 +1,14 @@
 """Sources, vocabularies, the token cache, and windows."""
 
+import bz2
+import gzip
+import io
 import json
+import lzma
 import os
 import sys
+import tarfile
+import zipfile
 
 import numpy as np
 import pytest
@@ -247,3 +253,89 @@ def test_nothing_is_no_text(tmp_path):
     for given, said in (([""], "a text is empty"), ([str(empty)], "there is no text in it")):
         with pytest.raises(tr.InputError, match=said):
             sources.read_lines(given, "utf-8")
+
+
+# ------------------------------------------------------------------ compressed, and mixed folders
+
+
+def zipped(*names):
+    def pack(data):
+        file = io.BytesIO()
+        with zipfile.ZipFile(file, "w") as archive:
+            for name in names:
+                archive.writestr(name, data)
+        return file.getvalue()
+
+    return pack
+
+
+PACKED = {
+    "a.txt.gz": gzip.compress,
+    "a.txt.bz2": bz2.compress,
+    "a.txt.xz": lzma.compress,
+    "a.zip": zipped("in/a.txt", "__MACOSX/._a.txt"),
+}
+
+
+@pytest.mark.parametrize("name", PACKED)
+@pytest.mark.parametrize("level", ["char", "byte", "word"])
+def test_a_compressed_text_is_what_is_in_it(tmp_path, name, level):
+    path, plain = tmp_path / name, write(tmp_path / "plain.txt", MIXED)
+    path.write_bytes(PACKED[name](MIXED.encode()))
+    assert load(path, level=level).fingerprint == load(plain, level=level).fingerprint
+    assert sources.read_lines([str(path)], "utf-8") == sources.read_lines([str(plain)], "utf-8")
+    path.write_bytes(path.read_bytes()[:40])
+    with pytest.raises(tr.InputError, match=rf"{name} is damaged"):
+        load(path)
+    with pytest.raises(tr.InputError, match="is no file"):
+        sources.read_lines(["nowhere.txt.gz"], "utf-8")
+
+
+def test_archives_of_several_files_are_refused(tmp_path):
+    (tmp_path / "a.zip").write_bytes(zipped("a.txt", "b.txt")(b"text"))
+    write(tmp_path / "x.txt", "text")
+    with tarfile.open(tmp_path / "a.tar.gz", "w:gz") as archive:
+        archive.add(tmp_path / "x.txt", "x.txt")
+    (tmp_path / "a.tgz").write_bytes((tmp_path / "a.tar.gz").read_bytes())
+    for name in ("a.zip", "a.tar.gz", "a.tgz"):
+        with pytest.raises(tr.InputError, match=r"unpack it, and give the folder or one of the files"):
+            load(tmp_path / name)
+
+
+def test_what_a_folder_leaves_out_is_told(tmp_path, capsys):
+    folder = tmp_path / "f"
+    write(folder / "a.txt", "one\n")
+    (folder / "b.txt.gz").write_bytes(gzip.compress(b"two\n"))
+    assert load(folder).vocabulary.decode(load(folder).tokens) == "one\ntwo\n"
+    assert capsys.readouterr().err == ""  # nothing was left out
+    for name in ("c.png", "d.png", "in/e.png", "in/f.png"):
+        write(folder / name, "\0")
+    (folder / "g.png.gz").write_bytes(gzip.compress(b"\0"))
+    (folder / "h.zip").write_bytes(zipped("a.txt", "b.txt")(b"text"))
+    (folder / "i.txt.bz2").write_bytes(b"BZh9 no such file")
+    write(folder / ".hidden", "no")
+    write(folder / ".git/config", "no")
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(folder / "pipe")
+    assert load(folder).vocabulary.decode(load(folder).tokens) == "one\ntwo\n"
+    said = capsys.readouterr().err
+    assert f"folder {folder}: 2 files of text; left out: " in said
+    assert "2 hidden (.git, .hidden)" in said and "5 binary (c.png, d.png, g.png.gz and 2 more)" in said
+    assert "2 archives of several files, or damaged (h.zip, i.txt.bz2)" in said
+    assert not hasattr(os, "mkfifo") or "1 no files (pipe)" in said
+    for path in (folder / "a.txt", folder / "b.txt.gz"):
+        path.unlink()
+    with pytest.raises(tr.InputError, match="holds no text file"):
+        load(folder)
+
+
+def test_a_lone_return_ends_a_line_only_where_nothing_else_does():
+    assert sources.lines_of("a\rb\nc\r\nd\r") == ["a\rb", "c", "d\r"]
+    assert sources.lines_of("a\rb\r") == ["a", "b"] and sources.lines_of("a\r") == ["a"]
+
+
+@pytest.mark.parametrize("level", ["char", "byte", "word", "bpe"])
+def test_the_part_of_a_text_that_is_known(level):
+    v = vocabulary.build_vocabulary(["some good text " * 20] * 2, level, None)
+    assert v.known("some text") == 1 and v.known("") == v.known(" \n") == 0
+    assert v.known("some qqq") == {"char": 4 / 7, "word": 0.5}.get(level, 1)

@@ -68,13 +68,12 @@ def test_a_binary_file_is_refused(tmp_path, name):
 def test_line_ends_of_every_kind(tmp_path, end):
     assert lines_of(f"a{end}{end}b{end}") == ["a", "", "b"] and lines_of("") == [] and lines_of("a") == ["a"]
     (tmp_path / "p.txt").write_bytes(f"a\tb{end}c\td".encode())
-    assert read_pairs([tmp_path / "p.txt"]) == (["a", "c"], ["b", "d"])
+    assert read_pairs([tmp_path / "p.txt"]) == (["a", "c"], [("b",), ("d",)])
 
 
 @pytest.mark.parametrize(("name", "text", "said"), [
     ("a.csv", "text,label\na, b,x\n", "row 2 has 3 cells, the first row has 2: put texts in double quotes"),
     ("a.csv", "text,label,text\na,x,b\n", "has 2 columns 'text': rename all but one"),
-    ("a.csv", "text,label\na\rb,x\n", "row 2: column 'label' is empty"),
 ])  # fmt: skip
 def test_what_would_be_lost_is_refused(tmp_path, name, text, said):
     (tmp_path / name).write_bytes(text.encode())
@@ -161,14 +160,16 @@ def runs(tmp_path_factory):
     }
 
 
-def test_training_data_is_not_predicted_from(runs):
+def test_tables_are_predicted_from_by_their_column(runs):
     data = {name: run.options["texts"][0] for name, run in runs.items()}
-    with pytest.raises(tr.InputError, match=r"a\.csv is a table: give its texts alone, one a line"):
-        runs["table"].predict(data["table"])
+    assert [r["text"] for r in runs["table"].predict(data["table"])] == ["good film", "bad film"] * 10
+    assert [r["source"] for r in runs["pair"].predict(data["pair"])] == [str(i) for i in range(20)]
     with pytest.raises(tr.InputError, match=r"'0\\t0' is a pair of texts: give its first side alone"):
-        runs["pair"].predict(data["pair"])
+        runs["pair"].predict("0\t0")
     with pytest.raises(tr.InputError, match="is no file"):
         runs["table"].predict("reviws.csv")
+    with pytest.raises(tr.InputError, match="is no file"):
+        runs["table"].predict("reviws.csv.gz")
 
 
 @pytest.mark.parametrize("texts", ["one text", 5, None, [5], ["a", None], b"ab"])

@@ -116,6 +116,41 @@ def test_unfinished_quotes_are_named(table):
         table('text,label\n"one,1\ntwo,0\nthree,1,2\n')
 
 
+def test_quotes_are_judged_by_the_whole_file(table):
+    late = "a\tb\n" + "".join(f"{i}\t{i}\n" for i in range(60_000)) + '"so\tx\nit"\ty\n'
+    found = table(late, "data.tsv")
+    assert rows(found)[-2:] == [['"so', "x"], ['it"', "y"]]
+    with pytest.raises(InputError, match=r"row 3: .*mend the quotes"):
+        table('a,b\n"x, y",1\n"x" y,2\n')
+    assert rows(table('a,b\nx,1\n"x" y,2\n')) == [["x", "1"], ['"x" y', "2"]]
+
+
+def test_line_ends_within_quotes_where_every_line_has_its_cells(table):
+    found = table('label,text\n1,"one\ntwo, three"\n0,four\n')
+    assert rows(found) == [["1", "one\ntwo, three"], ["0", "four"]]
+
+
+def test_private_characters_are_no_returns(table):
+    assert rows(table("a,b\r\nx\ry\ue000\ue00d,1\r\n")) == [["x\ry\ue000\ue00d", "1"]]
+
+
+def test_separators_of_several_characters(table):
+    assert rows(table("a || b\nx, y || z\n", separator=" || ")) == [["x, y", "z"]]
+    for separator in ("", "\n", '"'):
+        with pytest.raises(InputError, match="give what stands between columns"):
+            table("a,b\n1,2\n", separator=separator)
+
+
+def test_columns_without_a_name_have_a_number(table):
+    assert table(",a,b\n0,x,y\n1,z,u\n").columns == ["1", "a", "b"]
+    assert table("2020-01,\n2020-02,6\n2020-03,7\n").columns == ["1", "2"]
+
+
+def test_wanted_names_find_the_way_whatever_the_rows_hold(table):
+    with pytest.raises(InputError, match="row 2 has 3 cells, the first row has 2"):
+        table("label,text\n0,a, b\n1,c, d, e\n", wanted=("text", "label"))
+
+
 # ------------------------------------------------------------------ the first row
 
 

@@ -1,5 +1,8 @@
-"""docs/tasks.md: its commands run, on small data of the same form, and its Python blocks too."""
+"""docs/tasks.md and the pages of the tasks: their commands run, on small data of the same form, and their
+Python blocks too.
+"""
 
+import gzip
 import re
 import shlex
 from pathlib import Path
@@ -11,8 +14,9 @@ from click.testing import CliRunner
 from tinyrnn.cli import main
 from tinyrnn.training.task import get_task
 
-TEXT = (Path(__file__).parents[2] / "docs" / "tasks.md").read_text(encoding="utf-8")
-SECTIONS = re.split(r"^## ", TEXT, flags=re.MULTILINE)[1:]
+DOCS = Path(__file__).parents[2] / "docs"
+TEXT = (DOCS / "tasks.md").read_text(encoding="utf-8")
+PAGES = {path.stem: path.read_text(encoding="utf-8") for path in sorted((DOCS / "tasks").glob("*.md"))}
 SHORT = ["--hidden", "8", "--steps", "2", "--layers", "1"]
 
 
@@ -22,9 +26,18 @@ def data(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     random = np.random.default_rng(0)
     good, bad = "a lovely warm film .\n", "an awful cold bore .\n"
+    rows = [(text.strip(), label) for text, label in ((good, "pos"), (bad, "neg")) for _ in range(20)]
     Path("reviews.csv").write_text(
-        "text,label\n" + "".join(f"{good.strip()},pos\n{bad.strip()},neg\n" for _ in range(20))
+        "id,text,label\n" + "".join(f"{i},{t},{y}\n" for i, (t, y) in enumerate(rows))
     )
+    Path("fasttext.txt").write_text("".join(f"__label__{y} {t}\n" for t, y in rows))
+    Path("notes.tsv").write_text("".join(f"{y}\t{t}\n" for t, y in rows))
+    Path("topics.csv").write_text("text,label\n" + "".join(f'{t},"{y}, all"\n' for t, y in rows))
+    Path("flags.csv").write_text("text,funny,sad\n" + "".join(f"{t},1,{int(y == 'neg')}\n" for t, y in rows))
+    for label, text in (("spam", good), ("ham", bad)):
+        (Path("mails") / label).mkdir(parents=True)
+        for i in range(10):
+            (Path("mails") / label / f"{i}.txt").write_text(text)
     for folder, files in {
         "rt-polarity": ("rt.pos", "rt.neg"),
         "names": ("Italian.txt", "Korean.txt"),
@@ -43,10 +56,20 @@ def data(tmp_path, monkeypatch):
     Path("weather.csv").write_text("date,temp_max,wind\n" + "".join(f"{d},{a},{b}\n" for d, a, b in rows))
     dates = [f"{d}/{m}/{y}" for d, m, y in random.integers(10, 20, (60, 3))]
     Path("dates.txt").write_text("".join(f"{d:12}_{'-'.join(d.split('/')[::-1])}\n" for d in dates))
-    Path("novel.txt").write_text(" ".join(f"word{n % 90 * (n % 7)}" for n in range(2000)))
+    novel = " ".join(f"word{n % 90 * (n % 7)}" for n in range(2000))
+    Path("novel.txt").write_text(novel)
+    Path("novel.txt.gz").write_bytes(gzip.compress(novel.encode()))
+    for name, content in {"1.txt": novel, "2.txt": novel, "cover.png": "\0"}.items():
+        Path("chapters").mkdir(exist_ok=True)
+        (Path("chapters") / name).write_text(content)
     Path("english-french.tsv").write_text(
         "".join(f"I see {n} cats .\tJe vois {n} chats .\n" for n in range(40))
     )
+    Path("phrases.csv").write_text(
+        "English,French\n" + "".join(f'"Well, {n}","Bon, {n}"\n' for n in range(40))
+    )
+    for name, word in {"corpus.en": "see", "corpus.fr": "vois", "corpus2.fr": "regarde"}.items():
+        Path(name).write_text("".join(f"{word} {n}\n" for n in range(40)))
     return tmp_path
 
 
@@ -62,18 +85,34 @@ def test_the_defaults_of_each_task_are_told(name):
     assert told == {k.replace("_", "-"): v if isinstance(v, str) else f"{v:g}" for k, v in values.items()}
 
 
-@pytest.mark.parametrize(
-    "section", SECTIONS, ids=[s.split("\n")[0].split(":")[0].replace(" ", "-") for s in SECTIONS]
-)
-def test_commands_and_blocks_run(data, section):
-    ran = 0
-    for block in re.findall(r"```console\n(.*?)```", section, re.DOTALL):
-        for line in re.findall(r"^\$ tinyrnn (.*)$", block, re.MULTILINE):
-            arguments = shlex.split(line.replace("--seed S", "--seed 0"))
-            result = CliRunner().invoke(main, [*arguments, *(SHORT if arguments[0] == "train" else [])])
-            assert result.exit_code == 0, f"{line}\n{result.output}"
+def test_every_task_has_its_page():
+    assert PAGES.keys() == {"lm", "classify", "forecast", "translate"}
+    for name, page in PAGES.items():
+        assert f"](tasks/{name}.md)" in TEXT and f"`--task {name}`" in page.splitlines()[0]
+
+
+def told(line, following):
+    """What a command of a page is shown to print, up to the next command or what is left out."""
+    shown = re.match(r"((?!\$ |\.\.\.).*\n)*", following)[0]
+    return [s for s in shown.splitlines() if s.strip()]
+
+
+@pytest.mark.parametrize("name", [*PAGES, "tasks"])
+def test_commands_and_blocks_run(data, name):
+    page, ran = PAGES.get(name, TEXT), 0
+    for block in re.finditer(r"```(console|python)\n(.*?)```", page, re.DOTALL):
+        if block[1] == "python":
+            exec(compile(block[2], f"docs/tasks/{name}.md", "exec"), {})
             ran += 1
-    for block in re.findall(r"```python\n(.*?)```", section, re.DOTALL):
-        exec(compile(block, "docs/tasks.md", "exec"), {})
-        ran += 1
+            continue
+        for line in re.finditer(r"^\$ tinyrnn (.*)\n", block[2], re.MULTILINE):
+            arguments = shlex.split(line[1])
+            result = CliRunner().invoke(main, [*arguments, *(SHORT if arguments[0] == "train" else [])])
+            assert result.exit_code == 0, f"{line[1]}\n{result.output}"
+            for said in told(line[1], block[2][line.end() :]):
+                if re.match(
+                    r"[\w.]+( and [\w.]+)?: \d|folder ", said
+                ):  # of what was read; figures are of other data
+                    assert said in result.output.replace(f"{data}/", ""), said
+            ran += 1
     assert ran > 0

@@ -1,5 +1,6 @@
 """The task translate: reading pairs, attention, the model, scheduled sampling, search, the commands."""
 
+import gzip
 import itertools
 import json
 import re
@@ -14,6 +15,7 @@ import tinyrnn as tr
 from tinyrnn.cli import main
 from tinyrnn.compiler.ir import CompileWarning
 from tinyrnn.compiler.targets.numba import interpreted
+from tinyrnn.tasks.tables.options import TableOptions
 from tinyrnn.tasks.text.vocabulary import Characters, Words, build_vocabulary, encode_text
 from tinyrnn.tasks.translate import task as translate
 from tinyrnn.tasks.translate.reader import read_pairs
@@ -49,26 +51,110 @@ def eager(monkeypatch):
 # ------------------------------------------------------------------ reading
 
 
+def read(*paths, **options):
+    """Sources, and the targets of each as one text."""
+    sources, references = read_pairs(
+        paths,
+        how=TableOptions(separator=options.pop("separator", None), header=options.pop("header", None)),
+        **options,
+    )
+    return sources, [" | ".join(all_of) for all_of in references]
+
+
 def test_what_a_line_may_look_like(tmp_path):
-    (tmp_path / "a").write_text("\ufeffone \t un\tby me\n\n  \ntwo\t deux", encoding="utf-8")
+    (tmp_path / "a").write_text("\ufeffone \t un\n\n  \ntwo\t deux\tby me", encoding="utf-8")
     (tmp_path / "b").write_text("x _ y _ z\n")
-    assert read_pairs([tmp_path / "a", tmp_path / "a"]) == (["one", "two"] * 2, ["un", "deux"] * 2)
-    assert read_pairs([tmp_path / "a"], separator="\\t") == (["one", "two"], ["un", "deux"])
-    assert read_pairs([tmp_path / "b"], separator="_") == (["x"], ["y"])
+    (tmp_path / "c").write_text('he said "x" ||| il dit\n"a | b" ||| c\n')
+    assert read(tmp_path / "a", tmp_path / "a") == (["one", "two"] * 2, ["un", "deux"] * 2)
+    assert read(tmp_path / "a", separator="\\t") == (["one", "two"], ["un", "deux"])
+    assert read(tmp_path / "b", separator="_") == (["x"], ["y"])
+    assert read(tmp_path / "c", separator=" ||| ") == (['he said "x"', '"a | b"'], ["il dit", "c"])
+
+
+def test_a_table_of_pairs(tmp_path, capsys):
+    rows = 'Go.,Va !\n"Well, go","Eh bien, ""va"""\nhello,bonjour\n'
+    path, found = tmp_path / "a.csv", (["Go.", "Well, go", "hello"], ["Va !", 'Eh bien, "va"', "bonjour"])
+    path.write_text(rows)
+    assert read(path) == read(path, separator=",") == found  # the first row is a pair
+    for header in (
+        "source,target",
+        "English,French",
+        "en,fr",
+        "English words/sentences,French words/sentences",
+    ):
+        path.write_text(f"{header}\n{rows}")
+        assert read(path) == found
+        assert f"the first row ({header.replace(',', ', ')}) names the columns" in capsys.readouterr().err
+        assert read(path, header=False)[0][0] == header.split(",")[0]
+    path.write_text(f"this,that\n{rows}")
+    assert read(path, header=True) == found and read(path)[0][0] == "this"
+    path.write_text("Go.,Va !\nWell, go,Eh bien\nhello,bonjour\n")
+    with pytest.raises(
+        tr.InputError, match="row 2 has 3 cells, the first row has 2: put texts in double quotes"
+    ):
+        read(path)
+
+
+def test_columns_of_pairs_by_name(tmp_path, capsys):
+    path = tmp_path / "a.csv"
+    path.write_text("id,target,source,other\n1,un,one,le un\n2,deux,two,\n")
+    assert read(path) == (["one", "two"], ["un", "deux"])
+    assert "columns source, target; left out: id, other" in capsys.readouterr().err
+    assert read(path, target_column="target,other") == (["one", "two"], ["un | le un", "deux"])
+    with pytest.raises(tr.InputError, match="has no column 'sorce': choose --source-column from"):
+        read(path, source_column="sorce")
+    (tmp_path / "a.jsonl").write_text('{"en": "a\\tb\\nc", "fr": "x\u2028y"}\n', encoding="utf-8")
+    assert read(tmp_path / "a.jsonl") == (["a\tb\nc"], ["x\u2028y"])
+
+
+def test_tabs_in_quotes_and_returns_are_parts_of_texts(tmp_path):
+    (tmp_path / "a.tsv").write_bytes(b'"a\tb"\tc\nd\te\tby "me"\n')
+    assert read(tmp_path / "a.tsv") == (["a\tb", "d"], ["c", "e"])
+    (tmp_path / "b.tsv").write_bytes(b'"so he said\tx\n"well"\t"y"\nand left"\tz\n')  # quotes of texts
+    assert read(tmp_path / "b.tsv") == (['"so he said', '"well"', 'and left"'], ["x", '"y"', "z"])
+    (tmp_path / "c.tsv").write_bytes(b"a\rb\tc\r\nd\te\r\n")
+    assert read(tmp_path / "c.tsv") == (["a\rb", "d"], ["c", "e"])
+    long = "word " * 40_000
+    (tmp_path / "d.tsv").write_text(f"{long}\tx\ny\tz\n")
+    assert read(tmp_path / "d.tsv") == ([long.strip(), "y"], ["x", "z"])
+    late = [f"a{i}\tb" for i in range(60_000)] + ['"so\tx', 'it"\ty']  # far behind what a way is tried on
+    (tmp_path / "e.tsv").write_text("\n".join(late))
+    assert read(tmp_path / "e.tsv")[0][-2:] == ['"so', 'it"']
+
+
+def test_files_line_by_line(tmp_path, capsys):
+    (tmp_path / "a.en").write_text('one, "two"\n\nthree\tfour\n')
+    (tmp_path / "a.fr").write_text("un\n\ntrois")
+    with gzip.open(tmp_path / "b.fr.gz", "wt") as file:
+        file.write("UN\n\n\n")
+    files = dict(source=str(tmp_path / "a.en"), targets=[str(tmp_path / "a.fr")])
+    assert read(**files) == (['one, "two"', "three\tfour"], ["un", "trois"])
+    assert "3 lines each, paired line by line" in capsys.readouterr().err
+    files["targets"].append(str(tmp_path / "b.fr.gz"))
+    assert read(**files) == (['one, "two"', "three\tfour"], ["un | UN", "trois"])
+    (tmp_path / "a.fr").write_text("un\n")
+    with pytest.raises(tr.InputError, match=r"a\.en has 3 lines, .*a\.fr has 1: line by line"):
+        read(**files)
+    with pytest.raises(tr.InputError, match="--source and --target go together"):
+        read(source=files["source"])
+    (tmp_path / "a.fr").write_text("un\n\n\n")
+    with pytest.raises(tr.InputError, match=r"a\.en row 3: the target is empty"):
+        read(source=files["source"], targets=files["targets"][:1])
 
 
 @pytest.mark.parametrize(
     ("content", "options", "said"),
     [
+        ("a\tb\n\nonly\n", [], r"pairs row 3 has 1 cells, the first row has 2: mend or delete the row"),
         (
-            "a\tb\n\nonly\n",
+            "only\n",
             [],
-            r"pairs row 3 has no tab between source and target: 'only': mend it, or give --separator",
+            r"pairs row 1 has no tab between source and target: 'only': mend it, or give --separator",
         ),
         ("a\tb\n", ["--separator", "|"], r"row 1 has no '\|' between"),
         ("a\tb\n \tb\n", [], "row 2: the source is empty: fill it, or delete the row"),
         ("a\tb\nb\t\tc\n", [], "row 2: the target is empty"),
-        ("\n\n", [], "there are no pairs"),
+        ("\n\n", [], "is empty: there are no rows in it"),
         ("a\tb\n" * 20, [], "there are 1 different sources: give 10 at least, or name a --val file"),
         (b"a\t\xff\n", [], "is not utf-8 text .* name its --encoding"),
         ("a\tb\n", ["--separator", ""], "--separator is empty"),
@@ -338,7 +424,9 @@ def test_it_learns_to_write_backwards(kind):
     random = np.random.default_rng(0)
     words = sorted({"".join(random.choice([*"abcd"], random.integers(1, 5))) for _ in range(150)})
     m = model(kind, symbols="abcd", hidden=32, embed=12, dtype="float32")
-    task = Translation(m, (words, [w[::-1] for w in words]), (words, words), batch_size=32, seed=0)
+    task = Translation(
+        m, (words, [(w[::-1],) for w in words]), (words, [(w,) for w in words]), batch_size=32, seed=0
+    )
     m.train()
     optimizer = tr.optim.Adam(m.parameters(), 0.01)
     for step in range(120):
@@ -370,7 +458,8 @@ def test_sampling_always_feeds_its_own_symbols(kind):
 
 def test_sampling_rises_to_its_value_over_the_run():
     given = []
-    task = Translation(model(), (WORDS, WORDS), (WORDS, WORDS), batch_size=8, seed=0, sampling=0.5)
+    pairs = WORDS, [(w,) for w in WORDS]
+    task = Translation(model(), pairs, pairs, batch_size=8, seed=0, sampling=0.5)
     task.planned(40)
     task.model = lambda ids, mask, inputs, p: given.append(p) or (tr.zeros((*inputs.shape, 4)), None)
     task.model.end, task.model.source_embedding, task.model.generator = 3, None, None
@@ -485,8 +574,9 @@ def test_train_evaluate_predict(tmp_path, pairs_file, kind, monkeypatch):
         json.loads(line)
         for line in invoke("predict", run, "abc", " ", "zz", "--json", "--beam", 3).stdout.splitlines()
     ]
-    assert [list(line) for line in lines] == [["source", "translation", "score"]] * 3
-    assert lines[0]["score"] < 0 and lines[1] == {"source": " ", "translation": "", "score": 0.0}
+    assert [list(line) for line in lines] == [["source", "translation", "score", "known"]] * 3
+    assert lines[0]["score"] < 0 and [line["known"] for line in lines] == [1, 0, 0]
+    assert lines[1] == {"source": " ", "translation": "", "score": 0.0, "known": 0.0}
     picture = tmp_path / "seen.png"
     translations = invoke("predict", run, "--plot", picture, input="\nabc\n").stdout.splitlines()
     assert picture.stat().st_size > 1000 and translations == tr.load(run).translate(["", "abc"])
@@ -536,3 +626,85 @@ def test_resuming_is_exact(tmp_path, pairs_file, kind, monkeypatch):
     invoke("train", "--resume", tmp_path / "parts", "--quiet")
     one, two = (tr.load(tmp_path / name / "last.safetensors").state_dict() for name in ("whole", "parts"))
     assert all((one[k] == two[k]).all() for k in one)
+
+
+def test_several_references_of_a_source(tmp_path, pairs_file):
+    """Each is learned from; an exact match is one with any, chrF and BLEU take all."""
+    path, run = tmp_path / "more.csv", tmp_path / "run"
+    path.write_text(
+        "source,target,other\n" + "".join(f"{w},{w[::-1]},{w if len(w) > 2 else ''}\n" for w in WORDS)
+    )
+    options = ["--target-column", "target,other", "--steps", 1, "--val", path, "--out", run]
+    assert "66 pairs, 66 for validation" in invoke("train", path, *SMALL, *options).output
+    found = json.loads(invoke("evaluate", run, "--json").stdout)
+    model, sources = tr.load(run), WORDS
+    said = model.translate(sources)
+    references = [[w[::-1], w] if len(w) > 2 else [w[::-1]] for w in WORDS]
+    assert found["exact"] == np.mean([s in all_of for s, all_of in zip(said, references, strict=True)])
+    sacrebleu = pytest.importorskip("sacrebleu")
+    streams = [[r[0] for r in references], [r[1] if len(r) > 1 else None for r in references]]
+    assert found["chrf"] == pytest.approx(sacrebleu.corpus_chrf(said, streams).score)
+    assert read(path)[1] == [w[::-1] for w in WORDS]
+
+
+def test_a_run_on_two_files(tmp_path):
+    (tmp_path / "a.x").write_text("".join(f"{w}\n" for w in WORDS))
+    (tmp_path / "a.y").write_text("".join(f"{w[::-1]}\n" for w in WORDS))
+    run, files = tmp_path / "run", ["--source", tmp_path / "a.x", "--target", tmp_path / "a.y"]
+    result = invoke("train", *SMALL, *files, "--steps", 2, "--out", run)
+    assert "35 pairs, 4 for validation" in result.output and "the first: " in result.output
+    stored = json.loads((run / "config.json").read_text())["options"]
+    assert stored["source"] == str(tmp_path / "a.x") and stored["target"] == [str(tmp_path / "a.y")]
+    own = json.loads(invoke("evaluate", run, "--json").stdout)
+    assert json.loads(invoke("evaluate", run, "--json", *files).stdout)["loss"] != own["loss"]
+    invoke("train", "--resume", run, "--steps", 3, "--quiet")
+    assert "go together" in invoke("evaluate", run, *files[:2], code=2).output
+    own_files = dict(source=tmp_path / "a.x", target=tmp_path / "a.y", out=tmp_path / "p", quiet=True)
+    small = dict(steps=2, hidden=16, embed=8, batch_size=8, eval_every=20, dropout=0.1)
+    python = tr.train(task="translate", **own_files, **small)
+    assert python.evaluate()["loss"] == pytest.approx(own["loss"])
+
+
+def test_what_is_cut_is_counted(tmp_path, pairs_file):
+    result = invoke("train", pairs_file, *SMALL, "--steps", 1, "--max-length", 2, "--out", tmp_path / "r")
+    counts = [
+        re.search(rf"(\d+) of (\d+) {of} sources and \1 of \2 {of} targets", result.output)
+        for of in ("training", "validation")
+    ]
+    assert sum(int(c[1]) for c in counts) == 27 and sum(int(c[2]) for c in counts) == 39
+    assert (
+        "cut after 2 symbols: 27 of 39 sources and 27 of 39 targets"
+        in invoke("evaluate", tmp_path / "r", pairs_file).output
+    )
+    assert "cut after 2 symbols: 1 of 2 sources" in invoke("predict", tmp_path / "r", "abc", "a").output
+    assert "cut" not in invoke("predict", tmp_path / "r", "ab", "a").output
+
+
+def test_predict_reads_lines_standard_input_and_tables(tmp_path, pairs_file, capsys):
+    run = tmp_path / "r"
+    invoke("train", pairs_file, *SMALL, "--steps", 1, "--out", run)
+    for given in (["-"], []):
+        result = invoke("predict", run, *given, "--json", input="ab\n-\nzz\n")
+        assert [json.loads(line)["source"] for line in result.stdout.splitlines()] == ["ab", "-", "zz"]
+        assert (
+            "standard input line 2, standard input line 3 are no texts that the model knows" in result.stderr
+        )
+    table = [
+        json.loads(line)["source"]
+        for line in invoke("predict", run, pairs_file, "--json").stdout.splitlines()
+    ]
+    assert table == WORDS
+    other = tmp_path / "o.csv"
+    other.write_text("target,source\nx,ab\ny,ba\n")
+    lines = invoke("predict", run, other, "--json").stdout.splitlines()
+    assert [json.loads(line)["source"] for line in lines] == ["ab", "ba"]
+    lines = invoke("predict", run, other, "--json", "--source-column", "target").stdout.splitlines()
+    assert [json.loads(line)["source"] for line in lines] == ["x", "y"]
+    assert "'zz' is no text that the model knows a symbol of" in invoke("predict", run, "zz", "ab").stderr
+
+
+def test_pairs_from_memory_hold_anything(tmp_path):
+    pairs = [(f"{w}\t{w}", f"{w}\n\r{w}") for w in WORDS]
+    run = tr.train(pairs, "translate", hidden=8, embed=4, steps=1, quiet=True, out=tmp_path / "r")
+    kept = read_pairs(run.options["texts"])
+    assert list(zip(kept[0], [all_of[0] for all_of in kept[1]], strict=True)) == pairs

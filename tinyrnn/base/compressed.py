@@ -48,10 +48,18 @@ def unpacked(path: Path) -> Iterator[IO[bytes]]:
         start = file.read(6)
         file.seek(0)
         found = next((how for begin, how in _STREAMS.items() if start.startswith(begin)), None)
+        tar = Path(path.stem if ending in ENDINGS else path).suffix.lower() == ".tar"
+        if tar or ending in (".tgz", ".tbz2", ".txz"):
+            raise InputError(
+                f"{path} is an archive of files: unpack it, and give the folder or one of the files"
+            )
         if ending == ".zip" and start.startswith(_ZIP):
-            with _refusing(path), zipfile.ZipFile(file) as archive:
-                with archive.open(_only_member(path, archive)) as member:
-                    yield member
+            with (
+                _refusing(path),
+                zipfile.ZipFile(file) as archive,
+                archive.open(_only_member(path, archive)) as member,
+            ):
+                yield member
         elif found is not None:
             with _refusing(path), found[1](file) as stream:
                 yield stream

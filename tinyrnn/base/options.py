@@ -125,7 +125,7 @@ class Rule:
             if any(isinstance(v, Mapping | list | tuple) for v in value.values()):
                 raise ValueError
             return [f"{name}={str(v).lower() if isinstance(v, bool) else v}" for name, v in value.items()]
-        return (value,) if isinstance(value, str) else () if value is None else value
+        return (value,) if isinstance(value, str | os.PathLike) else () if value is None else value
 
     def _one(self, value: Any) -> Any:
         if self.kind is str:

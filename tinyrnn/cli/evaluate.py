@@ -36,10 +36,11 @@ def command(context, run, allow_code, device, weights, texts, as_json, **options
     if as_json:
         say(json.dumps(figures))
         return
-    file, data = weights_file(run), ", ".join(texts)
+    file, data = weights_file(run), ", ".join([*texts, *filter(None, [options.get("source")])])
     if not data:
         trained = RunFolder(run).options
-        data = trained.get("val") or f"the {task.held_out} part of {', '.join(trained['texts'])}"
+        whole = ", ".join(trained["texts"] or [trained["source"]])
+        data = trained.get("val") or f"the {task.held_out} part of {whole}"
     say(f"{'model':16} {file}, of step {load_tensors(file)[1]['step']:,}")
     say(f"{'data':16} {data}")
     for line in task.lines(figures):

@@ -18,7 +18,6 @@ from .common import EXIT_INTERRUPTED, Command, allow_code_option, complete_cell,
 from .options import chosen, flags, rule_of
 
 TASK = "lm"  # the task where none is named
-TABLES = (".csv", ".tsv", ".jsonl")
 
 
 class TrainCommand(Command):
@@ -191,6 +190,7 @@ def command(
     """
     from ..base import threads as pool
     from ..nn.registry import CELLS, has_code
+    from ..tasks.tables.files import is_table
     from ..training import experiments, loggers, report
 
     if not quiet:
@@ -203,7 +203,7 @@ def command(
     shown = report.Json() if as_json else report.for_people(quiet)
     report_to = loggers.Together([*loggers.make(logger), shown])
     if resume is None:
-        tables = [text for text in texts if Path(text).suffix.lower() in TABLES]
+        tables = [text for text in texts if is_table(Path(text))]
         if tables and context.get_parameter_source("task") == ParameterSource.DEFAULT:
             other = "for labels of texts give --task classify, for a series of numbers --task forecast"
             note(f"{tables[0]} is a table, read as plain text by a language model: {other}")

@@ -56,11 +56,14 @@ class Configuration:
         options = found.options(**{k: v for k, v in given.items() if k in known})
         # as it is found from any folder
         paths = {k: _absolute(getattr(options, k)) for k, rule in known.items() if rule.path}
+        several = [
+            path for given in paths.values() for path in (given if isinstance(given, tuple) else [given])
+        ]
         options = replace(options, cell=registry.full_name(options.cell), **paths)
         texts = list(runs.TEXTS.checked([str(text) for text in texts], "the data")) or list(
             found.default_texts
         )
-        if nameless := [path for path in (*texts, *paths.values()) if path and not _is_text(path)]:
+        if nameless := [path for path in (*texts, *several) if path and not _is_text(path)]:
             raise InputError(f"{nameless[0]!r} is a name that no file of a run can hold: rename it")
         return cls(found, options, found.plan.changed(**{k: v for k, v in given.items() if k in plan}), texts)
 
@@ -116,6 +119,8 @@ def _is_text(path):
 
 
 def _absolute(path):
+    if isinstance(path, tuple):
+        return tuple(map(_absolute, path))
     return path if path in (None, "-") else str(Path(path).resolve())
 
 

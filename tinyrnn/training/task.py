@@ -142,7 +142,7 @@ class Task:
         """
         stored = RunFolder(run).options
         of_data = given.rules().keys() - RobustnessOptions.rules()  # a seed of disturbances is no run's
-        now = {n: v for n, v in given.entries().items() if n in of_data and v not in (None, "")}
+        now = {n: v for n, v in given.entries().items() if n in of_data and v not in (None, "", [])}
         with reading(RunFolder(run).path / CONFIG, "restore it from a copy"):
             options, own = cls.options.of(stored | now), stored["texts"]
         if not texts:

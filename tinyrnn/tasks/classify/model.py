@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ...autograd import softmax
+from ...autograd import sigmoid, softmax, tensor
 from ...nn import Dropout, Embedding, Linear
 from ...nn.pooling import pooled
 from ..batches import in_order, padded
@@ -12,10 +12,13 @@ from ..text.vocabulary import encode_text
 
 
 class Classifier(TaskModel):
-    """Embedding, recurrent layers, pooling over time, and a softmax over the labels.
+    """Embedding, recurrent layers, pooling over time, and a softmax over the labels, or where a text has any
+    number of them a sigmoid for each.
 
     Args:
         vocabulary, labels: what texts and labels are made of.
+        thresholds: of each label the probability from which it is said, where a text has any number of them;
+            None: it has one.
         pooling: see `pooled`.
         max_length: tokens of a text that are read.
         settings: of `RNN`; dropout also falls on the embedding and before the output.
@@ -27,6 +30,7 @@ class Classifier(TaskModel):
         self,
         vocabulary,
         labels,
+        thresholds=None,
         *,
         embed,
         pooling="mean",
@@ -43,6 +47,7 @@ class Classifier(TaskModel):
             pooling,
             max_length,
         )
+        self.thresholds = None if thresholds is None else np.array(thresholds, np.float64)
         dropout, variational = self.settings["dropout"], self.settings["variational"]
         self.embedding = Embedding(len(vocabulary), embed, **self.shared)
         self.rnn = self.recurrent(embed, bidirectional=bidirectional)
@@ -61,14 +66,29 @@ class Classifier(TaskModel):
         return encode_text(self.vocabulary, text, self.max_length)
 
     def predict(self, texts, batch_size=64) -> np.ndarray:
-        """Probabilities ``[texts, labels]``."""
+        """Probabilities ``[texts, labels]``; each row adds up to 1 where a text has one label."""
         sequences = [self.encode(text) for text in texts_of(texts)]
-        found = np.zeros((len(sequences), len(self.labels)), np.float32)
+        logits = tensor(self.logits(sequences, batch_size))
+        return (softmax(logits, axis=-1) if self.thresholds is None else sigmoid(logits)).numpy()
+
+    def logits(self, sequences, batch_size=64) -> np.ndarray:
+        """Of texts as ids ``[texts, labels]``, nothing dropped."""
+        found = np.zeros((len(sequences), len(self.labels)), self.dtype)
         with self.evaluating():
             for batch in in_order(sequences, batch_size):
-                found[batch] = softmax(self(*padded([sequences[i] for i in batch])), axis=-1).numpy()
+                found[batch] = self(*padded([sequences[i] for i in batch])).numpy()
         return found
 
+    def said(self, probabilities) -> list[list[str]]:
+        """Of each row of probabilities the labels: the most probable one, or all from their thresholds on."""
+        if self.thresholds is None:
+            return [[self.labels[i]] for i in probabilities.argmax(axis=1)]
+        return [
+            [label for label, yes in zip(self.labels, row, strict=True) if yes]
+            for row in (probabilities >= self.thresholds).tolist()
+        ]
+
     def facts(self) -> dict:
-        """Labels and vocabulary."""
-        return {"labels": self.labels, "vocabulary": self.vocabulary.to_json()}
+        """Labels, vocabulary, and thresholds if there are any."""
+        thresholds = {} if self.thresholds is None else {"thresholds": self.thresholds.tolist()}
+        return {"labels": self.labels, "vocabulary": self.vocabulary.to_json(), **thresholds}

@@ -1,138 +1,172 @@
-"""Labelled texts: CSV, TSV and JSONL files with a column of text and one of labels, or a folder of files
-named after labels.
+"""Labelled texts: tables with a column of texts and one of labels, or several; lines of fastText; folders of
+files named after labels, or of folders named after labels.
 """
 
-import csv
-import io
-import json
 import os
 from pathlib import Path
 
+from ...base.compressed import inner_name
 from ...base.errors import InputError, few, shown
-from ..text.sources import lines_of, text_of
+from ...training.screen import note
+from ..tables.files import ENDINGS, Table, is_table, read_table
+from ..tables.options import TableOptions
+from ..text.sources import lines_of, text_of, texts_below
+
+PREFIX = "__label__"  # before each label of a line, in the files that fastText reads
+_FLAGS = {
+    **dict.fromkeys(("0", "false", "no", "0.0"), False),
+    **dict.fromkeys(("1", "true", "yes", "1.0"), True),
+}
+Labels = tuple[str, ...]
+_FORMS = f"a table ({', '.join(ENDINGS[:5])} ...), lines of fastText, or a folder"
 
 
 def read_examples(
-    paths, *, text_column="text", label_column="label", encoding="utf-8"
-) -> tuple[list[str], list[str]]:
-    """Texts and labels of files (``.csv``, ``.tsv``, ``.jsonl``), or of a folder: a file's name is the label
-    of its lines.
+    paths,
+    *,
+    text_column="text",
+    label_column="label",
+    multi_label: str | None = None,
+    encoding="utf-8",
+    how: TableOptions | None = None,
+) -> tuple[list[str], list[str] | list[Labels]]:
+    """Texts and the label of each; where any has several, or none, all have a tuple.
+
+    Args:
+        paths: tables; text files whose lines begin with ``__label__x``; folders of files (each line of a file
+            is a text, its name the label) or of folders (each file is a text, the folder's name the label).
+        label_column: the name of a column, or of several of 0 and 1, with commas between.
+        multi_label: what stands between the labels of a cell.
 
     Raises:
         InputError: names file, row and column of what is missing or empty; or says that there is one label
             only.
     """
     if not paths:
-        raise InputError(
-            "--task classify needs data: a .csv, .tsv or .jsonl file, or a folder of files named after labels"
-        )
-    pairs = []
+        raise InputError(f"--task classify needs data: {_FORMS}")
+    if multi_label == "":
+        raise InputError("--multi-label is empty: give what stands between the labels of a text")
+    how, pairs = how or TableOptions(), list[tuple[str, str | Labels]]()
     for path in map(Path, paths):
         if not os.path.exists(path):
-            raise InputError(f"{path} does not exist: give a .csv, .tsv or .jsonl file, or a folder")
-        reader = _folder if os.path.isdir(path) else TABLES.get(path.suffix.lower())
-        if reader is None:
-            raise InputError(
-                f"{path}: {path.suffix or 'a file without ending'} is not known: use .csv, .tsv, .jsonl or a "
-                "folder"
-            )
-        pairs += reader(path, (text_column, label_column), encoding)
-    texts, labels = (list(column) for column in zip(*pairs, strict=True)) if pairs else ([], [])
-    if len(set(labels)) < 2:
-        found = (
-            f"all {len(labels):,} examples have the label {shown(labels[0])}"
-            if labels
-            else "there are no examples"
-        )
+            raise InputError(f"{path} does not exist: give {_FORMS}")
+        if os.path.isdir(path):
+            pairs += _folder(path, encoding)
+        elif is_table(path) or how.separator is not None:
+            pairs += _table(path, text_column, label_column, multi_label, encoding, how)
+        else:
+            pairs += _fasttext(path, encoding)
+    texts, labels = [text for text, _ in pairs], [label for _, label in pairs]
+    several = multi_label is not None or any(isinstance(label, tuple) for label in labels)
+    if len({label if isinstance(label, tuple) else (label,) for label in labels}) < 2:
+        found = f"all {len(labels):,} examples have the label {shown(labels[0])}" if labels else "no examples"
         raise InputError(f"{few(paths)}: {found}: there is nothing to tell apart")
-    return texts, labels
+    if several:
+        return texts, [label if isinstance(label, tuple) else (label,) for label in labels]
+    return texts, [str(label) for label in labels]
 
 
-def _checked(path, number, row, columns):
-    """Text and label of a row; a number is a text too, as it is in a table."""
-    values = [row[column] for column in columns]
-    for column, value in zip(columns, values, strict=True):
-        if isinstance(value, bool | list | dict):
-            holds = f"column {shown(column)} holds {shown(value)}, which is no text"
-            raise InputError(f"{path} row {number}: {holds}: write a text")
-        if value is None or not str(value).strip():
-            raise InputError(
-                f"{path} row {number}: column {shown(column)} is empty: fill it, or delete the row"
-            )
-    return tuple(str(value).strip() for value in values)
+def label_columns(table: Table, label_column: str) -> list[str]:
+    """The columns that ``--label-column`` names."""
+    if label_column in table.columns or "," not in label_column:
+        return [label_column]
+    return [name.strip() for name in label_column.split(",")]
 
 
-def _columns_exist(path, found, columns):
-    for column, name in zip(columns, ("--text-column", "--label-column"), strict=True):
-        if found.count(column) > 1:
-            raise InputError(f"{path} has {found.count(column)} columns {shown(column)}: rename all but one")
-        if column not in found:
-            choice = f"choose {name} from {few(map(shown, found))}" if found else "name its columns"
-            raise InputError(f"{path} has no column {shown(column)}: {choice}")
+def text_table(path, text_column: str, encoding: str, how: TableOptions, label_column="") -> Table:
+    """A table with a column of texts, and those of labels where they are named."""
+    wanted = [text_column, *filter(None, (name.strip() for name in label_column.split(",")))]
+    return read_table(path, how, encoding, wanted)
 
 
-def separator_of(names, delimiter) -> str:
-    """What separates the columns of a file whose first row was read as ``names`` with another delimiter;
-    empty: nothing known.
-    """
-    others = {";": "';'", "\t": "tabs", ",": "','", "|": "'|'"}
-    return next((t for d, t in others.items() if d != delimiter and len(names) == 1 and d in names[0]), "")
+def _table(path, text_column, label_column, multi_label, encoding, how):
+    table = text_table(path, text_column, encoding, how, label_column)
+    named = label_columns(table, label_column)
+    texts = table.texts(text_column, "--text-column")
+    cells = table.column(named[0], "--label-column")
+    if len(named) > 1:
+        found: list = _flagged(table, named)
+    elif any(isinstance(cell, list | tuple) or hasattr(cell, "shape") for cell in cells):
+        found = [_listed(table, i, named[0], cell) for i, cell in enumerate(cells)]
+    else:
+        found = [cell.strip() for cell in table.texts(named[0], "--label-column")]
+    if multi_label is not None and found and isinstance(found[0], str):
+        split = ([part.strip() for part in cell.split(multi_label)] for cell in found)
+        found = [tuple(dict.fromkeys(filter(None, parts))) for parts in split]
+    for i, (text, label) in enumerate(zip(texts, found, strict=True)):
+        for name, empty in ((text_column, not text.strip()), (named[0], label == "")):
+            if empty:
+                raise InputError(f"{table.at(i, name)} is empty: fill it, or delete the row")
+    table.tell((text_column, *named))
+    return [(text.strip(), label) for text, label in zip(texts, found, strict=True)]
 
 
-def _separated(delimiter):
-    def read(path, columns, encoding):
-        file, pairs = io.StringIO(text_of(path, encoding), newline=""), []
-        rows = csv.DictReader(file, delimiter=delimiter, strict=True)
-        try:
-            names = list(rows.fieldnames or [])
-            if not names:
-                raise InputError(f"{path} is empty: give a file whose first row names the columns")
-            if foreign := separator_of(names, delimiter):
-                mend = f"save it with {delimiter!r} between its columns"
-                raise InputError(f"{path} is separated by {foreign}, not by {delimiter!r}: {mend}")
-            _columns_exist(path, names, columns)
-            for row in rows:
-                if None in row:  # cells that no column is named for: a text with a comma, not in quotes
-                    cells = f"{len(row) - 1 + len(row[None])} cells, the first row has {len(row) - 1}"
-                    raise InputError(f"{path} row {rows.line_num} has {cells}: put texts in double quotes")
-                pairs.append(_checked(path, rows.line_num, row, columns))
-        except csv.Error as error:
-            raise InputError(f"{path} row {rows.line_num + 1}: {error}: mend the row") from None
-        return pairs
-
-    return read
+def _flagged(table, named) -> list[Labels]:
+    """Labels of columns of 0 and 1 that bear their names."""
+    columns = []
+    for name in named:
+        cells = [str(cell).strip().lower() for cell in table.column(name, "--label-column")]
+        for i, cell in enumerate(cells):
+            if cell not in _FLAGS:
+                holds = f"{table.at(i, name)} holds {shown(cell)}"
+                raise InputError(f"{holds}: of several columns of labels each holds 0 and 1")
+        columns.append([_FLAGS[cell] for cell in cells])
+    rows = zip(*columns, strict=True)
+    return [tuple(name for name, yes in zip(named, row, strict=True) if yes) for row in rows]
 
 
-def _json_lines(path, columns, encoding):
+def _listed(table, i, name, cell) -> Labels:
+    """Labels of a cell that is a list of texts."""
+    cell = cell.tolist() if hasattr(cell, "shape") else cell
+    texts = isinstance(cell, list | tuple) and all(isinstance(label, str) for label in cell)
+    if not texts or not all(map(str.strip, cell)):
+        raise InputError(f"{table.at(i, name)} holds {shown(cell)}: write a list of labels, as in other rows")
+    return tuple(dict.fromkeys(label.strip() for label in cell))
+
+
+def _fasttext(path, encoding):
+    """Lines of ``__label__one __label__two a text``."""
     pairs = []
     for number, line in enumerate(lines_of(text_of(path, encoding)), 1):
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise InputError(f"{path} row {number}: {error}: every row must be one JSON object") from None
-        if not isinstance(row, dict):
-            raise InputError(
-                f"{path} row {number}: {line[:40]} is no JSON object: write one with the columns "
-                f"{', '.join(columns)}"
-            )
-        _columns_exist(f"{path} row {number}", list(row), columns)
-        pairs.append(_checked(path, number, row, columns))
+        labels, text = list[str](), line.strip()
+        while text.startswith(PREFIX):
+            label, *rest = text.split(None, 1)
+            labels.append(label.removeprefix(PREFIX))
+            text = rest[0] if rest else ""
+        if not pairs and not labels and line.strip():
+            raise InputError(f"{path} is not known: give {_FORMS}")
+        if line.strip() and not (all(labels) and labels and text):
+            lacks = "text" if labels else f"label ({PREFIX}...)"
+            raise InputError(f"{path} row {number} has no {lacks}: add it, or delete the row")
+        if line.strip():
+            pairs.append((text, labels[0] if len(labels) == 1 else tuple(dict.fromkeys(labels))))
     return pairs
 
 
-def _folder(path, _columns, encoding):
-    files = sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith("."))
-    stems = [p.stem for p in files]
-    names = [
-        p.stem if stems.count(p.stem) == 1 else p.name for p in files
+def _folder(path, encoding):
+    """Of each folder its files, with the folder's name as label; or of each file its lines, with its name."""
+    entries = sorted(p for p in path.iterdir() if not p.name.startswith("."))
+    folders, files = [p for p in entries if p.is_dir()], [p for p in entries if p.is_file()]
+    if folders and (len(folders) > 1 or not files):
+        if files:
+            note(f"{path}: its folders are labels; left out are its files {few((p.name for p in files), 3)}")
+        read = [(text_of(p, encoding).strip(), f.name) for f in folders for p in texts_below(f)]
+        if empty := sum(not text for text, _ in read):
+            note(f"{path}: {empty:,} empty files are left out")
+        return [(text, label) for text, label in read if text]
+    if folders:
+        note(f"{path}: its files are labels; left out is its folder {folders[0].name}")
+    names = [inner_name(p) for p in files]
+    for name in names:
+        if Path(name).suffix.lower() in ENDINGS:
+            raise InputError(f"{path} holds the table {name}: give that by its name, or take it out of there")
+    stems = [Path(name).stem for name in names]
+    labels = [
+        stem if stems.count(stem) == 1 else name for stem, name in zip(stems, names, strict=True)
     ]  # rt-polarity.pos and rt-polarity.neg
     return [
-        (line.strip(), name)
-        for name, file in zip(names, files, strict=True)
+        (line.strip(), label)
+        for label, file in zip(labels, files, strict=True)
         for line in lines_of(text_of(file, encoding))
         if line.strip()
     ]
-
-
-# How the files are read that hold texts and labels, by their endings.
-TABLES = {".csv": _separated(","), ".tsv": _separated("\t"), ".jsonl": _json_lines}

@@ -10,21 +10,24 @@ import itertools
 import json
 import os
 from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ...base.compressed import inner_name, unpacked
 from ...base.errors import InputError, TooLargeError, few, near, shown
-from ..text.sources import text_of
-from .numbers import Notation, looks_like_value
+from ...training.screen import note
+from ..text.sources import lines_of, read_lines, text_of
+from .numbers import is_missing, looks_like_value
 from .options import TableOptions
 
 ENDINGS = (".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".parquet", ".xlsx", ".xls", ".ods")
 _ENGINES = {".xlsx": "openpyxl", ".xls": "xlrd", ".ods": "odf"}
 SEPARATORS = {",": "','", ";": "';'", "\t": "tabs", "|": "'|'"}
 _TRIED = 1 << 18  # characters of a file that ways are tried on
-_RETURN = "\ue00d"  # stands for a lone carriage return, which is a part of its cell
+_PRIVATE = range(0xE000, 0xF900)  # code points that no script uses
+_BESIDE = "\x1f"  # separates columns where several characters do, and where nothing does
 _USUAL = 0.5  # part of the rows that have as many cells as the first, of a file that is so separated
 
 
@@ -65,9 +68,34 @@ class Table:
     def column(self, name: str, flag: str) -> list[Any]:
         """The cells of a column that the option ``flag`` names; InputError if there is none."""
         if name not in self.columns:
-            found = near(name, self.columns, f"choose {flag} from") if self.columns else "name its columns"
+            choice = f"choose {flag} from {few(map(shown, self.columns))}"
+            found = choice if self.columns else "name its columns"
+            if self.how.header is None and name.isdecimal():
+                found += ", or say --no-header where the first row is data"
             raise InputError(f"{self.name} has no column {shown(name)}: {found}")
         return self.frame[name].tolist()
+
+    def texts(self, name: str, flag: str) -> list[str]:
+        """The cells of a column as texts, a number as it is written; what is missing is empty.
+
+        Raises:
+            InputError: there is no such column, or a cell holds something else.
+        """
+        cells = self.column(name, flag)
+        for i, (cell, missing) in enumerate(zip(cells, self.frame[name].isna(), strict=True)):
+            if isinstance(cell, str):
+                continue
+            if isinstance(cell, bool | list | tuple | dict) or hasattr(cell, "shape"):
+                raise InputError(f"{self.at(i, name)} holds {shown(cell)}, which is no text: write a text")
+            cells[i] = "" if missing else str(cell)
+        return cells
+
+    def tell(self, used: Iterable[str] = ()) -> None:
+        """Say what was found, and which columns are read where others are there."""
+        others = [name for name in self.columns if name not in set(used)] if used else []
+        said = [f"{len(self):,} rows, columns {few(used)}; left out: {few(others)}"] if others else []
+        if said := [*self.said, *said]:
+            note(f"{self.name}: {'; '.join(said)}")
 
     def at(self, i: int, name: str) -> str:
         """Where a cell is, for messages."""
@@ -76,14 +104,25 @@ class Table:
 
 def is_table(path: Path) -> bool:
     """Whether a file is one, by its ending."""
-    return os.path.isfile(path) and Path(inner_name(path)).suffix.lower() in ENDINGS
+    return os.path.isfile(path) and Path(inner_name(Path(path))).suffix.lower() in ENDINGS
 
 
-def read_table(path, how: TableOptions | None = None, encoding="utf-8", wanted=()) -> Table:
+def read_table(
+    path,
+    how: TableOptions | None = None,
+    encoding="utf-8",
+    wanted=(),
+    *,
+    names: Callable[[Sequence[str]], bool] | None = None,
+    least: int | None = None,
+) -> Table:
     """A file as a `Table`.
 
     Args:
         wanted: names of columns that there must be: a way to read the file that gives them is taken.
+        names: of a table of texts, whether a first row looks like names of columns, whose reader says itself
+            what the first row is; default: a first row of texts does.
+        least: rows have so many cells, or more; None: as many as the first.
 
     Raises:
         InputError: names file and row of what cannot be read, or asks which of two ways is right.
@@ -97,14 +136,14 @@ def read_table(path, how: TableOptions | None = None, encoding="utf-8", wanted=(
     elif ending in (".jsonl", ".ndjson"):
         table = _json_lines(path, text_of(path, encoding))
     else:
-        table = _separated(path, text_of(path, encoding), ending, how, wanted)
+        table = _separated(path, text_of(path, encoding), ending, how, wanted, names, least)
     twice = [name for name, n in Counter(table.columns).items() if n > 1]
     if twice:
         raise InputError(
             f"{path} has {Counter(table.columns)[twice[0]]} columns {shown(twice[0])}: rename all but one"
         )
     if not len(table):
-        raise InputError(f"{path} has no rows of data: give a file whose first row names the columns")
+        raise InputError(f"{path} has no rows of data: give some below the names of the columns")
     return table
 
 
@@ -118,12 +157,24 @@ class _Way:
     separator: str
     quoted: bool
 
-    def records(self, text: str) -> list[list[str]]:
-        """Cells of each row, blank ones included; csv.Error where quotes enclose no whole cells."""
+    def records(self, text: str, cut: bool = False) -> list[list[str]]:
+        """Cells of each row, blank ones included; csv.Error where quotes enclose no whole cells.
+
+        ``cut``: the text may end inside of a row, which is left out.
+        """
         csv.field_size_limit(max(csv.field_size_limit(), len(text) + 1))
-        quoting = csv.QUOTE_MINIMAL if self.quoted else csv.QUOTE_NONE
-        file = io.StringIO(text, newline="\n")
-        return list(csv.reader(file, delimiter=self.separator, quoting=quoting, strict=True))
+        file, found = io.StringIO(text, newline="\n"), list[list[str]]()
+        rows = csv.reader(file, delimiter=self.separator, quoting=self.quoting, strict=True)
+        try:
+            found.extend(rows)
+        except csv.Error as error:
+            if not cut or rows.line_num < text.count("\n"):
+                raise csv.Error(f"row {len(found) + 1}: {error}") from None
+        return found[:-1] if cut and self.quoted and len(found) > 1 else found
+
+    @property
+    def quoting(self) -> Literal[0, 3]:
+        return csv.QUOTE_MINIMAL if self.quoted else csv.QUOTE_NONE
 
     @property
     def words(self) -> str:
@@ -131,61 +182,98 @@ class _Way:
         return f"columns separated by {of}" + ("" if self.quoted else ", quotes as they are")
 
 
-def _separated(path, text, ending, how, wanted) -> Table:
+def _separated(path, text, ending, how, wanted, names, least) -> Table:
     text = text.replace("\r\n", "\n")
     if "\n" not in text.rstrip("\r"):  # lines as on a Macintosh of old
         text = text.replace("\r", "\n")
-    text = text.replace("\r", _RETURN)  # which readers of CSV take for the end of a row
     if not text.strip():
-        raise InputError(f"{path} is empty: give a file whose first row names the columns")
-    way = _way(path, text, ending, how, wanted)
-    frame = _frame(path, text, way)
-    if _RETURN in text:
-        frame = frame.map(lambda cell: cell.replace(_RETURN, "\r"))
+        raise InputError(f"{path} is empty: there are no rows in it")
+    if stands_for := "\r" in text and next(c for c in map(chr, _PRIVATE) if c not in text):
+        text = text.replace("\r", stands_for)  # which readers of CSV take for the end of a row
+    text, given = _given_separator(text, how)
+    way = _way(path, text, ending, given, wanted)
+    way = _Way(way.separator, way.separator != _BESIDE and _encloses(way.separator, text, least))
+    frame = _frame(path, text, way, least)
+    if stands_for:
+        frame = frame.map(lambda cell: cell.replace(stands_for, "\r"))
     rows = [
         i for i, row in enumerate(frame.itertuples(index=False), 1) if any(c and str(c).strip() for c in row)
     ]
     frame = frame.iloc[[i - 1 for i in rows]].reset_index(drop=True)
-    cells = frame.iloc[0].tolist()
+    cells = [c.strip() for c in frame.iloc[0]]
     named = how.header
-    if named is None:
-        named = set(wanted) <= {c.strip() for c in cells} if wanted else not _is_data(path, frame, how)
-        named = named or bool(wanted)  # a task that asks for names says what there is
+    if named is None:  # a task that asks for names says which are missing
+        named = bool(wanted) or _are_names(path, frame, names)
     if named:
-        frame = frame.iloc[1:].reset_index(drop=True).set_axis([c.strip() for c in cells], axis=1)
+        named_cells = [c or str(i) for i, c in enumerate(cells, 1)]
+        frame = frame.iloc[1:].reset_index(drop=True).set_axis(named_cells, axis=1)
         rows = rows[1:]
     else:
         frame = frame.set_axis([str(i) for i in range(1, len(cells) + 1)], axis=1)
-    said = [] if named else ["the first row is data: columns are named 1, 2, ... (--header: it names them)"]
-    if (
-        how.separator is None
-        and len(cells) > 1
-        and way.separator != ("\t" if ending in (".tsv", ".tab") else ",")
-    ):
+    said = []
+    if named and names and how.header is None and not wanted:
+        said = [
+            f"the first row ({few((c[:40] for c in cells), 3)}) names the columns (--no-header: it is data)"
+        ]
+    elif not named and not names:
+        said = ["the first row is data: columns are named 1, 2, ... (--header: it names them)"]
+    usual = "\t" if ending in (".tsv", ".tab") else ","
+    if how.separator is None and len(cells) > 1 and way.separator != usual:
         said.insert(0, way.words)
-    elif not way.quoted:
+    elif not way.quoted and '"' in text and given != _BESIDE:
         said.insert(0, "quotes are as they are: they enclose no cells")
     return Table(str(path), frame, rows, how, said)
 
 
-def _frame(path, text, way):
+def _given_separator(text, how) -> tuple[str, str | None]:
+    """The text and ``--separator``: in the place of several characters stands one."""
+    if how.separator is None:
+        return text, None
+    given = how.separator.replace("\\t", "\t")
+    if given in ("", '"', "\n", "\r"):
+        raise InputError(
+            f"--separator is {shown(given) if given else 'empty'}: give what stands between columns"
+        )
+    return (text, given) if len(given) == 1 else (text.replace(given, _BESIDE), _BESIDE)
+
+
+def _encloses(separator, text, least) -> bool:
+    """Whether quotes enclose cells, or are as they are: of tab-separated files, as no rule has them enclose
+    anything there, only where neither reading merges lines or leaves a row without its cells.
+    """
+    if '"' not in text:
+        return True
+    plain = _Fit.of(_Way(separator, False), text)
+    try:
+        quoted = _Fit.of(_Way(separator, True), text)
+    except csv.Error:
+        return not plain.fits(least)
+    whole = not (quoted.merged and separator == "\t") and quoted.fits(least)
+    return whole or not plain.fits(least)
+
+
+def _frame(path, text, way, least):
     """All rows as a frame of texts without names."""
     library = pandas()
     given = dict(sep=way.separator, header=None, dtype=str, keep_default_na=False, skip_blank_lines=False)
-    quoting = csv.QUOTE_MINIMAL if way.quoted else csv.QUOTE_NONE
     try:
-        widths = [len(row) for row in way.records(text)]
+        records = way.records(text)
     except csv.Error as error:
-        raise InputError(f"{path}: {error}: mend the quotes") from None
-    width = next(n for n in widths if n)
-    for i, n in enumerate(widths, 1):
-        if n not in (0, width):
+        raise InputError(f"{path} {error}: mend the quotes") from None
+    width = next(len(row) for row in records if row)
+    for i, n in enumerate(map(len, records), 1):
+        blank = n < width and not any(cell.strip() for cell in records[i - 1])
+        if n != width and not blank and (least is None or n < least):
             first = f"the first row has {width}"
             mend = "put texts in double quotes, or mend the row" if n > width else "mend or delete the row"
             raise InputError(f"{path} row {i} has {n} cells, {first}: {mend}")
     try:
         return library.read_csv(
-            io.StringIO(text, newline="\n"), names=range(width), quoting=quoting, lineterminator="\n", **given
+            io.StringIO(text, newline="\n"),
+            names=range(max(map(len, records))),
+            quoting=way.quoting,
+            lineterminator="\n",
+            **given,
         ).fillna("")
     except library.errors.ParserError as error:
         why = str(error).removeprefix("Error tokenizing data. C error: ").strip()
@@ -194,17 +282,16 @@ def _frame(path, text, way):
         raise TooLargeError(f"{path} does not fit into memory: give a part of it") from None
 
 
-def _way(path, text, ending, how, wanted) -> _Way:
+def _way(path, text, ending, given, wanted) -> _Way:
     """How a text is taken apart."""
     head = text[:_TRIED]
     cut = len(head) < len(text)
     head = head[: head.rfind("\n") + 1] if cut and "\n" in head else head
-    given = None if how.separator is None else how.separator.replace("\\t", "\t")
-    if given is not None and len(given) != 1:
-        raise InputError(f"--separator is {shown(given)}: give one character, or leave it out")
-    fits = [_fit(s, head, cut) for s in ([given] if given else SEPARATORS)]
     if given:
-        return fits[0].way
+        return _Way(given, True)
+    fits = [_fit(s, head, cut) for s in SEPARATORS]
+    if wanted and len(named := [f for f in fits if set(wanted) <= f.names]) == 1 and len(set(wanted)) > 1:
+        return named[0].way  # whatever is wrong with its rows is named
     usual = "\t" if ending in (".tsv", ".tab") else ","
     found = [f for f in fits if f.share == 1 and f.width > 1]
     found = [f for f in found if set(wanted) <= f.names] or found if wanted else found
@@ -230,7 +317,7 @@ def _way(path, text, ending, how, wanted) -> _Way:
     whole = next((f for f in fits if f.share == 1), None)  # one column
     if whole is not None and whole.way.quoted:
         return whole.way
-    return _Way("\x1f", False)
+    return _Way(_BESIDE, False)
 
 
 @dataclass
@@ -239,6 +326,15 @@ class _Fit:
 
     way: _Way
     records: list[list[str]]
+
+    @classmethod
+    def of(cls, way: _Way, text: str, cut: bool = False) -> "_Fit":
+        """csv.Error as `_Way.records`."""
+        return cls(way, [r for r in way.records(text, cut) if any(c.strip() for c in r)])
+
+    def fits(self, least: int | None = None) -> bool:
+        """Whether all rows have as many cells as the first, or at least so many."""
+        return all(len(r) == self.width or (least is not None and len(r) >= least) for r in self.records)
 
     @property
     def width(self) -> int:
@@ -272,44 +368,40 @@ class _Fit:
 
 def _fit(separator, head, cut) -> _Fit:
     """The better of two ways: with quotes that enclose cells, or with quotes as they are."""
-    fits = []
-    for quoted in (True, False):
-        try:
-            records = [r for r in _Way(separator, quoted).records(head) if any(c.strip() for c in r)]
-        except csv.Error:
-            continue
-        fits.append(
-            _Fit(_Way(separator, quoted), records[:-1] if cut and quoted and len(records) > 1 else records)
-        )
-    if len(fits) == 1:  # a cut may end inside of quotes
-        return fits[0]
-    quoted, plain = fits
-    misread = quoted.merged or quoted.share < 1  # quotes that enclose no end of a line are quotes
-    return plain if misread and plain.share == 1 and '"' in head else quoted
+    plain = _Fit.of(_Way(separator, False), head)
+    try:
+        quoted = _Fit.of(_Way(separator, True), head, cut)
+    except csv.Error:
+        return plain
+    misread = (quoted.merged and separator == "\t") or not quoted.fits()
+    return plain if not quoted.records or (misread and plain.fits()) else quoted
 
 
-def _is_data(path, frame, how) -> bool:
-    """Whether the first row looks like those below it: a number or a date in each column of such."""
-    below = frame.iloc[1:201]
-    like = [below[c].map(looks_like_value).mean() > 0.5 if len(below) else False for c in frame.columns]
-    first = [looks_like_value(c) for c in frame.iloc[0]]
-    of_values = [here for here, column in zip(first, like, strict=True) if column]
-    if not of_values or not any(of_values):
-        return False
-    years = [int(c) for c in frame.iloc[0] if str(c).strip().isdigit() and 1800 <= int(c) <= 2200]
+def _are_names(path, frame, names) -> bool:
+    """Whether the first row names the columns: unless a number or a date stands in each column of such."""
+    filled = [[c for c in frame[name].iloc[1:201] if not is_missing(c)] for name in frame.columns]
+    like = [2 * sum(map(looks_like_value, column)) > len(column) for column in filled]
+    cells = [c.strip() for c in frame.iloc[0]]
+    first = [looks_like_value(c) and not is_missing(c) for c in cells]
+    of_values = [v for v, c, column in zip(first, cells, like, strict=True) if column and not is_missing(c)]
+    if names is not None:
+        return names(cells) or (bool(of_values) and not any(of_values))
+    if not any(of_values):
+        return True
+    years = [int(c) for c in cells if c.isdecimal() and 1800 <= int(c) <= 2200]
     if not all(of_values) or (len(years) == sum(first) and len(years) > 1):
-        row = few(frame.iloc[0].tolist(), 4)
+        row = few((c[:40] for c in cells), 4)
         ask = "say by --header or --no-header"
         raise InputError(f"{path}: the first row ({row}) may name the columns or be data: {ask}")
-    return True
+    return False
 
 
 # ------------------------------------------------------------------ other files
 
 
 def _json_lines(path, text) -> Table:
-    objects, rows = [], []
-    for number, line in enumerate(text.split("\n"), 1):
+    objects, rows = list[dict[str, Any]](), []
+    for number, line in enumerate(lines_of(text), 1):
         if not line.strip():
             continue
         try:
@@ -373,3 +465,28 @@ def from_frame(name: str, frame: Any, said=()) -> Table:
         frame = frame.rename_axis([n or "date" for n in index.names]).reset_index()
     frame = frame.set_axis([str(c).strip() for c in frame.columns], axis=1).reset_index(drop=True)
     return Table(name, frame, list(range(2, len(frame) + 2)), TableOptions(), list(said))
+
+
+def texts_of_inputs(
+    inputs: Sequence[str], read: Callable[[str], tuple[Table, str]], encoding: str
+) -> tuple[list[str], list[str]]:
+    """Texts, and where each stands: those of a column of each table that ``inputs`` name, of anything else as
+    `read_lines`.
+
+    Args:
+        read: of the path of a table: the table, and the name of the column.
+        encoding: of lines.
+    """
+    texts, places = list[str](), list[str]()
+    for given in inputs:
+        if given != "-" and is_table(Path(given)):
+            table, column = read(given)
+            table.tell((column,))
+            texts += [text.strip() for text in table.texts(column, "the column")]
+            places += [f"{given} row {row}" for row in table.rows]
+        else:
+            lines = read_lines([given], encoding)
+            name = "standard input" if given == "-" else given if os.path.isfile(given) else ""
+            places += [f"{name} line {i}" if name else shown(given) for i in range(1, len(lines) + 1)]
+            texts += lines
+    return texts, places

@@ -9,8 +9,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...base.compressed import ENDINGS as COMPRESSED
 from ...base.compressed import unpacked
-from ...base.errors import InputError, TooLargeError
+from ...base.errors import InputError, TooLargeError, few
 from ...base.files import make_cache_folder, opened, replace_file, temporary_folder
 from ...training.screen import note
 
@@ -75,10 +76,11 @@ def text_of(path: Path, encoding: str, *mends: str) -> str:
 
 
 def lines_of(text: str) -> list[str]:
-    """Lines that end in ``\\n``, ``\\r\\n`` or ``\\r``, as in files; no other space ends a line (as it would
-    in ``str.splitlines``).
+    """Lines that end in ``\\n`` or ``\\r\\n``, in ``\\r`` where none does; no other space ends a line (as it
+    would in ``str.splitlines``).
     """
-    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    text = text.replace("\r\n", "\n")
+    lines = text.split("\n" if "\n" in text.rstrip("\r") else "\r")
     return lines if lines[-1] else lines[:-1]
 
 
@@ -121,7 +123,10 @@ def _names_file(given: str) -> bool:
     """
     folder = os.path.dirname(given)
     inside = folder and not any(c.isspace() for c in given) and os.path.isdir(folder)
-    return given.lower().endswith(ENDINGS) or bool(inside) or os.path.isdir(given)
+    name = given.lower()
+    for ending in COMPRESSED:
+        name = name.removesuffix(ending)
+    return name.endswith(ENDINGS) or name != given.lower() or bool(inside) or os.path.isdir(given)
 
 
 @dataclass(frozen=True)
@@ -186,22 +191,55 @@ def resolve(texts) -> list[Source]:
 
 
 def _folder(folder: Path) -> list[Source]:
+    if not (texts := texts_below(folder)):
+        raise InputError(f"folder {folder} holds no text file: give a folder with readable text files")
+    return [Source(str(p), p) for p in texts]
+
+
+def texts_below(folder: Path) -> list[Path]:
+    """The files of text in a folder and those in it, in order. What is left out is told, with the reason.
+
+    Raises:
+        InputError: a folder or a file cannot be read.
+    """
+
     def refuse(error):
         raise InputError(f"folder {error.filename} cannot be read: {error.strerror}")
 
-    found = []
+    texts, left_out = list[Path](), dict[str, list[str]]()
     for parent, folders, files in os.walk(folder, onerror=refuse):
+        for name in sorted(folders + files):
+            path = Path(parent) / name
+            if name.startswith("."):
+                why = "hidden"
+            elif name in folders:
+                continue
+            else:
+                why = _no_text(path)
+            if why:
+                left_out.setdefault(why, []).append(os.path.relpath(path, folder))
+            else:
+                texts.append(path)
         folders[:] = sorted(f for f in folders if not f.startswith("."))
-        found += [Path(parent) / f for f in sorted(files) if not f.startswith(".")]
-    texts = [Source(str(p), p) for p in found if p.is_file() and not _looks_binary(p)]
-    if not texts:
-        raise InputError(f"folder {folder} holds no text file: give a folder with readable text files")
+    if left_out:
+        said = "; ".join(f"{len(names):,} {why} ({few(names, 3)})" for why, names in left_out.items())
+        note(f"folder {folder}: {len(texts):,} files of text; left out: {said}")
     return texts
 
 
-def _looks_binary(path: Path) -> bool:
-    with opened(path) as file:
-        return b"\0" in file.read(8192)
+def _no_text(path: Path) -> str:
+    """Why a file cannot be read as text; empty: it can."""
+    if not path.is_file():
+        return "no files"
+    with opened(path) as file:  # whoever may not read it is told
+        start = file.read(8192)
+    if path.suffix.lower() in COMPRESSED:
+        try:
+            with unpacked(path) as file:
+                start = file.read(8192)
+        except InputError:
+            return "archives of several files, or damaged"
+    return "binary" if b"\0" in start else ""
 
 
 def _stored(data: bytes) -> Path:

@@ -6,7 +6,7 @@ from collections import Counter
 
 import numpy as np
 
-from ...base.errors import InputError, shown
+from ...base.errors import InputError, few, shown
 from ...base.files import parsed
 from ...base.options import Rule, taken
 from ...training.screen import note
@@ -54,6 +54,11 @@ class Vocabulary:
     def missing(self, text: str) -> list[str]:
         """The distinct symbols of ``text`` that are outside the vocabulary, in order."""
         return [s for s in dict.fromkeys(self.pieces(text)) if s not in self.ids]
+
+    def known(self, text: str) -> float:
+        """The part of the symbols of ``text``, spaces aside, that are in the vocabulary; of none 0."""
+        pieces = [s for s in self.pieces(_spaced(text)) if s.strip()]
+        return sum(s in self.ids for s in pieces) / max(len(pieces), 1)
 
     def by_frequency(self, blocks):
         """The same symbols, numbered by how often they are in blocks of text, the most frequent first."""
@@ -138,6 +143,9 @@ class Bytes(Vocabulary):
 
     def missing(self, text):
         return []
+
+    def known(self, text):
+        return float(bool(text.strip()))
 
     def characters(self, ids):
         ids = np.asarray(ids)
@@ -249,6 +257,9 @@ class BytePairs(Vocabulary):
     def missing(self, text):
         return []
 
+    def known(self, text):
+        return float(bool(text.strip()))
+
     def characters(self, ids):
         if self._lengths is None:
             self._lengths = np.array([sum(c & 0xC0 != 0x80 for c in b) for b in self.bytes])
@@ -297,9 +308,36 @@ def encode_text(vocabulary, text: str, max_length: int) -> np.ndarray:
     """At most ``max_length`` ids of a single text, one at least; for words its first word looks like any
     other.
     """
-    text = _spaced(text) if isinstance(vocabulary, Words | BytePairs) else text
-    ids = vocabulary.encode(text)[:max_length]
-    return ids if len(ids) else np.zeros(1, np.int64)
+    return encode_texts(vocabulary, [text], max_length)[0][0]
+
+
+def encode_texts(vocabulary, texts, max_length: int) -> tuple[list[np.ndarray], int]:
+    """Of each text what `encode_text` gives, and how many were longer and are cut."""
+    found, cut = [], 0
+    for text in texts:
+        ids = vocabulary.encode(_spaced(text) if isinstance(vocabulary, Words | BytePairs) else text)
+        cut += len(ids) > max_length
+        found.append(ids[:max_length] if len(ids) else np.zeros(1, np.int64))
+    return found, cut
+
+
+def tell_cut(max_length: int, **counts: tuple[int, int]):
+    """Say how many texts of each kind are cut: ``sources=(3, 100)``, 3 of 100."""
+    if cut := [f"{n:,} of {total:,} {kind}" for kind, (n, total) in counts.items() if n]:
+        note(f"cut after {max_length:,} symbols: {' and '.join(cut)}; --max-length of training says where")
+
+
+def tell_unread(vocabulary, texts, places, outcome) -> list[float]:
+    """The known part of each text; say which texts hold nothing that a model with this vocabulary reads."""
+    known = [vocabulary.known(text) for text in texts]
+    if unread := [place for place, part in zip(places, known, strict=True) if not part]:
+        what = (
+            "is no text that the model knows a symbol of"
+            if len(unread) == 1
+            else ("are no texts that the model knows a symbol of")
+        )
+        note(f"{few(unread, 5)} {what}: {outcome}")
+    return known
 
 
 def tell_missing(vocabulary, texts):

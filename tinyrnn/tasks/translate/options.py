@@ -6,11 +6,32 @@ from typing import Literal
 from ...base.options import PART, Options, option
 from ...nn.rnn import DEEPEST
 from ...training.robustness import RobustnessOptions
+from ..tables.options import TableOptions
 from ..text.options import LONGEST, ReadingOptions, TextOptions
 
 
 @dataclass(frozen=True, kw_only=True)
-class TranslateOptions(TextOptions):
+class PairOptions(TableOptions):
+    """Where pairs are."""
+
+    source: str | None = option(
+        None, "File of sources, a text a line.", "Translation", metavar="FILE", path=True
+    )
+    target: tuple[str, ...] = option(
+        (), "File of its targets, line by line; again: other references.", "Translation", metavar="FILE",
+        path=True,
+    )  # fmt: skip
+    source_column: str | None = option(
+        None, "Column of the sources. Default: source, or the first.", "Translation", metavar="NAME"
+    )
+    target_column: str | None = option(
+        None, "Column of the targets; one,two: references. Default: target, or the second.", "Translation",
+        metavar="NAME",
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class TranslateOptions(TextOptions, PairOptions):
     """Of ``--task translate``."""
 
     hidden: int = 128
@@ -24,9 +45,6 @@ class TranslateOptions(TextOptions):
     )
     scheduled_sampling: float = option(
         0.0, "Part of its own symbols it is fed at the end.", "Translation", **PART
-    )
-    separator: str | None = option(
-        None, "Between the two sides of a line. Default: a tab.", "Translation", metavar="TEXT"
     )
 
 
@@ -43,7 +61,7 @@ class SearchOptions(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PairReadingOptions(ReadingOptions):
+class PairReadingOptions(ReadingOptions, PairOptions):
     """How a trained translator reads pairs."""
 
     encoding: str | None = option(
@@ -62,8 +80,12 @@ class TranslationRobustnessOptions(RobustnessOptions, PairReadingOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TranslationPredictionOptions(ReadingOptions, SearchOptions):
+class TranslationPredictionOptions(ReadingOptions, TableOptions, SearchOptions):
     """What ``tinyrnn predict`` can be told."""
+
+    source_column: str | None = option(
+        None, "Column of the sources. Default: as in training.", "Translation", metavar="NAME"
+    )
 
     plot: str | None = option(
         None, "Draw the forecast, or what each symbol attended to.", "Picture", metavar="FILE.png", path=True

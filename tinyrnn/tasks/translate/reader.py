@@ -1,48 +1,137 @@
-"""Pairs of texts: files with one pair a line."""
+"""Pairs of texts: two columns of a table or of lines with a separator, or two files line by line; a source
+may have several targets, its references.
+"""
 
 import os
+import re
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from ...base.errors import InputError, few
+from ...base.errors import InputError, few, shown
+from ...training.screen import note
+from ..tables.files import Table, is_table, read_table
+from ..tables.options import TableOptions
 from ..text.sources import lines_of, text_of
 
+Pairs = tuple[list[str], list[tuple[str, ...]]]  # sources, and of each its targets
+_SIDES = (  # what a first row that names its columns holds
+    "source target src tgt trg input output question answer prompt response original translation "
+    "arabic chinese czech danish dutch english finnish french german greek hebrew hindi hungarian italian "
+    "japanese korean norwegian persian polish portuguese romanian russian spanish swedish turkish ukrainian "
+    "vietnamese ar cs da de el en es fi fr he hi hu it ja ko nl no pl pt ro ru sv tr uk vi zh"
+)
+_NAME = re.compile(
+    rf"(?i)(?:{'|'.join(_SIDES.split())})(?:[ _-]?(?:words?|sentences?|texts?|phrases?|words/sentences|\d))?"
+)
 
-def read_pairs(paths, *, separator=None, encoding="utf-8") -> tuple[list[str], list[str]]:
-    """Sources and targets: the first two columns of text files. Blank lines and further columns are left out.
+
+def read_pairs(
+    paths: Sequence[str | Path],
+    *,
+    encoding="utf-8",
+    source: str | None = None,
+    targets: Sequence[str] = (),
+    source_column: str | None = None,
+    target_column: str | None = None,
+    how: TableOptions | None = None,
+) -> Pairs:
+    """Sources and their targets, one at least of each. Blank rows do not count, nor spaces around a text.
 
     Args:
-        separator: between the columns; default: a tab. Spaces around the two texts do not count.
+        paths: tables, and text files with one pair a line, a tab or ``how.separator`` between its sides.
+        source, targets: files whose lines belong together, beside ``paths`` or in their place.
+        source_column, target_column: names of columns, of targets several with commas between; default:
+            source and target, or the first two.
 
     Raises:
         InputError: names file and row of what is missing or empty; or a file cannot be read.
     """
-    if not paths:
+    if bool(source) != bool(targets):
+        raise InputError("--source and --target go together: give both files, whose lines are pairs")
+    if not paths and not source:
         raise InputError(
-            "--task translate needs data: a text file with one pair a line, source and target between them a "
-            "tab"
+            "--task translate needs data: a table or a text file with one pair a line, source and target "
+            "between them a tab, or two files by --source and --target"
         )
-    if separator == "":
-        raise InputError("--separator is empty: give what stands between source and target")
-    separator, pairs = "\t" if separator is None else separator.replace("\\t", "\t"), []
-    shown = "tab" if separator == "\t" else repr(separator)
+    sources, references = list[str](), list[tuple[str, ...]]()
+    found = [_lines(source, targets, encoding)] if source else []
     for path in map(Path, paths):
-        if not os.path.isfile(path):
-            raise InputError(f"{path} does not exist or is no file: give a text file with one pair a line")
-        for row, line in enumerate(lines_of(text_of(path, encoding)), 1):
-            if not line.strip():
+        found.append(_table(path, source_column, target_column, encoding, how or TableOptions()))
+    for places, columns, _ in found:
+        for place, (text, *others) in zip(places, zip(*columns, strict=True), strict=True):
+            text, others = text.strip(), [other.strip() for other in others]
+            if not (text or any(others)):
                 continue
-            source, found, rest = line.partition(separator)
-            target = rest.partition(separator)[0]
-            if not found:
-                said = (
-                    f"has no {shown} between source and target: {line.strip()[:40]!r}: mend it, or give "
-                    "--separator"
-                )
-                raise InputError(f"{path} row {row} {said}")
-            if not (source.strip() and target.strip()):
-                side = "target" if source.strip() else "source"
-                raise InputError(f"{path} row {row}: the {side} is empty: fill it, or delete the row")
-            pairs.append((source.strip(), target.strip()))
-    if not pairs:
-        raise InputError(f"{few(paths)}: there are no pairs: write one a line, source, {shown}, target")
-    return tuple(map(list, zip(*pairs, strict=True)))
+            if not (text and others[0]):
+                side = "target" if text else "source"
+                raise InputError(f"{place}: the {side} is empty: fill it, or delete the row")
+            sources.append(text)
+            references.append(tuple(other for other in others if other))
+    if not sources:
+        raise InputError(
+            f"{few(paths or [source])}: there are no pairs: write one a line, source, tab, target"
+        )
+    for _, _, tell in found:
+        tell()
+    return sources, references
+
+
+def source_of(path, source_column, target_column, encoding, how: TableOptions) -> tuple[Table, str]:
+    """A table, and the name of its column of sources, as `read_pairs` reads it."""
+    table = _read(path, source_column, target_column, encoding, how)
+    return table, _chosen(table, source_column, target_column)[0]
+
+
+def _read(path, source_column, target_column, encoding, how) -> Table:
+    if not os.path.isfile(path):
+        raise InputError(f"{path} does not exist or is no file: give a table or a text file with pairs")
+    listed = ",".join(filter(None, (source_column, target_column)))
+    wanted = [name.strip() for name in listed.split(",") if name.strip()]
+    if how.separator is None and (not is_table(path) or Path(path).suffix.lower() in (".tsv", ".tab")):
+        how = replace(how, separator="\t")  # commas are parts of texts
+    tabs = how.separator in ("\t", "\\t")  # further columns may be missing
+    table = read_table(path, how, encoding, wanted, names=_name_sides, least=2 if tabs else None)
+    if len(table.columns) < 2:
+        between = f"{'tab' if tabs else shown(how.separator) if how.separator else 'separator'} between"
+        cell = f"{str(table.frame.iloc[0, 0])[:40]!r}"
+        where = f"{path} row {table.rows[0]} has no {between} source and target: {cell}"
+        raise InputError(f"{where}: mend it, or give --separator")
+    return table
+
+
+def _name_sides(cells: Sequence[str]) -> bool:
+    """Whether the first two cells of a table are names of sides, and not a pair."""
+    return len(cells) > 1 and all(map(_NAME.fullmatch, cells[:2])) and cells[0].lower() != cells[1].lower()
+
+
+def _chosen(table: Table, source_column, target_column) -> tuple[str, list[str]]:
+    """The names of the columns of sources and targets."""
+    usual = ["source", "target"] if {"source", "target"} <= set(table.columns) else table.columns[:2]
+    target = target_column or usual[1]
+    targets = [target] if target in table.columns else [name.strip() for name in target.split(",")]
+    return source_column or next(name for name in (*usual, *table.columns) if name not in targets), targets
+
+
+def _table(path, source_column, target_column, encoding, how):
+    """Where each row stands, its columns, and what says how it was read."""
+    table = _read(path, source_column, target_column, encoding, how)
+    source, targets = _chosen(table, source_column, target_column)
+    columns = [table.texts(source, "--source-column")]
+    columns += [table.texts(target, "--target-column") for target in targets]
+    return [f"{path} row {row}" for row in table.rows], columns, lambda: table.tell((source, *targets))
+
+
+def _lines(source, targets, encoding):
+    """Where each line stands, the lines of all files, and what says how they were read."""
+    files = [source, *targets]
+    for path in files:
+        if not os.path.isfile(path):
+            raise InputError(f"{path} does not exist or is no file: give a text file with a text a line")
+    columns = [lines_of(text_of(Path(path), encoding)) for path in files]
+    for path, lines in zip(files, columns, strict=True):
+        if len(lines) != len(columns[0]):
+            counts = f"{source} has {len(columns[0]):,} lines, {path} has {len(lines):,}"
+            raise InputError(f"{counts}: line by line they are pairs, so give files of as many lines")
+    said = f"{source} and {few(targets, 3)}: {len(columns[0]):,} lines each, paired line by line"
+    return [f"{source} row {i}" for i in range(1, len(columns[0]) + 1)], columns, lambda: note(said)

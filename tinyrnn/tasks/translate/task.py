@@ -1,7 +1,9 @@
 """Translation: any sequence of symbols to another, by an encoder and a decoder with attention."""
 
 import importlib.util
+import itertools
 import math
+from dataclasses import replace
 from types import MappingProxyType
 
 import numpy as np
@@ -13,10 +15,11 @@ from ...training.plan import Plan
 from ...training.runs import RunFolder
 from ...training.task import Task
 from ..batches import Batches, in_order, padded
-from ..text.memory import pairs_of
+from ..tables.files import texts_of_inputs
+from ..text.memory import json_lines, pairs_of
 from ..text.robustness import Texts
-from ..text.sources import digest, read_lines
-from ..text.vocabulary import build_vocabulary, encode_text, from_json, tell_missing
+from ..text.sources import digest
+from ..text.vocabulary import build_vocabulary, encode_texts, from_json, tell_cut, tell_missing, tell_unread
 from .model import Translator
 from .options import (
     TranslateOptions,
@@ -25,7 +28,7 @@ from .options import (
     TranslationRobustnessOptions,
 )
 from .pictures import draw_attention
-from .reader import read_pairs
+from .reader import read_pairs, source_of
 
 EXACT_PAIRS = 200  # so many validation pairs are translated at each evaluation while training
 
@@ -33,7 +36,8 @@ EXACT_PAIRS = 200  # so many validation pairs are translated at each evaluation 
 class Translation(Task):
     """Texts to texts: translation, and any sequence of symbols to another.
 
-    Data: text files with one pair a line, source and target between them a tab (or --separator).
+    Data: text files with one pair a line, source and target between them a tab (or --separator); tables
+    (.csv, .tsv, .jsonl, .parquet, .xlsx) with a column each; two files line by line (--source, --target).
     From Python also pairs (source, target).
     """
 
@@ -52,7 +56,9 @@ class Translation(Task):
 
     def __init__(self, model, train, val, *, batch_size, seed, sampling=0.0, fingerprint="", **hardening):
         self.model, self.fingerprint, self.sampling, self.raw_val = model, fingerprint, sampling, val
-        self.train, self.val = _encoded(model, train), _encoded(model, val)
+        self.first = train[0][0], train[1][0][0]
+        self.train = _encoded(model, _flat(train), "training ")
+        self.val = _encoded(model, _flat(val), "validation ")
         self.batches = Batches([range(len(s) + len(t)) for s, t in self.train], batch_size, seed)
         self.tokens_per_step = batch_size * np.mean([len(s) + len(t) for s, t in self.train])
         self.steps_per_epoch, self.shape = self.batches.per_epoch, f"batches of {batch_size} pairs"
@@ -75,7 +81,7 @@ class Translation(Task):
         """
         settings = options.settings()
         train, val, fingerprint = _data(options, texts)
-        source, target = (build_vocabulary(side, options.level, options.vocab_size) for side in train)
+        source, target = (build_vocabulary(s, options.level, options.vocab_size) for s in _flat(train))
         own = {k: getattr(options, k) for k in ("embed", "bidirectional", "attention", "max_length", "seed")}
         model = Translator(source, target, **own, **settings)
         shape = {k: getattr(options, k) for k in ("batch_size", "seed", "noise", "adversarial")}
@@ -87,9 +93,9 @@ class Translation(Task):
         """Pairs (source, target)."""
         if (rows := pairs_of(data, "source", "target")) is None:
             return super().store(data)
-        if any(symbol in text for row in rows for text in row.values() for symbol in "\t\n\r\0"):
-            raise InputError("a text to translate may hold no tab, line end or NUL: replace them by spaces")
-        return "tsv", "".join(f"{row['source']}\t{row['target']}\n" for row in rows)
+        if any("\0" in text for row in rows for text in row.values()):
+            raise InputError("a text to translate may hold no NUL: replace it by a space")
+        return "jsonl", json_lines(rows)
 
     @staticmethod
     def rebuild(meta) -> Translator:
@@ -101,7 +107,8 @@ class Translation(Task):
         """What is learned from."""
         source, target = self.model.source, self.model.target
         sizes = f"vocabularies {len(source):,} and {len(target):,} ({source.level})"
-        return f"{len(self.train):,} pairs, {len(self.val):,} for validation; {sizes}"
+        first = f"{shown(self.first[0])} -> {shown(self.first[1])}"
+        return f"{len(self.train):,} pairs, {len(self.val):,} for validation; {sizes}; the first: {first}"
 
     def loss(self, step: int):
         """The training loss of batch ``step``, nats a target symbol, the end symbol included, a Tensor.
@@ -126,28 +133,29 @@ class Translation(Task):
             return None
         if not math.isfinite(found):  # nor has a translation a probability
             return {"val_loss": found, "exact": 0.0}
-        sources, targets = (side[:EXACT_PAIRS] for side in self.raw_val)
-        return {"val_loss": found, "exact": _exact(self.model.translate(sources), targets)}
+        sources, references = (side[:EXACT_PAIRS] for side in self.raw_val)
+        return {"val_loss": found, "exact": _exact(self.model.translate(sources), references)}
 
     @staticmethod
     def evaluate_run(model, texts, run, options) -> dict:
         """``exact chrf bleu loss`` on the files ``texts``, or on the validation part of the data of
         ``run``.
         """
-        sources, targets = _pairs(texts, run, options)
+        pairs = sources, references = _pairs(texts, run, options)
         found = model.translate(sources, **options.search())
-        figures = {"exact": _exact(found, targets), "chrf": None, "bleu": None}
+        figures = {"exact": _exact(found, references), "chrf": None, "bleu": None}
         if importlib.util.find_spec("sacrebleu"):
             import sacrebleu
 
-            figures["chrf"] = sacrebleu.corpus_chrf(found, [targets]).score
-            figures["bleu"] = sacrebleu.corpus_bleu(found, [targets], force=True).score
-        return {**figures, "loss": loss(model, _encoded(model, (sources, targets)))}
+            streams = list(itertools.zip_longest(*references))  # None: a source has no further reference
+            figures["chrf"] = sacrebleu.corpus_chrf(found, streams).score
+            figures["bleu"] = sacrebleu.corpus_bleu(found, streams, force=True).score
+        return {**figures, "loss": loss(model, _encoded(model, _flat(pairs)))}
 
     @staticmethod
     def probe(model, texts, run, options) -> Texts:
         """The sources of pairs; what is said is each next symbol of the target, those before it given."""
-        pairs = _encoded(model, _pairs(texts, run, options))
+        pairs = _encoded(model, _flat(_pairs(texts, run, options)))
         pairs = [pairs[i] for i in options.examples_of(len(pairs))]
 
         def said(ids, mask, examples, places):
@@ -163,15 +171,31 @@ class Translation(Task):
 
     @staticmethod
     def predict(model, inputs, run, options):
-        """The translation of each text or line."""
-        lines, how = read_lines(inputs, options.encoding or "utf-8"), options.search()
-        if pair := next((line for line in lines if "\t" in line.strip()), None):
+        """The translation of each text, line, or row of a table."""
+
+        def table_of(path):
+            trained, _ = Translation.trained(run, options, [path])
+            return source_of(path, trained.source_column, trained.target_column, trained.encoding, trained)
+
+        how = options.search()
+        lines, places = texts_of_inputs(inputs, table_of, options.encoding or "utf-8")
+        plain = (line for line, place in zip(lines, places, strict=True) if " row " not in place)
+        if pair := next((line for line in plain if "\t" in line.strip()), None):
             raise InputError(f"{shown(pair)} is a pair of texts: give its first side alone, or use evaluate")
         tell_missing(model.source, lines)
+        known = tell_unread(model.source, lines, places, "their translations mean nothing")
+        tell_cut(
+            model.max_length, sources=(encode_texts(model.source, lines, model.max_length)[1], len(lines))
+        )
         if options.plot and (first := next((line for line in lines if line.strip()), None)):
             draw_attention(*model.attended(first, **how), options.plot)
-        for line, (translation, score) in zip(lines, model.scored(lines, **how), strict=True):
-            yield {"source": line, "translation": translation, "score": round(score, 6)}
+        for line, part, (translation, score) in zip(lines, known, model.scored(lines, **how), strict=True):
+            yield {
+                "source": line,
+                "translation": translation,
+                "score": round(score, 6),
+                "known": round(part, 4),
+            }
 
     @staticmethod
     def shown(prediction):
@@ -202,27 +226,48 @@ def _batch(pairs, end):
     return ids, mask, inputs, np.where(live, targets, -100)
 
 
-def _encoded(model, pairs):
-    """Ids of each pair."""
-    return [
-        (model.encode(s), encode_text(model.target, t, model.max_length)) for s, t in zip(*pairs, strict=True)
+def _flat(pairs):
+    """Sources and targets, a source as often as it has targets."""
+    several = [(source, target) for source, all_of in zip(*pairs, strict=True) for target in all_of]
+    return [source for source, _ in several], [target for _, target in several]
+
+
+def _encoded(model, pairs, of=""):
+    """Ids of each pair of a source and a target; how many texts are cut is said, ``of`` what."""
+    sides = zip((model.source, model.target), pairs, strict=True)
+    ids, cut = zip(*(encode_texts(v, side, model.max_length) for v, side in sides), strict=True)
+    kinds = zip(("sources", "targets"), cut, strict=True)
+    tell_cut(model.max_length, **{of + kind: (n, len(ids[0])) for kind, n in kinds})
+    return list(zip(*ids, strict=True))
+
+
+def _exact(found, references):
+    """The part of translations that are equal to any of their references, kinds of space aside."""
+    hits = [
+        any(said.split() == each.split() for each in all_of)
+        for said, all_of in zip(found, references, strict=True)
     ]
+    return float(np.mean(hits))
 
 
-def _exact(found, targets):
-    """The part of translations that is equal to the target, kinds of space aside."""
-    return float(np.mean([a.split() == b.split() for a, b in zip(found, targets, strict=True)]))
-
-
-def _read(options, texts):
-    return read_pairs(texts, separator=options.separator, encoding=options.encoding)
+def _read(options, texts, *, line_by_line=False):
+    """Of the files ``texts``; ``line_by_line``: of those that ``--source`` and ``--target`` name, too."""
+    files = dict(source=options.source, targets=options.target) if line_by_line else {}
+    columns = dict(source_column=options.source_column, target_column=options.target_column)
+    return read_pairs(texts, encoding=options.encoding, how=options, **columns, **files)
 
 
 def _pairs(texts, run, options):
-    """Of the files ``texts``, or of the validation part of the data of ``run``."""
-    trained, files = Translation.trained(run, options, texts)
-    if texts or trained.val:
-        return _read(trained, texts or [trained.val])
+    """Of the files ``texts`` or of those that the options name, or of the validation part of the data of
+    ``run``.
+    """
+    named = bool(options.source or options.target)
+    trained, files = Translation.trained(run, options, texts or [*options.target] if named else texts)
+    if texts or named:
+        given = replace(trained, source=options.source, target=options.target)
+        return _read(given, texts, line_by_line=named)
+    if trained.val:
+        return _read(trained, [trained.val])
     _, pairs, fingerprint = _data(trained, files)
     RunFolder(run).refuse_changed(fingerprint, "pairs of this run have")
     return pairs
@@ -230,17 +275,16 @@ def _pairs(texts, run, options):
 
 def _data(options, texts):
     """Training and validation pairs, and a digest of all pairs that the split is made of."""
-    pairs = _read(options, texts)
-    fingerprint = f"translate-{len(pairs[0])}-{digest(pairs)}"
+    pairs = _read(options, texts, line_by_line=True)
+    told = pairs[0], ["\x1e".join(all_of) for all_of in pairs[1]]
+    fingerprint = f"translate-{len(pairs[0])}-{digest(told)}"
     if options.val:
         return pairs, _read(options, [options.val]), fingerprint
     # All targets of a source are on one side, so that what is held out has not been seen.
     sources = sorted(set(pairs[0]))
     if len(sources) < 10:
-        raise InputError(
-            f"{few(texts)}: there are {len(sources)} different sources: give 10 at least, or name a "
-            "--val file"
-        )
+        said = f"there are {len(sources)} different sources: give 10 at least, or name a --val file"
+        raise InputError(f"{few([*texts, *filter(None, [options.source])])}: {said}")
     n = max(1, round(options.val_fraction * len(sources)))
     held = {sources[i] for i in np.random.default_rng(options.seed).permutation(len(sources))[:n]}
     parts = [

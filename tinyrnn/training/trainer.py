@@ -86,6 +86,7 @@ class Trainer:
         self.total = plan.total_steps(task.steps_per_epoch)
         task.planned(self.total)
         self.schedule = Schedule(plan.schedule, warmup=plan.warmup_steps(self.total), total=self.total)
+        self.origin = ""  # what was taken over from another run, in words
         self.run: Any = None  # the `RunFolder`, from `start` or `resume` on
         self.step = 0
         self.seconds = 0.0  # spent in steps and evaluations, by `_clock`, over all resumptions

@@ -69,6 +69,15 @@ class Classifier(TaskModel):
                 found[batch] = softmax(self(*padded([sequences[i] for i in batch])), axis=-1).numpy()
         return found
 
+    def inherited(self) -> dict:
+        """Also the level of its vocabulary."""
+        return {**super().inherited(), "level": self.vocabulary.level}
+
+    def rows(self) -> dict:
+        """Those of symbols and labels."""
+        of_labels = {"output.weight": ("labels", self.labels, 1), "output.bias": ("labels", self.labels, 0)}
+        return {"embedding.weight": ("symbols", self.vocabulary.symbols, 0), **of_labels}
+
     def facts(self) -> dict:
         """Labels and vocabulary."""
         return {"labels": self.labels, "vocabulary": self.vocabulary.to_json()}

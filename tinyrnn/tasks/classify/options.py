@@ -17,11 +17,13 @@ class ClassifyOptions(TextOptions):
     layers: int = 1
     embed: int = 128
     dropout: float = 0.5
-    bidirectional: bool = option(False, "Read from both ends.", "Model")
+    bidirectional: bool = option(False, "Read from both ends.", "Model", inherited=True)
     max_length: int = option(400, "Symbols of a text that are read.", "Data", low=1, high=LONGEST)
     text_column: str = option("text", "Column of the texts.", "Labels")
     label_column: str = option("label", "Column of the labels.", "Labels")
-    pooling: Literal["last", "mean", "max", "attention"] = option("mean", "How steps become one.", "Labels")
+    pooling: Literal["last", "mean", "max", "attention"] = option(
+        "mean", "How steps become one.", "Labels", inherited=True
+    )
     class_weights: Literal["balanced"] | None = option(None, "balanced: rare labels count more.", "Labels")
 
 

@@ -42,6 +42,7 @@ class Classification(Task):
     next_input = "'a text'"
     in_memory = "pairs (text, label) of texts, or a frame with columns of these names"
     drawn = MappingProxyType({"accuracy": "accuracy", "macro_f1": "macro F1"})
+    starts = MappingProxyType({"lm": ("embedding.", "rnn.")})
 
     def __init__(
         self, model, train, val, *, batch_size, seed, class_weights=None, fingerprint="", **hardening
@@ -63,7 +64,7 @@ class Classification(Task):
             self.weights = (len(self.targets) / (len(index) * np.maximum(counts, 1))).astype(model.dtype)
 
     @classmethod
-    def build(cls, options, texts):
+    def build(cls, options, texts, origin=None):
         """The task that the options of ``tinyrnn train`` describe, on the files ``texts``.
 
         Raises:
@@ -72,7 +73,8 @@ class Classification(Task):
         settings = options.settings()
         columns = dict(text_column=options.text_column, label_column=options.label_column)
         data = read_examples(texts, **columns, encoding=options.encoding)
-        labels = sorted(set(data[1]))
+        kept = [] if origin is None else getattr(origin, "labels", [])
+        labels = [*kept, *sorted(set(data[1]).difference(kept))]
         if options.val:
             train, val = data, read_examples([options.val], **columns, encoding=options.encoding)
             if strange := set(val[1]) - set(labels):
@@ -80,7 +82,8 @@ class Classification(Task):
                 raise InputError(f"{has}, which the training data lacks: remove its rows")
         else:
             train, val = _split(*data, options.val_fraction, options.seed, texts)
-        vocabulary = build_vocabulary(train[0], options.level, options.vocab_size)
+        known = None if origin is None else origin.vocabulary
+        vocabulary = build_vocabulary(train[0], options.level, options.vocab_size, known)
         own = {k: getattr(options, k) for k in ("embed", "pooling", "max_length", "bidirectional", "seed")}
         model = Classifier(vocabulary, labels, **own, **settings)
         names = ("batch_size", "seed", "class_weights", "noise", "adversarial")

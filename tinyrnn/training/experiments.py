@@ -162,8 +162,8 @@ def begin(configuration: Configuration, report=None, *, out=None, device="cpu") 
     path = Path(out or free_name(Path("runs") / f"{stem}-{registry.short_name(configuration.options.cell)}"))
     stored = {"task": trainer.task.name, "options": configuration.entries()}
     if configuration.origin is not None:
-        source = configuration.options.from_run or ""
-        trainer.origin = stored["from"] = origins.take_over(trainer.task, configuration.origin, source)
+        trainer.go_on_from(configuration.origin, configuration.options.from_run or "")
+        stored["from"] = trainer.origin
     trainer.start(path, {**stored, "fingerprint": trainer.task.fingerprint})
     return trainer
 

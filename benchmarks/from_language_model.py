@@ -2,10 +2,10 @@
 python benchmarks/from_language_model.py DATA [--encoding E] [--parts 0,1,2] [--seeds 0] [--model OPTIONS]
 [--lm OPTIONS] [--classify OPTIONS]
 
-DATA as for `--task classify`. The examples are cut into ten parts as in cross_validation.py; of each part that is
-asked for, and each seed, a language model learns the sentences of the other nine, without labels; a classifier
-learns their labels, once from the start and once `--from` that language model. What is tested, on the part left
-out, are the models at the end of their runs.
+DATA as for `--task classify`. The examples are cut into ten parts as in cross_validation.py; of each part
+that is asked for, and each seed, a language model learns the sentences of the other nine, without labels; a
+classifier learns their labels, once from the start and once `--from` that language model. What is tested, on
+the part left out, are the models at the end of their runs.
 """
 
 import json
@@ -45,7 +45,9 @@ def tinyrnn(*arguments):
 
 
 def accuracy(files, run, *options):
-    tinyrnn("train", "--task", "classify", files[0], "--out", run, "--quiet", "--val-fraction", 0.02, *options)
+    tinyrnn(
+        "train", "--task", "classify", files[0], "--out", run, "--quiet", "--val-fraction", 0.02, *options
+    )
     return json.loads(tinyrnn("evaluate", run / "last.safetensors", files[1], "--json"))["accuracy"]
 
 
@@ -67,5 +69,8 @@ for fold in map(int, given.parts.split(",")):
             start = accuracy(files, Path(folder, "start"), *shape, *own)
             more = accuracy(files, Path(folder, "more"), "--from", lm, *own, *shlex.split(given.going_on))
         found.append((start, more))
-        print(f"part {fold} seed {seed}: {start:.4f}, from a language model of {loss:.2f} nats {more:.4f}", flush=True)
+        print(
+            f"part {fold} seed {seed}: {start:.4f}, from a language model of {loss:.2f} nats {more:.4f}",
+            flush=True,
+        )
 print("mean {:.4f} and {:.4f}".format(*np.mean(found, axis=0)))

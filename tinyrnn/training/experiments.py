@@ -238,8 +238,8 @@ def _going_on(run, configuration, given, texts, report, device) -> Trainer:
         runs.refuse_moved(run.path, own, f"before it: tinyrnn train DATA --resume {run.path}")
     if configuration.options.from_run:  # what has names in that one's model has the same numbers in its own
         file = run.path / runs.LAST
-        own, described = runs.load_tensors(file)
-        with runs.reading(file, runs.ANOTHER), init.at_most(sum(a.nbytes for a in own.values()), file):
+        weights, described = runs.load_tensors(file)
+        with runs.reading(file, runs.ANOTHER), init.at_most(sum(a.nbytes for a in weights.values()), file):
             taken(described.get("model"), {"cell": _TEXT}, "model", others=True)
             described["model"]["cell"] = configuration.options.cell
             configuration = replace(configuration, origin=configuration.task.rebuild(described))

@@ -13,39 +13,37 @@ from .task import Task
 
 
 def options_with(task: type[Task], origin: Any, given: Mapping[str, Any]) -> dict[str, Any]:
-    """What is ``given``, and what a run of ``task`` has from the model ``origin`` beside: the options that say
-    what its weights are of; of a model of the same task also those that may be changed, such as dropout.
+    """What is ``given``, and what a run of ``task`` has from the model ``origin``: the options that say of
+    what its weights are; of a model of the same task also those that may be changed, such as dropout.
 
     Raises:
         InputError: the task cannot go on from such a model, or what is given contradicts it.
     """
-    source, kind = given["from_run"], origin.task
+    source, kind = given["from_run"], origin.describe()["task"]
     if kind != task.name and kind not in task.starts:
         able = few((task.name, *task.starts))
         raise InputError(f"{source} is of task {kind}: --task {task.name} goes on from runs of {able}")
-    own, given = origin.inherited(), dict(given)
-    if given.get("dtype") == "auto":  # it was decided when that run began
-        del given["dtype"]
+    if not hasattr(origin, "inherited"):
+        raise InputError(f"{source} is of task {kind}, whose model is no TaskModel: start without --from")
+    own, found = origin.inherited(), dict(given)
+    if found.get("dtype") == "auto":  # it was decided when that run began
+        del found["dtype"]
     for name, rule in task.options.rules().items():
         if name not in own or not (rule.inherited or kind == task.name):
             continue
-        value = own[name]
-        if name in given and rule.inherited:
-            asked = rule.checked(given[name], name)
+        if name in found and rule.inherited:
+            asked = rule.checked(found[name], name)
             if name == "cell":
                 asked = registry.full_name(asked)
             elif name == "cell_opt":
                 asked = registry.read_options(own["cell"], asked)
-            if asked != value:
-                flag, has = flag_of(name), "none" if value in (None, {}) else value
-                which = "none" if asked in (None, {}) else asked
-                raise InputError(
-                    f"{flag} is {which}, but {source}, which the run goes on from, has {has}: leave {flag} "
-                    "out, or start without --from"
-                )
-        if name not in given or rule.inherited:
-            given[name] = value
-    return given
+            if asked != own[name]:
+                now, before = ("none" if v in (None, {}) else v for v in (asked, own[name]))
+                said = f"{flag_of(name)} is {now}, but {source}, which the run goes on from, has {before}"
+                raise InputError(f"{said}: leave {flag_of(name)} out, or start without --from")
+        if name not in found or rule.inherited:
+            found[name] = own[name]
+    return found
 
 
 def built(task: type[Task], options: Any, texts: list[str], origin: Any) -> Task:
@@ -62,34 +60,32 @@ def take_over(task: Task, origin: Any, source: str) -> str:
     Raises:
         InputError: the models differ in anything but such rows.
     """
-    model, wanted = task.model, task.starts.get(origin.task, ("",))
-    weights, new = origin.state_dict(), dict[str, int]()
-    taken, whole = model.state_dict(), origin.task == task.name
-    if whole and (strange := sorted(weights.keys() ^ taken.keys())):
+    kind, own, weights = origin.describe()["task"], task.model.state_dict(), origin.state_dict()
+    if kind == task.name and (strange := sorted(weights.keys() ^ own.keys())):
         raise InputError(f"{source} is of another model: weight {strange[0]!r} stands on one side only")
-    chosen = [name for name in taken if name.startswith(wanted)]
-    for name in chosen:
-        found, wide = weights.get(name), taken[name]
-        what, names, axis = model.rows().get(name, ("", [], 0))
-        _, before, _ = origin.rows().get(name, ("", [], 0))
-        numbers = {symbol: i for i, symbol in enumerate(before)}
-        pairs = [(i, numbers[s]) for i, s in enumerate(names) if s in numbers]
-        if names == before:  # also where two have one name, as parts of characters do
-            pairs = [(i, i) for i in range(len(names))]
-        shape = list(wide.shape)
+    rows, rows_before = task.model.rows(), origin.rows()
+    wanted = [name for name in own if name.startswith(task.starts.get(kind, ("",)))]
+    new: dict[str, int] = {}
+    for name in wanted:
+        what, names, axis = rows.get(name, ("", (), 0))
+        before = list(rows_before[name][1]) if name in rows_before else []
+        needed, found = list(own[name].shape), weights.get(name)
         if names:
-            shape[axis] = len(before)
-        if found is None or list(found.shape) != shape or found.dtype != wide.dtype:
-            is_there = "is missing" if found is None else f"is {found.dtype} {list(found.shape)}"
+            needed[axis] = len(before)
+        if found is None or list(found.shape) != needed or found.dtype != own[name].dtype:
+            has = "is missing" if found is None else f"is {found.dtype} {list(found.shape)}"
+            needs = f"{own[name].dtype} {needed}"
             raise InputError(
-                f"{source} cannot be gone on from: its weight {name!r} {is_there}, {wide.dtype} {shape} is needed"
+                f"{source} is of another model: its weight {name!r} {has}, this one needs {needs}"
             )
-        if names:
-            into, read = zip(*pairs, strict=True) if pairs else ((), ())
-            np.moveaxis(wide, axis, 0)[list(into)] = np.moveaxis(found, axis, 0)[list(read)]
-            new[what] = max(new.get(what, 0), len(names) - len(pairs))
+        number = {symbol: i for i, symbol in enumerate(before)}
+        known = [i for i, symbol in enumerate(names) if symbol in number]
+        if list(names) == before:  # also where two have one name, as pieces of characters do
+            own[name] = found
         else:
-            taken[name] = found
-    model.load_state_dict(taken)
+            into, read = np.moveaxis(own[name], axis, 0), np.moveaxis(found, axis, 0)
+            into[known] = read[[number[names[i]] for i in known]]
+        new[what] = max(new.get(what, 0), len(names) - len(known))
+    task.model.load_state_dict(own)
     fresh = "".join(f", {count:,} new {what}" for what, count in new.items() if count)
-    return f"{source}: {len(chosen)} of {len(taken)} arrays{fresh}"
+    return f"{source}: {len(wanted)} of {len(own)} arrays{fresh}"

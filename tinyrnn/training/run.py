@@ -228,7 +228,8 @@ def train(
         threads: to compute on; default: all cores.
         quiet: show nothing.
         options: those of the command, ``-`` as ``_``: ``cell="lstm", hidden=512, minutes=3``; ``cell_opt``
-            takes a dict, ``from_run`` (in the command ``--from``) a path or a `Run`, with its consent to code.
+            takes a dict, ``from_run`` (in the command ``--from``) a path, or a `Run` with its consent to
+            code.
 
     Raises:
         InputError: data or an option that cannot be used.

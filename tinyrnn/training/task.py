@@ -16,8 +16,7 @@ from .plan import Plan
 from .robustness import Probe, RobustnessOptions
 from .runs import CONFIG, RunFolder, reading, refuse_moved, refuse_other
 
-
-TASK = "lm"  # the task where none is named
+TASK = "lm"  # where none is named
 
 
 @dataclass(frozen=True, kw_only=True)

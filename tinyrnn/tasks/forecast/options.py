@@ -21,11 +21,7 @@ class ForecastOptions(TaskOptions):
     batch_size: int = option(32, "Windows that are read side by side.", "Data", low=1)
     val_fraction: float = option(0.33, "Part at the end that tests the forecasts.", "Data", **PART)
     target: str | None = option(
-        None,
-        "Column to forecast. Default: the only numeric one.",
-        "Series",
-        metavar="COLUMN",
-        inherited=True,
+        None, "Column to forecast. Default: the only numeric one.", "Series", metavar="COLUMN", inherited=True
     )
     columns: str | None = option(
         None,

@@ -71,8 +71,8 @@ class Forecasting(Task):
         settings = options.settings()
         series = _read(options, texts)
         if origin is not None and series.columns != origin.columns:
-            others = f"{options.from_run} reads the columns {few(map(shown, origin.columns))}"
-            raise InputError(f"{series.name} has {few(map(shown, series.columns))}, {others}: name them alike")
+            now, before = (few(map(shown, columns)) for columns in (series.columns, origin.columns))
+            raise InputError(f"{series.name} has {now}, {options.from_run} reads {before}: name them alike")
         train_rows, test_row = _parts(len(series), options)
         season, horizon = options.season or series.season(), options.horizon
 

@@ -90,9 +90,7 @@ class LanguageModeling(Task):
         own = {name: getattr(options, name) for name in ("embed", "tie", "softmax", "seed")}
         if options.softmax == "adaptive":
             counts = np.bincount(train, minlength=len(corpus.vocabulary))
-            own["cutoffs"] = (
-                origin.settings["cutoffs"] if origin else chosen_cutoffs(counts, options.hidden)
-            )
+            own["cutoffs"] = origin.settings["cutoffs"] if origin else chosen_cutoffs(counts, options.hidden)
             if not own["cutoffs"]:
                 few_or_narrow = f"{names} has too few symbols, or --hidden {options.hidden} is too narrow,"
                 raise InputError(f"{few_or_narrow} for --softmax adaptive: leave it out")

@@ -25,6 +25,9 @@ def data(tmp_path, monkeypatch):
     Path("reviews.csv").write_text(
         "text,label\n" + "".join(f"{good.strip()},pos\n{bad.strip()},neg\n" for _ in range(20))
     )
+    Path("new-reviews.csv").write_text(
+        "text,label\n" + "".join("a dull film,neg\na so so film,none\na gem,pos\n" for _ in range(20))
+    )
     for folder, files in {
         "rt-polarity": ("rt.pos", "rt.neg"),
         "names": ("Italian.txt", "Korean.txt"),

@@ -164,6 +164,10 @@ def begin(configuration: Configuration, report=None, *, out=None, device="cpu") 
     if configuration.origin is not None:
         trainer.go_on_from(configuration.origin, configuration.options.from_run or "")
         stored["from"] = trainer.origin
+        if trainer.task.held_out == "validation" and not configuration.options.val:
+            trainer.report.message(
+                "part of what validates may have been learned there: --val names other data"
+            )
     trainer.start(path, {**stored, "fingerprint": trainer.task.fingerprint})
     return trainer
 

@@ -13,12 +13,16 @@ from tinyrnn.cli import main
 from tinyrnn.tasks import Task, TaskModel, TaskOptions
 from tinyrnn.tasks.classify.model import Classifier
 from tinyrnn.tasks.classify.task import Classification
+from tinyrnn.tasks.forecast.model import Forecaster
+from tinyrnn.tasks.forecast.options import ForecastOptions
+from tinyrnn.tasks.forecast.task import Forecasting
 from tinyrnn.tasks.text.vocabulary import Characters
 from tinyrnn.training import experiments, pictures, runs
-from tinyrnn.training.origin import take_over
+from tinyrnn.training.origin import options_with, take_over
 from tinyrnn.training.task import TASKS
 
-SMALL = dict(hidden=8, layers=1, steps=3, quiet=True)
+SMALL_OPTIONS = dict(hidden=8, layers=1)
+SMALL = dict(**SMALL_OPTIONS, steps=3, quiet=True)
 OF_TEXTS = dict(embed=6)
 OWN = {
     "lm": dict(**OF_TEXTS, batch_size=4, seq_len=10),
@@ -314,6 +318,8 @@ def test_a_run_that_is_no_longer_whole_is_one_sentence(data, old, tmp_path):
     assert "does not exist" in result.output
     result = tinyrnn("train", data["lm"][1], "--from", old["lm"].path / runs.TRAINER, code=2)
     assert "holds the trainer's state, not a model" in result.output
+    result = tinyrnn("train", "--from", old["lm"].path, code=2)
+    assert f"--from {old['lm'].path} needs data to learn from" in result.output
     assert not (tmp_path / "run").exists()
 
 
@@ -350,6 +356,23 @@ def test_a_model_so_good_that_its_first_loss_trebles_has_not_diverged(data, old,
     trainer = experiments.begin(configuration, out=tmp_path / "run")
     trainer.run.unlock()
     assert trainer.first_loss == pytest.approx(np.log(len(trainer.task.model.vocabulary)), rel=0.2)
+    fresh = experiments.Configuration.make("lm", [str(data["lm"][0])], {**SMALL_OPTIONS, **OWN["lm"]})
+    assert trainer.model.generator.state == fresh.trainer(None, "cpu").model.generator.state
+    assert trainer.task.states is None  # nor does the first step go on from what was read for that
+
+
+def test_each_column_of_a_forecast_stays_transformed_as_it_was(tmp_path):
+    file = tmp_path / "two.csv"
+    file.write_text("v,w\n" + "".join(f"{i % 7},{i % 5}\n" for i in range(120)))
+    kept = [
+        dict(log=False, lags=(2,), mean=0.0, scale=1.0),
+        dict(log=False, lags=(3, 4), mean=0.0, scale=1.0),
+    ]
+    origin = Forecaster(["v", "w"], kept, season=4, window=8, horizon=2, hidden=4)
+    given = options_with(Forecasting, origin, {"from_run": "RUN"})
+    made = Forecasting.build(ForecastOptions.of(given), [str(file)], origin)
+    assert [t.lags for t in made.model.transforms] == [(2,), (3, 4)]
+    assert (given["target"], given["columns"], given["difference"]) == ("v", "v,w", "2")
 
 
 CELL = """

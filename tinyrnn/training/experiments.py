@@ -132,7 +132,7 @@ def task_name(task: str | None, from_run: Any) -> str:
 
 
 def configured(
-    task: str, texts: Iterable[str], given: Mapping[str, Any], allow_code: AllowCode = False
+    task: str, texts: list[str], given: Mapping[str, Any], allow_code: AllowCode = False
 ) -> Configuration:
     """`Configuration.make` of a new run; where it goes on from another (``from_run``) with that one's model,
     and the options that it has from it.
@@ -140,9 +140,12 @@ def configured(
     Raises:
         InputError: as `Configuration.make` and `load`; or what is given contradicts that run.
     """
-    if given.get("from_run") is None:
+    if (source := given.get("from_run")) is None:
         return Configuration.make(task, texts, given)
-    origin = load(given["from_run"], allow_code=allow_code)
+    if not texts:
+        own = f"go on with its own: --resume {source}"
+        raise InputError(f"--from {source} needs data to learn from: name some, or {own}")
+    origin = load(source, allow_code=allow_code)
     given = origins.options_with(get_task(task), origin, given)
     return replace(Configuration.make(task, texts, given), origin=origin)
 

@@ -130,7 +130,8 @@ class Trainer:
             InputError: it is another model, as `take_over` says.
         """
         drawn = self.model.generator.state
-        self.first_loss = self.task.loss(0).item()  # untrained: that of a good model may well be trebled
+        with memory_for(self.sizes):
+            self.first_loss = self.task.loss(0).item()  # untrained: that of a good model may well be trebled
         self.model.generator.state = drawn
         self.task.load_state_arrays({})
         self.origin = take_over(self.task, model, source)

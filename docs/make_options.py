@@ -5,7 +5,7 @@ is not current.
 import sys
 from pathlib import Path
 
-from tinyrnn.base.options import Rule
+from tinyrnn.base.options import Rule, flag_of
 from tinyrnn.training.plan import Place, Plan
 from tinyrnn.training.task import TASKS, TaskOptions
 
@@ -46,7 +46,7 @@ def row(name: str, rule: Rule, default) -> str:
         if isinstance(default, bool)
         else default
     )
-    return f"| `--{name.replace('_', '-')}` | {values} | {shown} | {rule.help.replace('|', '/')} |"
+    return f"| `{flag_of(name)}` | {values} | {shown} | {rule.help.replace('|', '/')} |"
 
 
 def table(rules: dict[str, Rule], defaults=None) -> list[str]:

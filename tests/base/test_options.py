@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from tinyrnn.base.errors import InputError
-from tinyrnn.base.options import Options, option
+from tinyrnn.base.options import Options, flag_of, option
 from tinyrnn.base.plugins import Entry
 from tinyrnn.cli import main
 from tinyrnn.nn.registry import CELLS
@@ -99,7 +99,7 @@ def test_every_option_is_a_flag_with_help(task):
     page = " ".join(CliRunner().invoke(main, ["train", "--task", task, "--help"]).output.split())
     kind = TASKS.entry(task).load().options
     for name, rule in {**kind.rules(), **Plan.rules()}.items():
-        assert f"--{name.replace('_', '-')} " in page
+        assert f"{flag_of(name)} " in page
         assert rule.help
     other = {n for t in TASKS.registered() for n in TASKS.entry(t).load().options.rules()} - set(kind.rules())
     for name in other:

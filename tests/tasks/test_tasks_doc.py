@@ -38,6 +38,9 @@ def data(tmp_path, monkeypatch):
         (Path("mails") / label).mkdir(parents=True)
         for i in range(10):
             (Path("mails") / label / f"{i}.txt").write_text(text)
+    Path("new-reviews.csv").write_text(
+        "text,label\n" + "".join("a dull film,neg\na so so film,none\na gem,pos\n" for _ in range(20))
+    )
     for folder, files in {
         "rt-polarity": ("rt.pos", "rt.neg"),
         "names": ("Italian.txt", "Korean.txt"),

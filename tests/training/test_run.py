@@ -99,7 +99,7 @@ def test_it_shows_what_the_command_shows(tmp_path, text_file, capsys):
     (dict(minutes=float("nan")), "minutes is nan"),
     (dict(horizon=3), "task lm has no option 'horizon'"),
     (dict(cell="grue"), "did you mean gru"),
-    (dict(task=None), "unknown task None"),
+    (dict(task=0), "unknown task 0"),
     (dict(task=5), "unknown task 5"),
     (dict(task=["lm"]), "unknown task"),
     (dict(threads="2"), "threads is '2': it must be an integer of at least 1"),

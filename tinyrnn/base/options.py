@@ -59,6 +59,7 @@ class Rule:
     metavar: str | None = None
     path: bool = False  # of a file
     encoding: bool = False  # of texts, by the name that Python has for it
+    inherited: bool = False  # says what weights are of: a run that goes on from another has that one's
 
     def with_default(self, default: Any) -> Self:
         """The same rule with another default."""
@@ -194,6 +195,13 @@ def taken(
     if missing := rules.keys() - stored.keys() - set(lacking):
         raise ValueError(f"its {what} lacks {min(missing)!r}")
     return {name: rule.checked(stored[name], name) for name, rule in rules.items() if name in stored}
+
+
+def flag_of(name: str) -> str:
+    """The flag of an option: of ``seq_len`` it is ``--seq-len``, of ``from_run`` (``from`` is Python's own)
+    ``--from``.
+    """
+    return "--" + name.removesuffix("_run").replace("_", "-")
 
 
 _PATH = Rule(str, path=True)

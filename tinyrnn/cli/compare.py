@@ -14,7 +14,7 @@ from .options import chosen, flags
 from .train import TASK, going_on, task_flags
 
 # What a comparison sets for each run, or does not have.
-_OWN = {"cell", "cell_opt", "seed", "tie"}
+_OWN = {"cell", "cell_opt", "seed", "tie", "from_run"}
 
 
 class CompareCommand(Command):

@@ -7,7 +7,7 @@ from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
 from ..base.errors import InputError, shown
-from ..base.options import Rule
+from ..base.options import Rule, flag_of
 from ..training.task import TASKS, get_task
 from .common import Command, GroupedOption
 
@@ -36,13 +36,13 @@ class RuleType(click.ParamType):
 
 def flag(name: str, rule: Rule, **settings) -> click.Option:
     """The flag of an option: ``--seq-len``, for a yes or no also ``--no-...``."""
-    text = "--" + name.replace("_", "-")
+    text = flag_of(name)
     if rule.kind is bool:
         own = dict(is_flag=True, show_default=rule.default is not None)
         names = [f"{text}/--no-{text[2:]}"]
         return GroupedOption(names, default=rule.default, help=rule.help, group=rule.group, **own, **settings)
     return GroupedOption(
-        [text],
+        [text, name],
         type=RuleType(rule),
         default=rule.default,
         multiple=rule.many,
@@ -103,7 +103,7 @@ def task_options(context, model, role, options):
     kind, given = getattr(task, role), chosen(context, options)
     if foreign := [k for k in given if k not in kind.rules()]:
         raise InputError(
-            f"--{foreign[0].replace('_', '-')} is not for task {name}, which this model is of: leave it out"
+            f"{flag_of(foreign[0])} is not for task {name}, which this model is of: leave it out"
         )
     return task, kind(**given)
 

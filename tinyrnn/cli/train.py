@@ -11,13 +11,13 @@ import click
 from click.core import ParameterSource
 
 from ..base.errors import InputError, near, shown
+from ..base.options import flag_of
 from ..training.plan import Place, Plan
 from ..training.screen import say
-from ..training.task import TASKS, get_task, task_of
+from ..training.task import TASK, TASKS, get_task, task_of
 from .common import EXIT_INTERRUPTED, Command, allow_code_option, complete_cell, note, option
 from .options import chosen, flags, rule_of
 
-TASK = "lm"  # the task where none is named
 
 
 class TrainCommand(Command):
@@ -27,7 +27,8 @@ class TrainCommand(Command):
         file = value_of(args, "--config")
         try:
             entries = _config(file)
-            name = value_of(args, "--task") or entries.get("task") or _resumed(args) or TASK
+            name = value_of(args, "--task") or entries.get("task") or _resumed(args)
+            name = name or _gone_on_from(args, entries) or TASK
             get_task(str(name))
             context.meta["tinyrnn.task"] = name
             known = {p.name: p for p in self.get_params(context)}
@@ -110,6 +111,15 @@ def _resumed(args):
     return None
 
 
+def _gone_on_from(args, entries):
+    """The task of the run that ``args``, or the ``entries`` of a file of options, go on from."""
+    if (source := value_of(args, "--from") or entries.get("from_run")) is None:
+        return None
+    from ..training.experiments import task_name
+
+    return task_name(None, source)
+
+
 def _config(path):
     """A TOML file's entries, under the names of options."""
     if path is None:
@@ -129,7 +139,7 @@ def _config(path):
     entries = entries.get("train", entries)
     if not isinstance(entries, dict):
         raise InputError(f"--config {path}: train is {shown(entries)}: write a table, [train]")
-    names, found = {"json": "as_json", "text": "texts"}, {}
+    names, found = {"json": "as_json", "text": "texts", "from": "from_run"}, {}
     for key, value in entries.items():
         name = names.get(key, key.replace("-", "_"))
         if name in found:
@@ -199,15 +209,16 @@ def command(
     texts, resume = _resume_or_text(list(texts), resume, out)
     if threads:
         pool.set_threads(threads)
-    given = _own(chosen(context, options), task if resume is None else context.meta["tinyrnn.task"])
+    of_task = context.meta["tinyrnn.task"]
+    given = _own(chosen(context, options), of_task)
     shown = report.Json() if as_json else report.for_people(quiet)
     report_to = loggers.Together([*loggers.make(logger), shown])
     if resume is None:
         tables = [text for text in texts if is_table(Path(text))]
-        if tables and context.get_parameter_source("task") == ParameterSource.DEFAULT:
+        if tables and of_task == TASK and context.get_parameter_source("task") == ParameterSource.DEFAULT:
             other = "for labels of texts give --task classify, for a series of numbers --task forecast"
             note(f"{tables[0]} is a table, read as plain text by a language model: {other}")
-        configuration = experiments.Configuration.make(task, texts, given)
+        configuration = experiments.configured(of_task, texts, given, allow_code)
         trainer = experiments.begin(configuration, report_to, out=out, device=device)
     else:
         given |= chosen(context, {"task": task})
@@ -229,7 +240,7 @@ def _own(given, task):
     """What is ``given`` without the options of other tasks, each of which is told."""
     known = {*get_task(task).options.rules(), *Plan.rules()}
     for name in given.keys() - known:
-        note(f"--{name.replace('_', '-')} has no effect: it is an option of other tasks than {task}")
+        note(f"{flag_of(name)} has no effect: it is an option of other tasks than {task}")
     return {k: v for k, v in given.items() if k in known}
 
 

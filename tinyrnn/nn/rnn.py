@@ -33,12 +33,12 @@ DEEPEST = 1000  # layers: more would be made, one by one, for hours
 class RnnOptions(Options):
     """What a stack of recurrent layers is made of, under the names that commands use."""
 
-    cell: str = option("gru", "Recurrent cell, or FILE.py:CLASS; see tinyrnn cells.", "Model")
+    cell: str = option("gru", "Recurrent cell, or FILE.py:CLASS; see tinyrnn cells.", "Model", inherited=True)
     cell_opt: tuple[str, ...] = option(
-        (), "Option of the cell; may be repeated.", "Model", metavar="NAME=VALUE"
+        (), "Option of the cell; may be repeated.", "Model", metavar="NAME=VALUE", inherited=True
     )
-    hidden: int = option(256, "Width of each recurrent layer.", "Model", low=1)
-    layers: int = option(2, "Recurrent layers.", "Model", low=1, high=DEEPEST)
+    hidden: int = option(256, "Width of each recurrent layer.", "Model", low=1, inherited=True)
+    layers: int = option(2, "Recurrent layers.", "Model", low=1, high=DEEPEST, inherited=True)
     dropout: float = option(0.2, "Dropped part of inputs and outputs of layers.", "Model", **PART)
     recurrent_dropout: float = option(0.0, "Dropped part of what recurrent products see.", "Model", **PART)
     weight_drop: float = option(0.0, "Dropped part of the recurrent weights.", "Model", **PART)
@@ -49,6 +49,7 @@ class RnnOptions(Options):
         "Precision. bfloat16: of operands of products; sums, states and weights stay float32. "
         "auto: bfloat16 where it is faster.",
         "Model",
+        inherited=True,
     )
     tf32: bool = option(False, "On a GPU: operands of float32 products in TensorFloat-32.", "Model")
 

@@ -1,7 +1,7 @@
 """What the models of tasks have in common: their settings, and the recurrent layers made from them."""
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Self
@@ -69,6 +69,16 @@ class TaskModel(Module):
         found = {n: v for n, v in stored.items() if n not in rest} if rest else stored
         make: Any = cls
         return make(*facts, **taken(found, known, "model", lacking=known.keys() - needed), **rest)
+
+    def inherited(self) -> dict[str, Any]:
+        """Options that a run which goes on from this model has from it, by name: the settings."""
+        return {**self.settings, "cell_opt": self.settings["cell_options"]}
+
+    def rows(self) -> dict[str, tuple[str, Sequence[Any], int]]:
+        """Of the weights in which something with a name has rows or columns, by their names: what that is, in
+        words; the names, in order; and along which axis they are.
+        """
+        return {}
 
     @property
     def device(self) -> str:

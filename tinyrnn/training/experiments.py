@@ -11,14 +11,15 @@ from typing import Any, Literal, Self
 from .. import kernels
 from ..base.devices import chosen
 from ..base.errors import InputError, near
-from ..base.options import Rule, path_of, taken
+from ..base.options import Rule, flag_of, path_of, taken
 from ..nn import init, registry
 from ..nn.registry import AllowCode
+from . import origin as origins
 from . import pictures, runs
 from .plan import FIXED, Plan
 from .runs import RunFolder, free_name
 from .screen import note
-from .task import Task, TaskOptions, get_task, task_of
+from .task import TASK, Task, TaskOptions, get_task, task_of
 from .trainer import Reporter, Trainer, memory_for
 
 WORTH_ROUNDING = 128  # width of layers from which bfloat16 is faster on a CPU that multiplies it
@@ -39,6 +40,7 @@ class Configuration:
     options: TaskOptions
     plan: Plan
     texts: list[str]
+    origin: Any = None  # the model that the run goes on from
 
     @classmethod
     def make(cls, task: str, texts: Iterable[str], given: Mapping[str, Any]) -> Self:
@@ -108,7 +110,7 @@ class Configuration:
         if device == "cpu" and self.options.tf32:
             raise InputError("--tf32 needs a GPU: give --device cuda, or leave it out")
         with memory_for(self.options.sizes):
-            task = self.task.build(self.options, self.texts)
+            task = origins.built(self.task, self.options, self.texts, self.origin)
             task.model.to(device)
             return Trainer(task, self.plan, report, self.options.sizes)
 
@@ -122,6 +124,35 @@ def _absolute(path):
     if isinstance(path, tuple):
         return tuple(map(_absolute, path))
     return path if path in (None, "-") else str(Path(path).resolve())
+
+
+def task_name(task: str | None, from_run: Any) -> str:
+    """That of a new run: ``task``, or where none is named that of the run which it goes on from, or else of a
+    language model.
+    """
+    if task is None and from_run is not None:
+        meta = runs.load_tensors(runs.weights_file(path_of(from_run, "from_run")))[1]
+        task = _TEXT.checked(meta.get("task", TASK), "task")
+    return TASK if task is None else task
+
+
+def configured(
+    task: str, texts: list[str], given: Mapping[str, Any], allow_code: AllowCode = False
+) -> Configuration:
+    """`Configuration.make` of a new run; where it goes on from another (``from_run``) with that one's model,
+    and the options that it has from it.
+
+    Raises:
+        InputError: as `Configuration.make` and `load`; or what is given contradicts that run.
+    """
+    if (source := given.get("from_run")) is None:
+        return Configuration.make(task, texts, given)
+    if not texts:
+        own = f"go on with its own: --resume {source}"
+        raise InputError(f"--from {source} needs data to learn from: name some, or {own}")
+    origin = load(source, allow_code=allow_code)
+    given = origins.options_with(get_task(task), origin, given)
+    return replace(Configuration.make(task, texts, given), origin=origin)
 
 
 def begin(configuration: Configuration, report=None, *, out=None, device="cpu") -> Trainer:
@@ -138,6 +169,13 @@ def begin(configuration: Configuration, report=None, *, out=None, device="cpu") 
     stem = "stdin" if first == "-" else Path(first).stem.replace(" ", "-")
     path = Path(out or free_name(Path("runs") / f"{stem}-{registry.short_name(configuration.options.cell)}"))
     stored = {"task": trainer.task.name, "options": configuration.entries()}
+    if configuration.origin is not None:
+        trainer.go_on_from(configuration.origin, configuration.options.from_run or "")
+        stored["from"] = trainer.origin
+        if trainer.task.held_out == "validation" and not configuration.options.val:
+            trainer.report.message(
+                "part of what validates may have been learned there: --val names other data"
+            )
     trainer.start(path, {**stored, "fingerprint": trainer.task.fingerprint})
     return trainer
 
@@ -199,7 +237,7 @@ def _going_on(run, configuration, given, texts, report, device) -> Trainer:
     before, after = configuration.entries(), now.entries()
     for name in ["task", *given]:  # the task first: another has other options
         if after[name] != before.get(name) and (name in FIXED or name not in Plan.rules()):
-            option_name = "--" + name.replace("_", "-")
+            option_name = flag_of(name)
             raise InputError(
                 f"{run.path} was trained with {option_name} {before.get(name)}, not {after[name]}: "
                 f"leave {option_name} out, or start a new run"
@@ -210,6 +248,13 @@ def _going_on(run, configuration, given, texts, report, device) -> Trainer:
     if not texts:
         own = [text for text in configuration.texts if text not in configuration.task.default_texts]
         runs.refuse_moved(run.path, own, f"before it: tinyrnn train DATA --resume {run.path}")
+    if configuration.options.from_run:  # what has names in that one's model has the same numbers in its own
+        file = run.path / runs.LAST
+        weights, described = runs.load_tensors(file)
+        with runs.reading(file, runs.ANOTHER), init.at_most(sum(a.nbytes for a in weights.values()), file):
+            taken(described.get("model"), {"cell": _TEXT}, "model", others=True)
+            described["model"]["cell"] = configuration.options.cell
+            configuration = replace(configuration, origin=configuration.task.rebuild(described))
     with init.at_most(sum(a.nbytes for a in tensors.values()), run.path):
         trainer = replace(configuration, texts=list(texts) or configuration.texts).trainer(report, device)
     if trainer.task.fingerprint != run.config["fingerprint"]:

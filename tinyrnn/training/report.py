@@ -47,6 +47,8 @@ class Plain(Quiet):
             self.fact(
                 "precision", "this processor has no products of bfloat16: float32 ones of rounded numbers"
             )
+        if trainer.origin:
+            self.fact("from", trainer.origin)
         self.fact("data", task.introduction())
         self.fact("training", f"{length}{step}; {task.shape}; run {trainer.run.path}")
         if trainer.warmup_cut:

@@ -39,6 +39,7 @@ def _keywords() -> Iterator[None]:
     except (InputError, Diverged) as error:
         text = str(error).replace(CONSENT, "tr.Run(path, allow_code=True)")
         text = text.replace(ELSEWHERE, "tr.Run(path, allow_code='FILE.py')")
+        text = re.sub(r"--from(?![\w-])", "from_run=", text)
         text = _RESUME.sub(r"tr.Run('\1').resume()", text)
         text = _NAMED.sub(lambda found: f"{found[1]}={found[2]!r}", text)
         text = _FLAG.sub(lambda found: found[1].replace("-", "_") + "=", text)
@@ -206,7 +207,7 @@ class Run:
 @_keywords()
 def train(
     data: Any = None,
-    task: str = "lm",
+    task: str | None = None,
     *,
     out: PathLike | None = None,
     device: str = "cpu",
@@ -221,13 +222,14 @@ def train(
             as a file beside the run, so that it can be taken up again: for ``lm`` an open text
             (``io.StringIO(text)``), for ``classify`` pairs (text, label), for ``translate`` pairs
             (source, target), for ``forecast`` an array ``[N]`` or ``[N, columns]`` or a pandas frame.
-        task: its name; ``tinyrnn train --help`` lists them.
+        task: its name, which ``tinyrnn train --help`` lists; default: ``lm``, or that of ``from_run``.
         out: the run's folder; default: ``runs/DATA-CELL``, numbered if it exists.
         device: where to compute, ``"cpu"``, ``"cuda"``, or ``"auto"``: on a GPU where that gains.
         threads: to compute on; default: all cores.
         quiet: show nothing.
         options: those of the command, ``-`` as ``_``: ``cell="lstm", hidden=512, minutes=3``; ``cell_opt``
-            takes a dict.
+            takes a dict, ``from_run`` (in the command ``--from``) a path, or a `Run` with its consent to
+            code.
 
     Raises:
         InputError: data or an option that cannot be used.
@@ -238,7 +240,10 @@ def train(
         >>> run = tr.train("text.txt", cell="gru", minutes=3)
         >>> print(run.model.generate("The ", length=100))
     """
-    place = Place.of(dict(out=out, device=device, threads=threads))
+    place, origin = Place.of(dict(out=out, device=device, threads=threads)), options.get("from_run")
+    if isinstance(origin, Run):
+        options["from_run"] = origin.path
+    task = experiments.task_name(task, options.get("from_run"))
     if place.threads:
         pool.set_threads(place.threads)
     report, kind, texts = _report(quiet), get_task(task), [] if data is None else _paths(data)
@@ -247,7 +252,8 @@ def train(
         if texts is None:
             suffix, text = kind.store(data)
             made, texts = keep_data(text, suffix, kind.options.of(options).encoding)
-        configuration = experiments.Configuration.make(task, texts, options)
+        allow_code = origin._allow_code if isinstance(origin, Run) else False
+        configuration = experiments.configured(task, texts, options, allow_code)
         trainer = experiments.begin(configuration, report, out=place.out, device=place.device)
         return _finished(Run, trainer, report)
     except BaseException:

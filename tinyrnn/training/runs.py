@@ -251,7 +251,8 @@ class RunFolder:
             if digest is not None and digest != digest_of(config):
                 mend = "if you did so on purpose, make null its digest"
                 raise ValueError(f"its digest differs, so something changed it after it was written; {mend}")
-            taken(config, dict(task=_TEXT, fingerprint=_TEXT), "list of entries", others=True)
+            known = {"task": _TEXT, "fingerprint": _TEXT, "from": _TEXT}
+            taken(config, known, "list of entries", lacking=("from",), others=True)
             taken(config.get("options"), _NAMES, "options", others=True)
             if not isinstance(texts := config["options"]["texts"], list):
                 raise ValueError(f"its texts are {shown(texts)}, which is no list")

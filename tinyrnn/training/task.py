@@ -16,6 +16,8 @@ from .plan import Plan
 from .robustness import Probe, RobustnessOptions
 from .runs import CONFIG, RunFolder, reading, refuse_moved, refuse_other
 
+TASK = "lm"  # where none is named
+
 
 @dataclass(frozen=True, kw_only=True)
 class TaskOptions(RnnOptions):
@@ -28,6 +30,13 @@ class TaskOptions(RnnOptions):
     val_fraction: float = option(0.1, "Part kept for validation.", "Data", **PART)
     batch_size: int = option(64, "Sequences that are read side by side.", "Data", low=1)
     seed: int = option(0, "Same seed, same run.", "Run", low=0)
+    from_run: str | None = option(
+        None,
+        "Start from the weights of a trained run or checkpoint; what its network is made of is kept.",
+        "Run",
+        metavar="RUN",
+        path=True,
+    )
 
     @property
     def sizes(self) -> str:
@@ -67,6 +76,8 @@ class Task:
     in_memory: ClassVar[str] = ""  # what ``store`` takes, in words
     # those of its own figures that are drawn beside the loss: names in words
     drawn: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    # other tasks whose runs it can start from: how the names of those weights begin that it takes
+    starts: ClassVar[Mapping[str, tuple[str, ...]]] = MappingProxyType({})
     rise: ClassVar[float] = 3.0  # a training loss of so many times the first means that the run diverged
 
     model: Any
@@ -76,8 +87,12 @@ class Task:
     tokens_per_step: float
 
     @classmethod
-    def build(cls, options: Any, texts: Sequence[str]) -> Self:
+    def build(cls, options: Any, texts: Sequence[str], origin: Any = None) -> Self:
         """The task on the files ``texts``, with ``options`` of the class of that name.
+
+        Where a run goes on from another, ``origin`` is that one's model: what it has names for (symbols,
+        labels) is kept, what is new in the data comes behind it, and `TaskModel.rows` says which weights that
+        is about; they are copied afterwards. A task without such names need not take ``origin``.
 
         Raises:
             InputError: data that cannot be used, an unknown cell or option.

@@ -17,6 +17,7 @@ from ..base.errors import Diverged, InputError, TooLargeError, shown
 from ..base.options import Rule, taken
 from ..nn.optim import OPTIMIZERS, Schedule
 from . import runs
+from .origin import take_over
 from .plan import Plan
 
 CHECKPOINT_SECONDS = 60.0  # at most so much work is lost to a power cut
@@ -86,6 +87,7 @@ class Trainer:
         self.total = plan.total_steps(task.steps_per_epoch)
         task.planned(self.total)
         self.schedule = Schedule(plan.schedule, warmup=plan.warmup_steps(self.total), total=self.total)
+        self.origin = ""  # what a run that goes on from another has from it, in words
         self.run: Any = None  # the `RunFolder`, from `start` or `resume` on
         self.step = 0
         self.seconds = 0.0  # spent in steps and evaluations, by `_clock`, over all resumptions
@@ -120,6 +122,19 @@ class Trainer:
 
         self.run, self._begun = runs.RunFolder.create(path, config, fill), True
         self.run.lock()
+
+    def go_on_from(self, model, source: str):
+        """Begin with the weights of ``model``, of the run or checkpoint ``source``; before `start`.
+
+        Raises:
+            InputError: it is another model, as `take_over` says.
+        """
+        drawn = self.model.generator.state
+        with memory_for(self.sizes):
+            self.first_loss = self.task.loss(0).item()  # untrained: that of a good model may well be trebled
+        self.model.generator.state = drawn
+        self.task.load_state_arrays({})
+        self.origin = take_over(self.task, model, source)
 
     def fit(self):
         """Train until the plan is fulfilled.
@@ -158,7 +173,8 @@ class Trainer:
         self.model.train()
         last_save = time.monotonic()
         while True:
-            if self.step % self.plan.eval_every == 0 and self.evaluated_at < self.step:
+            begins = self.origin and not self.step and self.best is None
+            if begins or (self.step % self.plan.eval_every == 0 and self.evaluated_at < self.step):
                 self._evaluate_on_grid()
                 last_save = time.monotonic()
             if self._done():
@@ -279,7 +295,7 @@ class Trainer:
             runs.save_tensors(self.run.path / runs.BEST, *self._weights(val_loss=figures["val_loss"]))
         self.run.append_log(record)
         self.report.evaluated(record)
-        self._timed_steps, self._timed_seconds = 0, 0.0
+        self._timed_steps, self._timed_seconds = min(self._timed_steps, 0), 0.0
         return figures["val_loss"]
 
     def _evaluate_on_grid(self):
@@ -342,7 +358,7 @@ class Trainer:
             InputError: the run is damaged, longer than it is to be, or being trained.
         """
         run.lock()
-        self.run = run
+        self.run, self.origin = run, run.config.get("from", "")
         for name in (runs.LOG, runs.TRAINING):  # what is damaged is said before anything changes
             run.read_log(name)
         run.clean()

@@ -88,6 +88,15 @@ class Classifier(TaskModel):
             for row in (probabilities >= self.thresholds).tolist()
         ]
 
+    def inherited(self) -> dict:
+        """Also the level of its vocabulary."""
+        return {**super().inherited(), "level": self.vocabulary.level}
+
+    def rows(self) -> dict:
+        """Those of symbols and labels."""
+        of_labels = {"output.weight": ("labels", self.labels, 1), "output.bias": ("labels", self.labels, 0)}
+        return {"embedding.weight": ("symbols", self.vocabulary.symbols, 0), **of_labels}
+
     def facts(self) -> dict:
         """Labels, vocabulary, and thresholds if there are any."""
         thresholds = {} if self.thresholds is None else {"thresholds": self.thresholds.tolist()}

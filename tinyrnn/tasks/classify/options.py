@@ -18,14 +18,16 @@ class ClassifyOptions(TextOptions, TableOptions):
     layers: int = 1
     embed: int = 128
     dropout: float = 0.5
-    bidirectional: bool = option(False, "Read from both ends.", "Model")
+    bidirectional: bool = option(False, "Read from both ends.", "Model", inherited=True)
     max_length: int = option(400, "Symbols of a text that are read.", "Data", low=1, high=LONGEST)
     text_column: str = option("text", "Column of the texts.", "Labels")
     label_column: str = option("label", "Column of the labels, or several of 0 and 1: good,funny.", "Labels")
     multi_label: str | None = option(
         None, "Texts have several labels: what stands between them.", "Labels", metavar="TEXT"
     )
-    pooling: Literal["last", "mean", "max", "attention"] = option("mean", "How steps become one.", "Labels")
+    pooling: Literal["last", "mean", "max", "attention"] = option(
+        "mean", "How steps become one.", "Labels", inherited=True
+    )
     class_weights: Literal["balanced"] | None = option(None, "balanced: rare labels count more.", "Labels")
     baseline: bool | None = option(
         None, "Show what TF-IDF with logistic regression reaches. Default: if that is quick.", "Labels"

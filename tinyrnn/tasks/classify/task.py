@@ -53,6 +53,7 @@ class Classification(Task):
     next_input = "'a text'"
     in_memory = "pairs (text, label) of texts, or a frame with columns of these names"
     drawn = MappingProxyType({"accuracy": "accuracy", "micro_f1": "micro F1", "macro_f1": "macro F1"})
+    starts = MappingProxyType({"lm": ("embedding.", "rnn.")})
 
     def __init__(
         self,
@@ -91,7 +92,7 @@ class Classification(Task):
         return self.model.thresholds is None
 
     @classmethod
-    def build(cls, options, texts):
+    def build(cls, options, texts, origin=None):
         """The task that the options of ``tinyrnn train`` describe, on the files ``texts``.
 
         Raises:
@@ -100,8 +101,11 @@ class Classification(Task):
         settings = options.settings()
         data, train, val = _parts(options, texts)
         several = isinstance(data[1][0], tuple)
-        labels = sorted({label for each in data[1] for label in (each if several else [each])})
-        vocabulary = build_vocabulary(train[0], options.level, options.vocab_size)
+        kept = [] if origin is None else getattr(origin, "labels", [])
+        found = {label for each in data[1] for label in (each if several else [each])}
+        labels = [*kept, *sorted(found.difference(kept))]
+        known = None if origin is None else origin.vocabulary
+        vocabulary = build_vocabulary(train[0], options.level, options.vocab_size, known)
         own = {k: getattr(options, k) for k in ("embed", "pooling", "max_length", "bidirectional", "seed")}
         model = Classifier(vocabulary, labels, [0.5] * len(labels) if several else None, **own, **settings)
         if options.val:

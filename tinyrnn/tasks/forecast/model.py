@@ -158,6 +158,13 @@ class Forecaster(TaskModel):
                 found.append(np.exp(ends) if target.log else ends)
         return np.concatenate(found, axis=1)
 
+    def inherited(self) -> dict:
+        """Also its columns, and how the target is transformed."""
+        names, target = [c for c in self.columns if "," not in c], self.transforms[0]
+        own = {"target": self.columns[0], "columns": ",".join(names) if names == self.columns else None}
+        lags = ",".join(map(str, target.lags)) or "0"
+        return {**super().inherited(), **own, "difference": lags, "log": target.log}
+
     def facts(self) -> dict:
         """Columns and how each is transformed."""
         return {"columns": self.columns, "transforms": [asdict(t) for t in self.transforms]}

@@ -21,13 +21,14 @@ class ForecastOptions(TaskOptions):
     batch_size: int = option(32, "Windows that are read side by side.", "Data", low=1)
     val_fraction: float = option(0.33, "Part at the end that tests the forecasts.", "Data", **PART)
     target: str | None = option(
-        None, "Column to forecast. Default: the only numeric one.", "Series", metavar="COLUMN"
+        None, "Column to forecast. Default: the only numeric one.", "Series", metavar="COLUMN", inherited=True
     )
     columns: str | None = option(
         None,
         "Columns to forecast it from, itself included. Default: all numeric ones.",
         "Series",
         metavar="A,B",
+        inherited=True,
     )
     date_column: str | None = option(
         None, "Column of the dates. Default: the first that holds dates.", "Series", metavar="COLUMN"
@@ -41,12 +42,23 @@ class ForecastOptions(TaskOptions):
         high=LONGEST,
     )
     season: int | None = option(
-        None, "Steps a season. Default: from the dates, for months 12.", "Series", low=1, high=LONGEST
+        None,
+        "Steps a season. Default: from the dates, for months 12.",
+        "Series",
+        low=1,
+        high=LONGEST,
+        inherited=True,
     )
     difference: str | None = option(
-        None, "Such as 1 or 1,12; 0: none. Default: what calms the series most.", "Series", metavar="LAGS"
+        None,
+        "Such as 1 or 1,12; 0: none. Default: what calms the series most.",
+        "Series",
+        metavar="LAGS",
+        inherited=True,
     )
-    log: bool | None = option(None, "Work on logarithms. Default: if swings grow with the level.", "Series")
+    log: bool | None = option(
+        None, "Work on logarithms. Default: if swings grow with the level.", "Series", inherited=True
+    )
     interval: float = option(
         0.9, "Part of the future values inside the prediction interval.", "Series", **PART, open_low=True
     )

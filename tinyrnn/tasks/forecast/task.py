@@ -9,7 +9,7 @@ import numpy as np
 from ...autograd import matmul, softplus
 from ...autograd.functional import zeros_like
 from ...autograd.pointwise import constant
-from ...base.errors import InputError, shown
+from ...base.errors import InputError, few, shown
 from ...nn.functional import mse_loss, quantile_loss
 from ...training import pictures, runs
 from ...training.disturbances import hardened_numbers
@@ -62,7 +62,7 @@ class Forecasting(Task):
         self.batches = Batches(self.origins[:, None], batch_size, seed)
 
     @classmethod
-    def build(cls, options, texts):
+    def build(cls, options, texts, origin=None):
         """The task that the options of ``tinyrnn train`` describe, on the CSV file ``texts``.
 
         Raises:
@@ -70,6 +70,9 @@ class Forecasting(Task):
         """
         settings = options.settings()
         series = _read(options, texts)
+        if origin is not None and series.columns != origin.columns:
+            now, before = (few(map(shown, columns)) for columns in (series.columns, origin.columns))
+            raise InputError(f"{series.name} has {now}, {options.from_run} reads {before}: name them alike")
         train_rows, test_row = _parts(len(series), options)
         season, horizon = options.season or series.season(), options.horizon
 
@@ -92,8 +95,9 @@ class Forecasting(Task):
             raise InputError(f"{series.name}: {said}: choose another")
         if options.log:
             checked_column(series, series.columns[0], Transform(True, ()))
-        transforms = [Transform.fit(known[:, 0], season, lags, options.log)]
-        transforms += [Transform.fit(known[:, i], season) for i in range(1, known.shape[1])]
+        calm = [(t.lags, t.log) for t in origin.transforms] if origin else [(lags, options.log)]
+        calm += [(None, None)] * (known.shape[1] - len(calm))
+        transforms = [Transform.fit(c, season, *how) for c, how in zip(known.T, calm, strict=True)]
         lost = max(t.lost for t in transforms)
         window = options.window or max(2, min(2 * season, 60, (train_rows - lost) // 3))
         refuse_short(window, lost)

@@ -122,6 +122,20 @@ class LanguageModel(TaskModel):
         ]
         return texts[0] if num is None else texts
 
+    def inherited(self) -> dict:
+        """Also those of its vocabulary, and that it reads one way."""
+        own = {"level": self.vocabulary.level, "softmax": "adaptive" if self.adaptive else "full"}
+        return {**super().inherited(), **own, "bidirectional": False}
+
+    def rows(self) -> dict:
+        """Those of symbols; in an adaptive softmax new ones are of the last cluster."""
+        symbols = self.vocabulary.symbols
+        last = {"output.weight": ("symbols", symbols, 1), "output.bias": ("symbols", symbols, 0)}
+        if self.adaptive:
+            *_, low, _ = self.output.cutoffs
+            last = {f"output.tail.{len(self.output.tail) - 1}.1.weight": ("symbols", symbols[low:], 1)}
+        return {"embedding.weight": ("symbols", symbols, 0), **last}
+
     def facts(self) -> dict:
         """The vocabulary."""
         return {"vocabulary": self.vocabulary.to_json()}

@@ -13,8 +13,14 @@ class LanguageModelOptions(TextOptions):
 
     seq_len: int = option(100, "Steps that gradients flow back (window).", "Data", low=1)
     tie: bool = option(
-        False, "Output layer shares the embedding's weights (needs --embed = --hidden).", "Model"
+        False,
+        "Output layer shares the embedding's weights (needs --embed = --hidden).",
+        "Model",
+        inherited=True,
     )
     softmax: Literal["full", "adaptive"] = option(
-        "full", "Over the vocabulary. adaptive: cheaper for rare ones of many characters or words.", "Model"
+        "full",
+        "Over the vocabulary. adaptive: cheaper for rare ones of many characters or words.",
+        "Model",
+        inherited=True,
     )

@@ -66,7 +66,7 @@ class LanguageModeling(Task):
         self.states, self.hardening = None, hardening
 
     @classmethod
-    def build(cls, options: LanguageModelOptions, texts):
+    def build(cls, options: LanguageModelOptions, texts, origin=None):
         """The task that the options of ``tinyrnn train`` describe, on ``texts``: files, folders, ``-``, or
         nothing.
 
@@ -78,7 +78,8 @@ class LanguageModeling(Task):
             numbered = f"--level {options.level} does not number symbols by frequency"
             raise InputError(f"{numbered}, as --softmax adaptive needs it: use --level word or char")
         sources = text_sources.resolve(texts)
-        corpus, names = read_corpus(options, sources), few(s.name for s in sources)
+        known = None if origin is None else origin.vocabulary
+        corpus, names = read_corpus(options, sources, known), few(s.name for s in sources)
         if len(corpus.vocabulary) < 2:
             one = shown(corpus.vocabulary.symbols[0])
             raise InputError(f"{names} has one distinct symbol, {one}: there is nothing to learn in it")
@@ -89,7 +90,7 @@ class LanguageModeling(Task):
         own = {name: getattr(options, name) for name in ("embed", "tie", "softmax", "seed")}
         if options.softmax == "adaptive":
             counts = np.bincount(train, minlength=len(corpus.vocabulary))
-            own["cutoffs"] = chosen_cutoffs(counts, options.hidden)
+            own["cutoffs"] = origin.settings["cutoffs"] if origin else chosen_cutoffs(counts, options.hidden)
             if not own["cutoffs"]:
                 few_or_narrow = f"{names} has too few symbols, or --hidden {options.hidden} is too narrow,"
                 raise InputError(f"{few_or_narrow} for --softmax adaptive: leave it out")
@@ -257,9 +258,9 @@ def evaluate(
     }
 
 
-def read_corpus(options: LanguageModelOptions, sources):
-    """The corpus that the options of ``tinyrnn train`` describe."""
-    how = dict(encoding=options.encoding, vocab_size=options.vocab_size)
+def read_corpus(options: LanguageModelOptions, sources, known=None):
+    """The corpus that the options of ``tinyrnn train`` describe; with the vocabulary ``known``, enlarged."""
+    how = dict(encoding=options.encoding, vocab_size=options.vocab_size, vocabulary=known, grow=bool(known))
     return corpora.load(sources, options.level, **how, by_frequency=options.softmax == "adaptive")
 
 
@@ -293,6 +294,6 @@ def validation_tokens(run: RunFolder, vocabulary):
         raise InputError(
             "this run was trained on standard input, which is not kept: name a TEXT to evaluate on"
         )
-    corpus = read_corpus(options, text_sources.resolve(texts))
+    corpus = read_corpus(options, text_sources.resolve(texts), vocabulary if options.from_run else None)
     run.refuse_changed(corpus.fingerprint)
     return corpus.split(options.val_fraction)[1]

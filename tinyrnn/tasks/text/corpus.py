@@ -40,6 +40,7 @@ def load(
     encoding="utf-8",
     vocab_size=None,
     vocabulary=None,
+    grow=False,
     by_frequency=False,
 ) -> Corpus:
     """Tokenise ``sources``, or take them from the cache if neither they nor the settings changed.
@@ -47,7 +48,8 @@ def load(
     Files are read in blocks, twice (vocabulary, tokens), so neither text nor tokens need fit into memory.
 
     Args:
-        vocabulary: use this one instead of building one from the text.
+        vocabulary: use this one instead of building one from the text; with ``grow`` enlarged by what it
+            lacks.
         by_frequency: number its symbols by falling frequency, of characters or words.
 
     Raises:
@@ -65,6 +67,7 @@ def load(
         given,
         [str(s.path.resolve()) for s in sources],
         *["by frequency"] * by_frequency,
+        *["grow"] * grow,
     ]
     key = hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:24]
     stamps = [s.stamp() for s in sources]
@@ -73,7 +76,7 @@ def load(
         if (cached := _open(folder, key, stamps)) is not None:
             return cached
         with tempfile.TemporaryDirectory(dir=folder) as work:
-            how = encoding, vocab_size, vocabulary, by_frequency
+            how = encoding, vocab_size, vocabulary, grow, by_frequency
             meta = _tokenise(sources, level, *how, Path(work) / "tokens") | {"stamps": stamps}
             os.replace(Path(work) / "tokens", folder / f"{key}.bin")
             replace_file(
@@ -113,12 +116,15 @@ def _open(folder: Path, key: str, stamps: list) -> Corpus | None:
     return Corpus(tokens, vocabulary, meta["fingerprint"], meta["missing"])
 
 
-def _tokenise(sources, level, encoding, vocab_size, vocabulary, by_frequency, path: Path) -> dict:
-    given, missing = vocabulary is not None, dict[str, int]()
-    if vocabulary is None:
-        vocabulary = vocabularies.LEVELS[level].build(_blocks(sources, level, encoding), vocab_size)
-        if by_frequency:
-            vocabulary = vocabulary.by_frequency(_blocks(sources, level, encoding))
+def _tokenise(sources, level, encoding, vocab_size, vocabulary, grow, by_frequency, path: Path) -> dict:
+    given, missing = vocabulary is not None and not grow, dict[str, int]()
+
+    def build():
+        found = vocabularies.LEVELS[level].build(_blocks(sources, level, encoding), vocab_size)
+        return found.by_frequency(_blocks(sources, level, encoding)) if by_frequency else found
+
+    if not given:
+        vocabulary = vocabulary.enlarged(build, vocab_size) if vocabulary else build()
     dtype = np.min_scalar_type(max(len(vocabulary) - 1, 1))
     digest, total = hashlib.sha256(), 0
     with path.open("wb") as file:

@@ -15,11 +15,11 @@ Level = Literal["char", "byte", "word", "bpe"]
 class TextOptions(TaskOptions):
     """How texts become symbols, and symbols vectors."""
 
-    level: Level = option("char", "What one symbol is.", "Data")
+    level: Level = option("char", "What one symbol is.", "Data", inherited=True)
     vocab_size: int | None = option(
         None, "Most frequent symbols. Default: all; words 20,000; bpe 4,000.", "Data", low=2
     )
-    embed: int = option(64, "Width of the embedding.", "Model", low=1)
+    embed: int = option(64, "Width of the embedding.", "Model", low=1, inherited=True)
     noise: float = option(
         0.0, "Part of the symbols read that are others at random while training.", "Hardening", **PART
     )

@@ -22,6 +22,7 @@ class Vocabulary:
     """
 
     level = ""
+    whole = False  # any text is made of its symbols: it never grows
 
     def __init__(self, symbols, unknown=None):
         self.symbols, self.unknown = list(symbols), unknown
@@ -68,6 +69,28 @@ class Vocabulary:
         order = np.argsort(-counts, kind="stable").tolist()
         unknown = None if self.unknown is None else order.index(self.unknown)
         return type(self)([self.symbols[i] for i in order], unknown)
+
+    def enlarged(self, build, size):
+        """These symbols, each with its number, and after them what others a vocabulary has that is made from
+        new text.
+
+        Args:
+            build: makes that one.
+            size: how many symbols were asked for, or None.
+
+        Raises:
+            InputError: it cannot grow, and another size was asked for.
+        """
+        if self.whole:
+            if size not in (None, len(self)) and self.level == "bpe":
+                kept = f"byte pairs are kept as they are, {len(self):,}, and any text is made of them"
+                raise InputError(f"--vocab-size {size}: {kept}: leave it out, or start without --from")
+            return self
+        new = build()
+        symbols, unknown = [*self.symbols, *(s for s in new.symbols if s not in self.ids)], self.unknown
+        if unknown is None and new.unknown is not None:
+            unknown = symbols.index(new.symbols[new.unknown])
+        return type(self)(symbols, unknown)
 
     def characters(self, ids) -> int:
         """Number of characters in the text of ``ids``."""
@@ -117,6 +140,7 @@ class Bytes(Vocabulary):
     """The 256 bytes: no text is outside the vocabulary."""
 
     level = "byte"
+    whole = True
 
     def __init__(self, symbols=None, unknown=None):
         super().__init__(map(chr, range(256)))
@@ -192,6 +216,7 @@ class BytePairs(Vocabulary):
     """
 
     level = "bpe"
+    whole = True
     SIZE = 4_000
     LONGEST = 10_000
     LONG = re.compile(rf"\S{{{LONGEST}}}|\s{{{LONGEST}}}")
@@ -289,10 +314,12 @@ def _tokenizers():
 LEVELS = {c.level: c for c in (Characters, Bytes, Words, BytePairs)}
 
 
-def build_vocabulary(texts, level, size) -> Vocabulary:
+def build_vocabulary(texts, level, size, known=None) -> Vocabulary:
     """Of single texts. Words that occur once are unknown: what stands for them in new texts must have been
-    learned.
+    learned. With the vocabulary ``known`` that, enlarged.
     """
+    if known is not None:
+        return known.enlarged(lambda: build_vocabulary(texts, level, size), size)
     if level in ("word", "bpe"):
         texts = [_spaced(text) for text in texts]
     if level == "word":

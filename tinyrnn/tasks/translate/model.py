@@ -252,6 +252,20 @@ class Translator(TaskModel):
             weights.numpy()[:, 0],
         )
 
+    def inherited(self) -> dict:
+        """Also the level of its vocabularies."""
+        return {**super().inherited(), "level": self.source.level}
+
+    def rows(self) -> dict:
+        """Those of symbols, the end symbol of targets among them."""
+        said = "symbols of targets", [*self.target.symbols, None]
+        return {
+            "source_embedding.weight": ("symbols of sources", self.source.symbols, 0),
+            "target_embedding.weight": (*said, 0),
+            "output.weight": (*said, 1),
+            "output.bias": (*said, 0),
+        }
+
     def facts(self) -> dict:
         """Both vocabularies."""
         return {"source": self.source.to_json(), "target": self.target.to_json()}

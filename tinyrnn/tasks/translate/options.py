@@ -35,13 +35,15 @@ class TranslateOptions(TextOptions, PairOptions):
     """Of ``--task translate``."""
 
     hidden: int = 128
-    layers: int = option(1, "Recurrent layers of encoder and decoder.", "Model", low=1, high=DEEPEST)
-    bidirectional: bool = option(True, "Read sources from both ends.", "Model")
+    layers: int = option(
+        1, "Recurrent layers of encoder and decoder.", "Model", low=1, high=DEEPEST, inherited=True
+    )
+    bidirectional: bool = option(True, "Read sources from both ends.", "Model", inherited=True)
     max_length: int = option(
         400, "Symbols of a text that are read, learned and written.", "Data", low=1, high=LONGEST
     )
     attention: Literal["luong", "bahdanau"] = option(
-        "luong", "luong asks after the step, bahdanau before it.", "Translation"
+        "luong", "luong asks after the step, bahdanau before it.", "Translation", inherited=True
     )
     scheduled_sampling: float = option(
         0.0, "Part of its own symbols it is fed at the end.", "Translation", **PART

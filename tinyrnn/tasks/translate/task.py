@@ -73,7 +73,7 @@ class Translation(Task):
         self.total = total
 
     @classmethod
-    def build(cls, options: TranslateOptions, texts):
+    def build(cls, options: TranslateOptions, texts, origin=None):
         """The task that the options of ``tinyrnn train`` describe, on the files ``texts``.
 
         Raises:
@@ -81,7 +81,11 @@ class Translation(Task):
         """
         settings = options.settings()
         train, val, fingerprint = _data(options, texts)
-        source, target = (build_vocabulary(s, options.level, options.vocab_size) for s in _flat(train))
+        known = (None, None) if origin is None else (origin.source, origin.target)
+        source, target = (
+            build_vocabulary(side, options.level, options.vocab_size, own)
+            for side, own in zip(_flat(train), known, strict=True)
+        )
         own = {k: getattr(options, k) for k in ("embed", "bidirectional", "attention", "max_length", "seed")}
         model = Translator(source, target, **own, **settings)
         shape = {k: getattr(options, k) for k in ("batch_size", "seed", "noise", "adversarial")}

@@ -432,16 +432,29 @@ def test_a_folder_per_label(tmp_path, capsys):
         ("a fine\n\nfilm", "pos"), ("bad", "neg"), ("good", "pos"), ("poor", "neg"),
     ]  # fmt: skip
     said = capsys.readouterr().err
-    assert "its folders are labels; left out are its files README.md" in said
+    assert "its folders are labels; left out: README.md" in said
     assert "neg: 3 files of text; left out: 1 binary (x.png)" in said and "1 empty files are left out" in said
     assert "1 hidden (.DS_Store)" in said
     for name in ("a.txt", "b.txt.gz", "more/c.txt"):
         write(tmp_path / "g" / name, gzip.compress(b"y\n") if name.endswith("gz") else "x\n")
     assert read_examples([tmp_path / "g"]) == (["x", "y"], ["a", "b"])
-    assert "its files are labels; left out is its folder more" in capsys.readouterr().err
+    assert "its files are labels; left out: more" in capsys.readouterr().err
     write(tmp_path / "g" / "t.csv", "text,label\nx,y\n")
     with pytest.raises(tr.InputError, match=r"g holds the table t\.csv"):
         read_examples([tmp_path / "g"])
+
+
+def test_several_labels_from_memory(tmp_path):
+    import pandas as pd
+
+    pairs = [("good", ["a"]), ("both", ["a", "b"]), ("none", [])]
+    for data in (pairs, [(t, tuple(w)) for t, w in pairs], pd.DataFrame(pairs, columns=["text", "label"])):
+        suffix, text = classify.Classification.store(data)
+        found = read_examples([write(tmp_path / f"m.{suffix}", text)])
+        assert found == (["good", "both", "none"], [("a",), ("a", "b"), ()])
+    for wrong in ([("a", [1])], [(["a"], "b")], [(["a"], ["b"])], [("a",)]):
+        with pytest.raises(tr.InputError, match="entry 0 of the data"):
+            classify.Classification.store(wrong)
 
 
 def test_lines_of_fasttext(tmp_path):
@@ -655,6 +668,8 @@ def test_texts_of_which_nothing_is_known_are_told(tmp_path, table):
     assert "standard input line 2, standard input line 3 are no texts" in result.stderr
     assert len(result.stdout.splitlines()) == 3
     assert "'zzz' is no text that the model knows" in invoke("predict", run, "zzz", "dull").stderr
+    said = invoke("predict", run, write(tmp_path / "f.txt", "__label__pos dull\n"), "--json").stdout
+    assert json.loads(said)["text"] == "dull"
     assert "known" not in invoke("predict", run, "dull").stderr
     assert "cut after 3 symbols: 1 of 2 texts" in invoke("predict", run, "a fine great film", "dull").stderr
     assert "cut after 3 symbols" in invoke("evaluate", run).stderr

@@ -1,6 +1,7 @@
 """What the usual simple classifier reaches on the same split: weights of words, and logistic regression."""
 
 import importlib.util
+import warnings
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -41,7 +42,8 @@ def baseline(train, val, level: str) -> dict:
     of_val = vectors.transform(val[0])
 
     def fitted(y):  # liblinear is quick where features are many, if its products stay on one thread
-        with threadpool_limits(1):
+        with threadpool_limits(1), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it could still become a little better
             return OneVsRestClassifier(LogisticRegression(C=10.0, solver="liblinear")).fit(xs, y)
 
     if ys.ndim == 1:

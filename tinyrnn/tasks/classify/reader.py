@@ -124,38 +124,45 @@ def _listed(table, i, name, cell) -> Labels:
     return tuple(dict.fromkeys(label.strip() for label in cell))
 
 
+def split_labels(line: str) -> tuple[Labels, str]:
+    """The labels that a line of fastText begins with, and its text: ``__label__one __label__two a text``."""
+    labels, text = list[str](), line.strip()
+    while text.startswith(PREFIX):
+        label, *rest = text.split(None, 1)
+        labels.append(label.removeprefix(PREFIX))
+        text = rest[0] if rest else ""
+    return tuple(dict.fromkeys(labels)), text
+
+
 def _fasttext(path, encoding):
-    """Lines of ``__label__one __label__two a text``."""
     pairs = []
     for number, line in enumerate(lines_of(text_of(path, encoding)), 1):
-        labels, text = list[str](), line.strip()
-        while text.startswith(PREFIX):
-            label, *rest = text.split(None, 1)
-            labels.append(label.removeprefix(PREFIX))
-            text = rest[0] if rest else ""
-        if not pairs and not labels and line.strip():
+        labels, text = split_labels(line)
+        if not (labels or text):
+            continue
+        if not (pairs or labels):
             raise InputError(f"{path} is not known: give {_FORMS}")
-        if line.strip() and not (all(labels) and labels and text):
+        if not (labels and all(labels) and text):
             lacks = "text" if labels else f"label ({PREFIX}...)"
             raise InputError(f"{path} row {number} has no {lacks}: add it, or delete the row")
-        if line.strip():
-            pairs.append((text, labels[0] if len(labels) == 1 else tuple(dict.fromkeys(labels))))
+        pairs.append((text, labels[0] if len(labels) == 1 else labels))
     return pairs
 
 
 def _folder(path, encoding):
     """Of each folder its files, with the folder's name as label; or of each file its lines, with its name."""
-    entries = sorted(p for p in path.iterdir() if not p.name.startswith("."))
+    entries = sorted(path.iterdir())
+    hidden, entries = [p.name for p in entries if p.name[0] == "."], [p for p in entries if p.name[0] != "."]
     folders, files = [p for p in entries if p.is_dir()], [p for p in entries if p.is_file()]
-    if folders and (len(folders) > 1 or not files):
-        if files:
-            note(f"{path}: its folders are labels; left out are its files {few((p.name for p in files), 3)}")
+    of_folders = len(folders) > 1 or not files
+    if left_out := hidden + [p.name for p in (files if of_folders else folders)]:
+        kind = "folders" if of_folders else "files"
+        note(f"{path}: its {kind} are labels; left out: {few(left_out, 5)}")
+    if of_folders:
         read = [(text_of(p, encoding).strip(), f.name) for f in folders for p in texts_below(f)]
         if empty := sum(not text for text, _ in read):
             note(f"{path}: {empty:,} empty files are left out")
         return [(text, label) for text, label in read if text]
-    if folders:
-        note(f"{path}: its files are labels; left out is its folder {folders[0].name}")
     names = [inner_name(p) for p in files]
     for name in names:
         if Path(name).suffix.lower() in ENDINGS:

@@ -30,7 +30,7 @@ from ..text.vocabulary import (
 from . import baseline, scores
 from .model import Classifier
 from .options import ClassifyOptions, LabelEvaluationOptions, LabelPredictionOptions, LabelRobustnessOptions
-from .reader import read_examples, text_table
+from .reader import PREFIX, read_examples, split_labels, text_table
 
 
 class Classification(Task):
@@ -51,7 +51,7 @@ class Classification(Task):
     loss_name = "loss (nats an example)"
     default_inputs = ("-",)
     next_input = "'a text'"
-    in_memory = "pairs (text, label) of texts, or a frame with columns of these names"
+    in_memory = "pairs (text, label) or (text, [labels]), or a frame with columns of these names"
     drawn = MappingProxyType({"accuracy": "accuracy", "micro_f1": "micro F1", "macro_f1": "macro F1"})
     starts = MappingProxyType({"lm": ("embedding.", "rnn.")})
 
@@ -116,8 +116,8 @@ class Classification(Task):
 
     @classmethod
     def store(cls, data):
-        """Pairs (text, label), or a pandas frame with columns of those names."""
-        rows = pairs_of(data, "text", "label")
+        """Pairs (text, label) or (text, list of labels), or a pandas frame with columns of those names."""
+        rows = pairs_of(data, "text", "label", several=True)
         return super().store(data) if rows is None else ("jsonl", json_lines(rows))
 
     @staticmethod
@@ -248,7 +248,8 @@ class Classification(Task):
             column = trained.text_column
             return text_table(path, column, trained.encoding, trained), column
 
-        texts, places = texts_of_inputs(inputs, table_of, options.encoding or "utf-8")
+        lines, places = texts_of_inputs(inputs, table_of, options.encoding or "utf-8")
+        texts = [split_labels(line)[1] if line.startswith(PREFIX) else line for line in lines]
         tell_missing(model.vocabulary, texts)
         known = tell_unread(model.vocabulary, texts, places, "what is said of them means nothing")
         probabilities = model.predict(texts) if texts else np.zeros((0, len(model.labels)))

@@ -243,13 +243,11 @@ def _encloses(separator, text, least) -> bool:
     """
     if '"' not in text:
         return True
+    quoted = _Fit.of(_Way(separator, True), text)
+    if quoted and quoted.fits(least) and not (quoted.merged and separator == "\t"):
+        return True
     plain = _Fit.of(_Way(separator, False), text)
-    try:
-        quoted = _Fit.of(_Way(separator, True), text)
-    except csv.Error:
-        return not plain.fits(least)
-    whole = not (quoted.merged and separator == "\t") and quoted.fits(least)
-    return whole or not plain.fits(least)
+    return not (plain and plain.fits(least))
 
 
 def _frame(path, text, way, least):
@@ -328,9 +326,13 @@ class _Fit:
     records: list[list[str]]
 
     @classmethod
-    def of(cls, way: _Way, text: str, cut: bool = False) -> "_Fit":
-        """csv.Error as `_Way.records`."""
-        return cls(way, [r for r in way.records(text, cut) if any(c.strip() for c in r)])
+    def of(cls, way: _Way, text: str, cut: bool = False) -> "_Fit | None":
+        """None where its quotes enclose no whole cells, or there is no row."""
+        try:
+            records = [r for r in way.records(text, cut) if any(c.strip() for c in r)]
+        except csv.Error:
+            return None
+        return cls(way, records) if records else None
 
     def fits(self, least: int | None = None) -> bool:
         """Whether all rows have as many cells as the first, or at least so many."""
@@ -368,13 +370,12 @@ class _Fit:
 
 def _fit(separator, head, cut) -> _Fit:
     """The better of two ways: with quotes that enclose cells, or with quotes as they are."""
-    plain = _Fit.of(_Way(separator, False), head)
-    try:
-        quoted = _Fit.of(_Way(separator, True), head, cut)
-    except csv.Error:
+    plain = _Fit(_Way(separator, False), [line.split(separator) for line in head.split("\n") if line.strip()])
+    quoted = _Fit.of(_Way(separator, True), head, cut)
+    if quoted is None:
         return plain
     misread = (quoted.merged and separator == "\t") or not quoted.fits()
-    return plain if not quoted.records or (misread and plain.fits()) else quoted
+    return plain if misread and plain.fits() else quoted
 
 
 def _are_names(path, frame, names) -> bool:

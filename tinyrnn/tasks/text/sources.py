@@ -212,10 +212,10 @@ def texts_below(folder: Path) -> list[Path]:
             path = Path(parent) / name
             if name.startswith("."):
                 why = "hidden"
-            elif name in folders:
+            elif name in folders and not path.is_symlink():
                 continue
             else:
-                why = _no_text(path)
+                why = "links to folders" if name in folders else _no_text(path)
             if why:
                 left_out.setdefault(why, []).append(os.path.relpath(path, folder))
             else:

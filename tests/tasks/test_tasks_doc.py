@@ -1,5 +1,6 @@
 """docs/tasks.md: its commands run, on small data of the same form, and its Python blocks too."""
 
+import importlib
 import re
 import shlex
 from pathlib import Path
@@ -9,9 +10,10 @@ import pytest
 from click.testing import CliRunner
 
 from tinyrnn.cli import main
-from tinyrnn.training.task import get_task
+from tinyrnn.training.task import TASKS, get_task
 
-TEXT = (Path(__file__).parents[2] / "docs" / "tasks.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[2]
+TEXT = (ROOT / "docs" / "tasks.md").read_text(encoding="utf-8")
 SECTIONS = re.split(r"^## ", TEXT, flags=re.MULTILINE)[1:]
 SHORT = ["--hidden", "8", "--steps", "2", "--layers", "1"]
 
@@ -47,6 +49,12 @@ def data(tmp_path, monkeypatch):
     Path("english-french.tsv").write_text(
         "".join(f"I see {n} cats .\tJe vois {n} chats .\n" for n in range(40))
     )
+    said = "{} B-PER\nmet O\nBo B-PER\nin O\nRome B-LOC\n. O\n\n"
+    Path("names.conll").write_text("".join(said.format(name) for name in ("Ann", "Cy", "Di") * 8))
+    if "tag" not in TASKS.installed:  # the package beside this one
+        monkeypatch.syspath_prepend(ROOT / "plugins" / "tinyrnn-tag")
+        monkeypatch.setattr(TASKS, "own", dict(TASKS.own))
+        TASKS.register("tag", importlib.import_module("tinyrnn_tag").Tagging, "this test")
     return tmp_path
 
 

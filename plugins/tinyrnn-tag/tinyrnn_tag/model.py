@@ -37,7 +37,7 @@ class Tagger(TaskModel):
         characters=32,
         affixes=16,
         linear=True,
-        word_dropout=0.25,
+        word_dropout=1.0,
         seed=0,
         **settings,
     ):

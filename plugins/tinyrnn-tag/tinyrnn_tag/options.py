@@ -38,7 +38,7 @@ class TagOptions(TaskOptions):
         16, "Width of the embeddings of shape, beginnings and ends of words; 0: none.", "Model", low=0
     )
     word_dropout: float = option(
-        0.25, "A word seen n times is unknown in training with probability a / (a + n).", "Model", low=0
+        1.0, "A word seen n times is unknown in training with probability a / (a + n).", "Model", low=0
     )
     linear: bool = option(True, "Score tags by the forms of words directly, too.", "Model")
     token_column: int | None = option(

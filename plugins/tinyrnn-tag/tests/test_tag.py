@@ -263,7 +263,9 @@ def test_commands(trained, tmp_path):
     for row in rows:
         for span in row["spans"]:
             assert row["text"][span["from"] : span["to"]] == span["text"]
-    assert "does not exist" in said("train", "--task", "tag", folder / "none.conll", code=2)
+    none = written(tmp_path / "none.conll", [(["it", "rains"], ["O", "O"])])
+    assert "types" not in json.loads(said("evaluate", run.path, none, "--json"))  # a table of nothing
+    assert "does not exist" in said("train", "--task", "tag", folder / "missing.conll", code=2)
     assert "does not exist" in said("predict", run.path, "none.jsonl", code=2)
 
 

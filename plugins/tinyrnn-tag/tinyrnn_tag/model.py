@@ -91,14 +91,15 @@ class Tagger(TaskModel):
         """What the forms of a word, of that before and of that after say of its tag, ``[T, B, labels]``."""
         ids = np.concatenate([words.forms, words.ids[:, None] + len(self.lexicon.forms)], axis=1)
         weights = self.linear(ids)
+        place = dict(dtype=self.dtype, device=self.device)
         if self.training:  # half of the forms are not there
             there = self.generator.uniform(0, 1, (*ids.shape, 1)) < 0.5
-            weights = weights * (2 * there).astype(self.dtype)
-        said = tr.embedding(words.places, weights.sum(axis=1)) * words.mask[:, :, None].astype(self.dtype)
+            weights = weights * tr.asarray(2.0 * there, **place)
+        said = tr.embedding(words.places, weights.sum(axis=1)) * tr.asarray(words.mask[:, :, None], **place)
         after, own, before = tr.split(
             said, 3, axis=-1
         )  # of a word: on the tags of its neighbours and its own
-        edge = np.zeros((1, *own.shape[1:]), self.dtype)
+        edge = tr.zeros((1, *own.shape[1:]), **place)
         return own + tr.concat([edge, after[:-1]]) + tr.concat([before[1:], edge])
 
     def numbers(self, tags):
@@ -121,7 +122,10 @@ class Tagger(TaskModel):
         else:
             between = start = np.zeros(1)
         with self.evaluating():
-            between, start = self.crf.transitions + between, self.crf.start_transitions + start
+            between, start = (
+                self.crf.transitions.numpy() + between,
+                self.crf.start_transitions.numpy() + start,
+            )
             for batch in in_order(sentences, batch_size):
                 words = self.lexicon.read([sentences[i] for i in batch])
                 rows = tr.crf_decode(self(words), between, start, self.crf.end_transitions, words.mask)

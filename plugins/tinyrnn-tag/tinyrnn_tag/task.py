@@ -148,7 +148,8 @@ class Tagging(Task):
             RunFolder(run).refuse_changed(_fingerprint(whole), "sentences of this run have")
             corpus = _split(_as_bio(whole, model.entities, files), trained, files)[1]
         found = figures(model, corpus)
-        if model.entities and importlib.util.find_spec("seqeval"):
+        named = any(map(spans_of, corpus.tags))
+        if named and importlib.util.find_spec("seqeval"):
             from seqeval.metrics import classification_report
 
             report = classification_report(corpus.tags, found["said"], output_dict=True, zero_division=0)
@@ -167,7 +168,7 @@ class Tagging(Task):
             for kind, row in figures["types"].items():
                 scores = f"{row['precision']:9.4f}  {row['recall']:6.4f}  {row['f1-score']:6.4f}"
                 yield f"{kind:>{width}}  {scores}  {row['support']:8,.0f}"
-        elif "f1" in figures:
+        elif "f1" in figures and not importlib.util.find_spec("seqeval"):
             yield "for a table of the types: pip install seqeval"
 
     def conclude(self, run):

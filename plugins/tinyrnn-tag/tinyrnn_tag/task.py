@@ -31,7 +31,7 @@ class Tagging(Task):
 
     name = "tag"
     options = TagOptions
-    plan = Plan(lr=3e-3, epochs=12.0, eval_every=100)
+    plan = Plan(lr=3e-3, epochs=12.0, eval_every=200)
     evaluation = ColumnOptions
     prediction = ColumnOptions
     in_nats = False  # what a run is chosen by is not its training loss

@@ -199,6 +199,13 @@ def test_rare_words_are_unknown_in_training():
         assert not unknown(words).any() and unknown(lexicon.read([["new"]])).all()
 
 
+def test_a_word_that_is_spelt_as_unknown_ones_are():
+    lexicon = Lexicon.of([["a", "<unk>", "<UNK>", "W" * 50]])
+    assert lexicon.words == ["<unk>", "a", "w" * 50]
+    words = lexicon.read([["<unk>", "a"], ["W" * 50]])
+    assert words.ids.tolist() == [0, 1, 2] and words.characters.shape == (20, 3)
+
+
 # ------------------------------------------------------------------ learning
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from tinyrnn.tasks import padded
 
 UNKNOWN = "<unk>"
-LONGEST = 40  # characters of a word that are spelt: the first and the last halves of longer ones
+LONGEST = 20  # characters of a word that are spelt: the first and the last halves of longer ones
 FORMS = ("shape", "^1", "^2", "^3", "1$", "2$", "3$", "4$")  # of a word's forms, in this order
 
 
@@ -62,7 +62,7 @@ class Lexicon:
             words[norm(token)] += n
             characters.update(set(token))
             found.update(forms(token))
-        kept = sorted(words)
+        kept = sorted(words.keys() - {UNKNOWN})
         twice = [[UNKNOWN, *sorted(s for s, n in counts.items() if n > 1)] for counts in (characters, found)]
         return cls([UNKNOWN, *kept], *twice, [1, *(words[w] for w in kept)])
 

@@ -178,6 +178,24 @@ def ctc(lp, targets, steps, lengths, blank=0, reduction="mean", zero_infinity=Fa
     return losses.sum() if reduction == "sum" else losses
 
 
+def crf(emissions, tags, transitions, start, end, mask=None, reduction="mean"):
+    """By enumerating the tags of each sequence (Lample et al. 2016, section 2.2)."""
+    import itertools
+
+    losses, (steps, batch, count) = [], emissions.shape
+    lengths = np.full(batch, steps) if mask is None else np.sum(mask, axis=0)
+    for n, length in enumerate(lengths):
+        scores = {}
+        for path in itertools.product(range(count), repeat=int(length)):
+            scores[path] = start[path[0]] + end[path[-1]]
+            scores[path] += sum(emissions[t, n, k] for t, k in enumerate(path))
+            scores[path] += sum(transitions[a, b] for a, b in itertools.pairwise(path))
+        true = scores[tuple(tags[:length, n].tolist())]
+        losses.append(np.log(sum(np.exp(s) for s in scores.values())) - true)
+    losses = np.array(losses, emissions.dtype)
+    return {"mean": losses.mean(), "sum": losses.sum(), "none": losses}[reduction]
+
+
 def bounded(*shape):
     """Within (-0.9, 0.9)."""
     return np.asarray(0.9 * np.tanh(any_value(*shape)))
@@ -204,6 +222,7 @@ def positive_definite(*shape):
 
 X, LOGP = any_value(3, 4), np.log(softmax(any_value(3, 2, 3)))
 IDS = np.array([1, 3, 0])
+TAGS = np.array([[0, 2], [1, 1], [2, 0], [2, 1]])
 LOSS_CASES = each(
     (apart(3, 4), any_value(3, 4)),
     *[((apart(3, 4), any_value(3, 4)), {"reduction": r}) for r in ("sum", "none")],
@@ -404,6 +423,12 @@ FUNCTIONS = {
              ((LOGP, np.array([[1, 0], [2, 2]]), np.array([2, 2]), np.array([1, 2])), {"zero_infinity": True, "reduction": "none"}),
              ((LOGP, np.array([[1, 0], [0, 1]]), np.array([3, 2]), np.array([2, 0]), 2), {})),
     ),
+    "crf_loss": (
+        crf,
+        each(*[((any_value(4, 2, 3), TAGS, any_value(3, 3), any_value(3), any_value(3)), {"reduction": r, "mask": m})
+               for r in ("mean", "sum", "none") for m in (None, np.array([[1, 1], [1, 1], [1, 0], [1, 0]]))],
+             ((any_value(1, 2, 3), TAGS[:1], any_value(3, 3), any_value(3), any_value(3)), {})),
+    ),
 }  # fmt: skip
 
 # These have no value that NumPy could give; they have tests of their own.
@@ -423,7 +448,7 @@ ELSEWHERE |= {
     "randn_like",
     "bernoulli",
 }
-ELSEWHERE |= {"ctc_beam_decode", "ctc_greedy_decode"}  # give labels, not tensors
+ELSEWHERE |= {"crf_decode", "ctc_beam_decode", "ctc_greedy_decode"}  # give labels, not tensors
 ELSEWHERE |= {"linear_cross_entropy"}  # tests/nn/test_vocabulary.py
 ELSEWHERE |= set(
     "arange asarray eye from_dlpack from_torch full full_like linspace ones ones_like to_torch zeros zeros_like".split()

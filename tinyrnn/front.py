@@ -32,8 +32,9 @@ from .base.errors import (
 )
 from .compiler import scan
 from .kernels.generator import Generator
-from .nn import RNN, Attention, Cell, Dropout, Embedding, LayerNorm, Linear, Module, cells
+from .nn import CRF, RNN, Attention, Cell, Dropout, Embedding, LayerNorm, Linear, Module, cells
 from .nn.adaptive import AdaptiveLogSoftmaxWithLoss
+from .nn.functional.crf import *
 from .nn.functional.ctc import *
 from .nn.functional.ctc_decoding import *
 from .nn.functional.layers import *
@@ -74,10 +75,11 @@ __all__ = [
     # products and linear algebra
     "dot", "einsum", "kron", "linalg", "matmul", "outer", "tensordot", "trace", "vecdot",
     # losses
-    "binary_cross_entropy_with_logits", "cross_entropy", "ctc_beam_decode", "ctc_greedy_decode", "ctc_loss",
-    "huber_loss", "l1_loss", "linear_cross_entropy", "mse_loss", "nll_loss", "quantile_loss",
+    "binary_cross_entropy_with_logits", "crf_decode", "crf_loss", "cross_entropy", "ctc_beam_decode",
+    "ctc_greedy_decode", "ctc_loss", "huber_loss", "l1_loss", "linear_cross_entropy", "mse_loss",
+    "nll_loss", "quantile_loss",
     # networks
-    "AdaptiveLogSoftmaxWithLoss", "Attention", "Cell", "cells", "Dropout", "dropout", "Embedding",
+    "AdaptiveLogSoftmaxWithLoss", "Attention", "Cell", "cells", "CRF", "Dropout", "dropout", "Embedding",
     "layer_norm", "LayerNorm", "Linear", "linear", "Module", "nn", "RNN", "scaled_dot_product_attention",
     "scan",
     # training

@@ -209,6 +209,25 @@ def test_attention_and_the_losses_of_sequences(cupy, rng):
         close(a, b, rtol=1e-9)
 
 
+def test_random_fields(cupy, rng):
+    arrays = [rng.standard_normal(shape) for shape in ((5, 3, 4), (4, 4), 4, 4)]
+    tags, mask = rng.integers(0, 4, (5, 3)), np.arange(5)[:, None] < np.array([5, 3, 1])
+    found, decoded = [], []
+    for device in ("cuda", "cpu"):
+        tensors = [tr.tensor(a, device=device, requires_grad=True) for a in arrays]
+        loss = tr.crf_loss(tensors[0], tags, *tensors[1:], mask)
+        assert loss.device == device
+        loss.backward()
+        found.append([v.detach().numpy() for v in (loss, *(t.grad for t in tensors))])
+        on = tr.tensor(mask, device=device)
+        decoded.append(tr.crf_decode(*tensors, on))
+        given = tr.tensor(np.where(mask, tags, 9), device=device)
+        assert tr.crf_loss(tensors[0], given, *tensors[1:], on).item() == loss.item()
+    for a, b in zip(*found, strict=True):
+        close(a, b, rtol=1e-9)
+    assert str(decoded[0]) == str(decoded[1])
+
+
 def test_references_take_empty_rows(cupy):
     for shape in ((0, 3), (2, 0)):
         for f in (references.softmax, references.log_softmax, references.logsumexp):

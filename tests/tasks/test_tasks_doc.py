@@ -3,6 +3,7 @@ Python blocks too.
 """
 
 import gzip
+import importlib
 import re
 import shlex
 from pathlib import Path
@@ -12,9 +13,10 @@ import pytest
 from click.testing import CliRunner
 
 from tinyrnn.cli import main
-from tinyrnn.training.task import get_task
+from tinyrnn.training.task import TASKS, get_task
 
-DOCS = Path(__file__).parents[2] / "docs"
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
 TEXT = (DOCS / "tasks.md").read_text(encoding="utf-8")
 PAGES = {path.stem: path.read_text(encoding="utf-8") for path in sorted((DOCS / "tasks").glob("*.md"))}
 SHORT = ["--hidden", "8", "--steps", "2", "--layers", "1"]
@@ -73,6 +75,12 @@ def data(tmp_path, monkeypatch):
     )
     for name, word in {"corpus.en": "see", "corpus.fr": "vois", "corpus2.fr": "regarde"}.items():
         Path(name).write_text("".join(f"{word} {n}\n" for n in range(40)))
+    said = "{} B-PER\nmet O\nBo B-PER\nin O\nRome B-LOC\n. O\n\n"
+    Path("names.conll").write_text("".join(said.format(name) for name in ("Ann", "Cy", "Di") * 8))
+    if "tag" not in TASKS.installed:  # the package beside this one
+        monkeypatch.syspath_prepend(ROOT / "plugins" / "tinyrnn-tag")
+        monkeypatch.setattr(TASKS, "own", dict(TASKS.own))
+        TASKS.register("tag", importlib.import_module("tinyrnn_tag").Tagging, "this test")
     return tmp_path
 
 
@@ -89,7 +97,7 @@ def test_the_defaults_of_each_task_are_told(name):
 
 
 def test_every_task_has_its_page():
-    assert PAGES.keys() == {"lm", "classify", "forecast", "translate"}
+    assert PAGES.keys() == {"lm", "classify", "forecast", "translate", "tag"}
     for name, page in PAGES.items():
         assert f"](tasks/{name}.md)" in TEXT and f"`--task {name}`" in page.splitlines()[0]
 

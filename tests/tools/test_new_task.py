@@ -1,6 +1,7 @@
 """The package that ``tinyrnn new-task`` writes is found, trained and passes its own tests."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-import tinyrnn
+import tinyrnn.tasks.text
 from tinyrnn.cli import main
 
 
@@ -37,6 +38,15 @@ def test_a_new_task_passes_its_own_tests(tmp_path):
         capture_output=True, text=True, env=environment, cwd=tmp_path, timeout=120,
     )  # fmt: skip
     assert "What all numbers are divided by." in shown.stdout, shown.stderr
+
+
+def test_what_tasks_are_written_with_is_told():
+    """Names of the rooms that are doors to a task of another package."""
+    page = (Path(__file__).parents[2] / "docs" / "plugins.md").read_text(encoding="utf-8")
+    for room in (tinyrnn.tasks, tinyrnn.tasks.text):
+        row = next(line for line in page.splitlines() if line.startswith(f"| `{room.__name__}` |"))
+        assert set(re.findall(r"`(\w+)`", row)) == set(room.__all__)
+        assert all(hasattr(room, name) for name in room.__all__)
 
 
 @pytest.mark.parametrize("name", ["lm", "Bad Name"])

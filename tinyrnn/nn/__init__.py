@@ -6,11 +6,12 @@ from ..base.elsewhere import missing
 from .adaptive import AdaptiveLogSoftmaxWithLoss
 from .attention import Attention
 from .cell import Cell
+from .crf import CRF
 from .layers import Dropout, Embedding, LayerNorm, Linear
 from .module import Module
 from .rnn import RNN
 
-__all__ = ["RNN", "Attention", "Cell", "Dropout", "Embedding", "LayerNorm", "Linear", "Module"]
+__all__ = ["CRF", "RNN", "Attention", "Cell", "Dropout", "Embedding", "LayerNorm", "Linear", "Module"]
 __all__ += ["AdaptiveLogSoftmaxWithLoss"]
 
 if not TYPE_CHECKING:  # a checker would take every name for one of these

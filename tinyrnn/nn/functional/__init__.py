@@ -1,6 +1,7 @@
 """What networks are made of, as functions: layers, losses, connectionist temporal classification."""
 
-from . import ctc, ctc_decoding, layers, linear_losses, losses
+from . import crf, ctc, ctc_decoding, layers, linear_losses, losses
+from .crf import *
 from .ctc import *
 from .ctc_decoding import *
 from .layers import *
@@ -8,6 +9,7 @@ from .linear_losses import *
 from .losses import *
 
 __all__ = []
+__all__ += crf.__all__
 __all__ += ctc.__all__
 __all__ += ctc_decoding.__all__
 __all__ += layers.__all__

@@ -4,6 +4,7 @@ import bz2
 import gzip
 import io
 import lzma
+import sys
 import zipfile
 
 import numpy as np
@@ -410,3 +411,10 @@ def test_compressed_tables(table, tmp_path, name, pack):
         table(pack(b"a,b\n" + b"1,2\n" * 1000)[:40], name)
     with pytest.raises(InputError, match="no such file|damaged"):
         table(b"a,b\n1,2\n", name)
+
+
+@pytest.mark.parametrize("name", ["data.csv", "data.jsonl"])
+def test_without_pandas(table, monkeypatch, name):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(InputError, match=r"tables are read by pandas: pip install 'tinyrnn\[tables\]'"):
+        table('{"a": 1}\n' if name.endswith("l") else "a,b\n1,2\n", name)

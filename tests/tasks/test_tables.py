@@ -142,6 +142,21 @@ def test_separators_of_several_characters(table):
             table("a,b\n1,2\n", separator=separator)
 
 
+def test_the_separator_that_excel_writes_above_the_first_row(table):
+    for first in ("sep=;", '"sep=;"'):
+        found = table(f"{first}\r\na,b;c\r\nx;y,z\r\n")
+        assert found.columns == ["a,b", "c"] and rows(found) == [["x", "y,z"]] and found.rows == [3]
+    with pytest.raises(InputError, match="is empty"):
+        table("sep=;\n\n")
+
+
+@pytest.mark.parametrize("name", ["a.xlsx", "a.parquet"])
+@pytest.mark.parametrize("data", [b"", b"no such file", b"PAR1" + b"x" * 50 + b"PAR1", b"PK\x03\x04" + b"x" * 50])
+def test_damaged_files_of_other_programs(table, name, data):
+    with pytest.raises(InputError, match=rf"{name} is no (xlsx|parquet) file that pandas can read .*: save it anew"):
+        table(data, name)
+
+
 def test_columns_without_a_name_have_a_number(table):
     assert table(",a,b\n0,x,y\n1,z,u\n").columns == ["1", "a", "b"]
     assert table("2020-01,\n2020-02,6\n2020-03,7\n").columns == ["1", "2"]

@@ -86,6 +86,8 @@ def test_a_table_of_pairs(tmp_path, capsys):
         assert read(path) == found
         assert f"the first row ({header.replace(',', ', ')}) names the columns" in capsys.readouterr().err
         assert read(path, header=False)[0][0] == header.split(",")[0]
+    path.write_text(f"it,es\n{rows}")
+    assert read(path)[0][0] == "it"
     path.write_text(f"this,that\n{rows}")
     assert read(path, header=True) == found and read(path)[0][0] == "this"
     path.write_text("Go.,Va !\nWell, go,Eh bien\nhello,bonjour\n")
@@ -101,6 +103,9 @@ def test_columns_of_pairs_by_name(tmp_path, capsys):
     assert read(path) == (["one", "two"], ["un", "deux"])
     assert "columns source, target; left out: id, other" in capsys.readouterr().err
     assert read(path, target_column="target,other") == (["one", "two"], ["un | le un", "deux"])
+    (tmp_path / "b.jsonl").write_text('{"translation": {"en": "a", "fr": "b"}}\n')
+    with pytest.raises(tr.InputError, match="has one column: give a table with one of sources and one of"):
+        read(tmp_path / "b.jsonl")
     with pytest.raises(tr.InputError, match="has no column 'sorce': choose --source-column from"):
         read(path, source_column="sorce")
     (tmp_path / "a.jsonl").write_text('{"en": "a\\tb\\nc", "fr": "x\u2028y"}\n', encoding="utf-8")

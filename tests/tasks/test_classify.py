@@ -645,7 +645,7 @@ def test_predict_reads_tables_as_evaluate_does(tmp_path, table):
     assert invoke("train", data, *SMALL, *options).exit_code == 0
     rows = [json.loads(line) for line in invoke("predict", run, data, "--json").stdout.splitlines()]
     assert [r["text"] for r in rows] == [t.replace(",", ";") for t in GOOD * 5 + BAD * 5]
-    assert list(rows[0]) == ["text", "label", "known", "probabilities"]
+    assert list(rows[0]) == ["text", "label", "probabilities"]
     other = write(tmp_path / "o.tsv", "a\tb\nx\tdull\n")
     rows = [
         json.loads(line)
@@ -661,7 +661,7 @@ def test_texts_of_which_nothing_is_known_are_told(tmp_path, table):
     new = write(tmp_path / "new.csv", 'text,label\ngreat qqq,\n"",x\nzzz yyy,\n')
     result = invoke("predict", run, new, "--json")
     rows = [json.loads(line) for line in result.stdout.splitlines()]
-    assert [r["known"] for r in rows] == [0.5, 0.0, 0.0]
+    assert [r.get("unread", False) for r in rows] == [False, True, True]
     places = f"{new} row 3, {new} row 4 are no texts that the model knows a symbol of"
     assert places in result.stderr.replace("\n", "")
     result = invoke("predict", run, "-", input="dull\n\nzzz\n")

@@ -4,6 +4,7 @@ import bz2
 import gzip
 import io
 import lzma
+import sys
 import zipfile
 
 import numpy as np
@@ -139,6 +140,21 @@ def test_separators_of_several_characters(table):
     for separator in ("", "\n", '"'):
         with pytest.raises(InputError, match="give what stands between columns"):
             table("a,b\n1,2\n", separator=separator)
+
+
+def test_the_separator_that_excel_writes_above_the_first_row(table):
+    for first in ("sep=;", '"sep=;"'):
+        found = table(f"{first}\r\na,b;c\r\nx;y,z\r\n")
+        assert found.columns == ["a,b", "c"] and rows(found) == [["x", "y,z"]] and found.rows == [3]
+    with pytest.raises(InputError, match="is empty"):
+        table("sep=;\n\n")
+
+
+@pytest.mark.parametrize("name", ["a.xlsx", "a.parquet"])
+@pytest.mark.parametrize("data", [b"", b"no such file", b"PAR1" + b"x" * 50 + b"PAR1", b"PK\x03\x04" + b"x" * 50])
+def test_damaged_files_of_other_programs(table, name, data):
+    with pytest.raises(InputError, match=rf"{name} is no (xlsx|parquet) file that pandas can read .*: save it anew"):
+        table(data, name)
 
 
 def test_columns_without_a_name_have_a_number(table):
@@ -410,3 +426,10 @@ def test_compressed_tables(table, tmp_path, name, pack):
         table(pack(b"a,b\n" + b"1,2\n" * 1000)[:40], name)
     with pytest.raises(InputError, match="no such file|damaged"):
         table(b"a,b\n1,2\n", name)
+
+
+@pytest.mark.parametrize("name", ["data.csv", "data.jsonl"])
+def test_without_pandas(table, monkeypatch, name):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(InputError, match=r"tables are read by pandas: pip install 'tinyrnn\[tables\]'"):
+        table('{"a": 1}\n' if name.endswith("l") else "a,b\n1,2\n", name)

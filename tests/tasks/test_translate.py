@@ -86,6 +86,8 @@ def test_a_table_of_pairs(tmp_path, capsys):
         assert read(path) == found
         assert f"the first row ({header.replace(',', ', ')}) names the columns" in capsys.readouterr().err
         assert read(path, header=False)[0][0] == header.split(",")[0]
+    path.write_text(f"it,es\n{rows}")
+    assert read(path)[0][0] == "it"
     path.write_text(f"this,that\n{rows}")
     assert read(path, header=True) == found and read(path)[0][0] == "this"
     path.write_text("Go.,Va !\nWell, go,Eh bien\nhello,bonjour\n")
@@ -101,6 +103,9 @@ def test_columns_of_pairs_by_name(tmp_path, capsys):
     assert read(path) == (["one", "two"], ["un", "deux"])
     assert "columns source, target; left out: id, other" in capsys.readouterr().err
     assert read(path, target_column="target,other") == (["one", "two"], ["un | le un", "deux"])
+    (tmp_path / "b.jsonl").write_text('{"translation": {"en": "a", "fr": "b"}}\n')
+    with pytest.raises(tr.InputError, match="has one column: give a table with one of sources and one of"):
+        read(tmp_path / "b.jsonl")
     with pytest.raises(tr.InputError, match="has no column 'sorce': choose --source-column from"):
         read(path, source_column="sorce")
     (tmp_path / "a.jsonl").write_text('{"en": "a\\tb\\nc", "fr": "x\u2028y"}\n', encoding="utf-8")
@@ -574,9 +579,8 @@ def test_train_evaluate_predict(tmp_path, pairs_file, kind, monkeypatch):
         json.loads(line)
         for line in invoke("predict", run, "abc", " ", "zz", "--json", "--beam", 3).stdout.splitlines()
     ]
-    assert [list(line) for line in lines] == [["source", "translation", "score", "known"]] * 3
-    assert lines[0]["score"] < 0 and [line["known"] for line in lines] == [1, 0, 0]
-    assert lines[1] == {"source": " ", "translation": "", "score": 0.0, "known": 0.0}
+    assert list(lines[0]) == ["source", "translation", "score"] and lines[0]["score"] < 0
+    assert lines[1] == {"source": " ", "translation": "", "score": 0.0, "unread": True} and lines[2]["unread"]
     picture = tmp_path / "seen.png"
     translations = invoke("predict", run, "--plot", picture, input="\nabc\n").stdout.splitlines()
     assert picture.stat().st_size > 1000 and translations == tr.load(run).translate(["", "abc"])

@@ -21,9 +21,9 @@ def command(context, run, allow_code, device, weights, texts, as_json, **options
     """How well RUN does on TEXT (files, folders, - for standard input).
 
     A language model: loss, perplexity, bits per character. A classifier: accuracy, macro-F1, loss,
-    confusion; of several labels a text also micro-F1 and the part that is exact. A forecaster: errors of a rolling-origin backtest beside those of naive forecasts. A
-    translator: exact match, chrF, BLEU, loss. Without TEXT: on the validation part of what the run was
-    trained with.
+    confusion; of several labels a text also micro-F1 and the part that is exact. A forecaster: errors of a
+    rolling-origin backtest beside those of naive forecasts. A translator: exact match, chrF, BLEU, loss.
+    Without TEXT: on the validation part of what the run was trained with.
     """
     from ..training.experiments import load
     from ..training.runs import RunFolder, load_tensors, weights_file

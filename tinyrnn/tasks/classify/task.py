@@ -251,17 +251,17 @@ class Classification(Task):
         lines, places = texts_of_inputs(inputs, table_of, options.encoding or "utf-8")
         texts = [split_labels(line)[1] if line.startswith(PREFIX) else line for line in lines]
         tell_missing(model.vocabulary, texts)
-        known = tell_unread(model.vocabulary, texts, places, "what is said of them means nothing")
+        unread = tell_unread(model.vocabulary, texts, places, "what is said of them means nothing")
         probabilities = model.predict(texts) if texts else np.zeros((0, len(model.labels)))
         tell_cut(
             model.max_length, texts=(encode_texts(model.vocabulary, texts, model.max_length)[1], len(texts))
         )
-        for text, part, labels, row in zip(
-            texts, known, model.said(probabilities), probabilities, strict=True
+        for text, nothing, labels, row in zip(
+            texts, unread, model.said(probabilities), probabilities, strict=True
         ):
             named = {name: round(float(p), 6) for name, p in zip(model.labels, row, strict=True)}
             said = {"label": labels[0]} if model.thresholds is None else {"labels": labels}
-            yield {"text": text, **said, "known": round(part, 4), "probabilities": named}
+            yield {"text": text, **said, **nothing, "probabilities": named}
 
     @staticmethod
     def shown(prediction):

@@ -9,9 +9,10 @@ import io
 import itertools
 import json
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,6 +27,7 @@ ENDINGS = (".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".parquet", ".xlsx", ".x
 _ENGINES = {".xlsx": "openpyxl", ".xls": "xlrd", ".ods": "odf"}
 SEPARATORS = {",": "','", ";": "';'", "\t": "tabs", "|": "'|'"}
 _TRIED = 1 << 18  # characters of a file that ways are tried on
+_TOLD = re.compile(r'"?sep=([^"\n])"?\n')
 _PRIVATE = range(0xE000, 0xF900)  # code points that no script uses
 _BESIDE = "\x1f"  # separates columns where several characters do, and where nothing does
 _USUAL = 0.5  # part of the rows that have as many cells as the first, of a file that is so separated
@@ -186,6 +188,9 @@ def _separated(path, text, ending, how, wanted, names, least) -> Table:
     text = text.replace("\r\n", "\n")
     if "\n" not in text.rstrip("\r"):  # lines as on a Macintosh of old
         text = text.replace("\r", "\n")
+    told = _TOLD.match(text) if how.separator is None else None
+    if told:  # Excel's own, above the first row
+        how, text = replace(how, separator=told[1]), text[told.end() :]
     if not text.strip():
         raise InputError(f"{path} is empty: there are no rows in it")
     if stands_for := "\r" in text and next(c for c in map(chr, _PRIVATE) if c not in text):
@@ -199,7 +204,10 @@ def _separated(path, text, ending, how, wanted, names, least) -> Table:
     rows = [
         i for i, row in enumerate(frame.itertuples(index=False), 1) if any(c and str(c).strip() for c in row)
     ]
+    if not rows:
+        raise InputError(f"{path} is empty: there are no rows in it")
     frame = frame.iloc[[i - 1 for i in rows]].reset_index(drop=True)
+    rows = [i + bool(told) for i in rows]
     cells = [c.strip() for c in frame.iloc[0]]
     named = how.header
     if named is None:  # a task that asks for names says which are missing
@@ -435,9 +443,11 @@ def _binary(path, ending, how) -> Table:
             )
     except ImportError as error:
         raise InputError(f"{path}: {error}: pip install 'tinyrnn[tables]'") from None
-    except (ValueError, OSError, KeyError) as error:
-        if isinstance(error, InputError):
-            raise
+    except InputError:
+        raise
+    except MemoryError:
+        raise TooLargeError(f"{path} does not fit into memory: give a part of it") from None
+    except Exception as error:  # whatever its library meets in bytes that are anybody's
         raise InputError(
             f"{path} is no {ending[1:]} file that pandas can read ({error}): save it anew"
         ) from None

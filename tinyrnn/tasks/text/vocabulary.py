@@ -354,17 +354,15 @@ def tell_cut(max_length: int, **counts: tuple[int, int]):
         note(f"cut after {max_length:,} symbols: {' and '.join(cut)}; --max-length of training says where")
 
 
-def tell_unread(vocabulary, texts, places, outcome) -> list[float]:
-    """The known part of each text; say which texts hold nothing that a model with this vocabulary reads."""
+def tell_unread(vocabulary, texts, places, outcome) -> list[dict]:
+    """Say which texts hold nothing that a model with this vocabulary reads; of each text what its prediction
+    says of that: ``{"unread": True}``, or nothing.
+    """
     known = [vocabulary.known(text) for text in texts]
     if unread := [place for place, part in zip(places, known, strict=True) if not part]:
-        what = (
-            "is no text that the model knows a symbol of"
-            if len(unread) == 1
-            else ("are no texts that the model knows a symbol of")
-        )
-        note(f"{few(unread, 5)} {what}: {outcome}")
-    return known
+        what = "are no texts" if len(unread) > 1 else "is no text"
+        note(f"{few(unread, 5)} {what} that the model knows a symbol of: {outcome}")
+    return [{} if part else {"unread": True} for part in known]
 
 
 def tell_missing(vocabulary, texts):

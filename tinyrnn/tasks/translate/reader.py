@@ -93,16 +93,20 @@ def _read(path, source_column, target_column, encoding, how) -> Table:
     tabs = how.separator in ("\t", "\\t")  # further columns may be missing
     table = read_table(path, how, encoding, wanted, names=_name_sides, least=2 if tabs else None)
     if len(table.columns) < 2:
-        between = f"{'tab' if tabs else shown(how.separator) if how.separator else 'separator'} between"
+        if how.separator is None:
+            raise InputError(f"{path} has one column: give a table with one of sources and one of targets")
+        between = f"{'tab' if tabs else shown(how.separator)} between source and target"
         cell = f"{str(table.frame.iloc[0, 0])[:40]!r}"
-        where = f"{path} row {table.rows[0]} has no {between} source and target: {cell}"
-        raise InputError(f"{where}: mend it, or give --separator")
+        raise InputError(f"{path} row {table.rows[0]} has no {between}: {cell}: mend it, or give --separator")
     return table
 
 
 def _name_sides(cells: Sequence[str]) -> bool:
     """Whether the first two cells of a table are names of sides, and not a pair."""
-    return len(cells) > 1 and all(map(_NAME.fullmatch, cells[:2])) and cells[0].lower() != cells[1].lower()
+    sides = [cell.lower() for cell in cells[:2]]
+    if len(set(sides)) < 2 or not all(map(_NAME.fullmatch, sides)):
+        return False
+    return "en" in sides or any(len(side) > 2 for side in sides)  # "it, es" is rather a pair
 
 
 def _chosen(table: Table, source_column, target_column) -> tuple[str, list[str]]:

@@ -187,19 +187,16 @@ class Translation(Task):
         if pair := next((line for line in plain if "\t" in line.strip()), None):
             raise InputError(f"{shown(pair)} is a pair of texts: give its first side alone, or use evaluate")
         tell_missing(model.source, lines)
-        known = tell_unread(model.source, lines, places, "their translations mean nothing")
+        unread = tell_unread(model.source, lines, places, "their translations mean nothing")
         tell_cut(
             model.max_length, sources=(encode_texts(model.source, lines, model.max_length)[1], len(lines))
         )
         if options.plot and (first := next((line for line in lines if line.strip()), None)):
             draw_attention(*model.attended(first, **how), options.plot)
-        for line, part, (translation, score) in zip(lines, known, model.scored(lines, **how), strict=True):
-            yield {
-                "source": line,
-                "translation": translation,
-                "score": round(score, 6),
-                "known": round(part, 4),
-            }
+        for line, nothing, (translation, score) in zip(
+            lines, unread, model.scored(lines, **how), strict=True
+        ):
+            yield {"source": line, "translation": translation, "score": round(score, 6), **nothing}
 
     @staticmethod
     def shown(prediction):

@@ -59,6 +59,8 @@ def test_tokens_that_begin_with_a_hash_are_no_comments(tmp_path):
     corpus = read_corpus([path])
     assert corpus.tokens == [["#", "#topic", "cat"]]
     assert corpus.left_out == {"comments": 2}
+    path.write_text("a O\n#topic B-LOC\n")  # the only one of its tag
+    assert read_corpus([path]).tags == [["O", "B-LOC"]]
 
 
 def test_universal_dependencies(tmp_path):

@@ -59,6 +59,8 @@ def test_tokens_that_begin_with_a_hash_are_no_comments(tmp_path):
     corpus = read_corpus([path])
     assert corpus.tokens == [["#", "#topic", "cat"]]
     assert corpus.left_out == {"comments": 2}
+    path.write_text("a O\n#topic B-LOC\n")  # the only one of its tag
+    assert read_corpus([path]).tags == [["O", "B-LOC"]]
 
 
 def test_universal_dependencies(tmp_path):
@@ -300,7 +302,8 @@ def test_commands(trained, tmp_path):
     assert "does not exist" in said("predict", run.path, "none.jsonl", code=2)
 
 
-def test_parts_of_speech(tmp_path):
+def test_parts_of_speech(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     words = {"DET": ["a", "the"], "NOUN": ["dog", "cat", "bird"], "VERB": ["sees", "likes"]}
     draw = np.random.default_rng(0)
     order = ["DET", "NOUN", "VERB", "DET", "NOUN"]
@@ -347,8 +350,16 @@ def test_data_that_cannot_be_learned_from(tmp_path, monkeypatch, train, val, sai
     assert result.exit_code == 2 and said in result.output
 
 
+def test_two_sentences_are_one_to_learn_from_and_one_to_validate_on(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rows = [(["a", "b"], ["X", "Y"]), (["b"], ["Y"])]
+    options = SMALL | dict(steps=2, val_fraction=0.9)
+    assert len(tr.train(rows, "tag", out=tmp_path / "run", quiet=True, **options).log) == 1
+
+
 @pytest.mark.parametrize("data", [[("a", "b", "c")], [(["a"], ["b", "c"])], ["ab"], [([1], ["X"])], 5])
-def test_data_from_memory_that_cannot_be_read(tmp_path, data):
+def test_data_from_memory_that_cannot_be_read(tmp_path, monkeypatch, data):
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(tr.InputError):
         tr.train(data, "tag", out=tmp_path / "run", quiet=True)
 

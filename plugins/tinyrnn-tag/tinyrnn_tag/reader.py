@@ -10,6 +10,8 @@ import tinyrnn as tr
 from tinyrnn.tasks import few, shown
 from tinyrnn.tasks.text import inner_name, lines_of, text_of
 
+from .schemes import is_spelt
+
 COLUMNS = (
     ".conll",
     ".conllu",
@@ -87,7 +89,7 @@ def _columns(corpus, path, lines, columns, tagged):
     """Rows of cells between tabs, or where there are none between spaces.
 
     A row that begins with ``#`` is a comment, unless it has as many cells as others and a tag that others
-    have too: ``#`` and ``#topic`` are tokens.
+    have too, or one of entities: ``#`` and ``#topic`` are tokens.
     """
     split = (lambda line: line.split("\t")) if any("\t" in x.strip() for x in lines) else str.split
     rows = [(n, line, split(line)) for n, line in enumerate(lines, 1)]
@@ -96,13 +98,14 @@ def _columns(corpus, path, lines, columns, tagged):
         return
     (first, cells), place = plain[0], _place(path, *plain[0], columns, tagged)
     width, tags = len(cells), {c[place[1]] for _, c in plain if len(c) == len(cells)}
+    is_tag = lambda cell: cell in tags or is_spelt(cell)  # noqa: E731
     tokens: list[str] = []
     said: list[str] = []
     for n, line, cells in [*rows, (0, "", [])]:
         if not line.strip() or _is_mark(cells):
             corpus.add(tokens, said)
             tokens, said = [], []
-        elif line[0] == "#" and not (len(cells) == width and (not tagged or cells[place[1]] in tags)):
+        elif line[0] == "#" and not (len(cells) == width and (not tagged or is_tag(cells[place[1]]))):
             corpus.leave_out("comments")
         elif len(cells) != width:
             has = f"{path} row {n} has {_count(len(cells))}, row {first} has {width}"

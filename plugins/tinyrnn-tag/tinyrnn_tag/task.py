@@ -70,14 +70,11 @@ class Tagging(Task):
         if strange := {tag for tags in val.tags for tag in tags} - set(labels):
             has = f"{options.val} has the tag {shown(min(strange))}"
             raise tr.InputError(f"{has}, which the training data lacks: leave its sentences out")
-        own = {
-            k: getattr(options, k)
-            for k in ("embed", "characters", "affixes", "linear", "word_dropout", "seed")
-        }
+        kept = ("embed", "characters", "affixes", "linear", "word_dropout", "seed")
+        own = {name: getattr(options, name) for name in kept}
         model = Tagger(Lexicon.of(train.tokens), labels, **own, **options.settings())
-        return cls(
-            model, train, val, options, fingerprint=fingerprint, scheme=scheme, left_out=corpus.left_out
-        )
+        facts = dict(fingerprint=fingerprint, scheme=scheme, left_out=corpus.left_out)
+        return cls(model, train, val, options, **facts)
 
     @classmethod
     def store(cls, data):
@@ -194,10 +191,10 @@ class Tagging(Task):
     @staticmethod
     def predict(model, inputs, run, options):
         """Tags and entities of texts, of lines of files of text, and of the sentences of files in columns."""
-        trained, _ = Tagging.trained(run, options, inputs)
         rows: list[tuple[str, list[str], list[int]]] = []
         for given in inputs:
             if given != "-" and is_table(given):
+                trained, _ = Tagging.trained(run, options, inputs)
                 for tokens in _read(trained, [given], tagged=False).tokens:
                     starts = np.cumsum([0, *(len(token) + 1 for token in tokens[:-1])]).tolist()
                     rows.append((" ".join(tokens), tokens, starts))
@@ -303,7 +300,7 @@ def _fingerprint(corpus):
 def _split(corpus, options, paths):
     """Sentences to train on and to validate on, chosen by the seed."""
     n = len(corpus.tokens)
-    held = max(1, round(options.val_fraction * n))
+    held = min(max(1, round(options.val_fraction * n)), n - 1)
     if n < 2:
         raise tr.InputError(f"{few(paths)}: there is one sentence only: give more, or name a --val file")
     order = np.random.default_rng(options.seed).permutation(n)

@@ -47,7 +47,8 @@ class Configuration:
         Raises:
             InputError: an option that the task does not have, or a value that it does not take.
         """
-        found = get_task(task)
+        texts = [str(text) for text in texts]
+        found = get_task(task).on(texts, given)
         known, plan = found.options.rules(), Plan.rules()
         if unknown := [name for name in given if name not in known and name not in plan]:
             raise InputError(
@@ -57,7 +58,7 @@ class Configuration:
         # as it is found from any folder
         paths = {k: _absolute(getattr(options, k)) for k, rule in known.items() if rule.path}
         options = replace(options, cell=registry.full_name(options.cell), **paths)
-        texts = list(runs.TEXTS.checked([str(text) for text in texts], "the data")) or list(
+        texts = list(runs.TEXTS.checked(texts, "the data")) or list(
             found.default_texts
         )
         if nameless := [path for path in (*texts, *paths.values()) if path and not _is_text(path)]:
@@ -267,6 +268,6 @@ def load(run: str | Path, *, allow_code: AllowCode = False, device: str = "cpu")
             registry.as_in_training(meta),
             init.at_most(sum(a.nbytes for a in tensors.values()), file),  # no more weights than bytes
         ):
-            model = get_task(meta["task"]).rebuild(meta)
+            model = get_task(meta["task"]).on((), meta).rebuild(meta)
         runs.put_weights(model, tensors)
     return model.to(device).eval()

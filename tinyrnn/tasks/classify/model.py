@@ -37,24 +37,34 @@ class Classifier(TaskModel):
     ):
         own = dict(embed=embed, pooling=pooling, max_length=max_length, bidirectional=bidirectional)
         super().__init__(seed, settings, **own)
-        self.vocabulary, self.labels, self.pooling, self.max_length = (
-            vocabulary,
-            list(labels),
-            pooling,
-            max_length,
-        )
-        dropout, variational = self.settings["dropout"], self.settings["variational"]
+        self.vocabulary, self.max_length = vocabulary, max_length
         self.embedding = Embedding(len(vocabulary), embed, **self.shared)
-        self.rnn = self.recurrent(embed, bidirectional=bidirectional)
-        self.dropout = Dropout(dropout, variational=variational, generator=self.generator)
-        self.score = Linear(self.rnn.output_size, 1, **self.shared) if pooling == "attention" else None
+        self.dropout = Dropout(
+            self.settings["dropout"], variational=self.settings["variational"], generator=self.generator
+        )
+        self._read(embed, labels)
+
+    def _read(self, width, labels):
+        """Make all that follows vectors of a width."""
+        self.labels, self.pooling = list(labels), self.settings["pooling"]
+        self.rnn = self.recurrent(width, bidirectional=self.settings["bidirectional"])
+        self.score = Linear(self.rnn.output_size, 1, **self.shared) if self.pooling == "attention" else None
         self.output = Linear(self.rnn.output_size, len(self.labels), **self.shared)
-        self.output_dropout = Dropout(dropout, generator=self.generator)
+        self.output_dropout = Dropout(self.settings["dropout"], generator=self.generator)
 
     def forward(self, ids, mask):
         """Ids (or vectors, see `embedded`) and mask ``[T, B]`` to logits ``[B, labels]``."""
-        ys, final = self.rnn(self.dropout(self.embedded(self.embedding, ids)), mask=mask)
+        return self._said(self.dropout(self.embedded(self.embedding, ids)), mask)
+
+    def _said(self, vectors, mask):
+        """Logits of vectors ``[T, B, width]``."""
+        ys, final = self.rnn(vectors, mask=mask)
         return self.output(self.output_dropout(pooled(self.pooling, self.rnn, ys, final, mask, self.score)))
+
+    @staticmethod
+    def padded(sequences):
+        """Encoded examples and their mask, both ``[T, B]``."""
+        return padded(sequences)
 
     def encode(self, text):
         """Ids of a text, one at least; for words its first word looks like any other."""
@@ -66,7 +76,7 @@ class Classifier(TaskModel):
         found = np.zeros((len(sequences), len(self.labels)), np.float32)
         with self.evaluating():
             for batch in in_order(sequences, batch_size):
-                found[batch] = softmax(self(*padded([sequences[i] for i in batch])), axis=-1).numpy()
+                found[batch] = softmax(self(*self.padded([sequences[i] for i in batch])), axis=-1).numpy()
         return found
 
     def facts(self) -> dict:

@@ -3,6 +3,7 @@
 import math
 from pathlib import Path
 from types import MappingProxyType
+from typing import ClassVar
 
 import numpy as np
 
@@ -25,10 +26,12 @@ from .reader import TABLES, read_examples
 
 
 class Classification(Task):
-    """Labels of texts: sentiment, language, topic.
+    """Labels of texts, of sounds, of sequences of numbers: sentiment, topic, spoken words, gestures.
 
     Data: .csv, .tsv or .jsonl files with columns text and label (or --text-column, --label-column), or a
-    folder of text files whose names are the labels of their lines. From Python also pairs (text, label).
+    folder of text files whose names are the labels of their lines. Sounds: folders of .wav, named after labels,
+    or a folder and --label-pattern. Numbers: a long table and --id-column, or .npz with x, y and lengths. These
+    have defaults of their own, in docs/tasks.md. From Python also pairs (text, label), or sequences and labels (xs, ys).
     """
 
     name = "classify"
@@ -40,8 +43,10 @@ class Classification(Task):
     loss_name = "loss (nats an example)"
     default_inputs = ("-",)
     next_input = "'a text'"
-    in_memory = "pairs (text, label) of texts, or a frame with columns of these names"
+    in_memory = "pairs (text, label) of texts, a frame with columns of these names, or sequences and labels (xs, ys)"
     drawn = MappingProxyType({"accuracy": "accuracy", "macro_f1": "macro F1"})
+    inputs: ClassVar[str] = "texts"  # what is classified
+    loss_of = staticmethod(cross_entropy)
 
     def __init__(
         self, model, train, val, *, batch_size, seed, class_weights=None, fingerprint="", **hardening
@@ -61,6 +66,13 @@ class Classification(Task):
         ):  # as in scikit-learn: inverse to a label's frequency, 1 on average over examples
             counts = np.bincount(self.targets, minlength=len(index))
             self.weights = (len(self.targets) / (len(index) * np.maximum(counts, 1))).astype(model.dtype)
+
+    @classmethod
+    def on(cls, texts, entries):
+        """That of texts, of numbers or of sound."""
+        from .signals import kind_of  # which are made of this one
+
+        return kind_of(texts, entries)
 
     @classmethod
     def build(cls, options, texts):
@@ -89,7 +101,11 @@ class Classification(Task):
 
     @classmethod
     def store(cls, data):
-        """Pairs (text, label), or a pandas frame with columns of those names."""
+        """Pairs (text, label), or a pandas frame with columns of those names; sequences and labels (xs, ys)."""
+        from .signals import in_memory
+
+        if (arrays := in_memory(data)) is not None:
+            return "npz", arrays
         rows = pairs_of(data, "text", "label")
         return super().store(data) if rows is None else ("jsonl", json_lines(rows))
 
@@ -115,14 +131,22 @@ class Classification(Task):
     def loss(self, step: int):
         """The training loss of batch ``step``, a Tensor."""
         batch = self.batches[step]
-        ids, mask = padded([self.train[i] for i in batch])
+        read, mask = self.model.padded(self.examples(step, batch))
 
         def cost(read):
             logits = self.model(read, mask)
             weights = None if self.weights is None else constant(self.weights, logits)
             return cross_entropy(logits, self.targets[batch], weights)
 
-        return hardened_text(cost, ids, self.model.embedding, self.model.generator, **self.hardening)
+        return self.hardened(cost, read)
+
+    def examples(self, step, batch):
+        """What is read of a batch, the indices of its examples, in a step."""
+        return [self.train[i] for i in batch]
+
+    def hardened(self, cost, read):
+        """The cost of what is read, made harder."""
+        return hardened_text(cost, read, self.model.embedding, self.model.generator, **self.hardening)
 
     def evaluate(self, stop=lambda: False) -> dict | None:
         """Validation figures, or None if ``stop()`` became true."""
@@ -178,10 +202,14 @@ class Classification(Task):
 
     @staticmethod
     def shown(prediction):
-        """Label, the five highest probabilities, text."""
+        """Label, the five highest probabilities, text or name."""
         shown = sorted(prediction["probabilities"].items(), key=lambda pair: -pair[1])[:5]
         return "\t".join(
-            [prediction["label"], " ".join(f"{name}={p:.3f}" for name, p in shown), prediction["text"]]
+            [
+                prediction["label"],
+                " ".join(f"{name}={p:.3f}" for name, p in shown),
+                prediction.get("text", prediction.get("sequence")),
+            ]
         )
 
 
@@ -208,7 +236,7 @@ def figures(model, sequences, targets, batch_size=64) -> dict:
     confusion = np.zeros((count, count), np.int64)
     with model.evaluating():
         for batch in in_order(sequences, batch_size):
-            logits = model(*padded([sequences[i] for i in batch]))
+            logits = model(*model.padded([sequences[i] for i in batch]))
             total += cross_entropy(logits, targets[batch], reduction="sum").item()
             np.add.at(confusion, (targets[batch], logits.numpy().argmax(axis=-1)), 1)
     hits, true, said = confusion.diagonal(), confusion.sum(axis=1), confusion.sum(axis=0)
@@ -239,7 +267,18 @@ def _fingerprint(data):
 
 def _split(texts, labels, fraction, seed, names):
     """Training and validation examples; of each label the same part, chosen by the seed."""
-    random, held = np.random.default_rng(seed), set()
+    held = of_each_label(labels, fraction, seed, names)
+    parts = [[i for i in range(len(texts)) if (i in held) == kept] for kept in (False, True)]
+    return [([texts[i] for i in part], [labels[i] for i in part]) for part in parts]
+
+
+def of_each_label(labels, fraction, seed, names) -> set[int]:
+    """Which examples validate: of each label the same part, one at least, chosen by the seed.
+
+    Raises:
+        InputError: a label has one example only.
+    """
+    random, held = np.random.default_rng(seed), set[int]()
     for label in sorted(set(labels)):
         where_it_is = [i for i, y in enumerate(labels) if y == label]
         if len(where_it_is) < 2:
@@ -247,5 +286,4 @@ def _split(texts, labels, fraction, seed, names):
             raise InputError(f"{few(names)}: {said}")
         n = max(1, round(fraction * len(where_it_is)))
         held.update(random.permutation(where_it_is)[:n].tolist())
-    parts = [[i for i in range(len(texts)) if (i in held) == kept] for kept in (False, True)]
-    return [([texts[i] for i in part], [labels[i] for i in part]) for part in parts]
+    return held

@@ -32,13 +32,22 @@ class ClassifyOptions(TextOptions, TableOptions):
         None, "What is classified. Default: what the data holds.", "Sequences"
     )
     id_column: str | None = option(
-        None, "Column of a table that tells its sequences apart: a row is a step.", "Sequences", metavar="COLUMN"
+        None,
+        "Column of a table that tells its sequences apart: a row is a step.",
+        "Sequences",
+        metavar="COLUMN",
     )
     time_column: str | None = option(
-        None, "Column that orders the rows of a sequence. Default: as they stand.", "Sequences", metavar="COLUMN"
+        None,
+        "Column that orders the rows of a sequence. Default: as they stand.",
+        "Sequences",
+        metavar="COLUMN",
     )
     columns: str | None = option(
-        None, "Columns that are read at each step. Default: all other numeric ones.", "Sequences", metavar="A,B"
+        None,
+        "Columns that are read at each step. Default: all other numeric ones.",
+        "Sequences",
+        metavar="A,B",
     )
     label_pattern: str | None = option(
         None, "What names of sounds hold: {label}_{speaker}_{index}.wav. Default: their folder is the label.",
@@ -53,11 +62,18 @@ class ClassifyOptions(TextOptions, TableOptions):
         metavar="NAME",
     )  # fmt: skip
     bands: int = option(32, "Bands of the spectrum of sound.", "Sequences", low=1, high=1000)
-    joined: int = option(1, "Steps of a sequence that are read together as one.", "Sequences", low=1, high=1000)
+    joined: int = option(
+        1, "Steps of a sequence that are read together as one.", "Sequences", low=1, high=1000
+    )
     deltas: bool = option(False, "Read also how each number changes.", "Sequences")
-    speed: float = option(0.0, "Sequences are up to that part faster or slower while training.", "Sequences", **PART)
+    speed: float = option(
+        0.0, "Sequences are up to that part faster or slower while training.", "Sequences", **PART
+    )
     shift: float = option(
-        0.0, "They begin up to that part of their length later or earlier while training.", "Sequences", **PART
+        0.0,
+        "They begin up to that part of their length later or earlier while training.",
+        "Sequences",
+        **PART,
     )
 
 

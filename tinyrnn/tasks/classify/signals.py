@@ -2,7 +2,8 @@
 
 import hashlib
 import io
-from types import MappingProxyType
+from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from ...training.robustness import Numbers
 from ...training.runs import RunFolder
 from ..batches import in_order, padded
 from ..signals.features import Features, varied
-from ..signals.reader import ARRAYS, Signals, holds_sound, read_signals
+from ..signals.reader import Signals, read_signals
 from ..tables.files import is_table
 from ..text.vocabulary import names
 from .model import Classifier
@@ -57,7 +58,11 @@ class SignalClassifier(Classifier):
             read = [s.reshape(len(s), -1) for s in read]
         wanted, shape = len(self.features.channels), "[T]" if self.features.rate else "[T, channels]"
         for i, s in enumerate(read):
-            if s.ndim != (1 if self.features.rate else 2) or not s.size or (s.ndim == 2 and s.shape[1] != wanted):
+            if (
+                s.ndim != (1 if self.features.rate else 2)
+                or not s.size
+                or (s.ndim == 2 and s.shape[1] != wanted)
+            ):
                 raise InputError(f"sequence {i} has shape {list(s.shape)}: give {shape} of {wanted} channels")
         return self.probabilities([self.encode(s.astype(np.float32)) for s in read], batch_size)
 
@@ -78,7 +83,7 @@ class SignalClassifier(Classifier):
 class NumbersClassification(Classification):
     """Labels of sequences of numbers: a long table, whose rows are steps (--id-column), or .npz."""
 
-    inputs = "numbers"
+    inputs: ClassVar[str] = "numbers"  # what is classified
     options = NumbersOptions
     plan = Plan(lr=4e-3, epochs=80.0, eval_every=100)
     unit = "steps"
@@ -104,7 +109,9 @@ class NumbersClassification(Classification):
             found = f"all {len(train[1]):,} sequences have the label {shown(labels[0])}"
             raise InputError(f"{few(texts)}: {found}: there is nothing to tell apart")
         rate = data.rates[0]
-        features = Features(data.channels, rate, options.bands, options.joined, options.deltas).fitted(train[0])
+        features = Features(data.channels, rate, options.bands, options.joined, options.deltas).fitted(
+            train[0]
+        )
         own = dict(pooling=options.pooling, bidirectional=options.bidirectional, seed=options.seed)
         model = SignalClassifier(features, labels, **own, **settings)
         noise = {} if cls.inputs == "sound" else {"noise": options.noise}  # that of sound is sound
@@ -112,7 +119,9 @@ class NumbersClassification(Classification):
         if not noise:
             augmentation["noise"] = options.noise
         rest = {k: getattr(options, k) for k in ("batch_size", "seed", "class_weights", "adversarial")}
-        task = cls(model, train, val, augmentation=augmentation, fingerprint=_fingerprint(data), **rest, **noise)
+        task = cls(
+            model, train, val, augmentation=augmentation, fingerprint=_fingerprint(data), **rest, **noise
+        )
         task.told = [*data.said, said]
         return task
 
@@ -126,7 +135,11 @@ class NumbersClassification(Classification):
         """What is learned from."""
         lengths = [len(s) for s in self.train + self.val]
         read = self.model.features
-        of_rate = f" of {read.rate:,} Hz, {_span([len(s) / read.rate for s in self.raw], '.2g')} s" if read.rate else ""
+        of_rate = (
+            f" of {read.rate:,} Hz, {_span([len(s) / read.rate for s in self.raw], '.2g')} s"
+            if read.rate
+            else ""
+        )
         counts = [int(n) for n in np.bincount(self.targets, minlength=len(self.model.labels))]
         shown = few([f"{label} {n:,}" for label, n in zip(self.model.labels, counts, strict=True)], 10)
         return "; ".join(
@@ -192,11 +205,13 @@ class NumbersClassification(Classification):
         """The most probable label of each sequence, with the probabilities of all."""
         if list(inputs) == list(cls.default_inputs):
             raise InputError("there is nothing to predict from: name files of sequences after RUN")
-        tables = any(is_table(p) for p in inputs)  # whose columns the run knows
+        tables = any(is_table(Path(p)) for p in inputs)  # whose columns the run knows
         trained = cls.trained(run, options, inputs)[0] if tables else cls.options()
         like = dict(channels=model.features.channels, rate=model.features.rate)
         data = read_signals(inputs, trained, labelled=False, **like)
-        for name, row in zip(data.names, model.probabilities([model.encode(s) for s in data.values]), strict=True):
+        for name, row in zip(
+            data.names, model.probabilities([model.encode(s) for s in data.values]), strict=True
+        ):
             probabilities = {label: round(float(p), 6) for label, p in zip(model.labels, row, strict=True)}
             yield {"sequence": name, "label": model.labels[int(row.argmax())], "probabilities": probabilities}
 
@@ -208,18 +223,6 @@ class SoundClassification(NumbersClassification):
     options = SoundOptions
     plan = Plan(lr=4e-3, epochs=100.0, eval_every=100)
     next_input = "FILE.wav"
-
-
-KINDS = MappingProxyType({kind.inputs: kind for kind in (Classification, NumbersClassification, SoundClassification)})
-
-
-def kind_of(texts, entries) -> type[Classification]:
-    """What is classified in files: as ``entries`` of options say, or by what the files are."""
-    if entries.get("inputs") in KINDS:
-        return KINDS[entries["inputs"]]
-    if any(str(t).lower().endswith(ARRAYS) for t in texts) or entries.get("id_column") is not None:
-        return NumbersClassification
-    return SoundClassification if any(holds_sound(str(t)) for t in texts) else Classification
 
 
 def arrays_of(data) -> list[np.ndarray] | None:
@@ -235,7 +238,7 @@ def arrays_of(data) -> list[np.ndarray] | None:
     return found if found and numeric else None
 
 
-def in_memory(data) -> bytes | None:
+def stored_arrays(data) -> bytes | None:
     """Sequences and their labels, ``(xs, ys)``, as ``.npz``; None: they are something else.
 
     Raises:
@@ -245,9 +248,13 @@ def in_memory(data) -> bytes | None:
         return None
     ys = np.asarray(data[1])
     if ys.shape != (len(xs),) or ys.dtype.kind not in "iuUb":
-        raise InputError(f"there are {len(xs):,} sequences and labels {shown(data[1])}: give a text or an integer for each")
+        raise InputError(
+            f"there are {len(xs):,} sequences and labels {shown(data[1])}: give a text or an integer for each"
+        )
     if len({s.shape[1:] for s in xs}) > 1:
-        raise InputError(f"the sequences have shapes {few({s.shape for s in xs}, 3)}: give all the same channels")
+        raise InputError(
+            f"the sequences have shapes {few({s.shape for s in xs}, 3)}: give all the same channels"
+        )
     file, lengths = io.BytesIO(), np.array([len(s) for s in xs])
     np.savez(file, x=np.concatenate(xs), lengths=lengths, y=ys)
     return file.getvalue()
@@ -259,7 +266,9 @@ def _span(values, form=",") -> str:
 
 
 def _fingerprint(data: Signals):
-    digest = hashlib.sha256(repr([*zip(data.names, sorted(data.fields.items()), strict=False)]).encode(errors="replace"))
+    digest = hashlib.sha256(
+        repr([*zip(data.names, sorted(data.fields.items()), strict=False)]).encode(errors="replace")
+    )
     for values in data.values:
         digest.update(values.tobytes())
     return f"classify-{len(data)}-{digest.hexdigest()[:16]}"
@@ -294,19 +303,29 @@ def _held_out(data, labels, options, texts):
         found = data.of(name.strip(), "--hold-out")
         if missing := wanted - set(found) if wanted else {values}:
             there = few(sorted(set(found)))
-            raise InputError(f"--hold-out is {options.hold_out}: no sequence has {name} {shown(min(missing))}: there are {there}")
+            raise InputError(
+                f"--hold-out is {options.hold_out}: no sequence has {name} {shown(min(missing))}: there are {there}"
+            )
         held = {i for i, value in enumerate(found) if value in wanted}
         if len(held) == len(data):
-            raise InputError(f"--hold-out {options.hold_out} holds out all {len(data):,} sequences: name fewer values")
+            raise InputError(
+                f"--hold-out {options.hold_out} holds out all {len(data):,} sequences: name fewer values"
+            )
         return held, f"those of {options.hold_out}"
     if options.group_column is not None:
         groups = data.of(options.group_column, "--group-column")
         order = np.random.default_rng(options.seed).permutation(sorted(set(groups))).tolist()
         if len(order) < 2:
-            raise InputError(f"{few(texts)}: all have {options.group_column} {shown(order[0])}: leave --group-column out")
+            raise InputError(
+                f"{few(texts)}: all have {options.group_column} {shown(order[0])}: leave --group-column out"
+            )
         chosen: list[str] = []
-        while order[1:] and (not chosen or sum(g in chosen for g in groups) < options.val_fraction * len(groups)):
+        while order[1:] and (
+            not chosen or sum(g in chosen for g in groups) < options.val_fraction * len(groups)
+        ):
             chosen.append(order.pop(0))
-        return {i for i, g in enumerate(groups) if g in chosen}, f"those of {options.group_column} {few(sorted(chosen))}"
+        return {
+            i for i, g in enumerate(groups) if g in chosen
+        }, f"those of {options.group_column} {few(sorted(chosen))}"
     held = of_each_label(labels, options.val_fraction, options.seed, texts)
     return held, f"{options.val_fraction:.0%} of each label"

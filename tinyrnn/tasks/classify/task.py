@@ -3,7 +3,6 @@
 import math
 from pathlib import Path
 from types import MappingProxyType
-from typing import ClassVar
 
 import numpy as np
 
@@ -26,12 +25,10 @@ from .reader import TABLES, read_examples
 
 
 class Classification(Task):
-    """Labels of texts, of sounds, of sequences of numbers: sentiment, topic, spoken words, gestures.
+    """Labels of texts: sentiment, language, topic.
 
     Data: .csv, .tsv or .jsonl files with columns text and label (or --text-column, --label-column), or a
-    folder of text files whose names are the labels of their lines. Sounds: folders of .wav, named after labels,
-    or a folder and --label-pattern. Numbers: a long table and --id-column, or .npz with x, y and lengths. These
-    have defaults of their own, in docs/tasks.md. From Python also pairs (text, label), or sequences and labels (xs, ys).
+    folder of text files whose names are the labels of their lines. From Python also pairs (text, label).
     """
 
     name = "classify"
@@ -43,9 +40,8 @@ class Classification(Task):
     loss_name = "loss (nats an example)"
     default_inputs = ("-",)
     next_input = "'a text'"
-    in_memory = "pairs (text, label) of texts, a frame with columns of these names, or sequences and labels (xs, ys)"
+    in_memory = "pairs (text, label) of texts, or a frame with columns of these names"
     drawn = MappingProxyType({"accuracy": "accuracy", "macro_f1": "macro F1"})
-    inputs: ClassVar[str] = "texts"  # what is classified
     loss_of = staticmethod(cross_entropy)
 
     def __init__(
@@ -66,13 +62,6 @@ class Classification(Task):
         ):  # as in scikit-learn: inverse to a label's frequency, 1 on average over examples
             counts = np.bincount(self.targets, minlength=len(index))
             self.weights = (len(self.targets) / (len(index) * np.maximum(counts, 1))).astype(model.dtype)
-
-    @classmethod
-    def on(cls, texts, entries):
-        """That of texts, of numbers or of sound."""
-        from .signals import kind_of  # which are made of this one
-
-        return kind_of(texts, entries)
 
     @classmethod
     def build(cls, options, texts):
@@ -101,11 +90,7 @@ class Classification(Task):
 
     @classmethod
     def store(cls, data):
-        """Pairs (text, label), or a pandas frame with columns of those names; sequences and labels (xs, ys)."""
-        from .signals import in_memory
-
-        if (arrays := in_memory(data)) is not None:
-            return "npz", arrays
+        """Pairs (text, label), or a pandas frame with columns of those names."""
         rows = pairs_of(data, "text", "label")
         return super().store(data) if rows is None else ("jsonl", json_lines(rows))
 

@@ -61,7 +61,9 @@ class Features:
             mean, deviation = rows.mean(axis=0), rows.std(axis=0)
         if not np.isfinite(deviation).all():
             raise InputError(f"the numbers reach {shown(float(np.abs(rows).max()))}: scale them")
-        return replace(self, mean=tuple(mean.tolist()), deviation=tuple(np.where(deviation > 0, deviation, 1.0).tolist()))
+        return replace(
+            self, mean=tuple(mean.tolist()), deviation=tuple(np.where(deviation > 0, deviation, 1.0).tolist())
+        )
 
     @property
     def width(self) -> int:
@@ -86,13 +88,23 @@ class Features:
     def words(self) -> str:
         """What is read, in words."""
         hop = 1000 * sound.HOP
-        read = f"log-mel energies of {self.bands} bands every {hop:g} ms" if self.rate else f"{len(self.channels)} channels"
+        read = (
+            f"log-mel energies of {self.bands} bands every {hop:g} ms"
+            if self.rate
+            else f"{len(self.channels)} channels"
+        )
         if not self.rate and len(self.channels) < 9:
             read += f" ({few(self.channels)})"
-        return read + " and how they change" * self.deltas + f", {self.joined} steps read as one" * (self.joined > 1)
+        return (
+            read
+            + " and how they change" * self.deltas
+            + f", {self.joined} steps read as one" * (self.joined > 1)
+        )
 
 
-def varied(sequence: np.ndarray, random: np.random.Generator, *, speed=0.0, shift=0.0, noise=0.0) -> np.ndarray:
+def varied(
+    sequence: np.ndarray, random: np.random.Generator, *, speed=0.0, shift=0.0, noise=0.0
+) -> np.ndarray:
     """The same sequence as it might have been.
 
     Args:

@@ -42,7 +42,11 @@ class Signals:
     def of(self, name: str, flag: str) -> list[str]:
         """The field that the option ``flag`` names; InputError if there is none."""
         if name not in self.fields:
-            there = near(name, self.fields, "there are") if self.fields else "nothing is known of them but their names"
+            there = (
+                near(name, self.fields, "there are")
+                if self.fields
+                else "nothing is known of them but their names"
+            )
             raise InputError(f"{flag} names {shown(name)}, which the sequences do not have: {there}")
         return self.fields[name]
 
@@ -81,10 +85,14 @@ def read_signals(paths, options, *, channels=(), rate=0, labelled=True) -> Signa
         elif is_table(path):
             part = _rows(path, options, channels, labelled)
         else:
-            raise InputError(f"{path}: {path.suffix or 'a file without ending'} is not known: give .wav, .npz or a table")
+            raise InputError(
+                f"{path}: {path.suffix or 'a file without ending'} is not known: give .wav, .npz or a table"
+            )
         if len(found) and (bool(part.rates[0]), part.channels) != (bool(found.rates[0]), found.channels):
             mend = "give files of one kind"
-            raise InputError(f"{path} has channels {few(part.channels)}, {paths[0]} has {few(found.channels)}: {mend}")
+            raise InputError(
+                f"{path} has channels {few(part.channels)}, {paths[0]} has {few(found.channels)}: {mend}"
+            )
         kept = part.fields.keys() & found.fields.keys() if len(found) else part.fields.keys()
         fields = {k: found.fields.get(k, []) + part.fields[k] for k in sorted(kept)}
         found = Signals(
@@ -92,7 +100,9 @@ def read_signals(paths, options, *, channels=(), rate=0, labelled=True) -> Signa
             found.said + part.said,
         )  # fmt: skip
     if channels and found.channels != tuple(channels):
-        raise InputError(f"{few(paths)} has channels {few(found.channels)}, the model reads {few(channels)}: give such")
+        raise InputError(
+            f"{few(paths)} has channels {few(found.channels)}, the model reads {few(channels)}: give such"
+        )
     if found.rates[0]:
         _at_one_rate(found, rate)
     return found
@@ -105,7 +115,10 @@ def _sounds(path, options, labelled) -> Signals:
     files, others = [path], []
     if os.path.isdir(path):
         every = sorted(
-            Path(parent, name) for parent, _, names in os.walk(path) for name in names if not name.startswith(".")
+            Path(parent, name)
+            for parent, _, names in os.walk(path)
+            for name in names
+            if not name.startswith(".")
         )
         files = [f for f in every if f.suffix.lower() == SOUND]
         others = [f.relative_to(path) for f in every if f.suffix.lower() != SOUND]
@@ -132,10 +145,14 @@ def _named(path, file, options) -> dict[str, str]:
     text = Path(*file.parts[-1 - options.label_pattern.count("/") :]).as_posix()
     found = [r.fullmatch(text) for r in _pattern(options.label_pattern)]
     if found[0] is None:
-        raise InputError(f"{file} is not named like --label-pattern {options.label_pattern}: rename it, or take it away")
+        raise InputError(
+            f"{file} is not named like --label-pattern {options.label_pattern}: rename it, or take it away"
+        )
     if found[0].groupdict() != found[1].groupdict():
         ways = [", ".join(f"{k} {v}" for k, v in match.groupdict().items()) for match in found]
-        raise InputError(f"{file} can be read as {' or as '.join(ways)}: rename it, or give a plainer --label-pattern")
+        raise InputError(
+            f"{file} can be read as {' or as '.join(ways)}: rename it, or give a plainer --label-pattern"
+        )
     return found[0].groupdict()
 
 
@@ -144,7 +161,9 @@ def _pattern(text) -> list[re.Pattern[str]]:
     parts = re.split(r"\{([A-Za-z_]\w*)\}", text)
     fields = parts[1::2]
     if not fields or len(set(fields)) < len(fields) or "{" in "".join(parts[::2]):
-        raise InputError(f"--label-pattern is {shown(text)}: write it like {{label}}_{{speaker}}_{{index}}.wav")
+        raise InputError(
+            f"--label-pattern is {shown(text)}: write it like {{label}}_{{speaker}}_{{index}}.wav"
+        )
     return [
         re.compile("".join(f"(?P<{p}>[^/]+{lazy})" if i % 2 else re.escape(p) for i, p in enumerate(parts)))
         for lazy in ("?", "")
@@ -181,8 +200,12 @@ def _rows(path, options, channels, labelled) -> Signals:
         parted.setdefault(str(cell).strip(), []).append(i)
     said = list(table.said)
     if broken := [k for k, rows in parted.items() if rows[-1] - rows[0] >= len(rows)]:
-        said.append(f"rows of {len(broken):,} sequences ({few(broken, 3)}) do not stand together: they are joined")
-    known = [n for n in dict.fromkeys([*label, options.group_column, _field(options.hold_out)]) if n and labelled]
+        said.append(
+            f"rows of {len(broken):,} sequences ({few(broken, 3)}) do not stand together: they are joined"
+        )
+    known = [
+        n for n in dict.fromkeys([*label, options.group_column, _field(options.hold_out)]) if n and labelled
+    ]
     flags = {options.group_column: "--group-column", options.label_column: "--label-column"}
     for name in known:
         table.column(name, flags.get(name, "--hold-out"))
@@ -198,7 +221,12 @@ def _rows(path, options, channels, labelled) -> Signals:
     if same:
         said_too.append(f"{few(same)} never changes within a sequence: --columns chooses others")
     return Signals(
-        list(parted), sequences, fields, tuple(columns), [0] * len(parted), said + said_too + [notation.said] * bool(notation.said)
+        list(parted),
+        sequences,
+        fields,
+        tuple(columns),
+        [0] * len(parted),
+        said + said_too + [notation.said] * bool(notation.said),
     )
 
 
@@ -217,7 +245,9 @@ def _constant(table, name, parted):
         if len(values) > 1:
             (a, i), (b, j) = sorted(values.items(), key=lambda item: item[1])[:2]
             holds = f"holds {shown(a)} in row {table.rows[i]} and {shown(b)} in row {table.rows[j]}"
-            raise InputError(f"{table.name}: column {shown(name)} of sequence {key} {holds}: bring it to one value")
+            raise InputError(
+                f"{table.name}: column {shown(name)} of sequence {key} {holds}: bring it to one value"
+            )
         found.append(next(iter(values)))
     return found
 
@@ -233,7 +263,9 @@ def _channels(table, options, wanted, kept):
     notation = numbers.Notation.of(table, free, options.separator or ",")
     columns = [c for c in free if numbers.is_numeric(table, c, notation)]
     if not columns:
-        raise InputError(f"{table.name} has no numeric column beside {few(sorted(filter(None, kept)))}: name some by --columns")
+        raise InputError(
+            f"{table.name} has no numeric column beside {few(sorted(filter(None, kept)))}: name some by --columns"
+        )
     others = [c for c in free if c not in columns]
     return columns, [f"left out, since they hold no numbers: {few(others)}"] if others else []
 
@@ -245,7 +277,9 @@ def _column(table, name, notation):
         cell = table.frame[name][int(wrong[0])]
         holds = "is empty" if numbers.is_missing(cell) else f"holds {shown(cell)}, which is no number"
         more = f" (and {len(wrong) - 1:,} more)" if len(wrong) > 1 else ""
-        raise InputError(f"{table.at(int(wrong[0]), name)} {holds}{more}: mend it, or leave the column out by --columns")
+        raise InputError(
+            f"{table.at(int(wrong[0]), name)} {holds}{more}: mend it, or leave the column out by --columns"
+        )
     return values
 
 
@@ -271,7 +305,9 @@ def _by_time(table, name, parted):
         if len(twice):
             i = found[key][int(twice[0]) + 1]
             holds = f"holds {shown(str(cells[i]).strip())} twice in sequence {key}"
-            raise InputError(f"{table.at(i, name)} {holds}: give each step a time of its own, or leave --time-column out")
+            raise InputError(
+                f"{table.at(i, name)} {holds}: give each step a time of its own, or leave --time-column out"
+            )
     return found
 
 
@@ -293,7 +329,9 @@ def _arrays(path, options, labelled) -> Signals:
         raise TooLargeError(f"{path} does not fit into memory: give a part of it") from None
     x = held.pop("x", held.pop("X", None))
     if x is None:
-        raise InputError(f"{path} holds {few(held) or 'nothing'} and no x: store the sequences as x, the labels as y")
+        raise InputError(
+            f"{path} holds {few(held) or 'nothing'} and no x: store the sequences as x, the labels as y"
+        )
     sequences = _parted(path, x, held.pop("lengths", None))
     for i, s in enumerate(sequences):
         if not np.isfinite(s).all() or np.abs(s).max() > 1e30:
@@ -303,11 +341,20 @@ def _arrays(path, options, labelled) -> Signals:
         if array.ndim == 1 and len(array) == len(sequences):
             fields[options.label_column if name == "y" else name] = [_text(v) for v in array.tolist()]
     if labelled and options.label_column not in fields:
-        raise InputError(f"{path} has no labels, an array y of {len(sequences)}: store one, or name another by --label-column")
+        raise InputError(
+            f"{path} has no labels, an array y of {len(sequences)}: store one, or name another by --label-column"
+        )
     channels = tuple(str(i + 1) for i in range(sequences[0].shape[1]))
     left = [name for name in held if (options.label_column if name == "y" else name) not in fields]
     said = [f"left out of {path.name}: {few(left)}"] if left else []
-    return Signals([f"{path.name} {i}" for i in range(len(sequences))], sequences, fields, channels, [0] * len(sequences), said)
+    return Signals(
+        [f"{path.name} {i}" for i in range(len(sequences))],
+        sequences,
+        fields,
+        channels,
+        [0] * len(sequences),
+        said,
+    )
 
 
 def _parted(path, x, lengths) -> list[np.ndarray]:
@@ -317,7 +364,9 @@ def _parted(path, x, lengths) -> list[np.ndarray]:
     x = x.astype(np.float64)
     if lengths is None:
         if x.ndim not in (2, 3):
-            raise InputError(f"{path}: x has shape {list(x.shape)}: store [N, steps, channels], or lengths beside it")
+            raise InputError(
+                f"{path}: x has shape {list(x.shape)}: store [N, steps, channels], or lengths beside it"
+            )
         return [s.reshape(len(s), -1).astype(np.float32) for s in x]
     if lengths.ndim != 1 or lengths.dtype.kind not in "iu" or not len(lengths) or lengths.min() < 1:
         raise InputError(f"{path}: lengths are {shown(lengths.tolist())}: store [N] integers, 1 at least")
@@ -325,7 +374,9 @@ def _parted(path, x, lengths) -> list[np.ndarray]:
     if not whole and (x.ndim > 2 or len(x) != lengths.sum()):
         wanted = f"[{len(lengths)}, steps, channels] or [{lengths.sum()}, channels]"
         raise InputError(f"{path}: x has shape {list(x.shape)}, by its lengths {wanted} is needed: mend it")
-    parts = [s[:n] for s, n in zip(x, lengths, strict=True)] if whole else np.split(x, np.cumsum(lengths)[:-1])
+    parts = (
+        [s[:n] for s, n in zip(x, lengths, strict=True)] if whole else np.split(x, np.cumsum(lengths)[:-1])
+    )
     return [s.reshape(len(s), -1).astype(np.float32) for s in parts]
 
 

@@ -25,7 +25,7 @@ def read_wav(path: Path) -> tuple[np.ndarray, int, int]:
             channels, width, rate, count = file.getparams()[:4]
             data = file.readframes(count)
     except (wave.Error, EOFError) as error:
-        said = f"is no WAV file that can be read ({str(error) or 'it is cut short'})"
+        said = f"is not a WAV file that can be read ({str(error) or 'it is cut short'})"
         raise InputError(f"{path} {said}: save it as PCM of 16 bits, or take it away") from None
     if len(data) < width * channels or not rate:
         raise InputError(f"{path} holds no sound: take it away")

@@ -1,15 +1,16 @@
-"""Accuracy of classified sequences of numbers, over seeds. Run: python benchmarks/sequences.py [--sounds FOLDER]
-[--vowels FILE.npz] [--seeds N] [options of tinyrnn train]
+"""Accuracy of classified sequences of numbers, over seeds. Run: python benchmarks/sequences.py
+[--sounds FOLDER] [--vowels FILE.npz] [--seeds N] [options of tinyrnn train]
 
-scikit-learn's digits (rows of 8 numbers are the steps; a fifth of each label is held out, another for each seed); with
---sounds the Free Spoken Digit Dataset, a folder of DIGIT_SPEAKER_INDEX.wav, by digit, by speaker, and by digit of
-speakers that were never heard (indices 0 and 1 are held out; else one speaker after the other); with --vowels Japanese
-vowels (Kudo et al. 1999) in their own parts, train and test, as `export` below wrote them:
+scikit-learn's digits (rows of 8 numbers are the steps; a fifth of each label is held out, another for each
+seed); with --sounds the Free Spoken Digit Dataset, a folder of DIGIT_SPEAKER_INDEX.wav, by digit, by speaker
+(indices 0 and 1 are held out), and by digit of speakers that were never heard (each is held out in turn);
+with --vowels Japanese vowels (Kudo et al. 1999) in their own parts, train and test, as this wrote them:
 
     python benchmarks/sequences.py --export vowels.npz    # where aeon is installed
 
-What is tested is the model at the end of its run: nothing is chosen by looking at the test part. Beside it a support
-vector machine with scikit-learn's defaults, on means and deviations of the same features in four quarters of a sequence.
+What is tested is the model at the end of its run: nothing is chosen by looking at the test part. Beside it a
+support vector machine with scikit-learn's defaults, on means and deviations of the same features in four
+quarters of a sequence.
 """
 
 import json

@@ -2,9 +2,9 @@
 [EPOCHS]
 
 FOLDER holds recordings named DIGIT_SPEAKER_INDEX.wav, as in the Free Spoken Digit Dataset,
-github.com/Jakobovski/free-spoken-digit-dataset. Those of indices 0 and 1 are held out for the test, all others
-train. The network hears a word and writes its letters; it may write any letters, and nobody tells it where in
-the audio they are.
+github.com/Jakobovski/free-spoken-digit-dataset. Those of indices 0 and 1 are held out for the test, all
+others train. The network hears a word and writes its letters; it may write any letters, and nobody tells it
+where in the audio they are.
 """
 
 import sys

@@ -77,8 +77,8 @@ class Task:
 
     @classmethod
     def on(cls, texts: Sequence[str], entries: Mapping[str, Any]) -> "type[Task]":
-        """The task on the files ``texts``: this one, or for data of another kind one of the same name, with other
-        defaults; ``entries``: of its options, or of a checkpoint's metadata.
+        """The task on the files ``texts``: this one, or for data of another kind one of the same name with
+        other defaults; ``entries``: of its options, or of a checkpoint's metadata.
         """
         return cls
 

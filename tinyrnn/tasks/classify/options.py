@@ -8,6 +8,12 @@ from ...training.robustness import RobustnessOptions
 from ..tables.options import TableOptions
 from ..text.options import LONGEST, Level, ReadingOptions, TextOptions
 
+# What is read of one kind of data alone.
+OF_TEXTS = ("level", "vocab_size", "embed", "max_length", "text_column")
+OF_TABLES = ("id_column", "time_column", "columns")
+OF_SOUNDS = ("label_pattern", "bands")
+OF_SEQUENCES = ("hold_out", "group_column", "joined", "deltas", "speed", "shift")
+
 
 @dataclass(frozen=True, kw_only=True)
 class ClassifyOptions(TextOptions, TableOptions):
@@ -25,7 +31,7 @@ class ClassifyOptions(TextOptions, TableOptions):
     pooling: Literal["last", "mean", "max", "attention"] = option("mean", "How steps become one.", "Labels")
     class_weights: Literal["balanced"] | None = option(None, "balanced: rare labels count more.", "Labels")
     noise: float = option(
-        0.0, "Part of the symbols that are others at random; of sound, loudness of noise; of numbers, its deviation.",
+        0.0, "Part of the symbols that are others at random; of numbers and sound, the deviation of noise.",
         "Hardening", **PART,
     )  # fmt: skip
     inputs: Literal["texts", "numbers", "sound"] | None = option(
@@ -75,6 +81,12 @@ class ClassifyOptions(TextOptions, TableOptions):
         "Sequences",
         **PART,
     )
+
+    def without_effect(self, names) -> list[str]:
+        """A sentence for each of ``names`` that has another value than its default."""
+        changed = [n for n in names if getattr(self, n) != self.rules()[n].default]
+        kind = self.inputs or "texts"
+        return [f"--{n.replace('_', '-')} has no effect on {kind}" for n in changed]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,17 +14,18 @@ from ...training.plan import Plan
 from ...training.robustness import Numbers
 from ...training.runs import RunFolder
 from ..batches import in_order, padded
+from ..signals import sound
 from ..signals.features import Features, varied
 from ..signals.reader import Signals, read_signals
 from ..tables.files import is_table
 from ..text.vocabulary import names
 from .model import Classifier
-from .options import NumbersOptions, SoundOptions
+from .options import OF_SOUNDS, OF_TABLES, OF_TEXTS, NumbersOptions, SoundOptions
 from .task import Classification, figures, of_each_label
 
 
 class SignalClassifier(Classifier):
-    """Recurrent layers over scaled numbers or log-mel energies, pooling over time, and a softmax over the labels.
+    """Recurrent layers over scaled numbers or log-mel energies, pooling over time, and a softmax over labels.
 
     Args:
         features: what is read of a sequence, a `Features`.
@@ -49,13 +50,12 @@ class SignalClassifier(Classifier):
         return padded(sequences, (self.features.width,), self.dtype)
 
     def predict(self, sequences, batch_size=64) -> np.ndarray:
-        """Probabilities ``[sequences, labels]`` of ``[N, T, channels]``, or a list of ``[T_i, channels]``; of sound, a
-        list of samples ``[T_i]`` at the rate ``features.rate``.
+        """Probabilities ``[sequences, labels]`` of ``[N, T, channels]``, or a list of ``[T_i, channels]``; of
+        sound, a list of samples ``[T_i]`` at the rate ``features.rate``.
         """
         if (read := arrays_of(sequences)) is None:
             raise InputError(f"the sequences are {shown(sequences)}: give a list of arrays of numbers")
-        if not self.features.rate:
-            read = [s.reshape(len(s), -1) for s in read]
+        read = [s if self.features.rate else s.reshape(len(s), -1) for s in read]
         wanted, shape = len(self.features.channels), "[T]" if self.features.rate else "[T, channels]"
         for i, s in enumerate(read):
             if (
@@ -64,7 +64,8 @@ class SignalClassifier(Classifier):
                 or (s.ndim == 2 and s.shape[1] != wanted)
             ):
                 raise InputError(f"sequence {i} has shape {list(s.shape)}: give {shape} of {wanted} channels")
-        return self.probabilities([self.encode(s.astype(np.float32)) for s in read], batch_size)
+        read = [sound.levelled(s) if self.features.rate else s.astype(np.float32) for s in read]
+        return self.probabilities([self.encode(s) for s in read], batch_size)
 
     def probabilities(self, encoded, batch_size=64) -> np.ndarray:
         """Those of sequences that are encoded."""
@@ -85,15 +86,17 @@ class NumbersClassification(Classification):
 
     inputs: ClassVar[str] = "numbers"  # what is classified
     options = NumbersOptions
-    plan = Plan(lr=4e-3, epochs=80.0, eval_every=100)
+    plan = Plan(lr=4e-3, steps=10_000, epochs=80.0, eval_every=100)
     unit = "steps"
     loss_name = "loss (nats a sequence)"
     next_input = "FILE.npz"
+    varying: ClassVar[tuple[str, ...]] = ("speed", "shift")  # options that vary what is read
+    idle: ClassVar[tuple[str, ...]] = (*OF_TEXTS, *OF_SOUNDS)  # options without effect
 
-    def __init__(self, model, train, val, *, augmentation, seed, **rest):
+    def __init__(self, model, train, val, *, varying, seed, told=(), **rest):
         super().__init__(model, train, val, seed=seed, **rest)
-        self.raw, self.seed = train[0], seed
-        self.augmentation = {name: strength for name, strength in augmentation.items() if strength}
+        self.raw, self.seed, self.told = train[0], seed, list(told)
+        self.varying_by = {name: strength for name, strength in varying.items() if strength}
 
     @classmethod
     def build(cls, options, texts):
@@ -104,26 +107,23 @@ class NumbersClassification(Classification):
         """
         settings = options.settings()
         data, train, val, said = _parts(options, texts)
+        if bool(data.rates[0]) != (cls.inputs == "sound"):
+            raise InputError(f"{few(texts)}: these are no {cls.inputs}: leave --inputs out")
         labels = sorted(set(train[1]))
         if len(labels) < 2:
             found = f"all {len(train[1]):,} sequences have the label {shown(labels[0])}"
             raise InputError(f"{few(texts)}: {found}: there is nothing to tell apart")
         rate = data.rates[0]
-        features = Features(data.channels, rate, options.bands, options.joined, options.deltas).fitted(
-            train[0]
-        )
+        features = Features(data.channels, rate, options.bands, options.joined, options.deltas)
+        features = features.fitted(train[0])
         own = dict(pooling=options.pooling, bidirectional=options.bidirectional, seed=options.seed)
         model = SignalClassifier(features, labels, **own, **settings)
-        noise = {} if cls.inputs == "sound" else {"noise": options.noise}  # that of sound is sound
-        augmentation = dict(speed=options.speed, shift=options.shift)
-        if not noise:
-            augmentation["noise"] = options.noise
-        rest = {k: getattr(options, k) for k in ("batch_size", "seed", "class_weights", "adversarial")}
-        task = cls(
-            model, train, val, augmentation=augmentation, fingerprint=_fingerprint(data), **rest, **noise
-        )
-        task.told = [*data.said, said]
-        return task
+        rest = {"batch_size", "seed", "class_weights", "noise", "adversarial"} - {*cls.varying}
+        return cls(
+            model, train, val, told=[*options.without_effect(cls.idle), *data.said, said],
+            varying={k: getattr(options, k) for k in cls.varying}, fingerprint=_fingerprint(data),
+            **{k: getattr(options, k) for k in sorted(rest)},
+        )  # fmt: skip
 
     @staticmethod
     def rebuild(meta) -> SignalClassifier:
@@ -135,11 +135,8 @@ class NumbersClassification(Classification):
         """What is learned from."""
         lengths = [len(s) for s in self.train + self.val]
         read = self.model.features
-        of_rate = (
-            f" of {read.rate:,} Hz, {_span([len(s) / read.rate for s in self.raw], '.2g')} s"
-            if read.rate
-            else ""
-        )
+        seconds = _span([len(s) / read.rate for s in self.raw], ".2g") if read.rate else ""
+        of_rate = f" of {read.rate:,} Hz, {seconds} s" if seconds else ""
         counts = [int(n) for n in np.bincount(self.targets, minlength=len(self.model.labels))]
         shown = few([f"{label} {n:,}" for label, n in zip(self.model.labels, counts, strict=True)], 10)
         return "; ".join(
@@ -153,10 +150,10 @@ class NumbersClassification(Classification):
 
     def examples(self, step, batch):
         """The sequences of a batch, varied as the seed and the step say."""
-        if not self.augmentation:
+        if not self.varying_by:
             return super().examples(step, batch)
         random = np.random.default_rng((self.seed, step))
-        return [self.model.encode(varied(self.raw[i], random, **self.augmentation)) for i in batch]
+        return [self.model.encode(varied(self.raw[i], random, **self.varying_by)) for i in batch]
 
     def hardened(self, cost, read):
         """The cost of numbers, made harder."""
@@ -221,13 +218,15 @@ class SoundClassification(NumbersClassification):
 
     inputs = "sound"
     options = SoundOptions
-    plan = Plan(lr=4e-3, epochs=100.0, eval_every=100)
+    plan = Plan(lr=4e-3, steps=10_000, epochs=100.0, eval_every=100)
     next_input = "FILE.wav"
+    varying = ("speed", "shift", "noise")
+    idle = (*OF_TEXTS, *OF_TABLES)
 
 
 def arrays_of(data) -> list[np.ndarray] | None:
-    """Sequences in memory, ``[N, T, channels]``, ``[N, T]`` or a list of ``[T_i]`` or ``[T_i, channels]``; None: they
-    are something else.
+    """Sequences in memory, ``[N, T, channels]``, ``[N, T]`` or a list of ``[T_i]`` or ``[T_i, channels]``;
+    None: they are something else.
     """
     listed = list(data) if isinstance(data, list | tuple | np.ndarray) and len(data) else []
     try:
@@ -266,9 +265,7 @@ def _span(values, form=",") -> str:
 
 
 def _fingerprint(data: Signals):
-    digest = hashlib.sha256(
-        repr([*zip(data.names, sorted(data.fields.items()), strict=False)]).encode(errors="replace")
-    )
+    digest = hashlib.sha256(repr((data.channels, sorted(data.fields.items()))).encode(errors="replace"))
     for values in data.values:
         digest.update(values.tobytes())
     return f"classify-{len(data)}-{digest.hexdigest()[:16]}"
@@ -302,27 +299,22 @@ def _held_out(data, labels, options, texts):
         wanted = {v.strip() for v in values.split(",")} - {""}
         found = data.of(name.strip(), "--hold-out")
         if missing := wanted - set(found) if wanted else {values}:
-            there = few(sorted(set(found)))
-            raise InputError(
-                f"--hold-out is {options.hold_out}: no sequence has {name} {shown(min(missing))}: there are {there}"
-            )
+            there = f"no sequence has {name} {shown(min(missing))}: there are {few(sorted(set(found)))}"
+            raise InputError(f"--hold-out is {options.hold_out}: {there}")
         held = {i for i, value in enumerate(found) if value in wanted}
         if len(held) == len(data):
-            raise InputError(
-                f"--hold-out {options.hold_out} holds out all {len(data):,} sequences: name fewer values"
-            )
+            held_all = f"holds out all {len(data):,} sequences: name fewer values"
+            raise InputError(f"--hold-out {options.hold_out} {held_all}")
         return held, f"those of {options.hold_out}"
     if options.group_column is not None:
         groups = data.of(options.group_column, "--group-column")
         order = np.random.default_rng(options.seed).permutation(sorted(set(groups))).tolist()
         if len(order) < 2:
-            raise InputError(
-                f"{few(texts)}: all have {options.group_column} {shown(order[0])}: leave --group-column out"
-            )
+            same = f"all have {options.group_column} {shown(order[0])}"
+            raise InputError(f"{few(texts)}: {same}: leave --group-column out")
         chosen: list[str] = []
-        while order[1:] and (
-            not chosen or sum(g in chosen for g in groups) < options.val_fraction * len(groups)
-        ):
+        enough = max(1, options.val_fraction * len(groups))
+        while order[1:] and sum(g in chosen for g in groups) < enough:
             chosen.append(order.pop(0))
         return {
             i for i, g in enumerate(groups) if g in chosen

@@ -11,9 +11,10 @@ from ...base.errors import InputError, few, shown
 from ...nn.functional import cross_entropy
 from ...training.disturbances import hardened_text
 from ...training.plan import Plan
+from ...training.robustness import Probe
 from ...training.runs import RunFolder
 from ...training.task import Task
-from ..batches import Batches, in_order, padded
+from ..batches import Batches, in_order
 from ..text.memory import json_lines, pairs_of
 from ..text.options import ReadingOptions
 from ..text.robustness import Texts
@@ -146,7 +147,7 @@ class Classification(Task):
         return figures(model, *_encoded(model, texts, run, options))
 
     @staticmethod
-    def probe(model, texts, run, options) -> Texts:
+    def probe(model, texts, run, options) -> Probe:
         """Texts."""
         sequences, targets = _encoded(model, texts, run, options)
         chosen = options.examples_of(len(sequences))

@@ -1,5 +1,5 @@
-"""What a network sees of a sequence of numbers: scaled channels, or of sound log-mel energies; and sequences that
-are varied while it is trained.
+"""What a network sees of a sequence of numbers: scaled channels, or of sound log-mel energies; and sequences
+that are varied while it is trained.
 """
 
 from dataclasses import asdict, dataclass, replace
@@ -28,9 +28,9 @@ _RULES = {
 class Features:
     """From a sequence to rows ``[T, width]``.
 
-    ``channels``: what the numbers of a step are, in words; ``rate``: samples a second of sound, else 0; ``bands``: of
-    sound; ``joined``: steps that are read together as one; ``deltas``: how each channel changes is read too;
-    ``mean`` and ``deviation`` of all that, in the training part.
+    ``channels``: what the numbers of a step are, in words; ``rate``: samples a second of sound, else 0;
+    ``bands``: of sound; ``joined``: steps that are read together as one; ``deltas``: how each channel changes
+    is read too; ``mean`` and ``deviation`` of all that, in the training part.
     """
 
     channels: tuple[str, ...]
@@ -111,7 +111,8 @@ def varied(
         sequence: ``[N]`` or ``[N, channels]``.
         speed: it is up to that part faster or slower (and, if it is sound, higher or lower).
         shift: it begins up to that part of its length later (the first value stands before it) or earlier.
-        noise: in its standard deviations; how loud is drawn between a thirtieth of that and all, evenly in decibels.
+        noise: in its standard deviations; how loud is drawn between a thirtieth of that and all, evenly in
+            decibels.
     """
     if speed:
         at = np.arange(0, max(len(sequence) - 1, 1e-9), random.uniform(1 - speed, 1 + speed))

@@ -24,9 +24,9 @@ SOUND, ARRAYS = ".wav", ".npz"
 class Signals:
     """Sequences, and what is known of each.
 
-    ``names``: by which they are shown; ``values``: ``[N, channels]`` float32, of sound ``[N]``; ``fields``: texts,
-    one a sequence, by name: labels, speakers ...; ``channels``: what the numbers are; ``rates``: samples a second of
-    sound, else 0; ``said``: what was found.
+    ``names``: by which they are shown; ``values``: ``[N, channels]`` float32, of sound ``[N]``; ``fields``:
+    texts, one a sequence, by name: labels, speakers ...; ``channels``: what the numbers are; ``rates``:
+    samples a second of sound, else 0; ``said``: what was found.
     """
 
     names: list[str] = field(default_factory=list)
@@ -63,8 +63,8 @@ def read_signals(paths, options, *, channels=(), rate=0, labelled=True) -> Signa
 
     Args:
         paths: sounds and folders of them; tables; or ``.npz``.
-        options: ``label_column label_pattern id_column time_column columns group_column hold_out`` and those of
-            tables.
+        options: ``label_column label_pattern id_column time_column columns group_column hold_out`` and those
+            of tables.
         channels: what the numbers are to be; none: what there is.
         rate: of all sounds; 0: the lowest of theirs.
         labelled: whether each is to have a label.
@@ -96,8 +96,8 @@ def read_signals(paths, options, *, channels=(), rate=0, labelled=True) -> Signa
         kept = part.fields.keys() & found.fields.keys() if len(found) else part.fields.keys()
         fields = {k: found.fields.get(k, []) + part.fields[k] for k in sorted(kept)}
         found = Signals(
-            found.names + part.names, found.values + part.values, fields, part.channels, found.rates + part.rates,
-            found.said + part.said,
+            found.names + part.names, found.values + part.values, fields, part.channels,
+            found.rates + part.rates, found.said + part.said,
         )  # fmt: skip
     if channels and found.channels != tuple(channels):
         raise InputError(
@@ -143,17 +143,16 @@ def _named(path, file, options) -> dict[str, str]:
             raise InputError(f"{file} lies in no folder of a label in {path}: {mend}")
         return {options.label_column: inside.parts[0]}
     text = Path(*file.parts[-1 - options.label_pattern.count("/") :]).as_posix()
-    found = [r.fullmatch(text) for r in _pattern(options.label_pattern)]
-    if found[0] is None:
+    little, much = (r.fullmatch(text) for r in _pattern(options.label_pattern))
+    if little is None or much is None:
         raise InputError(
             f"{file} is not named like --label-pattern {options.label_pattern}: rename it, or take it away"
         )
-    if found[0].groupdict() != found[1].groupdict():
-        ways = [", ".join(f"{k} {v}" for k, v in match.groupdict().items()) for match in found]
-        raise InputError(
-            f"{file} can be read as {' or as '.join(ways)}: rename it, or give a plainer --label-pattern"
-        )
-    return found[0].groupdict()
+    if little.groupdict() != much.groupdict():
+        ways = [", ".join(f"{k} {v}" for k, v in match.groupdict().items()) for match in (little, much)]
+        mend = "rename it, or give a plainer --label-pattern"
+        raise InputError(f"{file} can be read as {' or as '.join(ways)}: {mend}")
+    return little.groupdict()
 
 
 def _pattern(text) -> list[re.Pattern[str]]:
@@ -263,9 +262,8 @@ def _channels(table, options, wanted, kept):
     notation = numbers.Notation.of(table, free, options.separator or ",")
     columns = [c for c in free if numbers.is_numeric(table, c, notation)]
     if not columns:
-        raise InputError(
-            f"{table.name} has no numeric column beside {few(sorted(filter(None, kept)))}: name some by --columns"
-        )
+        beside = few(sorted(filter(None, kept)))
+        raise InputError(f"{table.name} has no numeric column beside {beside}: name some by --columns")
     others = [c for c in free if c not in columns]
     return columns, [f"left out, since they hold no numbers: {few(others)}"] if others else []
 
@@ -315,8 +313,8 @@ def _by_time(table, name, parted):
 
 
 def _arrays(path, options, labelled) -> Signals:
-    """Of ``.npz``: ``x [N, T, channels]`` or ``[N, T]``; with ``lengths [N]`` also ``[sum of lengths, channels]``; ``y
-    [N]``; any other array ``[N]`` is a field.
+    """Of ``.npz``: ``x [N, T, channels]`` or ``[N, T]``; with ``lengths [N]`` also ``[sum of lengths,
+    channels]``; ``y [N]``; any other array ``[N]`` is a field.
     """
     try:
         with opened(path) as file, np.load(file, allow_pickle=False) as stored:
@@ -341,9 +339,8 @@ def _arrays(path, options, labelled) -> Signals:
         if array.ndim == 1 and len(array) == len(sequences):
             fields[options.label_column if name == "y" else name] = [_text(v) for v in array.tolist()]
     if labelled and options.label_column not in fields:
-        raise InputError(
-            f"{path} has no labels, an array y of {len(sequences)}: store one, or name another by --label-column"
-        )
+        mend = "store one, or name another by --label-column"
+        raise InputError(f"{path} has no labels, an array y of {len(sequences)}: {mend}")
     channels = tuple(str(i + 1) for i in range(sequences[0].shape[1]))
     left = [name for name in held if (options.label_column if name == "y" else name) not in fields]
     said = [f"left out of {path.name}: {few(left)}"] if left else []

@@ -56,8 +56,8 @@ def levelled(samples: np.ndarray) -> np.ndarray:
 
 
 def log_mel(samples: np.ndarray, rate: int, bands: int = 32) -> np.ndarray:
-    """Logarithms of the energies in bands that are equally wide in mel, ``[T, bands]`` float32: a row for each
-    `HOP`, of the `WINDOW` that begins there.
+    """Logarithms of the energies in bands that are equally wide in mel, ``[T, bands]`` float32: a row for
+    each `HOP`, of the `WINDOW` that begins there.
 
     Args:
         samples: ``[N]``, as `levelled` gives them; shorter ones than a window are followed by silence.

@@ -552,6 +552,21 @@ def test_a_checkpoint_alone_predicts(tmp_path, sounds):
     np.testing.assert_allclose(model.predict([samples])[0], list(row["probabilities"].values()), atol=1e-5)
 
 
+def test_cells_are_compared(tmp_path, arrays, table):
+    """On equal terms: of the sizes of models that a comparison says, each is that of its run; of texts too."""
+    texts = tmp_path / "texts.csv"
+    texts.write_text("text,label\n" + "a lovely film,pos\nan awful bore,neg\n" * 10)
+    small = ["--cells", "gru,lstm", *SMALL, "--steps", 2, "--json"]
+    for data, own in ((arrays, []), (table, OF_TABLE), (texts, ["--embed", 4])):
+        out = tmp_path / f"{data.stem}-compared"
+        result = invoke("compare", data, *small, *own, "--out", out)
+        assert result.exit_code == 0, result.output
+        for row in json.loads(result.stdout)["cells"]:
+            parameters = sum(p.size for p in tr.load(out / f"{row['cell']}-0").parameters())
+            assert row["parameters"] == parameters and (row["hidden"] == 8) == (row["cell"] == "gru")
+        assert invoke("compare", data, *small, *own, "--out", out).exit_code == 0  # its runs are found again
+
+
 def test_padding_changes_nothing(rng):
     features = Features(("a",), 0, 32, 1, False, (0.0,), (1.0,))
     for pooling in ("last", "mean", "max", "attention"):

@@ -105,6 +105,8 @@ def test_what_is_no_wav_is_one_sentence(tmp_path):
         ("a.wav", b"no sound", "is not a WAV file that can be read"),
         ("b.wav", b"", "is not a WAV file that can be read (it is cut short)"),
         ("c.wav", floats + bytes(4), "unknown format: 3"),
+        ("e.wav", write_wav(tmp_path / "e.wav", tone(440)).read_bytes()[:-2], "(it is cut short)"),
+        ("f.wav", write_wav(tmp_path / "f.wav", tone(440)).read_bytes().replace(b"\x10\0d", b"\x28\0d"), "40 bits"),
     ):
         (tmp_path / name).write_bytes(data)
         with pytest.raises(tr.InputError) as caught:

@@ -3,6 +3,7 @@
 import os
 import re
 import zipfile
+import zlib
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -319,12 +320,15 @@ def _arrays(path, options, labelled) -> Signals:
     try:
         with opened(path) as file, np.load(file, allow_pickle=False) as stored:
             held = {name: stored[name] for name in stored.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, KeyError) as error:
-        why = "objects, which only running code could read" if "pickle" in str(error) else str(error)
+    except (ValueError, OSError, EOFError, LookupError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+        objects = "allow_pickle" in str(error) or "Object arrays" in str(error)
+        why = "objects, which only running code could read" if objects else shown(str(error))
         mend = "store x, lengths and y as arrays of numbers by numpy.savez"
         raise InputError(f"{path} cannot be read ({why}): {mend}") from None
     except MemoryError:
         raise TooLargeError(f"{path} does not fit into memory: give a part of it") from None
+    others = [name for name, array in held.items() if not isinstance(array, np.ndarray)]
+    held = {name: array for name, array in held.items() if name not in others}
     x = held.pop("x", held.pop("X", None))
     if x is None:
         raise InputError(
@@ -342,7 +346,7 @@ def _arrays(path, options, labelled) -> Signals:
         mend = "store one, or name another by --label-column"
         raise InputError(f"{path} has no labels, an array y of {len(sequences)}: {mend}")
     channels = tuple(str(i + 1) for i in range(sequences[0].shape[1]))
-    left = [name for name in held if (options.label_column if name == "y" else name) not in fields]
+    left = others + [name for name in held if (options.label_column if name == "y" else name) not in fields]
     said = [f"left out of {path.name}: {few(left)}"] if left else []
     return Signals(
         [f"{path.name} {i}" for i in range(len(sequences))],

@@ -11,6 +11,7 @@ from ...base.errors import InputError
 
 WINDOW, HOP = 0.025, 0.01  # seconds of sound that are looked at together, and between two such looks
 EMPHASIS = 0.97  # high frequencies of speech are weak, and tell more
+UNKNOWN = 1 << 28  # samples from which on what a file says of its length is taken for a sign of a stream
 FLOOR = 1e-4  # energy that is taken for silence
 
 
@@ -23,8 +24,12 @@ def read_wav(path: Path) -> tuple[np.ndarray, int, int]:
     try:
         with unpacked(path) as raw, wave.open(raw) as file:
             channels, width, rate, count = file.getparams()[:4]
-            data = file.readframes(count)
-    except (wave.Error, EOFError) as error:
+            data = file.readframes(min(count, UNKNOWN))
+            if width > 4:
+                raise wave.Error(f"{8 * width} bits")
+            if len(data) < count * width * channels and count < UNKNOWN:
+                raise EOFError
+    except (wave.Error, EOFError, RuntimeError) as error:
         said = f"is not a WAV file that can be read ({str(error) or 'it is cut short'})"
         raise InputError(f"{path} {said}: save it as PCM of 16 bits, or take it away") from None
     if len(data) < width * channels or not rate:

@@ -101,12 +101,13 @@ def test_what_is_no_wav_is_one_sentence(tmp_path):
     floats = struct.pack(
         "<4sI4s4sIHHIIHH4sI", b"RIFF", 40, b"WAVE", b"fmt ", 16, 3, 1, 8000, 32000, 4, 32, b"data", 4
     )
+    whole = write_wav(tmp_path / "e.wav", tone(440)).read_bytes()
     for name, data, said in (
         ("a.wav", b"no sound", "is not a WAV file that can be read"),
         ("b.wav", b"", "is not a WAV file that can be read (it is cut short)"),
         ("c.wav", floats + bytes(4), "unknown format: 3"),
-        ("e.wav", write_wav(tmp_path / "e.wav", tone(440)).read_bytes()[:-2], "(it is cut short)"),
-        ("f.wav", write_wav(tmp_path / "f.wav", tone(440)).read_bytes().replace(b"\x10\0d", b"\x28\0d"), "40 bits"),
+        ("e.wav", whole[:-2], "(it is cut short)"),
+        ("f.wav", whole.replace(b"\x10\0d", b"\x28\0d"), "40 bits"),
     ):
         (tmp_path / name).write_bytes(data)
         with pytest.raises(tr.InputError) as caught:
@@ -221,6 +222,17 @@ def test_a_batch_is_a_function_of_seed_and_step(arrays):
 
 
 # ------------------------------------------------------------------ reading
+
+
+def test_what_is_held_out_is_not_learned_from(tmp_path, rng):
+    """Nor are means and deviations fitted on it."""
+    x = np.concatenate([rng.standard_normal((12, 5, 2)), 100 + rng.standard_normal((4, 5, 2))])
+    np.savez(tmp_path / "a.npz", x=x, y=np.arange(16) % 2, part=np.repeat(["a", "b"], [12, 4]))
+    configuration = Configuration.make("classify", [str(tmp_path / "a.npz")], {"hold_out": "part=b"})
+    task = configuration.task.build(configuration.options, configuration.texts)
+    assert [len(task.train), len(task.val)] == [12, 4]
+    np.testing.assert_allclose(task.model.features.mean, x[:12].mean(axis=(0, 1)), rtol=1e-5)
+    np.testing.assert_allclose(task.model.features.deviation, x[:12].std(axis=(0, 1)), rtol=1e-5)
 
 
 def test_folders_and_patterns_name_labels(tmp_path, sounds):
@@ -406,7 +418,9 @@ def test_sounds_train_evaluate_predict(tmp_path, sounds):
     assert found["accuracy"] == 1.0 and found["confusion"] == [[4, 0], [0, 4]]
     assert json.loads(invoke("evaluate", run, sounds, "--json").stdout)["accuracy"] == 1.0
     new = [write_wav(tmp_path / "new" / f"{h}.wav", tone(h, rate=16000), 16000) for h in (1900, 320)]
-    lines = invoke("predict", run, *new).stdout.splitlines()
+    result = invoke("predict", run, *new)
+    assert "sounds of 16,000 Hz (2) are read at 8,000 Hz" in result.stderr
+    lines = result.stdout.splitlines()
     assert [line.split("\t")[0] for line in lines] == ["high", "low"] and lines[0].endswith("1900.wav")
     rows = [
         json.loads(line) for line in invoke("predict", run, tmp_path / "new", "--json").stdout.splitlines()
@@ -555,7 +569,7 @@ def test_a_checkpoint_alone_predicts(tmp_path, sounds):
 
 
 def test_cells_are_compared(tmp_path, arrays, table):
-    """On equal terms: of the sizes of models that a comparison says, each is that of its run; of texts too."""
+    """The size that a comparison gives each model is that of its run; of texts too."""
     texts = tmp_path / "texts.csv"
     texts.write_text("text,label\n" + "a lovely film,pos\nan awful bore,neg\n" * 10)
     small = ["--cells", "gru,lstm", *SMALL, "--steps", 2, "--json"]

@@ -91,7 +91,9 @@ def test_commands_and_blocks_run(data, section):
     for block in re.findall(r"```console\n(.*?)```", section, re.DOTALL):
         for line in re.findall(r"^\$ tinyrnn (.*)$", block, re.MULTILINE):
             arguments = shlex.split(line.replace("--seed S", "--seed 0"))
-            result = CliRunner().invoke(main, [*arguments, *(SHORT if arguments[0] in ("train", "compare") else [])])
+            result = CliRunner().invoke(
+                main, [*arguments, *(SHORT if arguments[0] in ("train", "compare") else [])]
+            )
             assert result.exit_code == 0, f"{line}\n{result.output}"
             ran += 1
     for block in re.findall(r"```python\n(.*?)```", section, re.DOTALL):

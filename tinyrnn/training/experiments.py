@@ -58,9 +58,7 @@ class Configuration:
         # as it is found from any folder
         paths = {k: _absolute(getattr(options, k)) for k, rule in known.items() if rule.path}
         options = replace(options, cell=registry.full_name(options.cell), **paths)
-        texts = list(runs.TEXTS.checked(texts, "the data")) or list(
-            found.default_texts
-        )
+        texts = list(runs.TEXTS.checked(texts, "the data")) or list(found.default_texts)
         if nameless := [path for path in (*texts, *paths.values()) if path and not _is_text(path)]:
             raise InputError(f"{nameless[0]!r} is a name that no file of a run can hold: rename it")
         return cls(found, options, found.plan.changed(**{k: v for k, v in given.items() if k in plan}), texts)

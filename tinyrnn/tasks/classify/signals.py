@@ -13,6 +13,7 @@ from ...training.disturbances import hardened_numbers
 from ...training.plan import Plan
 from ...training.robustness import Numbers
 from ...training.runs import RunFolder
+from ...training.screen import note
 from ..batches import in_order, padded
 from ..signals import sound
 from ..signals.features import Features, varied
@@ -187,7 +188,7 @@ class NumbersClassification(Classification):
         trained, files = cls.trained(run, options, texts)
         like = dict(channels=model.features.channels, rate=model.features.rate)
         if texts or trained.val:
-            data = read_signals(texts or [trained.val], trained, **like)
+            data = _told(read_signals(texts or [trained.val], trained, **like))
             found = data.values, data.of(trained.label_column, "--label-column")
         else:
             data, _, found, _ = _parts(trained, files, **like)
@@ -205,10 +206,9 @@ class NumbersClassification(Classification):
         tables = any(is_table(Path(p)) for p in inputs)  # whose columns the run knows
         trained = cls.trained(run, options, inputs)[0] if tables else cls.options()
         like = dict(channels=model.features.channels, rate=model.features.rate)
-        data = read_signals(inputs, trained, labelled=False, **like)
-        for name, row in zip(
-            data.names, model.probabilities([model.encode(s) for s in data.values]), strict=True
-        ):
+        data = _told(read_signals(inputs, trained, labelled=False, **like))
+        found = model.probabilities([model.encode(s) for s in data.values])
+        for name, row in zip(data.names, found, strict=True):
             probabilities = {label: round(float(p), 6) for label, p in zip(model.labels, row, strict=True)}
             yield {"sequence": name, "label": model.labels[int(row.argmax())], "probabilities": probabilities}
 
@@ -257,6 +257,13 @@ def stored_arrays(data) -> bytes | None:
     file, lengths = io.BytesIO(), np.array([len(s) for s in xs])
     np.savez(file, x=np.concatenate(xs), lengths=lengths, y=ys)
     return file.getvalue()
+
+
+def _told(data: Signals) -> Signals:
+    """The same, when what was found is said."""
+    for said in data.said:
+        note(said)
+    return data
 
 
 def _span(values, form=",") -> str:

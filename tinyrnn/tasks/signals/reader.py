@@ -19,6 +19,7 @@ from ..tables.options import TableOptions
 from . import sound
 
 SOUND, ARRAYS = ".wav", ".npz"
+_DAMAGE = (ValueError, OSError, EOFError, LookupError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass
@@ -320,7 +321,7 @@ def _arrays(path, options, labelled) -> Signals:
     try:
         with opened(path) as file, np.load(file, allow_pickle=False) as stored:
             held = {name: stored[name] for name in stored.files}
-    except (ValueError, OSError, EOFError, LookupError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+    except _DAMAGE as error:
         objects = "allow_pickle" in str(error) or "Object arrays" in str(error)
         why = "objects, which only running code could read" if objects else shown(str(error))
         mend = "store x, lengths and y as arrays of numbers by numpy.savez"

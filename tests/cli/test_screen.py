@@ -158,7 +158,7 @@ def test_a_comparison_leaves_its_lines_and_its_table(tmp_path, text_file):
         [
             *["gru, seed 0", *run, rows[0], "rnn, seed 0", *run, rows[1]],
             "",
-            r"1,\d+ parameters and 9 steps each, 1 seed; the loss is in nats a token",
+            r"1,\d+ parameters and 9 steps each, 1 seed; loss \(nats a token\)",
             r"cell           hidden  parameters  validation   spread   tokens/s  seconds",
             *[r"(gru|rnn) +\d+ +1,\d+ +\d\.\d{4} +[\d,]+ +\d+"] * 2,
             "c",

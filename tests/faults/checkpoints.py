@@ -65,7 +65,7 @@ STRANGE = [
 
 def made(folder: Path) -> dict[str, Path]:
     """Whole runs by name: those of `RUNS`, and some that are trained in ``folder``, with what these lack:
-    byte pairs, a cell in a file, ``stable.safetensors``.
+    byte pairs, a cell in a file, sequences of numbers, ``stable.safetensors``.
     """
     found = {p.name: p for p in sorted(RUNS.iterdir()) if p.is_dir()}
     (folder / "cell.py").write_text(CELL, encoding="utf-8")
@@ -79,6 +79,14 @@ def made(folder: Path) -> dict[str, Path]:
         found[name] = folder / name
         text = shutil.copytree(RUNS / "lm", found[name], ignore=lambda *_: ["run"]) / "text.txt"
         tr.train(text, **small, **own, quiet=True, out=found[name] / "run")
+    found["classify-numbers"] = folder / "classify-numbers"
+    found["classify-numbers"].mkdir()
+    rows = [f"{i},{i % 5 + t * (i % 2)},{'ab'[i % 2]}\n" for i in range(20) for t in range(3 + i % 3)]
+    table = found["classify-numbers"] / "table.csv"
+    table.write_text("id,x,label\n" + "".join(rows), encoding="utf-8")
+    small = {name: value for name, value in small.items() if name not in ("embed", "seq_len")}
+    given = dict(task="classify", id_column="id", bidirectional=False, quiet=True)
+    tr.train(table, **small, **given, out=found["classify-numbers"] / "run")
     return found
 
 
@@ -341,6 +349,8 @@ class Case:
             model.generate("the ", length=3, seed=0)
         elif self.task == "classify":
             model.predict(["good thing 3", "x"])
+        elif self.task == "classify-numbers" and hasattr(model, "features"):
+            model.predict([np.ones((3, len(model.features.channels)))])
         elif self.task == "translate":
             model.translate(["123", ""])
         else:

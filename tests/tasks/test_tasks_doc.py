@@ -6,6 +6,7 @@ import gzip
 import importlib
 import re
 import shlex
+import wave
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from tinyrnn.cli import main
+from tinyrnn.tasks.classify.options import OF_TEXTS
 from tinyrnn.training.task import TASKS, get_task
 
 ROOT = Path(__file__).parents[2]
@@ -67,6 +69,21 @@ def data(tmp_path, monkeypatch):
     for name, content in {"1.txt": novel, "2.txt": novel, "cover.png": "\0"}.items():
         Path("chapters").mkdir(exist_ok=True)
         (Path("chapters") / name).write_text(content)
+    for i in range(30):
+        label, index = i % 10, i // 10
+        for speaker in ("ann", "theo"):
+            sound = np.sin(np.arange(1600) * (0.1 + 0.2 * label)) + 0.1 * random.standard_normal(1600)
+            path = Path("spoken-digits", f"{label}_{speaker}_{index}.wav")
+            path.parent.mkdir(exist_ok=True)
+            with wave.open(str(path), "wb") as file:
+                file.setparams((1, 2, 8000, 0, "NONE", ""))
+                file.writeframes((8000 * sound).astype("<i2").tobytes())
+    rows = [(i, t, *random.standard_normal(2), "up down".split()[i % 2]) for i in range(20) for t in range(5)]
+    Path("gestures.csv").write_text(
+        "gesture,t,x,y,move\n" + "".join(f"{','.join(map(str, r))}\n" for r in rows)
+    )
+    x, part = random.standard_normal((20, 6, 3)), np.repeat(["train", "test"], 10)
+    np.savez("vowels.npz", x=x, lengths=random.integers(3, 7, 20), y=np.arange(20) % 2, part=part)
     Path("english-french.tsv").write_text(
         "".join(f"I see {n} cats .\tJe vois {n} chats .\n" for n in range(40))
     )
@@ -81,17 +98,23 @@ def data(tmp_path, monkeypatch):
         monkeypatch.syspath_prepend(ROOT / "plugins" / "tinyrnn-tag")
         monkeypatch.setattr(TASKS, "own", dict(TASKS.own))
         TASKS.register("tag", importlib.import_module("tinyrnn_tag").Tagging, "this test")
+        choice = next(p.type for p in main.get_command(None, "train").params if p.name == "task")
+        monkeypatch.setattr(choice, "choices", [*choice.choices, "tag"])
     return tmp_path
 
 
-@pytest.mark.parametrize("name", ["classify", "forecast", "translate"])
+@pytest.mark.parametrize(
+    "name", ["classify", "classify, numbers", "classify, sound", "forecast", "translate"]
+)
 def test_the_defaults_of_each_task_are_told(name):
     """Those that differ from what language models have."""
     row = next(line for line in TEXT.splitlines() if line.startswith(f"| {name} | "))
-    task, usual = get_task(name), get_task("lm")
+    name, _, kind = name.partition(", ")
+    task, usual = get_task(name).on((), {"inputs": kind} if kind else {}), get_task("lm")
     own, shared = task.options.rules(), usual.options.rules()
     values = {k: own[k].default for k in own if k in shared and own[k].default != shared[k].default}
     values |= {k: v for k, v in task.plan.entries().items() if v not in (None, getattr(usual.plan, k))}
+    values = {k: v for k, v in values.items() if not (kind and k in OF_TEXTS)}
     told = dict(part.lstrip("-").split(" ") for part in re.findall(r"`(.*?)`", row))
     assert told == {k.replace("_", "-"): v if isinstance(v, str) else f"{v:g}" for k, v in values.items()}
 
@@ -117,8 +140,10 @@ def test_commands_and_blocks_run(data, name):
             ran += 1
             continue
         for line in re.finditer(r"^\$ tinyrnn (.*)\n", block[2], re.MULTILINE):
-            arguments = shlex.split(line[1])
-            result = CliRunner().invoke(main, [*arguments, *(SHORT if arguments[0] == "train" else [])])
+            arguments = shlex.split(line[1].replace("--seed S", "--seed 0"))
+            result = CliRunner().invoke(
+                main, [*arguments, *(SHORT if arguments[0] in ("train", "compare") else [])]
+            )
             assert result.exit_code == 0, f"{line[1]}\n{result.output}"
             for said in told(line[1], block[2][line.end() :]):
                 if re.match(

@@ -9,25 +9,34 @@ from ..base.errors import InputError
 from ..training.experiments import Configuration
 from ..training.plan import Place
 from ..training.screen import is_terminal, note, say
+from ..training.task import TASKS
 from .common import Command, option
 from .options import chosen, flags
-from .train import TASK, going_on, task_flags
+from .train import TASK, going_on, task_flags, value_of
 
 # What a comparison sets for each run, or does not have.
 _OWN = {"cell", "cell_opt", "seed", "tie", "from_run"}
 
 
 class CompareCommand(Command):
-    """Has the options that all runs of a comparison share."""
+    """Has the options that all runs of a comparison share, of the task that its arguments name."""
+
+    def parse_args(self, context, args):
+        name = value_of(args, "--task")
+        context.meta["tinyrnn.task"] = name if name in TASKS.registered() else TASK
+        return super().parse_args(context, args)
 
     def get_params(self, context):
         where = {name: rule for name, rule in Place.rules().items() if name != "out"}
-        own = [p for p in task_flags(TASK) if p.name not in _OWN]
+        own = [p for p in task_flags(context.meta.get("tinyrnn.task", TASK)) if p.name not in _OWN]
         return [*own, *flags(where), *super().get_params(context)]
 
 
 @click.command("compare", cls=CompareCommand)
 @click.argument("texts", nargs=-1, metavar="[TEXT]...", type=click.Path())
+@option(
+    "--task", default=TASK, type=click.Choice(list(TASKS.registered())), group="Run", help="What is learned."
+)
 @option(
     "--cells",
     required=True,
@@ -57,7 +66,7 @@ class CompareCommand(Command):
 )
 @option("--json", "as_json", is_flag=True, group="Run", help="Print one JSON object, nothing else.")
 @click.pass_context
-def command(context, texts, cells, seeds, params, out, threads, device, as_json, **options):
+def command(context, texts, task, cells, seeds, params, out, threads, device, as_json, **options):
     """Train several cells on TEXT with the same number of parameters, data, seeds and length; print a table,
     draw a plot.
 
@@ -71,7 +80,7 @@ def command(context, texts, cells, seeds, params, out, threads, device, as_json,
 
     if threads:
         pool.set_threads(threads)
-    configuration = Configuration.make(TASK, texts, chosen(context, options))
+    configuration = Configuration.make(task, texts, chosen(context, options))
     wanted = cells_in(cells)
     comparison = Comparison(configuration, wanted, seeds, out, budget=params, device=device)
     shown = report.for_people(quiet=as_json or not is_terminal(sys.stdout))
@@ -97,7 +106,7 @@ def command(context, texts, cells, seeds, params, out, threads, device, as_json,
         say(json.dumps(found))
         return
     share = f"{found['budget']:,} parameters and {comparison.length()} each"
-    say(f"\n{share}, {seeds} seed{'s' * (seeds > 1)}; the loss is in nats a token")
+    say(f"\n{share}, {seeds} seed{'s' * (seeds > 1)}; {configuration.task.loss_name}")
     width = max([14, *[len(row["cell"]) for row in found["cells"]]])
     form = f"{{:{width}}} {{:>6}} {{:>11}} {{:>11}} {{:>8}} {{:>10}} {{:>8}}"
     say(form.format("cell", "hidden", "parameters", "validation", "spread", "tokens/s", "seconds"))

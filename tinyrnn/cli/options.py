@@ -98,8 +98,9 @@ def task_options(context, model, role, options):
     Raises:
         InputError: one was given that the task does not have.
     """
-    name = model.describe()["task"]
-    task = get_task(name)
+    facts = model.describe()
+    name = facts["task"]
+    task = get_task(name).on((), facts)
     kind, given = getattr(task, role), chosen(context, options)
     if foreign := [k for k in given if k not in kind.rules()]:
         raise InputError(

@@ -2,6 +2,7 @@
 a plot.
 """
 
+import functools
 import json
 import math
 import statistics
@@ -11,9 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from ..base.errors import InputError
-from ..nn import RNN, registry
-from ..tasks.lm.task import read_corpus
-from ..tasks.text import sources
+from ..nn import registry
 from ..training import experiments, pictures
 from ..training.plan import LENGTHS
 from ..training.runs import CONFIG, LAST, RunFolder, clean, load_tensors, refuse_foreign, write_atomically
@@ -21,30 +20,32 @@ from ..training.runs import CONFIG, LAST, RunFolder, clean, load_tensors, refuse
 RESULT, PICTURE = "compare.json", "compare.png"
 
 
-def parameters(configuration, cell, options, hidden, vocabulary) -> int:
-    """How many parameters a language model of this configuration has."""
-    embed, layers = configuration.embed, configuration.layers
-    rnn = RNN(cell, embed, hidden, num_layers=layers, seed=0, cell_options=options)
-    return sum(p.size for p in rnn.parameters()) + vocabulary * (embed + rnn.output_size + 1)
+def parameters(task, facts, cell, options, hidden) -> int:
+    """How many parameters a model has that differs in its cell and its width alone.
+
+    Args:
+        facts: `describe` of the model, which is of ``task``.
+        cell: its name; ``options``: the cell's own.
+    """
+    settings = {**facts["model"], "cell": cell, "cell_options": options, "hidden": hidden}
+    return sum(p.size for p in task.rebuild({**facts, "model": settings}).parameters())
 
 
-def hidden_for(budget, configuration, cell, options, vocabulary) -> int:
-    """The hidden size with which the model comes nearest to ``budget`` parameters.
+def hidden_for(budget, count, name) -> int:
+    """The hidden size with which a model comes nearest to ``budget`` parameters.
+
+    Args:
+        count: of parameters by hidden size; ``name``: of the cell.
 
     Raises:
         InputError: the smallest model has more.
     """
-
-    def count(hidden):
-        return parameters(configuration, cell, options, hidden, vocabulary)
-
     low, high = 1, 2
     while count(high) < budget:
         low, high = high, 2 * high
     if count(low) > budget:
         raise InputError(
-            f"{cell.__name__} has {count(low):,} parameters at hidden size 1, more than {budget:,}: "
-            "raise --params"
+            f"{name} has {count(low):,} parameters at hidden size 1, more than {budget:,}: raise --params"
         )
     while high - low > 1:
         middle = (low + high) // 2
@@ -76,7 +77,7 @@ class Comparison:
     def __init__(self, configuration, cells, seeds, out, *, budget=None, device="cpu"):
         if not cells:
             raise InputError("--cells names no cell: give several, with commas between them")
-        if configuration.options.softmax == "adaptive":
+        if getattr(configuration.options, "softmax", "") == "adaptive":
             raise InputError("--softmax adaptive has other parameters than a comparison counts: leave it out")
         if "-" in configuration.texts:
             raise InputError(
@@ -98,13 +99,15 @@ class Comparison:
         them.
         """
         clean(self.out)
-        options, vocabulary = self.configuration.options, self._vocabulary()
+        options, task = self.configuration.options, self.configuration.task
+        facts = task.build(options, self.configuration.texts).model.describe()
         for name, pairs in self.cells:
-            cell, own = registry.get_cell(name), registry.read_options(name, pairs)
+            own = registry.full_name(name), registry.read_options(name, pairs)
+            count = functools.cache(functools.partial(parameters, task, facts, *own))
             if self.budget is None:
-                self.budget = parameters(options, cell, own, options.hidden, vocabulary)
-            self.sizes[name] = hidden_for(self.budget, options, cell, own, vocabulary)
-            self.counts[name] = parameters(options, cell, own, self.sizes[name], vocabulary)
+                self.budget = count(options.hidden)
+            self.sizes[name] = hidden_for(self.budget, count, registry.get_cell(name).__name__)
+            self.counts[name] = count(self.sizes[name])
         for seed in self.seeds:  # a comparison that is cut short has all cells on some seeds
             for name, pairs in self.cells:
                 own = dict(cell=registry.full_name(name), cell_opt=pairs, hidden=self.sizes[name], seed=seed)
@@ -143,11 +146,6 @@ class Comparison:
 
     def _path(self, name, seed):
         return self.out / f"{registry.short_name(name)}-{seed}"
-
-    def _vocabulary(self) -> int:
-        return len(
-            read_corpus(self.configuration.options, sources.resolve(self.configuration.texts)).vocabulary
-        )
 
     def result(self) -> dict:
         """What the runs of the folder show, the best cell first; also written to ``compare.json`` and

@@ -49,7 +49,8 @@ class Configuration:
         Raises:
             InputError: an option that the task does not have, or a value that it does not take.
         """
-        found = get_task(task)
+        texts = [str(text) for text in texts]
+        found = get_task(task).on(texts, given)
         known, plan = found.options.rules(), Plan.rules()
         if unknown := [name for name in given if name not in known and name not in plan]:
             raise InputError(
@@ -62,9 +63,7 @@ class Configuration:
             path for given in paths.values() for path in (given if isinstance(given, tuple) else [given])
         ]
         options = replace(options, cell=registry.full_name(options.cell), **paths)
-        texts = list(runs.TEXTS.checked([str(text) for text in texts], "the data")) or list(
-            found.default_texts
-        )
+        texts = list(runs.TEXTS.checked(texts, "the data")) or list(found.default_texts)
         if nameless := [path for path in (*texts, *several) if path and not _is_text(path)]:
             raise InputError(f"{nameless[0]!r} is a name that no file of a run can hold: rename it")
         return cls(found, options, found.plan.changed(**{k: v for k, v in given.items() if k in plan}), texts)
@@ -317,6 +316,6 @@ def load(run: str | Path, *, allow_code: AllowCode = False, device: str = "cpu")
             registry.as_in_training(meta),
             init.at_most(sum(a.nbytes for a in tensors.values()), file),  # no more weights than bytes
         ):
-            model = get_task(meta["task"]).rebuild(meta)
+            model = get_task(meta["task"]).on((), meta).rebuild(meta)
         runs.put_weights(model, tensors)
     return model.to(device).eval()

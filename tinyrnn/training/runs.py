@@ -407,16 +407,16 @@ def _remove_abandoned(parent):
                     file.unlink()
 
 
-def keep_data(text: str, suffix: str, encoding: str) -> tuple[list[Path], list[str]]:
+def keep_data(text: str | bytes, suffix: str, encoding: str) -> tuple[list[Path], list[str]]:
     """Store ``text`` as a file beside the runs: what was made for that, and the texts that it is.
 
     Raises:
         InputError: the text has no such encoding, or cannot be written.
     """
     try:
-        data = text.encode(encoding)
+        data = text if isinstance(text, bytes) else text.encode(encoding)
     except UnicodeEncodeError as error:
-        strange = f"{text[error.start]!r}, which is no character of {encoding}"
+        strange = f"{str(error.object)[error.start]!r}, which is no character of {encoding}"
         raise InputError(f"the data holds {strange}: replace it, or use another encoding") from None
     path = Path("runs") / f"data-{hashlib.sha256(data).hexdigest()[:8]}.{suffix}"
     made = [p for p in (path, path.parent) if not p.exists()]

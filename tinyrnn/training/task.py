@@ -87,6 +87,13 @@ class Task:
     tokens_per_step: float
 
     @classmethod
+    def on(cls, texts: Sequence[str], entries: Mapping[str, Any]) -> "type[Task]":
+        """The task on the files ``texts``: this one, or for data of another kind one of the same name with
+        other defaults; ``entries``: of its options, or of a checkpoint's metadata.
+        """
+        return cls
+
+    @classmethod
     def build(cls, options: Any, texts: Sequence[str], origin: Any = None) -> Self:
         """The task on the files ``texts``, with ``options`` of the class of that name.
 
@@ -166,8 +173,8 @@ class Task:
         return options, list(texts) or own
 
     @classmethod
-    def store(cls, data: Any) -> tuple[str, str]:
-        """Data from memory as a file that ``build`` reads: its suffix and its text.
+    def store(cls, data: Any) -> tuple[str, str | bytes]:
+        """Data from memory as a file that ``build`` reads: its suffix and its text or bytes.
 
         Raises:
             InputError: it is of no kind that the task reads.
@@ -240,4 +247,5 @@ def get_task(name: str) -> type[Task]:
 def task_of(run: RunFolder) -> type[Task]:
     """The task that a run is of."""
     with reading(run.path / CONFIG, "restore it from a copy"):
-        return get_task(run.config["task"])
+        stored = run.config["options"]
+        return get_task(run.config["task"]).on(stored.get("texts", ()), stored)

@@ -41,25 +41,35 @@ class Classifier(TaskModel):
     ):
         own = dict(embed=embed, pooling=pooling, max_length=max_length, bidirectional=bidirectional)
         super().__init__(seed, settings, **own)
-        self.vocabulary, self.labels, self.pooling, self.max_length = (
-            vocabulary,
-            list(labels),
-            pooling,
-            max_length,
-        )
-        self.thresholds = None if thresholds is None else np.array(thresholds, np.float64)
-        dropout, variational = self.settings["dropout"], self.settings["variational"]
+        self.vocabulary, self.max_length = vocabulary, max_length
         self.embedding = Embedding(len(vocabulary), embed, **self.shared)
-        self.rnn = self.recurrent(embed, bidirectional=bidirectional)
-        self.dropout = Dropout(dropout, variational=variational, generator=self.generator)
-        self.score = Linear(self.rnn.output_size, 1, **self.shared) if pooling == "attention" else None
+        self.dropout = Dropout(
+            self.settings["dropout"], variational=self.settings["variational"], generator=self.generator
+        )
+        self._read(embed, labels, thresholds)
+
+    def _read(self, width, labels, thresholds=None):
+        """Make all that follows vectors of a width."""
+        self.labels, self.pooling = list(labels), self.settings["pooling"]
+        self.thresholds = None if thresholds is None else np.array(thresholds, np.float64)
+        self.rnn = self.recurrent(width, bidirectional=self.settings["bidirectional"])
+        self.score = Linear(self.rnn.output_size, 1, **self.shared) if self.pooling == "attention" else None
         self.output = Linear(self.rnn.output_size, len(self.labels), **self.shared)
-        self.output_dropout = Dropout(dropout, generator=self.generator)
+        self.output_dropout = Dropout(self.settings["dropout"], generator=self.generator)
 
     def forward(self, ids, mask):
         """Ids (or vectors, see `embedded`) and mask ``[T, B]`` to logits ``[B, labels]``."""
-        ys, final = self.rnn(self.dropout(self.embedded(self.embedding, ids)), mask=mask)
+        return self._said(self.dropout(self.embedded(self.embedding, ids)), mask)
+
+    def _said(self, vectors, mask):
+        """Logits of vectors ``[T, B, width]``."""
+        ys, final = self.rnn(vectors, mask=mask)
         return self.output(self.output_dropout(pooled(self.pooling, self.rnn, ys, final, mask, self.score)))
+
+    @staticmethod
+    def padded(sequences):
+        """Encoded examples and their mask, both ``[T, B]``."""
+        return padded(sequences)
 
     def encode(self, text):
         """Ids of a text, one at least; for words its first word looks like any other."""
@@ -72,11 +82,11 @@ class Classifier(TaskModel):
         return (softmax(logits, axis=-1) if self.thresholds is None else sigmoid(logits)).numpy()
 
     def logits(self, sequences, batch_size=64) -> np.ndarray:
-        """Of texts as ids ``[texts, labels]``, nothing dropped."""
+        """Of encoded examples ``[examples, labels]``, nothing dropped."""
         found = np.zeros((len(sequences), len(self.labels)), self.dtype)
         with self.evaluating():
-            for batch in in_order(sequences, batch_size):
-                found[batch] = self(*padded([sequences[i] for i in batch])).numpy()
+            for batch in in_order(sequences, batch_size) if sequences else ():
+                found[batch] = self(*self.padded([sequences[i] for i in batch])).numpy()
         return found
 
     def said(self, probabilities) -> list[list[str]]:
@@ -94,8 +104,11 @@ class Classifier(TaskModel):
 
     def rows(self) -> dict:
         """Those of symbols and labels."""
-        of_labels = {"output.weight": ("labels", self.labels, 1), "output.bias": ("labels", self.labels, 0)}
-        return {"embedding.weight": ("symbols", self.vocabulary.symbols, 0), **of_labels}
+        return {"embedding.weight": ("symbols", self.vocabulary.symbols, 0), **self.rows_of_labels()}
+
+    def rows_of_labels(self) -> dict:
+        """As `rows`, of labels alone."""
+        return {"output.weight": ("labels", self.labels, 1), "output.bias": ("labels", self.labels, 0)}
 
     def facts(self) -> dict:
         """Labels, vocabulary, and thresholds if there are any."""

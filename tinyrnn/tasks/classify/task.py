@@ -11,9 +11,10 @@ from ...base.errors import InputError, few, shown
 from ...nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from ...training.disturbances import hardened_text
 from ...training.plan import Plan
+from ...training.robustness import Probe
 from ...training.runs import RunFolder, refuse_other
 from ...training.task import Task
-from ..batches import Batches, padded
+from ..batches import Batches
 from ..tables.files import texts_of_inputs
 from ..text.memory import json_lines, pairs_of
 from ..text.robustness import Texts
@@ -54,6 +55,7 @@ class Classification(Task):
     in_memory = "pairs (text, label) or (text, [labels]), or a frame with columns of these names"
     drawn = MappingProxyType({"accuracy": "accuracy", "micro_f1": "micro F1", "macro_f1": "macro F1"})
     starts = MappingProxyType({"lm": ("embedding.", "rnn.")})
+    loss_of = staticmethod(cross_entropy)
 
     def __init__(
         self,
@@ -71,10 +73,7 @@ class Classification(Task):
         self.model, self.fingerprint, self.hardening = model, fingerprint, hardening
         self.texts, self.with_baseline = (train[0], val[0]), with_baseline
         self.targets, self.val_targets = (_targets(model, labels) for _, labels in (train, val))
-        (self.train, cut), (self.val, cut_of_val) = (
-            encode_texts(model.vocabulary, texts, model.max_length) for texts in self.texts
-        )
-        tell_cut(model.max_length, texts=(cut + cut_of_val, len(self.train) + len(self.val)))
+        self.train, self.val = self.encoded(*self.texts)
         self.batches = Batches(self.train, batch_size, seed)
         self.steps_per_epoch, self.shape = self.batches.per_epoch, f"batches of {batch_size}"
         self.tokens_per_step = batch_size * np.mean([len(s) for s in self.train])
@@ -85,6 +84,12 @@ class Classification(Task):
             # labels those that a text has, by how many texts lack each
             weights = total / (len(counts) * counts) if self.single else (total - counts) / counts
             self.weights = weights.astype(model.dtype)
+
+    def encoded(self, *parts):
+        """What the model reads of each part of the examples."""
+        found = [encode_texts(self.model.vocabulary, texts, self.model.max_length) for texts in parts]
+        tell_cut(self.model.max_length, texts=(sum(cut for _, cut in found), sum(map(len, parts))))
+        return [sequences for sequences, _ in found]
 
     @property
     def single(self) -> bool:
@@ -148,7 +153,7 @@ class Classification(Task):
     def loss(self, step: int):
         """The training loss of batch ``step``, a Tensor."""
         batch = self.batches[step]
-        ids, mask = padded([self.train[i] for i in batch])
+        read, mask = self.model.padded(self.examples(step, batch))
 
         def cost(read):
             logits = self.model(read, mask)
@@ -157,7 +162,15 @@ class Classification(Task):
                 return cross_entropy(logits, self.targets[batch], weights)
             return _loss_of_several(logits, self.targets[batch], pos_weight=weights) / len(batch)
 
-        return hardened_text(cost, ids, self.model.embedding, self.model.generator, **self.hardening)
+        return self.hardened(cost, read)
+
+    def examples(self, step, batch):
+        """What is read of a batch, the indices of its examples, in a step."""
+        return [self.train[i] for i in batch]
+
+    def hardened(self, cost, read):
+        """The cost of what is read, made harder."""
+        return hardened_text(cost, read, self.model.embedding, self.model.generator, **self.hardening)
 
     def evaluate(self, stop=lambda: False) -> dict | None:
         """Validation figures, or None if ``stop()`` became true."""
@@ -191,7 +204,7 @@ class Classification(Task):
         return found
 
     @staticmethod
-    def probe(model, texts, run, options) -> Texts:
+    def probe(model, texts, run, options) -> Probe:
         """Texts; of several labels each is right or wrong."""
         raw, targets = _data(model, texts, run, options)
         sequences, chosen = _encoded(model, raw), options.examples_of(len(raw))
@@ -265,10 +278,16 @@ class Classification(Task):
 
     @staticmethod
     def shown(prediction):
-        """Label, the five highest probabilities, text."""
+        """Label, the five highest probabilities, text or name."""
         labels = ",".join(prediction["labels"]) if "labels" in prediction else prediction["label"]
         shown = sorted(prediction["probabilities"].items(), key=lambda pair: -pair[1])[:5]
-        return "\t".join([labels, " ".join(f"{name}={p:.3f}" for name, p in shown), prediction["text"]])
+        return "\t".join(
+            [
+                labels,
+                " ".join(f"{name}={p:.3f}" for name, p in shown),
+                prediction.get("text", prediction.get("sequence")),
+            ]
+        )
 
 
 def _read(options, texts):
@@ -391,14 +410,24 @@ def _split(texts, labels, fraction, seed, names):
     """Training and validation examples; of each label the same part, chosen by the seed; where texts have
     several, of all.
     """
-    random, held = np.random.default_rng(seed), set()
     several = isinstance(labels[0], tuple)
-    for label in [None] if several else sorted(set(labels)):
-        where_it_is = [i for i, y in enumerate(labels) if several or y == label]
+    held = of_each_label([None] * len(labels) if several else labels, fraction, seed, names)
+    parts = [[i for i in range(len(texts)) if (i in held) == kept] for kept in (False, True)]
+    return [([texts[i] for i in part], [labels[i] for i in part]) for part in parts]
+
+
+def of_each_label(labels, fraction, seed, names) -> set[int]:
+    """Which examples validate: of each label the same part, one at least, chosen by the seed.
+
+    Raises:
+        InputError: a label has one example only.
+    """
+    random, held = np.random.default_rng(seed), set[int]()
+    for label in sorted(set(labels), key=str):
+        where_it_is = [i for i, y in enumerate(labels) if y == label]
         if len(where_it_is) < 2:
             said = f"the label {shown(label)} has one example only: give it more, or remove it"
             raise InputError(f"{few(names)}: {said}")
         n = max(1, round(fraction * len(where_it_is)))
         held.update(random.permutation(where_it_is)[:n].tolist())
-    parts = [[i for i in range(len(texts)) if (i in held) == kept] for kept in (False, True)]
-    return [([texts[i] for i in part], [labels[i] for i in part]) for part in parts]
+    return held

@@ -151,9 +151,13 @@ def test_the_separator_that_excel_writes_above_the_first_row(table):
 
 
 @pytest.mark.parametrize("name", ["a.xlsx", "a.parquet"])
-@pytest.mark.parametrize("data", [b"", b"no such file", b"PAR1" + b"x" * 50 + b"PAR1", b"PK\x03\x04" + b"x" * 50])
+@pytest.mark.parametrize(
+    "data", [b"", b"no such file", b"PAR1" + b"x" * 50 + b"PAR1", b"PK\x03\x04" + b"x" * 50]
+)
 def test_damaged_files_of_other_programs(table, name, data):
-    with pytest.raises(InputError, match=rf"{name} is no (xlsx|parquet) file that pandas can read .*: save it anew"):
+    with pytest.raises(
+        InputError, match=rf"{name} is no (xlsx|parquet) file that pandas can read .*: save it anew"
+    ):
         table(data, name)
 
 

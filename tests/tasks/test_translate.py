@@ -649,6 +649,7 @@ def test_several_references_of_a_source(tmp_path, pairs_file):
     streams = [[r[0] for r in references], [r[1] if len(r) > 1 else None for r in references]]
     assert found["chrf"] == pytest.approx(sacrebleu.corpus_chrf(said, streams).score)
     assert read(path)[1] == [w[::-1] for w in WORDS]
+    assert translate._exact(["b a", "c", "x"], [("a", "b  a"), ("c",), ("y", "z")]) == pytest.approx(2 / 3)
 
 
 def test_a_run_on_two_files(tmp_path):

@@ -135,7 +135,8 @@ def curves(runs: list[RunFolder], target: Path):
     if strange := [(name, unit) for name, unit in zip(names, units, strict=True) if unit != units[0]]:
         one, other = f"{names[0]} has a {units[0]}", "{} a {}".format(*strange[0])
         raise InputError(f"{one}, {other}: runs whose losses have different units are plotted one by one")
-    drawn = tasks[0].drawn
+    records = [record for log in logs for record in log]
+    drawn = {k: words for k, words in tasks[0].drawn.items() if any(k in record for record in records)}
     figure, axes = canvas(3 if drawn else 2, figsize=(15 if drawn else 11, 4))
     longest = max(log[-1]["seconds"] for log in logs)
     places = loss_panels(axes[:2], longest, tasks[0].loss_name)

@@ -3,23 +3,23 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from ...base.options import PART, Options, option
+from ...base.options import PART, option
 from ...training.robustness import RobustnessOptions
 from ...training.task import TaskOptions
+from ..tables.options import DateOptions, TableOptions
 
 # In steps; how the errors of a horizon add up is a matrix of its square.
 FURTHEST, LONGEST = 10_000, 1_000_000
 
 
-@dataclass(frozen=True, kw_only=True)
-class ForecastOptions(TaskOptions):
-    """Of ``--task forecast``."""
+Missing = Literal["error", "interpolate", "zero", "mask", "skip"]
 
-    hidden: int = 32
-    layers: int = 1
-    dropout: float = 0.0
-    batch_size: int = option(32, "Windows that are read side by side.", "Data", low=1)
-    val_fraction: float = option(0.33, "Part at the end that tests the forecasts.", "Data", **PART)
+
+@dataclass(frozen=True, kw_only=True)
+class SeriesOptions(TableOptions, DateOptions):
+    """What is read of a table of series."""
+
+    encoding: str = option("utf-8", "Encoding of the files.", "Data", encoding=True)
     target: str | None = option(
         None, "Column to forecast. Default: the only numeric one.", "Series", metavar="COLUMN"
     )
@@ -30,8 +30,33 @@ class ForecastOptions(TaskOptions):
         metavar="A,B",
     )
     date_column: str | None = option(
-        None, "Column of the dates. Default: the first that holds dates.", "Series", metavar="COLUMN"
+        None, "Column of the dates. Default: the first that holds dates. none: there are none.", "Series",
+        metavar="COLUMN",
+    )  # fmt: skip
+    id_column: str | None = option(
+        None, "Column that says to which of several series a row belongs.", "Series", metavar="COLUMN"
     )
+    future: str | None = option(
+        None, "Columns that are known before they happen, such as holidays.", "Series", metavar="A,B"
+    )
+    missing: Missing = option(
+        "error", "What to do with missing rows, and with cells that hold no number.", "Series"
+    )
+
+    def listed(self, name: str) -> tuple[str, ...]:
+        """The columns that an option names."""
+        return tuple(c.strip() for c in (getattr(self, name) or "").split(",") if c.strip())
+
+
+@dataclass(frozen=True, kw_only=True)
+class ForecastOptions(TaskOptions, SeriesOptions):
+    """Of ``--task forecast``."""
+
+    hidden: int = 32
+    layers: int = 1
+    dropout: float = 0.0
+    batch_size: int = option(32, "Windows that are read side by side.", "Data", low=1)
+    val_fraction: float = option(0.33, "Part at the end that tests the forecasts.", "Data", **PART)
     horizon: int = option(12, "Steps to forecast.", "Series", low=1, high=FURTHEST)
     window: int | None = option(
         None,
@@ -50,9 +75,6 @@ class ForecastOptions(TaskOptions):
     interval: float = option(
         0.9, "Part of the future values inside the prediction interval.", "Series", **PART, open_low=True
     )
-    missing: Literal["error", "interpolate"] = option(
-        "error", "What to do with cells that hold no number.", "Series"
-    )
     teacher_forced: bool = option(False, "Train on true values only, one step ahead.", "Series")
     noise: float = option(
         0.0, "Deviation of noise on what is read while training, which has 1.", "Hardening", low=0
@@ -63,11 +85,14 @@ class ForecastOptions(TaskOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SeriesReadingOptions(Options):
+class SeriesReadingOptions(TableOptions, DateOptions):
     """How a trained forecaster reads a series."""
 
     encoding: str | None = option(
         None, "Encoding of the file. Default: as in training.", "Data", encoding=True
+    )
+    missing: Missing | None = option(
+        None, "What to do with missing rows and cells. Default: as in training.", "Series"
     )
 
 

@@ -21,7 +21,7 @@ from ..text.vocabulary import names
 from .model import Forecaster, checked_column
 from .options import ForecastOptions, SeriesPredictionOptions, SeriesReadingOptions, SeriesRobustnessOptions
 from .pictures import draw_errors, draw_forecasts
-from .series import read_series
+from .series import read_panel, understood
 from .transform import Transform
 
 SELECTION = 0.15  # of the rows before the test part: they choose the best step
@@ -139,7 +139,8 @@ class Forecasting(Task):
         calm = ("logarithms" if target.log else "values") + (f", differences at lag {lags}" if lags else "")
         others = f" from {', '.join(self.model.columns[1:])}" if len(self.model.columns) > 1 else ""
         return (
-            f"{n:,} rows, season {self.model.season}; {self.model.columns[0]}{others}: {calm}; "
+            f"{understood([self.series])}, season {self.model.season}; "
+            f"{self.model.columns[0]}{others}: {calm}; "
             f"the last {n - self.test_row:,} rows test, {self.test_row - self.train_rows:,} before them "
             "choose the best step"
         )
@@ -369,10 +370,9 @@ def _read(options: ForecastOptions, texts):
             "--val is not for series: the end of the file tests the forecasts, see --val-fraction"
         )
     if len(texts) != 1:
-        raise InputError("--task forecast needs one CSV file with a column of dates and columns of numbers")
-    columns = options.columns and [c.strip() for c in options.columns.split(",")]
-    names = ("target", "date_column", "missing", "encoding")
-    return read_series(texts[0], columns=columns, **{k: getattr(options, k) for k in names})
+        raise InputError("--task forecast needs one table with a column of dates and columns of numbers")
+    (series,) = read_panel(texts[0], options)
+    return series
 
 
 def _of_run(run, files, given):

@@ -13,7 +13,9 @@ import tinyrnn as tr
 from tinyrnn.cli import main
 from tinyrnn.tasks.forecast.options import ForecastOptions
 from tinyrnn.tasks.forecast.series import Series, read_series
-from tinyrnn.tasks.forecast.task import Forecaster, Forecasting, Transform, backtest
+from tinyrnn.tasks.forecast.model import Forecaster, Prepared
+from tinyrnn.tasks.forecast.task import Forecasting, backtest
+from tinyrnn.tasks.forecast.transform import Transform
 
 SMALL = [
     "--task",
@@ -257,9 +259,9 @@ def test_free_running_feeds_forecasts_back():
     """The compiled loop beyond the window against the network run by hand."""
     model, series = make(wave(120), dtype="float64", horizon=5)
     model.output.weight.assign_(np.random.default_rng(0).standard_normal(model.output.weight.shape))
-    inputs = model.inputs(series, 5)
+    prepared = Prepared(model, [series])
     with model.evaluating():
-        past, ahead = model.batch(inputs, [70, 90])
+        past, ahead, *_ = prepared.batch(prepared.starts[0] + np.array([70, 90]))
         inside, beyond = (part.numpy() for part in model(past, ahead))
         rows = list(past)
         for h in range(5):
@@ -273,7 +275,8 @@ def test_free_running_feeds_forecasts_back():
 def test_gradients_flow_through_the_forecasts_that_were_fed_back():
     model, series = make(wave(120), dtype="float64", horizon=4)
     model.output.weight.assign_(0.3 * np.random.default_rng(0).standard_normal(model.output.weight.shape))
-    past, ahead = model.batch(model.inputs(series), [70, 90])
+    prepared = Prepared(model, [series])
+    past, ahead, *_ = prepared.batch(prepared.starts[0] + np.array([70, 90]))
     weight = dict(model.rnn.cells[0].named_parameters())["U_n"]
 
     def last(values):
@@ -296,7 +299,8 @@ def test_backtest_by_hand():
     values = wave(120)
     model, series = make(values, horizon=3)
     origins = np.arange(100, 118)
-    found = backtest(model, series, origins)
+    prepared = Prepared(model, [series])
+    found = backtest(prepared, prepared.starts[0] + origins)
     true = np.array([values[t : t + 3] for t in origins])
     said = model.forecast(series, origins)
     naive = np.array([[values[t + h - 12] for h in range(3)] for t in origins])
@@ -316,7 +320,7 @@ def test_from_csv_to_forecast(tmp_path, table):
     result = invoke("train", table, *SMALL, "--target", "sales", "--out", out)
     assert result.exit_code == 0, result.output
     assert (
-        "sales from staff: logarithms, differences at lag 12" in result.output
+        "sales from staff: logarithms by exponential smoothing, alpha" in result.output
         and "seasonal naive" in result.output
     )
     assert (out / "forecast.png").exists() and (out / "errors.png").exists()
@@ -342,11 +346,11 @@ def test_from_csv_to_forecast(tmp_path, table):
     (tmp_path / "new.csv").write_text("".join([lines[0], *lines[31:91]]))
     assert invoke("predict", out, tmp_path / "new.csv").stdout.startswith("1997-07\t")
     assert "model" in invoke("evaluate", out, tmp_path / "new.csv").stdout
-    (tmp_path / "short.csv").write_text("".join(lines[:15]))
+    (tmp_path / "short.csv").write_text("".join(lines[:11]))
     result = invoke("predict", out, tmp_path / "short.csv")
     assert (
         result.exit_code == 2
-        and "short.csv has 14 rows, a forecast of this model is made from 22" in result.output
+        and "short.csv has 10 rows, a forecast of this model is made from 13" in result.output
     )
     model = tr.load(out)
     np.testing.assert_allclose(
@@ -392,7 +396,7 @@ def test_it_learns_what_the_differences_leave(table, more):
         optimizer.zero_grad()
         task.loss(step).backward()
         optimizer.step(max_norm=1.0)
-    found = backtest(task.model, task.series, np.arange(90, 118))
+    found = backtest(task.prepared, task.prepared.starts[0] + np.arange(90, 118))
     assert found["rmse"] < 0.3 * min(found["persistence_rmse"], found["seasonal_naive_rmse"])
 
 
@@ -420,7 +424,7 @@ def test_the_picture_has_no_gap_before_the_end(monkeypatch, rest):
     monkeypatch.setattr(forecast, "draw_forecasts", lambda s, c, parts, *a, **k: drawn.extend(parts))
     monkeypatch.setattr(forecast, "draw_errors", lambda *a: None)
     origins = np.arange(40, len(series) - model.horizon + 1)
-    forecast.draw(model, series, origins, model.forecast(series, origins), Path("."))
+    forecast.draw(Prepared(model, [series]), origins, model.forecast(series, origins), Path("."))
     np.testing.assert_array_equal(
         np.concatenate([dates for dates, _ in drawn]),
         np.concatenate([series.dates[40:], series.future(model.horizon)]),

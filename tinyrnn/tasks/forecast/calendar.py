@@ -72,6 +72,12 @@ class Calendar:
             second, [*self.slots, WEEK + self.slots[0]], np.arange(len(self.slots) + 1)
         )
 
+    def position(self, dates) -> np.ndarray:
+        """``[N]``, integers: the step that a date is, by clocks, so that a season of hours is one of these."""
+        if self.kind == "seconds":
+            return np.round(local(dates, self.zone).astype(np.int64) / self.n).astype(np.int64)
+        return np.round(self.index(dates)).astype(np.int64)
+
     def dates(self, last, count) -> np.ndarray:
         """Those of the ``count`` steps after the date ``last`` (numbers of rows where there are none)."""
         ahead = np.arange(1, count + 1)

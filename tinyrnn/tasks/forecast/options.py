@@ -1,7 +1,8 @@
 """Options of forecasts."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, Self
 
 from ...base.options import PART, option
 from ...training.robustness import RobustnessOptions
@@ -10,6 +11,7 @@ from ..tables.options import DateOptions, TableOptions
 
 # In steps; how the errors of a horizon add up is a matrix of its square.
 FURTHEST, LONGEST = 10_000, 1_000_000
+CALM = "calm"  # as --difference: those that vary least, as earlier versions chose them
 
 
 Missing = Literal["error", "interpolate", "zero", "mask", "skip"]
@@ -69,9 +71,15 @@ class ForecastOptions(TaskOptions, SeriesOptions):
         None, "Steps a season. Default: from the dates, for months 12.", "Series", low=1, high=LONGEST
     )
     difference: str | None = option(
-        None, "Such as 1 or 1,12; 0: none. Default: what calms the series most.", "Series", metavar="LAGS"
+        None, "Forecast differences, such as 1 or 1,12 (0: none), not the errors of exponential smoothing.",
+        "Series", metavar="LAGS",
+    )  # fmt: skip
+    log: bool | None = option(None, "Work on logarithms. Default: if errors become less.", "Series")
+    head: Literal["gaussian", "quantile", "poisson", "negative-binomial"] = option(
+        "gaussian", "What is said of the future. quantile: the median; the last two: of counts.", "Series"
     )
-    log: bool | None = option(None, "Work on logarithms. Default: if swings grow with the level.", "Series")
+    ensemble: int = option(3, "Networks whose mean forecasts.", "Series", low=1, high=100)
+    id_embed: int = option(0, "Width of what is learned of each id.", "Series", low=0, high=1000)
     interval: float = option(
         0.9, "Part of the future values inside the prediction interval.", "Series", **PART, open_low=True
     )
@@ -82,6 +90,14 @@ class ForecastOptions(TaskOptions, SeriesOptions):
     adversarial: float = option(
         0.0, "By so much values read also move against the model while training.", "Hardening", low=0
     )
+
+    @classmethod
+    def of(cls, entries: Mapping[str, Any]) -> Self:
+        """As `Options.of`; a run of an earlier version goes on as it began."""
+        if {"difference", "horizon"} <= entries.keys() and "head" not in entries:
+            old = dict(ensemble=1, id_embed=0, difference=entries.get("difference") or CALM)
+            return super().of({**entries, **old})
+        return super().of(entries)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +116,9 @@ class SeriesReadingOptions(TableOptions, DateOptions):
 class SeriesPredictionOptions(SeriesReadingOptions):
     """What ``tinyrnn predict`` can be told."""
 
+    future_file: str | None = option(
+        None, "Table of the columns that are known of the steps to forecast.", "Series", path=True
+    )
     plot: str | None = option(
         None, "Draw the forecast, or what each symbol attended to.", "Picture", metavar="FILE.png", path=True
     )

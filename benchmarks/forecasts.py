@@ -1,4 +1,4 @@
-"""Forecasts of many series by one model beside exponential smoothing and Theta, on the panels of the M4 competition.
+"""Forecasts of many series by one model beside exponential smoothing and Theta: panels of the M4 competition.
 
     python benchmarks/forecasts.py m4-hourly.csv m4-weekly.csv [--seed 0]
 
@@ -28,9 +28,8 @@ def scores(true, said, known, season):
 
 def table(rows):
     for name, found, seconds in rows:
-        print(
-            f"{name:24} {np.mean([s for s, _ in found]):8.3f} {np.mean([m for _, m in found]):8.3f} {seconds:7.0f}"
-        )
+        smape, mase = np.mean(found, axis=0)
+        print(f"{name:24} {smape:8.3f} {mase:8.3f} {seconds:7.0f}")
 
 
 def main():

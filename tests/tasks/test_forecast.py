@@ -11,9 +11,9 @@ from safetensors.numpy import load_file
 
 import tinyrnn as tr
 from tinyrnn.cli import main
+from tinyrnn.tasks.forecast.model import Forecaster, Prepared
 from tinyrnn.tasks.forecast.options import ForecastOptions
 from tinyrnn.tasks.forecast.series import Series, read_series
-from tinyrnn.tasks.forecast.model import Forecaster, Prepared
 from tinyrnn.tasks.forecast.task import Forecasting, backtest
 from tinyrnn.tasks.forecast.transform import Transform
 

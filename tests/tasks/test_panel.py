@@ -1,4 +1,4 @@
-"""Forecasts as the field does them: smoothing, calibrated intervals, several series, known covariates, counts."""
+"""Forecasts as the field does them: smoothing, calibrated intervals, several series, covariates, counts."""
 
 import json
 import math
@@ -101,7 +101,7 @@ def test_the_smoothing_is_chosen_by_errors_many_steps_ahead():
     random = np.random.default_rng(0)
     noise, walk = random.standard_normal(300), np.cumsum(random.standard_normal(300))
     assert fit(noise + 50).smoothing[0] <= 0.1  # the mean: a difference would double the variance
-    assert fit(walk).smoothing[0] >= 0.5 and fit(walk).season == 1
+    assert fit(walk).smoothing[0] >= 0.5 and fit(walk).smoothing[2] <= 0.1
     season = np.sin(np.arange(300) * np.pi / 6)
     found = fit(10 + 3 * season + 0.3 * noise)  # a season without a trend
     assert found.season == 12 or found.waves
@@ -243,7 +243,7 @@ def test_scores_by_hand():
 
 @pytest.fixture
 def panel(tmp_path):
-    """Three shops of different size with a week's season, a promotion that lifts sales by half, and an area."""
+    """Three shops of different size with a week's season, promotions that lift sales by half, and an area."""
     random, rows = np.random.default_rng(0), []
     for shop, size in (("a", 10.0), ("b", 1000.0), ("c", 80.0)):
         promo = random.integers(0, 2, 120)
@@ -284,7 +284,8 @@ def test_one_model_of_several_series_with_known_covariates(tmp_path, panel):
 
 
 def test_commands_on_a_panel(tmp_path, panel):
-    small = "--task forecast --hidden 3 --steps 4 --eval-every 2 --horizon 3 --window 6 --id-column shop --target sales"
+    small = "--task forecast --hidden 3 --steps 4 --eval-every 2 --horizon 3 --window 6 --id-column shop"
+    small += " --target sales"
     out = tmp_path / "run"
     result = invoke("train", panel, *small.split(), "--id-embed", 2, "--seed", 1, "--out", out)
     assert result.exit_code == 0, result.output

@@ -75,6 +75,7 @@ def search(values, y, fixed, known, index, back, start, trend, seasonal, limits,
     Args:
         limits: begin, end, stride, horizon, as in `cost`.
     """
+    begin, end, stride, horizon = limits
     best = np.array([0.3, 0.03, 0.1 if len(seasonal) > 1 else 0.0, 0.9])
     states = np.empty((4, len(y)))
     least = np.inf
@@ -88,9 +89,7 @@ def search(values, y, fixed, known, index, back, start, trend, seasonal, limits,
                 tried = best.copy()
                 tried[which] = value
                 smooth(y, known, index, start, trend, seasonal.copy(), tried, states)
-                found = cost(
-                    values, fixed, known, back, states, tried[3], limits[0], limits[1], limits[2], limits[3], log
-                )
+                found = cost(values, fixed, known, back, states, tried[3], begin, end, stride, horizon, log)
                 if found < least * (1 - 1e-6):
                     least = found
                     best = tried

@@ -73,7 +73,7 @@ class Calendar:
         )
 
     def position(self, dates) -> np.ndarray:
-        """``[N]``, integers: the step that a date is, by clocks, so that a season of hours is one of these."""
+        """``[N]``, integers: the step that a date is, by clocks, which show the hours of a day."""
         if self.kind == "seconds":
             return np.round(local(dates, self.zone).astype(np.int64) / self.n).astype(np.int64)
         return np.round(self.index(dates)).astype(np.int64)

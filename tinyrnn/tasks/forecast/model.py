@@ -43,8 +43,8 @@ class Forecaster(TaskModel):
 
     Args:
         columns: their names, the target first; ``transforms``: one each.
-        panel: of several series, or of smoothing: the ``ids`` and each one's ``transforms`` of the target, the
-            ``seasons``, the columns ``foreseen``, whether no value is ``below`` 0, and what widens the
+        panel: of several series, or of smoothing: the ``ids`` and each one's ``transforms`` of the target,
+            the ``seasons``, the columns ``foreseen``, whether no value is ``below`` 0, and what widens the
             intervals at each step, ``calibration [horizon]``.
         season, window, horizon: in steps.
         interval: part of the future values that the interval is to contain.
@@ -71,7 +71,7 @@ class Forecaster(TaskModel):
         self.targets = {i: Transform(**t) for i, t in zip(self.panel.get("ids", ()), own or (), strict=True)}
         self.smooth = bool(self.transforms[0].smoothing)
         self.below = not self.panel.get("positive", False)
-        self.calibration = np.array(self.panel.get("calibration") or np.ones(horizon))
+        self.calibration = np.array(calibration_of(self.panel, horizon))
         self.trust, self.even = self.panel.get("trust", 1.0), self.panel.get("even", False)
         # the columns, and how far from the window's mean
         self.measured = len(columns) + self.smooth
@@ -194,8 +194,8 @@ class Forecaster(TaskModel):
         return self.ends(series, flat, *self.outputs(series, flat, past))
 
     def outputs(self, prepared, flat, past=None):
-        """What the networks say on the mean after the rows ``flat``, ``[horizon, n, outputs]``, and the linear
-        layer, ``[n, horizon]`` (0: there is none).
+        """What the networks say on the mean after the rows ``flat``, ``[horizon, n, outputs]``, and the
+        linear layer, ``[n, horizon]`` (0: there is none).
         """
         said, lines = [], []
         with self.evaluating():
@@ -241,6 +241,14 @@ class Forecaster(TaskModel):
         return found
 
 
+def calibration_of(panel, horizon):
+    """What widens the intervals at each step. Raises ValueError if it is of another horizon."""
+    found = panel.get("calibration") or [1.0] * horizon
+    if len(found) != horizon:
+        raise ValueError(f"its calibration is of {len(found)} steps, not {horizon}")
+    return found
+
+
 def stored(transform) -> dict:
     """As a checkpoint keeps it: one of differences as it always did."""
     found = asdict(transform)
@@ -254,13 +262,13 @@ def spread_of(transform, horizon):
 
 @dataclass
 class Prepared:
-    """Several series as a `Forecaster` sees them, one after the other: before each ``window`` rows of nothing,
-    after each ``horizon`` that are still to come.
+    """Several series as a `Forecaster` sees them, one after the other: before each ``window`` rows of
+    nothing, after each ``horizon`` that are still to come.
 
     ``x [R, width]``: columns, transformed (0 where unknown), a place for how far from the window's mean, sine
     and cosine of the seasons' phases, and 0; ``known [R]``: whether the target is; ``raw [R]``: the target,
-    NaN where unknown; ``series [R]``: which; ``starts``, ``ends``: of each series the first row, and how many it
-    has.
+    NaN where unknown; ``filled [R]``: with something there; ``series [R]``: which; ``starts``, ``ends``: of
+    each series the first row, and how many it has; ``states``, ``fixed``, ``back``: as `Smoothed`.
     """
 
     def __init__(self, model, panel, foreseen=None):
@@ -320,10 +328,13 @@ class Prepared:
             if k == 0:
                 self.known[here], self.raw[here] = known, np.where(known, values, np.nan)
                 self.filled[here] = values
-            elif name in model.foreseen and foreseen is not None:
-                x[later, k] = (foreseen[:, series.columns.index(name)] - transform.mean) / transform.scale
-            elif name in model.foreseen and len(set(values.tolist())) == 1:  # the same for ever
-                x[later, k] = calm[-1]
+            elif name in model.foreseen:
+                later_values = np.full(h, np.nan)
+                if foreseen is not None:
+                    later_values = foreseen[:, series.columns.index(name)]
+                if np.ptp(values) == 0:  # the same for ever
+                    later_values = np.where(np.isnan(later_values), values[-1], later_values)
+                x[later, k] = np.nan_to_num((later_values - transform.mean) / transform.scale)
         for j, season in enumerate(model.seasons):
             angle = 2 * np.pi * series.phase(dates, season)
             at = model.measured + 2 * j
@@ -365,7 +376,7 @@ class Prepared:
         return found + np.where(last >= 0, self.states[2, np.maximum(last, 0)], 0.0) + self.fixed[rows]
 
     def summed(self, which, z):
-        """What errors ``z [n, horizon]``, in units of their deviation, add to the values of series ``which``."""
+        """What errors ``z [n, horizon]``, in units of their deviation, add to values of series ``which``."""
         h = z.shape[1]
         if len(self.panel) == 1:
             return z @ toeplitz(self.psis[0]).T * self.scales[0]

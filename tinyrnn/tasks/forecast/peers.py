@@ -10,8 +10,8 @@ FEW = 6  # rows, with which nothing can be fitted
 
 
 def forecasts_of_peers(prepared, flat) -> dict:
-    """Forecasts ``[n, horizon]`` by ``"ets"`` and ``"theta"`` of statsforecast, fitted once on what comes before
-    the first origin of a series; under ``""`` of which of ``flat`` they are. Empty: it is not installed.
+    """Forecasts ``[n, horizon]`` by ``"ets"`` and ``"theta"`` of statsforecast, fitted once on what comes
+    before the first origin of a series; under ``""`` of which of ``flat`` they are. Empty: it is missing.
     """
     try:
         from statsforecast import models
@@ -21,7 +21,8 @@ def forecasts_of_peers(prepared, flat) -> dict:
     season = model.season if model.season <= LONG else 1
     which = prepared.series[flat]
     some = np.unique(which)[:: -(-len(np.unique(which)) // SERIES)]
-    rows, found = [], {"ets": [], "theta": []}
+    rows: list[int] = []
+    found: dict[str, list[np.ndarray]] = {"ets": [], "theta": []}
     for i in some.tolist():
         own = np.flatnonzero(which == i)
         own = own[:: -(-len(own) // ORIGINS)]

@@ -21,7 +21,7 @@ from ...training.task import Task
 from ..batches import Batches
 from ..text.vocabulary import names
 from .counts import cost as counts_cost
-from .model import BATCH, COUNTS, Forecaster, Prepared, checked_column, stored, toeplitz
+from .model import BATCH, COUNTS, Forecaster, Prepared, calibration_of, checked_column, stored, toeplitz
 from .options import (
     CALM,
     LONGEST,
@@ -122,7 +122,8 @@ class Forecasting(Task):
         if options.difference is None or len(panel) > 1 or foreseen:
             facts = dict(
                 ids=[s.id for s in panel], transforms=[stored(t) for t in targets], seasons=seasons or [1],
-                foreseen=foreseen, positive=all(s.values[s.known[:, 0], 0].min(initial=0) >= 0 for s in panel),
+                foreseen=foreseen,
+                positive=all(s.values[s.known[:, 0], 0].min(initial=0) >= 0 for s in panel),
             )  # fmt: skip
         lost = max(t.lost for t in transforms)
         third = (max(train for train, _ in parts) - lost) // 3
@@ -221,7 +222,7 @@ class Forecasting(Task):
         with runs.reading(file, runs.ANOTHER):
             tensors, meta = runs.load_tensors(file)
             runs.put_weights(model, tensors)
-            model.calibration = np.array(_calibration(meta.get("panel", {}), model.horizon))
+            model.calibration = np.array(calibration_of(meta.get("panel", {}), model.horizon))
             model.trust, model.even = (
                 meta.get("panel", {}).get(k, d) for k, d in (("trust", 1.0), ("even", False))
             )
@@ -320,8 +321,8 @@ def losses(prepared, flat, values=None):
 
     Squared error of the value (with the head "quantile" the absolute one), plus quantile losses of the
     interval's ends; beyond, errors are those of the values (or logarithms) themselves, the sums of the
-    differences', in units of what their sum would be if they were independent. Of counts, beyond: the negative
-    log-likelihood.
+    differences', in units of what their sum would be if they were independent. Of counts, beyond: the
+    negative log-likelihood.
 
     Args:
         flat: rows of ``prepared`` that are forecast from.
@@ -397,8 +398,8 @@ def _count_loss(prepared, flat, sums, said, known):
 
 
 def fit_linear(prepared, train, selection):
-    """Fit the linear layer by ridge regression on what smoothing leaves after the rows ``train``; how strongly
-    it is drawn to 0, or that it is left out, what comes after ``selection`` decides.
+    """Fit the linear layer by ridge regression on what smoothing leaves after the rows ``train``; how
+    strongly it is drawn to 0, or that it is left out, what comes after ``selection`` decides.
     """
     model = prepared.model
     if not len(selection):
@@ -441,8 +442,8 @@ def calibrate(prepared, flat, train):
 
     Then how far the intervals reach, so that they hold their part of the values there (split conformal
     prediction: Lei et al. 2018), each step for itself. Where that is few horizons, what networks say of the
-    interval is not used: smoothing and the linear layer are measured after ``train`` as well, and the interval
-    is the wider of both.
+    interval is not used: smoothing and the linear layer are measured after ``train`` as well, and the
+    interval is the wider of both.
     """
     model = prepared.model
     if model.head in COUNTS or not len(flat):
@@ -746,13 +747,6 @@ def _panel_facts(stored_panel, columns):
         raise ValueError(f"its panel foresees {shown(found['foreseen'])}, which are no columns")
     made = {k: list(v) if isinstance(v, tuple) else v for k, v in found.items()}
     return made | ({"transforms": [stored(Transform.of(t)) for t in transforms]} if ids else {})
-
-
-def _calibration(panel, horizon):
-    found = panel.get("calibration") or [1.0] * horizon
-    if len(found) != horizon:
-        raise ValueError(f"its calibration is of {len(found)} steps, not {horizon}")
-    return found
 
 
 def _lags(text):

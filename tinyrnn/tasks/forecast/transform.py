@@ -29,8 +29,8 @@ class Transform:
     step ahead or differences at some lags, then mean and standard deviation.
 
     Fitted on the training part alone. With ``B`` the shift by one row, differences multiply by ``(1 -
-    B^lag)`` for each lag. ``smoothing``: alpha, beta, gamma and phi of `kernels.smoothing`, of the ``season``;
-    ``waves``: of a long season, what cosines and sines of its harmonics are multiplied by.
+    B^lag)`` for each lag. ``smoothing``: alpha, beta, gamma and phi of `kernels.smoothing`, of the
+    ``season``; ``waves``: of a long season, what cosines and sines of its harmonics are multiplied by.
     """
 
     log: bool
@@ -131,8 +131,8 @@ class Transform:
 class Smoothed:
     """A series after exponential smoothing, row by row.
 
-    ``states [4, N]``: level, trend, seasonal state, error; ``fixed [N + beyond]``: what waves add; ``back [N +
-    beyond]``: the row before of the same seasonal state, or -1.
+    ``states [4, N]``: level, trend, seasonal state, error; ``fixed [N + beyond]``: what waves add; ``back
+    [N + beyond]``: the row before of the same seasonal state, or -1.
     """
 
     states: np.ndarray
@@ -203,8 +203,8 @@ def chosen(
 ) -> Transform:
     """The smoothing of a series with the least error up to ``horizon`` steps ahead, by rolling origins.
 
-    Parameters are fitted on the rows before ``fit_until``; with or without logarithms and season is decided on
-    these and all further rows of ``values``.
+    Parameters are fitted on the rows before ``fit_until``; with or without logarithms and season is decided
+    on these and all further rows of ``values``.
 
     Args:
         index, angle: as `smoothed`, the latter of the longest of ``seasons``.

@@ -70,6 +70,9 @@ class Forecaster(TaskModel):
         own = self.panel.get("transforms")
         self.targets = {i: Transform(**t) for i, t in zip(self.panel.get("ids", ()), own or (), strict=True)}
         self.smooth = bool(self.transforms[0].smoothing)
+        for t in (self.transforms[0], *self.targets.values()):
+            if len(t.effects) not in (0, len(self.foreseen)) or bool(t.smoothing) != self.smooth:
+                raise ValueError(f"its transforms do not fit {len(self.foreseen)} columns known in advance")
         self.below = not self.panel.get("positive", False)
         self.calibration = np.array(calibration_of(self.panel, horizon))
         self.trust, self.even = self.panel.get("trust", 1.0), self.panel.get("even", False)
@@ -287,6 +290,7 @@ class Prepared:
         self.targets, self.scales = targets, np.array([t.scale for t in targets])
         self.logs = np.array([t.log for t in targets])
         self.phis = np.array([t.smoothing[3] if t.smoothing else 0.0 for t in targets])
+        self.outer = [model.columns.index(name) for name in model.foreseen]
         cache = {}
         for t in targets:
             if t not in cache:
@@ -306,13 +310,14 @@ class Prepared:
         x = self.x
         dates = np.concatenate([series.dates, series.future(h)])
         both = slice(here.start, later.stop)
-        for k, name in enumerate(model.columns):
+        for k, name in reversed([*enumerate(model.columns)]):  # the target last: others may add to it
             transform = self.targets[i] if k == 0 else model.transforms[k]
             values = checked_column(series, name, transform)
             known = series.known[:, series.columns.index(name)]
             if transform.smoothing:
                 angle = 2 * np.pi * series.phase(dates, max(model.seasons))
-                after = smoothed(transform, values, known, series.calendar.position(dates), angle)
+                outer = x[both][:, self.outer].astype(np.float64)
+                after = smoothed(transform, values, known, series.calendar.position(dates), angle, outer)
                 self.states[:, here], self.fixed[both] = after.states, after.fixed
                 self.back[both] = np.where(after.back >= 0, after.back + here.start, -1)
                 calm = after.states[3] / transform.scale

@@ -108,16 +108,19 @@ class Forecasting(Task):
             for s in panel:
                 checked_column(s, s.columns[0], Transform(True, ()))
         season = (seasons or [1])[0]
+        same = _constant(panel)
+        foreseen = list(dict.fromkeys([*options.listed("future"), *same]))
+        others = [_column(panel, parts, i, season, foreseen) for i in range(1, len(panel[0].columns))]
+        outer = [
+            (panel[0].columns.index(name), others[panel[0].columns.index(name) - 1]) for name in foreseen
+        ]
         if options.difference is None:
-            targets = _smoothed(panel, parts, seasons, options)
+            targets = _smoothed(panel, parts, seasons, options, outer)
         elif len(panel) > 1:
             raise InputError("--difference is for one series, not for several: leave it out")
         else:
             known = panel[0].values[: parts[0][0], 0]
             targets = [Transform.fit(known, season, lags, options.log)]
-        same = _constant(panel)
-        foreseen = list(dict.fromkeys([*options.listed("future"), *same]))
-        others = [_column(panel, parts, i, season, foreseen) for i in range(1, len(panel[0].columns))]
         transforms, facts = [targets[0], *others], None
         if options.difference is None or len(panel) > 1 or foreseen:
             facts = dict(
@@ -689,17 +692,19 @@ def _refuse_uncountable(panel, options):
             raise InputError(f"{s.name}: {said}, which is no count: leave --head {options.head} out")
 
 
-def _smoothed(panel, parts, seasons, options):
-    """The smoothing of each series."""
+def _smoothed(panel, parts, seasons, options, outer):
+    """The smoothing of each series; ``outer``: columns that are known before they happen, with transforms."""
     origins = max(20, min(300, 18_000 // len(panel)))
     log = False if options.head in COUNTS else options.log
     found = []
     for s, (train, test) in zip(panel, parts, strict=True):
         angle = 2 * np.pi * s.phase(s.dates, max(seasons, default=1))
+        known = [(s.values[:test, i] - t.mean) / t.scale for i, t in outer]
         found.append(
             chosen(
                 s.values[:test, 0], s.known[:test, 0], s.calendar.position(s.dates[:test]), angle[:test],
                 seasons=seasons, horizon=options.horizon, fit_until=train, log=log, origins=origins,
+                outer=np.stack(known, axis=1) if known else None,
             )
         )  # fmt: skip
     return found

@@ -16,8 +16,10 @@ _RULES = {
     "smoothing": Rule(float, many=True, low=0, high=1),
     "season": Rule(int, low=1, high=LONGEST),
     "waves": Rule(float, many=True),
+    "effects": Rule(float, many=True),
 }
 MOST_LAGS, MOST_WAVES = 8, 8
+WEEK = 7  # steps: what columns add is looked for within as many at least
 LONG = 60  # steps: a longer season is a sum of waves, not a state for each of its steps
 ORIGINS = 300  # at most so many forecasts judge a way to smooth
 GAIN = 0.98  # what costs more than this part of the simpler way's error is not taken
@@ -30,7 +32,8 @@ class Transform:
 
     Fitted on the training part alone. With ``B`` the shift by one row, differences multiply by ``(1 -
     B^lag)`` for each lag. ``smoothing``: alpha, beta, gamma and phi of `kernels.smoothing`, of the
-    ``season``; ``waves``: of a long season, what cosines and sines of its harmonics are multiplied by.
+    ``season``; ``waves``: of a long season, what cosines and sines of its harmonics are multiplied by;
+    ``effects``: what columns that are known before they happen are.
     """
 
     log: bool
@@ -40,9 +43,10 @@ class Transform:
     smoothing: tuple = ()
     season: int = 1
     waves: tuple = ()
+    effects: tuple = ()
 
     def __post_init__(self):
-        for name in ("lags", "smoothing", "waves"):  # a file has lists
+        for name in ("lags", "smoothing", "waves", "effects"):  # a file has lists
             object.__setattr__(self, name, tuple(getattr(self, name)))
 
     @classmethod
@@ -69,7 +73,7 @@ class Transform:
     @classmethod
     def of(cls, stored):
         """As a checkpoint keeps it. Raises ValueError."""
-        found = cls(**taken(stored, _RULES, "transform", lacking=("smoothing", "season", "waves")))
+        found = cls(**taken(stored, _RULES, "transform", lacking=("smoothing", "season", "waves", "effects")))
         if len(found.lags) > MOST_LAGS or len(found.waves) > MOST_WAVES or len(found.waves) % 2:
             raise ValueError(f"its lags or waves are more than {MOST_LAGS}, or an odd number of waves")
         if len(found.smoothing) not in (0, 4):
@@ -140,16 +144,20 @@ class Smoothed:
     back: np.ndarray
 
 
-def smoothed(transform, values, known, index, angle) -> Smoothed:
+def smoothed(transform, values, known, index, angle, outer=None) -> Smoothed:
     """What the smoothing of a `Transform` makes of a series.
 
     Args:
         values: ``[N]``; known: bool ``[N]``.
         index: ``[N + beyond]``, integers: which step of the season a row is.
         angle: ``[N + beyond]``: where in the season of the waves, in radians.
+        outer: ``[N + beyond, columns]``: what is known before it happens.
     """
     count, m = len(values), transform.season
-    fixed = waves_of(transform.waves, angle)
+    outer = outer if transform.effects else None
+    fixed = regressors(len(transform.waves) // 2, angle, outer) @ np.array(
+        transform.waves + transform.effects
+    )
     y = (np.log(values) if transform.log else values) - fixed[:count]
     index = index % m
     back = rows_before(index)
@@ -161,12 +169,11 @@ def smoothed(transform, values, known, index, angle) -> Smoothed:
     return Smoothed(states, fixed, back)
 
 
-def waves_of(waves, angle) -> np.ndarray:
-    """The sum of waves at some angles: pairs of what the cosine and the sine of each harmonic count."""
-    found = np.zeros(len(angle))
-    for k, (a, b) in enumerate(zip(waves[::2], waves[1::2], strict=True), 1):
-        found += a * np.cos(k * angle) + b * np.sin(k * angle)
-    return found
+def regressors(waves, angle, outer=None) -> np.ndarray:
+    """``[N, 2 waves + columns]``: cosines and sines of the harmonics, and the columns ``outer [N, columns]``."""
+    parts = [f((k + 1) * angle)[:, None] for k in range(waves) for f in (np.cos, np.sin)]
+    parts += [outer] if outer is not None else []
+    return np.concatenate(parts, axis=1) if parts else np.zeros((len(angle), 0))
 
 
 def rows_before(index) -> np.ndarray:
@@ -199,7 +206,7 @@ def _beginning(y, known, index, m, trending):
 
 
 def chosen(
-    values, known, index, angle, *, seasons, horizon, fit_until, log=None, origins=ORIGINS
+    values, known, index, angle, *, seasons, horizon, fit_until, log=None, origins=ORIGINS, outer=None
 ) -> Transform:
     """The smoothing of a series with the least error up to ``horizon`` steps ahead, by rolling origins.
 
@@ -210,6 +217,7 @@ def chosen(
         index, angle: as `smoothed`, the latter of the longest of ``seasons``.
         seasons: steps of the seasons that it may have.
         origins: how many forecasts judge a way, at most.
+        outer: ``[N, columns]``: what is known before it happens; what it adds is found by least squares.
     """
     positive = values[known].min(initial=np.inf) > 0
     found = []
@@ -222,14 +230,17 @@ def chosen(
             ways += [(1, k) for k in (1, 2, 4)]
         if LONG < m <= 200 and fit_until >= 3 * m:
             ways.append((m, 0))
-    ways = list(dict.fromkeys(ways))
-    begin = max([2 * m for m, _ in ways] + [8, fit_until // 5])
+    varies = outer is not None and outer.shape[1] and np.ptp(outer[:fit_until], axis=0).any()
+    choices = (False, True) if varies else (False,)
+    ways = [(*way, beside) for way in dict.fromkeys(ways) for beside in choices]
+    begin = max([2 * m for m, *_ in ways] + [8, fit_until // 5])
     begin = min(begin, max(fit_until // 2, 2))
-    for way, (m, k) in enumerate(ways):
+    for way, (m, k, beside) in enumerate(ways):
         for logs_taken in logs:
             y = np.log(values) if logs_taken else values
-            waves = _waves(y[:fit_until], known[:fit_until], angle[:fit_until], k, max(seasons, default=1))
-            fixed = waves_of(waves, angle[: len(values)])
+            columns = regressors(k, angle[: len(values)], outer if beside else None)
+            weights = _weights(y[:fit_until], known[:fit_until], columns[:fit_until], max([*seasons, WEEK]))
+            fixed = columns @ weights
             own, back = index[: len(values)] % m, rows_before(index[: len(values)] % m)
             rest = y - fixed
 
@@ -241,8 +252,18 @@ def chosen(
                 values[:fit_until], rest[:fit_until], fixed[:fit_until], known[:fit_until], own[:fit_until],
                 back[:fit_until], *start, limits(fit_until), logs_taken,
             )  # fmt: skip
-            made = Transform(logs_taken, (), 0.0, 1.0, tuple(parameters.tolist()), m, tuple(waves))
-            after = smoothed(made, values, known, index[: len(values)], angle[: len(values)])
+            found_weights = tuple(weights.tolist())
+            made = Transform(
+                logs_taken,
+                (),
+                0.0,
+                1.0,
+                tuple(parameters.tolist()),
+                m,
+                found_weights[: 2 * k],
+                found_weights[2 * k :],
+            )
+            after = smoothed(made, values, known, index[: len(values)], angle[: len(values)], outer)
             if len(values) > fit_until:
                 cost = kernels.smoothing.cost(
                     values, after.fixed, known, back, after.states, made.smoothing[3],
@@ -250,22 +271,20 @@ def chosen(
                 )  # fmt: skip
             errors = after.states[3, begin:fit_until][known[begin:fit_until]]
             scale = float(errors.std()) if len(errors) > 1 else 0.0
-            found.append((cost / GAIN ** (-(way > 0)), replace(made, scale=scale or 1.0)))
+            found.append((cost / GAIN if way else cost, replace(made, scale=scale or 1.0)))
     return min(found, key=lambda f: f[0])[1]
 
 
-def _waves(y, known, angle, count, m):
-    """Of a season of ``m`` steps, by least squares on what a moving mean of it leaves."""
-    if not count:
-        return []
-    kernel = np.ones(m) / m
-    trend = np.convolve(y, kernel, "valid")
-    half = (len(y) - len(trend)) // 2
-    inner = slice(half, half + len(trend))
-    rows = known[inner]
-    columns = [f((k + 1) * angle[inner][rows]) for k in range(count) for f in (np.cos, np.sin)]
-    found, *_ = np.linalg.lstsq(np.stack(columns, axis=1), (y[inner] - trend)[rows], rcond=None)
-    return found.tolist()
+def _weights(y, known, columns, m):
+    """What columns ``[N, n]`` add, by least squares on what a moving mean of ``m`` rows leaves of all."""
+    count = columns.shape[1]
+    if not count or len(y) < m + 2 * count:
+        return np.zeros(count)
+    half, kernel = (m - 1) // 2, np.ones(m) / m
+    both = np.column_stack([y, columns])
+    trend = np.stack([np.convolve(c, kernel, "valid") for c in both.T], axis=1)
+    rest = (both[half : half + len(trend)] - trend)[known[half : half + len(trend)]]
+    return np.linalg.lstsq(rest[:, 1:], rest[:, 0], rcond=1e-8)[0]
 
 
 def described(targets) -> str:
@@ -283,4 +302,5 @@ def described(targets) -> str:
     parts += [f"trend (beta {alpha * beta:.2g}, phi {phi:g})"] if phi else []
     parts += [f"season {target.season} (gamma {gamma:g})"] if target.season > 1 else []
     parts += [f"{len(target.waves) // 2} waves of the season"] if target.waves else []
+    parts += ["what the known columns add"] if target.effects else []
     return f"{calm} by exponential smoothing, {', '.join(parts)}"

@@ -318,6 +318,14 @@ def test_series_that_are_too_short_are_left_out_and_named(tmp_path, panel, capsy
     assert "too short for --horizon 3, left out: tiny" in capsys.readouterr().err
 
 
+def test_a_series_that_never_changed_has_no_scaled_error(tmp_path, panel):
+    rows = panel.read_text() + "".join(f"{d},still,5,0,1\n" for d in days(120))
+    (tmp_path / "p.csv").write_text(rows)
+    run = tr.train(tmp_path / "p.csv", "forecast", out=tmp_path / "run", **SMALL, **PANEL)
+    found = run.evaluate()
+    assert found["mase"] < 10 and math.isfinite(found["mae"])
+
+
 # ------------------------------------------------------------------ counts
 
 

@@ -100,6 +100,8 @@ def test_clocks_that_change(series):
     assert found.calendar.words == "hours" and len(found) == 24 * 14 and found.filled == 0
     phase = found.phase(found.dates, 24)
     assert phase[100] == phase[100 + 24 * 7 + 1]  # the same hour of the clock
+    step = found.calendar.position(found.dates) % 24
+    assert step[100] == step[100 + 24 * 7 + 1] != step[100 + 24 * 7]
     with_offsets = [f"{c}:00+0{2 if i < 147 else 1}:00".replace(" ", "T") for i, c in enumerate(clock)]
     assert (series(with_offsets).dates == found.dates).all()
     days_of = series(days("2024-10-20", 20), time_zone="Europe/Berlin")  # one of them has 25 hours

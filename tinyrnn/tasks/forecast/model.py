@@ -406,13 +406,14 @@ class Prepared:
 
     def units(self, flat):
         """``[n]``: the mean absolute error of the seasonal naive forecast one step ahead, before the first of
-        the rows ``flat`` in its series.
+        the rows ``flat`` in its series; NaN for one of several that never changed, which has no MASE.
         """
         m, which, found = self.model.season, self.series[flat], np.ones(len(flat))
         for i in np.unique(which).tolist():
             known = self.filled[self.starts[i] : flat[which == i].min()]
             unit = np.abs(known[m:] - known[:-m]).mean() if len(known) > m else 0.0
-            found[which == i] = max(unit, 1e-9 * np.abs(known).max(initial=0), 1e-30)
+            least = max(1e-9 * np.abs(known).max(initial=0), 1e-30)
+            found[which == i] = unit if unit > least else np.nan if len(self.panel) > 1 else least
         return found
 
     def true(self, flat):

@@ -452,7 +452,8 @@ def calibrate(prepared, flat, train):
     if model.head in COUNTS or not len(flat):
         return
     said, line = model.outputs(prepared, flat)
-    true, units, costs = prepared.true(flat), prepared.units(flat)[:, None], []
+    true, costs = prepared.true(flat), []
+    units = np.nan_to_num(prepared.units(flat), nan=1.0)[:, None]
     for trust in TRUSTS if model.smooth else ():
         model.trust = trust
         off = np.abs(true - model.ends(prepared, flat, said, line)[0]) / units

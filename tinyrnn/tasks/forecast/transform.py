@@ -170,7 +170,7 @@ def smoothed(transform, values, known, index, angle, outer=None) -> Smoothed:
 
 
 def regressors(waves, angle, outer=None) -> np.ndarray:
-    """``[N, 2 waves + columns]``: cosines and sines of the harmonics, and the columns ``outer [N, columns]``."""
+    """``[N, 2 waves + columns]``: cosines and sines of harmonics, and the columns ``outer [N, columns]``."""
     parts = [f((k + 1) * angle)[:, None] for k in range(waves) for f in (np.cos, np.sin)]
     parts += [outer] if outer is not None else []
     return np.concatenate(parts, axis=1) if parts else np.zeros((len(angle), 0))

@@ -61,6 +61,13 @@ def data(tmp_path, monkeypatch):
     )
     rows = zip(days, *random.standard_normal((2, 400)), strict=True)
     Path("weather.csv").write_text("date,temp_max,wind\n" + "".join(f"{d},{a},{b}\n" for d, a, b in rows))
+    shops = [(d, shop, random.poisson(9), i % 3 // 2) for shop in "ab" for i, d in enumerate(days[:97])]
+    Path("shops.csv").write_text(
+        "date,shop,sales,promo\n" + "".join(f"{d},{s},{v},{p}\n" for d, s, v, p in shops[:90] + shops[97:187])
+    )
+    Path("promotions.csv").write_text(
+        "date,shop,promo\n" + "".join(f"{d},{s},{p}\n" for d, s, _, p in shops[90:97] + shops[187:])
+    )
     dates = [f"{d}/{m}/{y}" for d, m, y in random.integers(10, 20, (60, 3))]
     Path("dates.txt").write_text("".join(f"{d:12}_{'-'.join(d.split('/')[::-1])}\n" for d in dates))
     novel = " ".join(f"word{n % 90 * (n % 7)}" for n in range(2000))

@@ -58,6 +58,10 @@ def test_a_run_of_an_earlier_version_says_what_it_said_then(name, tmp_path, monk
         (tinyrnn("evaluate", "--json", "run", file), expected["evaluate"]),
         (tinyrnn(command, "run", *words), expected[command]),
     ):
+        if task == "forecast" and said.count("\n") == 1:  # there are more figures by now
+            found, before = json.loads(said), json.loads(then)
+            assert {k: found[k] for k in before} == pytest.approx(before, rel=1e-4, abs=1e-6)
+            continue
         assert re.sub(r"[-\d.e]+", "#", said) == re.sub(r"[-\d.e]+", "#", then)
         assert numbers(said) == pytest.approx(numbers(then), rel=1e-4, abs=1e-6)
     tinyrnn("train", file, "--resume", "run", "--steps", str(make.MORE), "--quiet")

@@ -19,7 +19,6 @@ from .common import EXIT_INTERRUPTED, Command, allow_code_option, complete_cell,
 from .options import chosen, flags, rule_of
 
 
-
 class TrainCommand(Command):
     """Has the options of the task that its arguments name, beside those of every task."""
 

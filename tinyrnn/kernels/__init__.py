@@ -13,7 +13,7 @@ import numpy as np
 from . import references
 
 _LAZY = frozenset(
-    "ctc gemm groups jit losses noalias notice pointwise random rows sampling scalar_math scatter "
+    "ctc gemm groups jit losses noalias notice pointwise random rows sampling scalar_math scatter smoothing "
     "tiles updates".split()
 )
 

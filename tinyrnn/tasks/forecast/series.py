@@ -1,8 +1,6 @@
-"""Time series: CSV files with numeric columns and, where there is one, a column of dates."""
+"""Time series out of tables: columns of numbers and, as a rule, of dates; one series or, by an id, many."""
 
-import csv
-import io
-import os
+import itertools
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +9,15 @@ import numpy as np
 
 from ...base.errors import InputError, few, shown
 from ...training.screen import note
-from ..text.sources import text_of
+from ..tables.dates import LIKE_DATES, date_column, read_dates, written
+from ..tables.files import SEPARATORS, read_table
+from ..tables.numbers import LARGEST, Notation, is_missing, is_numeric, units_of
+from .calendar import Calendar
+from .options import SeriesOptions
 
-_DATE = re.compile(r"(\d{4})[-/.](\d{1,2})(?:[-/.](\d{1,2})(?:[T ](\d{1,2}):(\d{2})(?::(\d{2}))?)?)?Z?")
-_DAY = 86_400  # seconds
-LARGEST = 1e100  # number of a series: what is squared and added up stays finite
+NO_DATES = "none"  # as --date-column
+_MEND = "give --missing interpolate, zero, mask or skip (which counts what follows as the next step)"
+_LOGICAL = {"true": 1.0, "yes": 1.0, "false": 0.0, "no": 0.0}
 
 
 @dataclass(frozen=True)
@@ -23,8 +25,9 @@ class Series:
     """Columns of numbers over time.
 
     ``values``: float64 ``[N, columns]``, the column that is forecast first; ``dates``: datetime64 in seconds
-    ``[N]``, or the numbers of the rows where there are none; ``unit``: in which dates are shown, as NumPy
-    names it (``"M"``, ``"D"``, ``"m"``).
+    ``[N]``, or the numbers of the rows where there are none; ``unit``: in which dates are shown, as
+    `written` takes it; ``known``: bool ``[N, columns]``, what was measured; ``id``: of one of several;
+    ``foreseen``: columns that are known before they happen; ``said``: how the file was understood.
     """
 
     name: str
@@ -32,234 +35,321 @@ class Series:
     values: np.ndarray
     dates: np.ndarray
     unit: str = "D"
+    known: np.ndarray = None
+    calendar: Calendar = None
+    id: str = ""
+    foreseen: tuple = ()
+    said: tuple = ()
+    filled: int = 0  # rows that were put in
+
+    def __post_init__(self):
+        if self.known is None:
+            object.__setattr__(self, "known", np.ones(self.values.shape, bool))
+        if self.calendar is None:
+            dated = self.dates.dtype.kind == "M"
+            object.__setattr__(self, "calendar", Calendar.of([self.dates]) if dated else Calendar("rows"))
 
     def __len__(self):
         return len(self.values)
 
-    def step(self) -> tuple[str, float]:
-        """What lies between two rows as a rule: ``("months", n)``, ``("business days", 1)`` or ``("seconds",
-        n)``.
-        """
-        if self.dates.dtype.kind != "M":
-            return "rows", 1
-        gaps = np.diff(self.dates).astype(np.int64)
-        usual = float(np.median(gaps))
-        if usual >= 28 * _DAY:
-            return "months", max(1, round(float(np.median(np.diff(_months(self.dates))))))
-        weekdays = (self.dates.astype("datetime64[D]").astype(np.int64) + 3) % 7
-        if usual == _DAY and len(self) >= 10 and weekdays.max() < 5:
-            return "business days", 1
-        return "seconds", usual
-
-    def gaps(self) -> np.ndarray:
-        """The rows after which dates are missing: more than a step lies between them and the next."""
-        kind, n = self.step()
-        if kind == "rows":
-            return np.arange(0)
-        if kind == "months":
-            steps = np.diff(_months(self.dates)) / n
-        elif kind == "business days":
-            days = self.dates.astype("datetime64[D]")
-            steps = np.busday_count(days[:-1], days[1:])
-        else:
-            steps = np.diff(self.dates).astype(np.int64) / n
-        return np.flatnonzero(steps >= 1.5)
+    def seasons(self) -> list[int]:
+        """Steps of the seasons by custom, the usual one first; `Calendar.seasons`."""
+        return self.calendar.seasons(len(self))
 
     def season(self) -> int:
-        """Steps a season by custom: 12 months, 4 quarters, 52 weeks, 365 days (7 below two years), 24 hours;
-        else 1.
-        """
-        kind, n = self.step()
-        if kind == "rows":
-            return 1
-        if kind != "seconds":
-            return 5 if kind == "business days" else max(1, round(12 / n))
-        if n < _DAY:
-            return round(_DAY / n)
-        year = round(365.25 * _DAY / n)
-        return year if n > _DAY or len(self) >= 2 * year else 7
+        """Steps of the usual season; 1: there is none."""
+        return next(iter(self.seasons()), 1)
 
     def phase(self, dates, season) -> np.ndarray:
         """Where in the season ``dates`` are, in [0, 1)."""
-        kind, n = self.step()
-        if kind == "rows":
-            return dates / season % 1
-        if kind == "months":
-            return _months(dates) / (season * n) % 1
-        if kind == "business days":
-            n = _DAY * 7 / 5
-        elif (season, n) == (365, _DAY):  # a year is a quarter of a day longer
-            season = 365.25
-        return dates.astype(np.int64) / (season * n) % 1
+        return self.calendar.phase(dates, season)
 
     def future(self, count) -> np.ndarray:
         """The dates of the ``count`` steps after the end (row numbers for a series without dates)."""
-        kind, n = self.step()
-        ahead = np.arange(1, count + 1)
-        if kind == "rows":
-            return self.dates[-1] + ahead
-        last = self.dates[-1]
-        if kind == "business days":
-            return np.busday_offset(last.astype("datetime64[D]"), ahead).astype("datetime64[s]")
-        if kind == "seconds":
-            return last + (ahead * n).astype("timedelta64[s]")
-        month = last.astype("datetime64[M]")
-        # the 31st of a short month is its last day
-        ends = (month + ahead * n + 1).astype("datetime64[s]") - np.timedelta64(_DAY, "s")
-        return np.minimum(
-            (month + ahead * n).astype("datetime64[s]") + (last - month.astype("datetime64[s]")), ends
-        )
+        return self.calendar.dates(self.dates[-1], count)
 
     def shown(self, dates) -> list[str]:
         """Dates as they were written, row numbers as they are."""
         if dates.dtype.kind != "M":
             return [str(d) for d in dates]
-        return [str(d).replace("T", " ") for d in np.datetime_as_string(dates, unit=self.unit)]
+        return written(dates, self.unit, self.calendar.zone)
 
 
-def read_series(
-    path, *, target=None, columns=None, date_column=None, missing="error", encoding="utf-8"
-) -> Series:
-    """A CSV file as a `Series`.
-
-    Args:
-        target: the column to forecast; default: the only numeric one.
-        columns: what to read beside it; default: every numeric column.
-        date_column: default: the first column that begins with a date (ISO 8601, such as 1949-01 or
-            2012-01-01 06:00).
-        missing: ``"interpolate"`` puts values between their neighbours in place of cells that hold no number.
+def read_series(path, **how) -> Series:
+    """A table that holds one series; ``how``: options of `SeriesOptions`, ``columns`` also as a list.
 
     Raises:
-        InputError: names file, row and column of what cannot be used.
+        InputError: as `read_panel`, or it holds several.
     """
-    path = Path(path)
-    header, rows, lines = _table(path, encoding)
-    for name in (target, date_column, *(columns or ())):
-        if name is not None and name not in header:
-            raise InputError(f"{path} has no column {shown(name)}: choose from {few(map(shown, header))}")
-    if date_column is None:
-        date_column = next((c for i, c in enumerate(header) if _DATE.fullmatch(rows[0][i].strip())), None)
-    numeric = [c for i, c in enumerate(header) if c != date_column and _is_numeric([row[i] for row in rows])]
+    how = {k: ",".join(v) if k == "columns" and isinstance(v, list | tuple) else v for k, v in how.items()}
+    found = read_panel(path, SeriesOptions(**how))
+    if len(found) > 1:
+        raise InputError(f"{path} holds {len(found)} series: use read_panel")
+    return found[0]
+
+
+def read_panel(path, how: SeriesOptions, future=False) -> list[Series]:
+    """A table as `Series`, one for each id; see `SeriesOptions`.
+
+    Args:
+        future: read the columns alone that are known before they happen; the values of others are NaN.
+
+    Raises:
+        InputError: names file, row and column of what cannot be used; rows that are missing, where nothing
+            says what to do with them; what can be read in two ways.
+    """
+    named = [how.target, how.date_column, how.id_column, *(how.listed("columns")), *how.listed("future")]
+    wanted = [n for n in named if n not in (None, NO_DATES)]
+    table = read_table(path, how, how.encoding, [] if future else wanted)
+    for flag, name in zip(("--target", "--date-column", "--id-column"), named, strict=False):
+        if name not in (None, NO_DATES) and not (future and flag == "--target"):
+            table.column(name, flag)
+    for name in {*(how.listed("columns")), *how.listed("future")}:
+        table.column(name, "columns" if name not in how.listed("future") else "--future")
+    groups = None if how.id_column is None else _ids(table, how.id_column)
+    dated, dates = _dates_of(table, how, groups)
+    rest = [c for c in table.columns if c not in dated and c != how.id_column]
+    separator = how.separator or next(
+        (s for s, words in SEPARATORS.items() if f"by {words}" in "".join(table.said)), ","
+    )
+    notation = Notation.of(table, rest, separator)
+    numeric = [c for c in rest if is_numeric(table, c, notation) or _is_logical(table, c)]
+    names = _columns(table, how, numeric, rest, dated, future)
+    cells = {name: _numbers(table, name, notation, how.missing) for name in names if name in table.columns}
+    for name in rest if how.columns is None and not future else ():
+        if name not in names:
+            holds = f"it holds {shown(_example(table, name))}, no number and no date like 2012-01-31"
+            note(f"{table.name}: column {shown(name)} is left out: {holds}")
+    units = [f"{n} in {u}" for n in names if n in cells and (u := units_of(table, n))]
+    said = [*table.said, *filter(None, [notation.said, dates and dates.said]), *units]
+    values = np.stack([cells.get(n, np.full(len(table), np.nan)) for n in names], axis=1)
+    parts = [np.arange(len(table))] if groups is None else list(groups.values())
+    calendar = Calendar("rows")
+    if dates is not None:
+        for rows in parts:
+            _refuse_falling(table, dates, rows)
+        calendar = Calendar.of([dates.values[rows] for rows in parts], dates.zone)
+    found, short = [], []
+    for key, rows in zip(groups or [""], parts, strict=True):
+        if len(rows) < 2 and not future:
+            short.append(key)
+            continue
+        when = np.arange(len(rows)) if dates is None else dates.values[rows]
+        made = Series(
+            Path(table.name).name, names, values[rows], when, "D" if dates is None else dates.unit,
+            ~np.isnan(values[rows]), calendar, key, how.listed("future"), tuple(said),
+        )  # fmt: skip
+        found.append(made if future else _whole(table, made, rows, dated, how.missing))
+    if not found:
+        raise InputError(f"{path} has one row of data: give a series of several")
+    if short:
+        note(f"{table.name}: series of one row are left out: {few(short)}")
+    return found
+
+
+# ------------------------------------------------------------------ columns
+
+
+def _ids(table, name):
+    """The rows of each id, in the order in which they appear."""
+    found: dict[str, list[int]] = {}
+    for i, cell in enumerate(table.frame[name].tolist()):
+        if is_missing(cell):
+            raise InputError(f"{table.at(i, name)} is empty: every row needs an id")
+        found.setdefault(str(cell).strip(), []).append(i)
+    return {key: np.array(rows) for key, rows in found.items()}
+
+
+def _dates_of(table, how, groups):
+    """The columns of the dates, and the dates; (): there are none."""
+    if how.date_column == NO_DATES:
+        return (), None
+    by_row = None
+    if groups is not None:
+        by_row = np.empty(len(table), np.int64)
+        for k, rows in enumerate(groups.values()):
+            by_row[rows] = k
+    columns = date_column(table, how) if how.date_column is None else (how.date_column,)
+    if columns:
+        return columns, read_dates(table, columns, how, by_row)
+    for name in table.columns:
+        if name != how.id_column and name not in (how.target, *(how.listed("columns"))):
+            _refuse_like_dates(table, name, groups)
+    return (), None
+
+
+def _refuse_like_dates(table, name, groups):
+    """That a column of text may be one of dates that nobody could read: its cells have digits and rise."""
+    cells = [str(c).strip() for c in table.frame[name].tolist()]
+    if Notation().values(cells[:50]).size and np.isfinite(Notation().values(cells[:50])).mean() > 0.5:
+        return
+    digits = [c for c in cells if re.search(r"\d", c)]
+    if 2 * len(digits) <= len(cells):
+        return
+    parts = [np.arange(len(cells))] if groups is None else groups.values()
+    keys = [tuple(int(n) for n in re.findall(r"\d+", c)) for c in cells]
+    rising = all(keys[a] < keys[b] for rows in parts for a, b in itertools.pairwise(rows))
+    marks = sum(bool(re.search(r"\d\D+\d", c)) for c in cells[:50]) > len(cells[:50]) / 2
+    if rising or (LIKE_DATES.search(name) and marks):
+        like = f"may hold dates, such as {shown(cells[0])}, in a form that is unknown"
+        mend = "give --date-format, such as %d.%m.%Y, or --date-column none if they are none"
+        raise InputError(f"{table.name}: column {shown(name)} {like}: {mend}")
+
+
+def _is_logical(table, name):
+    cells = [str(c).strip().lower() for c in table.frame[name].tolist() if not is_missing(c)]
+    return bool(cells) and all(c in _LOGICAL for c in cells)
+
+
+def _columns(table, how, numeric, rest, dated, future):
+    """Names of the columns that are read, the target first."""
+    chosen, target = how.listed("columns"), how.target
+    if future:
+        return list(how.listed("future"))
     if target is None:
-        among = columns or numeric
+        among = [c for c in chosen or numeric if c not in how.listed("future")]
         if not among:
-            raise _no_numbers(path, [c for c in header if c != date_column], header, rows, lines)
+            raise _no_numbers(table, rest)
         if len(among) != 1:
             names = few(map(shown, among))
-            raise InputError(f"{path} has several numeric columns: choose --target from {names}")
+            raise InputError(f"{table.name} has several numeric columns: choose --target from {names}")
         target = among[0]
-    names = [target, *[c for c in columns or numeric if c != target]]
-    values = np.stack(
-        [_numbers(path, c, [r[header.index(c)] for r in rows], lines, missing) for c in names], axis=1
-    )
-    if len(values) < 2:
-        raise InputError(f"{path} has one row of data: give a series of several")
-    for name in header if columns is None else ():
-        if name not in (date_column, *names):
-            cell = rows[0][header.index(name)]
-            neither = f"it holds {shown(cell)}, no number and no date like 2012-01-31"
-            note(f"{path}: column {shown(name)} is left out: {neither}")
-    if date_column is None:
-        return Series(path.name, names, values, np.arange(len(values)))
-    dates = [r[header.index(date_column)] for r in rows]
-    series = Series(path.name, names, values, *_dates(path, date_column, dates, lines))
-    if len(gaps := series.gaps()):
-        more = f" ({len(gaps)} such gaps)" if len(gaps) > 1 else ""
-        between = f"between {dates[gaps[0]].strip()} and {dates[gaps[0] + 1].strip()}{more}"
-        note(f"{path}: dates are missing {between}: what follows counts as the next step; fill in the rows")
-    return series
+    if target in dated:
+        raise InputError(f"{table.name}: column {shown(target)} holds dates: choose another --target")
+    others = [*(chosen or numeric), *how.listed("future")]
+    return list(dict.fromkeys([target, *others]))
 
 
-def _no_numbers(path, names, header, rows, lines):
+def _example(table, name):
+    cells = table.frame[name].tolist()
+    return next((c for c in cells if not is_missing(c)), cells[0])
+
+
+def _no_numbers(table, names):
     """That no column is numeric, with the cell that is to blame where one has numbers in other rows."""
     for name in names:
-        cells = [row[header.index(name)] for row in rows]
-        bad = [i for i, cell in enumerate(cells) if np.isnan(_number(cell))]
+        cells = table.frame[name].tolist()
+        bad = np.flatnonzero(np.isnan(Notation().values(cells)))
         if len(bad) < len(cells):
-            holds = f"column {shown(name)} holds {shown(cells[bad[0]])} in row {lines[bad[0]]}"
-            return InputError(f"{path}: {holds}, which is no number: mend it")
-    if len(header) == 1 and (found := next((d for d in ";\t|" if d in header[0]), "")):
-        return InputError(
-            f"{path} is separated by {found!r}, not by ',': save it with ',' between its columns"
-        )
-    columns = few(map(shown, header))
-    return InputError(f"{path} has no numeric column among {columns}: write numbers like 1234.5")
+            holds = f"column {shown(name)} holds {shown(cells[bad[0]])} in row {table.rows[bad[0]]}"
+            return InputError(f"{table.name}: {holds}, which is no number: mend it")
+    columns = few(map(shown, table.columns))
+    return InputError(f"{table.name} has no numeric column among {columns}: write numbers like 1234.5")
 
 
-def _table(path, encoding):
-    """Header, rows and the rows' line numbers."""
-    if not os.path.isfile(path):
-        raise InputError(
-            f"{path} does not exist: give a CSV file with a column of dates and columns of numbers"
-        )
-    try:
-        reader = csv.reader(io.StringIO(text_of(path, encoding), newline=""), strict=True)
-        found = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
-    except csv.Error as error:
-        raise InputError(f"{path} row {reader.line_num}: {error}: mend the row") from None
-    if len(found) < 2:
-        raise InputError(f"{path} has no rows of data: give a CSV file whose first row names the columns")
-    header = [cell.strip() for cell in found[0][1]]
-    for line, row in found[1:]:
-        if len(row) != len(header):
-            raise InputError(
-                f"{path} row {line} has {len(row)} cells, the first row has {len(header)}: mend or delete "
-                "the row"
-            )
-    return header, [row for _, row in found[1:]], [line for line, _ in found[1:]]
-
-
-def _months(dates):
-    """Since 1970."""
-    return dates.astype("datetime64[M]").astype(np.int64)
-
-
-def _number(cell, largest=LARGEST):
-    """A number of at most so much, or NaN."""
-    try:
-        value = float(cell)
-    except ValueError:
-        return np.nan
-    return value if abs(value) <= largest else np.nan
-
-
-def _is_numeric(cells):
-    return sum(not np.isnan(_number(c)) for c in cells) > len(cells) / 2
-
-
-def _numbers(path, column, cells, lines, missing):
-    values = np.array([_number(c) for c in cells])
+def _numbers(table, column, notation, missing):
+    """float64 ``[N]``, NaN where a cell holds no number and ``missing`` says what to do with that."""
+    cells = table.frame[column].tolist()
+    if _is_logical(table, column):
+        return np.array([_LOGICAL.get(str(c).strip().lower(), np.nan) for c in cells])
+    values = notation.values(cells)
+    large = np.abs(values) > LARGEST
+    values[large] = np.nan
     bad = np.flatnonzero(np.isnan(values))
     if len(bad) and (missing == "error" or len(bad) == len(values)):
         i, more = bad[0], f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
-        large = not np.isnan(_number(cells[i], np.finfo(float).max))
-        which = f"which is beyond {LARGEST:g}" if large else "which is no number"
-        said = f"holds {shown(cells[i])}, {which}" if cells[i].strip() else "is empty"
-        where = f"{path} row {lines[i]}: column {shown(column)}"
-        raise InputError(f"{where} {said}{more}: mend it, or give --missing interpolate")
-    if len(bad):
-        good = np.flatnonzero(~np.isnan(values))
-        values[bad] = np.interp(bad, good, values[good])
+        which = f"which is beyond {LARGEST:g}" if large[i] else "which is no number"
+        empty = cells[i] is None or not str(cells[i]).strip()
+        said = "is empty" if empty else f"holds {shown(cells[i])}, {which}"
+        mend = "mend it, or give --missing interpolate, zero, mask or skip"
+        raise InputError(f"{table.at(i, column)} {said}{more}: {mend}")
     return values
 
 
-def _dates(path, column, cells, lines):
-    """Dates, which must rise, and the unit in which they are written."""
-    dates = np.empty(len(cells), "datetime64[s]")
-    finest = 0
-    for i, cell in enumerate(cells):
-        match = _DATE.fullmatch(cell.strip())
-        try:
-            year, month, day, hour, minute, second = (
-                int(g or d) for g, d in zip(match.groups(), "111000", strict=True)
+# ------------------------------------------------------------------ rows
+
+
+def _refuse_falling(table, dates, rows):
+    gaps = np.diff(dates.values[rows]).astype(np.int64)
+    if (gaps > 0).all():
+        return
+    i, name = int(np.argmax(gaps <= 0)), dates.columns[0]
+    before, here = (str(table.frame[name].iloc[rows[j]]).strip() for j in (i, i + 1))
+    order = f"column {shown(name)}: {here} does not come after {before} of the row before"
+    mend = "sort the rows by date, one row a date"
+    if dates.unit in "ms" and dates.zone is None:
+        mend += " (or give --time-zone, if clocks were put back)"
+    elif len(table.columns) > 2:
+        mend += " (or give --id-column, if there are several series)"
+    raise InputError(f"{table.name} row {table.rows[rows[i + 1]]}: {order}: {mend}")
+
+
+def _whole(table, series, rows, dated, missing):
+    """A series with a row for each step of its calendar."""
+    if missing == "skip":
+        kept = series.known.all(axis=1)
+        if kept.sum() < 2:
+            raise InputError(f"{table.name} has fewer than two whole rows: mend its cells")
+        if kept.all():
+            return series
+        return _with(series, series.values[kept], series.dates[kept], series.known[kept])
+    index = series.calendar.index(series.dates)
+    at = np.round(index - index[0]).astype(np.int64)
+    steps = np.diff(at)
+    where = f"{table.name}: series {series.id}" if series.id else table.name
+    if (steps < 1).any():
+        i = int(np.argmax(steps < 1))
+        between = " and ".join(series.shown(series.dates[i : i + 2]))
+        rule = f"a row a step ({series.calendar.words}): {between} are less than a step apart"
+        raise InputError(f"{where} has not {rule}: make them regular, or give --missing skip")
+    lacking = int(at[-1] + 1 - len(at))
+    if lacking:
+        i = int(np.argmax(steps > 1))
+        if missing == "error":
+            first, calendar = " and ".join(series.shown(series.dates[i : i + 2])), series.calendar
+            many = (
+                f"{lacking:,} rows of {calendar.words} are"
+                if lacking > 1
+                else f"1 row of {calendar.words} is"
             )
-            dates[i] = np.datetime64(f"{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}")
-        except (AttributeError, ValueError):
-            holds = f"column {shown(column)} holds {shown(cell)}, which is no date"
-            raise InputError(f"{path} row {lines[i]}: {holds}: write it like 2012-01-31") from None
-        finest = max(finest, sum(g is not None for g in match.groups()))
-        if i and dates[i] <= dates[i - 1]:
-            order = f"{cell.strip()} does not come after {cells[i - 1].strip()} of the row before"
-            mend = "sort the rows by date, one row a date"
-            raise InputError(f"{path} row {lines[i]}: column {shown(column)}: {order}: {mend}")
-    return dates, {2: "M", 3: "D", 5: "m", 6: "s"}[finest]
+            clocks = calendar.kind == "seconds" and calendar.zone is None and series.unit in "ms"
+            mend = _MEND + " (or --time-zone, if clocks were changed)" * clocks
+            row = f"row {table.rows[rows[i + 1]]}"
+            raise InputError(f"{where} {row}: {many} missing, the first between {first}: {mend}")
+        if lacking > 20 * len(at):
+            raise InputError(f"{where} lacks {lacking:,} of {at[-1] + 1:,} rows: give --missing skip")
+    values = np.full((at[-1] + 1, series.values.shape[1]), np.nan)
+    values[at] = series.values
+    known = ~np.isnan(values)
+    dates = series.dates
+    if lacking:
+        # Between two rows dates go on from the earlier one.
+        gaps = np.flatnonzero(steps > 1)
+        made = [series.calendar.dates(dates[i], steps[i] - 1) for i in gaps]
+        dates = np.insert(dates, np.repeat(gaps + 1, steps[gaps] - 1), np.concatenate(made))
+    for c in range(values.shape[1]):
+        good = np.flatnonzero(known[:, c])
+        bad = np.flatnonzero(~known[:, c])
+        if len(bad):
+            empty = missing == "zero" or not len(good)
+            values[bad, c] = 0.0 if empty else np.interp(bad, good, values[good, c])
+    return _with(series, values, dates, known if missing == "mask" else None, lacking)
+
+
+def _with(series, values, dates, known, filled=0):
+    if series.calendar.kind == "rows":
+        dates = np.arange(len(values))
+    return Series(
+        series.name, series.columns, values, dates, series.unit, known, series.calendar, series.id,
+        series.foreseen, series.said, filled,
+    )  # fmt: skip
+
+
+def understood(panel) -> str:
+    """What was read, in words."""
+    first, calendar = panel[0], panel[0].calendar
+    rows = sum(map(len, panel))
+    parts = [f"{len(panel):,} series, {rows:,} rows" if len(panel) > 1 else f"{rows:,} rows"]
+    if calendar.kind == "rows":
+        parts.append("without dates")
+    else:
+        ends = min(s.dates[0] for s in panel), max(s.dates[-1] for s in panel)
+        parts.append(f"{calendar.words} from {' to '.join(first.shown(np.array(ends)))}")
+        if calendar.zone:
+            parts.append(f"by the clocks of {calendar.zone}")
+    filled, unknown = sum(s.filled for s in panel), sum(int((~s.known[:, 0]).sum()) for s in panel)
+    if filled or unknown:
+        parts.append(f"{filled:,} missing rows put in" + f", {unknown:,} values masked" * bool(unknown))
+    else:
+        parts.append("none missing")
+    return ", ".join([*parts, *first.said])

@@ -1,15 +1,16 @@
-"""Dates as people write them, as instants: ISO 8601 and its weeks, quarters, day or month first, names of months,
-seconds since 1970, a column each for year, month and day.
+"""Dates as people write them, as instants: ISO 8601 and its weeks, quarters, day or month first, names of
+months, seconds since 1970, a column each for year, month and day.
 
-Where days and months can be told apart in two ways, what all dates together allow is taken: that they rise, and
-that none is missing. Where both do, the error asks.
+Where days and months can be told apart in two ways, what all dates together allow is taken: that they rise,
+and that none is missing. Where both do, the error asks.
 """
 
+import functools
 import re
 import zoneinfo
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, cast
 
 import numpy as np
 
@@ -18,21 +19,29 @@ from .files import Table, pandas
 from .numbers import is_missing
 from .options import DateOptions
 
-_TIME = r"(?:[T ]+(?P<time>\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?)\s*(?P<half>[AaPp]\.?[Mm]\.?)?)?"
+_TIME = r"(?:[T ]+(?P<time>\d{1,2}(?::\d{2}(?::\d{2}(?:[.,]\d+)?)?)?)\s*(?P<half>[AaPp]\.?[Mm]\.?)?)?"
 _OFFSET = r"\s*(?P<offset>Z|UTC|GMT|[+-]\d{2}:?\d{2}|[+-]\d{2})?"
 _ISO = re.compile(rf"(\d{{4}})(?:([-/.])(\d{{1,2}})(?:\2(\d{{1,2}}){_TIME}{_OFFSET})?)?")
 _QUARTER = re.compile(r"(?:(\d{4})[-\s]?[Qq]([1-4])|[Qq]([1-4])[-\s/]?(\d{4}))")
 _WEEK = re.compile(r"(\d{4})-?[Ww](\d{2})(?:-?([1-7]))?")
 _MIXED = re.compile(rf"(\d{{1,2}})([-/.])(\d{{1,2}})\2(\d{{4}}|\d{{2}}){_TIME}{_OFFSET}")
 _WEEKDAY = r"(?:(?:Mon|Tues?|Wed(?:nes)?|Thu(?:rs)?|Fri|Sat(?:ur)?|Sun)(?:day)?\.?,?\s+)"
+_MONTH = "(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]*"
 _NAMED = re.compile(
-    rf"{_WEEKDAY}?(?:\d{{1,2}}[-\s./]*)?[A-Za-z]{{3,9}}\.?[-\s.,/]*(?:\d{{1,2}},?\s+)?\d{{2,4}}{_TIME}{_OFFSET}"
+    rf"{_WEEKDAY}?(?:\d{{1,2}}[-\s./]*)?(?i:{_MONTH})\.?[-\s.,/]*(?:\d{{1,2}},?\s+)?\d{{2,4}}{_TIME}{_OFFSET}"
 )
 _COMPACT = re.compile(r"(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])")
 _NAMES = ("%d-%b-%Y", "%d-%B-%Y", "%d-%b-%y", "%d-%B-%y", "%b-%d-%Y", "%B-%d-%Y", "%b-%Y", "%B-%Y", "%b-%y")
-_LIKE_DATES = re.compile(r"(?i)(date|time|day|month|year|week|quarter|period|epoch|timestamp|ds|datum|index)")
+LIKE_DATES = re.compile(
+    r"(?i)(?<![a-z])(dates?|times?|days?|months?|years?|weeks?|quarters?|period|epoch|ds|datum|index)(?![a-z])"
+    r"|date$|time|stamp"
+)
 _PARTS = ("year", "month", "day", "hour", "minute", "second")
+_CLOCK = re.compile(r"\d{1,2}[:.]\d{2}([:.]\d{2})?")
+_HOURS = re.compile(r"(?i)^(hour|hr|time|uhrzeit|heure)s?$")
 _RANGES = {
+    "quarter": (1, 4),
+    "week": (1, 53),
     "year": (1000, 3000),
     "month": (1, 12),
     "day": (1, 31),
@@ -47,9 +56,9 @@ UNITS = {1: "Y", 2: "M", 3: "D", 5: "m", 6: "s"}  # parts of a date that are wri
 
 @dataclass(frozen=True)
 class Dates:
-    """Instants, datetime64 in seconds ``[N]``: of UTC where dates have offsets or there is a ``zone``.
+    """Instants, datetime64 in seconds ``[N]``: of UTC where dates have offsets or a ``zone``.
 
-    ``unit``: in which they are shown, ``Y Q M W D m s``; ``columns``: that they were read from; ``said``: how.
+    ``unit``: in which they are shown, ``Y Q M W D m s``; ``columns``: they were read from; ``said``: how.
     """
 
     values: np.ndarray
@@ -74,7 +83,8 @@ def written(values: np.ndarray, unit: str, zone: str | None = None) -> list[str]
             f"{d.isocalendar().year}-W{d.isocalendar().week:02}"
             for d in values.astype("datetime64[D]").tolist()
         ]
-    return [str(d).replace("T", " ") for d in np.datetime_as_string(values, unit=unit)]
+    texts = np.datetime_as_string(values, unit=cast(Any, unit))
+    return [str(d).replace("T", " ") for d in texts]
 
 
 def local(values: np.ndarray, zone: str | None) -> np.ndarray:
@@ -86,11 +96,13 @@ def local(values: np.ndarray, zone: str | None) -> np.ndarray:
 
 
 def date_column(table: Table, how: DateOptions) -> tuple[str, ...]:
-    """The columns of the dates: the first that holds dates, or those of year, month, day and so on; empty: none."""
+    """The columns of the dates: the first that holds dates, with the times of day beside it, or those of
+    year, month, day and so on; empty: none.
+    """
     parts = _parts(table)
     for name in table.columns:
         if name not in parts and _form(table, name, how) is not None:
-            return (name,)
+            return (name, *_hours_beside(table, name))
     return parts
 
 
@@ -103,8 +115,11 @@ def read_dates(table: Table, columns: Sequence[str], how: DateOptions, groups: A
     Raises:
         InputError: names the row of what is no date, or asks whether the day or the month is first.
     """
+    if len(columns) > 1 and columns == _parts(table):
+        return _joined(table, columns, how, groups)
     if len(columns) > 1:
-        return _joined(table, columns, how)
+        day, hour = columns
+        return replace(read_dates(_with_hours(table, day, hour), (day,), how, groups), columns=tuple(columns))
     (name,) = columns
     form = _form(table, name, how)
     if form is None:
@@ -125,7 +140,7 @@ def _form(table: Table, name: str, how: DateOptions) -> Callable[..., Dates] | N
         return None
     if how.date_format is not None:
         return _by_format if _some(cells, lambda c: _strptime(c, how.date_format) is not None) else None
-    like = bool(_LIKE_DATES.search(name))
+    like = bool(LIKE_DATES.search(name))
     for form, fits in _FORMS.items():
         if _some(cells, fits.fullmatch):
             return form
@@ -168,7 +183,7 @@ def _no_date(table: Table, name: str, i: int, like: str) -> InputError:
 
 
 def _by_regex(fits: re.Pattern[str], instant: Callable[[re.Match[str]], str]) -> Callable[..., Any]:
-    """Reads all cells of a column: datetime64 in seconds (of UTC where there is an offset), whether there is one."""
+    """Reads all cells of a column: datetime64 in seconds, and how each matched."""
 
     def read(table: Table, name: str) -> tuple[np.ndarray, list[re.Match[str]]]:
         cells, matches = table.frame[name].tolist(), []
@@ -198,7 +213,7 @@ def _clock(match: re.Match[str]) -> str:
         if not 1 <= hours <= 12:
             raise ValueError
         hours = hours % 12 + 12 * (match["half"][0] in "pP")
-    return f"T{hours:02}:{':'.join(rest)}"
+    return f"T{hours:02}:{':'.join(rest) or '00'}"
 
 
 def _finest(matches: Sequence[re.Match[str]], parts: int) -> str:
@@ -264,7 +279,8 @@ def _day_and_month(table: Table, name: str, how: DateOptions, groups: Any) -> Da
     readings: dict[bool, Dates] = {}
     errors: dict[bool, InputError] = {}
     example = str(table.frame[name][0]).strip()
-    for dayfirst in (True, False) if how.dayfirst is None else (how.dayfirst,):
+    ways = (True, False) if how.dayfirst is None else (how.dayfirst,)
+    for dayfirst in (True,) if how.dayfirst is None and "." in example[:3] else ways:  # 31.01.2020
 
         def instant(m: re.Match[str], dayfirst: bool = dayfirst) -> str:
             day, month = (m[1], m[3]) if dayfirst else (m[3], m[1])
@@ -303,7 +319,7 @@ def _named(table: Table, name: str, how: DateOptions, groups: Any) -> Dates:
     ]
     parts = [re.sub(r"(?i)-sept-", "-Sep-", p) for p in parts]
     for pattern in _NAMES:
-        if not _some(parts, lambda p, pattern=pattern: _strptime(p, pattern) is not None):
+        if not _some(parts, functools.partial(_strptime, pattern=pattern)):
             continue
         found = np.empty(len(cells), "datetime64[s]")
         for i, (part, match) in enumerate(zip(parts, matches, strict=True)):
@@ -397,33 +413,64 @@ _FORMS: dict[Callable[..., Dates], re.Pattern[str]] = {
 
 
 def _parts(table: Table) -> tuple[str, ...]:
-    """Columns named year, month, day and so on that hold such numbers, the largest first; empty: there are none."""
+    """Columns named year, month, day and so on that hold such numbers, the largest first, or year and
+    quarter or week; empty: there are none.
+    """
     names = {c.strip().lower(): c for c in table.columns}
-    found: list[str] = []
-    for part in _PARTS:
-        if part not in names:
-            break
-        low, high = _RANGES[part]
-        cells = [str(c).strip() for c in table.frame[names[part]].tolist()]
-        if not all(re.fullmatch(r"\d+(\.0)?", c) and low <= float(c) <= high for c in cells):
-            break
-        found.append(names[part])
-    return tuple(found) if len(found) > 1 else ()
+    for parts in (_PARTS, ("year", "quarter"), ("year", "week")):
+        found: list[str] = []
+        for part in parts:
+            low, high = _RANGES[part]
+            cells = [str(c).strip() for c in table.frame[names[part]].tolist()] if part in names else ["-"]
+            if not all(re.fullmatch(r"\d+(\.0)?", c) and low <= float(c) <= high for c in cells):
+                break
+            found.append(names[part])
+        if len(found) > 1:
+            return tuple(found)
+    return ()
 
 
-def _joined(table: Table, columns: Sequence[str], how: DateOptions) -> Dates:
+def _hours_beside(table: Table, name: str) -> tuple[str, ...]:
+    """The column of the times of day of a column of days; empty: there is none."""
+    days = [str(c).strip() for c in table.frame[name].tolist()[:100]]
+    for other in table.columns if not any(":" in c for c in days) else ():
+        cells = [str(c).strip() for c in table.frame[other].tolist()]
+        hours = _HOURS.search(other.strip()) and all(re.fullmatch(r"\d+(\.0)?", c) for c in cells)
+        hours = hours and all(float(c) < 24 for c in cells) and len(set(days)) < len(days)
+        if other != name and (hours or all(_CLOCK.fullmatch(c) for c in cells)):
+            return (other,)
+    return ()
+
+
+def _with_hours(table: Table, day: str, hour: str) -> Table:
+    """The table with times of day behind its days."""
+    times = [str(c).strip().replace(".", ":") for c in table.frame[hour].tolist()]
+    times = [t if t.count(":") and not t.endswith(":0") else f"{t.removesuffix(':0')}:00" for t in times]
+    days = [str(c).strip().removesuffix(" 00:00:00") for c in table.frame[day].tolist()]
+    joined = [f"{d} {t}" for d, t in zip(days, times, strict=True)]
+    return replace(table, frame=table.frame.assign(**{day: joined}))
+
+
+def _joined(table: Table, columns: Sequence[str], how: DateOptions, groups: Any) -> Dates:
     parts = [[int(float(str(c).strip())) for c in table.frame[name].tolist()] for name in columns]
+    said, last = f"dates from columns {', '.join(columns)}", columns[-1].strip().lower()
+    if last in ("quarter", "week"):
+        texts = [f"{y}Q{q}" if last == "quarter" else f"{y}-W{q:02}" for y, q in zip(*parts, strict=True)]
+        one = replace(table, frame=table.frame.assign(**{columns[0]: texts}))
+        form = _quarters if last == "quarter" else _weeks
+        return replace(form(one, columns[0], how, groups), columns=tuple(columns), said=said)
     found = np.empty(len(table), "datetime64[s]")
-    for i, row in enumerate(zip(*parts, strict=True)):
-        year, month, day, hour, minute, second = [*row, *(1, 1, 1, 0, 0, 0)[len(row) :]]
+    for i in range(len(table)):
+        row = [part[i] for part in parts]
+        year, month, day, hour, minute, second = [*row, *[1, 1, 1, 0, 0, 0][len(row) :]]
         try:
             found[i] = np.datetime64(f"{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}", "s")
         except ValueError:
             day_shown = f"{year}-{month}-{day}"
             raise InputError(f"{table.name} row {table.rows[i]}: {day_shown} is no day: mend it") from None
     unit = {1: "Y", 2: "M", 3: "D", 4: "m", 5: "m", 6: "s"}[len(columns)]
-    made = Dates(found, unit, tuple(columns), None, f"dates from columns {', '.join(columns)}")
-    return made if how.time_zone is None else _localised(table, made, how.time_zone, None)
+    made = Dates(found, unit, tuple(columns), None, said)
+    return made if how.time_zone is None else _localised(table, made, how.time_zone, groups)
 
 
 def _ready(table: Table, name: str, how: DateOptions) -> Dates:
@@ -487,7 +534,7 @@ def _is_regular(values: np.ndarray, groups: Any) -> bool:
     for v in _by_group(values, groups):
         days = v.astype("datetime64[D]")
         months = np.diff(v.astype("datetime64[M]").astype(np.int64))
-        ways = [np.diff(v).astype(np.int64), months]
+        ways: list[Any] = [np.diff(v).astype(np.int64), months]
         if len(days) and ((days.astype(np.int64) + 3) % 7).max() < 5:
             ways.append(np.busday_count(days[:-1], days[1:]))
         if not any(len(w) == 0 or (w[0] > 0 and (w == w[0]).all()) for w in ways):

@@ -21,7 +21,8 @@ _SPACES = str.maketrans("", "", "' \u00a0\u202f’")
 _SPACED = re.compile(r"\d{1,3}(?:[' \u00a0\u202f’]\d{3})+(?:[.,]\d*)?")
 _GROUPS = {",": re.compile(r"\d{1,3}(?:,\d{3})+"), ".": re.compile(r"\d{1,3}(?:\.\d{3})+")}
 _DATE = re.compile(
-    r"\d{4}(-?(W\d\d(-?\d)?|Q[1-4])|[-/.]\d{1,2}([-/.]\d{1,2})?)([T ].*)?|\d{1,2}[-/.](\d{1,2}|[A-Za-z]{3,9})[-/.]\d{2,4}.*"
+    r"\d{4}(-?(W\d\d(-?\d)?|Q[1-4])|[-/.]\d{1,2}([-/.]\d{1,2})?)([T ].*)?"
+    r"|\d{1,2}[-/.](\d{1,2}|[A-Za-z]{3,9})[-/.]\d{2,4}.*"
     r"|[A-Za-z]{3,9}\.?[- ]\d{1,2},?[- ]\d{2,4}|\d{1,2} [A-Za-z]{3,9} \d{2,4}|Q[1-4][- ]?\d{4}"
 )
 _OTHER = {",": ".", ".": ","}
@@ -80,17 +81,15 @@ class Notation:
             if separator != ",":
                 value = cell.strip()
                 readings = f"{value.replace(',', '')} or {value.replace(',', '.')}"
-                raise InputError(
-                    f"{table.at(i, name)} holds {shown(cell)}, which is {readings}: say by --decimal . or --decimal ,"
-                )
+                mend = "say by --decimal . or --decimal ,"
+                raise InputError(f"{table.at(i, name)} holds {shown(cell)}, which is {readings}: {mend}")
             return cls(".", f"numbers like {cell.strip()} have thousands")
         if "." in open_cells and separator == ";":
             i, name = open_cells["."]
             value = table.frame[name][i].strip()
             readings = f"{value.replace('.', '')} or {value}"
-            raise InputError(
-                f"{table.at(i, name)} holds {shown(value)}, which is {readings}: say by --decimal , or --decimal ."
-            )
+            mend = "say by --decimal , or --decimal ."
+            raise InputError(f"{table.at(i, name)} holds {shown(value)}, which is {readings}: {mend}")
         return cls()
 
     def value(self, cell: Any) -> float:

@@ -232,10 +232,10 @@ def chosen(
             ways.append((m, 0))
     varies = outer is not None and outer.shape[1] and np.ptp(outer[:fit_until], axis=0).any()
     choices = (False, True) if varies else (False,)
-    ways = [(*way, beside) for way in dict.fromkeys(ways) for beside in choices]
-    begin = max([2 * m for m, *_ in ways] + [8, fit_until // 5])
+    tried = [(*way, beside) for way in dict.fromkeys(ways) for beside in choices]
+    begin = max([2 * m for m, _, _ in tried] + [8, fit_until // 5])
     begin = min(begin, max(fit_until // 2, 2))
-    for way, (m, k, beside) in enumerate(ways):
+    for way, (m, k, beside) in enumerate(tried):
         for logs_taken in logs:
             y = np.log(values) if logs_taken else values
             columns = regressors(k, angle[: len(values)], outer if beside else None)

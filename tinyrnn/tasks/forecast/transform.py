@@ -22,6 +22,7 @@ MOST_LAGS, MOST_WAVES = 8, 8
 WEEK = 7  # steps: what columns add is looked for within as many at least
 LONG = 60  # steps: a longer season is a sum of waves, not a state for each of its steps
 ORIGINS = 300  # at most so many forecasts judge a way to smooth
+LEAST = 1e-3  # of the deviation of a series: its errors have no less
 GAIN = 0.98  # what costs more than this part of the simpler way's error is not taken
 
 
@@ -271,6 +272,7 @@ def chosen(
                 )  # fmt: skip
             errors = after.states[3, begin:fit_until][known[begin:fit_until]]
             scale = float(errors.std()) if len(errors) > 1 else 0.0
+            scale = max(scale, LEAST * float(y[:fit_until].std()))  # what follows a rule to the last digit
             found.append((cost / GAIN if way else cost, replace(made, scale=scale or 1.0)))
     return min(found, key=lambda f: f[0])[1]
 

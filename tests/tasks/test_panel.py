@@ -112,6 +112,8 @@ def test_the_smoothing_is_chosen_by_errors_many_steps_ahead():
     lifted = fit(10 + 3 * season + 2 * promo[:, 0] + 0.3 * noise, outer=promo)
     assert lifted.effects[0] == pytest.approx(2 if not lifted.log else 0.2, rel=0.2)
     assert not fit(10 + 3 * season + 0.3 * noise, outer=promo).effects
+    exact = fit(10 + np.arange(300) % 12 + np.arange(300) / 7)  # which leaves no errors: its scale stays sane
+    assert exact.scale >= 1e-3
     long = fit(5 + 2 * np.sin(np.arange(300) * np.pi / 26) + 0.2 * noise, season=52)
     assert long.season == 1 and abs(math.hypot(*long.waves[:2]) - 2) < 0.2
 

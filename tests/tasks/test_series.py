@@ -149,6 +149,7 @@ def test_missing_rows_are_named_and_filled_on_demand(series, dates, gone, said):
         assert f"{len(gone)} missing rows put in" in understood([found])
     skipped = series(some, kept, missing="skip")
     assert len(skipped) == len(some) and skipped.known.all()
+    assert f"{len(gone)} missing rows skipped" in understood([skipped])
 
 
 def test_cells_without_a_number_are_treated_alike(series):

@@ -15,6 +15,7 @@ from .series import Series
 from .transform import Transform, smoothed
 
 BATCH = 512  # windows forecast at once
+FAR = 10.0  # spreads of the last step: a level that is further from the window's mean is seen as if there
 LAGS = 24  # rows at the end of the window that the linear layer reads
 FARTHEST = 1e15  # standard deviations from the mean: squares of them are finite in float32
 OUTPUTS = {"gaussian": 3, "quantile": 3, "poisson": 1, "negative-binomial": 2}
@@ -375,9 +376,10 @@ class Prepared:
             unit = (self.scales * self.spreads[:, -1])[which]
             plain = self.states[0, inside] * known
             mean = plain.sum(0) / np.maximum(known.sum(0), 1)
-            past[:, :, model.measured - 1] = known * (self.states[0, inside] - mean) / unit
+            level = np.clip((self.states[0, inside] - mean) / unit, -FAR, FAR)
+            past[:, :, model.measured - 1] = known * level
             level = self.base(flat, seasonal=False).T
-            ahead[:, :, model.measured - 1] = ((level - mean) / unit)[1:]
+            ahead[:, :, model.measured - 1] = np.clip((level - mean) / unit, -FAR, FAR)[1:]
         ids = self.ids[self.series[flat]]
         return past, ahead[:, :, 1:], None if known.all() else known, ids
 

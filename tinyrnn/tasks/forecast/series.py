@@ -40,7 +40,7 @@ class Series:
     id: str = ""
     foreseen: tuple = ()
     said: tuple = ()
-    filled: int = 0  # rows that were put in
+    filled: int = 0  # rows that were put in; below 0: that were skipped
 
     def __post_init__(self):
         if self.known is None:
@@ -280,9 +280,9 @@ def _whole(table, series, rows, dated, missing):
         kept = series.known.all(axis=1)
         if kept.sum() < 2:
             raise InputError(f"{table.name} has fewer than two whole rows: mend its cells")
-        if kept.all():
-            return series
-        return _with(series, series.values[kept], series.dates[kept], series.known[kept])
+        span = series.calendar.index(series.dates[[0, -1]])
+        skipped = max(0, round(span[1] - span[0]) + 1 - int(kept.sum()))
+        return _with(series, series.values[kept], series.dates[kept], series.known[kept], -skipped)
     index = series.calendar.index(series.dates)
     at = np.round(index - index[0]).astype(np.int64)
     steps = np.diff(at)
@@ -348,7 +348,9 @@ def understood(panel) -> str:
         if calendar.zone:
             parts.append(f"by the clocks of {calendar.zone}")
     filled, unknown = sum(s.filled for s in panel), sum(int((~s.known[:, 0]).sum()) for s in panel)
-    if filled or unknown:
+    if filled < 0:
+        parts.append(f"{-filled:,} missing rows skipped")
+    elif filled or unknown:
         parts.append(f"{filled:,} missing rows put in" + f", {unknown:,} values masked" * bool(unknown))
     else:
         parts.append("none missing")

@@ -18,11 +18,11 @@ _RULES = {
     "waves": Rule(float, many=True),
     "effects": Rule(float, many=True),
 }
-LEAST = 0.01  # of the swings from row to row: errors of smoothing that are less are taken for so large
 MOST_LAGS, MOST_WAVES = 8, 8
 WEEK = 7  # steps: what columns add is looked for within as many at least
 LONG = 60  # steps: a longer season is a sum of waves, not a state for each of its steps
 ORIGINS = 300  # at most so many forecasts judge a way to smooth
+LEAST = 1e-3  # of the deviation of a series: its errors have no less
 GAIN = 0.98  # what costs more than this part of the simpler way's error is not taken
 
 
@@ -233,10 +233,10 @@ def chosen(
             ways.append((m, 0))
     varies = outer is not None and outer.shape[1] and np.ptp(outer[:fit_until], axis=0).any()
     choices = (False, True) if varies else (False,)
-    ways = [(*way, beside) for way in dict.fromkeys(ways) for beside in choices]
-    begin = max([2 * m for m, *_ in ways] + [8, fit_until // 5])
+    tried = [(*way, beside) for way in dict.fromkeys(ways) for beside in choices]
+    begin = max([2 * m for m, _, _ in tried] + [8, fit_until // 5])
     begin = min(begin, max(fit_until // 2, 2))
-    for way, (m, k, beside) in enumerate(ways):
+    for way, (m, k, beside) in enumerate(tried):
         for logs_taken in logs:
             y = np.log(values) if logs_taken else values
             columns = regressors(k, angle[: len(values)], outer if beside else None)
@@ -271,9 +271,8 @@ def chosen(
                     *limits(len(values)).tolist(), logs_taken,
                 )  # fmt: skip
             errors = after.states[3, begin:fit_until][known[begin:fit_until]]
-            # where smoothing is exact, what it leaves is rounding, and its start would be far above all else
-            least = LEAST * float(np.diff(y[:fit_until][known[:fit_until]]).std())
-            scale = max(float(errors.std()), least) if len(errors) > 1 else least
+            scale = float(errors.std()) if len(errors) > 1 else 0.0
+            scale = max(scale, LEAST * float(y[:fit_until].std()))  # what follows a rule to the last digit
             found.append((cost / GAIN if way else cost, replace(made, scale=scale or 1.0)))
     return min(found, key=lambda f: f[0])[1]
 

@@ -103,8 +103,17 @@ def test_on_the_same_data_it_begins_with_what_was_learned(data, old, tmp_path, t
     assert before.keys() == now.keys()
     for name in before:
         np.testing.assert_array_equal(before[name], now[name], err_msg=name)
-    import pprint; a,b=model.facts(),old[task].model.facts()
-    if a!=b: pprint.pprint([(k,a["panel"].get(k),b["panel"].get(k)) for k in a["panel"] if a["panel"].get(k)!=b["panel"].get(k)])
+    import pprint
+
+    a, b = model.facts(), old[task].model.facts()
+    if a != b:
+        pprint.pprint(
+            [
+                (k, a["panel"].get(k), b["panel"].get(k))
+                for k in a["panel"]
+                if a["panel"].get(k) != b["panel"].get(k)
+            ]
+        )
     assert a == b
     assert model.settings == old[task].model.settings
     made = tr.Run(tmp_path / "run")

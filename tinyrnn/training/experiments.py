@@ -150,7 +150,7 @@ def configured(
         own = f"go on with its own: --resume {source}"
         raise InputError(f"--from {source} needs data to learn from: name some, or {own}")
     origin = load(source, allow_code=allow_code)
-    given = origins.options_with(get_task(task), origin, given)
+    given = origins.options_with(get_task(task).on(texts, given), origin, given)
     return replace(Configuration.make(task, texts, given), origin=origin)
 
 

@@ -145,6 +145,8 @@ class Forecasting(Task):
         own |= {name: getattr(options, name) for name in ("head", "ensemble", "id_embed", "seed")}
         made = [stored(t) for t in transforms]
         model = Forecaster(panel[0].columns, made, facts, **own, **settings)
+        if origin is not None and origin.horizon == horizon:  # until it is evaluated
+            model.calibration, model.trust, model.even = origin.calibration, origin.trust, origin.even
         kept = [i for i, (train, _) in enumerate(parts) if train - horizon >= model.needed]
         if not kept:
             _refuse_short(longest, _parts(len(longest), options), options, window, model.needed)

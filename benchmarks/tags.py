@@ -15,11 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-import sklearn_crfsuite
 import timing
-from seqeval.metrics import f1_score
-from tinyrnn_tag.reader import read_corpus
-from tinyrnn_tag.schemes import scheme_of
 
 import tinyrnn as tr
 
@@ -44,6 +40,9 @@ def features(tokens, i):
 
 def score(corpus, said):
     """Entity F1 where tags spell entities, else accuracy."""
+    from seqeval.metrics import f1_score
+    from tinyrnn_tag.schemes import scheme_of
+
     if scheme_of(corpus.tags):
         return f1_score(corpus.tags, said)
     pairs = [pair for rows in zip(corpus.tags, said, strict=True) for pair in zip(*rows, strict=True)]
@@ -52,6 +51,8 @@ def score(corpus, said):
 
 def field(train, test):
     """The best score of the field, its penalties, and seconds."""
+    import sklearn_crfsuite
+
     began = time.perf_counter()
     rows, asked = (
         [[features(tokens, i) for i in range(len(tokens))] for tokens in corpus.tokens]
@@ -68,6 +69,8 @@ def field(train, test):
 
 def parts(folder):
     """The pairs of files that are shared."""
+    from tinyrnn_tag.reader import read_corpus
+
     whole = read_corpus([SHARED / "ewt-pos.conll"])
     edge = len(whole.tokens) * 4 // 5
     files = Path(folder, "ewt-pos-train.conll"), Path(folder, "ewt-pos-test.conll")
@@ -83,6 +86,9 @@ def main():
     parser.add_argument("files", nargs="*", type=Path)
     parser.add_argument("--seeds", type=int, default=3)
     given, more = parser.parse_known_args()
+    from tinyrnn_tag.reader import read_corpus
+    from tinyrnn_tag.schemes import scheme_of
+
     options = dict(zip([o.removeprefix("--").replace("-", "_") for o in more[::2]], more[1::2], strict=True))
     options = {k: float(v) if "." in v else int(v) if v.isdigit() else v for k, v in options.items()}
     with tempfile.TemporaryDirectory() as folder:

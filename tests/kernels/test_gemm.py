@@ -189,14 +189,19 @@ def test_a_forked_process_has_threads_of_its_own():
 
 def test_an_interrupt_waits_for_what_still_writes():
     threads.set_threads(2)
-    done = []
+    done, interrupted = [], threading.Event()
+
+    def interrupt():
+        os.kill(os.getpid(), signal.SIGINT)
+        interrupted.set()
 
     def part(first, last):
         if first:
-            time.sleep(0.5)
+            assert interrupted.wait(60)
+            time.sleep(0.2)
             done.append(first)
         else:
-            threading.Timer(0.1, signal.raise_signal, [signal.SIGINT]).start()
+            threading.Timer(0.1, interrupt).start()
 
     with pytest.raises(KeyboardInterrupt):
         threads.split(2, part, at_least=threads.WORTH)

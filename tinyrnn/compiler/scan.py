@@ -426,7 +426,11 @@ def forget_warnings():
 
 
 def _say_what_changes(step, recording, plan, form):
-    """Warn at the third compilation of one step: what is different from call to call."""
+    """Warn at the third compilation of one step: what is different from call to call. A function of ours has
+    a program for each number of features, about which nobody can do anything.
+    """
+    if str(getattr(origin(step), "__module__", "")).startswith("tinyrnn.nn.functional."):
+        return
     needs = tuple([c.needs_grad for c in plan.program.closures])
     form = form, str(recording.dtype), needs, frozenset(plan.tables)
     seen = _sources.get((code_of(step), owners(step), form), dict)

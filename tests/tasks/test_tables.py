@@ -438,3 +438,21 @@ def test_without_pandas(table, monkeypatch, name):
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(InputError, match=r"tables are read by pandas: pip install 'tinyrnn\[tables\]'"):
         table('{"a": 1}\n' if name.endswith("l") else "a,b\n1,2\n", name)
+
+
+@pytest.mark.parametrize("dates", [("2020-01-06", "2020-01-07"), ("06-Jan-2020", "07-Jan-2020")])
+def test_numbers_beside_dates_are_no_times_of_day(table, dates):
+    """20.03 is a number, unless its column is named as times are, or days are there several times."""
+    found = table(f"date,y\n{dates[0]},20.03\n{dates[1]},19.67\n")
+    assert date_column(found, DateOptions()) == ("date",)
+    assert read_dates(found, ("date",), DateOptions()).unit == "D"
+    unique = table(f"date,sunrise\n{dates[0]},06:12\n{dates[1]},06:13\n")
+    assert date_column(unique, DateOptions()) == ("date",)
+    named = table(f"date,time,y\n{dates[0]},06.12,1\n{dates[1]},06.13,2\n")
+    assert date_column(named, DateOptions()) == ("date", "time")
+    several = table(f"date,at,y\n{dates[0]},06:12,1\n{dates[0]},07:12,2\n")
+    assert date_column(several, DateOptions()) == ("date", "at")
+    with pytest.raises(InputError, match="06.78"):
+        read_dates(
+            table(f"date,time,y\n{dates[0]},06.78,1\n{dates[1]},06.13,2\n"), ("date", "time"), DateOptions()
+        )

@@ -37,7 +37,8 @@ LIKE_DATES = re.compile(
     r"|date$|time|stamp"
 )
 _PARTS = ("year", "month", "day", "hour", "minute", "second")
-_CLOCK = re.compile(r"\d{1,2}[:.]\d{2}([:.]\d{2})?")
+_CLOCK = re.compile(r"\d{1,2}:\d{2}(:\d{2})?")
+_DOTTED = re.compile(r"\d{1,2}\.\d{2}(\.\d{2})?")  # which numbers are as well
 _HOURS = re.compile(r"(?i)^(hour|hr|time|uhrzeit|heure)s?$")
 _RANGES = {
     "quarter": (1, 4),
@@ -324,9 +325,12 @@ def _named(table: Table, name: str, how: DateOptions, groups: Any) -> Dates:
         found = np.empty(len(cells), "datetime64[s]")
         for i, (part, match) in enumerate(zip(parts, matches, strict=True)):
             day = _strptime(part, pattern)
+            try:
+                found[i] = np.datetime64(f"{day}{_clock(match)}" if match else day, "s")
+            except ValueError:
+                day = None
             if day is None:
                 raise _no_date(table, name, i, cells[0])
-            found[i] = np.datetime64(f"{day}{_clock(match)}" if match else day, "s")
         found, zone = _with_offsets(table, name, found, [m for m in matches if m])
         unit = _finest([m for m in matches if m], 3 if "%d" in pattern else 2)
         return Dates(found, unit, (name,), zone, f"dates like {cells[0]}")
@@ -432,12 +436,14 @@ def _parts(table: Table) -> tuple[str, ...]:
 
 def _hours_beside(table: Table, name: str) -> tuple[str, ...]:
     """The column of the times of day of a column of days; empty: there is none."""
-    days = [str(c).strip() for c in table.frame[name].tolist()[:100]]
-    for other in table.columns if not any(":" in c for c in days) else ():
-        cells = [str(c).strip() for c in table.frame[other].tolist()]
-        hours = _HOURS.search(other.strip()) and all(re.fullmatch(r"\d+(\.0)?", c) for c in cells)
-        hours = hours and all(float(c) < 24 for c in cells) and len(set(days)) < len(days)
-        if other != name and (hours or all(_CLOCK.fullmatch(c) for c in cells)):
+    days = [str(c).strip() for c in table.frame[name].tolist()]
+    repeated = len(set(days)) < len(days)  # else a row is a day, whatever time it also holds
+    for other in table.columns if not any(":" in c for c in days[:100]) else ():
+        cells, named = [str(c).strip() for c in table.frame[other].tolist()], _HOURS.search(other.strip())
+        hours = all(re.fullmatch(r"\d+(\.0)?", c) and float(c) < 24 for c in cells)
+        clock = all(_CLOCK.fullmatch(c) for c in cells)
+        dotted = named and all(_DOTTED.fullmatch(c) for c in cells)
+        if other != name and ((repeated and named and hours) or ((repeated or named) and (clock or dotted))):
             return (other,)
     return ()
 

@@ -456,3 +456,12 @@ def test_numbers_beside_dates_are_no_times_of_day(table, dates):
         read_dates(
             table(f"date,time,y\n{dates[0]},06.78,1\n{dates[1]},06.13,2\n"), ("date", "time"), DateOptions()
         )
+
+
+def test_messages_stay_short_and_long_integers_are_no_dates(table):
+    long = "x" * 5000
+    with pytest.raises(InputError, match="several ways") as error:
+        table(f"a,b;c\n{long},y;z\nu,{long};w\n")
+    assert len(str(error.value)) < 600
+    assert date_column(table(f"date,y\n{'9' * 5001},1\n{'9' * 5002},2\n"), DateOptions()) == ()
+    assert date_column(table("date,y\n\u00b2\u00b2,1\n\u00b3\u00b3,2\n"), DateOptions()) == ()

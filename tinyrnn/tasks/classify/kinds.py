@@ -25,7 +25,7 @@ class Classify(Classification):
     def on(cls, texts, entries):
         """What is classified in files: as ``entries`` of options say, or by what the files are."""
         if (named := entries.get("inputs")) is not None:
-            return KINDS.get(named, cls)
+            return KINDS.get(str(named), cls)
         if any(holds_sound(str(t)) for t in texts):
             return SoundClassification
         arrays = any(str(t).lower().endswith(ARRAYS) for t in texts)

@@ -230,7 +230,7 @@ def _no_numbers(table, names):
     for name in names:
         cells = table.frame[name].tolist()
         bad = np.flatnonzero(np.isnan(Notation().values(cells)))
-        if len(bad) < len(cells):
+        if 0 < len(bad) < len(cells):
             holds = f"column {shown(name)} holds {shown(cells[bad[0]])} in row {table.rows[bad[0]]}"
             return InputError(f"{table.name}: {holds}, which is no number: mend it")
     columns = few(map(shown, table.columns))

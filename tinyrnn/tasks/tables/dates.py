@@ -38,6 +38,7 @@ LIKE_DATES = re.compile(
 )
 _PARTS = ("year", "month", "day", "hour", "minute", "second")
 _CLOCK = re.compile(r"\d{1,2}:\d{2}(:\d{2})?")
+_WHOLE = re.compile(r"[0-9]{1,19}")
 _DOTTED = re.compile(r"\d{1,2}\.\d{2}(\.\d{2})?")  # which numbers are as well
 _HOURS = re.compile(r"(?i)^(hour|hr|time|uhrzeit|heure)s?$")
 _RANGES = {
@@ -145,7 +146,7 @@ def _form(table: Table, name: str, how: DateOptions) -> Callable[..., Dates] | N
     for form, fits in _FORMS.items():
         if _some(cells, fits.fullmatch):
             return form
-    if all(c.isdigit() for c in cells):
+    if all(_WHOLE.fullmatch(c) for c in cells):
         whole = np.array([int(c) for c in cells[:1000]], np.float64)
         if like and _some(cells, _COMPACT.fullmatch):
             return _by_pattern("%Y%m%d", "dates as 20200131", "D")
@@ -303,7 +304,7 @@ def _day_and_month(table: Table, name: str, how: DateOptions, groups: Any) -> Da
     if len(regular) > 1 and any((regular[True].values != regular[False].values).tolist()):
         first = [d.shown(d.values[:2])[-1] for d in regular.values()]
         second = str(table.frame[name][min(1, len(table) - 1)]).strip()
-        said = f"has dates like {second}, which is {first[0]} or {first[1]}"
+        said = f"has dates like {second[:40]}, which is {first[0]} or {first[1]}"
         raise InputError(f"{table.name}: column {shown(name)} {said}: say by --dayfirst or --no-dayfirst")
     return next(iter(regular.values()))
 
@@ -394,7 +395,7 @@ def _epoch(values: np.ndarray) -> str | None:
 def _by_epoch(table: Table, name: str, how: DateOptions, groups: Any) -> Dates:
     cells = [str(c).strip() for c in table.frame[name].tolist()]
     for i, cell in enumerate(cells):
-        if not cell.isdigit():
+        if not _WHOLE.fullmatch(cell):
             raise _no_date(table, name, i, cells[0])
     values = [int(c) for c in cells]
     unit = _epoch(np.array(values[:1000], np.float64)) or "s"

@@ -95,7 +95,8 @@ class Table:
     def tell(self, used: Iterable[str] = ()) -> None:
         """Say what was found, and which columns are read where others are there."""
         others = [name for name in self.columns if name not in set(used)] if used else []
-        said = [f"{len(self):,} rows, columns {few(used)}; left out: {few(others)}"] if others else []
+        read, rest = (few(c[:40] for c in names) for names in (used, others))
+        said = [f"{len(self):,} rows, columns {read}; left out: {rest}"] if others else []
         if said := [*self.said, *said]:
             note(f"{self.name}: {'; '.join(said)}")
 
@@ -305,7 +306,7 @@ def _way(path, text, ending, given, wanted) -> _Way:
         best = max(f.clean for f in found)
         found = [f for f in found if f.clean == best]
     if len(found) > 1:
-        ways = " or ".join(f"{f.way.words}: {few(f.records[-1], 4)}" for f in found)
+        ways = " or ".join(f"{f.way.words}: {few((c[:40] for c in f.records[-1]), 4)}" for f in found)
         raise InputError(f"{path} can be read in several ways, {ways}: say which by --separator")
     if found:
         return found[0].way

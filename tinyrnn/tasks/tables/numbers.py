@@ -66,9 +66,8 @@ class Notation:
                     (seen if sure else open_cells).setdefault(sign, (i, name))
         if len(seen) > 1:
             (i, a), (j, b) = seen["."], seen[","]
-            cells = (
-                f"{table.frame[a][i]} in row {table.rows[i]} and {table.frame[b][j]} in row {table.rows[j]}"
-            )
+            one, other = (table.frame[name][k].strip()[:40] for name, k in ((a, i), (b, j)))
+            cells = f"{one} in row {table.rows[i]} and {other} in row {table.rows[j]}"
             raise InputError(
                 f"{table.name} writes fractions as {cells}: say by --decimal which sign is right"
             )
@@ -83,11 +82,11 @@ class Notation:
                 readings = f"{value.replace(',', '')} or {value.replace(',', '.')}"
                 mend = "say by --decimal . or --decimal ,"
                 raise InputError(f"{table.at(i, name)} holds {shown(cell)}, which is {readings}: {mend}")
-            return cls(".", f"numbers like {cell.strip()} have thousands")
+            return cls(".", f"numbers like {cell.strip()[:40]} have thousands")
         if "." in open_cells and separator == ";":
             i, name = open_cells["."]
             value = table.frame[name][i].strip()
-            readings = f"{value.replace('.', '')} or {value}"
+            readings = f"{value.replace('.', '')[:40]} or {value[:40]}"
             mend = "say by --decimal , or --decimal ."
             raise InputError(f"{table.at(i, name)} holds {shown(value)}, which is {readings}: {mend}")
         return cls()
@@ -145,7 +144,7 @@ def units_of(table: Any, name: str) -> str:
             unit = (match["unit1"] or match["unit2"] or "") + (match["percent"] or "")
             found.setdefault(unit, i)
     if len(found) > 1 and ("%" in "".join(found) or len([u for u in found if u]) > 1):
-        rows = few([f"{table.frame[name][i].strip()} in row {table.rows[i]}" for i in found.values()], 3)
+        rows = few([f"{table.frame[name][i].strip()[:40]} in row {table.rows[i]}" for i in found.values()], 3)
         raise InputError(f"{table.name}: column {shown(name)} holds {rows}: bring all to one unit")
     return next((u for u in found if u), "")
 

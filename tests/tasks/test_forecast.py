@@ -16,6 +16,7 @@ from tinyrnn.tasks.forecast.options import ForecastOptions
 from tinyrnn.tasks.forecast.series import Series, read_series
 from tinyrnn.tasks.forecast.task import Forecasting, backtest
 from tinyrnn.tasks.forecast.transform import Transform
+from tinyrnn.training import experiments
 
 SMALL = [
     "--task",
@@ -430,3 +431,14 @@ def test_the_picture_has_no_gap_before_the_end(monkeypatch, rest):
         np.concatenate([series.dates[40:], series.future(model.horizon)]),
     )
     assert all(said.shape[1] == len(dates) for dates, said in drawn)
+
+
+def test_what_an_evaluation_chose_is_carried_to_a_resumed_run(table, tmp_path):
+    """Between two evaluations a checkpoint says of intervals what the last one found, resumed or not."""
+    given = dict(target="sales", hidden=4, ensemble=1, horizon=3, window=8, steps=2, quiet=True)
+    given |= dict(schedule="constant", warmup=0)
+    whole = tr.train(table, "forecast", out=tmp_path / "run", **given)
+    trainer = experiments.take_up(whole.path, {"steps": 3})
+    model = trainer.task.model
+    assert model.facts()["panel"] == whole.model.facts()["panel"] and (model.calibration != 1).any()
+    trainer.run.unlock()

@@ -187,9 +187,11 @@ class Classification(Task):
         return {} if self.single else {"thresholds": self.model.thresholds}
 
     def load_state_arrays(self, arrays):
-        """Continue from what ``state_arrays`` returned; ValueError if it is of another model."""
-        refuse_other(self.state_arrays(), arrays, "state")
-        if not self.single:
+        """Continue from what ``state_arrays`` returned; ValueError if it is of another model. Nothing is a
+        beginning.
+        """
+        if arrays:
+            refuse_other(self.state_arrays(), arrays, "state")
             self.model.thresholds = np.array(arrays["thresholds"], np.float64)
 
     @staticmethod

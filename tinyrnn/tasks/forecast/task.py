@@ -229,6 +229,21 @@ class Forecasting(Task):
         found = errors(self.prepared, self.selection, self.model.forecast(self.prepared, self.selection)[0])
         return {"val_loss": (inside if self.teacher_forced else beyond).item(), "rmse": found["rmse"]}
 
+    def state_arrays(self):
+        """What the last evaluation chose: how far intervals reach, and how far networks are believed."""
+        model = self.model
+        return {"calibration": model.calibration, "trust": np.array([model.trust, float(model.even)])}
+
+    def load_state_arrays(self, arrays):
+        """Continue from what ``state_arrays`` returned; ValueError if it is of another model. Runs of before
+        have none.
+        """
+        if arrays:
+            runs.refuse_other(self.state_arrays(), arrays, "state")
+            self.model.calibration = np.array(arrays["calibration"], np.float64)
+            trust, even = arrays["trust"].tolist()
+            self.model.trust, self.model.even = trust, bool(even)
+
     def conclude(self, run):
         """The backtest of the best model on the test part; its pictures, where matplotlib is installed."""
         file, model, prepared = runs.weights_file(run.path), self.model, self.prepared

@@ -464,4 +464,9 @@ def test_messages_stay_short_and_long_integers_are_no_dates(table):
         table(f"a,b;c\n{long},y;z\nu,{long};w\n")
     assert len(str(error.value)) < 600
     assert date_column(table(f"date,y\n{'9' * 5001},1\n{'9' * 5002},2\n"), DateOptions()) == ()
+    with pytest.raises(InputError, match="blank characters"):
+        table(" " * 300_000 + "\na,b\n1,2\n")
+    assert table(f"{'9' * 5001},b\n1,2\n3,4\n", header=True).columns[1] == "b"
+    with pytest.raises(InputError, match="first row"):
+        table(f"{'9' * 5001},b\n1,2\n3,4\n")
     assert date_column(table("date,y\n\u00b2\u00b2,1\n\u00b3\u00b3,2\n"), DateOptions()) == ()

@@ -187,7 +187,7 @@ def _refuse_like_dates(table, name, groups):
     if 2 * len(digits) <= len(cells):
         return
     parts = [np.arange(len(cells))] if groups is None else groups.values()
-    keys = [tuple(int(n) for n in re.findall(r"\d+", c)) for c in cells]
+    keys = [tuple(int(n) for n in re.findall(r"\d{1,18}", c)) for c in cells]
     rising = all(keys[a] < keys[b] for rows in parts for a, b in itertools.pairwise(rows))
     marks = sum(bool(re.search(r"\d\D+\d", c)) for c in cells[:50]) > len(cells[:50]) / 2
     if rising or (LIKE_DATES.search(name) and marks):

@@ -294,6 +294,8 @@ def _way(path, text, ending, given, wanted) -> _Way:
     head = text[:_TRIED]
     cut = len(head) < len(text)
     head = head[: head.rfind("\n") + 1] if cut and "\n" in head else head
+    if not head.strip():
+        raise InputError(f"{path} begins with {len(head):,} blank characters: delete them")
     if given:
         return _Way(given, True)
     fits = [_fit(s, head, cut) for s in SEPARATORS]
@@ -398,7 +400,7 @@ def _are_names(path, frame, names) -> bool:
         return names(cells) or (bool(of_values) and not any(of_values))
     if not any(of_values):
         return True
-    years = [int(c) for c in cells if c.isdecimal() and 1800 <= int(c) <= 2200]
+    years = [int(c) for c in cells if c.isdecimal() and len(c) == 4 and 1800 <= int(c) <= 2200]
     if not all(of_values) or (len(years) == sum(first) and len(years) > 1):
         row = few((c[:40] for c in cells), 4)
         ask = "say by --header or --no-header"

@@ -612,3 +612,13 @@ def test_spoken_digits(corpora, tmp_path):
     given = ["--label-pattern", PATTERN, "--hold-out", "index=0,1", "--out", tmp_path / "r", "--quiet"]
     assert invoke("train", corpora / "spoken-digits", "--task", "classify", *given).exit_code == 0
     assert json.loads(invoke("evaluate", tmp_path / "r", "--json").stdout)["accuracy"] >= 0.97
+
+
+def test_thousands_or_fractions_of_a_long_table_are_a_question(tmp_path):
+    """What separates its columns was found, and tells as much as if it was given."""
+    table = tmp_path / "t.csv"
+    table.write_text(
+        "id;label;x\n" + "".join(f"{i // 3};{'ab'[i // 3 % 2]};{i + 1},234\n" for i in range(24))
+    )
+    with pytest.raises(tr.InputError, match=r"holds '1,234', which is 1234 or 1\.234: say by decimal="):
+        tr.train(table, "classify", id_column="id", steps=1, out=tmp_path / "run", quiet=True)

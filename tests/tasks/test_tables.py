@@ -48,7 +48,7 @@ def test_what_separates_columns_is_found(table, separator):
 
 def test_semicolons_with_decimal_commas(table):
     found = table("date;sales;price\n2020-01-01;1.234,5;0,5\n2020-01-02;2.000,25;1,75\n")
-    notation = Notation.of(found, ["sales", "price"], ";")
+    notation = Notation.of(found, ["sales", "price"])
     assert notation.decimal == "," and "','" in notation.said
     assert notation.values(found.frame["sales"]).tolist() == [1234.5, 2000.25]
     assert notation.values(found.frame["price"]).tolist() == [0.5, 1.75]
@@ -57,7 +57,7 @@ def test_semicolons_with_decimal_commas(table):
 def test_decimal_commas_in_one_column_are_no_separators(table):
     found = table("value\n1,5\n2,5\n3,75\n")
     assert found.columns == ["value"]
-    assert Notation.of(found, ["value"], "").values(found.frame["value"]).tolist() == [1.5, 2.5, 3.75]
+    assert Notation.of(found, ["value"]).values(found.frame["value"]).tolist() == [1.5, 2.5, 3.75]
 
 
 def test_texts_with_commas_in_one_column(table):
@@ -224,14 +224,14 @@ def test_thousands_or_fractions_are_a_question(table):
     with pytest.raises(
         InputError, match=r"row 2: column 'sales' holds '1,234', which is 1234 or 1.234.*--decimal"
     ):
-        Notation.of(found, ["sales"], ";")
-    assert Notation.of(table("day;sales\n1;1,234\n2;5,67\n"), ["sales"], ";").decimal == ","
-    assert Notation.of(table("day;sales\n1;1,234\n2;5,678\n", decimal="."), ["sales"], ";").decimal == "."
+        Notation.of(found, ["sales"])
+    assert Notation.of(table("day;sales\n1;1,234\n2;5,67\n"), ["sales"]).decimal == ","
+    assert Notation.of(table("day;sales\n1;1,234\n2;5,678\n", decimal="."), ["sales"]).decimal == "."
 
 
 def test_two_signs_before_fractions_are_a_question(table):
     with pytest.raises(InputError, match=r"1.5 in row 2 and 2,5 in row 3.*--decimal"):
-        Notation.of(table("a;b\nx;1.5\ny;2,5\n"), ["b"], ";")
+        Notation.of(table("a;b\nx;1.5\ny;2,5\n"), ["b"])
 
 
 def test_units_of_a_column(table):

@@ -10,7 +10,7 @@ import numpy as np
 from ...base.errors import InputError, few, shown
 from ...training.screen import note
 from ..tables.dates import LIKE_DATES, date_column, read_dates, written
-from ..tables.files import SEPARATORS, read_table
+from ..tables.files import read_table
 from ..tables.numbers import LARGEST, Notation, is_missing, is_numeric, units_of
 from .calendar import Calendar
 from .options import SeriesOptions
@@ -109,10 +109,7 @@ def read_panel(path, how: SeriesOptions, future=False) -> list[Series]:
     groups = None if how.id_column is None else _ids(table, how.id_column)
     dated, dates = _dates_of(table, how, groups)
     rest = [c for c in table.columns if c not in dated and c != how.id_column]
-    separator = how.separator or next(
-        (s for s, words in SEPARATORS.items() if f"by {words}" in "".join(table.said)), ","
-    )
-    notation = Notation.of(table, rest, separator)
+    notation = Notation.of(table, rest)
     numeric = [c for c in rest if is_numeric(table, c, notation) or _is_logical(table, c)]
     names = _columns(table, how, numeric, rest, dated, future)
     cells = {name: _numbers(table, name, notation, how.missing) for name in names if name in table.columns}

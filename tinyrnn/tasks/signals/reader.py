@@ -213,7 +213,7 @@ def _rows(path, options, channels, labelled) -> Signals:
     fields = {name: _constant(table, name, parted) for name in known}
     kept = {options.id_column, options.time_column, options.label_column, *known}
     columns, said_too = _channels(table, options, channels, kept)
-    notation = numbers.Notation.of(table, columns, how.separator or ",")
+    notation = numbers.Notation.of(table, columns)
     values = np.stack([_column(table, name, notation) for name in columns], axis=1).astype(np.float32)
     if options.time_column is not None:
         parted = _by_time(table, options.time_column, parted)
@@ -261,7 +261,7 @@ def _channels(table, options, wanted, kept):
             table.column(name, "--columns")
         return columns, []
     free = [c for c in table.columns if c not in kept]
-    notation = numbers.Notation.of(table, free, options.separator or ",")
+    notation = numbers.Notation.of(table, free)
     columns = [c for c in free if numbers.is_numeric(table, c, notation)]
     if not columns:
         beside = few(sorted(filter(None, kept)))

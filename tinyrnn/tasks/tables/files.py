@@ -19,7 +19,7 @@ from typing import Any, Literal
 from ...base.compressed import inner_name, unpacked
 from ...base.errors import InputError, TooLargeError, few, near, shown
 from ...training.screen import note
-from ..text.sources import lines_of, read_lines, text_of
+from ..text.sources import lines_of, read_lines, text_of, with_line_ends
 from .numbers import is_missing, looks_like_value
 from .options import TableOptions
 
@@ -51,7 +51,8 @@ class Table:
     """Rows and columns of a file.
 
     ``frame``: a pandas frame; of files of text its cells are texts, of others what these hold; ``rows``: the
-    number of each row in the file, the first being 1; ``how``: as it was read; ``said``: what was found.
+    number of each row in the file, the first being 1; ``how``: as it was asked for; ``said``: what was found;
+    ``separator``: what stands between columns, of a file of texts.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Table:
     rows: list[int]
     how: TableOptions = field(default_factory=TableOptions)
     said: list[str] = field(default_factory=list)
+    separator: str = ","
 
     @property
     def columns(self) -> list[str]:
@@ -186,9 +188,7 @@ class _Way:
 
 
 def _separated(path, text, ending, how, wanted, names, least) -> Table:
-    text = text.replace("\r\n", "\n")
-    if "\n" not in text.rstrip("\r"):  # lines as on a Macintosh of old
-        text = text.replace("\r", "\n")
+    text = with_line_ends(text)
     told = _TOLD.match(text) if how.separator is None else None
     if told:  # Excel's own, above the first row
         how, text = replace(how, separator=told[1]), text[told.end() :]
@@ -198,7 +198,8 @@ def _separated(path, text, ending, how, wanted, names, least) -> Table:
         text = text.replace("\r", stands_for)  # which readers of CSV take for the end of a row
     text, given = _given_separator(text, how)
     way = _way(path, text, ending, given, wanted)
-    way = _Way(way.separator, way.separator != _BESIDE and _encloses(way.separator, text, least))
+    if way.separator != _BESIDE:  # whether quotes enclose cells is seen in the whole of it
+        way = _fit(way.separator, text, least=least).way
     frame = _frame(path, text, way, least)
     if stands_for:
         frame = frame.map(lambda cell: cell.replace(stands_for, "\r"))
@@ -231,7 +232,7 @@ def _separated(path, text, ending, how, wanted, names, least) -> Table:
         said.insert(0, way.words)
     elif not way.quoted and '"' in text and given != _BESIDE:
         said.insert(0, "quotes are as they are: they enclose no cells")
-    return Table(str(path), frame, rows, how, said)
+    return Table(str(path), frame, rows, how, said, way.separator if len(cells) > 1 else ",")
 
 
 def _given_separator(text, how) -> tuple[str, str | None]:
@@ -246,47 +247,23 @@ def _given_separator(text, how) -> tuple[str, str | None]:
     return (text, given) if len(given) == 1 else (text.replace(given, _BESIDE), _BESIDE)
 
 
-def _encloses(separator, text, least) -> bool:
-    """Whether quotes enclose cells, or are as they are: of tab-separated files, as no rule has them enclose
-    anything there, only where neither reading merges lines or leaves a row without its cells.
-    """
-    if '"' not in text:
-        return True
-    quoted = _Fit.of(_Way(separator, True), text)
-    if quoted and quoted.fits(least) and not (quoted.merged and separator == "\t"):
-        return True
-    plain = _Fit.of(_Way(separator, False), text)
-    return not (plain and plain.fits(least))
-
-
 def _frame(path, text, way, least):
     """All rows as a frame of texts without names."""
-    library = pandas()
-    given = dict(sep=way.separator, header=None, dtype=str, keep_default_na=False, skip_blank_lines=False)
     try:
         records = way.records(text)
     except csv.Error as error:
         raise InputError(f"{path} {error}: mend the quotes") from None
-    width = next(len(row) for row in records if row)
-    for i, n in enumerate(map(len, records), 1):
-        blank = n < width and not any(cell.strip() for cell in records[i - 1])
+    except MemoryError:
+        raise TooLargeError(f"{path} does not fit into memory: give a part of it") from None
+    width, widest = next(len(row) for row in records if row), max(map(len, records))
+    for i, row in enumerate(records, 1):
+        n = len(row)
+        blank = n < width and not any(cell.strip() for cell in row)
         if n != width and not blank and (least is None or n < least):
             first = f"the first row has {width}"
             mend = "put texts in double quotes, or mend the row" if n > width else "mend or delete the row"
             raise InputError(f"{path} row {i} has {n} cells, {first}: {mend}")
-    try:
-        return library.read_csv(
-            io.StringIO(text, newline="\n"),
-            names=range(max(map(len, records))),
-            quoting=way.quoting,
-            lineterminator="\n",
-            **given,
-        ).fillna("")
-    except library.errors.ParserError as error:
-        why = str(error).removeprefix("Error tokenizing data. C error: ").strip()
-        raise InputError(f"{path}: {why}: mend the quotes in that row") from None
-    except MemoryError:
-        raise TooLargeError(f"{path} does not fit into memory: give a part of it") from None
+    return pandas().DataFrame([row + [""] * (widest - len(row)) for row in records], dtype=object)
 
 
 def _way(path, text, ending, given, wanted) -> _Way:
@@ -297,7 +274,7 @@ def _way(path, text, ending, given, wanted) -> _Way:
     if not head.strip():
         raise InputError(f"{path} begins with {len(head):,} blank characters: delete them")
     if given:
-        return _Way(given, True)
+        return _Way(given, given != _BESIDE)
     fits = [_fit(s, head, cut) for s in SEPARATORS]
     if wanted and len(named := [f for f in fits if set(wanted) <= f.names]) == 1 and len(set(wanted)) > 1:
         return named[0].way  # whatever is wrong with its rows is named
@@ -379,14 +356,19 @@ class _Fit:
         return sum(looks_like_value(c) for c in cells) / max(len(cells), 1)
 
 
-def _fit(separator, head, cut) -> _Fit:
-    """The better of two ways: with quotes that enclose cells, or with quotes as they are."""
-    plain = _Fit(_Way(separator, False), [line.split(separator) for line in head.split("\n") if line.strip()])
-    quoted = _Fit.of(_Way(separator, True), head, cut)
-    if quoted is None:
+def _fit(separator, text, cut=False, least=None) -> _Fit:
+    """The better of two ways: with quotes that enclose cells, or with quotes as they are. As no rule has them
+    enclose anything in files with tabs, they do so there only where they merge no lines.
+    """
+    quoted = _Fit.of(_Way(separator, True), text, cut)
+    encloses = quoted is not None and quoted.fits(least) and not (quoted.merged and separator == "\t")
+    if quoted is not None and (encloses or '"' not in text):
+        return quoted
+    rows = [line.split(separator) for line in text.split("\n")]
+    plain = _Fit(_Way(separator, False), [r for r in rows if any(c.strip() for c in r)] or [[""]])
+    if plain.fits(least):
         return plain
-    misread = (quoted.merged and separator == "\t") or not quoted.fits()
-    return plain if misread and plain.fits() else quoted
+    return quoted or _Fit(_Way(separator, True), plain.records)  # whoever reads it names the wrong quote
 
 
 def _are_names(path, frame, names) -> bool:

@@ -45,7 +45,7 @@ class Notation:
     said: str = ""
 
     @classmethod
-    def of(cls, table: Any, columns: Any, separator: str = ",") -> "Notation":
+    def of(cls, table: Any, columns: Any) -> "Notation":
         """What all cells of ``columns`` together allow.
 
         Raises:
@@ -77,13 +77,13 @@ class Notation:
         if "," in open_cells:  # 1,234 and nothing else
             i, name = open_cells[","]
             cell = table.frame[name][i]
-            if separator != ",":
+            if table.separator != ",":
                 value = cell.strip()
                 readings = f"{value.replace(',', '')} or {value.replace(',', '.')}"
                 mend = "say by --decimal . or --decimal ,"
                 raise InputError(f"{table.at(i, name)} holds {shown(cell)}, which is {readings}: {mend}")
             return cls(".", f"numbers like {cell.strip()[:40]} have thousands")
-        if "." in open_cells and separator == ";":
+        if "." in open_cells and table.separator == ";":
             i, name = open_cells["."]
             value = table.frame[name][i].strip()
             readings = f"{value.replace('.', '')[:40]} or {value[:40]}"

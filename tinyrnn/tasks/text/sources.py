@@ -75,12 +75,19 @@ def text_of(path: Path, encoding: str, *mends: str) -> str:
         raise TooLargeError(f"{path} does not fit into memory: give a part of it") from None
 
 
+def with_line_ends(text: str) -> str:
+    """The same with every ``\\r\\n`` as ``\\n``, and every ``\\r`` where no line ends otherwise, as on a
+    Macintosh of old.
+    """
+    text = text.replace("\r\n", "\n")
+    return text if "\n" in text.rstrip("\r") else text.replace("\r", "\n")
+
+
 def lines_of(text: str) -> list[str]:
     """Lines that end in ``\\n`` or ``\\r\\n``, in ``\\r`` where none does; no other space ends a line (as it
     would in ``str.splitlines``).
     """
-    text = text.replace("\r\n", "\n")
-    lines = text.split("\n" if "\n" in text.rstrip("\r") else "\r")
+    lines = with_line_ends(text).split("\n")
     return lines if lines[-1] else lines[:-1]
 
 

@@ -360,6 +360,15 @@ def test_a_format_is_obeyed(table):
     np.testing.assert_array_equal(dates.values, days("2020-01-03", "2020-01-04"))
 
 
+@pytest.mark.parametrize(("offset", "hours"), [("-0500", (5, 6)), ("+0200", (-2, -1))])
+def test_offsets_in_a_format_are_read(table, offset, hours):
+    found = table(f"when,y\n01|2020 00:00 {offset},1\n01|2020 01:00 {offset},2\n")
+    dates = read_dates(found, ("when",), DateOptions(date_format="%m|%Y %H:%M %z"))
+    first = np.datetime64("2020-01-01T00", "s")
+    np.testing.assert_array_equal(dates.values, first + np.array(hours) * np.timedelta64(3600, "s"))
+    assert dates.zone == "UTC"
+
+
 def test_a_column_each_for_year_month_and_day(table):
     found = table("Year,Month,Day,Hour,y\n2020,1,31,0,5\n2020,1,31,1,6\n")
     columns = date_column(found, DateOptions())

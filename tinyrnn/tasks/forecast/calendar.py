@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..tables.dates import local
+from ..tables.dates import instants, local
 
 DAY = 86_400  # seconds
 WEEK = 7 * DAY
@@ -39,8 +39,6 @@ class Calendar:
         if usual >= 28 * DAY:
             months = np.concatenate([np.diff(_months(p)) for p in parts])
             return cls("months", max(1, round(float(np.median(months)))), zone=zone)
-        if zone is not None and usual < DAY:  # an hour of a clock may be none
-            usual = float(np.median(np.concatenate(gaps)))
         return cls._slotted(parts, usual, zone) or cls("seconds", usual, zone=zone)
 
     @classmethod
@@ -100,7 +98,16 @@ class Calendar:
                 (month + ahead * self.n).astype("datetime64[s]") + (here - month.astype("datetime64[s]")),
                 ends,
             )
-        return found if self.zone is None else _instants(found, self.zone)
+        if self.zone is None:
+            return found
+        # an hour that clocks show twice is the first, one that they leave out is the next
+        first = np.ones(len(found), bool)
+        return instants(found, self.zone, ambiguous=first, nonexistent="shift_forward")
+
+    @property
+    def _days(self) -> int:
+        """Of a week on which there are slots."""
+        return len({s // DAY for s in self.slots})
 
     @property
     def _by_clock(self) -> bool:
@@ -116,10 +123,8 @@ class Calendar:
         if self.kind == "months":
             found = [round(12 / self.n)]
         elif self.kind == "slots":
-            days = len({s // DAY for s in self.slots})
-            found = (
-                [len(self.slots)] if days == len(self.slots) else [len(self.slots) // days, len(self.slots)]
-            )
+            count, days = len(self.slots), self._days
+            found = [count] if days == count else [count // days, count]
         elif self.n < DAY:
             found = [round(DAY / self.n), round(WEEK / self.n)]
         else:
@@ -131,7 +136,7 @@ class Calendar:
         """Where in the season dates are, in [0, 1); by clocks, where they have a zone."""
         here = dates if self.kind == "rows" else local(dates, self.zone)
         if self.kind == "slots":
-            days = len({s // DAY for s in self.slots})
+            days = self._days
             of = DAY if len(self.slots) // days == season and days != len(self.slots) else WEEK
             n = of / season
             return (here.astype(np.int64) - _MONDAY) / (season * n) % 1
@@ -146,13 +151,11 @@ class Calendar:
         if self.kind == "months":
             return _MONTHS.get(int(self.n), f"every {self.n} months")
         if self.kind == "slots":
-            days = len({s // DAY for s in self.slots})
+            days = self._days
+            if self.slots == tuple(DAY * i for i in range(5)):
+                return "business days"
             if days == len(self.slots):
-                return (
-                    "business days"
-                    if self.slots == tuple(DAY * i for i in range(5))
-                    else f"{days} days a week"
-                )
+                return f"{days} days a week"
             return f"{len(self.slots)} times a week on {days} days"
         if self.kind == "rows":
             return "rows without dates"
@@ -164,14 +167,3 @@ class Calendar:
 def _months(dates):
     """Since 1970."""
     return dates.astype("datetime64[M]").astype(np.int64)
-
-
-def _instants(dates, zone):
-    """What clocks of a zone show, as instants; an hour that they show twice is the first, one that they leave
-    out is the next.
-    """
-    from ..tables.files import pandas
-
-    first = np.ones(len(dates), bool)
-    there = pandas().DatetimeIndex(dates).tz_localize(zone, ambiguous=first, nonexistent="shift_forward")
-    return there.tz_convert("UTC").tz_localize(None).to_numpy().astype("datetime64[s]")

@@ -10,6 +10,7 @@ import re
 import zoneinfo
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime
 from typing import Any, cast
 
 import numpy as np
@@ -97,6 +98,14 @@ def local(values: np.ndarray, zone: str | None) -> np.ndarray:
     return there.to_numpy().astype("datetime64[s]")
 
 
+def instants(values: np.ndarray, zone: str, **clocks: Any) -> np.ndarray:
+    """What clocks of a zone show, as instants of UTC; ``clocks``: what pandas' ``tz_localize`` is to do with
+    hours that they show twice, or not at all.
+    """
+    there = pandas().DatetimeIndex(values).tz_localize(zone, **clocks)
+    return there.tz_convert("UTC").tz_localize(None).to_numpy().astype("datetime64[s]")
+
+
 def date_column(table: Table, how: DateOptions) -> tuple[str, ...]:
     """The columns of the dates: the first that holds dates, with the times of day beside it, or those of
     year, month, day and so on; empty: none.
@@ -117,18 +126,17 @@ def read_dates(table: Table, columns: Sequence[str], how: DateOptions, groups: A
     Raises:
         InputError: names the row of what is no date, or asks whether the day or the month is first.
     """
-    if len(columns) > 1 and columns == _parts(table):
-        return _joined(table, columns, how, groups)
-    if len(columns) > 1:
+    if len(columns) > 1 and columns != _parts(table):
         day, hour = columns
         return replace(read_dates(_with_hours(table, day, hour), (day,), how, groups), columns=tuple(columns))
-    (name,) = columns
-    form = _form(table, name, how)
-    if form is None:
-        cell = table.frame[name][0]
-        holds = f"holds {shown(cell)}, which is no date"
-        raise InputError(f"{table.at(0, name)} {holds}: write it like 2012-01-31, or give --date-format")
-    found = form(table, name, how, groups)
+    if len(columns) > 1:
+        found = _joined(table, columns, how, groups)
+    elif (form := _form(table, columns[0], how)) is not None:
+        found = form(table, columns[0], how, groups)
+    else:
+        holds = f"holds {shown(table.frame[columns[0]][0])}, which is no date"
+        mend = "write it like 2012-01-31, or give --date-format"
+        raise InputError(f"{table.at(0, columns[0])} {holds}: {mend}")
     return found if how.time_zone is None else _localised(table, found, how.time_zone, groups)
 
 
@@ -136,12 +144,13 @@ def _form(table: Table, name: str, how: DateOptions) -> Callable[..., Dates] | N
     """How the dates of a column are written; None: it holds none."""
     series = _as_dates(table, name)
     if str(series.dtype).startswith(("datetime", "period")):
-        return lambda table, name, how, groups: _ready(table, name, how)
+        return _ready
     cells = [str(c).strip() for c in series.tolist() if not is_missing(c)]
     if not cells:
         return None
     if how.date_format is not None:
-        return _by_format if _some(cells, lambda c: _strptime(c, how.date_format) is not None) else None
+        obeyed = _some(cells, functools.partial(_strptime, pattern=how.date_format))
+        return _by_pattern(how.date_format, "", f"--date-format {how.date_format}") if obeyed else None
     like = bool(LIKE_DATES.search(name))
     for form, fits in _FORMS.items():
         if _some(cells, fits.fullmatch):
@@ -149,10 +158,10 @@ def _form(table: Table, name: str, how: DateOptions) -> Callable[..., Dates] | N
     if all(_WHOLE.fullmatch(c) for c in cells):
         whole = np.array([int(c) for c in cells[:1000]], np.float64)
         if like and _some(cells, _COMPACT.fullmatch):
-            return _by_pattern("%Y%m%d", "dates as 20200131", "D")
+            return _by_pattern("%Y%m%d", "dates as 20200131")
         first = name == table.columns[0]
         if like and len(cells[0]) == 4 and (whole >= 1000).all() and (whole <= 3000).all():
-            return _by_pattern("%Y", "years", "Y")
+            return _by_pattern("%Y", "years")
         if (like or first) and _epoch(whole) and (np.diff(whole) >= 0).all():
             return _by_epoch
     return None
@@ -184,25 +193,22 @@ def _no_date(table: Table, name: str, i: int, like: str) -> InputError:
     return InputError(f"{table.at(i, name)} {said} like {like}: mend it, or give --date-format")
 
 
-def _by_regex(fits: re.Pattern[str], instant: Callable[[re.Match[str]], str]) -> Callable[..., Any]:
-    """Reads all cells of a column: datetime64 in seconds, and how each matched."""
-
-    def read(table: Table, name: str) -> tuple[np.ndarray, list[re.Match[str]]]:
-        cells, matches = table.frame[name].tolist(), []
-        found = np.empty(len(cells), "datetime64[s]")
-        for i, cell in enumerate(cells):
-            match = fits.fullmatch(str(cell).strip())
-            try:
-                if match is None:
-                    raise ValueError
-                found[i] = np.datetime64(instant(match), "s")
-            except ValueError:
-                like = next(str(c).strip() for c in cells if fits.fullmatch(str(c).strip()))
-                raise _no_date(table, name, i, like) from None
-            matches.append(match)
-        return found, matches
-
-    return read
+def _matched(
+    table: Table, name: str, fits: re.Pattern[str], instant: Callable[[re.Match[str]], str]
+) -> tuple[np.ndarray, list[re.Match[str]]]:
+    """All cells of a column: datetime64 in seconds, and how each matched."""
+    cells = [str(c).strip() for c in table.frame[name].tolist()]
+    found, matches = np.empty(len(cells), "datetime64[s]"), list[re.Match[str]]()
+    for i, cell in enumerate(cells):
+        match = fits.fullmatch(cell)
+        try:
+            if match is None:
+                raise ValueError
+            found[i] = np.datetime64(instant(match), "s")
+        except ValueError:
+            raise _no_date(table, name, i, next(c for c in cells if fits.fullmatch(c))) from None
+        matches.append(match)
+    return found, matches
 
 
 def _clock(match: re.Match[str]) -> str:
@@ -251,7 +257,7 @@ def _iso(table: Table, name: str, how: DateOptions, groups: Any) -> Dates:
     def instant(m: re.Match[str]) -> str:
         return f"{m[1]}-{int(m[3] or 1):02}-{int(m[4] or 1):02}{_clock(m)}"
 
-    found, matches = _by_regex(_ISO, instant)(table, name)
+    found, matches = _matched(table, name, _ISO, instant)
     parts = max(1 + (m[3] is not None) + (m[4] is not None) for m in matches)
     unit = _finest(matches, parts)
     found, zone = _with_offsets(table, name, found, matches)
@@ -262,16 +268,14 @@ def _quarters(table: Table, name: str, how: DateOptions, groups: Any) -> Dates:
     def instant(m: re.Match[str]) -> str:
         return f"{m[1] or m[4]}-{3 * int(m[2] or m[3]) - 2:02}-01"
 
-    return Dates(_by_regex(_QUARTER, instant)(table, name)[0], "Q", (name,), None, "quarters")
+    return Dates(_matched(table, name, _QUARTER, instant)[0], "Q", (name,), None, "quarters")
 
 
 def _weeks(table: Table, name: str, how: DateOptions, groups: Any) -> Dates:
-    from datetime import date
-
     def instant(m: re.Match[str]) -> str:
         return date.fromisocalendar(int(m[1]), int(m[2]), int(m[3] or 1)).isoformat()
 
-    found, matches = _by_regex(_WEEK, instant)(table, name)
+    found, matches = _matched(table, name, _WEEK, instant)
     unit = "D" if any(m[3] for m in matches) else "W"
     return Dates(found, unit, (name,), None, "weeks of ISO 8601" if unit == "W" else "")
 
@@ -290,7 +294,7 @@ def _day_and_month(table: Table, name: str, how: DateOptions, groups: Any) -> Da
             return f"{year:04}-{int(month):02}-{int(day):02}{_clock(m)}"
 
         try:
-            found, matches = _by_regex(_MIXED, instant)(table, name)
+            found, matches = _matched(table, name, _MIXED, instant)
         except InputError as error:
             errors[dayfirst] = error
             continue
@@ -312,75 +316,63 @@ def _day_and_month(table: Table, name: str, how: DateOptions, groups: Any) -> Da
 def _named(table: Table, name: str, how: DateOptions, groups: Any) -> Dates:
     """With the name of a month, in English."""
     cells = [str(c).strip() for c in table.frame[name].tolist()]
-    matches = [_NAMED.fullmatch(c) for c in cells]
-    if None in matches:
-        i = matches.index(None)
-        raise _no_date(table, name, i, next(c for c, m in zip(cells, matches, strict=True) if m))
-    parts = [
-        re.sub(r"[-\s.,/]+", "-", re.sub(f"^{_WEEKDAY}", "", _date_part(m))).strip("-") for m in matches if m
-    ]
-    parts = [re.sub(r"(?i)-sept-", "-Sep-", p) for p in parts]
-    for pattern in _NAMES:
-        if not _some(parts, functools.partial(_strptime, pattern=pattern)):
-            continue
-        found = np.empty(len(cells), "datetime64[s]")
-        for i, (part, match) in enumerate(zip(parts, matches, strict=True)):
-            day = _strptime(part, pattern)
-            try:
-                found[i] = np.datetime64(f"{day}{_clock(match)}" if match else day, "s")
-            except ValueError:
-                day = None
-            if day is None:
-                raise _no_date(table, name, i, cells[0])
-        found, zone = _with_offsets(table, name, found, [m for m in matches if m])
-        unit = _finest([m for m in matches if m], 3 if "%d" in pattern else 2)
-        return Dates(found, unit, (name,), zone, f"dates like {cells[0]}")
-    raise _no_date(table, name, 0, "06-Jan-2020")
+    parts = [_date_part(m) for m in map(_NAMED.fullmatch, cells) if m]
+    ways = [p for p in _NAMES if _some(parts, functools.partial(_strptime, pattern=p))]
+    if not ways:
+        raise _no_date(table, name, 0, "06-Jan-2020")
+
+    def instant(m: re.Match[str]) -> str:
+        return f"{_strptime(_date_part(m), ways[0])}{_clock(m)}"
+
+    found, matches = _matched(table, name, _NAMED, instant)
+    found, zone = _with_offsets(table, name, found, matches)
+    unit = _finest(matches, 3 if "%d" in ways[0] else 2)
+    return Dates(found, unit, (name,), zone, f"dates like {cells[0]}")
 
 
 def _date_part(match: re.Match[str]) -> str:
-    """A match without its time of day."""
+    """A match without its day of the week and its time of day, ``-`` between what is left."""
     end = match.start("time") if match["time"] else match.start("offset") if match["offset"] else match.end()
-    return match[0][: end - match.start()].rstrip(" T")
+    day = re.sub(f"^{_WEEKDAY}", "", match[0][: end - match.start()].rstrip(" T"))
+    return re.sub(r"(?i)-sept-", "-Sep-", re.sub(r"[-\s.,/]+", "-", day).strip("-"))
 
 
-def _strptime(text: str, pattern: str | None) -> str | None:
-    """A day (and time, where the pattern has one) as ISO 8601."""
-    from datetime import datetime
-
+def _strptime(text: str, pattern: str) -> str | None:
+    """A day (and time, where the pattern has one; of UTC, where it has an offset) as ISO 8601."""
     try:
-        found = datetime.strptime(text, pattern or "")
+        found = datetime.strptime(text, pattern)
     except ValueError:
         return None
-    return (
-        found.isoformat()
-        if any(p in (pattern or "") for p in ("%H", "%I", "%M", "%S"))
-        else f"{found:%Y-%m-%d}"
-    )
+    if found.tzinfo is not None:
+        found = found.astimezone(UTC).replace(tzinfo=None)
+    return found.isoformat() if _has(pattern, "HIMS") else f"{found:%Y-%m-%d}"
 
 
-def _by_format(table: Table, name: str, how: DateOptions, groups: Any) -> Dates:
-    """By ``--date-format``."""
-    pattern, found = how.date_format or "", []
-    for i, cell in enumerate(table.frame[name].tolist()):
-        value = _strptime(str(cell).strip(), pattern)
-        if value is None:
-            raise _no_date(table, name, i, f"--date-format {pattern}")
-        found.append(np.datetime64(value.partition("+")[0], "s"))
-    unit = "s" if "%S" in pattern else "m" if "%H" in pattern or "%I" in pattern else "D"
-    unit = "M" if unit == "D" and not any(p in pattern for p in ("%d", "%j", "%x")) else unit
-    return Dates(np.array(found, "datetime64[s]"), unit, (name,))
+def _has(pattern: str, letters: str) -> bool:
+    return any(f"%{letter}" in pattern for letter in letters)
 
 
-def _by_pattern(pattern: str, said: str, unit: str) -> Callable[..., Dates]:
+def _by_pattern(pattern: str, said: str, like: str = "") -> Callable[..., Dates]:
+    """By a format of ``strptime``; ``like``: what a date is like, in place of the first of them."""
+
     def read(table: Table, name: str, how: DateOptions, groups: Any) -> Dates:
         found = []
         for i, cell in enumerate(table.frame[name].tolist()):
             value = _strptime(str(cell).strip(), pattern)
             if value is None:
-                raise _no_date(table, name, i, str(table.frame[name][0]).strip())
+                raise _no_date(table, name, i, like or str(table.frame[name][0]).strip())
             found.append(np.datetime64(value, "s"))
-        return Dates(np.array(found, "datetime64[s]"), unit, (name,), None, said)
+        unit = (
+            "s"
+            if _has(pattern, "S")
+            else "m"
+            if _has(pattern, "HI")
+            else "D"
+            if _has(pattern, "djx")
+            else "M"
+        )
+        unit = "Y" if pattern == "%Y" else unit
+        return Dates(np.array(found), unit, (name,), "UTC" if _has(pattern, "z") else None, said)
 
     return read
 
@@ -401,8 +393,14 @@ def _by_epoch(table: Table, name: str, how: DateOptions, groups: Any) -> Dates:
     unit = _epoch(np.array(values[:1000], np.float64)) or "s"
     seconds = np.array([v // _EPOCHS[unit] for v in values], np.int64)
     words = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}[unit]
-    shows = "D" if not (seconds % 86_400).any() else "m" if not (seconds % 60).any() else "s"
-    return Dates(seconds.astype("datetime64[s]"), shows, (name,), "UTC", f"{words} since 1970, in UTC")
+    found = seconds.astype("datetime64[s]")
+    return Dates(found, _coarsest(found), (name,), "UTC", f"{words} since 1970, in UTC")
+
+
+def _coarsest(found: np.ndarray) -> str:
+    """The unit that is enough to show instants: days, minutes, seconds."""
+    seconds = found.astype(np.int64)
+    return "D" if not (seconds % 86_400).any() else "m" if not (seconds % 60).any() else "s"
 
 
 _FORMS: dict[Callable[..., Dates], re.Pattern[str]] = {
@@ -476,28 +474,24 @@ def _joined(table: Table, columns: Sequence[str], how: DateOptions, groups: Any)
             day_shown = f"{year}-{month}-{day}"
             raise InputError(f"{table.name} row {table.rows[i]}: {day_shown} is no day: mend it") from None
     unit = {1: "Y", 2: "M", 3: "D", 4: "m", 5: "m", 6: "s"}[len(columns)]
-    made = Dates(found, unit, tuple(columns), None, said)
-    return made if how.time_zone is None else _localised(table, made, how.time_zone, groups)
+    return Dates(found, unit, tuple(columns), None, said)
 
 
-def _ready(table: Table, name: str, how: DateOptions) -> Dates:
+def _ready(table: Table, name: str, how: DateOptions, groups: Any) -> Dates:
     """Of a column that holds dates already."""
     library, series = pandas(), _as_dates(table, name)
     if series.isna().any():
         raise _no_date(table, name, int(series.isna().to_numpy().argmax()), "2012-01-31")
-    zone = None
     if isinstance(series.dtype, library.PeriodDtype):
         unit = str(series.dtype).removeprefix("period[")[0]
         values = series.dt.to_timestamp().to_numpy().astype("datetime64[s]")
         return Dates(values, unit if unit in "YQMWD" else "m", (name,))
-    if series.dt.tz is not None:
-        zone = str(series.dt.tz) if how.time_zone is None else how.time_zone
+    zone = None if series.dt.tz is None else str(series.dt.tz)
+    if zone is not None:
         series = series.dt.tz_convert("UTC").dt.tz_localize(None)
     values = series.to_numpy().astype("datetime64[s]")
-    seconds = values.astype(np.int64)
-    unit = "D" if not (seconds % 86_400).any() else "m" if not (seconds % 60).any() else "s"
-    made = Dates(values, unit if zone is None else "m" if unit == "D" else unit, (name,), zone)
-    return made if zone is not None or how.time_zone is None else _localised(table, made, how.time_zone, None)
+    unit = _coarsest(values)
+    return Dates(values, "m" if zone is not None and unit == "D" else unit, (name,), zone)
 
 
 def _localised(table: Table, dates: Dates, zone: str, groups: Any) -> Dates:
@@ -507,38 +501,36 @@ def _localised(table: Table, dates: Dates, zone: str, groups: Any) -> Dates:
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
         raise InputError(f"--time-zone {shown(zone)} is unknown: write it like Europe/Berlin") from None
     if dates.zone is not None:  # instants already
-        return Dates(dates.values, dates.unit, dates.columns, zone, f"dates by the clocks of {zone}")
-    library = pandas()
-    parts = (
-        np.zeros(len(dates.values), np.int64) if groups is None else np.unique(groups, return_inverse=True)[1]
-    )
+        return replace(dates, zone=zone, said=f"dates by the clocks of {zone}")
     found = dates.values.copy()
-    for part in range(int(parts.max(initial=0)) + 1):
-        rows = np.flatnonzero(parts == part)
-        index = library.DatetimeIndex(dates.values[rows])
+    for rows in _rows_by_group(len(found), groups):
         try:
-            there = index.tz_localize(zone, ambiguous="infer", nonexistent="raise")
+            found[rows] = instants(found[rows], zone, ambiguous="infer", nonexistent="raise")
         except Exception as error:  # pandas raises errors of pytz, of zoneinfo and of its own here
             what = f"an hour that clocks of {zone} do not show once ({error})"
             raise InputError(f"{table.name}: column {shown(dates.columns[0])} has {what}: mend it") from None
-        found[rows] = there.tz_convert("UTC").tz_localize(None).to_numpy().astype("datetime64[s]")
-    return Dates(found, dates.unit, dates.columns, zone, f"dates by the clocks of {zone}")
+    return replace(dates, values=found, zone=zone, said=f"dates by the clocks of {zone}")
 
 
-def _by_group(values: np.ndarray, groups: Any) -> list[np.ndarray]:
+def _rows_by_group(count: int, groups: Any) -> list[np.ndarray]:
+    """The rows of each series."""
     if groups is None:
-        return [values]
+        return [np.arange(count)]
     groups = np.asarray(groups)
-    return [values[groups == g] for g in dict.fromkeys(groups.tolist())]
+    order, (_, sizes) = np.argsort(groups, kind="stable"), np.unique(groups, return_counts=True)
+    return np.split(order, np.cumsum(sizes)[:-1])
 
 
 def _rises(values: np.ndarray, groups: Any) -> bool:
-    return all((np.diff(v).astype(np.int64) > 0).all() for v in _by_group(values, groups))
+    return all(
+        (np.diff(values[rows]).astype(np.int64) > 0).all() for rows in _rows_by_group(len(values), groups)
+    )
 
 
 def _is_regular(values: np.ndarray, groups: Any) -> bool:
     """Whether dates are as far from each other as a rule: in days or in months, weekends left out or not."""
-    for v in _by_group(values, groups):
+    for rows in _rows_by_group(len(values), groups):
+        v = values[rows]
         days = v.astype("datetime64[D]")
         months = np.diff(v.astype("datetime64[M]").astype(np.int64))
         ways: list[Any] = [np.diff(v).astype(np.int64), months]

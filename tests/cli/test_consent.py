@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from cell_files import CELL
 from click.testing import CliRunner
 
 import tinyrnn as tr
@@ -19,21 +20,11 @@ from tinyrnn.nn import registry as plugins
 from tinyrnn.training.trainer import runs
 
 TINY = "--hidden 4 --embed 4 --layers 1 --batch-size 2 --seq-len 8 --steps 2 --quiet".split()
-SOURCE = """
+SOURCE = f"""
 from pathlib import Path
-import tinyrnn as tr
 
 Path(__file__).with_name("sentinel").touch()  # this file was run
-
-class Mine(tr.Cell):
-    states = ("h",)
-
-    def build(self, input_size, hidden_size):
-        self.W, self.U, self.b = self.affine(input_size, hidden_size)
-
-    def step(self, x, h):
-        return tr.tanh(x @ self.W + h @ self.U + self.b)
-"""
+{CELL}"""
 
 
 def invoke(*arguments):

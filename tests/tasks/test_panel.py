@@ -150,7 +150,8 @@ def test_intervals_hold_what_they_are_made_for():
     rest = first + np.arange(600, 890)
     assert backtest(prepared, rest)["coverage"] < 0.3
     for last, even in ((590, False), (212, True)):
-        calibrate(prepared, first + np.arange(200, last), first + np.arange(20, 190))
+        chosen = first + np.arange(200, last)
+        calibrate(prepared, chosen, first + np.arange(20, 190), *prepared.model.outputs(prepared, chosen))
         assert model.even is even and abs(backtest(prepared, rest)["coverage"] - 0.9) < 0.06
     assert model.facts()["panel"]["calibration"] == model.calibration.tolist()
 
@@ -163,7 +164,7 @@ def test_networks_that_do_not_help_are_not_trusted():
     rows = prepared.starts[0] + np.arange(200, 290)
     before = model.forecast(prepared, rows)[0]
     model.output.bias.assign_(np.array([3.0, 0, 0], np.float32))
-    calibrate(prepared, rows, rows - 100)
+    calibrate(prepared, rows, rows - 100, *prepared.model.outputs(prepared, rows))
     assert model.trust == 0
     np.testing.assert_allclose(model.forecast(prepared, rows)[0], before)
 

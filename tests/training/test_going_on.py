@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cell_files import CELL
 from click.testing import CliRunner
 
 import tinyrnn as tr
@@ -373,20 +374,6 @@ def test_each_column_of_a_forecast_stays_transformed_as_it_was(tmp_path):
     made = Forecasting.build(ForecastOptions.of(given), [str(file)], origin)
     assert [t.lags for t in made.model.transforms] == [(2,), (3, 4)]
     assert (given["target"], given["columns"], given["difference"]) == ("v", "v,w", "2")
-
-
-CELL = """
-import tinyrnn as tr
-
-class Mine(tr.Cell):
-    states = ("h",)
-
-    def build(self, input_size, hidden_size):
-        self.W, self.U, self.b = self.affine(input_size, hidden_size)
-
-    def step(self, x, h):
-        return tr.tanh(x @ self.W + h @ self.U + self.b)
-"""
 
 
 def test_a_cell_in_a_file_is_run_with_consent_only(data, tmp_path):

@@ -13,10 +13,10 @@ from typing import IO, Any
 from .errors import InputError, few
 from .files import opened
 
-_STREAMS: dict[bytes, tuple[str, Callable[[Any], Any]]] = {  # how files begin
-    b"\x1f\x8b": (".gz", lambda file: gzip.GzipFile(fileobj=file)),
-    b"BZh": (".bz2", bz2.BZ2File),
-    b"\xfd7zXZ\x00": (".xz", lzma.LZMAFile),
+_STREAMS: dict[bytes, Callable[[Any], Any]] = {  # by how files begin
+    b"\x1f\x8b": lambda file: gzip.GzipFile(fileobj=file),
+    b"BZh": bz2.BZ2File,
+    b"\xfd7zXZ\x00": lzma.LZMAFile,
 }
 _ZIP = b"PK"
 ENDINGS = (".gz", ".bz2", ".xz", ".zip")
@@ -61,7 +61,7 @@ def unpacked(path: Path) -> Iterator[IO[bytes]]:
             ):
                 yield member
         elif found is not None:
-            with _refusing(path), found[1](file) as stream:
+            with _refusing(path), found(file) as stream:
                 yield stream
         elif ending in ENDINGS and start:
             raise InputError(f"{path} ends in {ending} and is no such file: rename it, or fetch it again")

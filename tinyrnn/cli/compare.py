@@ -12,7 +12,7 @@ from ..training.screen import is_terminal, note, say
 from ..training.task import TASKS
 from .common import Command, option
 from .options import chosen, flags
-from .train import TASK, going_on, task_flags, value_of
+from .train import TASK, going_on, task_flags, task_option, value_of
 
 # What a comparison sets for each run, or does not have.
 _OWN = {"cell", "cell_opt", "seed", "tie", "from_run"}
@@ -34,9 +34,7 @@ class CompareCommand(Command):
 
 @click.command("compare", cls=CompareCommand)
 @click.argument("texts", nargs=-1, metavar="[TEXT]...", type=click.Path())
-@option(
-    "--task", default=TASK, type=click.Choice(list(TASKS.registered())), group="Run", help="What is learned."
-)
+@task_option
 @option(
     "--cells",
     required=True,

@@ -18,6 +18,10 @@ from ..training.task import TASK, TASKS, get_task, task_of
 from .common import EXIT_INTERRUPTED, Command, allow_code_option, complete_cell, note, option
 from .options import chosen, flags, rule_of
 
+task_option = option(
+    "--task", default=TASK, type=click.Choice(list(TASKS.registered())), group="Run", help="What is learned."
+)
+
 
 class TrainCommand(Command):
     """Has the options of the task that its arguments name, beside those of every task."""
@@ -153,9 +157,7 @@ def _config(path):
 
 @click.command("train", cls=TrainCommand)
 @click.argument("texts", nargs=-1, metavar="[TEXT]...", type=click.Path())
-@option(
-    "--task", default=TASK, type=click.Choice(list(TASKS.registered())), group="Run", help="What is learned."
-)
+@task_option
 @option(
     "--resume",
     is_flag=False,

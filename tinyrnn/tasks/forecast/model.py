@@ -75,8 +75,7 @@ class Forecaster(TaskModel):
             if len(t.effects) not in (0, len(self.foreseen)) or bool(t.smoothing) != self.smooth:
                 raise ValueError(f"its transforms do not fit {len(self.foreseen)} columns known in advance")
         self.below = not self.panel.get("positive", False)
-        self.calibration = np.array(calibration_of(self.panel, horizon))
-        self.trust, self.even = self.panel.get("trust", 1.0), self.panel.get("even", False)
+        self.believe(self.panel)
         # the columns, and how far from the window's mean
         self.measured = len(columns) + self.smooth
         self.width = self.measured + 2 * len(self.seasons) + 1
@@ -88,6 +87,16 @@ class Forecaster(TaskModel):
         if self.linear is not None:
             self.linear.weight.assign_(np.zeros_like(self.linear.weight.data))
         self.others = [Member(self, self.width + id_embed) for _ in range(ensemble - 1)]
+
+    def believe(self, panel):
+        """Take what an evaluation chose from a ``panel`` of facts: how far intervals reach, and how far the
+        networks are trusted. Raises ValueError if it is of another horizon.
+        """
+        found = panel.get("calibration") or [1.0] * self.horizon
+        if len(found) != self.horizon:
+            raise ValueError(f"its calibration is of {len(found)} steps, not {self.horizon}")
+        self.calibration = np.array(found)
+        self.trust, self.even = panel.get("trust", 1.0), panel.get("even", False)
 
     @property
     def members(self):
@@ -257,14 +266,6 @@ class Forecaster(TaskModel):
             own = dict(calibration=self.calibration.tolist(), trust=self.trust, even=self.even)
             found["panel"] = {**self.panel, **own}
         return found
-
-
-def calibration_of(panel, horizon):
-    """What widens the intervals at each step. Raises ValueError if it is of another horizon."""
-    found = panel.get("calibration") or [1.0] * horizon
-    if len(found) != horizon:
-        raise ValueError(f"its calibration is of {len(found)} steps, not {horizon}")
-    return found
 
 
 def stored(transform) -> dict:

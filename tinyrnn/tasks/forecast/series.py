@@ -2,7 +2,7 @@
 
 import itertools
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -326,10 +326,7 @@ def _whole(table, series, rows, dated, missing):
 def _with(series, values, dates, known, filled=0):
     if series.calendar.kind == "rows":
         dates = np.arange(len(values))
-    return Series(
-        series.name, series.columns, values, dates, series.unit, known, series.calendar, series.id,
-        series.foreseen, series.said, filled,
-    )  # fmt: skip
+    return replace(series, values=values, dates=dates, known=known, filled=filled)
 
 
 def understood(panel) -> str:

@@ -21,7 +21,7 @@ from ...training.task import Task
 from ..batches import Batches
 from ..text.vocabulary import names
 from .counts import cost as counts_cost
-from .model import BATCH, COUNTS, Forecaster, Prepared, calibration_of, checked_column, stored, toeplitz
+from .model import BATCH, COUNTS, Forecaster, Prepared, checked_column, stored, toeplitz
 from .options import (
     CALM,
     LONGEST,
@@ -115,13 +115,11 @@ class Forecasting(Task):
         same = _constant(panel)
         foreseen = list(dict.fromkeys([*options.listed("future"), *same]))
         before = [] if origin is None else [(t.lags, t.log) for t in origin.transforms]
-        others = [
-            _column(panel, parts, i, season, foreseen, *before[i : i + 1])
+        others = {
+            i: _column(panel, parts, i, season, foreseen, *before[i : i + 1])
             for i in range(1, len(panel[0].columns))
-        ]
-        outer = [
-            (panel[0].columns.index(name), others[panel[0].columns.index(name) - 1]) for name in foreseen
-        ]
+        }
+        outer = [(i, others[i]) for i in map(panel[0].columns.index, foreseen)]
         if options.difference is None:
             targets = _smoothed(panel, parts, seasons, options, outer)
         elif len(panel) > 1:
@@ -129,7 +127,7 @@ class Forecasting(Task):
         else:
             known = panel[0].values[: parts[0][0], 0]
             targets = [Transform.fit(known, season, lags, options.log)]
-        transforms, facts = [targets[0], *others], None
+        transforms, facts = [targets[0], *others.values()], None
         if options.difference is None or len(panel) > 1 or foreseen:
             facts = dict(
                 ids=[s.id for s in panel], transforms=[stored(t) for t in targets], seasons=seasons or [1],
@@ -146,7 +144,7 @@ class Forecasting(Task):
         made = [stored(t) for t in transforms]
         model = Forecaster(panel[0].columns, made, facts, **own, **settings)
         if origin is not None and origin.horizon == horizon:  # until it is evaluated
-            model.calibration, model.trust, model.even = origin.calibration, origin.trust, origin.even
+            model.believe(origin.facts().get("panel", {}))
         kept = [i for i, (train, _) in enumerate(parts) if train - horizon >= model.needed]
         if not kept:
             _refuse_short(longest, _parts(len(longest), options), options, window, model.needed)
@@ -225,8 +223,10 @@ class Forecasting(Task):
             return None
         with self.model.evaluating():
             inside, beyond = losses(self.prepared, self.selection)
-        calibrate(self.prepared, self.selection, self.origins)
-        found = errors(self.prepared, self.selection, self.model.forecast(self.prepared, self.selection)[0])
+        said = self.model.outputs(self.prepared, self.selection)
+        calibrate(self.prepared, self.selection, self.origins, *said)
+        ends = self.model.ends(self.prepared, self.selection, *said)
+        found = errors(self.prepared, self.selection, ends[0])
         return {"val_loss": (inside if self.teacher_forced else beyond).item(), "rmse": found["rmse"]}
 
     def state_arrays(self):
@@ -250,10 +250,7 @@ class Forecasting(Task):
         with runs.reading(file, runs.ANOTHER):
             tensors, meta = runs.load_tensors(file)
             runs.put_weights(model, tensors)
-            model.calibration = np.array(calibration_of(meta.get("panel", {}), model.horizon))
-            model.trust, model.even = (
-                meta.get("panel", {}).get(k, d) for k, d in (("trust", 1.0), ("even", False))
-            )
+            model.believe(meta.get("panel", {}))
         origins = _origins(prepared, [test for _, test in self.parts])
         said = model.forecast(prepared, origins)
         if pictures.available():
@@ -465,8 +462,9 @@ def _horizons(prepared, flat):
     return len(flat) / prepared.model.horizon + len(set(prepared.series[flat].tolist()))
 
 
-def calibrate(prepared, flat, train):
-    """First, how far the networks are trusted: what part of what they say has the least error after ``flat``.
+def calibrate(prepared, flat, train, said, line):
+    """First, how far the networks are trusted: what part of what they ``said`` has the least error after
+    ``flat``; ``line``: what the linear layer said.
 
     Then how far the intervals reach, so that they hold their part of the values there (split conformal
     prediction: Lei et al. 2018), each step for itself. Where that is few horizons, what networks say of the
@@ -476,7 +474,6 @@ def calibrate(prepared, flat, train):
     model = prepared.model
     if model.head in COUNTS or not len(flat):
         return
-    said, line = model.outputs(prepared, flat)
     true, costs = prepared.true(flat), []
     units = np.nan_to_num(prepared.units(flat), nan=1.0)[:, None]
     for trust in TRUSTS if model.smooth else ():
@@ -712,9 +709,9 @@ def _refuse_short(series, part, options, window, lost):
 def _refuse_uncountable(panel, options):
     for s in panel:
         values = s.values[s.known[:, 0], 0]
-        if (values < 0).any() or (values != np.round(values)).any():
-            wrong = values[(values < 0) | (values != np.round(values))][0]
-            said = f"column {shown(s.columns[0])} holds {wrong:g}"
+        wrong = values[(values < 0) | (values != np.round(values))]
+        if len(wrong):
+            said = f"column {shown(s.columns[0])} holds {wrong[0]:g}"
             raise InputError(f"{s.name}: {said}, which is no count: leave --head {options.head} out")
 
 

@@ -58,6 +58,8 @@ class Vocabulary:
 
     def known(self, text: str) -> float:
         """The part of the symbols of ``text``, spaces aside, that are in the vocabulary; of none 0."""
+        if self.whole:
+            return float(bool(text.strip()))
         pieces = [s for s in self.pieces(_spaced(text)) if s.strip()]
         return sum(s in self.ids for s in pieces) / max(len(pieces), 1)
 
@@ -167,9 +169,6 @@ class Bytes(Vocabulary):
 
     def missing(self, text):
         return []
-
-    def known(self, text):
-        return float(bool(text.strip()))
 
     def characters(self, ids):
         ids = np.asarray(ids)
@@ -281,9 +280,6 @@ class BytePairs(Vocabulary):
 
     def missing(self, text):
         return []
-
-    def known(self, text):
-        return float(bool(text.strip()))
 
     def characters(self, ids):
         if self._lengths is None:

@@ -44,7 +44,7 @@ def test_what_tasks_are_written_with_is_told():
     """Names of the rooms that are doors to a task of another package."""
     page = (Path(__file__).parents[2] / "docs" / "plugins.md").read_text(encoding="utf-8")
     for room in (tinyrnn.tasks, tinyrnn.tasks.text):
-        row = next(line for line in page.splitlines() if line.startswith(f"| `{room.__name__}` |"))
+        row = next(line for line in page.splitlines() if line.startswith(f"- `{room.__name__}`:"))
         assert set(re.findall(r"`(\w+)`", row)) == set(room.__all__)
         assert all(hasattr(room, name) for name in room.__all__)
 

@@ -55,9 +55,11 @@ def folder(tmp_path_factory):
     text.write_text((HOSTILE + "\t the end\n") * 40, newline="")
     tr.train(text, **SETTINGS, out=folder / "lm", quiet=True)
     label = "yes\x1b[31m\u202e"
-    lines = [{"text": "a good film", "label": label}, {"text": "a bad film", "label": "no"}] * 20
-    data = folder / "d.jsonl"
-    data.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    data = folder / "films"  # a folder for each label needs no library that reads tables
+    for name, film in [(label, "a good film"), ("no", "a bad film")]:
+        (data / name).mkdir(parents=True)
+        for i in range(20):
+            (data / name / f"{i}.txt").write_text(film)
     short = {k: v for k, v in SETTINGS.items() if k != "seq_len"}
     tr.train(data, "classify", **short, out=folder / "classify", quiet=True)
     return folder

@@ -36,7 +36,7 @@ def load(*paths, **options):
 MIXED = "Grüße, 世界!\nA naïve café\r\nold mac\rend 🙂\n"
 
 
-@pytest.mark.parametrize("level", ["char", "byte", "word", "bpe"])
+@pytest.mark.parametrize("level", ["char", "byte", "word", "token", "bpe"])
 def test_tokens_decode_to_the_text(tmp_path, level):
     c = load(write(tmp_path / "a.txt", MIXED), level=level)
     text = c.vocabulary.decode(c.tokens)
@@ -49,7 +49,7 @@ def test_tokens_decode_to_the_text(tmp_path, level):
     assert again.decode(c.tokens) == expected
 
 
-@pytest.mark.parametrize("level", ["char", "word", "bpe"])
+@pytest.mark.parametrize("level", ["char", "word", "token", "bpe"])
 @pytest.mark.parametrize("chunk", [1, 2, 3, 7])
 def test_block_borders_change_nothing(tmp_path, monkeypatch, level, chunk):
     whole = load(write(tmp_path / "a.txt", MIXED * 3), level=level)
@@ -57,6 +57,18 @@ def test_block_borders_change_nothing(tmp_path, monkeypatch, level, chunk):
     cut = load(write(tmp_path / "b.txt", MIXED * 3), level=level)
     assert cut.vocabulary.symbols == whole.vocabulary.symbols
     np.testing.assert_array_equal(cut.tokens, whole.tokens)
+
+
+def test_prepared_corpora_are_counted_as_others_count_them(tmp_path):
+    """As the Penn Treebank is written: a space before each line and before its end, ``<unk>`` a token."""
+    text = " the <unk> of N 's co. \n the end of the \n"
+    c = load(write(tmp_path / "a.txt", text), level="token")
+    assert len(c.tokens) == len(text.replace("\n", "<eos>").split()) == 12
+    assert c.vocabulary.symbols == ["<unk>", "<eos>", "'s", "N", "co.", "end", "of", "the"]
+    assert c.vocabulary.decode(c.tokens) == "the <unk> of N 's co.\nthe end of the\n"
+    assert c.vocabulary.encode("a <unk> the\n").tolist() == [0, 0, 7, 1]  # what is not known, and unknown ones
+    two = load(write(tmp_path / "a.txt", text), level="token", vocab_size=4)
+    assert two.vocabulary.symbols == ["<unk>", "<eos>", "of", "the"]
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "utf-16", "utf-8-sig"])
@@ -278,7 +290,7 @@ PACKED = {
 
 
 @pytest.mark.parametrize("name", PACKED)
-@pytest.mark.parametrize("level", ["char", "byte", "word"])
+@pytest.mark.parametrize("level", ["char", "byte", "word", "token"])
 def test_a_compressed_text_is_what_is_in_it(tmp_path, name, level):
     path, plain = tmp_path / name, write(tmp_path / "plain.txt", MIXED)
     path.write_bytes(PACKED[name](MIXED.encode()))
@@ -334,8 +346,8 @@ def test_a_lone_return_ends_a_line_only_where_nothing_else_does():
     assert sources.lines_of("a\rb\r") == ["a", "b"] and sources.lines_of("a\r") == ["a"]
 
 
-@pytest.mark.parametrize("level", ["char", "byte", "word", "bpe"])
+@pytest.mark.parametrize("level", ["char", "byte", "word", "token", "bpe"])
 def test_the_part_of_a_text_that_is_known(level):
     v = vocabulary.build_vocabulary(["some good text " * 20] * 2, level, None)
     assert v.known("some text") == 1 and v.known("") == v.known(" \n") == 0
-    assert v.known("some qqq") == {"char": 4 / 7, "word": 0.5}.get(level, 1)
+    assert v.known("some qqq") == {"char": 4 / 7, "word": 0.5, "token": 0.5}.get(level, 1)

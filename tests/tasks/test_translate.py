@@ -713,3 +713,22 @@ def test_pairs_from_memory_hold_anything(tmp_path):
     run = tr.train(pairs, "translate", hidden=8, embed=4, steps=1, quiet=True, out=tmp_path / "r")
     kept = read_pairs(run.options["texts"])
     assert list(zip(kept[0], [all_of[0] for all_of in kept[1]], strict=True)) == pairs
+
+
+def test_each_side_has_a_level_of_its_own(tmp_path, eager):
+    """Letters to phonemes: what is written are tokens, whatever their names are."""
+    path = tmp_path / "said.tsv"
+    path.write_text("".join(f"{w}\t{' '.join(c.upper() + '1' for c in w)}\n" for w in WORDS))
+    out = tmp_path / "run"
+    told = invoke("train", path, *SMALL, "--target-level", "token", "--steps", 2, "--out", out).output
+    assert "vocabularies 3 and 5 (char and token)" in told
+    model = tr.load(out)
+    assert set(model.source.symbols) == set("abc")
+    assert set(model.target.symbols) == {"<unk>", "<eos>", "A1", "B1", "C1"}
+    assert model.target.decode(model.target.encode("A1 B1")) == "A1 B1"
+    again = tr.train(path, "translate", from_run=out, steps=1, out=tmp_path / "more", quiet=True)
+    assert again.model.target.symbols == model.target.symbols
+    refused = invoke("train", path, "--from", out, "--target-level", "char", "--steps", 1, code=2).output
+    assert "--target-level is char" in refused
+    unit = Translation.loss_unit
+    assert unit({"level": "char", "target_level": "token"}) == unit({"level": "token"}) != unit({"level": "char"})

@@ -92,7 +92,7 @@ def generate_many(
     precision = None if weights is None else model.precision_with(weights)
     keys = [Generator(None if seed is None else seed + i).key() for i in range(num)]
     chosen = [itertools.islice(c, length) for c in _chosen(model, ids, keys, precision, choice)]
-    return [_stopped(_text(model.vocabulary, prompt, c), stop) for c in chosen]
+    return [_stopped(_text(model.vocabulary, prompt, ids, c), stop) for c in chosen]
 
 
 def encode_prompt(vocabulary, prompt: str | None):
@@ -102,8 +102,8 @@ def encode_prompt(vocabulary, prompt: str | None):
         InputError: the prompt is empty, or nothing of it is in the vocabulary.
     """
     if prompt is None:
-        start = "\n" if "\n" in vocabulary.ids else vocabulary.symbols[-1]
-        return vocabulary.encode(start), []
+        start = next((s for s in ("\n", "<eos>") if s in vocabulary.ids), vocabulary.symbols[-1])
+        return np.array([vocabulary.ids[start]]), []
     if not prompt:
         raise InputError("the prompt is empty: leave it out to start anywhere, or give some text")
     ids = vocabulary.encode(prompt)
@@ -113,8 +113,10 @@ def encode_prompt(vocabulary, prompt: str | None):
     return ids, missing
 
 
-def _text(vocabulary, prompt, chosen):
+def _text(vocabulary, prompt, ids, chosen):
     decode = vocabulary.decoder()
+    for i in ids:  # what follows depends on them
+        decode(i)
     first = next(chosen)  # compiles the loop, which may be told: not amid text
     if prompt is not None:
         yield prompt

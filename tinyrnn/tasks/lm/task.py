@@ -74,9 +74,9 @@ class LanguageModeling(Task):
             InputError: unknown cell or cell option, or a text that cannot be used.
         """
         settings = options.settings()
-        if options.softmax == "adaptive" and options.level not in ("char", "word"):
+        if options.softmax == "adaptive" and options.level not in ("char", "word", "token"):
             numbered = f"--level {options.level} does not number symbols by frequency"
-            raise InputError(f"{numbered}, as --softmax adaptive needs it: use --level word or char")
+            raise InputError(f"{numbered}, as --softmax adaptive needs it: use --level word, token or char")
         sources = text_sources.resolve(texts)
         known = None if origin is None else origin.vocabulary
         corpus, names = read_corpus(options, sources, known), few(s.name for s in sources)

@@ -152,15 +152,12 @@ def _tokenise(sources, level, encoding, vocab_size, vocabulary, grow, by_frequen
 
 def _blocks(sources, level, encoding):
     """Blocks of all sources; between texts a line end, and words are never cut."""
-    line_end = b"\n" if level == "byte" else "\n"
+    line_end, spaced = b"\n" if level == "byte" else "\n", vocabularies.LEVELS[level].spaced
     for i, source in enumerate(sources):
         held = last = line_end[:0]
         for block in raw_blocks(source.path) if level == "byte" else source.blocks(encoding):
             last = block
-            if level in (
-                "word",
-                "bpe",
-            ):  # hold back the last word: it may go on, and it begins with its space
+            if spaced:  # hold back the last word: it may go on, and it begins with its space
                 block = held + block
                 cut = max(block.rfind(" "), block.rfind("\n"), 0)
                 block, held = block[:cut], block[cut:]

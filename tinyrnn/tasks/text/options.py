@@ -8,14 +8,16 @@ from ...training.robustness import RobustnessOptions
 from ...training.task import TaskOptions
 
 LONGEST = 1_000_000_000  # of a text, in symbols
-Level = Literal["char", "byte", "word", "bpe"]
+Level = Literal["char", "byte", "word", "token", "bpe"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class TextOptions(TaskOptions):
     """How texts become symbols, and symbols vectors."""
 
-    level: Level = option("char", "What one symbol is.", "Data", inherited=True)
+    level: Level = option(
+        "char", "What one symbol is. token: what stands between spaces, and line ends.", "Data", inherited=True
+    )
     vocab_size: int | None = option(
         None, "Most frequent symbols. Default: all; words 20,000; bpe 4,000.", "Data", low=2
     )

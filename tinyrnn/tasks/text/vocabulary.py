@@ -1,4 +1,4 @@
-"""Vocabularies: from text to ids and back, at the level of characters, bytes, words or byte pairs."""
+"""Vocabularies: from text to ids and back, at the level of characters, bytes, words, tokens or byte pairs."""
 
 import codecs
 import re
@@ -13,7 +13,7 @@ from ...training.screen import note
 
 _RULES = {"level": Rule(str), "unknown": Rule(int, optional=True, low=0)}  # of a vocabulary that is stored
 _CODE_POINTS = 0x110000  # of Unicode
-UNKNOWN = "\N{REPLACEMENT CHARACTER}"
+UNKNOWN, UNKNOWN_WORD = "\N{REPLACEMENT CHARACTER}", "<unk>"
 
 
 class Vocabulary:
@@ -23,6 +23,7 @@ class Vocabulary:
 
     level = ""
     whole = False  # any text is made of its symbols: it never grows
+    spaced = False  # symbols begin or end at spaces
 
     def __init__(self, symbols, unknown=None):
         self.symbols, self.unknown = list(symbols), unknown
@@ -185,19 +186,68 @@ class Words(Vocabulary):
     """
 
     level = "word"
+    spaced = True
+    OWN = (UNKNOWN_WORD,)  # symbols that are there in any case
     PIECES = re.compile(r"\n| ?\w+(?:['’]\w+)*| ?[^\w\s]|\s")
     SIZE = 20_000
 
-    def pieces(self, text):
-        return self.PIECES.findall(text)
+    @classmethod
+    def pieces(cls, text):
+        return cls.PIECES.findall(text)
 
     @classmethod
     def build(cls, blocks, size):
         counts = Counter()
         for block in blocks:
-            counts.update(cls.PIECES.findall(block))
+            counts.update(cls.pieces(block))
         kept = [word for word, _ in counts.most_common((size or cls.SIZE) - 1)]
-        return cls(["<unk>", *sorted(kept)], unknown=0)
+        return cls([*cls.OWN, *sorted(kept)], unknown=0)
+
+
+class Tokens(Vocabulary):
+    """What stands between white space, as it stands, and the ends of lines: how corpora of words that others
+    have prepared are read, whose published figures count these (Mikolov et al. 2010, Merity et al. 2017).
+
+    ``<unk>`` and ``<eos>`` are always among the symbols; ``<eos>`` is a line end. Without a size all are
+    symbols, else the most frequent ``size``.
+    """
+
+    level = "token"
+    spaced = True
+    END = "<eos>"
+    OWN = (UNKNOWN_WORD, END)
+
+    @classmethod
+    def pieces(cls, text):
+        return text.replace("\n", f" {cls.END} ").split()
+
+    @classmethod
+    def build(cls, blocks, size):
+        counts = Counter()
+        for block in blocks:
+            counts.update(cls.pieces(block))
+        for given in cls.OWN:
+            counts.pop(given, None)
+        kept = [token for token, _ in counts.most_common(size and size - len(cls.OWN))]
+        return cls([*cls.OWN, *sorted(kept)], unknown=0)
+
+    def decode(self, ids):
+        return "".join(map(self.decoder(), ids))
+
+    def decoder(self):
+        line = True  # whether one begins
+
+        def decoded(i):
+            nonlocal line
+            before, line = "" if line else " ", self.symbols[i] == self.END
+            return "\n" if line else before + self.symbols[i]
+
+        return decoded
+
+    def characters(self, ids):
+        if self._lengths is None:
+            self._lengths = np.array([0 if s == self.END else len(s) + 1 for s in self.symbols])
+        return super().characters(ids)
 
 
 # How the library tokenizers writes bytes: printable ones as themselves, the others from 256 on.
@@ -215,7 +265,7 @@ class BytePairs(Vocabulary):
     """
 
     level = "bpe"
-    whole = True
+    whole = spaced = True
     SIZE = 4_000
     LONGEST = 10_000
     LONG = re.compile(rf"\S{{{LONGEST}}}|\s{{{LONGEST}}}")
@@ -307,7 +357,7 @@ def _tokenizers():
     return tokenizers
 
 
-LEVELS = {c.level: c for c in (Characters, Bytes, Words, BytePairs)}
+LEVELS = {c.level: c for c in (Characters, Bytes, Words, Tokens, BytePairs)}
 
 
 def build_vocabulary(texts, level, size, known=None) -> Vocabulary:
@@ -316,11 +366,11 @@ def build_vocabulary(texts, level, size, known=None) -> Vocabulary:
     """
     if known is not None:
         return known.enlarged(lambda: build_vocabulary(texts, level, size), size)
-    if level in ("word", "bpe"):
+    if LEVELS[level].spaced:
         texts = [_spaced(text) for text in texts]
-    if level == "word":
-        counts = Counter(piece for text in texts for piece in Words.PIECES.findall(text))
-        often = 1 + sum(n > 1 for n in counts.values())
+    if level in ("word", "token"):
+        counts = Counter(piece for text in texts for piece in LEVELS[level].pieces(text))
+        often = len(LEVELS[level].OWN) + sum(n > 1 for n in counts.values())
         size = min(size or Words.SIZE, max(often, 2))
     elif level == "char":  # whose table of counts is too large for each text
         texts = ["".join(texts)]
@@ -338,7 +388,7 @@ def encode_texts(vocabulary, texts, max_length: int) -> tuple[list[np.ndarray], 
     """Of each text what `encode_text` gives, and how many were longer and are cut."""
     found, cut = [], 0
     for text in texts:
-        ids = vocabulary.encode(_spaced(text) if isinstance(vocabulary, Words | BytePairs) else text)
+        ids = vocabulary.encode(_spaced(text) if vocabulary.spaced else text)
         cut += len(ids) > max_length
         found.append(ids[:max_length] if len(ids) else np.zeros(1, np.int64))
     return found, cut

@@ -253,8 +253,9 @@ class Translator(TaskModel):
         )
 
     def inherited(self) -> dict:
-        """Also the level of its vocabularies."""
-        return {**super().inherited(), "level": self.source.level}
+        """Also the levels of its vocabularies."""
+        levels = {"level": self.source.level, "target_level": self.target.level}
+        return {**super().inherited(), **levels}
 
     def rows(self) -> dict:
         """Those of symbols, the end symbol of targets among them."""

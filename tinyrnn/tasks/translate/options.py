@@ -7,7 +7,7 @@ from ...base.options import PART, Options, option
 from ...nn.rnn import DEEPEST
 from ...training.robustness import RobustnessOptions
 from ..tables.options import TableOptions
-from ..text.options import LONGEST, ReadingOptions, TextOptions
+from ..text.options import LONGEST, Level, ReadingOptions, TextOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +34,9 @@ class PairOptions(TableOptions):
 class TranslateOptions(TextOptions, PairOptions):
     """Of ``--task translate``."""
 
+    target_level: Level | None = option(
+        None, "What one symbol of a target is. Default: as of a source, --level.", "Data", inherited=True
+    )
     hidden: int = 128
     layers: int = option(
         1, "Recurrent layers of encoder and decoder.", "Model", low=1, high=DEEPEST, inherited=True

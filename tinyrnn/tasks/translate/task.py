@@ -48,7 +48,6 @@ class Translation(Task):
     prediction = TranslationPredictionOptions
     robustness = TranslationRobustnessOptions
     loss_name = "loss (nats a symbol)"
-    loss_options = ("level",)
     default_inputs = ("-",)
     next_input = "'a text'"
     in_memory = "pairs (source, target) of texts, or a frame with columns of these names"
@@ -82,15 +81,21 @@ class Translation(Task):
         settings = options.settings()
         train, val, fingerprint = _data(options, texts)
         known = (None, None) if origin is None else (origin.source, origin.target)
+        levels = options.level, options.target_level or options.level
         source, target = (
-            build_vocabulary(side, options.level, options.vocab_size, own)
-            for side, own in zip(_flat(train), known, strict=True)
+            build_vocabulary(side, level, options.vocab_size, own)
+            for side, level, own in zip(_flat(train), levels, known, strict=True)
         )
         own = {k: getattr(options, k) for k in ("embed", "bidirectional", "attention", "max_length", "seed")}
         model = Translator(source, target, **own, **settings)
         shape = {k: getattr(options, k) for k in ("batch_size", "seed", "noise", "adversarial")}
         shape["sampling"] = options.scheduled_sampling
         return cls(model, train, val, fingerprint=fingerprint, **shape)
+
+    @classmethod
+    def loss_unit(cls, options):
+        """By the level of targets."""
+        return f"{cls.loss_name}, level {options.get('target_level') or options.get('level')}"
 
     @classmethod
     def store(cls, data):
@@ -110,7 +115,8 @@ class Translation(Task):
     def introduction(self) -> str:
         """What is learned from."""
         source, target = self.model.source, self.model.target
-        sizes = f"vocabularies {len(source):,} and {len(target):,} ({source.level})"
+        levels = " and ".join(dict.fromkeys([source.level, target.level]))
+        sizes = f"vocabularies {len(source):,} and {len(target):,} ({levels})"
         first = f"{shown(self.first[0])} -> {shown(self.first[1])}"
         return f"{len(self.train):,} pairs, {len(self.val):,} for validation; {sizes}; the first: {first}"
 

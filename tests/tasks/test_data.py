@@ -66,7 +66,7 @@ def test_prepared_corpora_are_counted_as_others_count_them(tmp_path):
     assert len(c.tokens) == len(text.replace("\n", "<eos>").split()) == 12
     assert c.vocabulary.symbols == ["<unk>", "<eos>", "'s", "N", "co.", "end", "of", "the"]
     assert c.vocabulary.decode(c.tokens) == "the <unk> of N 's co.\nthe end of the\n"
-    assert c.vocabulary.encode("a <unk> the\n").tolist() == [0, 0, 7, 1]  # what is not known, and unknown ones
+    assert c.vocabulary.encode("a <unk> the\n").tolist() == [0, 0, 7, 1]
     two = load(write(tmp_path / "a.txt", text), level="token", vocab_size=4)
     assert two.vocabulary.symbols == ["<unk>", "<eos>", "of", "the"]
 

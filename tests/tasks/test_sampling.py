@@ -1,5 +1,7 @@
 """Choosing symbols and streaming text."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -11,7 +13,7 @@ from tinyrnn.nn import registry as plugins
 from tinyrnn.tasks.lm import sampling
 from tinyrnn.tasks.lm.task import LanguageModel
 from tinyrnn.tasks.model import WEIGHTS
-from tinyrnn.tasks.text.vocabulary import Bytes, Characters, Words
+from tinyrnn.tasks.text.vocabulary import Bytes, Characters, Tokens, Words
 
 LOGITS = np.log(np.array([0.1, 0.5, 0.3, 0.1], np.float32))
 
@@ -34,6 +36,64 @@ def test_top_k_and_top_p():
     np.testing.assert_allclose(draws(top_p=0.7), [0, 0.625, 0.375, 0], atol=0.02)
     assert draws(top_p=0.4).tolist() == [0, 1, 0, 0]
     np.testing.assert_allclose(draws(top_p=1.0), [0.1, 0.5, 0.3, 0.1], atol=0.02)
+
+
+def test_min_p():
+    np.testing.assert_allclose(draws(min_p=0.3), [0, 0.625, 0.375, 0], atol=0.02)
+    np.testing.assert_allclose(draws(min_p=0.15), [0.1, 0.5, 0.3, 0.1], atol=0.02)
+    assert draws(min_p=1).tolist() == [0, 1, 0, 0]
+
+
+def test_typical_p():
+    """The expected surprise is 1.168 nats; that of 0.3 is the nearest to it, then 0.5, then those of 0.1."""
+    assert draws(typical_p=0.29).tolist() == [0, 0, 1, 0]
+    np.testing.assert_allclose(draws(typical_p=0.7), [0, 0.625, 0.375, 0], atol=0.02)
+    np.testing.assert_allclose(draws(typical_p=1.0), [0.1, 0.5, 0.3, 0.1], atol=0.02)
+
+
+def test_repetition_penalty():
+    choice = sampling.Choice(
+        Characters("abcd"), [0], repetition_penalty=2.0, repetition_window=2, temperature=0
+    )
+    logits = np.array([1.0, 0.9, 0.4, -0.1])
+    assert [choice(logits, 0.5) for _ in range(4)] == [1, 0, 0, 1]
+    negative = sampling.Choice(Characters("ab"), [0], repetition_penalty=2.0, temperature=0)
+    assert negative(np.array([-0.6, -1.0]), 0.5) == 1  # -1.2 now
+
+
+class Any:
+    """A model for which every symbol is as likely."""
+
+    def __init__(self, vocabulary):
+        self.vocabulary = vocabulary
+
+    def step(self, ids, states):
+        return np.zeros((1, len(self.vocabulary)), np.float32), None
+
+
+@pytest.mark.parametrize(
+    ("vocabulary", "pattern"),
+    [
+        (Characters("0123456789-ab"), r"\d{4}-[01]\d-(ab|b)"),
+        (Bytes(), r"\d{4}-[01]\d-(ab|b)"),
+        (Words(["<unk>", " the", " cat", " dog", "."], 0), r"the (cat|dog) the dog\."),
+        (Tokens(["<unk>", "<eos>", "the", "cat", "dog"], 0), r"the (cat|dog)\nthe the dog\n"),
+    ],
+)
+def test_what_is_written_matches_a_regular_expression(vocabulary, pattern):
+    for seed in range(5):
+        text = "".join(sampling.generate(Any(vocabulary), length=60, seed=seed, regex=pattern))
+        assert re.fullmatch(pattern, text.removeprefix(" "))  # and ends where nothing may follow
+    first = "".join(sampling.generate(Any(vocabulary), length=2, seed=0, regex=pattern))
+    assert 0 < len(first) < len(text)
+
+
+def test_bad_choices():
+    for wrong in ({"min_p": 2}, {"typical_p": 0}, {"repetition_penalty": 0}, {"regex": "(a"}):
+        with pytest.raises(tr.InputError, match=next(iter(wrong))):
+            sampling.generate(Cycle(), "a", **wrong)
+    with pytest.raises(TypeError, match="no option 'top_q'"):
+        sampling.generate(Cycle(), "a", top_q=1)
 
 
 class Cycle:
@@ -117,6 +177,20 @@ def texts(model, monkeypatch, prompt="abc", **options):
 def test_the_compiled_loop_writes_what_the_eager_one_writes(cell, settings, monkeypatch):
     compiled, eager = texts(language_model(cell=cell, **settings), monkeypatch, length=150, temperature=1.5)
     assert compiled == eager and len(set(compiled)) > 5
+
+
+CHOICES = {
+    "min_p": 0.05, "typical_p": 0.9, "repetition_penalty": 1.3, "regex": "[a-e]+([f-j][a-e]+)*"
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("named", [*CHOICES, "all"])
+def test_choices_outside_of_the_loop(named, monkeypatch):
+    options = CHOICES if named == "all" else {named: CHOICES[named]}
+    compiled, eager = texts(language_model(), monkeypatch, length=60, temperature=1.5, **options)
+    assert compiled == eager and len(set(compiled)) > 4
+    if "regex" in options:
+        assert re.fullmatch(CHOICES["regex"] + "[f-j]?", compiled.removeprefix("abc"))
 
 
 def test_a_product_of_a_product_of_the_token(monkeypatch):

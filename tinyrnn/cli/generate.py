@@ -35,6 +35,13 @@ from .common import (
     "--top-p", type=float, group="Choice", help="Choose among the likely symbols that reach this probability."
 )
 @option(
+    "--min-p", type=float, group="Choice", help="Leave out symbols this much less likely than the likeliest."
+)
+@option("--typical-p", type=float, group="Choice", help="Choose among the least surprising that reach this.")
+@option("--repetition-penalty", type=float, group="Choice", help="Above 1 against symbols just written.")
+@option("--repetition-window", default=64, group="Choice", help="How many symbols that looks back.")
+@option("--regex", metavar="PATTERN", group="Choice", help="Write only what can still match as a whole.")
+@option(
     "--seed",
     type=int,
     group="Choice",

@@ -131,6 +131,13 @@ class TokenLoop:
             K = len(self.states)
             self.states, self.spare[:K] = self.spare[:K], self.states
 
+    def read(self, ids):
+        """The logits ``[tokens]`` after ``ids [n]`` of one sequence."""
+        ids = np.asarray([*ids, 0], np.int64)[:, None]  # what follows them is not looked at
+        self(ids, len(ids), np.zeros((len(ids) - 1, 1)))
+        logits = self.spare[-1][0]
+        return logits.get() if self.loops.arrays is not np else logits
+
 
 def token_loop(step, table, states, name, batch=1, precision=None):
     """A `TokenLoop`, or None where the step cannot be compiled, or is not to be."""

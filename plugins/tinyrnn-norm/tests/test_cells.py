@@ -14,13 +14,7 @@ from tinyrnn.nn import registry as plugins
 from tinyrnn.tools import check as testing
 
 T, B, I, H = 6, 3, 5, 4
-CELLS = {
-    "ln-lstm": norm.LayerNormLSTM,
-    "ln-gru": norm.LayerNormGRU,
-    "rhn": norm.RHN,
-    "mlstm": norm.MultiplicativeLSTM,
-    "mogrifier": norm.MogrifierLSTM,
-}
+CELLS = {"rhn": norm.RHN, "mlstm": norm.MultiplicativeLSTM, "mogrifier": norm.MogrifierLSTM}
 
 
 # ------------------------------------------------------------------ the papers
@@ -35,40 +29,10 @@ def blocks(parameter, names):
     return dict(zip(names, np.split(parameter.numpy().T, len(names)), strict=True))
 
 
-def ln(z, alpha, beta=0.0):
-    """Ba, Kiros & Hinton 2016, equations 15 and 16, with the epsilon of the authors' code."""
-    D = len(z)
-    mu = sum(z) / D
-    return alpha / np.sqrt(sum((z - mu) ** 2) / D + 1e-5) * (z - mu) + beta
-
-
 def lstm(f, i, o, g, c):
     """The memory and the output of an LSTM, unit by unit, from what enters its gates."""
     c = np.array([sigma(f[k]) * c[k] + sigma(i[k]) * np.tanh(g[k]) for k in range(H)])
     return c, lambda seen: sigma(o) * np.tanh(seen)
-
-
-def ln_lstm(p, x, h, c):
-    """Equations 20 to 22."""
-    entering = (
-        ln(p.W_h.numpy().T @ h, p.alpha_1.numpy()) + ln(p.W_x.numpy().T @ x, p.alpha_2.numpy()) + p.b.numpy()
-    )
-    c, output = lstm(*entering.reshape(4, H), c)
-    return output(ln(c, p.alpha_3.numpy(), p.beta_3.numpy())), c
-
-
-def ln_gru(p, x, h):
-    """Equations 26 to 28."""
-    W_x, W_h = blocks(p.W_x, "zrn"), blocks(p.W_h, "zrn")
-    of_h, of_x = (np.concatenate([W["z"] @ v, W["r"] @ v]) for W, v in ((W_h, h), (W_x, x)))
-    gates = ln(of_h, p.alpha_1.numpy(), p.b.numpy()) + ln(of_x, p.alpha_2.numpy())
-    z, r = sigma(gates[:H]), sigma(gates[H:])
-    of_x, of_h = (
-        ln(v, a.numpy(), b.numpy())
-        for v, a, b in ((W_x["n"] @ x, p.alpha_3, p.beta_3), (W_h["n"] @ h, p.alpha_4, p.beta_4))
-    )
-    candidate = np.tanh(of_x + r * of_h)
-    return (h + z * (candidate - h),)
 
 
 def rhn(p, x, s):
@@ -113,8 +77,6 @@ def mogrifier(p, x, h, c):
 @pytest.mark.parametrize(
     ("name", "paper", "options"),
     [
-        ("ln-lstm", ln_lstm, {}),
-        ("ln-gru", ln_gru, {}),
         *[("rhn", rhn, {"depth": depth}) for depth in (1, 2, 3, 5)],
         ("mlstm", mlstm, {}),
         *[("mogrifier", mogrifier, {"rounds": rounds}) for rounds in (0, 1, 2, 5, 6)],
@@ -141,8 +103,6 @@ def test_equations_of_the_paper(name, paper, options):
 
 # ------------------------------------------------------------------ what every cell must do
 
-test_ln_lstm = testing.cell_suite(norm.LayerNormLSTM)
-test_ln_gru = testing.cell_suite(norm.LayerNormGRU)
 test_rhn = testing.cell_suite(norm.RHN)
 test_mlstm = testing.cell_suite(norm.MultiplicativeLSTM)
 test_mogrifier = testing.cell_suite(norm.MogrifierLSTM)
@@ -164,8 +124,6 @@ def build(name, **options):
 @pytest.mark.parametrize("name", CELLS)
 def test_options(name):
     expected = {
-        "ln-lstm": {"forget_bias": 1.0},
-        "ln-gru": {},
         "rhn": {"depth": 3, "transform_bias": -2.0},
         "mlstm": {"forget_bias": 1.0},
         "mogrifier": {"rounds": 5, "forget_bias": 1.0},
@@ -173,9 +131,7 @@ def test_options(name):
     assert {o.name: o.default for o in plugins.options_of(CELLS[name]).values()} == expected[name]
 
 
-@pytest.mark.parametrize(
-    ("name", "gates", "f"), [("ln-lstm", "fiog", "f"), ("mlstm", "uiof", "f"), ("mogrifier", "fijo", "f")]
-)
+@pytest.mark.parametrize(("name", "gates", "f"), [("mlstm", "uiof", "f"), ("mogrifier", "fijo", "f")])
 @pytest.mark.parametrize("options", [{}, {"forget_bias": "0.5"}])
 def test_forget_bias_is_that_of_the_forget_gate(name, gates, f, options):
     b = blocks(build(name, **options).b, gates)

@@ -1,7 +1,6 @@
-"""Cells for tinyrnn whose products are normalised, stacked within a step, or gated by one another."""
+"""Cells for tinyrnn that are deep within a step, or whose products are gated by one another."""
 
 from .highway import RHN
-from .layer_norm import LayerNormGRU, LayerNormLSTM
 from .multiplicative import MogrifierLSTM, MultiplicativeLSTM
 
-__all__ = ["RHN", "LayerNormGRU", "LayerNormLSTM", "MogrifierLSTM", "MultiplicativeLSTM"]
+__all__ = ["RHN", "MogrifierLSTM", "MultiplicativeLSTM"]

@@ -15,15 +15,22 @@ from ...kernels.generator import Generator
 from ..model import WEIGHTS
 
 STRETCH, NOTICEABLE = 256, 0.02  # tokens, seconds
+IN_LOOP = ("temperature", "top_k", "top_p")  # what the compiled loop chooses by; the rest needs Python
 
 
-def choose(logits, *, temperature=1.0, top_k=None, top_p=None, u=0.0) -> int:
+def choose(
+    logits, *, temperature=1.0, top_k=None, top_p=None, min_p=None, typical_p=None, u=0.0
+) -> int:  # fmt: skip
     """One id from logits ``[n]``.
 
     Args:
         temperature: divides the logits; 0 takes the largest.
         top_k: only the k most probable take part.
         top_p: of those, only the most probable that together reach this probability (Holtzman et al. 2020).
+        min_p: of those, only the ones that are at least so many times as probable as the most probable
+            (Nguyen et al. 2024).
+        typical_p: of those, only the ones whose surprise is nearest to the expected one and that together
+            reach this probability (Meister et al. 2023, equation 9).
         u: uniform random number in [0, 1).
     """
     if temperature == 0:
@@ -34,10 +41,84 @@ def choose(logits, *, temperature=1.0, top_k=None, top_p=None, u=0.0) -> int:
     if top_k is not None or (top_p is not None and top_p < 1):
         kept = np.argsort(-p, kind="stable")[:top_k]
     if top_p is not None and top_p < 1:
-        cumulative = np.cumsum(p[kept])
-        kept = kept[: int(np.searchsorted(cumulative, top_p * cumulative[-1])) + 1]
+        kept = _reaching(kept, p, top_p)
+    if min_p:
+        kept = kept[p[kept] >= min_p * p[kept].max()]
+    if typical_p is not None and typical_p < 1:
+        kept = kept[p[kept] > 0]
+        q = p[kept] / p[kept].sum()
+        surprise = -np.log(q)
+        kept = _reaching(
+            kept[np.argsort(np.abs(surprise - (q * surprise).sum()), kind="stable")], p, typical_p
+        )
     cumulative = np.cumsum(p[kept])
     return int(kept[min(np.searchsorted(cumulative, u * cumulative[-1], side="right"), len(kept) - 1)])
+
+
+def _reaching(kept, p, part):
+    """The first of ``kept`` that together have this ``part`` of the probability of all of them."""
+    cumulative = np.cumsum(p[kept])
+    return kept[: int(np.searchsorted(cumulative, part * cumulative[-1])) + 1]
+
+
+class Choice:
+    """The choice of one token after the other where what was written before plays a part.
+
+    Args:
+        vocabulary: of the model.
+        ids: of the prompt.
+        repetition_penalty: logits of what is among the last ``repetition_window`` tokens are divided by it
+            where they are positive and multiplied where not (Keskar et al. 2019, section 4.1).
+        regex: what is written, without the prompt and a space at its beginning, is the beginning of a text
+            that this regular expression matches as a whole.
+        options: of `choose`.
+
+    Raises:
+        InputError: ``regex`` is no regular expression, or its library is not installed.
+    """
+
+    def __init__(
+        self, vocabulary, ids, *, repetition_penalty=None, repetition_window=64, regex=None, **options
+    ):
+        self.vocabulary, self.seen, self.options = vocabulary, list(map(int, ids)), options
+        self.penalty, self.window = repetition_penalty, repetition_window
+        self.pattern, self.text = None if regex is None else _pattern(regex), ""
+
+    def __call__(self, logits, u) -> int | None:
+        """An id, from logits ``[n]`` and a uniform number; None where nothing may follow."""
+        logits = np.array(logits, np.float64)
+        if self.vocabulary.unknown is not None:
+            logits[self.vocabulary.unknown] = -np.inf  # a placeholder is no text
+        if self.penalty is not None:
+            recent = np.unique(self.seen[-self.window :])
+            some = logits[recent]
+            logits[recent] = np.where(some > 0, some / self.penalty, some * self.penalty)
+        if self.pattern is not None:
+            logits[[not self._fits(i) for i in range(logits.size)]] = -np.inf
+            if logits.max() == -np.inf:
+                return None
+        chosen = choose(logits, u=u, **self.options)
+        self.seen.append(chosen)
+        if self.pattern is not None:
+            self.text = self.vocabulary.appended(self.text, chosen)
+        return chosen
+
+    def _fits(self, i):
+        text = self.vocabulary.appended(self.text, i)
+        if text is None:  # a part of a character
+            return False
+        return self.pattern.fullmatch(text.removeprefix(" "), partial=True) is not None
+
+
+def _pattern(pattern):
+    try:
+        import regex  # which says whether a text is the beginning of one that matches; re does not
+    except ImportError:
+        raise InputError("--regex needs the library regex: pip install 'tinyrnn[regex]'") from None
+    try:
+        return regex.compile(pattern)
+    except regex.error as error:
+        raise InputError(f"--regex {shown(pattern)} is no regular expression ({error}): mend it") from None
 
 
 _RULES = {
@@ -46,6 +127,11 @@ _RULES = {
     "temperature": Rule(float, low=0),
     "top_k": Rule(int, optional=True, low=1),
     "top_p": Rule(float, optional=True, low=0, open_low=True, high=1),
+    "min_p": Rule(float, optional=True, low=0, high=1),
+    "typical_p": Rule(float, optional=True, low=0, open_low=True, high=1),
+    "repetition_penalty": Rule(float, optional=True, low=0, open_low=True),
+    "repetition_window": Rule(int, low=1),
+    "regex": Rule(str, optional=True),
     "stop": Rule(str, optional=True),
     "num": Rule(int, low=1),
     "weights": Rule(str, optional=True, choices=WEIGHTS),
@@ -66,8 +152,7 @@ def generate(model, prompt=None, **options):
 
 
 def generate_many(
-    model, prompt=None, num=1, *, length=200, temperature=0.8, top_k=None, top_p=None, seed=None, stop=None,
-    weights=None,
+    model, prompt=None, num=1, *, length=200, temperature=0.8, seed=None, stop=None, weights=None, **choice
 ):  # fmt: skip
     """For each of ``num`` samples an iterator that yields the prompt and then pieces of text as they are
     sampled, ``length`` tokens in all. They are sampled side by side, and what is not taken yet is kept.
@@ -77,7 +162,7 @@ def generate_many(
             ``token_loop(batch, precision)`` that is not None, that is used.
         prompt: text to continue; its symbols outside the vocabulary are left out (or become ``<unk>``). None
             starts anywhere.
-        temperature, top_k, top_p: see `choose`.
+        temperature, choice: how; see `choose` and `Choice`.
         seed: the same seed gives the same text, sample i that of ``seed + i``; None a new one each time.
         stop: end before this string appears.
         weights: one of `WEIGHTS`, for a model of float32 on a CPU: in fewer bits they are read faster, and
@@ -85,8 +170,11 @@ def generate_many(
 
     Raises:
         InputError: an option out of range, or a prompt of which nothing is in the vocabulary.
+        TypeError: an option that there is not.
     """
-    choice = dict(temperature=temperature, top_k=top_k, top_p=top_p)
+    if unknown := sorted(choice.keys() - _RULES.keys()):
+        raise TypeError(f"generate has no option {unknown[0]!r}")
+    choice = dict(temperature=temperature, **choice)
     check_options(prompt=prompt, num=num, length=length, stop=stop, weights=weights, **choice)
     ids, _ = encode_prompt(model.vocabulary, prompt)
     precision = None if weights is None else model.precision_with(weights)
@@ -126,38 +214,54 @@ def _text(vocabulary, prompt, ids, chosen):
 
 def _chosen(model, ids, keys, precision, options):
     """For each key an iterator of the ids that are sampled with it."""
-    given = ids, model.vocabulary.unknown, options  # a placeholder is no text
+    in_loop = all(value is None or name in IN_LOOP for name, value in options.items())
+    vocabulary = model.vocabulary
+    choices = [Choice(vocabulary, ids, **options) for _ in keys]  # also looks at the options
 
-    def alone(key):
-        yield from _chosen(model, ids, [key], precision, options)[0]
+    def alone(key, choice):
+        yield from _one_by_one(_logits(model, precision), key, ids, choice)
 
-    if len(keys) > 1 and getattr(model, "device", "cpu") != "cpu":  # where the loop writes one sequence
-        return [alone(key) for key in keys]
-    loop = model.token_loop(len(keys), precision) if hasattr(model, "token_loop") else None
+    many = len(keys) > 1 and getattr(model, "device", "cpu") != "cpu"  # where the loop writes one sequence
+    loop = (
+        model.token_loop(len(keys), precision)
+        if in_loop and not many and hasattr(model, "token_loop")
+        else None
+    )
     if loop is None:
-        return [_eager(model, key, precision, *given) for key in keys]
-    rows = itertools.tee(_compiled(loop, keys, *given), len(keys))
+        return [alone(*of_one) for of_one in zip(keys, choices, strict=True)]
+    simple = {name: options.get(name) for name in IN_LOOP}
+    rows = itertools.tee(_compiled(loop, keys, ids, vocabulary.unknown, simple), len(keys))
     return [map(operator.itemgetter(i), of_all) for i, of_all in enumerate(rows)]
 
 
-def _eager(model, key, precision, ids, banned, options):
-    """Ids one after the other, op by op: the reference of the compiled loop."""
+def _logits(model, precision):
+    """A function from ids that are read to the logits ``[n]`` of what follows: by the compiled loop where
+    there is one, else op by op, its reference.
+    """
+    loop = model.token_loop(1, precision) if hasattr(model, "token_loop") else None
+    if loop is not None:
+        return loop.read
     states = None
 
-    def step(i):
+    def read(ids):
+        nonlocal states
         with autocast(precision):
-            return model.step(np.array([i]), states)
+            for i in ids:
+                logits, states = model.step(np.array([i]), states)
+        return logits[0]
 
-    for i in ids:
-        logits, states = step(i)
+    return read
+
+
+def _one_by_one(read, key, ids, choice):
     for n in itertools.count():
-        row = logits[0]
-        if banned is not None:
-            row = row.copy()
-            row[banned] = -np.inf
-        i = choose(row, u=float(kernels.random.uniform(key, 1, first=n)[0]), **options)
+        with threads.alone():
+            logits = read(ids)
+        i = choice(logits, float(kernels.random.uniform(key, 1, first=n)[0]))
+        if i is None:
+            return
         yield i
-        logits, states = step(i)
+        ids = [i]
 
 
 def _compiled(loop, keys, ids, banned, options):

@@ -16,7 +16,10 @@ class TextOptions(TaskOptions):
     """How texts become symbols, and symbols vectors."""
 
     level: Level = option(
-        "char", "What one symbol is. token: what stands between spaces, and line ends.", "Data", inherited=True
+        "char",
+        "What one symbol is. token: what stands between spaces, or a line end.",
+        "Data",
+        inherited=True,
     )
     vocab_size: int | None = option(
         None, "Most frequent symbols. Default: all; words 20,000; bpe 4,000.", "Data", low=2

@@ -53,6 +53,10 @@ class Vocabulary:
         """A function from one id to the text that it completes, for streaming."""
         return lambda i: self.symbols[i]
 
+    def appended(self, text: str, i: int) -> str | None:
+        """``text`` and symbol ``i`` after it; None if that is a part of a character."""
+        return text + self.symbols[i]
+
     def missing(self, text: str) -> list[str]:
         """The distinct symbols of ``text`` that are outside the vocabulary, in order."""
         return [s for s in dict.fromkeys(self.pieces(text)) if s not in self.ids]
@@ -164,6 +168,9 @@ class Bytes(Vocabulary):
     def decode(self, ids):
         return bytes(int(i) for i in ids).decode(errors="replace")
 
+    def appended(self, text, i):
+        return text + chr(i) if i < 128 else None
+
     def decoder(self):
         incremental = codecs.getincrementaldecoder("utf-8")(errors="replace")
         return lambda i: incremental.decode(bytes([int(i)]))
@@ -231,16 +238,21 @@ class Tokens(Vocabulary):
         kept = [token for token, _ in counts.most_common(size and size - len(cls.OWN))]
         return cls([*cls.OWN, *sorted(kept)], unknown=0)
 
+    def appended(self, text, i):
+        if self.symbols[i] == self.END:
+            return text + "\n"
+        return text + " " * (text[-1:] not in ("", "\n")) + self.symbols[i]
+
     def decode(self, ids):
         return "".join(map(self.decoder(), ids))
 
     def decoder(self):
-        line = True  # whether one begins
+        last = ""
 
         def decoded(i):
-            nonlocal line
-            before, line = "" if line else " ", self.symbols[i] == self.END
-            return "\n" if line else before + self.symbols[i]
+            nonlocal last
+            last = self.appended(last, i)[len(last) :]
+            return last
 
         return decoded
 
@@ -323,6 +335,9 @@ class BytePairs(Vocabulary):
 
     def decode(self, ids):
         return b"".join(self.bytes[i] for i in ids).decode(errors="replace")
+
+    def appended(self, text, i):
+        return None if UNKNOWN in self.symbols[i] else text + self.symbols[i]
 
     def decoder(self):
         incremental = codecs.getincrementaldecoder("utf-8")(errors="replace")

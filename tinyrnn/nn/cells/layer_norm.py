@@ -1,6 +1,8 @@
 """Layer-normalised cells."""
 
-from tinyrnn import Cell, layer_norm, sigmoid, split, tanh
+from ...autograd import Tensor, sigmoid, split, tanh
+from .. import Cell
+from ..functional import layer_norm
 
 
 class LayerNormLSTM(Cell):
@@ -19,13 +21,13 @@ class LayerNormLSTM(Cell):
 
     states = ("h", "c")
 
-    def build(self, input_size, hidden_size, *, forget_bias: float = 1.0):
+    def build(self, input_size: int, hidden_size: int, *, forget_bias: float = 1.0) -> None:
         self.W_x, self.W_h, self.b = self.affine(input_size, hidden_size, gates=4)
         self.b.data[:hidden_size] = forget_bias
         self.alpha_1, self.alpha_2 = (self.bias(hidden_size, gates=4, init=1.0) for _ in range(2))
         self.alpha_3, self.beta_3 = self.bias(hidden_size, init=1.0), self.bias(hidden_size)
 
-    def step(self, x, h, c):
+    def step(self, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
         H = self.hidden_size
         a = (
             layer_norm(h @ self.W_h, 4 * H, self.alpha_1)
@@ -52,7 +54,7 @@ class LayerNormGRU(Cell):
 
     states = ("h",)
 
-    def build(self, input_size, hidden_size):
+    def build(self, input_size: int, hidden_size: int) -> None:
         self.W_x = self.weight(input_size, hidden_size, gates=3)
         self.W_h = self.weight(hidden_size, hidden_size, gates=3, init="orthogonal")
         self.b = self.bias(hidden_size, gates=2)
@@ -60,7 +62,7 @@ class LayerNormGRU(Cell):
         self.alpha_3, self.alpha_4 = (self.bias(hidden_size, init=1.0) for _ in range(2))
         self.beta_3, self.beta_4 = (self.bias(hidden_size) for _ in range(2))
 
-    def step(self, x, h):
+    def step(self, x: Tensor, h: Tensor) -> Tensor:
         H = self.hidden_size
         x_zr, x_n = split(x @ self.W_x, [2 * H])
         h_zr, h_n = split(h @ self.W_h, [2 * H])

@@ -1,9 +1,14 @@
-"""Language modelling: what is evaluated while training."""
+"""Language modelling: what is evaluated while training and afterwards, and what state a window begins with."""
+
+import json
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
-from tinyrnn.tasks.lm import task
+import tinyrnn as tr
+from tinyrnn.cli import main
+from tinyrnn.tasks.lm import adapting, task
 from tinyrnn.tasks.text.vocabulary import build_vocabulary
 
 
@@ -18,3 +23,101 @@ def test_the_first_tokens_of_a_long_validation_text_are_evaluated(monkeypatch):
     monkeypatch.setattr(task, "EVALUATION_TOKENS", 300)
     assert training.evaluate()["val_loss"] == pytest.approx(np.log1p(np.exp(-6)), rel=1e-3)
     assert task.evaluate(model, val)["loss"] > 4
+
+
+# ------------------------------------------------------------------ state, dynamic evaluation, cache
+
+
+def model_of(text="abc", **settings):
+    vocabulary = build_vocabulary([text], "char", None)
+    return task.LanguageModel(vocabulary, **{"cell": "gru", "hidden": 8, "embed": 4, "seed": 0, **settings})
+
+
+def test_a_state_that_is_reset_begins_every_window_anew():
+    tokens = np.random.default_rng(0).integers(0, 3, 401)
+    carried, reset = (model_of(state=state) for state in ("carry", "reset"))
+    np.testing.assert_array_equal(carried.output.weight.data, reset.output.weight.data)
+    windows = [tokens[i : i + 51] for i in range(0, 400, 50)]
+    alone = np.mean([task.evaluate(carried, w, seq_len=50)["loss"] for w in windows])
+    assert task.evaluate(reset, tokens, batch_size=1, seq_len=50)["loss"] == pytest.approx(alone, rel=1e-6)
+    assert task.evaluate(carried, tokens, batch_size=1, seq_len=50)["loss"] != pytest.approx(alone, rel=1e-6)
+    losses = {}
+    for model in (carried, reset):
+        training = task.LanguageModeling(model, tokens, tokens[:50], batch_size=2, seq_len=20, seed=0)
+        losses[model.carries] = [training.loss(k).item() for k in range(3)]
+    assert losses[True][0] == losses[False][0] and losses[True][1] != losses[False][1]
+    first = task.windows.Windows(tokens, 2, 20, 0)[1]
+    assert losses[False][1] == reset.cost(*first[:2])[0].item()
+
+
+def test_dynamic_evaluation_is_that_of_the_paper():
+    """Beside equations 7 to 9 of Krause et al. 2018, step by step in NumPy on gradients of the tape."""
+    model, rng = model_of(dtype="float64"), np.random.default_rng(0)
+    train, tokens = rng.integers(0, 3, 900), rng.integers(0, 3, 31)
+    trained = model.state_dict()
+    dynamic = adapting.Dynamic(model, train, window=5, lr=0.01, decay=0.3)
+    squares, windows = {}, list(task.windows.evaluation_windows(train, 100, 5))
+    for inputs, targets, _ in windows:
+        for p in model.parameters():
+            p.grad = None
+        model.cost(inputs, targets)[0].backward()
+        for name, p in model.named_parameters():
+            squares[name] = squares.get(name, 0) + p.grad.numpy() ** 2
+    rms = {name: np.sqrt(s / len(windows)) for name, s in squares.items()}
+    mean = np.concatenate([r.ravel() for r in rms.values()]).mean()
+    theta, total, states = {n: a.copy() for n, a in trained.items()}, 0.0, None
+    for k in range(0, 30, 5):
+        model.load_state_dict(theta)
+        for p in model.parameters():
+            p.grad = None
+        loss, states = model.cost(tokens[k : k + 5, None], tokens[k + 1 : k + 6, None], states)
+        states = [tuple(s.detach() for s in layer) for layer in states]
+        loss.backward()
+        total += 5 * loss.item()
+        for name, p in model.named_parameters():
+            step = theta[name] - 0.01 * p.grad.numpy() / (rms[name] + 1e-3 * mean)
+            theta[name] = step + np.minimum(0.3 * rms[name] / mean, 1) * (trained[name] - step)
+    model.load_state_dict(trained)
+    found = adapting.adapted_loss(model, tokens, 5, dynamic, None)
+    assert found == pytest.approx(total / 30, rel=1e-10)
+    for name, array in model.state_dict().items():  # nothing of it stays
+        np.testing.assert_array_equal(array, trained[name])
+
+
+@pytest.mark.parametrize("window", [1, 7, 30])
+def test_a_cache_is_that_of_the_paper(window):
+    """Beside equations 2 to 4 of Grave et al. 2017, token by token."""
+    model = model_of(dtype="float64")
+    tokens = np.random.default_rng(1).integers(0, 3, 31)
+    with model.evaluating():
+        ys, _ = model.outputs(tokens[:-1, None], None)
+        p = tr.softmax(model.logits(ys)).numpy()[:, 0]
+    h, total = ys.numpy()[:, 0], 0.0
+    for t in range(30):
+        past = range(max(0, t - 10), t)
+        weights = np.array([np.exp(2.0 * h[t] @ h[i]) for i in past])
+        own = p[t, tokens[t + 1]]
+        if len(past):
+            same = np.array([tokens[i + 1] == tokens[t + 1] for i in past])
+            own = 0.7 * own + 0.3 * (weights * same).sum() / weights.sum()
+        total -= np.log(own)
+    cache = adapting.Cache(size=10, theta=2.0, part=0.3)
+    assert adapting.adapted_loss(model, tokens, window, None, cache) == pytest.approx(total / 30, rel=1e-10)
+
+
+def test_what_is_read_again_is_learned(tmp_path):
+    """The same sentences over and over, of which the model was never told."""
+    rng = np.random.default_rng(0)
+    (tmp_path / "a.txt").write_text("".join(rng.choice(list("abcd \n"), 3000)))
+    (tmp_path / "b.txt").write_text("a bad cab, a dab\n" * 60)
+    out = tmp_path / "run"
+    small = dict(hidden=16, embed=8, layers=1, steps=20, batch_size=8, seq_len=20, quiet=True)
+    tr.train(tmp_path / "a.txt", out=out, **small)
+    figures = {}
+    for options in ("--dynamic", "--cache 100 --cache-theta 5 --cache-lambda 0.5", "--dynamic --cache 50"):
+        arguments = ["evaluate", out, tmp_path / "b.txt", "--json", *options.split()]
+        result = CliRunner().invoke(main, list(map(str, arguments)))
+        assert result.exit_code == 0, result.output
+        figures[options] = json.loads(result.stdout)
+    assert all(f["adapted_loss"] < f["loss"] - 0.2 for f in figures.values())
+    assert all(f["adapted_perplexity"] == pytest.approx(np.exp(f["adapted_loss"])) for f in figures.values())

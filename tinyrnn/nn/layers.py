@@ -50,7 +50,7 @@ class Linear(Module):
 
 
 class Embedding(Module):
-    """Rows of ``weight [num_embeddings, embedding_dim]``, normal with standard deviation 1 /
+    """Rows of ``weight [num_embeddings, embedding_dim]``, normal with standard deviation ``std``; None: 1 /
     sqrt(embedding_dim).
     """
 
@@ -59,11 +59,13 @@ class Embedding(Module):
         num_embeddings: int,
         embedding_dim: int,
         *,
+        std: float | None = None,
         dtype: DType = "float32",
         generator: Generator | None = None,
     ) -> None:
         checked_sizes("Embedding", num_embeddings=num_embeddings, embedding_dim=embedding_dim)
-        init = functools.partial(inits.normal, std=embedding_dim**-0.5)
+        std = embedding_dim**-0.5 if std is None else checked_number("Embedding: std", std)
+        init = functools.partial(inits.normal, std=std)
         values = inits.fill(init, checked_generator(generator), num_embeddings, embedding_dim)
         self.weight = tensor(values, dtype, requires_grad=True)
 

@@ -32,6 +32,8 @@ class LanguageModel(TaskModel):
         dropout, recurrent_dropout, weight_drop, zoneout, variational: of the `RNN`; dropout also falls on the
             embedding and the last output.
         embed: width of the embedding.
+        state: "carry": a window of training or evaluation goes on from the state of the one before; "reset":
+            it begins with none.
         tie: the output layer uses the embedding's weights (Press & Wolf 2017); then ``embed`` must equal
             ``hidden``.
         softmax: "full", or "adaptive", which needs ``cutoffs`` and a vocabulary by falling frequency (see
@@ -40,12 +42,15 @@ class LanguageModel(TaskModel):
 
     task = "lm"
 
-    def __init__(self, vocabulary, *, embed, tie=False, softmax="full", cutoffs=None, seed=0, **settings):
+    def __init__(
+        self, vocabulary, *, embed, tie=False, state="carry", softmax="full", cutoffs=None, seed=0, **settings
+    ):
         self.adaptive = softmax == "adaptive"
         of_output = {"softmax": softmax, "cutoffs": cutoffs} if self.adaptive else {}
-        super().__init__(seed, settings, embed=embed, tie=tie, **of_output)
-        self.vocabulary, self.tie = vocabulary, tie
-        self.embedding = Embedding(len(vocabulary), embed, **self.shared)
+        super().__init__(seed, settings, embed=embed, tie=tie, state=state, **of_output)
+        self.vocabulary, self.tie, self.carries = vocabulary, tie, state == "carry"
+        # docs/defaults.md: 1 learns faster; but as an output layer such weights would be too sure at first
+        self.embedding = Embedding(len(vocabulary), embed, std=None if tie else 1.0, **self.shared)
         self.rnn = self.recurrent(embed)
         width = self.rnn.output_size
         if tie and embed != width:
@@ -68,10 +73,11 @@ class LanguageModel(TaskModel):
         """Ids ``[T, B]`` (or vectors, see `embedded`) and the states of the window before: ``(logits [T, B,
         vocabulary], states)``.
         """
-        ys, states = self._outputs(ids, states)
+        ys, states = self.outputs(ids, states)
         return self.logits(ys), states
 
-    def _outputs(self, ids, states):
+    def outputs(self, ids, states):
+        """Of the last layer ``[T, B, width]``, dropout applied, and the states after them."""
         ys, states = self.rnn(self.dropout(self.embedded(self.embedding, ids)), states)
         return self.dropout(ys), states
 
@@ -80,7 +86,7 @@ class LanguageModel(TaskModel):
         vocabulary the logits are not all in memory at once.
         """
         with autocast(self.precision):
-            ys, states = self._outputs(ids, states)
+            ys, states = self.outputs(ids, states)
             if self.adaptive:
                 found = self.output(ys, targets)
                 return found.loss if reduction == "mean" else -found.output.sum(), states

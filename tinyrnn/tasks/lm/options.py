@@ -3,8 +3,21 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from ...base.options import option
-from ..text.options import TextOptions
+from ...base.options import PART, option
+from ..text.options import ReadingOptions, TextOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class LanguageModelEvaluation(ReadingOptions):
+    """What ``tinyrnn evaluate`` can be told of a language model."""
+
+    dynamic: bool = option(False, "Also evaluate a model that learns from what it has read.", "Adapting")
+    dynamic_lr: float = option(0.002, "Its rate.", "Adapting", low=0)
+    dynamic_decay: float = option(0.02, "Its pull back to the trained weights.", "Adapting", low=0)
+    dynamic_window: int = option(20, "Tokens that it learns from at once.", "Adapting", low=1)
+    cache: int = option(0, "Also evaluate with a cache of so many tokens.", "Adapting", low=0)
+    cache_theta: float = option(0.3, "How alike the outputs must be, the higher the more.", "Adapting", low=0)
+    cache_lambda: float = option(0.1, "Part of the probability that is the cache's.", "Adapting", **PART)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -12,6 +25,12 @@ class LanguageModelOptions(TextOptions):
     """Of ``--task lm``."""
 
     seq_len: int = option(100, "Steps that gradients flow back (window).", "Data", low=1)
+    state: Literal["carry", "reset"] = option(
+        "carry",
+        "What a window begins with: carry the state of the one before it; reset: none, where states grow.",
+        "Model",
+        inherited=True,
+    )
     tie: bool = option(
         False,
         "Output layer shares the embedding's weights (needs --embed = --hidden).",

@@ -18,8 +18,9 @@ from ..text.options import ReadingOptions, TextRobustnessOptions
 from ..text.robustness import Texts
 from ..text.vocabulary import from_json
 from . import windows
+from .adapting import Cache, Dynamic, adapted_loss
 from .model import LanguageModel
-from .options import LanguageModelOptions
+from .options import LanguageModelEvaluation, LanguageModelOptions
 
 # so much of a long validation text is read at each evaluation while training
 EVALUATION_TOKENS = 500_000
@@ -36,7 +37,7 @@ class LanguageModeling(Task):
 
     name = "lm"
     options = LanguageModelOptions
-    evaluation, robustness = ReadingOptions, TextRobustnessOptions
+    evaluation, robustness = LanguageModelEvaluation, TextRobustnessOptions
     next_command = "generate"
     loss_name = "loss (nats a token)"
     loss_options = ("level",)
@@ -87,7 +88,7 @@ class LanguageModeling(Task):
             train, val = corpus.tokens, _validation_file(options, corpus.vocabulary)
         else:
             train, val = corpus.split(options.val_fraction)
-        own = {name: getattr(options, name) for name in ("embed", "tie", "softmax", "seed")}
+        own = {name: getattr(options, name) for name in ("embed", "tie", "state", "softmax", "seed")}
         if options.softmax == "adaptive":
             counts = np.bincount(train, minlength=len(corpus.vocabulary))
             own["cutoffs"] = origin.settings["cutoffs"] if origin else chosen_cutoffs(counts, options.hidden)
@@ -137,11 +138,15 @@ class LanguageModeling(Task):
 
     @staticmethod
     def evaluate_run(model, texts, run, options) -> dict:
-        """`evaluate` on files, folders or standard input, or on the validation part of the text of
-        ``run``.
+        """`evaluate` on files, folders or standard input, or on the validation part of the text of ``run``;
+        with ``adapted_loss`` and ``adapted_perplexity`` if it is to learn or to remember on the way.
         """
         tokens, names = _tokens(model, texts, run, options)
-        return evaluate(model, tokens, names=names)
+        figures = evaluate(model, tokens, names=names)
+        if options.dynamic or options.cache:
+            loss = _adapted(model, tokens, run, options)
+            figures |= {"adapted_loss": loss, "adapted_perplexity": math.exp(min(loss, 700.0))}
+        return figures
 
     @staticmethod
     def probe(model, texts, run, options) -> Texts:
@@ -177,7 +182,7 @@ class LanguageModeling(Task):
         its past.
         """
         inputs, targets, starts_epoch = self.windows[step]
-        before = None if starts_epoch else self.states
+        before = self.states if self.model.carries and not starts_epoch else None
 
         def cost(read):
             loss, states = self.model.cost(read, targets, before)
@@ -244,7 +249,7 @@ def evaluate(
                 return None
             if stream == "last":
                 states = [tuple(s[-1:] for s in layer) for layer in states]
-            loss, states = model.cost(inputs, targets, states, reduction="sum")
+            loss, states = model.cost(inputs, targets, states if model.carries else None, reduction="sum")
             total += loss.item()
             characters += model.vocabulary.characters(targets.ravel())
     count, unknown = len(tokens) - 1, model.vocabulary.unknown
@@ -264,12 +269,23 @@ def read_corpus(options: LanguageModelOptions, sources, known=None):
     return corpora.load(sources, options.level, **how, by_frequency=options.softmax == "adaptive")
 
 
+def _adapted(model, tokens, run, options) -> float:
+    dynamic = cache = None
+    if options.dynamic:
+        train = part_of(RunFolder(run), model.vocabulary, train=True)
+        of = {name: getattr(options, f"dynamic_{name}") for name in ("window", "lr", "decay")}
+        dynamic = Dynamic(model, train, **of)
+    if options.cache:
+        cache = Cache(size=options.cache, theta=options.cache_theta, part=options.cache_lambda)
+    return adapted_loss(model, tokens, options.dynamic_window, dynamic, cache)
+
+
 def _tokens(model, texts, run, options):
     """Of files, folders or standard input, or of the validation part of the text of ``run``; and what they
     are called.
     """
     if not texts:
-        return validation_tokens(RunFolder(run), model.vocabulary), "the text"
+        return part_of(RunFolder(run), model.vocabulary), "the text"
     vocabulary, encoding = model.vocabulary, options.encoding or "utf-8"
     sources = text_sources.resolve(texts)
     corpus = corpora.load(sources, vocabulary.level, encoding=encoding, vocabulary=vocabulary)
@@ -281,14 +297,14 @@ def _validation_file(options, vocabulary):
     return corpora.load(source, options.level, encoding=options.encoding, vocabulary=vocabulary).tokens
 
 
-def validation_tokens(run: RunFolder, vocabulary):
-    """The validation part of the text that a run was trained with.
+def part_of(run: RunFolder, vocabulary, *, train: bool = False):
+    """The validation part of the text that a run was trained with, or the one that it was trained on.
 
     Raises:
         InputError: that text was standard input, is gone, or has changed since.
     """
     options, texts = LanguageModeling.trained(run.path, ReadingOptions())
-    if options.val:
+    if options.val and not train:
         return _validation_file(options, vocabulary)
     if "-" in texts:
         raise InputError(
@@ -296,4 +312,5 @@ def validation_tokens(run: RunFolder, vocabulary):
         )
     corpus = read_corpus(options, text_sources.resolve(texts), vocabulary if options.from_run else None)
     run.refuse_changed(corpus.fingerprint)
-    return corpus.split(options.val_fraction)[1]
+    parts = (corpus.tokens, None) if options.val else corpus.split(options.val_fraction)
+    return parts[0 if train else 1]

@@ -1,0 +1,144 @@
+"""Evaluation of a language model that goes on learning from what it has read: dynamic evaluation and a neural
+cache. Both read the text as one sequence; each token is predicted before anything is learned from it.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from ...autograd.linalg import autocast
+from ...base import threads
+from ...base.devices import to_device
+from ...nn.functional import cross_entropy
+from .windows import evaluation_windows
+
+EPSILON = 1e-3  # of the authors' code: added to the root mean squares of gradients
+STATISTICS = 100  # windows of training text whose gradients are looked at
+STREAMS = 100  # they are read in
+
+
+class Dynamic:
+    """Dynamic evaluation (Krause et al. 2018, equations 7 to 9): after each window a step along its gradient,
+    for every weight in units of the root mean square of its gradients over the training text, and back
+    towards the trained weights where that is large.
+
+    Args:
+        model: a `LanguageModel`; its weights change until `restore`.
+        train: token ids of training text.
+        window: steps between changes.
+        lr: η, the rate.
+        decay: λ, the pull back.
+    """
+
+    def __init__(self, model, train, *, window: int, lr: float, decay: float):
+        self.model, self.lr, self.window = model, lr, window
+        self.weights = [p.data.copy() for p in model.parameters()]
+        squares = [np.zeros_like(to_device(p.data, "cpu"), np.float64) for p in model.parameters()]
+        count = 0
+        for inputs, targets, _ in evaluation_windows(train, STREAMS, window):
+            self._gradient(lambda: model.cost(inputs, targets)[0])  # noqa: B023 - called at once
+            for square, p in zip(squares, model.parameters(), strict=True):
+                if p.grad is not None:
+                    square += to_device(p.grad.data, "cpu").astype(np.float64) ** 2
+            count += 1
+            if count == STATISTICS:
+                break
+        roots = [np.sqrt(square / max(count, 1)) for square in squares]
+        mean = sum(float(r.sum()) for r in roots) / sum(r.size for r in roots)
+        self.roots = [(r + EPSILON * mean).astype(w.dtype) for r, w in zip(roots, self.weights, strict=True)]
+        self.pulls = [
+            np.minimum(decay * r / mean, 1.0).astype(w.dtype)
+            for r, w in zip(roots, self.weights, strict=True)
+        ]
+
+    def _gradient(self, cost: Callable):
+        for p in self.model.parameters():
+            p.grad = None
+        cost().backward()
+
+    def learn(self, loss):
+        """From the mean loss of a window."""
+        self._gradient(lambda: loss)
+        for p, w, root, pull in zip(
+            self.model.parameters(), self.weights, self.roots, self.pulls, strict=True
+        ):
+            if p.grad is not None:
+                p.data -= self.lr * p.grad.data / root
+            p.data += pull * (w - p.data)
+            p.mark_changed()
+
+    def restore(self):
+        """The trained weights again."""
+        for p, w in zip(self.model.parameters(), self.weights, strict=True):
+            p.data[...] = w
+            p.grad = None
+            p.mark_changed()
+
+
+class Cache:
+    """A neural cache (Grave, Joulin & Usunier 2017, equations 2 to 4): part of the probability goes to what
+    followed where the network's output was like it is now.
+
+    Args:
+        size: N, how many tokens back.
+        theta: θ, how sharp that is.
+        part: λ, of the probability.
+    """
+
+    def __init__(self, *, size: int, theta: float, part: float):
+        self.size, self.theta, self.part = size, theta, part
+        self.keys = self.followed = np.zeros(0)
+
+    def mixed(self, outputs, targets, log_p) -> np.ndarray:
+        """``log p`` of the targets ``[T]`` of a window with the cache, from the last layer's outputs ``[T,
+        H]`` and ``log_p [T]`` without it.
+        """
+        T, before = len(targets), len(self.followed)
+        if not before:
+            self.keys = np.zeros((0, outputs.shape[1]))
+        keys = np.concatenate([self.keys, outputs])
+        followed = np.concatenate([self.followed, targets])
+        scores = self.theta * outputs @ keys.T
+        age = np.arange(T)[:, None] + before - np.arange(before + T)  # how long ago, 0: now
+        scores[(age < 1) | (age > self.size)] = -np.inf
+        largest = scores.max(axis=1, keepdims=True)
+        weights = np.exp(scores - np.where(np.isfinite(largest), largest, 0.0))
+        total = weights.sum(axis=1)
+        same = (weights * (followed == targets[:, None])).sum(axis=1)
+        self.keys, self.followed = keys[-self.size :], followed[-self.size :]
+        part = np.where(total > 0, self.part, 0.0)  # of the first token there is no past
+        return np.log((1 - part) * np.exp(log_p) + part * same / np.where(total > 0, total, 1.0))
+
+
+def adapted_loss(model, tokens, window: int, dynamic: Dynamic | None, cache: Cache | None) -> float:
+    """Mean negative log-likelihood in nats of every token but the first, read as one sequence."""
+    total, states = 0.0, None
+    before = model.training
+    model.eval()
+    try:
+        with threads.alone():
+            for inputs, targets in _windows(tokens, window):
+                with autocast(model.precision):
+                    ys, states = model.outputs(inputs, states if model.carries else None)
+                    logits = model.logits(ys)
+                    losses = cross_entropy(logits, targets, reduction="none")
+                states = [tuple(s.detach() for s in layer) for layer in states]
+                log_p = -to_device(losses.data, "cpu").astype(np.float64).reshape(-1)
+                if cache is not None:
+                    outputs = to_device(ys.data, "cpu").astype(np.float64).reshape(len(targets), -1)
+                    total -= math.fsum(cache.mixed(outputs, targets[:, 0], log_p))
+                else:
+                    total -= math.fsum(log_p)
+                if dynamic is not None:
+                    dynamic.learn(losses.mean())
+    finally:
+        model.train(before)
+        if dynamic is not None:
+            dynamic.restore()
+    return total / (len(tokens) - 1)
+
+
+def _windows(tokens, window) -> Iterator:
+    for inputs, targets, _ in evaluation_windows(tokens, 1, window):
+        yield inputs, targets

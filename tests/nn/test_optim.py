@@ -74,14 +74,24 @@ def test_clipping_scales_to_the_norm():
 
 @pytest.mark.parametrize("name", sorted(optim.SCHEDULES))
 def test_schedules_warm_up_and_stay_in_range(name):
-    schedule = optim.Schedule(name, warmup=10, total=100)
+    of = {"epoch": 20, "hold": 2, "gamma": 0.5}  # of exponential
+    schedule = optim.Schedule(name, warmup=10, total=100, **of)
     factors = [schedule.at(t, t / 100) for t in range(101)]
     np.testing.assert_allclose(factors[:10], np.arange(1, 11) / 10)
     assert all(0 <= f <= 1 for f in factors)
-    assert factors[-1] == (1.0 if name in ("constant", "plateau") else 0.5**11 if name == "step" else 0.0)
+    ends = {"constant": 1.0, "plateau": 1.0, "step": 0.5**11, "exponential": 0.5**4}
+    assert factors[-1] == ends.get(name, 0.0)
     until = min(schedule.stable_until, 100)
-    longer = optim.Schedule(name, warmup=10, total=1000)
+    longer = optim.Schedule(name, warmup=10, total=1000, **of)
     assert [longer.at(t, t / 1000) for t in range(until)] == factors[:until]
+
+
+def test_exponential_is_that_of_zaremba():
+    """Rate 1 in the first four epochs, half of it in the fifth, and so on."""
+    schedule = optim.Schedule("exponential", epoch=10, hold=4, gamma=0.5)
+    assert [schedule.at(step, 0.1) for step in (0, 39, 40, 49, 50)] == [1, 1, 0.5, 0.5, 0.25]
+    with pytest.raises(tr.InputError, match="goes by epochs"):
+        optim.Schedule("exponential")
 
 
 def test_plateau_halves_after_evaluations_without_improvement():

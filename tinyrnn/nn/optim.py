@@ -379,28 +379,43 @@ class Schedule:
     Args:
         name: one of ``SCHEDULES``. ``constant``; ``linear`` and ``cosine`` fall to 0 over the whole run;
             ``wsd`` (warm-up, stable, decay; Hu et al. 2024) stays constant, then falls linearly to 0 over the
-            last part; ``step`` halves at each tenth of the second half; ``plateau`` halves after every third
-            evaluation in a row without improvement.
+            last part; ``step`` halves at each tenth of the second half; ``exponential`` is multiplied by
+            ``gamma`` at the end of each epoch from number ``hold`` on (Zaremba et al. 2014); ``plateau``
+            halves after every third evaluation in a row without improvement.
         warmup: steps over which the rate first rises linearly.
         total: steps of the whole run; None where time bounds the run (see ``at``).
+        gamma, hold, epoch: of ``exponential``; ``epoch`` is the length of one in steps.
     """
 
     DECAY = 0.6  # part of the run over which wsd falls: chosen in docs/defaults.md
     PATIENCE = 3  # evaluations without improvement after which plateau halves
 
-    def __init__(self, name: str, *, warmup: int = 0, total: int | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        warmup: int = 0,
+        total: int | None = None,
+        gamma: float = 0.5,
+        hold: int = 4,
+        epoch: int | None = None,
+    ) -> None:
         if name not in SCHEDULES:
             raise InputError(f"unknown schedule {name!r}: use one of {', '.join(SCHEDULES)}")
         self.name, self.warmup = name, checked_integer("warmup", warmup, 0)
         self.total = total if total is None else checked_integer("total", total, 0)
         self.factor = 1.0  # of plateau
+        self.gamma, self.hold = checked_number("gamma", gamma), checked_integer("hold", hold, 0)
+        self.epoch = checked_integer("epoch", epoch or 1, 1)
+        if name == "exponential" and epoch is None:
+            raise InputError("the schedule exponential goes by epochs: give the steps of one as epoch")
 
     @property
     def stable_until(self) -> int:
         """The step up to which the rate does not depend on ``total``, so that a longer run goes the same
         way.
         """
-        if self.name in ("constant", "plateau") or self.total is None:
+        if self.name in ("constant", "exponential", "plateau") or self.total is None:
             return 10**18
         falls = {"wsd": int(self.total * (1 - self.DECAY)), "step": self.total // 2}.get(self.name)
         return 0 if falls is None else max(falls, self.warmup)  # nothing falls before it has risen
@@ -411,6 +426,8 @@ class Schedule:
         """
         if step < self.warmup:
             return (step + 1) / self.warmup
+        if self.name == "exponential":
+            return float(self.gamma ** max(0, step // self.epoch + 1 - self.hold))
         return max(0.0, SCHEDULES[self.name](self, min(progress, 1.0)))
 
     def observe(self, bad_evaluations: int) -> None:
@@ -425,5 +442,6 @@ SCHEDULES: dict[str, Callable[[Schedule, float], float]] = {
     "cosine": lambda s, u: 0.5 * (1 + math.cos(math.pi * u)),
     "wsd": lambda s, u: min(1.0, (1 - u) / s.DECAY),
     "step": lambda s, u: 0.5 ** max(0, int(20 * u) - 9),
+    "exponential": lambda s, u: 1.0,  # by epochs: `Schedule.at`
     "plateau": lambda s, u: s.factor,
 }

@@ -41,9 +41,13 @@ class Plan(Options):
         "adamw", "Rule that turns gradients into steps.", "Optimisation"
     )
     lr: float = option(5e-3, "Peak learning rate.", "Optimisation", low=0, open_low=True)
-    schedule: Literal["constant", "linear", "cosine", "wsd", "step", "plateau"] = option(
+    schedule: Literal["constant", "linear", "cosine", "wsd", "step", "exponential", "plateau"] = option(
         "wsd", "How the rate goes on from its peak.", "Optimisation"
     )
+    gamma: float = option(
+        0.5, "Factor of each pass under --schedule exponential.", "Optimisation", low=0, open_low=True, high=1
+    )
+    hold: int = option(4, "Passes at its peak before that.", "Optimisation", low=0)
     warmup: int = option(
         100, "Steps over which the rate rises at first: at most a tenth of all.", "Optimisation", low=0
     )

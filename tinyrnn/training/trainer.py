@@ -86,7 +86,7 @@ class Trainer:
         self._optimise(MATRICES if plan.weight_decay else None)
         self.total = plan.total_steps(task.steps_per_epoch)
         task.planned(self.total)
-        self.schedule = Schedule(plan.schedule, warmup=plan.warmup_steps(self.total), total=self.total)
+        self.schedule = self._schedule(plan.warmup_steps(self.total), self.total)
         self.origin = ""  # what a run that goes on from another has from it, in words
         self.run: Any = None  # the `RunFolder`, from `start` or `resume` on
         self.step = 0
@@ -108,6 +108,10 @@ class Trainer:
         plan, self._decayed = self.plan, decayed
         params = self.model.parameter_groups(plan.weight_decay) if decayed else self.model.parameters()
         self.optimizer = OPTIMIZERS[plan.optimizer](params, plan.lr, weight_decay=plan.weight_decay)
+
+    def _schedule(self, warmup, total):
+        of = {"gamma": self.plan.gamma, "hold": self.plan.hold, "epoch": self.task.steps_per_epoch}
+        return Schedule(self.plan.schedule, warmup=warmup, total=total, **of)
 
     # -------------------------------------------------------------- the loop
 
@@ -376,7 +380,7 @@ class Trainer:
                 "give a greater length, or start a new run"
             )
         if planned != self.total:
-            before = Schedule(self.plan.schedule, warmup=self.schedule.warmup, total=planned).stable_until
+            before = self._schedule(self.schedule.warmup, planned).stable_until
             common = min(before, self.schedule.stable_until)
             if step > common and before == common and (run.path / runs.STABLE).exists():
                 file = run.path / runs.STABLE

@@ -11,6 +11,9 @@ from ..text.options import ReadingOptions, TextOptions
 class LanguageModelEvaluation(ReadingOptions):
     """What ``tinyrnn evaluate`` can be told of a language model."""
 
+    streams: int = option(
+        64, "Parts of the text that are read side by side; 1: from end to end.", "Data", low=1
+    )
     dynamic: bool = option(False, "Also evaluate a model that learns from what it has read.", "Adapting")
     dynamic_lr: float = option(0.002, "Its rate.", "Adapting", low=0)
     dynamic_decay: float = option(0.02, "Its pull back to the trained weights.", "Adapting", low=0)
@@ -30,6 +33,10 @@ class LanguageModelOptions(TextOptions):
         "What a window begins with: carry the state of the one before it; reset: none, where states grow.",
         "Model",
         inherited=True,
+    )
+    jitter: bool = option(True, "Each pass cuts the text into other windows.", "Data")
+    init_uniform: float | None = option(
+        None, "All weights start uniform within +- this. Default: as each layer has it.", "Model", low=0
     )
     tie: bool = option(
         False,

@@ -55,6 +55,7 @@ class LanguageModeling(Task):
         seed,
         fingerprint="",
         names="the text",
+        jitter=True,
         **hardening,
     ):
         self.model, self.val_tokens, self.seq_len, self.fingerprint = model, val_tokens, seq_len, fingerprint
@@ -63,7 +64,7 @@ class LanguageModeling(Task):
                 f"{names}: {len(val_tokens)} of {len(train_tokens) + len(val_tokens)} tokens are left for "
                 "validation, which needs two: give a longer text, raise --val-fraction, or name a --val text"
             )
-        self.windows = windows.Windows(train_tokens, batch_size, seq_len, seed, names)
+        self.windows = windows.Windows(train_tokens, batch_size, seq_len, seed, names, jitter)
         self.states, self.hardening = None, hardening
 
     @classmethod
@@ -96,7 +97,11 @@ class LanguageModeling(Task):
                 few_or_narrow = f"{names} has too few symbols, or --hidden {options.hidden} is too narrow,"
                 raise InputError(f"{few_or_narrow} for --softmax adaptive: leave it out")
         model = LanguageModel(corpus.vocabulary, **own, **settings)
-        shape = {k: getattr(options, k) for k in ("batch_size", "seq_len", "seed", "noise", "adversarial")}
+        if options.init_uniform is not None:
+            for p in model.parameters():
+                p.assign_(model.generator.uniform(-options.init_uniform, options.init_uniform, p.shape))
+        names_of = ("batch_size", "seq_len", "seed", "noise", "adversarial", "jitter")
+        shape = {k: getattr(options, k) for k in names_of}
         return cls(model, train, val, fingerprint=corpus.fingerprint, names=names, **shape)
 
     @classmethod
@@ -142,7 +147,7 @@ class LanguageModeling(Task):
         with ``adapted_loss`` and ``adapted_perplexity`` if it is to learn or to remember on the way.
         """
         tokens, names = _tokens(model, texts, run, options)
-        figures = evaluate(model, tokens, names=names)
+        figures = evaluate(model, tokens, batch_size=options.streams, names=names)
         if options.dynamic or options.cache:
             loss = _adapted(model, tokens, run, options)
             figures |= {"adapted_loss": loss, "adapted_perplexity": math.exp(min(loss, 700.0))}

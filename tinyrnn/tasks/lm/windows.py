@@ -14,11 +14,11 @@ from ...kernels.generator import mix
 class Windows:
     """Training windows as a function of their number, so that a run can be taken up anywhere.
 
-    Each epoch starts at another offset below ``seq_len``, drawn from the seed: windows are then cut
-        differently every time.
+    With ``jitter`` each epoch starts at another offset below ``seq_len``, drawn from the seed: windows are
+        then cut differently every time.
     """
 
-    def __init__(self, tokens, batch_size, seq_len, seed=0, names="the text"):
+    def __init__(self, tokens, batch_size, seq_len, seed=0, names="the text", jitter=True):
         if len(tokens) < seq_len + 1:
             raise InputError(
                 f"{names} has {len(tokens)} training tokens, fewer than one window needs ({seq_len} + 1): "
@@ -27,7 +27,7 @@ class Windows:
         self.tokens, self.seq_len, self.seed = tokens, seq_len, seed
         # a short text gets fewer streams rather than shorter windows
         self.batch_size = max(1, min(batch_size, (len(tokens) - 1) // (2 * seq_len)))
-        slack = min(seq_len - 1, len(tokens) - 1 - self.batch_size * seq_len)
+        slack = min(seq_len - 1, len(tokens) - 1 - self.batch_size * seq_len) if jitter else 0
         self.offsets = slack + 1
         self.length = (len(tokens) - 1 - slack) // self.batch_size
         self.per_epoch = self.length // seq_len

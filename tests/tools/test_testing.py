@@ -119,6 +119,19 @@ def test_what_is_wrong_is_found(check, cell, said):
     assert re.search(said, result.detail), result.detail
 
 
+class Summing(Elman):
+    """Whose state is a sum of all that it ever read."""
+
+    def step(self, x, h):
+        return h + tr.tanh(x @ self.W + self.b + 0.0 * (h @ self.U))
+
+
+def test_what_states_that_grow_are_trained_with():
+    for cell, grows in ((Elman, False), (Summing, True)):
+        result = testing.run_check("carried state", cell, {})
+        assert result.passed and ("train it with --state reset" in result.detail) == grows, result.detail
+
+
 def test_an_eager_cell_passes_and_says_why_it_is_eager():
     result = testing.run_check("compiled", Ranked, {})
     assert result.passed and result.detail.startswith("runs eagerly: the op argsort has no compiled form: ")

@@ -267,6 +267,35 @@ def _first_loss(cell, options):
     return f"{loss:.2f} nats, guessing gives {expected:.2f}"
 
 
+def _carried(cell, options, windows=40, length=50, batch=8):
+    """Trained as `LanguageModel` is, whether a window serves better that begins with the state of the one
+    before, as it does where states stay in bounds.
+    """
+    vocabulary, starts = Characters.build([TINY_TEXT], None), np.random.default_rng(0).integers(0, 40, 400)
+    text = vocabulary.encode("".join(TINY_TEXT[i:] + TINY_TEXT[:i] for i in starts))
+    ids = text[: windows * length * batch].reshape(batch, -1).T
+    found = {}
+    for carry in (True, False):
+        model, states, losses = _model(cell, options, vocabulary), None, []
+        optimizer = Adam(model.parameters(), 5e-3)
+        for k in range(0, len(ids) - length, length):
+            inputs = model.embedding(ids[k : k + length]) + 0.0  # as in `_logits`
+            ys, states = model.rnn(inputs, states if carry else None)
+            states = [tuple(s.detach() for s in layer) for layer in states]
+            loss = cross_entropy(model.logits(ys), ids[k + 1 : k + length + 1])
+            losses.append(loss.item())
+            if not math.isfinite(losses[-1]):
+                break
+            optimizer.zero_grad()
+            loss.backward()
+            clip_grad_norm(optimizer.params, 1.0)
+            optimizer.step()
+            model.apply_constraints()
+        found[carry] = losses[-1] if not math.isfinite(losses[-1]) else statistics.mean(losses[-5:])
+    said = f"{found[True]:.2f} nats with the state carried from window to window, {found[False]:.2f} without"
+    return said if found[True] <= found[False] + 0.05 else f"{said}: train it with --state reset"
+
+
 def _overfit(cell, options, steps=300, goal=0.2):
     vocabulary = Characters.build([TINY_TEXT], None)
     ids = vocabulary.encode(TINY_TEXT * 3)[:, None]
@@ -338,6 +367,7 @@ CHECKS = {
     "saving": _saving,
     "determinism": _determinism,
     "first loss": _first_loss,
+    "carried state": _carried,
     "tiny text": _overfit,
     "long memory": _memory,
     "speed": _speed,

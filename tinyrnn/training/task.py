@@ -78,6 +78,7 @@ class Task:
     drawn: ClassVar[Mapping[str, str]] = MappingProxyType({})
     # other tasks whose runs it can start from: how the names of those weights begin that it takes
     starts: ClassVar[Mapping[str, tuple[str, ...]]] = MappingProxyType({})
+    steadier: Sequence[str] = ()  # options that may keep it from diverging, beside a lower rate
     rise: ClassVar[float] = 3.0  # a training loss of so many times the first means that the run diverged
 
     model: Any

@@ -272,6 +272,7 @@ class Trainer:
         mends = [f"a lower --lr than {plan.lr:g}", "a smaller --clip" if plan.clip else "--clip 1"]
         if plan.lr * plan.weight_decay >= LARGE_DECAY:
             mends.insert(0, f"a smaller --weight-decay than {plan.weight_decay:g}")
+        mends[:0] = self.task.steadier
         said = f"training stopped at step {self.step}: {what}: use {' or '.join(mends)}"
         return f"{said}; the last good checkpoint is in {self.run.path}"
 

@@ -66,6 +66,8 @@ class LanguageModeling(Task):
             )
         self.windows = windows.Windows(train_tokens, batch_size, seq_len, seed, names, jitter)
         self.states, self.hardening = None, hardening
+        # unbounded states that are carried grow from window to window
+        self.steadier = ("--state reset",) if model.carries else ()
 
     @classmethod
     def build(cls, options: LanguageModelOptions, texts, origin=None):

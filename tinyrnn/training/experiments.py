@@ -16,7 +16,7 @@ from ..nn import init, registry
 from ..nn.registry import AllowCode
 from . import origin as origins
 from . import pictures, runs
-from .plan import FIXED, Plan
+from .plan import FIXED, LENGTHS, Plan
 from .runs import RunFolder, free_name
 from .screen import note
 from .task import TASK, Task, TaskOptions, get_task, task_of
@@ -41,10 +41,14 @@ class Configuration:
     plan: Plan
     texts: list[str]
     origin: Any = None  # the model that the run goes on from
+    chosen: str = ""  # what the task chose where nothing was given, as a command writes it
 
     @classmethod
-    def make(cls, task: str, texts: Iterable[str], given: Mapping[str, Any]) -> Self:
-        """From the name of a task and what is ``given`` of its options and of the plan.
+    def make(
+        cls, task: str, texts: Iterable[str], given: Mapping[str, Any], *, complete: bool = True
+    ) -> Self:
+        """From the name of a task and what is ``given`` of its options and of the plan; ``complete``: with
+        what the task recommends for the rest.
 
         Raises:
             InputError: an option that the task does not have, or a value that it does not take.
@@ -56,6 +60,11 @@ class Configuration:
             raise InputError(
                 f"task {task} has no option {unknown[0]!r}: {near(unknown[0], sorted(known | plan))}"
             )
+        chosen = found.recommended(texts, _decisive(given, known | plan)) if complete else {}
+        chosen = {k: v for k, v in chosen.items() if k not in given}
+        if given.keys() & set(LENGTHS):
+            chosen = {k: v for k, v in chosen.items() if k not in LENGTHS}
+        given = {**chosen, **given}
         options = found.options(**{k: v for k, v in given.items() if k in known})
         # as it is found from any folder
         paths = {k: _absolute(getattr(options, k)) for k, rule in known.items() if rule.path}
@@ -66,7 +75,9 @@ class Configuration:
         texts = list(runs.TEXTS.checked(texts, "the data")) or list(found.default_texts)
         if nameless := [path for path in (*texts, *several) if path and not _is_text(path)]:
             raise InputError(f"{nameless[0]!r} is a name that no file of a run can hold: rename it")
-        return cls(found, options, found.plan.changed(**{k: v for k, v in given.items() if k in plan}), texts)
+        planned = found.plan.changed(**{k: v for k, v in given.items() if k in plan})
+        said = " ".join(f"{flag_of(name)} {value}" for name, value in chosen.items())
+        return cls(found, options, planned, texts, chosen=said)
 
     @classmethod
     def read(cls, run: RunFolder) -> Self:
@@ -112,6 +123,11 @@ class Configuration:
             task = origins.built(self.task, self.options, self.texts, self.origin)
             task.model.to(device)
             return Trainer(task, self.plan, report, self.options.sizes)
+
+
+def _decisive(given, rules):
+    """What is given, of which what others follow from is what it must be."""
+    return {**given, **{k: rules[k].checked(given[k], k) for k in ("preset", "minutes") if k in given}}
 
 
 def _is_text(path):
@@ -175,6 +191,7 @@ def begin(configuration: Configuration, report=None, *, out=None, device="cpu") 
             trainer.report.message(
                 "part of what validates may have been learned there: --val names other data"
             )
+    trainer.chosen = configuration.chosen
     trainer.start(path, {**stored, "fingerprint": trainer.task.fingerprint})
     return trainer
 
@@ -231,7 +248,10 @@ def _going_on(run, configuration, given, texts, report, device) -> Trainer:
     if given.get("dtype") == "auto":  # it was decided when the run began
         given = {name: value for name, value in given.items() if name != "dtype"}
     now = Configuration.make(
-        given.get("task", configuration.task.name), texts, {k: v for k, v in given.items() if k != "task"}
+        given.get("task", configuration.task.name),
+        texts,
+        {k: v for k, v in given.items() if k != "task"},
+        complete=False,
     )
     before, after = configuration.entries(), now.entries()
     for name in ["task", *given]:  # the task first: another has other options

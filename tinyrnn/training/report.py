@@ -47,6 +47,8 @@ class Plain(Quiet):
             self.fact(
                 "precision", "this processor has no products of bfloat16: float32 ones of rounded numbers"
             )
+        if trainer.chosen:
+            self.fact("chosen", f"{trainer.chosen} (by data and time; give others to change them)")
         if trainer.origin:
             self.fact("from", trainer.origin)
         self.fact("data", task.introduction())

@@ -5,7 +5,7 @@ in common.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 from ..autograd import Tensor
 from ..base.errors import InputError, shown
@@ -17,6 +17,7 @@ from .robustness import Probe, RobustnessOptions
 from .runs import CONFIG, RunFolder, reading, refuse_moved, refuse_other
 
 TASK = "lm"  # where none is named
+Preset = Literal["tiny", "default", "large", "best"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +30,7 @@ class TaskOptions(RnnOptions):
     )
     val_fraction: float = option(0.1, "Part kept for validation.", "Data", **PART)
     batch_size: int = option(64, "Sequences that are read side by side.", "Data", low=1)
+    preset: Preset = option("default", "How much to learn, and with that sizes and length.", "Run")
     seed: int = option(0, "Same seed, same run.", "Run", low=0)
     from_run: str | None = option(
         None,
@@ -78,6 +80,7 @@ class Task:
     drawn: ClassVar[Mapping[str, str]] = MappingProxyType({})
     # other tasks whose runs it can start from: how the names of those weights begin that it takes
     starts: ClassVar[Mapping[str, tuple[str, ...]]] = MappingProxyType({})
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType({})  # options by preset
     steadier: Sequence[str] = ()  # options that may keep it from diverging, beside a lower rate
     rise: ClassVar[float] = 3.0  # a training loss of so many times the first means that the run diverged
 
@@ -172,6 +175,13 @@ class Task:
             validated = [options.val] if options.val else own
             refuse_moved(run, [t for t in validated if t not in cls.default_texts], "after RUN")
         return options, list(texts) or own
+
+    @classmethod
+    def recommended(cls, texts: Sequence[str], given: Mapping[str, Any]) -> dict[str, Any]:
+        """Options of the task and the plan that follow from the data, the preset and the time, for those that
+        are not ``given``; docs/defaults.md has the measurements.
+        """
+        return dict(cls.presets.get(given.get("preset", "default"), {}))
 
     @classmethod
     def store(cls, data: Any) -> tuple[str, str | bytes]:

@@ -87,6 +87,7 @@ class Trainer:
         self.total = plan.total_steps(task.steps_per_epoch)
         task.planned(self.total)
         self.schedule = self._schedule(plan.warmup_steps(self.total), self.total)
+        self.chosen = ""  # options that follow from the data and the time, as a command writes them
         self.origin = ""  # what a run that goes on from another has from it, in words
         self.run: Any = None  # the `RunFolder`, from `start` or `resume` on
         self.step = 0

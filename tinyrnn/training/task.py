@@ -78,7 +78,7 @@ class Task:
     drawn: ClassVar[Mapping[str, str]] = MappingProxyType({})
     # other tasks whose runs it can start from: how the names of those weights begin that it takes
     starts: ClassVar[Mapping[str, tuple[str, ...]]] = MappingProxyType({})
-    rise: ClassVar[float] = 3.0  # a training loss of so many times the first means that the run diverged
+    rise: ClassVar[float] = 3.0  # a training loss of so many times the first, or 1, means that it diverged
 
     model: Any
     fingerprint: str

@@ -43,8 +43,8 @@ class Calendar:
 
     @classmethod
     def _slotted(cls, parts, usual, zone):
-        """A calendar of slots, where a good part of a week never has rows: weeks passed each of its slots that
-        is closed twice or more, or it is a weekend, or at a time of day that is closed on all days.
+        """A calendar of slots, where a good part of a week never has rows: each closed slot was passed in two
+        weeks or more, or it is of a weekend, or at a time of day that is closed on all days.
         """
         seen = np.concatenate([(p.astype(np.int64) - _MONDAY) % WEEK for p in parts])
         weeks = np.concatenate([np.unique((p.astype(np.int64) - _MONDAY) // WEEK) for p in parts])
@@ -152,6 +152,13 @@ class Calendar:
             year = (season, self.n) == (365, DAY)  # a year is a quarter of a day longer
             return here.astype(np.int64) / ((365.25 if year else season) * self.n) % 1
         return (here if self.kind == "rows" else _months(here) / self.n) / season % 1
+
+    @property
+    def steps(self) -> str:
+        """What a row is to a model: as `words`, but slots that a few weeks lack are not told."""
+        if self.kind == "slots" and self._days != len(self.slots):
+            return f"{len(self.slots) / self._days:.0f} times a day on {self._days} days a week"
+        return self.words
 
     @property
     def words(self) -> str:

@@ -40,7 +40,7 @@ _NAMES = (
 )  # fmt: skip
 LIKE_DATES = re.compile(
     r"(?i)(?<![a-z])(dates?|times?|days?|months?|years?|weeks?|quarters?|period|epoch|ds|ts|datum|index|"
-    r"jahr|monat|fecha|mois|mes|season)(?![a-z])|date$|time|stamp"
+    r"jahr|monat|fecha|mois|mes|season|yr|ann[eé]e|a[nñ]o)(?![a-z])|date$|time|stamp"
 )
 MONTH_NAME = re.compile(rf"(?i)(?<![a-z]){_MONTH}(?![a-z])")
 _PARTS = ("year", "month", "day", "hour", "minute", "second")
@@ -554,7 +554,9 @@ def _with_hours(table: Table, day: str, hour: str) -> Table:
 
 def _joined(table: Table, columns: Sequence[str], how: DateOptions, groups: Any) -> Dates:
     names = [_part_of(c) for c in columns]
-    parts = [[_part(p, c) for c in _cells(table, name)] for p, name in zip(names, columns, strict=True)]
+    parts = [
+        [_part(p, c) or 0 for c in _cells(table, column)] for p, column in zip(names, columns, strict=True)
+    ]
     said, last = f"dates from columns {', '.join(columns)}", names[-1]
     if last in ("quarter", "week"):
         texts = [f"{y}Q{q}" if last == "quarter" else f"{y}-W{q:02}" for y, q in zip(*parts, strict=True)]

@@ -9,7 +9,7 @@ import numpy as np
 
 from ...base.errors import InputError, few, shown
 from ...training.screen import note
-from ..tables.dates import LIKE_DATES, MONTH_NAME, date_column, number_like_date, read_dates, written
+from ..tables.dates import BESIDE_MONTH, LIKE_DATES, date_column, number_like_date, read_dates, written
 from ..tables.files import read_table
 from ..tables.numbers import LARGEST, Notation, is_missing, is_numeric, units_of
 from .calendar import Calendar
@@ -215,7 +215,8 @@ def _refuse_like_dates(table, name, groups, only):
     keys = [tuple(int(n) for n in re.findall(r"\d{1,18}", c)) for c in cells]
     rising = all(keys[a] < keys[b] for rows in parts for a, b in itertools.pairwise(rows))
     marks, months = (
-        2 * sum(bool(re.search(p, c)) for c in cells[:50]) > len(cells[:50]) for p in (r"\d\D+\d", MONTH_NAME)
+        2 * sum(bool(re.search(p, c)) for c in cells[:50]) > len(cells[:50])
+        for p in (r"\d\D+\d", BESIDE_MONTH)
     )
     if rising or months or (LIKE_DATES.search(name) and marks):
         like = f"may hold dates, such as {shown(cells[0])}, in a form that is unknown"

@@ -574,9 +574,9 @@ def _crps(true, said, interval):
     off, far = true - said[0], NormalDist().inv_cdf((1 + interval) / 2)
     below, above = (np.maximum(side, 1e-300) / far for side in (said[0] - said[1], said[2] - said[0]))
     here, other = np.where(off < 0, (below, above), (above, below))
-    z = off / here
+    z = np.clip(off / here, -40, 40)  # as if infinite
     inside = np.vectorize(math.erf, otypes=[float])(z / math.sqrt(2))  # of the distribution, up to there
-    density = np.exp(-np.minimum(z * z, 1e4) / 2) / math.sqrt(2 * math.pi)
+    density = np.exp(-z * z / 2) / math.sqrt(2 * math.pi)
     root = 1 / math.sqrt(math.pi)
     return (
         off * inside + here * (2 * density - root) + (other - here) * (1 / math.sqrt(2 * math.pi) - root / 2)

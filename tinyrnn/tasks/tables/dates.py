@@ -39,10 +39,15 @@ _NAMES = (
     "%Y-%b", "%Y-%B", "%Y-%b-%d", "%Y-%B-%d",
 )  # fmt: skip
 LIKE_DATES = re.compile(
-    r"(?i)(?<![a-z])(dates?|times?|days?|months?|years?|weeks?|quarters?|period|epoch|ds|ts|datum|index|"
+    r"(?i)(?<![a-z])(dates?|times?|days?|months?|years?|weeks?|quarters?|period|epoch|ds|ts|datum|"
     r"jahr|monat|fecha|mois|mes|season|yr|ann[eé]e|a[nñ]o)(?![a-z])|date$|time|stamp"
 )
-MONTH_NAME = re.compile(rf"(?i)(?<![a-z]){_MONTH}(?![a-z])")
+_NAME = (
+    r"(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|"
+    r"oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)\.?"
+)
+BESIDE_MONTH = re.compile(rf"(?i)\d[-\s./]*{_NAME}(?![a-z])|(?<![a-z]){_NAME}[-\s./,]*\d")  # a number
+_NO_YEARS = re.compile(r"(?i)day|week|month|quarter|monat|mois|mes")
 _PARTS = ("year", "month", "day", "hour", "minute", "second")
 _ALIASES = {  # of names of columns
     "yr": "year", "jahr": "year", "annee": "year", "année": "year", "ano": "year", "año": "year",
@@ -185,7 +190,8 @@ def _form(table: Table, name: str, how: DateOptions, like: bool) -> Callable[...
     if all(map(_WHOLE.fullmatch, cells)):
         whole = np.array([int(c) for c in cells[:1000]], np.float64)
         years = len(cells[0]) == 4 and (whole >= 1000).all() and (whole <= 3000).all()
-        if years and ("year" in name.lower() or np.diff(np.unique(whole)).max(initial=0) <= _APART):
+        apart = np.diff(np.unique(whole)).max(initial=0)
+        if years and ("year" in name.lower() or (apart <= _APART and not _NO_YEARS.search(name))):
             return _by_pattern("%Y", "years")
         if _epoch(whole) and (np.diff(whole) >= 0).all():
             return _by_epoch
@@ -522,7 +528,7 @@ def _part_of(column: str) -> str:
 
 def _part(part: str, cell: str) -> int | None:
     """A part of a date: a number, the name of a month, Q1; None: it is none."""
-    if part == "month" and MONTH_NAME.fullmatch(cell):
+    if part == "month" and re.fullmatch(f"(?i){_NAME}", cell):
         return _SHORT.index(cell[:3].lower()) + 1
     digits = cell[1:] if cell[:1].lower() == part[0] and part in ("quarter", "week") else cell
     low, high = _RANGES[part]

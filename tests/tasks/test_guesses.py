@@ -59,6 +59,13 @@ def test_an_outage_is_no_time_that_is_closed(read):
         read({"time": [str(d).replace("T", " ") for d in cut], "v": range(200)})
 
 
+@pytest.mark.parametrize(("weeks", "words"), [(2, "days"), (3, "6 days a week")])
+def test_one_sunday_without_a_row_is_not_closed(weeks, words):
+    dates = stamps("2024-01-01", 7 * weeks - 1, "D")
+    open_days = dates[(dates.astype("datetime64[D]").astype(int) + 3) % 7 < 6]
+    assert len(open_days) == 6 * weeks and Calendar.of([open_days]).words == words
+
+
 @pytest.mark.parametrize(
     ("step", "words", "season"),
     [("28D", "every 4 weeks", 13), ("MS", "months", 12), ("ME", "months", 12), ("QS", "quarters", 4)],
@@ -85,9 +92,7 @@ DAYS = [str(d)[:10] for d in stamps("2020-01-01", N, "D")]
     ],
 )
 def test_rising_numbers_of_the_first_column_are_a_question(read, name, cells):
-    with pytest.raises(
-        tr.InputError, match=rf"number or .* since 1970: .*none, or give --date-column '{name}'"
-    ):
+    with pytest.raises(tr.InputError, match=rf"number or .* since 1970: .*none, or --date-column '{name}'"):
         read({name: cells, "v": range(N)}, target="v")
     assert read({name: cells, "v": range(N)}, target="v", date_column="none").columns == ["v", name]
     first = read({name: cells, "v": range(N)}, target="v", date_column=name).dates[0]
@@ -285,6 +290,14 @@ def test_times_that_order_sequences(tmp_path, how, cells):
     if "dayfirst" in how:
         with pytest.raises(tr.InputError, match="--dayfirst or --no-dayfirst"):
             read_signals([path], ClassifyOptions(id_column="id", time_column="t"))
+
+
+@pytest.mark.parametrize("rows", ["{0},1,125", "{0},125,"])
+def test_separators_in_all_rows_but_the_first(tmp_path, rows):
+    path = tmp_path / "a.csv"
+    path.write_text("date,v\n" + "".join(rows.format(d) + "\n" for d in DAYS))
+    with pytest.raises(tr.InputError, match="end no row with a separator and quote cells that hold one"):
+        read_series(path)
 
 
 # ------------------------------------------------------------------ cells

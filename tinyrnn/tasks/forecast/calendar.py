@@ -44,7 +44,7 @@ class Calendar:
     @classmethod
     def _slotted(cls, parts, usual, zone):
         """A calendar of slots, where a good part of a week never has rows: each closed slot was passed in two
-        weeks or more, or it is of a weekend, or at a time of day that is closed on all days.
+        weeks or more, or is of a weekend that is closed, or at a time of day that is closed on all days.
         """
         seen = np.concatenate([(p.astype(np.int64) - _MONDAY) % WEEK for p in parts])
         weeks = np.concatenate([np.unique((p.astype(np.int64) - _MONDAY) // WEEK) for p in parts])
@@ -59,7 +59,7 @@ class Calendar:
         closed = np.setdiff1d((slots[0] + np.round(np.arange(whole) * usual).astype(np.int64)) % WEEK, slots)
         ends = [((p[[0, -1]].astype(np.int64) - _MONDAY)[:, None] - closed) / WEEK for p in parts]
         passed = np.max([np.floor(last) - np.ceil(first) + 1 for first, last in ends], axis=0)
-        usually = (closed >= 5 * DAY) | ~np.isin(closed % DAY, slots % DAY)
+        usually = ((slots < 5 * DAY).all() & (closed >= 5 * DAY)) | ~np.isin(closed % DAY, slots % DAY)
         if (passed < 2 - usually).any():
             return None
         return cls("slots", usual, tuple(int(s) for s in slots), zone)

@@ -203,7 +203,7 @@ def _refuse_like_dates(table, name, groups, only):
             and (like if only else like or name == table.columns[0])
             and len(table.columns) > 1
         ):
-            mend = "write dates like 2012-01-31" if like else f"give --date-column {shown(name)}"
+            mend = "write dates like 2012-01-31" if like else f"--date-column {shown(name)}"
             holds = f"holds {shown(cells[0])}, which is a number or {may[0]}"
             raise InputError(
                 f"{table.name}: column {shown(name)} {holds}: give --date-column none, or {mend}"

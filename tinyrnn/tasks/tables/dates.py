@@ -558,21 +558,24 @@ def _with_hours(table: Table, day: str, hour: str) -> Table:
     return replace(table, frame=table.frame.assign(**{day: joined}))
 
 
+_JOINED: dict[str, tuple[str, Callable[..., Dates]]] = {
+    "quarter": ("{}Q{}", _quarters),
+    "week": ("{}-W{:02}", _weeks),
+    "yearday": ("{}-{}", _by_pattern("%Y-%j", "")),
+}
+
+
 def _joined(table: Table, columns: Sequence[str], how: DateOptions, groups: Any) -> Dates:
     names = [_part_of(c) for c in columns]
     parts = [
         [_part(p, c) or 0 for c in _cells(table, column)] for p, column in zip(names, columns, strict=True)
     ]
     said, last = f"dates from columns {', '.join(columns)}", names[-1]
-    if last in ("quarter", "week"):
-        texts = [f"{y}Q{q}" if last == "quarter" else f"{y}-W{q:02}" for y, q in zip(*parts, strict=True)]
+    if last in _JOINED:
+        text, form = _JOINED[last]
+        texts = [text.format(*row) for row in zip(*parts, strict=True)]
         one = replace(table, frame=table.frame.assign(**{columns[0]: texts}))
-        form = _quarters if last == "quarter" else _weeks
         return replace(form(one, columns[0], how, groups), columns=tuple(columns), said=said)
-    if last == "yearday":
-        texts = [f"{y}-{d}" for y, d in zip(*parts, strict=True)]
-        one = replace(table, frame=table.frame.assign(**{columns[0]: texts}))
-        return replace(_by_pattern("%Y-%j", said)(one, columns[0], how, groups), columns=tuple(columns))
     found = np.empty(len(table), "datetime64[s]")
     for i in range(len(table)):
         row = [part[i] for part in parts]

@@ -156,10 +156,28 @@ def test_months_of_a_column_that_is_named_so(read, name, form):
     ],
 )
 def test_numbers_of_a_column_that_is_named_as_dates_are_a_question(read, cells, said):
-    with pytest.raises(tr.InputError, match=f"column 'date' .*{said}"):
-        read({"date": cells, "v": range(N)}, target="v")
+    twice = [c for c in cells for _ in "ab"]  # as of two series
+    for given in (cells, twice):
+        with pytest.raises(tr.InputError, match=f"column 'date' .*{said}"):
+            read({"date": given, "v": range(len(given))}, target="v")
+    with pytest.raises(tr.InputError, match="column 'date' "):
+        read({"date": cells[::-1], "v": range(N)}, target="v")
+    with pytest.raises(tr.InputError, match="column 'date' "):
+        read({"date": [*cells[:5], "", *cells[6:]], "v": range(N)}, target="v", missing="interpolate")
     found = read({"date": cells, "v": range(N)}, target="v", date_column="none")
     assert found.calendar.kind == "rows"
+
+
+@pytest.mark.parametrize("form", ["%Y%m%d", "%Y%m", "%m.%Y"])
+def test_a_wrong_cell_among_numbers_that_are_dates_is_named(read, form):
+    cells = [d.strftime(form) for d in pd.date_range("2020-01-31", periods=N, freq="ME")]
+    with pytest.raises(tr.InputError, match=f"row 5: .*'{99 * 10**6}', which is no date like {cells[0]}"):
+        read({"date": [*cells[:3], 99 * 10**6, *cells[4:]], "v": range(N)}, target="v")
+
+
+def test_times_of_formats_in_full(read):
+    cells = [d.strftime("%c") for d in pd.date_range("2020-01-01", periods=N, freq="h")]
+    assert read({"at": cells, "v": range(N)}, date_format="%c").calendar.words == "hours"
 
 
 def test_seconds_since_1970_written_with_a_fraction(read):

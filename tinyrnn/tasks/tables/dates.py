@@ -27,7 +27,6 @@ _QUARTER = re.compile(r"(?:(\d{4})[-\s]?[Qq]([1-4])|[Qq]([1-4])[-\s/]?(\d{4}))")
 _WEEK = re.compile(r"(\d{4})-?[Ww](\d{1,2})(?:-([1-7])|(?<=\d\d)([1-7]))?")
 _MIXED = re.compile(rf"(\d{{1,2}})([-/.])(\d{{1,2}})\2(\d{{4}}|\d{{2}}){_TIME}{_OFFSET}")
 _WEEKDAY = r"(?:(?:Mon|Tues?|Wed(?:nes)?|Thu(?:rs)?|Fri|Sat(?:ur)?|Sun)(?:day)?\.?,?\s+)"
-_SHORT = "jan feb mar apr may jun jul aug sep oct nov dec".split()
 _MONTH = "(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]*"
 _NAMED = re.compile(
     rf"{_WEEKDAY}?(?:(?:\d{{1,2}}[-\s./]*)?(?i:{_MONTH})\.?[-\s.,/]*(?:\d{{1,2}},?\s+)?\d{{2,4}}"
@@ -185,7 +184,7 @@ def _form(table: Table, name: str, how: DateOptions, like: bool) -> Callable[...
     if not like:
         return None
     for fits, read in _NUMBERS.items():
-        if all(map(fits.fullmatch, cells)):
+        if _some(cells, fits.fullmatch):
             return read
     if all(map(_WHOLE.fullmatch, cells)):
         whole = np.array([int(c) for c in cells[:1000]], np.float64)
@@ -199,22 +198,24 @@ def _form(table: Table, name: str, how: DateOptions, like: bool) -> Callable[...
 
 
 def number_like_date(values: np.ndarray, like: bool) -> str:
-    """What dates rising numbers may be, in words; empty: none.
+    """What dates numbers that rise, or fall, may be, in words; empty: none.
 
     Args:
         like: the name of their column says that it holds dates.
     """
-    if not len(values) or not (np.diff(values) > 0).all():
+    values = values[np.isfinite(values)]
+    steps = np.diff(values)
+    if not steps.any() or not ((steps >= 0).all() or (steps <= 0).all()):
         return ""
-    first, whole = float(values[0]), bool((values == np.floor(values)).all())
+    first, last, whole = float(values[0]), float(values.max()), bool((values == np.floor(values)).all())
     if whole and _epoch(values):
         seconds = int(first) // _EPOCHS[cast(str, _epoch(values))]
         return f"{np.datetime64(seconds, 's')} in seconds since 1970".replace("T", " ")
-    if not like or first < 1000:
+    if not like or values.min() < 1000:
         return ""
-    if values[-1] <= 3000 and not whole:
+    if last <= 3000 and not whole:
         return f"a part of the year {first:.0f}"
-    if first >= 20_000 and values[-1] <= 80_000:
+    if values.min() >= 20_000 and last <= 80_000:
         day = np.datetime64("1899-12-30") + np.timedelta64(int(first), "D")
         return f"{day} as spreadsheets number days"
     return "a date in a form that is unknown"
@@ -439,7 +440,7 @@ def _strptime(text: str, pattern: str) -> str | None:
         return None
     if found.tzinfo is not None:
         found = found.astimezone(UTC).replace(tzinfo=None)
-    return found.isoformat() if _has(pattern, "HIMS") else f"{found:%Y-%m-%d}"
+    return found.isoformat() if _has(pattern, "HIMScX") else f"{found:%Y-%m-%d}"
 
 
 def _has(pattern: str, letters: str) -> bool:
@@ -451,7 +452,7 @@ def _by_pattern(pattern: str, said: str, like: str = "") -> Callable[..., Dates]
 
     def read(table: Table, name: str, how: DateOptions, groups: Any) -> Dates:
         found = _read(table, name, functools.partial(_strptime, pattern=pattern), like)
-        units = {"S": "s", "HI": "m", "djxWUV": "D", "mbB": "M"}
+        units = {"ScX": "s", "HI": "m", "djxWUV": "D", "mbB": "M"}
         unit = next((u for letters, u in units.items() if _has(pattern, letters)), "Y")
         return Dates(found, unit, (name,), "UTC" if _has(pattern, "z") else None, said)
 
@@ -529,7 +530,7 @@ def _part_of(column: str) -> str:
 def _part(part: str, cell: str) -> int | None:
     """A part of a date: a number, the name of a month, Q1; None: it is none."""
     if part == "month" and re.fullmatch(f"(?i){_NAME}", cell):
-        return _SHORT.index(cell[:3].lower()) + 1
+        return datetime.strptime(cell[:3], "%b").month
     digits = cell[1:] if cell[:1].lower() == part[0] and part in ("quarter", "week") else cell
     low, high = _RANGES[part]
     return int(digits) if re.fullmatch(r"[0-9]{1,4}", digits) and low <= int(digits) <= high else None

@@ -450,6 +450,15 @@ def test_other_steps_than_those_of_training_are_refused(monthly, tmp_path, diffe
         tr.train(str(folder / "h.csv"), "forecast", from_run=str(run.path), out=tmp_path / "n", steps=1)
 
 
+def test_a_week_alone_tells_no_business_days(tmp_path):
+    for name, count in (("a", 80), ("b", 5)):
+        dates = pd.bdate_range("2024-01-01", periods=count)
+        pd.DataFrame({"date": dates, "v": np.arange(count) % 7}).to_csv(tmp_path / f"{name}.csv", index=False)
+    run = tr.train(str(tmp_path / "a.csv"), "forecast", out=tmp_path / "run", **SMALL)
+    with pytest.raises(tr.InputError, match="has days, the model learned from business days: .* two weeks"):
+        list(run.predict(str(tmp_path / "b.csv")))
+
+
 def test_steps_of_trading_are_told_by_hours_and_days():
     weekdays = [t for t in pd.date_range("2024-01-01", periods=28 * 24, freq="h") if t.weekday() < 5]
     dates = np.array([t for t in weekdays if 9 <= t.hour < 17], "datetime64[s]")

@@ -659,7 +659,8 @@ def _refuse_other_steps(model, panel):
     """Series of other steps than those that a model learned from, None: there is none."""
     learned, steps = None if model is None else model.panel.get("steps"), panel[0].calendar.steps
     if learned and learned != steps:
-        raise InputError(f"{panel[0].name} has {steps}, the model learned from {learned}: give such a table")
+        such = f"give such a table{', of two weeks or more' * (' days' in learned)}"
+        raise InputError(f"{panel[0].name} has {steps}, the model learned from {learned}: {such}")
 
 
 def _foreseen(model, panel, options, file):

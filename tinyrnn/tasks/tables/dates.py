@@ -62,16 +62,9 @@ _WHOLE = re.compile(r"[0-9]{1,19}")
 _DOTTED = re.compile(r"\d{1,2}\.\d{2}(\.\d{2})?")  # which numbers are as well
 _HOURS = re.compile(r"(?i)^(hour|hr|time|uhrzeit|heure)s?$")
 _RANGES = {
-    "quarter": (1, 4),
-    "week": (1, 53),
-    "yearday": (1, 366),
-    "year": (1000, 3000),
-    "month": (1, 12),
-    "day": (1, 31),
-    "hour": (0, 23),
-    "minute": (0, 59),
-    "second": (0, 59),
-}
+    "quarter": (1, 4), "week": (1, 53), "yearday": (1, 366), "year": (1000, 3000), "month": (1, 12),
+    "day": (1, 31), "hour": (0, 23), "minute": (0, 59), "second": (0, 59),
+}  # fmt: skip
 _EPOCHS = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}  # a second
 _APART = 10  # years between rows, at most, of a column that may hold other numbers
 _SINCE, _UNTIL = 1e8, 5e9  # seconds since 1970 that are taken for dates: 1973 to 2128

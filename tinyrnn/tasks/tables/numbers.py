@@ -9,23 +9,7 @@ import numpy as np
 from ...base.errors import InputError, few, shown
 from .options import TableOptions
 
-MISSING = {
-    "",
-    "na",
-    "n/a",
-    "#n/a",
-    "<na>",
-    "nan",
-    "nat",
-    "null",
-    "none",
-    "-",
-    "--",
-    "?",
-    ".",
-    "nd",
-    "missing",
-}
+MISSING = {"", *"na n/a #n/a <na> nan nat null none - -- ? . nd missing".split()}
 LARGEST = 1e100  # what is squared and added up stays finite
 _UNIT = r"(?:[$€£¥₹]|USD|EUR|GBP|JPY|CHF|INR|CNY)"
 _NUMBER = re.compile(

@@ -142,7 +142,7 @@ def test_a_checkout_runs_without_being_installed(monkeypatch):
     monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: ())
     found = plugins.Group("tinyrnn.cells", "cell", tr.Cell).installed
     assert {name: entry.package for name, entry in found.items()} == dict.fromkeys(
-        ("gru", "lstm", "rnn"), "tinyrnn"
+        ("gru", "ln-gru", "ln-lstm", "lstm", "rnn"), "tinyrnn"
     )
     assert issubclass(found["lstm"].load(), tr.Cell) and not plugins.points_of_checkout("tinyrnn.other")
 

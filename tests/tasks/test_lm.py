@@ -1,4 +1,4 @@
-"""Language modelling: what is evaluated, while training and afterwards, and the state a window begins with."""
+"""Language modelling: what is evaluated, while training and afterwards, and what a window begins with."""
 
 import json
 

@@ -82,7 +82,7 @@ class Task:
     starts: ClassVar[Mapping[str, tuple[str, ...]]] = MappingProxyType({})
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType({})  # options by preset
     steadier: Sequence[str] = ()  # options that may keep it from diverging, beside a lower rate
-    rise: ClassVar[float] = 3.0  # a training loss of so many times the first means that the run diverged
+    rise: ClassVar[float] = 3.0  # a training loss of so many times the first, or 1, means that it diverged
 
     model: Any
     fingerprint: str

@@ -264,9 +264,9 @@ class Trainer:
             self.first_loss = loss
         if not math.isfinite(loss):
             raise Diverged(self._advice(f"the loss became {loss}"))
-        if loss > self.task.rise * self.first_loss:
-            said = f"the loss rose to {loss:.3f}, {self.task.rise:g} times the first ({self.first_loss:.3f})"
-            raise Diverged(self._advice(said))
+        # that of counts may be below 0, or near it: it is measured from the first one on, in units of 1 there
+        if loss - self.first_loss > (self.task.rise - 1) * max(abs(self.first_loss), 1):
+            raise Diverged(self._advice(f"the loss rose to {loss:.3f} from {self.first_loss:.3f}"))
 
     def _advice(self, what):
         plan = self.plan

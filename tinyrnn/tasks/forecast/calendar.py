@@ -36,14 +36,16 @@ class Calendar:
         if not gaps:
             return cls("seconds", DAY, zone=zone)
         usual = float(np.median(np.concatenate(gaps)))
-        if usual >= 28 * DAY:
+        if usual >= 28 * DAY and not _every(parts, gaps, usual):
             months = np.concatenate([np.diff(_months(p)) for p in parts])
             return cls("months", max(1, round(float(np.median(months)))), zone=zone)
         return cls._slotted(parts, usual, zone) or cls("seconds", usual, zone=zone)
 
     @classmethod
     def _slotted(cls, parts, usual, zone):
-        """A calendar of slots, where a good part of a week never has rows."""
+        """A calendar of slots, where a good part of a week never has rows: each closed slot was passed in two
+        weeks or more, or is of a weekend that is closed, or at a time of day that is closed on all days.
+        """
         seen = np.concatenate([(p.astype(np.int64) - _MONDAY) % WEEK for p in parts])
         weeks = np.concatenate([np.unique((p.astype(np.int64) - _MONDAY) // WEEK) for p in parts])
         slots, counts = np.unique(seen, return_counts=True)
@@ -53,6 +55,12 @@ class Calendar:
             return None
         # All rows are in them, most of them have rows, and what they leave out is a night or a weekend.
         if len(often) < len(slots) * _LEAST or len(seen) < _LEAST * len(slots) * (len(weeks) - 1):
+            return None
+        closed = np.setdiff1d((slots[0] + np.round(np.arange(whole) * usual).astype(np.int64)) % WEEK, slots)
+        ends = [((p[[0, -1]].astype(np.int64) - _MONDAY)[:, None] - closed) / WEEK for p in parts]
+        passed = np.max([np.floor(last) - np.ceil(first) + 1 for first, last in ends], axis=0)
+        usually = ((slots < 5 * DAY).all() & (closed >= 5 * DAY)) | ~np.isin(closed % DAY, slots % DAY)
+        if (passed < 2 - usually).any():
             return None
         return cls("slots", usual, tuple(int(s) for s in slots), zone)
 
@@ -146,6 +154,13 @@ class Calendar:
         return (here if self.kind == "rows" else _months(here) / self.n) / season % 1
 
     @property
+    def steps(self) -> str:
+        """What a row is to a model: as `words`, but slots that a few weeks lack are not told."""
+        if self.kind == "slots" and self._days != len(self.slots):
+            return f"{len(self.slots) / self._days:.0f} times a day on {self._days} days a week"
+        return self.words
+
+    @property
     def words(self) -> str:
         """What a row is, in words."""
         if self.kind == "months":
@@ -162,6 +177,14 @@ class Calendar:
         unit = max((u for u in _WORDS if self.n % u == 0), default=1)
         word, many = _WORDS.get(unit, "second"), self.n / unit
         return f"{word}s" if many == 1 else f"every {many:g} {word}s"
+
+
+def _every(parts, gaps, usual):
+    """Whether dates are so many days apart, not months: on other days of the month, not its last."""
+    days = [p.astype("datetime64[D]") for p in parts]
+    of_month = np.unique(np.concatenate([(d - d.astype("datetime64[M]")).astype(np.int64) for d in days]))
+    even = usual % DAY == 0 and all((g % usual == 0).all() for g in gaps)
+    return even and len(of_month) > 1 and of_month.min() < 27
 
 
 def _months(dates):

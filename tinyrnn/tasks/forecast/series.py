@@ -9,11 +9,11 @@ import numpy as np
 
 from ...base.errors import InputError, few, shown
 from ...training.screen import note
-from ..tables.dates import LIKE_DATES, date_column, read_dates, written
+from ..tables.dates import BESIDE_MONTH, LIKE_DATES, date_column, number_like_date, read_dates, written
 from ..tables.files import read_table
 from ..tables.numbers import LARGEST, Notation, is_missing, is_numeric, units_of
 from .calendar import Calendar
-from .options import SeriesOptions
+from .options import DateOptions, SeriesOptions
 
 NO_DATES = "none"  # as --date-column
 _MEND = "give --missing interpolate, zero, mask or skip (which counts what follows as the next step)"
@@ -41,6 +41,7 @@ class Series:
     foreseen: tuple = ()
     said: tuple = ()
     filled: int = 0  # rows that were put in; below 0: that were skipped
+    cells: int = 0  # of its own rows, that hold no number and were filled
 
     def __post_init__(self):
         if self.known is None:
@@ -115,7 +116,11 @@ def read_panel(path, how: SeriesOptions, future=False) -> list[Series]:
     cells = {name: _numbers(table, name, notation, how.missing) for name in names if name in table.columns}
     for name in rest if how.columns is None and not future else ():
         if name not in names:
-            holds = f"it holds {shown(_example(table, name))}, no number and no date like 2012-01-31"
+            also = date_column(replace(table, frame=table.frame[[name]]), DateOptions())
+            what = (
+                "no number, and dates stand in another column" if also and dated else "no number and no date"
+            )
+            holds = f"it holds {shown(_example(table, name))}, {what}"
             note(f"{table.name}: column {shown(name)} is left out: {holds}")
     units = [f"{n} in {u}" for n in names if n in cells and (u := units_of(table, n))]
     said = [*table.said, *filter(None, [notation.said, dates and dates.said]), *units]
@@ -126,10 +131,13 @@ def read_panel(path, how: SeriesOptions, future=False) -> list[Series]:
         for rows in parts:
             _refuse_falling(table, dates, rows)
         calendar = Calendar.of([dates.values[rows] for rows in parts], dates.zone)
-    found, short = [], []
+    found, short, without = [], [], []
     for key, rows in zip(groups or [""], parts, strict=True):
         if len(rows) < 2 and not future:
             short.append(key)
+            continue
+        if not future and np.isnan(values[rows, 0]).all():
+            without.append(key)
             continue
         when = np.arange(len(rows)) if dates is None else dates.values[rows]
         made = Series(
@@ -139,8 +147,9 @@ def read_panel(path, how: SeriesOptions, future=False) -> list[Series]:
         found.append(made if future else _whole(table, made, rows, dated, how.missing))
     if not found:
         raise InputError(f"{path} has one row of data: give a series of several")
-    if short:
-        note(f"{table.name}: series of one row are left out: {few(short)}")
+    for what, keys in (("of one row", short), (f"without any number in {shown(names[0])}", without)):
+        if keys:
+            note(f"{table.name}: series {what} are left out: {few(keys)}")
     return found
 
 
@@ -169,25 +178,47 @@ def _dates_of(table, how, groups):
     columns = date_column(table, how) if how.date_column is None else (how.date_column,)
     if columns:
         return columns, read_dates(table, columns, how, by_row)
+    numeric = [c for c in table.columns if c != how.id_column and is_numeric(table, c, Notation())]
     for name in table.columns:
         if name != how.id_column and name not in (how.target, *(how.listed("columns"))):
-            _refuse_like_dates(table, name, groups)
+            _refuse_like_dates(table, name, groups, only=how.target is None and numeric == [name])
     return (), None
 
 
-def _refuse_like_dates(table, name, groups):
-    """That a column of text may be one of dates that nobody could read: its cells have digits and rise."""
+def _refuse_like_dates(table, name, groups, only):
+    """That a column may be one of dates that nobody could read: its cells have digits and rise, or it is
+    named as such are, or has names of months; numbers: they rise, and are as large as dates are.
+
+    Args:
+        only: there are no other numbers, which could be forecast.
+    """
     cells = [str(c).strip() for c in table.frame[name].tolist()]
-    if Notation().values(cells[:50]).size and np.isfinite(Notation().values(cells[:50])).mean() > 0.5:
+    values, parts = Notation().values(cells), list(groups.values()) if groups else [np.arange(len(cells))]
+    if np.isfinite(values[:50]).mean() > 0.5:
+        like = bool(LIKE_DATES.search(name))
+        may = [number_like_date(values[rows], like) for rows in parts if len(rows) > 1]
+        if (
+            may
+            and all(may)
+            and (like if only else like or name == table.columns[0])
+            and len(table.columns) > 1
+        ):
+            mend = "write dates like 2012-01-31" if like else f"--date-column {shown(name)}"
+            holds = f"holds {shown(cells[0])}, which is a number or {may[0]}"
+            raise InputError(
+                f"{table.name}: column {shown(name)} {holds}: give --date-column none, or {mend}"
+            )
         return
     digits = [c for c in cells if re.search(r"\d", c)]
     if 2 * len(digits) <= len(cells):
         return
-    parts = [np.arange(len(cells))] if groups is None else groups.values()
     keys = [tuple(int(n) for n in re.findall(r"\d{1,18}", c)) for c in cells]
     rising = all(keys[a] < keys[b] for rows in parts for a, b in itertools.pairwise(rows))
-    marks = sum(bool(re.search(r"\d\D+\d", c)) for c in cells[:50]) > len(cells[:50]) / 2
-    if rising or (LIKE_DATES.search(name) and marks):
+    marks, months = (
+        2 * sum(bool(re.search(p, c)) for c in cells[:50]) > len(cells[:50])
+        for p in (r"\d\D+\d", BESIDE_MONTH)
+    )
+    if rising or months or (LIKE_DATES.search(name) and marks):
         like = f"may hold dates, such as {shown(cells[0])}, in a form that is unknown"
         mend = "give --date-format, such as %d.%m.%Y, or --date-column none if they are none"
         raise InputError(f"{table.name}: column {shown(name)} {like}: {mend}")
@@ -246,10 +277,15 @@ def _numbers(table, column, notation, missing):
     if len(bad) and (missing == "error" or len(bad) == len(values)):
         i, more = bad[0], f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
         which = f"which is beyond {LARGEST:g}" if large[i] else "which is no number"
-        empty = cells[i] is None or not str(cells[i]).strip()
+        empty = is_missing(cells[i]) and (not isinstance(cells[i], str) or not cells[i].strip())
         said = "is empty" if empty else f"holds {shown(cells[i])}, {which}"
         mend = "mend it, or give --missing interpolate, zero, mask or skip"
         raise InputError(f"{table.at(i, column)} {said}{more}: {mend}")
+    if wrong := [i for i in bad.tolist() if not is_missing(cells[i])]:
+        holds = f"{table.at(wrong[0], column)} holds {shown(cells[wrong[0]])}"
+        note(
+            f"{holds}, which is no number{f' (and {len(wrong) - 1:,} more)' * (len(wrong) > 1)}: as if empty"
+        )
     return values
 
 
@@ -299,7 +335,8 @@ def _whole(table, series, rows, dated, missing):
                 if lacking > 1
                 else f"1 row of {calendar.words} is"
             )
-            clocks = calendar.kind == "seconds" and calendar.zone is None and series.unit in "ms"
+            clocks = calendar.kind in ("seconds", "slots") and calendar.zone in (None, "UTC")
+            clocks &= series.unit in "ms"
             mend = _MEND + " (or --time-zone, if clocks were changed)" * clocks
             row = f"row {table.rows[rows[i + 1]]}"
             raise InputError(f"{where} {row}: {many} missing, the first between {first}: {mend}")
@@ -317,6 +354,10 @@ def _whole(table, series, rows, dated, missing):
     for c in range(values.shape[1]):
         good = np.flatnonzero(known[:, c])
         bad = np.flatnonzero(~known[:, c])
+        if missing == "interpolate" and not len(good):
+            raise InputError(
+                f"{where} has no number in column {shown(series.columns[c])}: give --columns without it"
+            )
         if len(bad):
             empty = missing == "zero" or not len(good)
             values[bad, c] = 0.0 if empty else np.interp(bad, good, values[good, c])
@@ -326,7 +367,8 @@ def _whole(table, series, rows, dated, missing):
 def _with(series, values, dates, known, filled=0):
     if series.calendar.kind == "rows":
         dates = np.arange(len(values))
-    return replace(series, values=values, dates=dates, known=known, filled=filled)
+    cells = int((~series.known).sum()) if known is None else 0
+    return replace(series, values=values, dates=dates, known=known, filled=filled, cells=cells)
 
 
 def understood(panel) -> str:
@@ -341,11 +383,14 @@ def understood(panel) -> str:
         parts.append(f"{calendar.words} from {' to '.join(first.shown(np.array(ends)))}")
         if calendar.zone:
             parts.append(f"by the clocks of {calendar.zone}")
-    filled, unknown = sum(s.filled for s in panel), sum(int((~s.known[:, 0]).sum()) for s in panel)
+    filled, unknown = sum(s.filled for s in panel), sum(int((~s.known).sum()) for s in panel)
     if filled < 0:
         parts.append(f"{-filled:,} missing rows skipped")
     elif filled or unknown:
         parts.append(f"{filled:,} missing rows put in" + f", {unknown:,} values masked" * bool(unknown))
-    else:
+    cells = sum(s.cells for s in panel)
+    if cells:
+        parts.append(f"{cells:,} cells without a number filled")
+    elif not filled and not unknown:
         parts.append("none missing")
     return ", ".join([*parts, *first.said])

@@ -1,6 +1,7 @@
 """Forecasts of time series, with prediction intervals, measured against naive forecasts."""
 
 import hashlib
+import math
 from statistics import NormalDist
 from types import MappingProxyType
 
@@ -94,6 +95,7 @@ class Forecasting(Task):
         if origin is not None and panel[0].columns != origin.columns:
             now, before = (few(map(shown, columns)) for columns in (panel[0].columns, origin.columns))
             raise InputError(f"{panel[0].name} has {now}, {options.from_run} reads {before}: name them alike")
+        _refuse_other_steps(origin, panel)
         horizon, longest = options.horizon, max(panel, key=len)
         seasons = [options.season] if options.season else longest.seasons()
         seasons = seasons if origin is None else origin.seasons
@@ -127,16 +129,17 @@ class Forecasting(Task):
         else:
             known = panel[0].values[: parts[0][0], 0]
             targets = [Transform.fit(known, season, lags, options.log)]
-        transforms, facts = [targets[0], *others.values()], None
-        if options.difference is None or len(panel) > 1 or foreseen:
-            facts = dict(
+        transforms, facts = [targets[0], *others.values()], {"steps": panel[0].calendar.steps}
+        wide = options.difference is None or len(panel) > 1 or bool(foreseen)
+        if wide:
+            facts |= dict(
                 ids=[s.id for s in panel], transforms=[stored(t) for t in targets], seasons=seasons or [1],
                 foreseen=foreseen,
                 positive=all(s.values[s.known[:, 0], 0].min(initial=0) >= 0 for s in panel),
             )  # fmt: skip
         lost = max(t.lost for t in transforms)
         third = (max(train for train, _ in parts) - lost) // 3
-        window = options.window or max(2, min(2 * max(season, 6 if facts else 1), 60, third))
+        window = options.window or max(2, min(2 * max(season, 6 if wide else 1), 60, third))
         if len(panel) == 1:
             _refuse_short(panel[0], parts[0], options, window, lost)
         own = dict(season=season, window=window, horizon=horizon, interval=options.interval)
@@ -263,7 +266,7 @@ class Forecasting(Task):
     @staticmethod
     def evaluate_run(model, texts, run, options) -> dict:
         """`backtest` on the table ``texts``, or on the test part of the data of ``run``."""
-        panel, config = _of_run(run, texts, options)
+        panel, config = _of_run(model, run, texts, options)
         prepared = Prepared(model, panel)
         tests = [0 if texts else _parts(len(s), config)[1] for s in panel]
         return backtest(prepared, _origins(prepared, tests), peers=True)
@@ -271,7 +274,7 @@ class Forecasting(Task):
     @staticmethod
     def probe(model, texts, run, options) -> Numbers:
         """The windows before each origin; every one is disturbed for itself."""
-        panel, config = _of_run(run, texts, options)
+        panel, config = _of_run(model, run, texts, options)
         prepared = Prepared(model, panel)
         origins = _origins(prepared, [0 if texts else _parts(len(s), config)[1] for s in panel])
         origins = origins[options.examples_of(len(origins))]
@@ -316,7 +319,7 @@ class Forecasting(Task):
     @staticmethod
     def predict(model, inputs, run, options):
         """The ``horizon`` steps after the end of a table, or of the data of ``run``."""
-        panel, config = _of_run(run, inputs, options)
+        panel, config = _of_run(model, run, inputs, options)
         foreseen = _foreseen(model, panel, config, options.future_file)
         for s in panel:
             if len(s) < model.needed:
@@ -567,15 +570,17 @@ def backtest(prepared, flat, said=None, peers=False) -> dict:
 
 
 def _crps(true, said, interval):
-    """Twice the mean quantile loss over the quantiles 0.05 to 0.95."""
-    normal, total = NormalDist(), 0.0
-    far = normal.inv_cdf((1 + interval) / 2)
-    levels = np.arange(1, 20) / 20
-    for q in levels.tolist():
-        z = normal.inv_cdf(q) / far
-        end = said[0] + z * np.where(z < 0, said[0] - said[1], said[2] - said[0])
-        total = total + np.maximum(q * (true - end), (q - 1) * (true - end))
-    return 2 * total / len(levels)
+    """Of normal distributions with the forecasts' intervals, halves of two below and above the forecast."""
+    off, far = true - said[0], NormalDist().inv_cdf((1 + interval) / 2)
+    below, above = (np.maximum(side, 1e-300) / far for side in (said[0] - said[1], said[2] - said[0]))
+    here, other = np.where(off < 0, (below, above), (above, below))
+    z = np.clip(off / here, -40, 40)  # as if infinite
+    inside = np.vectorize(math.erf, otypes=[float])(z / math.sqrt(2))  # of the distribution, up to there
+    density = np.exp(-z * z / 2) / math.sqrt(2 * math.pi)
+    root = 1 / math.sqrt(math.pi)
+    return (
+        off * inside + here * (2 * density - root) + (other - here) * (1 / math.sqrt(2 * math.pi) - root / 2)
+    )
 
 
 def draw(prepared, origins, said, folder):
@@ -642,10 +647,20 @@ def _read(options: ForecastOptions, texts):
     return read_panel(texts[0], options)
 
 
-def _of_run(run, files, given):
+def _of_run(model, run, files, given):
     """The series in ``files``, else those of ``run``, and the options of the run."""
     options, texts = Forecasting.trained(run, given, files)
-    return _read(options, texts), options
+    panel = _read(options, texts)
+    _refuse_other_steps(model, panel)
+    return panel, options
+
+
+def _refuse_other_steps(model, panel):
+    """Series of other steps than those that a model learned from, None: there is none."""
+    learned, steps = None if model is None else model.panel.get("steps"), panel[0].calendar.steps
+    if learned and learned != steps:
+        such = f"give such a table{', of two weeks or more' * (' days' in learned)}"
+        raise InputError(f"{panel[0].name} has {steps}, the model learned from {learned}: {such}")
 
 
 def _foreseen(model, panel, options, file):
@@ -762,6 +777,7 @@ def _panel_facts(stored_panel, columns):
         "foreseen": Rule(str, many=True),
         "positive": Rule(bool),
         "trust": Rule(float, low=0, high=1),
+        "steps": Rule(str),
         "even": Rule(bool),
         "calibration": Rule(float, many=True, low=0),
     }

@@ -19,6 +19,8 @@ from ..tables.options import TableOptions
 from . import sound
 
 SOUND, ARRAYS = ".wav", ".npz"
+_CLOCK = re.compile(r"(?:(-?\d+) days? )?(\d+):(\d{1,2})(?::(\d{1,2}(?:\.\d+)?))?")  # or what passed by it
+_SECONDS = (86_400, 3600, 60, 1)
 _DAMAGE = (ValueError, OSError, EOFError, LookupError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
@@ -216,7 +218,7 @@ def _rows(path, options, channels, labelled) -> Signals:
     notation = numbers.Notation.of(table, columns)
     values = np.stack([_column(table, name, notation) for name in columns], axis=1).astype(np.float32)
     if options.time_column is not None:
-        parted = _by_time(table, options.time_column, parted)
+        parted = _by_time(table, options, parted)
     sequences = [values[rows] for rows in parted.values()]
     same = [c for i, c in enumerate(columns) if all((s[:, i] == s[0, i]).all() for s in sequences)]
     if same:
@@ -283,12 +285,16 @@ def _column(table, name, notation):
     return values
 
 
-def _by_time(table, name, parted):
-    """Rows of each sequence in the order of a column of numbers or dates."""
+def _by_time(table, options, parted):
+    """Rows of each sequence in the order of a column of numbers, dates or times of a clock."""
+    name = options.time_column
     cells = table.column(name, "--time-column")
+    clocks = [_CLOCK.fullmatch(str(cell).strip()) for cell in cells]
     notation = numbers.Notation.of(table, [name])
     if numbers.is_numeric(table, name, notation):
         times = _column(table, name, notation)
+    elif all(clocks):
+        times = np.array([np.dot([float(part or 0) for part in c.groups()], _SECONDS) for c in clocks])
     else:
         from ..tables.dates import read_dates
         from ..tables.options import DateOptions
@@ -296,7 +302,7 @@ def _by_time(table, name, parted):
         groups = np.empty(len(table), object)
         for key, rows in parted.items():
             groups[rows] = key
-        times = read_dates(table, (name,), DateOptions(), groups).values
+        times = read_dates(table, (name,), DateOptions.of(options.entries()), groups).values
     found = {}
     for key, rows in parted.items():
         order = np.argsort(times[rows], kind="stable")

@@ -24,35 +24,49 @@ _TIME = r"(?:[T ]+(?P<time>\d{1,2}(?::\d{2}(?::\d{2}(?:[.,]\d+)?)?)?)\s*(?P<half
 _OFFSET = r"\s*(?P<offset>Z|UTC|GMT|[+-]\d{2}:?\d{2}|[+-]\d{2})?"
 _ISO = re.compile(rf"(\d{{4}})(?:([-/.])(\d{{1,2}})(?:\2(\d{{1,2}}){_TIME}{_OFFSET})?)?")
 _QUARTER = re.compile(r"(?:(\d{4})[-\s]?[Qq]([1-4])|[Qq]([1-4])[-\s/]?(\d{4}))")
-_WEEK = re.compile(r"(\d{4})-?[Ww](\d{2})(?:-?([1-7]))?")
+_WEEK = re.compile(r"(\d{4})-?[Ww](\d{1,2})(?:-([1-7])|(?<=\d\d)([1-7]))?")
 _MIXED = re.compile(rf"(\d{{1,2}})([-/.])(\d{{1,2}})\2(\d{{4}}|\d{{2}}){_TIME}{_OFFSET}")
 _WEEKDAY = r"(?:(?:Mon|Tues?|Wed(?:nes)?|Thu(?:rs)?|Fri|Sat(?:ur)?|Sun)(?:day)?\.?,?\s+)"
 _MONTH = "(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]*"
 _NAMED = re.compile(
-    rf"{_WEEKDAY}?(?:\d{{1,2}}[-\s./]*)?(?i:{_MONTH})\.?[-\s.,/]*(?:\d{{1,2}},?\s+)?\d{{2,4}}{_TIME}{_OFFSET}"
+    rf"{_WEEKDAY}?(?:(?:\d{{1,2}}[-\s./]*)?(?i:{_MONTH})\.?[-\s.,/]*(?:\d{{1,2}},?\s+)?\d{{2,4}}"
+    rf"|\d{{4}}[-\s./]*(?i:{_MONTH})\.?(?:[-\s./]*\d{{1,2}})?){_TIME}{_OFFSET}"
 )
-_COMPACT = re.compile(r"(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])")
-_NAMES = ("%d-%b-%Y", "%d-%B-%Y", "%d-%b-%y", "%d-%B-%y", "%b-%d-%Y", "%B-%d-%Y", "%b-%Y", "%B-%Y", "%b-%y")
+_SEASON = re.compile(r"(\d{4})[-/](\d{2})")  # 2001-02, the winter of two years
+_NAMES = (
+    "%d-%b-%Y", "%d-%B-%Y", "%d-%b-%y", "%d-%B-%y", "%b-%d-%Y", "%B-%d-%Y", "%b-%Y", "%B-%Y", "%b-%y",
+    "%Y-%b", "%Y-%B", "%Y-%b-%d", "%Y-%B-%d",
+)  # fmt: skip
 LIKE_DATES = re.compile(
-    r"(?i)(?<![a-z])(dates?|times?|days?|months?|years?|weeks?|quarters?|period|epoch|ds|datum|index)(?![a-z])"
-    r"|date$|time|stamp"
+    r"(?i)(?<![a-z])(dates?|times?|days?|months?|years?|weeks?|quarters?|period|epoch|ds|ts|datum|"
+    r"jahr|monat|fecha|mois|mes|season|yr|ann[eé]e|a[nñ]o)(?![a-z])|date$|time|stamp"
 )
+_NAME = (
+    r"(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|"
+    r"oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)\.?"
+)
+BESIDE_MONTH = re.compile(rf"(?i)\d[-\s./]*{_NAME}(?![a-z])|(?<![a-z]){_NAME}[-\s./,]*\d")  # a number
+_NO_YEARS = re.compile(r"(?i)day|week|month|quarter|monat|mois|mes")
 _PARTS = ("year", "month", "day", "hour", "minute", "second")
-_CLOCK = re.compile(r"\d{1,2}:\d{2}(:\d{2})?")
+_ALIASES = {  # of names of columns
+    "yr": "year", "jahr": "year", "annee": "year", "année": "year", "ano": "year", "año": "year",
+    "mo": "month", "mon": "month", "monat": "month", "mois": "month", "mes": "month",
+    "tag": "day", "jour": "day", "dia": "day", "día": "day", "hr": "hour", "stunde": "hour",
+    "qtr": "quarter", "quartal": "quarter", "wk": "week", "woche": "week",
+    "doy": "yearday", "dayofyear": "yearday", "day_of_year": "yearday", "day of year": "yearday",
+}  # fmt: skip
+_CLOCK = re.compile(r"\d{1,2}:\d{2}(:\d{2})?(\s*[AaPp]\.?[Mm]\.?)?")
+_FINE = re.compile(r".*:\d\d[.,]\d*[1-9].*|\d{12,}")  # finer than a second
+_MIDNIGHT = re.compile(r"T24:00(:00([.,]0+)?)?$")
 _WHOLE = re.compile(r"[0-9]{1,19}")
 _DOTTED = re.compile(r"\d{1,2}\.\d{2}(\.\d{2})?")  # which numbers are as well
 _HOURS = re.compile(r"(?i)^(hour|hr|time|uhrzeit|heure)s?$")
 _RANGES = {
-    "quarter": (1, 4),
-    "week": (1, 53),
-    "year": (1000, 3000),
-    "month": (1, 12),
-    "day": (1, 31),
-    "hour": (0, 23),
-    "minute": (0, 59),
-    "second": (0, 59),
-}
+    "quarter": (1, 4), "week": (1, 53), "yearday": (1, 366), "year": (1000, 3000), "month": (1, 12),
+    "day": (1, 31), "hour": (0, 23), "minute": (0, 59), "second": (0, 59),
+}  # fmt: skip
 _EPOCHS = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}  # a second
+_APART = 10  # years between rows, at most, of a column that may hold other numbers
 _SINCE, _UNTIL = 1e8, 5e9  # seconds since 1970 that are taken for dates: 1973 to 2128
 UNITS = {1: "Y", 2: "M", 3: "D", 5: "m", 6: "s"}  # parts of a date that are written -> how it is shown
 
@@ -112,7 +126,7 @@ def date_column(table: Table, how: DateOptions) -> tuple[str, ...]:
     """
     parts = _parts(table)
     for name in table.columns:
-        if name not in parts and _form(table, name, how) is not None:
+        if name not in parts and _form(table, name, how, LIKE_DATES.search(name) is not None) is not None:
             return (name, *_hours_beside(table, name))
     return parts
 
@@ -131,40 +145,78 @@ def read_dates(table: Table, columns: Sequence[str], how: DateOptions, groups: A
         return replace(read_dates(_with_hours(table, day, hour), (day,), how, groups), columns=tuple(columns))
     if len(columns) > 1:
         found = _joined(table, columns, how, groups)
-    elif (form := _form(table, columns[0], how)) is not None:
+    elif (form := _form(table, columns[0], how, like=True)) is not None:
         found = form(table, columns[0], how, groups)
     else:
-        holds = f"holds {shown(table.frame[columns[0]][0])}, which is no date"
-        mend = "write it like 2012-01-31, or give --date-format"
-        raise InputError(f"{table.at(0, columns[0])} {holds}: {mend}")
+        raise _no_date(table, columns[0], 0, "2012-01-31")
+    _refuse_fine(table, columns, found, groups)
     return found if how.time_zone is None else _localised(table, found, how.time_zone, groups)
 
 
-def _form(table: Table, name: str, how: DateOptions) -> Callable[..., Dates] | None:
-    """How the dates of a column are written; None: it holds none."""
-    series = _as_dates(table, name)
-    if str(series.dtype).startswith(("datetime", "period")):
+def _form(table: Table, name: str, how: DateOptions, like: bool) -> Callable[..., Dates] | None:
+    """How the dates of a column are written; None: it holds none.
+
+    Args:
+        like: the name of the column says that it holds dates, or an option does: numbers may be dates.
+    """
+    if str(_as_dates(table, name).dtype).startswith(("datetime", "period")):
         return _ready
-    cells = [str(c).strip() for c in series.tolist() if not is_missing(c)]
+    cells = [
+        c for c, cell in zip(_cells(table, name), table.frame[name], strict=True) if not is_missing(cell)
+    ]
     if not cells:
         return None
     if how.date_format is not None:
         obeyed = _some(cells, functools.partial(_strptime, pattern=how.date_format))
         return _by_pattern(how.date_format, "", f"--date-format {how.date_format}") if obeyed else None
-    like = bool(LIKE_DATES.search(name))
+    if len(set(cells)) > 1 and _some(cells, _season):
+        return _seasons
     for form, fits in _FORMS.items():
         if _some(cells, fits.fullmatch):
             return form
-    if all(_WHOLE.fullmatch(c) for c in cells):
+    if not like:
+        return None
+    for fits, read in _NUMBERS.items():
+        if _some(cells, fits.fullmatch):
+            return read
+    if all(map(_WHOLE.fullmatch, cells)):
         whole = np.array([int(c) for c in cells[:1000]], np.float64)
-        if like and _some(cells, _COMPACT.fullmatch):
-            return _by_pattern("%Y%m%d", "dates as 20200131")
-        first = name == table.columns[0]
-        if like and len(cells[0]) == 4 and (whole >= 1000).all() and (whole <= 3000).all():
+        years = len(cells[0]) == 4 and (whole >= 1000).all() and (whole <= 3000).all()
+        apart = np.diff(np.unique(whole)).max(initial=0)
+        if years and ("year" in name.lower() or (apart <= _APART and not _NO_YEARS.search(name))):
             return _by_pattern("%Y", "years")
-        if (like or first) and _epoch(whole) and (np.diff(whole) >= 0).all():
+        if _epoch(whole) and (np.diff(whole) >= 0).all():
             return _by_epoch
     return None
+
+
+def number_like_date(values: np.ndarray, like: bool) -> str:
+    """What dates numbers that rise, or fall, may be, in words; empty: none.
+
+    Args:
+        like: the name of their column says that it holds dates.
+    """
+    values = values[np.isfinite(values)]
+    steps = np.diff(values)
+    if not steps.any() or not ((steps >= 0).all() or (steps <= 0).all()):
+        return ""
+    first, last, whole = float(values[0]), float(values.max()), bool((values == np.floor(values)).all())
+    if whole and _epoch(values):
+        seconds = int(first) // _EPOCHS[cast(str, _epoch(values))]
+        return f"{np.datetime64(seconds, 's')} in seconds since 1970".replace("T", " ")
+    if not like or values.min() < 1000:
+        return ""
+    if last <= 3000 and not whole:
+        return f"a part of the year {first:.0f}"
+    if values.min() >= 20_000 and last <= 80_000:
+        day = np.datetime64("1899-12-30") + np.timedelta64(int(first), "D")
+        return f"{day} as spreadsheets number days"
+    return "a date in a form that is unknown"
+
+
+def _cells(table: Table, name: str) -> list[str]:
+    """Those of a column as texts, whole numbers without a fraction."""
+    return [str(c).strip().removesuffix(".0") for c in table.frame[name].tolist()]
 
 
 def _as_dates(table: Table, name: str) -> Any:
@@ -189,26 +241,44 @@ def _some(cells: Sequence[str], fits: Callable[[str], Any]) -> bool:
 
 def _no_date(table: Table, name: str, i: int, like: str) -> InputError:
     cell = table.frame[name][i]
-    said = "is empty" if is_missing(cell) else f"holds {shown(str(cell).strip())}, which is no date"
-    return InputError(f"{table.at(i, name)} {said} like {like}: mend it, or give --date-format")
+    if is_missing(cell):
+        return InputError(f"{table.at(i, name)} is empty: write a date like {like}")
+    holds = f"holds {shown(str(cell).strip())}, which is no date like {like}"
+    return InputError(f"{table.at(i, name)} {holds}: mend it, or give --date-format")
+
+
+def _read(table: Table, name: str, instant: Callable[[str], str | None], like: str = "") -> np.ndarray:
+    """All cells of a column, datetime64 in seconds; ``instant``: of a cell as ISO 8601, None or ValueError
+    where it is no date; ``like``: what a date is like, in place of the first of them.
+    """
+
+    def read(cell: str) -> np.datetime64 | None:
+        try:
+            text = instant(cell)
+            whole = _MIDNIGHT.sub("T00:00", text or "")  # 24:00 is the next day's
+            return np.datetime64(whole, "s") + np.timedelta64(86_400 * (whole != text), "s") if text else None
+        except ValueError:
+            return None
+
+    cells = _cells(table, name)
+    found = [read(c) for c in cells]
+    if None in found:
+        like = like or next((c for c, f in zip(cells, found, strict=True) if f is not None), "2012-01-31")
+        raise _no_date(table, name, found.index(None), like)
+    return np.array(found, "datetime64[s]")
 
 
 def _matched(
-    table: Table, name: str, fits: re.Pattern[str], instant: Callable[[re.Match[str]], str]
+    table: Table, name: str, fits: re.Pattern[str], instant: Callable[[re.Match[str]], str | None]
 ) -> tuple[np.ndarray, list[re.Match[str]]]:
     """All cells of a column: datetime64 in seconds, and how each matched."""
-    cells = [str(c).strip() for c in table.frame[name].tolist()]
-    found, matches = np.empty(len(cells), "datetime64[s]"), list[re.Match[str]]()
-    for i, cell in enumerate(cells):
+
+    def read(cell: str) -> str | None:
         match = fits.fullmatch(cell)
-        try:
-            if match is None:
-                raise ValueError
-            found[i] = np.datetime64(instant(match), "s")
-        except ValueError:
-            raise _no_date(table, name, i, next(c for c in cells if fits.fullmatch(c))) from None
-        matches.append(match)
-    return found, matches
+        return None if match is None else instant(match)
+
+    found = _read(table, name, read)
+    return found, [m for m in map(fits.fullmatch, _cells(table, name)) if m]
 
 
 def _clock(match: re.Match[str]) -> str:
@@ -271,12 +341,25 @@ def _quarters(table: Table, name: str, how: DateOptions, groups: Any) -> Dates:
     return Dates(_matched(table, name, _QUARTER, instant)[0], "Q", (name,), None, "quarters")
 
 
+def _season(cell: str) -> bool:
+    match = _SEASON.fullmatch(cell)
+    return match is not None and int(match[2]) == (int(match[1]) + 1) % 100
+
+
+def _seasons(table: Table, name: str, how: DateOptions, groups: Any) -> Dates:
+    def instant(m: re.Match[str]) -> str | None:
+        return f"{m[1]}-01-01" if _season(m[0]) else None
+
+    said = f"{_cells(table, name)[0]} is the year in which it begins"
+    return Dates(_matched(table, name, _SEASON, instant)[0], "Y", (name,), None, said)
+
+
 def _weeks(table: Table, name: str, how: DateOptions, groups: Any) -> Dates:
     def instant(m: re.Match[str]) -> str:
-        return date.fromisocalendar(int(m[1]), int(m[2]), int(m[3] or 1)).isoformat()
+        return date.fromisocalendar(int(m[1]), int(m[2]), int(m[3] or m[4] or 1)).isoformat()
 
     found, matches = _matched(table, name, _WEEK, instant)
-    unit = "D" if any(m[3] for m in matches) else "W"
+    unit = "D" if any(m[3] or m[4] for m in matches) else "W"
     return Dates(found, unit, (name,), None, "weeks of ISO 8601" if unit == "W" else "")
 
 
@@ -306,9 +389,10 @@ def _day_and_month(table: Table, name: str, how: DateOptions, groups: Any) -> Da
     rising = {k: d for k, d in readings.items() if _rises(d.values, groups)} or readings
     regular = {k: d for k, d in rising.items() if _is_regular(d.values, groups)} or rising
     if len(regular) > 1 and any((regular[True].values != regular[False].values).tolist()):
-        first = [d.shown(d.values[:2])[-1] for d in regular.values()]
-        second = str(table.frame[name][min(1, len(table) - 1)]).strip()
-        said = f"has dates like {second[:40]}, which is {first[0]} or {first[1]}"
+        differ = int(np.argmax(regular[True].values != regular[False].values))
+        first = [d.shown(d.values[[differ]])[0] for d in regular.values()]
+        cell = str(table.frame[name][differ]).strip()
+        said = f"has dates like {cell[:40]}, which is {first[0]} or {first[1]}"
         raise InputError(f"{table.name}: column {shown(name)} {said}: say by --dayfirst or --no-dayfirst")
     return next(iter(regular.values()))
 
@@ -338,14 +422,18 @@ def _date_part(match: re.Match[str]) -> str:
 
 
 def _strptime(text: str, pattern: str) -> str | None:
-    """A day (and time, where the pattern has one; of UTC, where it has an offset) as ISO 8601."""
+    """A day (and time, where the pattern has one; of UTC, where it has an offset) as ISO 8601; of weeks
+    without a day the first.
+    """
+    if _has(pattern, "WUV") and not _has(pattern, "waAu"):
+        pattern, text = (f"{pattern} %u", f"{text} {7 if _has(pattern, 'U') else 1}")
     try:
         found = datetime.strptime(text, pattern)
     except ValueError:
         return None
     if found.tzinfo is not None:
         found = found.astimezone(UTC).replace(tzinfo=None)
-    return found.isoformat() if _has(pattern, "HIMS") else f"{found:%Y-%m-%d}"
+    return found.isoformat() if _has(pattern, "HIMScX") else f"{found:%Y-%m-%d}"
 
 
 def _has(pattern: str, letters: str) -> bool:
@@ -356,23 +444,10 @@ def _by_pattern(pattern: str, said: str, like: str = "") -> Callable[..., Dates]
     """By a format of ``strptime``; ``like``: what a date is like, in place of the first of them."""
 
     def read(table: Table, name: str, how: DateOptions, groups: Any) -> Dates:
-        found = []
-        for i, cell in enumerate(table.frame[name].tolist()):
-            value = _strptime(str(cell).strip(), pattern)
-            if value is None:
-                raise _no_date(table, name, i, like or str(table.frame[name][0]).strip())
-            found.append(np.datetime64(value, "s"))
-        unit = (
-            "s"
-            if _has(pattern, "S")
-            else "m"
-            if _has(pattern, "HI")
-            else "D"
-            if _has(pattern, "djx")
-            else "M"
-        )
-        unit = "Y" if pattern == "%Y" else unit
-        return Dates(np.array(found), unit, (name,), "UTC" if _has(pattern, "z") else None, said)
+        found = _read(table, name, functools.partial(_strptime, pattern=pattern), like)
+        units = {"ScX": "s", "HI": "m", "djxWUV": "D", "mbB": "M"}
+        unit = next((u for letters, u in units.items() if _has(pattern, letters)), "Y")
+        return Dates(found, unit, (name,), "UTC" if _has(pattern, "z") else None, said)
 
     return read
 
@@ -385,7 +460,7 @@ def _epoch(values: np.ndarray) -> str | None:
 
 
 def _by_epoch(table: Table, name: str, how: DateOptions, groups: Any) -> Dates:
-    cells = [str(c).strip() for c in table.frame[name].tolist()]
+    cells = _cells(table, name)
     for i, cell in enumerate(cells):
         if not _WHOLE.fullmatch(cell):
             raise _no_date(table, name, i, cells[0])
@@ -406,9 +481,18 @@ def _coarsest(found: np.ndarray) -> str:
 _FORMS: dict[Callable[..., Dates], re.Pattern[str]] = {
     _quarters: _QUARTER,
     _weeks: _WEEK,
-    _iso: re.compile(rf"(?!\d{{4}}$)(?:{_ISO.pattern})"),  # a year alone is a number, or `_form` says
+    # 2020 and 2020.1 are numbers, 1000-1 a code, unless the name of the column says what they are
+    _iso: re.compile(rf"(?!\d{{4}}(?:[.]\d{{1,2}}|[-/]\d)?$)(?!(?!1[7-9]|2[01])\d{{4}}.\d\d$){_ISO.pattern}"),
     _day_and_month: _MIXED,
     _named: _NAMED,
+}
+_MONTHS = r"(?:0[1-9]|1[0-2])"
+_NUMBERS: dict[re.Pattern[str], Callable[..., Dates]] = {  # of columns that are named as dates are
+    re.compile(r"\d{4}[-/]\d{1,2}"): _iso,
+    re.compile(rf"(?:19|20)\d\d{_MONTHS}(?:0[1-9]|[12]\d|3[01])"): _by_pattern("%Y%m%d", "dates as 20200131"),
+    re.compile(rf"(?:19|20)\d\d{_MONTHS}"): _by_pattern("%Y%m", "months as 202001"),
+    re.compile(rf"(?:1[7-9]|20)\d\d\.{_MONTHS}"): _by_pattern("%Y.%m", "months as 2020.01"),
+    re.compile(rf"(?:{_MONTHS}|[1-9])\.(?:1[7-9]|20)\d\d"): _by_pattern("%m.%Y", "months as 01.2020"),
 }
 
 
@@ -417,15 +501,13 @@ _FORMS: dict[Callable[..., Dates], re.Pattern[str]] = {
 
 def _parts(table: Table) -> tuple[str, ...]:
     """Columns named year, month, day and so on that hold such numbers, the largest first, or year and
-    quarter or week; empty: there are none.
+    quarter, week or day of the year; empty: there are none.
     """
-    names = {c.strip().lower(): c for c in table.columns}
-    for parts in (_PARTS, ("year", "quarter"), ("year", "week")):
+    names = {_part_of(c): c for c in reversed(table.columns)}
+    for parts in (_PARTS, ("year", "quarter"), ("year", "week"), ("year", "yearday")):
         found: list[str] = []
         for part in parts:
-            low, high = _RANGES[part]
-            cells = [str(c).strip() for c in table.frame[names[part]].tolist()] if part in names else ["-"]
-            if not all(re.fullmatch(r"\d+(\.0)?", c) and low <= float(c) <= high for c in cells):
+            if part not in names or None in [_part(part, c) for c in _cells(table, names[part])]:
                 break
             found.append(names[part])
         if len(found) > 1:
@@ -433,9 +515,23 @@ def _parts(table: Table) -> tuple[str, ...]:
     return ()
 
 
+def _part_of(column: str) -> str:
+    name = column.strip().lower()
+    return _ALIASES.get(name, name)
+
+
+def _part(part: str, cell: str) -> int | None:
+    """A part of a date: a number, the name of a month, Q1; None: it is none."""
+    if part == "month" and re.fullmatch(f"(?i){_NAME}", cell):
+        return datetime.strptime(cell[:3], "%b").month
+    digits = cell[1:] if cell[:1].lower() == part[0] and part in ("quarter", "week") else cell
+    low, high = _RANGES[part]
+    return int(digits) if re.fullmatch(r"[0-9]{1,4}", digits) and low <= int(digits) <= high else None
+
+
 def _hours_beside(table: Table, name: str) -> tuple[str, ...]:
     """The column of the times of day of a column of days; empty: there is none."""
-    days = [str(c).strip() for c in table.frame[name].tolist()]
+    days = [c.removesuffix(" 00:00:00") for c in _cells(table, name)]  # as spreadsheets have days
     repeated = len(set(days)) < len(days)  # else a row is a day, whatever time it also holds
     for other in table.columns if not any(":" in c for c in days[:100]) else ():
         cells, named = [str(c).strip() for c in table.frame[other].tolist()], _HOURS.search(other.strip())
@@ -449,20 +545,30 @@ def _hours_beside(table: Table, name: str) -> tuple[str, ...]:
 
 def _with_hours(table: Table, day: str, hour: str) -> Table:
     """The table with times of day behind its days."""
-    times = [str(c).strip().replace(".", ":") for c in table.frame[hour].tolist()]
-    times = [t if t.count(":") and not t.endswith(":0") else f"{t.removesuffix(':0')}:00" for t in times]
-    days = [str(c).strip().removesuffix(" 00:00:00") for c in table.frame[day].tolist()]
+    times = [re.sub(r"(?<=\d)\.(?=\d)", ":", c) for c in _cells(table, hour)]
+    times = [t if ":" in t else f"{t}:00" for t in times]
+    days = [c.removesuffix(" 00:00:00") for c in _cells(table, day)]
     joined = [f"{d} {t}" for d, t in zip(days, times, strict=True)]
     return replace(table, frame=table.frame.assign(**{day: joined}))
 
 
+_JOINED: dict[str, tuple[str, Callable[..., Dates]]] = {
+    "quarter": ("{}Q{}", _quarters),
+    "week": ("{}-W{:02}", _weeks),
+    "yearday": ("{}-{}", _by_pattern("%Y-%j", "")),
+}
+
+
 def _joined(table: Table, columns: Sequence[str], how: DateOptions, groups: Any) -> Dates:
-    parts = [[int(float(str(c).strip())) for c in table.frame[name].tolist()] for name in columns]
-    said, last = f"dates from columns {', '.join(columns)}", columns[-1].strip().lower()
-    if last in ("quarter", "week"):
-        texts = [f"{y}Q{q}" if last == "quarter" else f"{y}-W{q:02}" for y, q in zip(*parts, strict=True)]
+    names = [_part_of(c) for c in columns]
+    parts = [
+        [_part(p, c) or 0 for c in _cells(table, column)] for p, column in zip(names, columns, strict=True)
+    ]
+    said, last = f"dates from columns {', '.join(columns)}", names[-1]
+    if last in _JOINED:
+        text, form = _JOINED[last]
+        texts = [text.format(*row) for row in zip(*parts, strict=True)]
         one = replace(table, frame=table.frame.assign(**{columns[0]: texts}))
-        form = _quarters if last == "quarter" else _weeks
         return replace(form(one, columns[0], how, groups), columns=tuple(columns), said=said)
     found = np.empty(len(table), "datetime64[s]")
     for i in range(len(table)):
@@ -492,6 +598,19 @@ def _ready(table: Table, name: str, how: DateOptions, groups: Any) -> Dates:
     values = series.to_numpy().astype("datetime64[s]")
     unit = _coarsest(values)
     return Dates(values, "m" if zone is not None and unit == "D" else unit, (name,), zone)
+
+
+def _refuse_fine(table: Table, columns: Sequence[str], dates: Dates, groups: Any) -> None:
+    """Instants that fractions of a second tell apart, which are not read."""
+    cells = _cells(table, columns[-1])
+    for rows in _rows_by_group(len(table), groups):
+        order = rows[np.argsort(dates.values[rows], kind="stable")]
+        for k in np.flatnonzero(np.diff(dates.values[order]).astype(np.int64) == 0).tolist():
+            one, other = (cells[i] for i in order[k : k + 2])
+            if one != other and (_FINE.fullmatch(one) or _FINE.fullmatch(other)):
+                said = f"{one} and {other}, less than a second apart, which is not read"
+                mend = "give a number of each row in its place, or one row a second"
+                raise InputError(f"{table.at(int(order[k]), columns[-1])} and the next hold {said}: {mend}")
 
 
 def _localised(table: Table, dates: Dates, zone: str, groups: Any) -> Dates:

@@ -297,6 +297,8 @@ def _way(path, text, ending, given, wanted) -> _Way:
     if below and not all(looks_like_value(line) for line in lines[1:]):
         first, n = below[0].width, below[0].below
         mend = "delete what stands above the names of the columns"
+        if first > 1:
+            mend += f", or end no row with a separator and quote cells that hold one ({shown(lines[1][:40])})"
         raise InputError(
             f"{path}: its first row has {first} cells, those below have {n} ({below[0].way.words}): {mend}"
         )

@@ -9,7 +9,7 @@ import numpy as np
 from ...base.errors import InputError, few, shown
 from .options import TableOptions
 
-MISSING = {"", "na", "n/a", "#n/a", "nan", "null", "none", "-", "--", "?", ".", "nd", "missing"}
+MISSING = {"", *"na n/a #n/a <na> nan nat null none - -- ? . nd missing".split()}
 LARGEST = 1e100  # what is squared and added up stays finite
 _UNIT = r"(?:[$€£¥₹]|USD|EUR|GBP|JPY|CHF|INR|CNY)"
 _NUMBER = re.compile(
@@ -100,6 +100,8 @@ class Notation:
                 return float(cell)
             except (TypeError, ValueError):
                 return np.nan
+            except OverflowError:  # which whoever reads it refuses as too large
+                return np.inf if cell > 0 else -np.inf
         match = _NUMBER.fullmatch(cell.strip())
         if match is None or bool(match["open"]) != bool(match["close"]):
             return np.nan
@@ -125,10 +127,8 @@ class Notation:
 
 
 def is_missing(cell: Any) -> bool:
-    """Whether a cell stands for nothing: empty, ``NA``, ``?`` ..."""
-    if isinstance(cell, str):
-        return cell.strip().lower() in MISSING
-    return cell is None or cell != cell  # NaN and NaT
+    """Whether a cell stands for nothing: empty, ``NA``, ``?``, None, NaN, and what pandas has for these."""
+    return str(cell).strip().lower() in MISSING  # as texts: cells that can be compared to nothing too
 
 
 def units_of(table: Any, name: str) -> str:

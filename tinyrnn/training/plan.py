@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
-from ..base.options import Options, option
+from ..base.options import PART, Options, option
 
 LENGTHS = ("steps", "epochs", "minutes")
-FIXED = ("optimizer", "weight_decay")  # what a resumed run may not change: all else it may
+FIXED = ("optimizer", "weight_decay", "beta2")  # what a resumed run may not change: all else it may
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +50,9 @@ class Plan(Options):
     hold: int = option(4, "Passes at its peak before that.", "Optimisation", low=0)
     warmup: int = option(
         100, "Steps over which the rate rises at first: at most a tenth of all.", "Optimisation", low=0
+    )
+    beta2: float = option(
+        0.999, "Memory of the squares of gradients, of adam and adamw.", "Optimisation", **PART
     )
     clip: float = option(1.0, "Largest gradient norm; 0 is off.", "Optimisation", low=0)
     weight_decay: float = option(

@@ -108,7 +108,8 @@ class Trainer:
         """
         plan, self._decayed = self.plan, decayed
         params = self.model.parameter_groups(plan.weight_decay) if decayed else self.model.parameters()
-        self.optimizer = OPTIMIZERS[plan.optimizer](params, plan.lr, weight_decay=plan.weight_decay)
+        own: dict[str, Any] = {"betas": (0.9, plan.beta2)} if plan.optimizer in ("adam", "adamw") else {}
+        self.optimizer = OPTIMIZERS[plan.optimizer](params, plan.lr, weight_decay=plan.weight_decay, **own)
 
     def _schedule(self, warmup, total):
         of = {"gamma": self.plan.gamma, "hold": self.plan.hold, "epoch": self.task.steps_per_epoch}

@@ -269,7 +269,8 @@ def test_plot(run, tmp_path):
 def test_doctor(tmp_path, monkeypatch):
     monkeypatch.setenv("TINYRNN_CACHE", str(tmp_path / "cache"))
     shown = invoke("doctor").stdout
-    assert all(row in shown for row in ("tinyrnn", "numba", "BLAS", "GPU", "cache", "gru, lstm, rnn"))
+    rows = ("tinyrnn", "numba", "BLAS", "GPU", "cache", "gru, ln-gru", "pandas", "seqeval", "statsforecast")
+    assert all(row in shown for row in rows)
     assert "products of bfloat16" in shown and "products of int8" in shown
     assert (tmp_path / "cache").exists()
     assert invoke("doctor", "--clear-cache").exit_code == 0
@@ -563,3 +564,19 @@ def test_train_needs_no_arguments(monkeypatch):
 
     monkeypatch.setattr("tinyrnn.training.experiments.begin", begun)
     check_refusal(invoke("train"), "this would train on ['python-docs']")
+
+
+def test_options_of_another_task_for_a_table_name_that_task(tmp_path):
+    """Else a language model of characters would be trained for minutes."""
+    (tmp_path / "mails.csv").write_text("id,mail,category\n" + "1,hello,a\n2,bye,b\n" * 30)
+    columns = ["--text-column", "mail", "--label-column", "category"]
+    result = invoke("train", str(tmp_path / "mails.csv"), *columns)
+    assert result.exit_code == 2 and "give --task classify" in result.stderr
+    assert "--label-column, --text-column of another task than lm" in result.stderr
+    result = invoke("train", str(tmp_path / "mails.csv"), "--horizon", "3", "--season", "7")
+    assert result.exit_code == 2 and "give --task forecast" in result.stderr
+    out = ["--steps", "1", "--hidden", "4", "--seq-len", "8", "--out"]
+    named = invoke("train", str(tmp_path / "mails.csv"), "--task", "lm", *columns, *out, str(tmp_path / "a"))
+    assert named.exit_code == 0 and "--text-column has no effect" in named.stderr
+    result = invoke("train", str(tmp_path / "mails.csv"), *out, str(tmp_path / "b"))
+    assert result.exit_code == 0 and "is a table, read as plain text" in result.stderr

@@ -6,6 +6,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,12 @@ import pytest
 from click.testing import CliRunner
 
 import tinyrnn as tr
+from tinyrnn.base.plugins import PACKAGES
 from tinyrnn.cli import main
 from tinyrnn.nn import registry as plugins
 from tinyrnn.tools import scaffold
 from tinyrnn.tools.check import CHECKS
+from tinyrnn.training.task import TASKS
 
 TINY = [
     "--hidden",
@@ -420,3 +423,21 @@ FILES = (Path(tr.__file__).parent / "compiler").rglob("*.py")
 SOURCES = "".join(p.read_text(encoding="utf-8") for p in FILES)
 SOURCES = SOURCES.replace("{found}", "float32, float64").replace("{name}", "argsort")
 SOURCES += (Path(tr.__file__).parent / "autograd" / "tape.py").read_text(encoding="utf-8")
+
+
+def test_what_another_package_brings_is_told_with_its_name():
+    """The packages that lie beside tinyrnn: their names are those of their own declarations."""
+    declared = {}
+    for file in sorted((Path(__file__).parents[2] / "plugins").glob("*/pyproject.toml")):
+        project = tomllib.loads(file.read_text(encoding="utf-8"))["project"]
+        names = [name for group in project["entry-points"].values() for name in group]
+        declared[project["name"]] = " ".join(sorted(names))
+    assert declared == PACKAGES
+    for group, name, package in (
+        (TASKS, "tag", "tinyrnn-tag"),
+        (plugins.CELLS, "peephole", "tinyrnn-classic"),
+    ):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(group, "registered", dict)
+            with pytest.raises(tr.InputError, match=f"package {package}: .*pip install ./plugins/{package}"):
+                group.entry(name)

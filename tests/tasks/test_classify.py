@@ -1,8 +1,11 @@
 """The task classify: reading labelled texts, batches of different lengths, the model, the commands."""
 
 import bz2
+import csv
 import gzip
 import json
+import re
+import shlex
 
 import numpy as np
 import pytest
@@ -16,7 +19,9 @@ from tinyrnn.tasks.classify import task as classify
 from tinyrnn.tasks.classify.options import ClassifyOptions
 from tinyrnn.tasks.classify.reader import read_examples
 from tinyrnn.tasks.tables.options import TableOptions
-from tinyrnn.tasks.text.vocabulary import Words
+from tinyrnn.tasks.text.vocabulary import Words, from_json
+from tinyrnn.training.experiments import Configuration
+from tinyrnn.training.plan import Plan
 
 GOOD = [
     "a fine film",
@@ -645,7 +650,7 @@ def test_predict_reads_tables_as_evaluate_does(tmp_path, table):
     assert invoke("train", data, *SMALL, *options).exit_code == 0
     rows = [json.loads(line) for line in invoke("predict", run, data, "--json").stdout.splitlines()]
     assert [r["text"] for r in rows] == [t.replace(",", ";") for t in GOOD * 5 + BAD * 5]
-    assert list(rows[0]) == ["text", "label", "probabilities"]
+    assert list(rows[0]) == ["row", "text", "label", "probabilities"] and rows[0]["row"] == 2
     other = write(tmp_path / "o.tsv", "a\tb\nx\tdull\n")
     rows = [
         json.loads(line)
@@ -673,3 +678,85 @@ def test_texts_of_which_nothing_is_known_are_told(tmp_path, table):
     assert "known" not in invoke("predict", run, "dull").stderr
     assert "cut after 3 symbols: 1 of 2 texts" in invoke("predict", run, "a fine great film", "dull").stderr
     assert "cut after 3 symbols" in invoke("evaluate", run).stderr
+
+
+def test_predictions_as_a_table_with_the_rows_that_they_are_of(tmp_path, table):
+    """A number a cell, and what joins them to where they come from: row, id, file."""
+    rows = table.read_text().splitlines()
+    data = write(
+        tmp_path / "d.csv", "\n".join(["key," + rows[0], *(f"m{i},{r}" for i, r in enumerate(rows[1:]))])
+    )
+    run, out = tmp_path / "run", tmp_path / "said.csv"
+    assert (
+        invoke("train", data, *SMALL, "--steps", 1, "--quiet", "--no-baseline", "--out", run).exit_code == 0
+    )
+    result = invoke("predict", run, data, "--id-column", "key", "--out", out)
+    assert result.exit_code == 0 and result.stdout == f"{out}\n", result.output
+    said = list(csv.DictReader(out.read_text(encoding="utf-8").splitlines()))
+    assert list(said[0]) == ["row", "id", "text", "label", "probability_neg", "probability_pos"]
+    assert [(r["row"], r["id"]) for r in said] == [(str(i + 2), f"m{i}") for i in range(len(rows) - 1)]
+    assert [r["text"] for r in said] == GOOD * 5 + BAD * 5 and len(said) == 60  # which hold commas
+    assert all(float(r["probability_neg"]) + float(r["probability_pos"]) == pytest.approx(1) for r in said)
+    found = tr.Run(run).predict([data, data, "dull"], id_column="key")
+    assert found[60]["file"] == str(data) and found[61]["id"] == "m1" and "row" not in found[-1]
+    assert "has no column 'kye'" in invoke("predict", run, data, "--id-column", "kye").stderr
+    several = classify.Classification.cells({"text": "a", "labels": ["x", "y"], "probabilities": {"x": 0.5}})
+    assert several == {"text": "a", "labels": "x,y", "probability_x": 0.5}
+
+
+def test_small_data_has_as_many_steps_as_it_needs(tmp_path, table):
+    """And what would help is a command that works."""
+
+    def built(**given):
+        return Configuration.make("classify", [table], {"hidden": 4, **given}).trainer(None, "cpu")
+
+    assert built().total == 600
+    assert built(epochs=4).total == 4 * built().task.steps_per_epoch == 4
+    assert built(steps=3).total == 3
+    old = Plan.of({"epochs": 4.0})  # of an earlier version
+    assert old.total_steps(1) == 4
+
+
+def test_the_command_that_trains_longer_is_told_where_that_may_help(tmp_path, table):
+    pytest.importorskip("sklearn")
+    small = [*SMALL, "--lr", 1e-6, "--eval-every", 1]
+    result = invoke("train", table, *small, "--epochs", 1, "--out", tmp_path / "a b")
+    said = re.search(r"does not beat that: use it in its place, or train longer: tinyrnn (.*)", result.output)
+    command = shlex.split(said[1])
+    assert command == ["train", "--resume", str(tmp_path / "a b"), "--epochs", "3"]
+    result = invoke(*command)
+    assert result.exit_code == 0 and tr.Run(tmp_path / "a b").log[-1]["epoch"] == pytest.approx(3)
+    lines = list(classify._beside({"accuracy": 0.5}, {"accuracy": 0.6}))
+    assert lines[-1].endswith("use it in its place, or train on more examples")
+
+
+def test_words_are_known_in_capitals_and_without(tmp_path, capsys):
+    pairs = [("Wonderful , just Wonderful", "pos"), ("awful , just awful", "neg")] * 9
+    run = tr.train(pairs, "classify", out=tmp_path / "r", hidden=4, embed=4, steps=1, quiet=True)
+    same = run.predict(["wonderful", "Wonderful", "WONDERFUL", "Awful", "awful"])
+    assert [r["probabilities"] for r in same[:2]] == [same[2]["probabilities"]] * 2
+    assert same[3]["probabilities"] == same[4]["probabilities"] != same[0]["probabilities"]
+    assert "not in this model's vocabulary" not in capsys.readouterr().err
+    assert not any("unread" in r for r in same)
+    old = run.model.vocabulary.to_json()
+    assert old.pop("any_case") is True
+    assert from_json(old).missing("wonderful awful") == ["wonderful"]  # as in runs of earlier versions
+
+
+def test_a_mistyped_file_is_told(tmp_path, table, capsys):
+    run = tmp_path / "run"
+    assert (
+        invoke("train", table, *SMALL, "--steps", 1, "--quiet", "--no-baseline", "--out", run).exit_code == 0
+    )
+    assert "l.tx is no file: it is read as a text" in invoke("predict", run, "l.tx").stderr
+    assert "is no file" not in invoke("predict", run, "fine. great", "3.5", "e.g.", "U.S.").stderr
+
+
+def test_a_missing_column_is_all_that_is_said(tmp_path, table):
+    run = tmp_path / "run"
+    assert (
+        invoke("train", table, *SMALL, "--steps", 1, "--quiet", "--no-baseline", "--out", run).exit_code == 0
+    )
+    result = invoke("predict", run, write(tmp_path / "o.csv", "mail;Monat\nx;1\ny;2\n"))
+    assert result.stderr.startswith("Error: ") and "has no column 'text'" in result.stderr
+    assert invoke("evaluate", run).stderr == ""

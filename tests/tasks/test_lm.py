@@ -9,7 +9,7 @@ from click.testing import CliRunner
 import tinyrnn as tr
 from tinyrnn.cli import main
 from tinyrnn.tasks.lm import adapting, task
-from tinyrnn.tasks.text.vocabulary import build_vocabulary
+from tinyrnn.tasks.text.vocabulary import Words, build_vocabulary
 
 
 def test_the_first_tokens_of_a_long_validation_text_are_evaluated(monkeypatch):
@@ -121,3 +121,18 @@ def test_what_is_read_again_is_learned(tmp_path):
         figures[options] = json.loads(result.stdout)
     assert all(f["adapted_loss"] < f["loss"] - 0.2 for f in figures.values())
     assert all(f["adapted_perplexity"] == pytest.approx(np.exp(f["adapted_loss"])) for f in figures.values())
+
+
+def test_two_words_are_never_written_as_one():
+    """A symbol without its space, which stands at the beginning of lines, may be drawn anywhere."""
+    words = Words(["<unk>", "good", "a", " minute", "'", "\n", ".", "é"], unknown=0)
+    number = {s: i for i, s in enumerate(words.symbols)}
+    drawn = [number[s] for s in ("good", "a", " minute", ".", "a", "\n", "good", "'", "a", "é")]
+    assert words.decode(drawn) == "good a minute.a\ngood'a é"
+    decode, text = words.decoder(), ""
+    for i in drawn:
+        appended, text = words.appended(text, i), text + decode(i)
+        assert appended == text
+    true = "one two, three's\n(four) 5.6 don't"
+    built = Words.build([true], None)
+    assert built.decode(built.encode(true)) == true

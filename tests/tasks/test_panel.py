@@ -1,5 +1,6 @@
 """Forecasts as the field does them: smoothing, calibrated intervals, several series, covariates, counts."""
 
+import csv
 import json
 import math
 
@@ -10,10 +11,10 @@ from safetensors.numpy import load_file
 
 import tinyrnn as tr
 from tinyrnn.cli import main
-from tinyrnn.tasks.forecast import counts
+from tinyrnn.tasks.forecast import counts, task
 from tinyrnn.tasks.forecast.model import Prepared
 from tinyrnn.tasks.forecast.options import ForecastOptions
-from tinyrnn.tasks.forecast.series import read_series
+from tinyrnn.tasks.forecast.series import read_panel, read_series
 from tinyrnn.tasks.forecast.task import Forecasting, backtest, calibrate
 from tinyrnn.tasks.forecast.transform import Transform, chosen, smoothed
 
@@ -390,3 +391,109 @@ def test_the_median_is_another_forecast_than_the_mean(tmp_path):
         for h in ("gaussian", "quantile")
     }
     assert found == {"gaussian": "gaussian", "quantile": "quantile"}
+
+
+# ------------------------------------------------------------------ what is done with a forecast
+
+
+def test_forecasts_as_a_table_of_the_series_that_is_chosen(tmp_path, panel, monkeypatch):
+    """A number a cell, the ends of the interval apart; the picture says which series it shows."""
+    titles = []
+    monkeypatch.setattr(task, "draw_forecasts", lambda *a, title, **k: titles.append(title))
+    run = tr.train(panel, "forecast", out=tmp_path / "r", **SMALL, id_column="shop", target="sales")
+    out, picture = tmp_path / "f.csv", tmp_path / "p.png"
+    result = invoke("predict", run.path, "--out", out, "--plot", picture)
+    assert result.exit_code == 0, result.output
+    assert result.stdout == f"{out}\n"
+    assert "shows 'a', the first of 3 series: --series chooses another" in result.stderr
+    rows = list(csv.DictReader(out.read_text(encoding="utf-8").splitlines()))
+    assert list(rows[0]) == ["id", "date", "forecast", "low", "high"] and len(rows) == 9
+    for row, said in zip(rows, run.predict(), strict=True):
+        assert (row["id"], row["date"]) == (said["id"], said["date"])
+        values = [float(row[k]) for k in ("forecast", "low", "high")]
+        np.testing.assert_allclose(values, [said[k] for k in ("forecast", "lower", "upper")], rtol=1e-7)
+    before = out.read_bytes()
+    assert "f.csv exists and is not overwritten" in invoke("predict", run.path, "--out", out).stderr
+    assert "let it end in .csv or .tsv" in invoke("predict", run.path, "--out", tmp_path / "f.xlsx").stderr
+    assert out.read_bytes() == before
+    result = invoke("predict", run.path, "--series", "b", "--plot", picture, "--out", tmp_path / "b.tsv")
+    assert result.exit_code == 0 and not result.stderr, result.output
+    assert [line.split("\t")[0] for line in (tmp_path / "b.tsv").read_text().splitlines()] == ["id", *"bbb"]
+    assert titles[1:] == ["panel.csv, a: 3 steps after its end", "panel.csv, b: 3 steps after its end"]
+    with pytest.raises(tr.InputError, match="has no series 'z': choose from a, b, c"):
+        run.predict(series="z")
+
+
+def test_the_command_that_training_recommends_knows_of_the_future(tmp_path, panel, monkeypatch):
+    titles = []
+    monkeypatch.setattr(task, "draw_forecasts", lambda *a, title, **k: titles.append(title))
+    small = "--task forecast --hidden 3 --steps 4 --eval-every 2 --horizon 3 --window 6 --id-column shop"
+    command = [
+        "train",
+        panel,
+        *small.split(),
+        "--target",
+        "sales",
+        "--future",
+        "promo",
+        "--out",
+        tmp_path / "r",
+    ]
+    result = invoke(*command)
+    assert f"next: tinyrnn predict {tmp_path / 'r'} --future-file FILE.csv\n" in result.output
+    assert titles[0].endswith("; then the future if promo were as on average")
+
+
+@pytest.mark.parametrize("ids", [False, True])
+def test_rows_of_the_future_at_the_end_are_told_from_gaps(tmp_path, ids):
+    """As spreadsheets hold them: what is known of the months to come, and no values yet."""
+    more = {"id_column": "shop"} if ids else {}
+    rows = [(d, "ab"[k], 9 + i % 7, i % 2) for k in range(1 + ids) for i, d in enumerate(days(60))]
+    future = [(*r[:2], "", r[3]) if r[0] > np.datetime64("2020-02-25") else r for r in rows]
+    gap = [(*r[:2], "", r[3]) if r[0] == np.datetime64("2020-02-20") else r for r in future]
+    for name, data in {"f": future, "g": gap}.items():
+        write(tmp_path / f"{name}.csv", [r if ids else (r[0], *r[2:]) for r in data],
+              "date,shop,sales,promo" if ids else "date,sales,promo")  # fmt: skip
+    said = "column 'sales' is empty .*if the last rows are the future, put them into a file of their own, .*"
+    with pytest.raises(tr.InputError, match=said + "--future, .*--future-file; else mend it"):
+        read_panel(tmp_path / "f.csv", ForecastOptions(target="sales", **more))
+    with pytest.raises(tr.InputError, match="is empty .*: mend it, or give --missing"):
+        read_panel(tmp_path / "g.csv", ForecastOptions(target="sales", **more))
+
+
+def test_networks_that_are_not_believed_are_told(tmp_path, panel):
+    result = invoke(
+        "train", panel, "--task", "forecast", "--hidden", 3, "--steps", 4, "--eval-every", 2, "--horizon", 3,
+        "--window", 6, "--id-column", "shop", "--target", "sales", "--out", tmp_path / "r",
+    )  # fmt: skip
+    log = tr.Run(tmp_path / "r").log
+    assert f"trust {log[-1]['trust']:.4f}" in result.output
+    figures = dict.fromkeys(("rmse", "mae", "smape", "mase"), 2.0) | {"coverage": 0.9, "interval": 0.9}
+    figures |= {"horizon": 3, "crps": 1.0}
+    least = "the networks gained nothing on the rows that choose, and are not believed"
+    for trust in (0.0, 0.5):
+        assert (least in " ".join(Forecasting.lines({**figures, "trust": trust}))) == (trust == 0)
+
+
+def test_what_is_measured_on_some_forecasts_stands_beside_the_model_there():
+    names = ("", "persistence_", "seasonal_naive_", "ets_", "theta_", "same_")
+    figures = {f"{p}{k}": 10.0 + i for i, p in enumerate(names) for k in ("rmse", "mae", "smape", "mase")}
+    figures |= dict(coverage=0.9, interval=0.9, horizon=3, crps=1.0, measured=40)
+    lines = list(Forecasting.lines(figures))
+    assert [line[:16].strip() for line in lines[1:4]] == ["model", "persistence", "seasonal naive"]
+    assert lines[4].startswith("on 40 of these forecasts")
+    assert [line.split()[:2] for line in lines[5:8]] == [["model", "15"], ["ETS", "13"], ["Theta", "14"]]
+
+
+def test_columns_that_are_left_out_are_told_once(tmp_path, capsys):
+    rows = [(d, 9 + i % 7, "rain") for i, d in enumerate(days(90))]
+    path = write(tmp_path / "w.csv", rows, "date,sales,weather")
+    run = tr.train(path, "forecast", out=tmp_path / "r", **SMALL)
+    run.predict()
+    run.evaluate()
+    assert capsys.readouterr().err == ""
+    assert invoke("predict", run.path).stderr == ""
+    result = invoke(
+        "train", path, "--task", "forecast", "--horizon", 3, "--steps", 1, "--out", tmp_path / "s"
+    )
+    assert "column 'weather' is left out: it holds 'rain', neither a number nor a date" in result.stderr

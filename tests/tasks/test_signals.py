@@ -467,6 +467,7 @@ def test_tables_train_evaluate_predict(tmp_path, table):
         and "2 channels (x, y): 4 to 8 steps of 2" in told
     )
     assert "left out, since they hold no numbers: who" in told
+    assert f"next: tinyrnn predict {run} FILE.csv\n" in result.output
     found = json.loads(invoke("evaluate", run, table, "--json").stdout)
     assert found["accuracy"] == 1.0
     rows = [json.loads(line) for line in invoke("predict", run, table, "--json").stdout.splitlines()]

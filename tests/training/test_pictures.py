@@ -12,6 +12,7 @@ from tinyrnn.tasks.forecast.series import Series
 from tinyrnn.tasks.translate import pictures as translate_pictures
 from tinyrnn.training import pictures
 from tinyrnn.training.runs import RunFolder
+from tinyrnn.training.task import get_task
 
 pytest.importorskip("matplotlib")
 
@@ -180,3 +181,33 @@ def test_equal_figures_of_one_evaluation_hide_no_other(tmp_path, drawn):
     lines = list(drawn[0].axes[2].lines)
     assert len({line.get_marker() for line in lines}) == len(lines) == 2
     assert len({line.get_color() for line in lines}) == 2
+
+
+def test_names_of_axes_are_whole_and_parts_end_at_one(tmp_path, drawn, monkeypatch):
+    """A long name takes two lines; an accuracy of 1 is no number between 0.95 and 1.05; a single step is
+    where it is.
+    """
+    long = "1 - F1, or wrong tags (part); training: nats a token"
+    monkeypatch.setattr(get_task("classify"), "loss_name", long)
+    log = [evaluation(60, accuracy=1.0, macro_f1=1.0)]
+    pictures.curves([run(tmp_path / "r", "classify", log)], tmp_path / "p.png")
+    axes = panels(drawn[0])
+    assert axes[0].get_ylabel().replace("\n", " ") == long and "\n" in axes[0].get_ylabel()
+    high = drawn[0].bbox.height
+    for axis in axes:
+        box = axis.yaxis.label.get_window_extent()
+        assert box.y0 >= 0 and box.y1 <= high
+        assert axis.get_xlim()[0] <= 0 < 60 <= axis.get_xlim()[1]
+    assert axes[2].get_ylim() == (0, 1.02)
+    log = [evaluation(n, accuracy=0.8 + n / 10, macro_f1=0.5) for n in (1, 2)]
+    pictures.curves([run(tmp_path / "s", "classify", log)], tmp_path / "p.png")
+    low, top = panels(drawn[1])[2].get_ylim()
+    assert 0.4 < low < 0.5 and top == 1.02
+
+
+def test_lines_of_disturbances_that_coincide_are_all_seen(tmp_path, drawn):
+    rows = [{"kind": "none", "strength": 0.0, "loss": 1.0}]
+    rows += [{"kind": k, "strength": s, "loss": 1 + s} for k in ("typo", "drop", "swap") for s in (0.1, 0.2)]
+    pictures.robustness(rows, "title", tmp_path / "p.png")
+    widths = [line.get_linewidth() for line in drawn[0].axes[0].lines]
+    assert len(widths) >= 3 and widths == sorted(set(widths), reverse=True)  # the later ones lie above

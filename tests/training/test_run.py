@@ -97,7 +97,7 @@ def test_it_shows_what_the_command_shows(tmp_path, text_file, capsys):
     (dict(hiden=8), "no option 'hiden': did you mean hidden"),
     (dict(task="forcast"), "did you mean forecast"),
     (dict(minutes=float("nan")), "minutes is nan"),
-    (dict(horizon=3), "task lm has no option 'horizon'"),
+    (dict(horizon=3), "task lm has no option 'horizon': give task='forecast'"),
     (dict(cell="grue"), "did you mean gru"),
     (dict(task=0), "unknown task 0"),
     (dict(task=5), "unknown task 5"),

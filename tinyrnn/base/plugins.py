@@ -9,6 +9,16 @@ from typing import Any
 from .errors import InputError, near, shown
 from .version import __version__
 
+PACKAGES = {  # that lie beside tinyrnn in its repository, and the names that each brings
+    "tinyrnn-classic": "cifg irnn janet mgu mut1 mut2 mut3 peephole scrn ugrnn",
+    "tinyrnn-linear": "indrnn mingru minlstm qrnn rglru slstm sru",
+    "tinyrnn-matrix": "deltanet fastweights gateddeltanet matrix-lstm selective",
+    "tinyrnn-neuro": "alif ctrnn dale lif low-rank stp",
+    "tinyrnn-norm": "mlstm mogrifier rhn",
+    "tinyrnn-physics": "antisymmetric cornn lem lipschitz lmu ode-rnn unicornn",
+    "tinyrnn-tag": "tag",
+}
+
 
 @dataclass(frozen=True)
 class Here:
@@ -141,7 +151,13 @@ class Group:
         """The member of that name; InputError with near matches if there is none."""
         entries = self.registered()
         if not isinstance(name, str) or name not in entries:
-            raise InputError(f"unknown {self.noun} {shown(name)}: {near(name, entries, 'registered are')}")
+            packages = [p for p, names in PACKAGES.items() if isinstance(name, str) and name in names.split()]
+            mend = [
+                f"it comes with the package {p}: in tinyrnn's repository pip install ./plugins/{p}"
+                for p in packages
+            ]
+            mend = mend or [near(name, entries, "registered are")]
+            raise InputError(f"unknown {self.noun} {shown(name)}: {mend[0]}")
         return entries[name]
 
     def register(self, name: str, made: type, where: str) -> type:

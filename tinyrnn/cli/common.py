@@ -2,10 +2,11 @@
 
 import errno
 import sys
+from pathlib import Path
 
 import click
 
-from ..base.errors import Diverged, TinyrnnError
+from ..base.errors import Diverged, InputError, TinyrnnError
 from ..training.plan import Place
 from ..training.screen import note
 
@@ -154,9 +155,27 @@ def any_symbol_output():
             stream.reconfigure(errors="replace")
 
 
+def refuse_existing(out: str | None):
+    """InputError if there is a file ``out``; a device or a pipe may be there."""
+    if out and (Path(out).is_file() or (Path(out).is_symlink() and not Path(out).exists())):
+        raise InputError(f"{out} exists and is not overwritten: choose another --out")
+
+
+def write_out(out: str, text: str):
+    """Write the file ``out``, whole or not at all; InputError if that cannot be."""
+    from ..base.files import replace_file
+
+    try:
+        if Path(out).exists():  # a device or a pipe
+            Path(out).write_bytes(text.encode())
+        else:
+            replace_file(Path(out), text.encode())
+    except OSError as error:
+        raise InputError(f"{out} cannot be written ({error.strerror}): choose another --out") from None
+
+
 def load_language_model(run, allow_code, hint, device="cpu"):
     """The language model of ``run``; of any other model an InputError that ends in ``hint``."""
-    from ..base.errors import InputError
     from ..training.experiments import load
 
     model = load(run, allow_code=allow_code, device=device)

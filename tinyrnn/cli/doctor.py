@@ -9,6 +9,9 @@ import click
 from ..training.screen import say
 from .common import Command, option
 
+_OPTIONAL = (
+    "matplotlib tokenizers onnx torch pandas scikit-learn statsforecast sacrebleu seqeval regex".split()
+)
 _SHOWN = 20  # names of files that are left
 
 
@@ -33,7 +36,7 @@ def command(clear_cache):
     rows = {
         "tinyrnn": f"{__version__}, Python {platform.python_version()}, {platform.platform()}",
         "packages": versions,
-        "optional": " ".join(f"{p} {_version(p)}" for p in ("matplotlib", "tokenizers", "onnx", "torch")),
+        "optional": " ".join(f"{p} {_version(p)}" for p in _OPTIONAL),
         "processor": f"{os.cpu_count()} cores, {_cpu_name()}",
         "threads": f"{threads.threads()} (--threads of train, compare, bench)",
         "BLAS": (

@@ -3,7 +3,6 @@
 import itertools
 import os
 import sys
-from pathlib import Path
 
 import click
 
@@ -16,8 +15,10 @@ from .common import (
     load_language_model,
     option,
     raw_option,
+    refuse_existing,
     run_argument,
     weights_option,
+    write_out,
 )
 
 
@@ -64,16 +65,12 @@ def command(run, prompt, num, interactive, out, threads, raw, device, allow_code
     Streams as it samples. Example: tinyrnn generate runs/text-gru --prompt "The " --temperature 0.7
     """
     from ..base import threads as pool
-    from ..base.errors import InputError
-    from ..base.files import replace_file
     from ..tasks.lm import sampling
 
     if threads:
         pool.set_threads(threads)
     any_symbol_output()
-    target = Path(out or "")
-    if out and (target.is_file() or (target.is_symlink() and not target.exists())):
-        raise InputError(f"{out} exists and is not overwritten: choose another --out")
+    refuse_existing(out)
     sampling.check_options(**settings)
     model = load_language_model(run, allow_code, "use tinyrnn predict", device)
 
@@ -99,14 +96,7 @@ def command(run, prompt, num, interactive, out, threads, raw, device, allow_code
     write = texts.append if out else show
     sample(prompt, num, 0, write)
     if out:
-        try:
-            data = "".join(texts).replace("\n", os.linesep).encode()
-            if target.exists():  # a device or a pipe
-                target.write_bytes(data)
-            else:
-                replace_file(target, data)
-        except OSError as error:
-            raise InputError(f"{out} cannot be written ({error.strerror}): choose another --out") from None
+        write_out(out, "".join(texts).replace("\n", os.linesep))
 
 
 def _converse(answer):

@@ -10,11 +10,11 @@ from pathlib import Path
 import click
 from click.core import ParameterSource
 
-from ..base.errors import InputError, near, shown
+from ..base.errors import InputError, few, near, shown
 from ..base.options import flag_of
 from ..training.plan import Place, Plan
 from ..training.screen import say
-from ..training.task import TASK, TASKS, get_task, task_of
+from ..training.task import TASK, TASKS, get_task, task_of, tasks_with
 from .common import EXIT_INTERRUPTED, Command, allow_code_option, complete_cell, note, option
 from .options import chosen, flags, rule_of
 
@@ -211,14 +211,13 @@ def command(
     if threads:
         pool.set_threads(threads)
     of_task = context.meta["tinyrnn.task"]
-    given = _own(chosen(context, options), of_task)
+    given = chosen(context, options)
+    if resume is None and of_task == TASK and context.get_parameter_source("task") == ParameterSource.DEFAULT:
+        _refuse_language([text for text in texts if is_table(Path(text))], given)
+    given = _own(given, of_task)
     shown = report.Json() if as_json else report.for_people(quiet)
     report_to = loggers.Together([*loggers.make(logger), shown])
     if resume is None:
-        tables = [text for text in texts if is_table(Path(text))]
-        if tables and of_task == TASK and context.get_parameter_source("task") == ParameterSource.DEFAULT:
-            other = "for labels of texts give --task classify, for a series of numbers --task forecast"
-            note(f"{tables[0]} is a table, read as plain text by a language model: {other}")
         configuration = experiments.configured(of_task, texts, given, allow_code)
         trainer = experiments.begin(configuration, report_to, out=out, device=device)
     else:
@@ -235,6 +234,20 @@ def command(
             say(line)
         task, run = trainer.task, shlex.quote(str(trainer.run.path))
         say(f"next: tinyrnn {task.next_command} {run}{f' {task.next_input}'.rstrip()}{code}")
+
+
+def _refuse_language(tables, given):
+    """Say of ``tables`` for which no task is named that they are read as text; InputError if options are
+    ``given`` that other tasks have.
+    """
+    foreign = given.keys() - get_task(TASK).options.rules().keys() - Plan.rules().keys()
+    if tables and foreign:
+        tasks = " or ".join(f"--task {task}" for task in tasks_with(foreign))
+        few_flags = few(map(flag_of, sorted(foreign)), 3)
+        raise InputError(f"{tables[0]} is a table, and {few_flags} of another task than {TASK}: give {tasks}")
+    if tables:
+        other = "for labels of texts give --task classify, for a series of numbers --task forecast"
+        note(f"{tables[0]} is a table, read as plain text by a language model: {other}")
 
 
 def _own(given, task):

@@ -19,7 +19,7 @@ from . import pictures, runs
 from .plan import FIXED, LENGTHS, Plan
 from .runs import RunFolder, free_name
 from .screen import note
-from .task import TASK, Task, TaskOptions, get_task, task_of
+from .task import TASK, Task, TaskOptions, get_task, task_of, tasks_with
 from .trainer import Reporter, Trainer, memory_for
 
 WORTH_ROUNDING = 128  # width of layers from which bfloat16 is faster on a CPU that multiplies it
@@ -57,9 +57,9 @@ class Configuration:
         found = get_task(task).on(texts, given)
         known, plan = found.options.rules(), Plan.rules()
         if unknown := [name for name in given if name not in known and name not in plan]:
-            raise InputError(
-                f"task {task} has no option {unknown[0]!r}: {near(unknown[0], sorted(known | plan))}"
-            )
+            others = " or ".join(f"--task {name}" for name in tasks_with(unknown))
+            mend = f"give {others}" if others else near(unknown[0], sorted(known | plan))
+            raise InputError(f"task {task} has no option {unknown[0]!r}: {mend}")
         chosen = found.recommended(texts, _decisive(given, known | plan)) if complete else {}
         chosen = {k: v for k, v in chosen.items() if k not in given}
         if given.keys() & set(LENGTHS):

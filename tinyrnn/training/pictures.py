@@ -4,6 +4,7 @@ import importlib.util
 import io
 import math
 import sys
+import textwrap
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from .runs import RunFolder
 from .screen import note
 from .task import task_of
 
+LABEL = 40  # characters of an axis' name on a line
 FAINT = dict(linewidth=0.8, alpha=0.5)  # lines behind the ones that matter
 
 
@@ -79,6 +81,7 @@ def line(axis, at, values, **style):
         above = dict(textcoords="offset points", xytext=(0, 7), ha="center", color=style.get("color"))
         axis.annotate(f"{values[0]:.4g}", (at[0], values[0]), **above)
         axis.margins(x=0.08, y=0.15)
+        axis.update_datalim([(0, values[0])])  # so that where it is can be seen
 
 
 def time_unit(longest: float) -> tuple[float, str]:
@@ -94,7 +97,7 @@ def loss_panels(axes, longest: float, loss_name: str):
     axes[1].sharey(axes[0])
     for axis, label in zip(axes, ("step", f"training time ({name})"), strict=True):
         axis.set_xlabel(label)
-        axis.set_ylabel(loss_name)
+        axis.set_ylabel(textwrap.fill(loss_name, LABEL))
         axis.grid(alpha=0.3)
         axis.locator_params(axis="x", nbins=7)
     axes[0].locator_params(axis="x", integer=True)
@@ -160,7 +163,10 @@ def curves(runs: list[RunFolder], target: Path):
     if drawn:
         axes[2].sharex(axes[0])
         axes[2].set_xlabel("step")
-        axes[2].set_ylabel("validation " + " and ".join(drawn.values()))
+        axes[2].set_ylabel(textwrap.fill("validation " + " and ".join(drawn.values()), LABEL))
+        shown = [y for one in axes[2].lines for y in one.get_ydata() if not math.isnan(y)]
+        if shown and min(shown) >= 0 and max(shown) <= 1 < axes[2].get_ylim()[1]:  # parts, never more than 1
+            axes[2].set_ylim(None if min(shown) < max(shown) else 0, 1.02)
         axes[2].grid(alpha=0.3)
     legend_below(figure, axes)
     figure.suptitle(f"Learning curve of {name}" if len(runs) == 1 else "Learning curves (thin: training)")
@@ -177,7 +183,9 @@ def robustness(rows, title: str, target: Path):
     figure, axes = canvas(len(names), figsize=(5.5 * len(names), 4))
     for axis, name in zip(axes, names, strict=True):
         for i, (kind, at) in enumerate(by_kind.items()):
-            line(axis, sorted(at), [at[s][name] for s in sorted(at)], color=f"C{i}", label=kind)
+            # those below are wider, so that lines that coincide are seen
+            style = dict(color=f"C{i}", label=kind, linewidth=1.2 + 5 * (1 - (i + 1) / len(by_kind)))
+            line(axis, sorted(at), [at[s][name] for s in sorted(at)], **style)
         axis.set_xlabel("strength")
         axis.set_ylabel(name)
         axis.grid(alpha=0.3)

@@ -30,6 +30,7 @@ class Plan(Options):
         None, "Length in steps; of several lengths the first that is reached ends the run.", "Length", low=1
     )
     epochs: float | None = option(None, "Length in passes over the data.", "Length", low=0, open_low=True)
+    min_steps: int = option(0, "Steps at least, where passes over the data are the length.", "Length", low=0)
     minutes: float | None = option(
         None, "Length in time (not repeatable to the bit).", "Length", low=0, open_low=True
     )
@@ -61,12 +62,13 @@ class Plan(Options):
 
     def changed(self, **given: Any) -> Self:
         """This plan with what is ``given``; a length that is given is the only one."""
-        lengths = dict.fromkeys(LENGTHS) if given.keys() & set(LENGTHS) else {}
+        lengths = {**dict.fromkeys(LENGTHS), "min_steps": 0} if given.keys() & set(LENGTHS) else {}
         return type(self)(**{**self.entries(), **lengths, **given})
 
     def total_steps(self, steps_per_epoch: int) -> int | None:
         """The run's length in steps; None where time alone bounds it."""
-        bounds = [self.steps, self.epochs and max(1, round(self.epochs * steps_per_epoch))]
+        least = max(1, self.min_steps)
+        bounds = [self.steps, self.epochs and max(least, round(self.epochs * steps_per_epoch))]
         return min((b for b in bounds if b), default=None)
 
     def warmup_steps(self, total: int | None) -> int:

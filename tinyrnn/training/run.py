@@ -16,6 +16,7 @@ from . import experiments
 from .plan import Place
 from .robustness import rows
 from .runs import RunFolder, keep_data, remove
+from .screen import hushed
 from .task import Task, get_task, task_of
 from .trainer import Interrupted, Trainer
 
@@ -177,10 +178,11 @@ class Run:
             plan: as in `train`; what would make it another run is refused.
         """
         report = _report(quiet)
-        trainer = experiments.take_up(
-            self.path, plan, report=report, device=device, allow_code=self._allow_code
-        )
-        return _finished(type(self), trainer, report)
+        with hushed(quiet):
+            trainer = experiments.take_up(
+                self.path, plan, report=report, device=device, allow_code=self._allow_code
+            )
+            return _finished(type(self), trainer, report)
 
     @staticmethod
     def _named(data: Any) -> list[str]:
@@ -249,18 +251,19 @@ def train(
         pool.set_threads(place.threads)
     report, kind, texts = _report(quiet), get_task(task), [] if data is None else _paths(data)
     trainer, made = None, list[Path]()
-    try:
-        if texts is None:
-            suffix, text = kind.store(data)
-            made, texts = keep_data(text, suffix, kind.options.of(options).encoding)
-        allow_code = origin._allow_code if isinstance(origin, Run) else False
-        configuration = experiments.configured(task, texts, options, allow_code)
-        trainer = experiments.begin(configuration, report, out=place.out, device=place.device)
-        return _finished(Run, trainer, report)
-    except BaseException:
-        if not (trainer and trainer.run.path.exists()):  # then nothing needs what this call stored
-            remove(made)
-        raise
+    with hushed(quiet):
+        try:
+            if texts is None:
+                suffix, text = kind.store(data)
+                made, texts = keep_data(text, suffix, kind.options.of(options).encoding)
+            allow_code = origin._allow_code if isinstance(origin, Run) else False
+            configuration = experiments.configured(task, texts, options, allow_code)
+            trainer = experiments.begin(configuration, report, out=place.out, device=place.device)
+            return _finished(Run, trainer, report)
+        except BaseException:
+            if not (trainer and trainer.run.path.exists()):  # then nothing needs what this call stored
+                remove(made)
+            raise
 
 
 def _report(quiet: bool) -> Any:

@@ -16,6 +16,7 @@ from ..base.errors import visible
 MARGIN = 4  # columns right of the live line: a terminal shows ^C where the cursor stands
 
 _console = None  # of the live line, while there is one
+_hushed = False
 
 
 def say(text="", err=False, raw=False, end="\n", badge=None):
@@ -58,7 +59,19 @@ def is_terminal(stream) -> bool:
 
 def note(text):
     """A remark for people, kept out of what a program reads from standard output."""
-    say(text, err=True)
+    if not _hushed:
+        say(text, err=True)
+
+
+@contextmanager
+def hushed(really=True):
+    """A block whose remarks are not said, if ``really``: nobody wants any, or they were said before."""
+    global _hushed
+    before, _hushed = _hushed, _hushed or really
+    try:
+        yield
+    finally:
+        _hushed = before
 
 
 def in_notebook() -> bool:

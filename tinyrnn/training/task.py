@@ -2,10 +2,12 @@
 in common.
 """
 
+import contextlib
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self, cast
 
 from ..autograd import Tensor
 from ..base.errors import InputError, shown
@@ -67,7 +69,7 @@ class Task:
     prediction: ClassVar[type[Options]] = Options  # `tinyrnn predict`, and
     robustness: ClassVar[type[RobustnessOptions]] = RobustnessOptions  # `tinyrnn robust`
     next_command: ClassVar[str] = "predict"  # what to try after training, and
-    next_input: ClassVar[str] = ""  # on what, as a shell reads it; empty: it needs none
+    next_input: str = ""  # on what, as a shell reads it; empty: it needs none
     held_out: ClassVar[str] = "validation"  # the part that it is evaluated on where no data is named
     default_texts: ClassVar[tuple[str, ...]] = ()  # what it is trained on where nothing is named
     in_nats: ClassVar[bool] = True  # the loss is minus the logarithm of a probability
@@ -157,6 +159,20 @@ class Task:
     def shown(prediction: dict[str, Any]) -> str:
         """A prediction as one line."""
         raise NotImplementedError
+
+    @classmethod
+    def cells(cls, prediction: dict[str, Any]) -> dict[str, Any]:
+        """A prediction as a row of a table, by the names of its columns: one number a column, fractions with
+        8 digits; lists as JSON.
+        """
+        found = dict[str, Any]()
+        for name, value in prediction.items():
+            if name == "probabilities":
+                found |= {f"probability_{label}": p for label, p in value.items()}
+            else:
+                value = json.dumps(value, ensure_ascii=False) if isinstance(value, list) else value
+                found[name] = float(f"{value:.8g}") if isinstance(value, float) else value
+        return found
 
     @classmethod
     def trained(cls, run: Any, given: Options, texts: Sequence[str] = ()) -> tuple[Any, list[str]]:
@@ -253,6 +269,16 @@ TASKS = _Tasks("tinyrnn.tasks", "task", Task)
 def get_task(name: str) -> type[Task]:
     """The task of a name; InputError with near matches if there is none."""
     return TASKS.entry(name).load()
+
+
+def tasks_with(names: Iterable[str]) -> list[str]:
+    """The tasks that have most of the options of these ``names``; none: no task has any."""
+    found = dict[str, int]()
+    for name, entry in TASKS.registered().items():
+        with contextlib.suppress(InputError):  # a broken task hurts those alone who use it
+            found[name] = len(cast(type[Task], entry.load()).options.rules().keys() & set(names))
+    most = max(found.values(), default=0)
+    return [name for name, n in found.items() if n == most > 0]
 
 
 def task_of(run: RunFolder) -> type[Task]:

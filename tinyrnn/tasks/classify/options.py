@@ -118,14 +118,23 @@ class SoundOptions(NumbersOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LabelPredictionOptions(ReadingOptions, TableOptions):
-    """How a trained classifier reads texts."""
+class LabelledOptions(ReadingOptions, TableOptions):
+    """How a trained classifier finds texts in tables."""
 
     text_column: str | None = option(None, "Column of the texts. Default: as in training.", "Labels")
 
 
 @dataclass(frozen=True, kw_only=True)
-class LabelReadingOptions(LabelPredictionOptions):
+class LabelPredictionOptions(LabelledOptions):
+    """How a trained classifier reads texts."""
+
+    id_column: str | None = option(
+        None, "Column that is kept beside what is said of each row.", "Labels", metavar="COLUMN"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelReadingOptions(LabelledOptions):
     """How a trained classifier reads files of examples."""
 
     encoding: str | None = option(

@@ -8,12 +8,13 @@ from typing import ClassVar
 import numpy as np
 
 from ...autograd import Tensor, softmax, tensor
+from ...base.compressed import inner_name
 from ...base.errors import InputError, few, shown
 from ...training.disturbances import hardened_numbers
 from ...training.plan import Plan
 from ...training.robustness import Numbers
 from ...training.runs import RunFolder
-from ...training.screen import note
+from ...training.screen import hushed, note
 from ..batches import padded
 from ..signals import sound
 from ..signals.features import Features, varied
@@ -126,12 +127,15 @@ class NumbersClassification(Classification):
         own = dict(pooling=options.pooling, bidirectional=options.bidirectional, seed=options.seed)
         model = SignalClassifier(features, labels, **own, **settings)
         rest = {"batch_size", "seed", "class_weights", "noise", "adversarial"} - {*cls.varying}
-        return cls(
+        made = cls(
             model, train, val, with_baseline=False,
             told=[*options.without_effect(cls.idle), *data.said, said],
             varying={k: getattr(options, k) for k in cls.varying}, fingerprint=_fingerprint(data),
             **{k: getattr(options, k) for k in sorted(rest)},
         )  # fmt: skip
+        if texts and is_table(Path(texts[0])):
+            made.next_input = f"FILE{Path(inner_name(Path(texts[0]))).suffix}"
+        return made
 
     @staticmethod
     def rebuild(meta) -> SignalClassifier:
@@ -202,7 +206,8 @@ class NumbersClassification(Classification):
             data = _told(read_signals(texts or [trained.val], trained, **like))
             found = data.values, data.of(trained.label_column, "--label-column")
         else:
-            data, _, found, _ = _parts(trained, files, **like)
+            with hushed():  # training said it
+                data, _, found, _ = _parts(trained, files, **like)
             RunFolder(run).refuse_changed(_fingerprint(data), "sequences of this run have")
         if strange := set(found[1]) - set(model.labels):
             has = f"{few(texts or files)} has the label {shown(min(strange))}"

@@ -1,5 +1,6 @@
 """Classification of texts: sentiment and other labels."""
 
+import shlex
 from types import MappingProxyType
 
 import numpy as np
@@ -13,6 +14,7 @@ from ...training.disturbances import hardened_text
 from ...training.plan import Plan
 from ...training.robustness import Probe
 from ...training.runs import RunFolder, refuse_other
+from ...training.screen import hushed
 from ...training.task import Task
 from ..batches import Batches
 from ..tables.files import texts_of_inputs
@@ -33,6 +35,8 @@ from .model import Classifier
 from .options import ClassifyOptions, LabelEvaluationOptions, LabelPredictionOptions, LabelRobustnessOptions
 from .reader import PREFIX, read_examples, split_labels, text_table
 
+MORE = "train on more examples"  # where nothing says that to train longer would help
+
 
 class Classification(Task):
     """Labels of texts: sentiment, language, topic.
@@ -45,7 +49,7 @@ class Classification(Task):
 
     name = "classify"
     options = ClassifyOptions
-    plan = Plan(lr=2e-3, epochs=4.0, eval_every=100)
+    plan = Plan(lr=2e-3, epochs=4.0, min_steps=600, eval_every=100)
     evaluation = LabelEvaluationOptions
     prediction = LabelPredictionOptions
     robustness = LabelRobustnessOptions
@@ -111,6 +115,8 @@ class Classification(Task):
         labels = [*kept, *sorted(found.difference(kept))]
         known = None if origin is None else origin.vocabulary
         vocabulary = build_vocabulary(train[0], options.level, options.vocab_size, known)
+        if known is None:
+            vocabulary.in_any_case(options.level == "word")
         own = {k: getattr(options, k) for k in ("embed", "pooling", "max_length", "bidirectional", "seed")}
         model = Classifier(vocabulary, labels, [0.5] * len(labels) if several else None, **own, **settings)
         if options.val:
@@ -238,18 +244,23 @@ class Classification(Task):
 
     def conclude(self, run):
         """Whether the best model beats saying the most frequent label, and a simple classifier."""
-        best = min(run.read_log(), key=lambda record: record["val_loss"], default=None)
+        log = run.read_log()
+        best = min(log, key=lambda record: record["val_loss"], default=None)
         if best is None or not isinstance(best.get("macro_f1"), float):
             return []
-        said = []
+        said, more = [], MORE
+        if best is log[-1] and best["step"]:  # it was still learning
+            epochs = -(-3 * best["step"] // self.steps_per_epoch)
+            more = f"train longer: tinyrnn train --resume {shlex.quote(str(run.path))} --epochs {epochs}"
         if self.single:
-            said += _no_better(self.model.labels, _counts(self.model, self.val_targets), best["accuracy"])
+            counts = _counts(self.model, self.val_targets)
+            said += _no_better(self.model.labels, counts, best["accuracy"], more)
         wanted, texts = self.with_baseline, self.texts
         if wanted is None and best["step"]:  # an untrained model has nothing to be compared with
             wanted = baseline.is_quick(texts[0] + texts[1], self.model.labels)
         if wanted:
             train, val = (texts[0], self.targets), (texts[1], self.val_targets)
-            said += _beside(best, baseline.baseline(train, val, self.model.vocabulary.level))
+            said += _beside(best, baseline.baseline(train, val, self.model.vocabulary.level), more)
         return said
 
     @staticmethod
@@ -263,7 +274,8 @@ class Classification(Task):
             column = trained.text_column
             return text_table(path, column, trained.encoding, trained), column
 
-        lines, places = texts_of_inputs(inputs, table_of, options.encoding or "utf-8")
+        read = texts_of_inputs(inputs, table_of, options.encoding or "utf-8", options.id_column)
+        lines, places, rows = read
         texts = [split_labels(line)[1] if line.startswith(PREFIX) else line for line in lines]
         tell_missing(model.vocabulary, texts)
         unread = tell_unread(model.vocabulary, texts, places, "what is said of them means nothing")
@@ -271,12 +283,18 @@ class Classification(Task):
         tell_cut(
             model.max_length, texts=(encode_texts(model.vocabulary, texts, model.max_length)[1], len(texts))
         )
-        for text, nothing, labels, row in zip(
-            texts, unread, model.said(probabilities), probabilities, strict=True
+        for where, text, nothing, labels, found in zip(
+            rows, texts, unread, model.said(probabilities), probabilities, strict=True
         ):
-            named = {name: round(float(p), 6) for name, p in zip(model.labels, row, strict=True)}
+            named = {name: round(float(p), 6) for name, p in zip(model.labels, found, strict=True)}
             said = {"label": labels[0]} if model.thresholds is None else {"labels": labels}
-            yield {"text": text, **said, **nothing, "probabilities": named}
+            yield {**where, "text": text, **said, **nothing, "probabilities": named}
+
+    @classmethod
+    def cells(cls, prediction):
+        """Labels with commas between."""
+        joined = {"labels": ",".join(prediction["labels"])} if "labels" in prediction else {}
+        return super().cells(prediction | joined)
 
     @staticmethod
     def shown(prediction):
@@ -344,7 +362,8 @@ def _data(model, texts, run, options):
     if texts or trained.val:
         data = _read(trained, texts or [trained.val])
     else:
-        whole, _, data = _parts(trained, files)
+        with hushed():  # training said it
+            whole, _, data = _parts(trained, files)
         RunFolder(run).refuse_changed(_fingerprint(whole), "examples of this run have")
     return data[0], _targets(model, _known(model, data[1], files))
 
@@ -383,24 +402,24 @@ def _loss_of_several(logits, targets, **weights):
     return binary_cross_entropy_with_logits(logits, true, reduction="sum", **weights)
 
 
-def _no_better(labels, counts, accuracy):
+def _no_better(labels, counts, accuracy, more=MORE):
     """A line if ``accuracy`` is no more than that of always saying the label that has the highest of
     ``counts``.
     """
     share = counts.max() / counts.sum()
     if accuracy <= share:
         always = f"always saying {labels[int(counts.argmax())]!r} has an accuracy of {share:.4f}"
-        yield f"this model does not beat the most frequent label: {always}; train longer or on more examples"
+        yield f"this model does not beat the most frequent label: {always}; {more}"
 
 
-def _beside(found, simple):
+def _beside(found, simple, more=MORE):
     """The figures of the simple classifier, and a line if those of the model, ``found``, are no better."""
     names = [name for name in ("accuracy", "exact", "micro_f1", "macro_f1") if name in simple]
     words = ", ".join(f"{name.replace('_', ' ').replace('f1', 'F1')} {simple[name]:.4f}" for name in names)
     yield f"{baseline.NAME}, on the same examples: {words}"
     decisive = "accuracy" if "accuracy" in simple else "micro_f1"
     if found[decisive] < simple[decisive]:
-        yield "this model does not beat that: use it in its place, or train longer or on more examples"
+        yield f"this model does not beat that: use it in its place, or {more}"
 
 
 def _fingerprint(data):

@@ -129,6 +129,9 @@ class SeriesReadingOptions(TableOptions, DateOptions):
 class SeriesPredictionOptions(SeriesReadingOptions):
     """What ``tinyrnn predict`` can be told."""
 
+    series: str | None = option(
+        None, "The one of several series that is forecast, and drawn, by its id.", "Series", metavar="ID"
+    )
     future_file: str | None = option(
         None, "Table of the columns that are known of the steps to forecast.", "Series", path=True
     )

@@ -89,11 +89,12 @@ def read_series(path, **how) -> Series:
     return found[0]
 
 
-def read_panel(path, how: SeriesOptions, future=False) -> list[Series]:
+def read_panel(path, how: SeriesOptions, future=False, told=True) -> list[Series]:
     """A table as `Series`, one for each id; see `SeriesOptions`.
 
     Args:
         future: read the columns alone that are known before they happen; the values of others are NaN.
+        told: say which columns are left out.
 
     Raises:
         InputError: names file, row and column of what cannot be used; rows that are missing, where nothing
@@ -113,19 +114,18 @@ def read_panel(path, how: SeriesOptions, future=False) -> list[Series]:
     notation = Notation.of(table, rest)
     numeric = [c for c in rest if is_numeric(table, c, notation) or _is_logical(table, c)]
     names = _columns(table, how, numeric, rest, dated, future)
-    cells = {name: _numbers(table, name, notation, how.missing) for name in names if name in table.columns}
-    for name in rest if how.columns is None and not future else ():
+    parts = [np.arange(len(table))] if groups is None else list(groups.values())
+    cells = {n: _numbers(table, n, notation, how.missing, parts) for n in names if n in table.columns}
+    for name in rest if how.columns is None and told and not future else ():
         if name not in names:
             also = date_column(replace(table, frame=table.frame[[name]]), DateOptions())
-            what = (
-                "no number, and dates stand in another column" if also and dated else "no number and no date"
-            )
+            where = "no number, and dates stand in another column"
+            what = where if also and dated else "neither a number nor a date"
             holds = f"it holds {shown(_example(table, name))}, {what}"
             note(f"{table.name}: column {shown(name)} is left out: {holds}")
     units = [f"{n} in {u}" for n in names if n in cells and (u := units_of(table, n))]
     said = [*table.said, *filter(None, [notation.said, dates and dates.said]), *units]
     values = np.stack([cells.get(n, np.full(len(table), np.nan)) for n in names], axis=1)
-    parts = [np.arange(len(table))] if groups is None else list(groups.values())
     calendar = Calendar("rows")
     if dates is not None:
         for rows in parts:
@@ -265,7 +265,7 @@ def _no_numbers(table, names):
     return InputError(f"{table.name} has no numeric column among {columns}: write numbers like 1234.5")
 
 
-def _numbers(table, column, notation, missing):
+def _numbers(table, column, notation, missing, parts):
     """float64 ``[N]``, NaN where a cell holds no number and ``missing`` says what to do with that."""
     cells = table.frame[column].tolist()
     if _is_logical(table, column):
@@ -280,6 +280,12 @@ def _numbers(table, column, notation, missing):
         empty = is_missing(cells[i]) and (not isinstance(cells[i], str) or not cells[i].strip())
         said = "is empty" if empty else f"holds {shown(cells[i])}, {which}"
         mend = "mend it, or give --missing interpolate, zero, mask or skip"
+        none = np.isnan(values)
+        if (
+            empty and i and not any((none[rows[:-1]] & ~none[rows[1:]]).any() for rows in parts)
+        ):  # at the ends alone
+            own = "if the last rows are the future, put them into a file of their own, name what is known"
+            mend = f"{own} of them by --future, and give tinyrnn predict that --future-file; else {mend}"
         raise InputError(f"{table.at(i, column)} {said}{more}: {mend}")
     if wrong := [i for i in bad.tolist() if not is_missing(cells[i])]:
         holds = f"{table.at(wrong[0], column)} holds {shown(cells[wrong[0]])}"

@@ -10,7 +10,7 @@ import numpy as np
 from ...autograd import expand_dims, matmul, maximum, softplus
 from ...autograd.functional import zeros_like
 from ...autograd.pointwise import constant
-from ...base.errors import InputError, few, shown
+from ...base.errors import InputError, few, near, shown
 from ...base.options import Rule, taken
 from ...nn.functional import mse_loss, quantile_loss
 from ...training import pictures, runs
@@ -75,6 +75,7 @@ class Forecasting(Task):
     ):
         self.model, self.panel, self.parts, self.fingerprint = model, panel, parts, fingerprint
         self.teacher_forced, self.hardening = teacher_forced, hardening
+        self.next_input = "--future-file FILE.csv" if panel[0].foreseen else ""
         self.prepared = Prepared(model, panel)
         starts, h = self.prepared.starts, model.horizon
         self.origins = _between(starts, [(model.needed, train - h + 1) for train, _ in parts])
@@ -230,7 +231,8 @@ class Forecasting(Task):
         calibrate(self.prepared, self.selection, self.origins, *said)
         ends = self.model.ends(self.prepared, self.selection, *said)
         found = errors(self.prepared, self.selection, ends[0])
-        return {"val_loss": (inside if self.teacher_forced else beyond).item(), "rmse": found["rmse"]}
+        loss = (inside if self.teacher_forced else beyond).item()
+        return {"val_loss": loss, "rmse": found["rmse"], "trust": self.model.trust}
 
     def state_arrays(self):
         """What the last evaluation chose: how far intervals reach, and how far networks are believed."""
@@ -297,12 +299,18 @@ class Forecasting(Task):
         """A table of the model beside other forecasts."""
         names = {name: prefix for name, prefix in PEERS.items() if f"{prefix}rmse" in figures}
         yield f"{'':16} {'RMSE':>10} {'MAE':>10} {'sMAPE':>7} {'MASE':>7}"
-        for name, prefix in names.items():
+        rows = [*names.items()]
+        if "measured" in figures:  # what is compared stands together
+            rows[3:3] = [("", ""), ("model", "same_")]
+        for name, prefix in rows:
+            if not name:
+                yield f"on {figures['measured']:,} of these forecasts, since ETS and Theta take long:"
+                continue
             rmse, mae, smape, mase = (figures[prefix + k] for k in ("rmse", "mae", "smape", "mase"))
             yield f"{name:16} {rmse:10.5g} {mae:10.5g} {smape:7.2f} {mase:7.3f}"
-        if "measured" in figures:
-            same, n = f"{figures['same_rmse']:.5g}", figures["measured"]
-            yield f"ETS and Theta were measured on {n:,} of these forecasts, where the model has RMSE {same}"
+        if not figures.get("trust", 1):
+            least = "the networks gained nothing on the rows that choose, and are not believed (trust 0)"
+            yield f"{least}: this is exponential smoothing"
         held = f"{figures['coverage']:.1%} of the true values lie in the interval"
         yield f"{figures['horizon']} steps ahead; {held}, made for {figures['interval']:.0%}"
         yield f"CRPS {figures['crps']:.5g}"
@@ -320,6 +328,8 @@ class Forecasting(Task):
     def predict(model, inputs, run, options):
         """The ``horizon`` steps after the end of a table, or of the data of ``run``."""
         panel, config = _of_run(model, run, inputs, options)
+        if options.series is not None:
+            panel = [s for s in panel if s.id == options.series] or _refuse_series(panel, options.series)
         foreseen = _foreseen(model, panel, config, options.future_file)
         for s in panel:
             if len(s) < model.needed:
@@ -328,7 +338,11 @@ class Forecasting(Task):
         prepared = Prepared(model, panel, foreseen)
         found = model.forecast(prepared, prepared.starts + prepared.ends)
         if options.plot:
-            words = dict(interval=model.interval, title=f"{panel[0].name}: {_steps(model)} after its end")
+            title = f"{_named(panel[0])}: {_steps(model)} after its end"
+            words = dict(interval=model.interval, title=title)
+            if len(panel) > 1:
+                drawn = f"{options.plot} shows {shown(panel[0].id)}, the first of {len(panel):,} series"
+                note(f"{drawn}: --series chooses another")
             rows, dates = 4 * model.horizon + model.window, panel[0].future(model.horizon)
             draw_forecasts(panel[0], model.columns[0], [(dates, found[:, 0])], rows, options.plot, **words)
         for i, s in enumerate(panel):
@@ -336,6 +350,12 @@ class Forecasting(Task):
             for date, value, lower, upper in zip(dates, *found[:, i].tolist(), strict=True):
                 row = {"date": date, "forecast": value, "lower": lower, "upper": upper}
                 yield {"id": s.id, **row} if s.id else row
+
+    @classmethod
+    def cells(cls, prediction):
+        """The ends of the interval as low and high."""
+        names = {"lower": "low", "upper": "high"}
+        return super().cells({names.get(k, k): v for k, v in prediction.items()})
 
     @staticmethod
     def shown(prediction):
@@ -561,12 +581,13 @@ def backtest(prepared, flat, said=None, peers=False) -> dict:
         for name, guess in others.items():
             found |= {f"{name}_{k}": v for k, v in errors(prepared, flat[some], guess).items()}
         if len(some) < len(flat):
-            found |= {"measured": len(some), "same_rmse": errors(prepared, flat[some], said[0, some])["rmse"]}
+            own = errors(prepared, flat[some], said[0, some])
+            found |= {"measured": len(some), **{f"same_{k}": v for k, v in own.items()}}
     known = ~np.isnan(true)
     found["coverage"] = ((true >= said[1]) & (true <= said[2]))[known].mean()
     found["crps"] = np.nanmean(_crps(true, said, model.interval))
     whole = {k: int(v) if k == "measured" else float(v) for k, v in found.items()}
-    return whole | {"interval": model.interval, "horizon": model.horizon}
+    return whole | {"interval": model.interval, "horizon": model.horizon, "trust": model.trust}
 
 
 def _crps(true, said, interval):
@@ -600,12 +621,23 @@ def draw(prepared, origins, said, folder):
         last = np.array([len(series) - rest])
         parts.append((dates[last[0] : len(series)], model.forecast(series, last)[:, 0, :rest]))
     parts.append((dates[len(series) :], model.forecast(series)[:, 0]))
-    named = f"{series.name}{f', {series.id}' * bool(series.id)}"
-    title = f"{named}: the test part, forecast {_steps(model)} at a time; then the future"
+    title = f"{_named(series)}: the test part, forecast {_steps(model)} at a time; then the future"
+    if unknown := few(series.foreseen, 3):  # nobody has said them yet
+        title += f" if {unknown} were as on average"
     words, rows = dict(interval=model.interval, title=title), len(series) - origins[0] + 2 * model.horizon
     draw_forecasts(series, model.columns[0], parts, rows, folder / "forecast.png", **words)
     off = said[0] - values[origins[:, None] + np.arange(model.horizon)]
     draw_errors(series, origins, off, model.columns[0], folder / "errors.png")
+
+
+def _named(series):
+    return f"{series.name}{f', {series.id}' * bool(series.id)}"
+
+
+def _refuse_series(panel, key):
+    ids = [s.id for s in panel if s.id]
+    there = near(key, ids, "choose from") if ids else "there is one only: leave --series out"
+    raise InputError(f"{panel[0].name} has no series {shown(key)}: {there}")
 
 
 def _steps(model):
@@ -637,20 +669,20 @@ def _origins(prepared, firsts):
     return found
 
 
-def _read(options: ForecastOptions, texts):
+def _read(options: ForecastOptions, texts, told=True):
     if options.val:
         raise InputError(
             "--val is not for series: the end of the file tests the forecasts, see --val-fraction"
         )
     if len(texts) != 1:
         raise InputError("--task forecast needs one table with a column of dates and columns of numbers")
-    return read_panel(texts[0], options)
+    return read_panel(texts[0], options, told=told)
 
 
 def _of_run(model, run, files, given):
     """The series in ``files``, else those of ``run``, and the options of the run."""
     options, texts = Forecasting.trained(run, given, files)
-    panel = _read(options, texts)
+    panel = _read(options, texts, told=False)  # training said it
     _refuse_other_steps(model, panel)
     return panel, options
 

@@ -466,25 +466,33 @@ def from_frame(name: str, frame: Any, said=()) -> Table:
 
 
 def texts_of_inputs(
-    inputs: Sequence[str], read: Callable[[str], tuple[Table, str]], encoding: str
-) -> tuple[list[str], list[str]]:
-    """Texts, and where each stands: those of a column of each table that ``inputs`` name, of anything else as
-    `read_lines`.
+    inputs: Sequence[str],
+    read: Callable[[str], tuple[Table, str]],
+    encoding: str,
+    id_column: str | None = None,
+) -> tuple[list[str], list[str], list[dict[str, Any]]]:
+    """Texts, where each stands, and what tells its row apart (file, row, id): those of a column of each table
+    that ``inputs`` name, of anything else as `read_lines`.
 
     Args:
         read: of the path of a table: the table, and the name of the column.
         encoding: of lines.
     """
-    texts, places = list[str](), list[str]()
+    texts, places, rows = list[str](), list[str](), list[dict[str, Any]]()
     for given in inputs:
         if given != "-" and is_table(Path(given)):
             table, column = read(given)
-            table.tell((column,))
             texts += [text.strip() for text in table.texts(column, "the column")]
+            table.tell()
             places += [f"{given} row {row}" for row in table.rows]
+            file = {"file": given} if len(inputs) > 1 else {}
+            ids = table.texts(id_column, "--id-column") if id_column else []
+            named = [{"id": key} for key in ids] or [{}] * len(table)
+            rows += [{**file, "row": row, **key} for row, key in zip(table.rows, named, strict=True)]
         else:
             lines = read_lines([given], encoding)
             name = "standard input" if given == "-" else given if os.path.isfile(given) else ""
             places += [f"{name} line {i}" if name else shown(given) for i in range(1, len(lines) + 1)]
             texts += lines
-    return texts, places
+            rows += [{}] * len(lines)
+    return texts, places, rows

@@ -4,6 +4,7 @@ import codecs
 import hashlib
 import itertools
 import os
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -98,6 +99,9 @@ def standard_input() -> bytes:
     return sys.stdin.buffer.read()
 
 
+_LIKE_A_FILE = re.compile(r"\w[\w-]*\.[a-z]\w{1,4}")
+
+
 def read_lines(inputs, encoding) -> list[str]:
     """Each of ``inputs`` as a line, or the lines of the file that it names; ``-`` names standard input.
 
@@ -120,6 +124,8 @@ def read_lines(inputs, encoding) -> list[str]:
             mend = "give the path of one, a text, or on standard input (-) a text that looks like a path"
             raise InputError(f"{given} is no file: {mend}")
         else:
+            if _LIKE_A_FILE.fullmatch(given):
+                note(f"{given} is no file: it is read as a text")
             lines.append(given)
     return lines
 

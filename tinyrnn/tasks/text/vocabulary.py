@@ -1,6 +1,7 @@
 """Vocabularies: from text to ids and back, at the level of characters, bytes, words, tokens or byte pairs."""
 
 import codecs
+import functools
 import re
 from collections import Counter
 
@@ -11,8 +12,13 @@ from ...base.files import parsed
 from ...base.options import Rule, taken
 from ...training.screen import note
 
-_RULES = {"level": Rule(str), "unknown": Rule(int, optional=True, low=0)}  # of a vocabulary that is stored
+_RULES = {
+    "level": Rule(str),
+    "unknown": Rule(int, optional=True, low=0),
+    "any_case": Rule(bool),
+}  # of a vocabulary that is stored
 _CODE_POINTS = 0x110000  # of Unicode
+_WORD = re.compile(r"\w")
 UNKNOWN, UNKNOWN_WORD = "\N{REPLACEMENT CHARACTER}", "<unk>"
 
 
@@ -24,6 +30,7 @@ class Vocabulary:
     level = ""
     whole = False  # any text is made of its symbols: it never grows
     spaced = False  # symbols begin or end at spaces
+    any_case = False  # a word that is none is read as one that differs in capitals alone
 
     def __init__(self, symbols, unknown=None):
         self.symbols, self.unknown = list(symbols), unknown
@@ -42,8 +49,20 @@ class Vocabulary:
         """Ids of ``text``; symbols outside the vocabulary become ``unknown`` or, without one, are left
         out.
         """
-        found = (self.ids.get(s, self.unknown) for s in self.pieces(text))
+        pieces = self.pieces(text)
+        if self.any_case:
+            pieces = [s if s in self.ids else self.cases.get(s.lower(), s) for s in pieces]
+        found = (self.ids.get(s, self.unknown) for s in pieces)
         return np.fromiter((i for i in found if i is not None), np.int64)
+
+    @functools.cached_property
+    def cases(self) -> dict[str, str]:
+        """Symbols by their small letters, where capitals do not matter."""
+        return {s.lower(): s for s in self.symbols} if self.any_case else {}
+
+    def has(self, piece: str) -> bool:
+        """Whether it is read as a symbol."""
+        return piece in self.ids or piece.lower() in self.cases
 
     def decode(self, ids) -> str:
         """The text of ``ids``."""
@@ -59,14 +78,14 @@ class Vocabulary:
 
     def missing(self, text: str) -> list[str]:
         """The distinct symbols of ``text`` that are outside the vocabulary, in order."""
-        return [s for s in dict.fromkeys(self.pieces(text)) if s not in self.ids]
+        return [s for s in dict.fromkeys(self.pieces(text)) if not self.has(s)]
 
     def known(self, text: str) -> float:
         """The part of the symbols of ``text``, spaces aside, that are in the vocabulary; of none 0."""
         if self.whole:
             return float(bool(text.strip()))
         pieces = [s for s in self.pieces(_spaced(text)) if s.strip()]
-        return sum(s in self.ids for s in pieces) / max(len(pieces), 1)
+        return sum(map(self.has, pieces)) / max(len(pieces), 1)
 
     def by_frequency(self, blocks):
         """The same symbols, numbered by how often they are in blocks of text, the most frequent first."""
@@ -97,7 +116,14 @@ class Vocabulary:
         symbols, unknown = [*self.symbols, *(s for s in new.symbols if s not in self.ids)], self.unknown
         if unknown is None and new.unknown is not None:
             unknown = symbols.index(new.symbols[new.unknown])
-        return type(self)(symbols, unknown)
+        return type(self)(symbols, unknown).in_any_case(self.any_case)
+
+    def in_any_case(self, any_case: bool):
+        """This vocabulary; if ``any_case``, a word that is none of its symbols is read as one that differs in
+        capitals alone.
+        """
+        self.any_case = any_case
+        return self
 
     def characters(self, ids) -> int:
         """Number of characters in the text of ``ids``."""
@@ -107,7 +133,8 @@ class Vocabulary:
 
     def to_json(self) -> dict:
         """Everything needed to make it again."""
-        return {"level": self.level, "symbols": self.symbols, "unknown": self.unknown}
+        said = {"any_case": True} if self.any_case else {}
+        return {"level": self.level, "symbols": self.symbols, "unknown": self.unknown, **said}
 
 
 class Characters(Vocabulary):
@@ -210,8 +237,26 @@ class Words(Vocabulary):
         kept = [word for word, _ in counts.most_common((size or cls.SIZE) - 1)]
         return cls([*cls.OWN, *sorted(kept)], unknown=0)
 
+    def appended(self, text, i):
+        """With a space between two words, which no text lacks: else they were one."""
+        symbol = self.symbols[i]
+        return text + " " * bool(_WORD.match(text[-1:]) and _WORD.match(symbol)) + symbol
 
-class Tokens(Vocabulary):
+    def decode(self, ids):
+        return "".join(map(self.decoder(), ids))
+
+    def decoder(self):
+        last = ""
+
+        def decoded(i):
+            nonlocal last
+            last = self.appended(last, i)[len(last) :]
+            return last
+
+        return decoded
+
+
+class Tokens(Words):
     """What stands between white space, as it stands, and the ends of lines: how corpora of words that others
     have prepared are read, whose published figures count these (Mikolov et al. 2010, Merity et al. 2017).
 
@@ -220,7 +265,6 @@ class Tokens(Vocabulary):
     """
 
     level = "token"
-    spaced = True
     END = "<eos>"
     OWN = (UNKNOWN_WORD, END)
 
@@ -242,19 +286,6 @@ class Tokens(Vocabulary):
         if self.symbols[i] == self.END:
             return text + "\n"
         return text + " " * (text[-1:] not in ("", "\n")) + self.symbols[i]
-
-    def decode(self, ids):
-        return "".join(map(self.decoder(), ids))
-
-    def decoder(self):
-        last = ""
-
-        def decoded(i):
-            nonlocal last
-            last = self.appended(last, i)[len(last) :]
-            return last
-
-        return decoded
 
     def characters(self, ids):
         if self._lengths is None:
@@ -453,7 +484,7 @@ def from_json(stored, what: str = "vocabulary") -> Vocabulary:
     """
     found = dict(stored) if isinstance(stored, dict) else stored
     symbols = found.pop("symbols", None) if isinstance(stored, dict) else None
-    found = taken(found, _RULES, what, lacking=("unknown",))
+    found = taken(found, _RULES, what, lacking=("unknown", "any_case"))
     if found["level"] not in LEVELS:
         raise InputError(
             f"this model's text level {shown(found['level'])} is unknown to this version of tinyrnn: "
@@ -463,7 +494,7 @@ def from_json(stored, what: str = "vocabulary") -> Vocabulary:
     kind.check(symbols)
     if unknown is not None and unknown >= len(symbols or ()):
         raise ValueError(f"its unknown symbol is number {unknown}, which it does not have")
-    return kind(symbols, unknown)
+    return kind(symbols, unknown).in_any_case(found.get("any_case", False))
 
 
 def names(stored, what: str) -> list[str]:

@@ -91,7 +91,9 @@ class TranslationPredictionOptions(ReadingOptions, TableOptions, SearchOptions):
     source_column: str | None = option(
         None, "Column of the sources. Default: as in training.", "Translation", metavar="NAME"
     )
-
+    id_column: str | None = option(
+        None, "Column that is kept beside what is said of each row.", "Translation", metavar="COLUMN"
+    )
     plot: str | None = option(
         None, "Draw the forecast, or what each symbol attended to.", "Picture", metavar="FILE.png", path=True
     )

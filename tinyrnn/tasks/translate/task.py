@@ -13,6 +13,7 @@ from ...nn.functional import cross_entropy
 from ...training.disturbances import hardened_text
 from ...training.plan import Plan
 from ...training.runs import RunFolder
+from ...training.screen import hushed
 from ...training.task import Task
 from ..batches import Batches, in_order, padded
 from ..tables.files import texts_of_inputs
@@ -188,8 +189,9 @@ class Translation(Task):
             return source_of(path, trained.source_column, trained.target_column, trained.encoding, trained)
 
         how = options.search()
-        lines, places = texts_of_inputs(inputs, table_of, options.encoding or "utf-8")
-        plain = (line for line, place in zip(lines, places, strict=True) if " row " not in place)
+        read = texts_of_inputs(inputs, table_of, options.encoding or "utf-8", options.id_column)
+        lines, places, rows = read
+        plain = (line for line, row in zip(lines, rows, strict=True) if not row)
         if pair := next((line for line in plain if "\t" in line.strip()), None):
             raise InputError(f"{shown(pair)} is a pair of texts: give its first side alone, or use evaluate")
         tell_missing(model.source, lines)
@@ -199,10 +201,9 @@ class Translation(Task):
         )
         if options.plot and (first := next((line for line in lines if line.strip()), None)):
             draw_attention(*model.attended(first, **how), options.plot)
-        for line, nothing, (translation, score) in zip(
-            lines, unread, model.scored(lines, **how), strict=True
-        ):
-            yield {"source": line, "translation": translation, "score": round(score, 6), **nothing}
+        scored = model.scored(lines, **how)
+        for row, line, nothing, (translation, score) in zip(rows, lines, unread, scored, strict=True):
+            yield {**row, "source": line, "translation": translation, "score": round(score, 6), **nothing}
 
     @staticmethod
     def shown(prediction):
@@ -275,7 +276,8 @@ def _pairs(texts, run, options):
         return _read(given, texts, line_by_line=named)
     if trained.val:
         return _read(trained, [trained.val])
-    _, pairs, fingerprint = _data(trained, files)
+    with hushed():  # training said it
+        _, pairs, fingerprint = _data(trained, files)
     RunFolder(run).refuse_changed(fingerprint, "pairs of this run have")
     return pairs
 

@@ -435,7 +435,7 @@ def _parts(table: Table) -> tuple[str, ...]:
 
 def _hours_beside(table: Table, name: str) -> tuple[str, ...]:
     """The column of the times of day of a column of days; empty: there is none."""
-    days = [str(c).strip() for c in table.frame[name].tolist()]
+    days = [str(c).strip().removesuffix(" 00:00:00") for c in table.frame[name].tolist()]
     repeated = len(set(days)) < len(days)  # else a row is a day, whatever time it also holds
     for other in table.columns if not any(":" in c for c in days[:100]) else ():
         cells, named = [str(c).strip() for c in table.frame[other].tolist()], _HOURS.search(other.strip())

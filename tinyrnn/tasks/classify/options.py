@@ -5,18 +5,18 @@ from typing import Literal
 
 from ...base.options import PART, option
 from ...training.robustness import RobustnessOptions
-from ..tables.options import TableOptions
+from ..tables.options import DateOptions, TableOptions
 from ..text.options import LONGEST, Level, ReadingOptions, TextOptions
 
 # What is read of one kind of data alone.
 OF_TEXTS = ("level", "vocab_size", "embed", "max_length", "text_column", "multi_label", "baseline")
-OF_TABLES = ("id_column", "time_column", "columns")
+OF_TABLES = ("id_column", "time_column", "columns", "dayfirst", "date_format", "time_zone")
 OF_SOUNDS = ("label_pattern", "bands")
 OF_SEQUENCES = ("hold_out", "group_column", "joined", "deltas", "speed", "shift")
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClassifyOptions(TextOptions, TableOptions):
+class ClassifyOptions(TextOptions, TableOptions, DateOptions):
     """Of ``--task classify``; the defaults are those of texts."""
 
     level: Level = "word"
@@ -118,7 +118,7 @@ class SoundOptions(NumbersOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LabelPredictionOptions(ReadingOptions, TableOptions):
+class LabelPredictionOptions(ReadingOptions, TableOptions, DateOptions):
     """How a trained classifier reads texts."""
 
     text_column: str | None = option(None, "Column of the texts. Default: as in training.", "Labels")

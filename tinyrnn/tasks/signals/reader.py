@@ -15,10 +15,12 @@ from ...base.errors import InputError, TooLargeError, few, near, shown
 from ...base.files import opened
 from ..tables import numbers
 from ..tables.files import is_table, read_table
-from ..tables.options import TableOptions
+from ..tables.options import DateOptions, TableOptions
+from ..text.sources import refuse_splits
 from . import sound
 
 SOUND, ARRAYS = ".wav", ".npz"
+_CLOCK = re.compile(r"(?:(\d+) days?,? +)?(\d+):(\d{1,2})(?::(\d{1,2}(?:\.\d+)?))?")
 _DAMAGE = (ValueError, OSError, EOFError, LookupError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
@@ -128,6 +130,8 @@ def _sounds(path, options, labelled) -> Signals:
     for file in files if labelled else ():
         for name, value in _named(path, file, options).items():
             fields.setdefault(name, []).append(value)
+    if options.label_pattern is None:
+        refuse_splits(path, fields.get(options.label_column, ()))
     read = [sound.read_wav(file) for file in files]
     said = [f"{len(others)} files that are no sounds are left out: {few(others, 3)}"] if others else []
     if mixed := sum(channels > 1 for *_, channels in read):
@@ -214,9 +218,10 @@ def _rows(path, options, channels, labelled) -> Signals:
     kept = {options.id_column, options.time_column, options.label_column, *known}
     columns, said_too = _channels(table, options, channels, kept)
     notation = numbers.Notation.of(table, columns)
+    said_too += [f"{n} in {unit}" for n in columns if (unit := numbers.units_of(table, n))]
     values = np.stack([_column(table, name, notation) for name in columns], axis=1).astype(np.float32)
     if options.time_column is not None:
-        parted = _by_time(table, options.time_column, parted)
+        parted = _by_time(table, options.time_column, parted, DateOptions.of(options.entries()))
     sequences = [values[rows] for rows in parted.values()]
     same = [c for i, c in enumerate(columns) if all((s[:, i] == s[0, i]).all() for s in sequences)]
     if same:
@@ -283,20 +288,31 @@ def _column(table, name, notation):
     return values
 
 
-def _by_time(table, name, parted):
-    """Rows of each sequence in the order of a column of numbers or dates."""
+def _by_time(table, name, parted, how):
+    """Rows of each sequence in the order of a column of numbers, dates, times of day or spans of time."""
     cells = table.column(name, "--time-column")
     notation = numbers.Notation.of(table, [name])
-    if numbers.is_numeric(table, name, notation):
+    clocks = [_CLOCK.fullmatch(str(cell).strip()) for cell in cells]
+    if all(clocks):
+        parts = np.array([[float(part or 0) for part in clock.groups()] for clock in clocks])
+        times = parts @ (86_400, 3600, 60, 1)
+        for key, rows in parted.items():
+            falls = np.flatnonzero(np.diff(times[rows]) < 0)
+            midnight = len(falls) == 1 < len(rows) - 1 and times[rows[-1]] < times[rows[0]]
+            if midnight and not parts[:, 0].any():
+                i = rows[int(falls[0]) + 1]
+                holds = f"goes back to {cells[i]} in sequence {key}, which may be the day after"
+                raise InputError(f"{table.at(i, name)} {holds}: give dates too, or leave --time-column out")
+    elif numbers.is_numeric(table, name, notation):
+        numbers.units_of(table, name)
         times = _column(table, name, notation)
     else:
         from ..tables.dates import read_dates
-        from ..tables.options import DateOptions
 
         groups = np.empty(len(table), object)
         for key, rows in parted.items():
             groups[rows] = key
-        times = read_dates(table, (name,), DateOptions(), groups).values
+        times = read_dates(table, (name,), how, groups).values
     found = {}
     for key, rows in parted.items():
         order = np.argsort(times[rows], kind="stable")
@@ -322,8 +338,12 @@ def _arrays(path, options, labelled) -> Signals:
         with opened(path) as file, np.load(file, allow_pickle=False) as stored:
             held = {name: stored[name] for name in stored.files}
     except _DAMAGE as error:
+        with opened(path) as file:
+            begins = file.read(6)
         objects = "allow_pickle" in str(error) or "Object arrays" in str(error)
         why = "objects, which only running code could read" if objects else shown(str(error))
+        if not begins.startswith((b"PK", b"\x93NUMPY", b"\x80")):
+            why = "it is no file of NumPy"
         mend = "store x, lengths and y as arrays of numbers by numpy.savez"
         raise InputError(f"{path} cannot be read ({why}): {mend}") from None
     except MemoryError:
@@ -384,4 +404,6 @@ def _parted(path, x, lengths) -> list[np.ndarray]:
 
 def _text(value: Any) -> str:
     """A label of an array as text."""
+    if isinstance(value, bytes):
+        return value.decode(errors="backslashreplace")
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)

@@ -221,7 +221,8 @@ def _rows(path, options, channels, labelled) -> Signals:
     said_too += [f"{n} in {unit}" for n in columns if (unit := numbers.units_of(table, n))]
     values = np.stack([_column(table, name, notation) for name in columns], axis=1).astype(np.float32)
     if options.time_column is not None:
-        parted = _by_time(table, options.time_column, parted, DateOptions.of(options.entries()))
+        parted, when = _by_time(table, options.time_column, parted, DateOptions.of(options.entries()))
+        said_too += [f"{options.time_column}: {when}"] * bool(when)
     sequences = [values[rows] for rows in parted.values()]
     same = [c for i, c in enumerate(columns) if all((s[:, i] == s[0, i]).all() for s in sequences)]
     if same:
@@ -289,8 +290,10 @@ def _column(table, name, notation):
 
 
 def _by_time(table, name, parted, how):
-    """Rows of each sequence in the order of a column of numbers, dates, times of day or spans of time."""
-    cells = table.column(name, "--time-column")
+    """Rows of each sequence in the order of a column of numbers, dates, times of day or spans of time; and
+    how dates were read.
+    """
+    said, cells = "", table.column(name, "--time-column")
     notation = numbers.Notation.of(table, [name])
     clocks = [_CLOCK.fullmatch(str(cell).strip()) for cell in cells]
     if all(clocks):
@@ -312,7 +315,8 @@ def _by_time(table, name, parted, how):
         groups = np.empty(len(table), object)
         for key, rows in parted.items():
             groups[rows] = key
-        times = read_dates(table, (name,), how, groups).values
+        dates = read_dates(table, (name,), how, groups)
+        times, said = dates.values, dates.said
     found = {}
     for key, rows in parted.items():
         order = np.argsort(times[rows], kind="stable")
@@ -324,7 +328,7 @@ def _by_time(table, name, parted, how):
             raise InputError(
                 f"{table.at(i, name)} {holds}: give each step a time of its own, or leave --time-column out"
             )
-    return found
+    return found, said
 
 
 # ------------------------------------------------------------------ arrays

@@ -232,7 +232,8 @@ def train(
             as a file beside the run, so that it can be taken up again: for ``lm`` an open text
             (``io.StringIO(text)``), for ``classify`` pairs (text, label) or sequences and their
             labels (xs, ys), for ``translate`` pairs
-            (source, target), for ``forecast`` an array ``[N]`` or ``[N, columns]`` or a pandas frame.
+            (source, target), for ``forecast`` an array ``[N]`` or ``[N, columns]``; for these three also a
+            pandas frame.
         task: its name, which ``tinyrnn train --help`` lists; default: ``lm``, or that of ``from_run``.
         out: the run's folder; default: ``runs/DATA-CELL``, numbered if it exists.
         device: where to compute, ``"cpu"``, ``"cuda"``, or ``"auto"``: on a GPU where that gains.

@@ -221,6 +221,8 @@ def test_an_index_of_several_levels(tmp_path):
     path = tmp_path / "a.jsonl"
     path.write_text(Forecasting.store(pd.DataFrame({"v": VALUES * 2}, index=index))[1])
     found = read_panel(path, SeriesOptions(id_column="id"))
+    both = pd.DataFrame({"date": DAYS, "v": VALUES}).set_index("date", drop=False)
+    assert from_memory(tmp_path, both).columns == ["v"]
     assert [s.id for s in found] == ["a", "b"] and "days from 2020-01-01 to 2020-01-12" in understood(found)
 
 

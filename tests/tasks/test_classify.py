@@ -349,7 +349,6 @@ def test_what_is_no_better_than_the_most_frequent_label_says_so(tmp_path):
         ("a.csv", "", "is empty: there are no rows in it"),
         ("a.csv", "text,text,label\na,b,c\n", "has 2 columns 'text': rename all but one"),
         ("a.jsonl", '{"text": ["a"], "label": "x"}\n', "row 1: column 'text' holds ['a'], which is no text"),
-        ("a.jsonl", '{"text": "a", "label": true}\n', "row 1: column 'label' holds True, which is no text"),
         ("a.jsonl", "{}\n", "has no column 'text': name its columns"),
     ],
 )
@@ -760,3 +759,46 @@ def test_a_missing_column_is_all_that_is_said(tmp_path, table):
     result = invoke("predict", run, write(tmp_path / "o.csv", "mail;Monat\nx;1\ny;2\n"))
     assert result.stderr.startswith("Error: ") and "has no column 'text'" in result.stderr
     assert invoke("evaluate", run).stderr == ""
+
+
+@pytest.mark.parametrize(("files", "said"), [
+    ({"train/pos/1.txt": "a", "train/neg/1.txt": "b", "test/pos/1.txt": "c"}, "are parts of a data set"),
+    ({"notes.md": "x", "pos.txt": "a", "neg.txt": "b"}, "holds notes.md beside files of .txt: give it their"),
+    ({"pos/a.csv": "x,y\n1,2\n", "neg/b.txt": "b"}, "holds the table a.csv"),
+])  # fmt: skip
+def test_what_in_folders_is_no_label(tmp_path, files, said):
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    with pytest.raises(tr.InputError, match=said):
+        read_examples([tmp_path])
+
+
+def test_what_is_left_out_of_folders_is_said(tmp_path, capsys):
+    for name in ("README.md", "LICENSE", "pos.txt", "neg.txt"):
+        (tmp_path / name).write_text(name)
+    assert read_examples([tmp_path])[1] == ["neg", "pos"]
+    assert "left out: LICENSE, README.md" in capsys.readouterr().err
+    for name in ("a/pos/x/1.txt", "a/neg/y/1.txt"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text(name)
+    assert read_examples([tmp_path / "a"])[1] == ["neg", "pos"]
+    assert "texts of the folders x, y have the labels of those they are in" in capsys.readouterr().err
+
+
+def test_lists_of_labels_in_tables_of_text(tmp_path):
+    path = tmp_path / "a.csv"
+    for labels, found in (
+        ('"[\'x\', \'y\']",[\'y\']', [("x", "y"), ("y",)]), ('"[""x""]",[]', [("x",), ()])
+    ):  # fmt: skip
+        first, second = labels.rsplit(",", 1)
+        path.write_text(f"text,label\na,{first}\nb,{second}\n")
+        for multi in (None, ","):
+            assert read_examples([path], multi_label=multi)[1] == found
+    path.write_text("text,label\na,[x]\nb,[y]\n")
+    assert read_examples([path])[1] == ["[x]", "[y]"]
+    with pytest.raises(tr.InputError, match=r"holds '\[x\]': write a list of labels"):
+        read_examples([path], multi_label=",")
+    path.write_text("text,label\na,[x;y]\nb,y\n")
+    with pytest.raises(tr.InputError, match=r"holds '\[x;y\]', a list, which others are not"):
+        read_examples([path], multi_label=";")

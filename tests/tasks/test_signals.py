@@ -623,3 +623,27 @@ def test_thousands_or_fractions_of_a_long_table_are_a_question(tmp_path):
     )
     with pytest.raises(tr.InputError, match=r"holds '1,234', which is 1234 or 1\.234: say by decimal="):
         tr.train(table, "classify", id_column="id", steps=1, out=tmp_path / "run", quiet=True)
+
+
+def test_the_extensible_form_of_wav(tmp_path):
+    samples, path = np.array([0, 1 << 22, -(1 << 22), 0]), tmp_path / "a.wav"
+    data = b"".join(int(s).to_bytes(3, "little", signed=True) for s in samples)
+    for kind, of in ((1, "PCM"), (3, "floats")):
+        form = struct.pack("<HHIIHHHHIH", 0xFFFE, 1, 8000, 24_000, 3, 24, 22, 24, 4, kind)
+        form += bytes.fromhex("000000001000800000aa00389b71")
+        chunks = b"WAVEfmt " + struct.pack("<I", 40) + form + b"data" + struct.pack("<I", len(data)) + data
+        path.write_bytes(b"RIFF" + struct.pack("<I", len(chunks)) + chunks)
+        if of == "PCM":
+            read, rate, channels = sound.read_wav(path)
+            assert (read.tolist(), rate, channels) == ([0, 0.5, -0.5, 0], 8000, 1)
+        else:
+            with pytest.raises(tr.InputError, match="is not a WAV file that can be read"):
+                sound.read_wav(path)
+
+
+def test_folders_of_sound_that_are_parts_of_data(tmp_path):
+    for folder in ("train/yes", "test/yes"):
+        (tmp_path / folder).mkdir(parents=True)
+        write_wav(tmp_path / folder / "a.wav", np.zeros(800))
+    with pytest.raises(tr.InputError, match="holds test, train, which are parts of a data set and no labels"):
+        read_signals([tmp_path], ClassifyOptions())

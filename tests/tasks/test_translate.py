@@ -734,3 +734,21 @@ def test_each_side_has_a_level_of_its_own(tmp_path, eager):
         Translation.loss_unit(o) for o in ({"level": "char", "target_level": "token"}, {"level": "token"})
     ]
     assert units[0] == units[1] != Translation.loss_unit({"level": "char"})
+
+
+@pytest.mark.parametrize(("text", "columns"), [
+    ("id,en,fr\n1,a,b\n2,c,d\n", {}), (",en,fr\n0,a,b\n1,c,d\n", {}), ("en,fr,de\na,b,c\nc,d,c\n", None),
+    ("en,fr,de\na,x,b\nc,x,d\n", dict(source_column="en", target_column="de")),
+    ("note,source,target\nx,a,b\nx,c,d\n", {}), ("1,a,7,b\n2,c,8,d\n", None),
+    ("1,a,7,b\n2,c,8,d\n", dict(source_column="2", target_column="4", how=TableOptions(header=False))),
+    ("a,b,x\nc,d,x\n", {}), ("key,x,y\n1,a,b\n2,c,d\n", None),
+    ("de,en,x\nb,a,x\nd,c,x\n", dict(source_column="en")),
+])  # fmt: skip
+def test_which_columns_are_sides(tmp_path, text, columns):
+    path = tmp_path / "a.csv"
+    path.write_text(text)
+    if columns is not None:
+        assert read_pairs([path], **columns) == (["a", "c"], [("b",), ("d",)])
+        return
+    with pytest.raises(tr.InputError, match="choose --source-column and --target-column from its columns"):
+        read_pairs([path])

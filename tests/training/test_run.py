@@ -268,7 +268,7 @@ def test_a_frame_with_gaps(tmp_path, monkeypatch):
     pandas = pytest.importorskip("pandas")
     monkeypatch.chdir(tmp_path)
     frame = pandas.DataFrame({"text": ["a", "b"], "label": ["x", None]})
-    with pytest.raises(tr.InputError, match=r"entry 1 of the data is \('b', None\)"):
+    with pytest.raises(tr.InputError, match=r"row 2: column 'label' is empty"):
         tr.train(frame, "classify", quiet=True)
 
 

@@ -3,7 +3,8 @@
 import functools
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+import tempfile
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -87,21 +88,20 @@ class Run:
         return self._folder.read_log()
 
     @_keywords()
-    def evaluate(self, data: PathLike | Sequence[PathLike] | None = None, **options: Any) -> dict[str, Any]:
-        """The figures that ``tinyrnn evaluate`` prints, on the files ``data`` or on the validation part of
-        the run's own.
+    def evaluate(self, data: Any = None, **options: Any) -> dict[str, Any]:
+        """The figures that ``tinyrnn evaluate`` prints, on ``data``, files or what `train` takes from memory,
+        or on the validation part of the run's own.
 
         Raises:
             InputError: the data cannot be used, or the task has no such option.
         """
-        task, texts = self._task, self._named(data)
+        task = self._task
         given = _checked(task.evaluation, options, f"task {task.name} is evaluated")
-        return task.evaluate_run(self.model, texts, self.path, given)
+        with self._files(data) as texts:
+            return task.evaluate_run(self.model, texts, self.path, given)
 
     @_keywords()
-    def robust(
-        self, data: PathLike | Sequence[PathLike] | None = None, **options: Any
-    ) -> list[dict[str, Any]]:
+    def robust(self, data: Any = None, **options: Any) -> list[dict[str, Any]]:
         """The figures that ``tinyrnn robust`` prints: a dict for each disturbance and strength, with
         ``kind``, ``strength`` and the task's figures; the first is that of the undisturbed data.
 
@@ -113,24 +113,28 @@ class Run:
         Raises:
             InputError: as `evaluate`, or the task cannot be disturbed.
         """
-        task, texts = self._task, self._named(data)
+        task = self._task
         for name in {"kinds", "strengths"} & {k for k, v in options.items() if not isinstance(v, str | None)}:
             several = options[name] if isinstance(options[name], Iterable) else [options[name]]
             options[name] = ",".join(map(str, several))
         given = _checked(task.robustness, options, f"task {task.name} is disturbed")
-        return list(rows(task.probe(self.model, texts, self.path, given), given))
+        with self._files(data) as texts:
+            return list(rows(task.probe(self.model, texts, self.path, given), given))
 
     @_keywords()
-    def predict(
-        self, inputs: PathLike | Sequence[PathLike] | None = None, **options: Any
-    ) -> list[dict[str, Any]]:
+    def predict(self, inputs: Any = None, **options: Any) -> list[dict[str, Any]]:
         """What ``tinyrnn predict`` prints, a dict each: of a classifier or translator for each text of
         ``inputs`` and each line of a file that is named there; of a forecaster for each step after the end of
-        the file, or of the run's own where none is named.
+        the file, or of the run's own where none is named. A pandas frame or an array of numbers is read as a
+        file of it would be.
 
         Raises:
             InputError: the inputs cannot be used, the task does not predict, or has no such option.
         """
+        dimensions = getattr(inputs, "ndim", 0)
+        if dimensions > 1 or (dimensions and not all(isinstance(x, str) for x in inputs)):
+            with self._files(inputs) as texts:
+                return self.predict(texts, **options)
         single = isinstance(inputs, (*_PATHS, bytes)) or not isinstance(inputs, Iterable)
         several: Any = [inputs] if single else inputs
         listed = [] if inputs is None else list(several)
@@ -184,12 +188,18 @@ class Run:
             )
             return _finished(type(self), trainer, report)
 
-    @staticmethod
-    def _named(data: Any) -> list[str]:
-        """The files ``data`` to evaluate on; none: those of the run."""
-        if (texts := [] if data is None else _paths(data)) is None:
-            raise InputError(f"the data to evaluate on is {shown(data)}: give paths of files")
-        return texts
+    @contextmanager
+    def _files(self, data: Any) -> Iterator[list[str]]:
+        """``data`` as paths: what comes from memory is a file in this block; None: those of the run."""
+        if (texts := [] if data is None else _paths(data)) is not None:
+            yield texts
+            return
+        suffix, text = self._task.store(data)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, f"data.{suffix}")
+            encoding = self.options.get("encoding", "utf-8")
+            path.write_bytes(text if isinstance(text, bytes) else text.encode(encoding))
+            yield [str(path)]
 
     @property
     def _task(self) -> type[Task]:
@@ -224,7 +234,8 @@ def train(
             as a file beside the run, so that it can be taken up again: for ``lm`` an open text
             (``io.StringIO(text)``), for ``classify`` pairs (text, label) or sequences and their
             labels (xs, ys), for ``translate`` pairs
-            (source, target), for ``forecast`` an array ``[N]`` or ``[N, columns]`` or a pandas frame.
+            (source, target), for ``forecast`` an array ``[N]`` or ``[N, columns]``; for these three also a
+            pandas frame.
         task: its name, which ``tinyrnn train --help`` lists; default: ``lm``, or that of ``from_run``.
         out: the run's folder; default: ``runs/DATA-CELL``, numbered if it exists.
         device: where to compute, ``"cpu"``, ``"cuda"``, or ``"auto"``: on a GPU where that gains.

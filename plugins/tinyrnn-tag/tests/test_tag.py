@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from tinyrnn_tag.model import Tagger
-from tinyrnn_tag.options import TagOptions
-from tinyrnn_tag.reader import read_corpus, tokens_of
-from tinyrnn_tag.schemes import bio, forbidden, irregular, scheme_of, spans_of
+from tinyrnn_tag.options import ColumnOptions, TagOptions
+from tinyrnn_tag.reader import in_columns, read_corpus, tokens_of
+from tinyrnn_tag.schemes import bio, forbidden, irregular, scheme_of, spans_of, spelling
 from tinyrnn_tag.task import scores
 from tinyrnn_tag.words import Lexicon, forms
 
@@ -124,6 +124,14 @@ SPELT = {  # [New York] [Berlin] and [Ada] . of types LOC, LOC, PER
     "IOB1": "I-LOC I-LOC B-LOC O I-PER O",
     "BIOES": "B-LOC E-LOC S-LOC O S-PER O",
     "BILOU": "B-LOC L-LOC U-LOC O U-PER O",
+    "BMES": "B-LOC E-LOC S-LOC O S-PER O B-LOC M-LOC E-LOC",
+    "BMEWO": "B_LOC E_LOC W_LOC O W_PER O B_LOC M_LOC E_LOC",
+    "a mixture of schemes (BEU)": "B-LOC E-LOC U-LOC O U-PER O",
+}
+OTHER = {  # the same, spelt in other ways
+    "B_LOC I_LOC B_LOC O B_PER O": "BIO",
+    "LOC-B LOC-I LOC-B O PER-B O": "BIO",
+    "LOC_B LOC_E LOC_S O PER_S O": "BIOES",
 }
 
 
@@ -131,13 +139,70 @@ SPELT = {  # [New York] [Berlin] and [Ada] . of types LOC, LOC, PER
 def test_schemes(scheme):
     tags = SPELT[scheme].split()
     assert scheme_of([tags]) == scheme
-    assert spans_of(tags) == [(0, 2, "LOC"), (2, 3, "LOC"), (4, 5, "PER")]
-    assert bio(tags) == SPELT["BIO"].split()
+    usual = [spelling(tags)[tag] for tag in tags]
+    assert spans_of(usual)[:3] == [(0, 2, "LOC"), (2, 3, "LOC"), (4, 5, "PER")]
+    assert bio(usual)[:6] == SPELT["BIO"].split()
+    assert bio(usual)[6:] == ["B-LOC", "I-LOC", "I-LOC"][: len(tags) - 6]
+
+
+@pytest.mark.parametrize("tags", OTHER)
+def test_other_spellings(tags):
+    assert scheme_of([tags.split()]) == OTHER[tags]
+    assert bio([spelling(tags.split())[tag] for tag in tags.split()]) == SPELT["BIO"].split()
+
+
+def test_tags_without_types_and_tags_of_no_known_spelling():
+    tags = "B M E S B E".split()  # of words, in Chinese
+    assert scheme_of([tags]) == "BMES"
+    assert spans_of([spelling(tags)[tag] for tag in tags]) == [(0, 3, "SPAN"), (3, 4, "SPAN"), (4, 6, "SPAN")]
+    for tags in ("B-PER I-PER O tag", "B_PER I_PER NOUN", "PER-B PER-I LOC"):
+        with pytest.raises(ValueError, match="has tags of entities such as .*, and the tag (tag|NOUN|LOC)"):
+            scheme_of([tags.split()])
+        assert spelling(tags.split(), strict=False) == {}
+
+
+@pytest.mark.parametrize("name", ["a.tsv", "a.txt"])
+def test_a_first_row_that_names_the_columns(tmp_path, name):
+    path = tmp_path / name
+    path.write_text("token\tner_tag\nAnn\tB-PER\nran\tO\n")
+    corpus = read_corpus([path])
+    assert (corpus.tokens, corpus.tags) == ([["Ann", "ran"]], [["B-PER", "O"]])
+    assert corpus.left_out == {"rows that name the columns (token ner_tag)": 1}
+    path.write_text("word\tNOUN\nAnn\tPROPN\n")
+    assert read_corpus([path]).tokens == [["word", "Ann"]]
+
+
+def test_columns_of_numbers_are_no_tokens(tmp_path):
+    path, rest = tmp_path / "a.txt", "\t_" * 6
+    path.write_text(f"1\tA\ta\tDET{rest}\n2\tdog\tdog\tNOUN{rest}\n\n1\tbarks\tbark\tVERB{rest}\n")
+    corpus = read_corpus([path])
+    assert (corpus.tokens, corpus.tags) == TWO
+    path.write_text("1\tA\tDET\n2\tdog\tNOUN\n\n1\tbarks\tVERB\n")
+    with pytest.raises(tr.InputError, match="its first column numbers the tokens: say --token-column"):
+        read_corpus([path])
+    corpus = read_corpus([path], token_column=2)
+    assert (corpus.tokens, corpus.tags) == TWO
+
+
+@pytest.mark.parametrize(("text", "found"), [
+    ("Ann\tB-PER\nran\tO\n", True), ("Ann B_PER\nran O\n\nBo B_PER\n", True), ("a DET\ndog NOUN\n", True),
+    ("Ann ran\nBo met Lee\n", False), ("Ann ran\nBo slept\n", False), ("Paris\nRome\n", False),
+    ("Ann\tx\nran\ty\n", None), ("Ann\nran\n\nBo\n", None),
+])  # fmt: skip
+def test_what_predict_reads_as_columns(tmp_path, text, found):
+    path = tmp_path / "a.txt"
+    path.write_text(text)
+    assert in_columns(str(path), ColumnOptions(token_column=1), []) is True
+    if found is not None:
+        assert in_columns(str(path), ColumnOptions(), ["DET", "NOUN"]) is found
+        return
+    with pytest.raises(tr.InputError, match="may hold a token a row, or a text a row: say --token-column 1"):
+        in_columns(str(path), ColumnOptions(), ["DET", "NOUN"])
 
 
 @pytest.mark.parametrize(("tags", "scheme"), [
     ("DET NOUN", ""), ("O O", ""), ("B-LOC NOUN", ""), ("X-LOC O", ""), ("B-a-b I-a-b", "BIO"),
-    ("B-LOC O I-PER", "BIO"), ("I-LOC O", "IOB1"), ("B-X E-X U-X", ""), ("B- O", ""),
+    ("B-LOC O I-PER", "BIO"), ("I-LOC O", "IOB1"), ("B- O", ""),
 ])  # fmt: skip
 def test_what_is_no_scheme_is_tags(tags, scheme):
     assert scheme_of([tags.split()]) == scheme

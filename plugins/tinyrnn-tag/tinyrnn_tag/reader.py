@@ -4,13 +4,14 @@ import json
 import os
 import re
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 import tinyrnn as tr
 from tinyrnn.tasks import few, shown
 from tinyrnn.tasks.text import inner_name, lines_of, text_of
 
-from .schemes import is_spelt
+from .schemes import is_spelt, spelling
 
 COLUMNS = (
     ".conll",
@@ -25,6 +26,8 @@ COLUMNS = (
 LINES = (".jsonl", ".ndjson")
 UNIVERSAL = ".conllu"  # of Universal Dependencies: ten columns, the word in the second, its tag in the fourth
 WANTED = "files with a token and its tag a line and empty lines between sentences, or .jsonl"
+_TOKENS = ("token", "tokens", "word", "words", "form")  # a first row of these and of
+_TAGS = ("tag", "tags", "label", "labels", "ner", "ner_tag", "ner_tags", "pos", "pos_tag", "upos", "xpos")
 _RANGE = re.compile(r"\d+[-.]\d+")  # numbers a word that stands for several, or one that is not there
 
 
@@ -49,9 +52,31 @@ class Corpus:
         self.left_out[what] = self.left_out.get(what, 0) + 1
 
 
-def is_table(path: str) -> bool:
-    """Whether a file is read as one in columns, or of JSON lines, where lines of text are read as well."""
-    return (inner_name(Path(path)) if os.path.isfile(path) else path).lower().endswith((*COLUMNS, *LINES))
+def in_columns(path: str, options, labels) -> bool:
+    """Whether a file is read as one in columns, or of JSON lines, where lines of text are read as well: by
+    its ending, by ``--token-column``, or as all its rows end in tags, ``labels`` or those of entities.
+
+    Raises:
+        InputError: it may be either.
+    """
+    if not os.path.isfile(path):
+        return path.lower().endswith((*COLUMNS, *LINES))
+    if inner_name(Path(path)).lower().endswith((*COLUMNS, *LINES)) or options.token_column is not None:
+        return True
+    lines = lines_of(text_of(Path(path), options.encoding or "utf-8"))
+    rows = [cells for _, line, cells in _cells(lines) if line.strip() and line[0] != "#"]
+    rows = [cells for cells in rows if not _is_mark(cells)]
+    widths, tabs = {len(cells) for cells in rows}, any("\t" in line.strip() for line in lines)
+    if len(widths) != 1:
+        return False
+    width, tags = widths.pop(), {cells[-1].strip() for cells in rows}
+    if width > 1 and (_is_universal(rows) or tags <= {*labels} or spelling(tags, strict=False)):
+        return True
+    apart = "" in [line.strip() for line in lines[:-1]]
+    if (width > 1 and tabs) or (width == 1 and apart and len(rows) > 2):
+        may = f"{path} may hold a token a row, or a text a row"
+        raise tr.InputError(f"{may}: say --token-column 1, or give texts on standard input (-)")
+    return False
 
 
 def read_corpus(paths, *, token_column=None, tag_column=None, encoding="utf-8", tagged=True) -> Corpus:
@@ -78,7 +103,7 @@ def read_corpus(paths, *, token_column=None, tag_column=None, encoding="utf-8", 
             _json_lines(corpus, path, rows, tagged)
         else:
             universal = name.endswith(UNIVERSAL)
-            columns = (token_column or (2 if universal else 1), tag_column or (4 if universal else None))
+            columns = (token_column or (2 if universal else None), tag_column or (4 if universal else None))
             _columns(corpus, path, rows, columns, tagged)
     if not corpus.tokens:
         raise tr.InputError(f"{few(paths)}: there are no sentences: give {WANTED}")
@@ -91,12 +116,23 @@ def _columns(corpus, path, lines, columns, tagged):
     A row that begins with ``#`` is a comment, unless it has as many cells as others and a tag that others
     have too, or one of entities: ``#`` and ``#topic`` are tokens.
     """
-    split = (lambda line: line.split("\t")) if any("\t" in x.strip() for x in lines) else str.split
-    rows = [(n, line, split(line)) for n, line in enumerate(lines, 1)]
+    rows = _cells(lines)
     plain = [(n, cells) for n, line, cells in rows if line.strip() and line[0] != "#" and not _is_mark(cells)]
     if not plain:
         return
-    (first, cells), place = plain[0], _place(path, *plain[0], columns, tagged)
+    if columns[0] is None and _is_universal([cells for _, cells in plain]):
+        columns = (2, columns[1] or 4)
+    elif columns[0] is None:
+        _refuse_numbered(path, [cells[0] for _, cells in plain])
+        columns = (1, columns[1])
+    place = _place(path, *plain[0], columns, tagged)
+    named = [plain[0][1][i].strip().lower() for i in place]
+    tags = [cells[place[1]].strip().lower() for _, cells in plain if len(cells) > place[1]]
+    if named[0] in _TOKENS and named[1] in _TAGS and tags.count(named[1]) == 1 < len(plain):
+        rows = [row for row in rows if row[0] != plain[0][0]]
+        corpus.leave_out(f"rows that name the columns ({' '.join(named)})")
+        plain = plain[1:]
+    first, cells = plain[0]
     width, tags = len(cells), {c[place[1]] for _, c in plain if len(c) == len(cells)}
     is_tag = lambda cell: cell in tags or is_spelt(cell)  # noqa: E731
     tokens: list[str] = []
@@ -119,6 +155,25 @@ def _columns(corpus, path, lines, columns, tagged):
                     raise tr.InputError(f"{path} row {n}: the {what} is empty: fill it, or delete the row")
             tokens.append(token)
             said.append(tag)
+
+
+def _cells(lines):
+    """Number, line and cells of each row: between tabs, or where there are none between spaces."""
+    split = (lambda line: line.split("\t")) if any("\t" in x.strip() for x in lines) else str.split
+    return [(n, line, split(line)) for n, line in enumerate(lines, 1)]
+
+
+def _is_universal(rows):
+    """Whether rows of cells are those of Universal Dependencies: ten, the number of the word in the first."""
+    return all(len(cells) == 10 and re.fullmatch(r"\d+([-.]\d+)?", cells[0]) for cells in rows)
+
+
+def _refuse_numbered(path, cells):
+    """InputError where the first column has the numbers of tokens in place of tokens."""
+    follows = (b in ("0", "1") or ((a + b).isdecimal() and int(b) == int(a) + 1) for a, b in pairwise(cells))
+    if len(cells) > 2 and cells[0] in ("0", "1") and all(follows):
+        mend = "say --token-column, and --tag-column"
+        raise tr.InputError(f"{path}: its first column numbers the tokens: {mend}")
 
 
 def _is_mark(cells):

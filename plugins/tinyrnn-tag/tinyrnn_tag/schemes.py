@@ -1,4 +1,5 @@
-"""How tags spell entities, stretches of tokens of a type: BIO, IOB1, BIOES and BILOU.
+"""How tags spell entities, stretches of tokens of a type: BIO, IOB1, BIOES, BILOU, BMES and BMEWO; with the
+letter before the type or behind it, with ``-`` or ``_`` between them, or with no types at all.
 
 Ramshaw & Marcus 1995 (IOB1: ``B-`` only where an entity follows on one of its type), Tjong Kim Sang &
 Veenstra 1999 (BIO, also IOB2: every entity begins with ``B-``), Ratinov & Roth 2009 (BILOU, or BIOES: ends
@@ -16,20 +17,62 @@ ENDS, SINGLE = "EL", "SU"  # of BIOES and of BILOU
 Span = tuple[int, int, str]  # first token, the one after the last, type
 
 
-def scheme_of(rows: Sequence[Sequence[str]]) -> str:
-    """The scheme of the tags of sentences: ``BIO IOB1 BIOES BILOU``; empty: they spell no entities.
+_LETTERS = dict(zip("BIESLUMW", "BIESLUIS", strict=True))  # as they are read here
+_FORMS = tuple(
+    re.compile(form, re.DOTALL)
+    for form in (r"(?P<letter>[BIESLUMW])[-_](?P<type>.+)", r"(?P<type>.+)[-_](?P<letter>[BIESLUMW])",
+                 r"(?P<letter>[BIESLUMW])(?P<type>)")
+)  # fmt: skip
+UNTYPED = "SPAN"  # the type of what has none
 
-    Tags spell entities where each is ``O`` or a letter of a scheme, ``-`` and a type.
+
+def scheme_of(rows: Sequence[Sequence[str]]) -> str:
+    """The scheme of the tags of sentences, by name; empty: they spell no entities.
+
+    Raises:
+        ValueError: as `spelling`.
     """
     used = {tag for tags in rows for tag in tags}
-    if not spells_entities(used):
+    known = spelling(used)
+    letters = {found["letter"] for found in _matches(used) or ()}
+    if not known:
         return ""
-    letters = {tag[0] for tag in used - {OUTSIDE}}
     if letters <= set("BI"):
+        rows = [[known[tag] for tag in tags] for tags in rows]
         pairs = [pair for tags in rows for pair in zip([OUTSIDE, *tags], tags)]  # noqa: B905
         apart = [before[2:] == tag[2:] for before, tag in pairs if tag.startswith("B-")]
         return "IOB1" if irregular(rows) and all(apart) else "BIO"
-    return next((name for name in ("BIOES", "BILOU") if letters <= set(name)), "")
+    names = ("BIOES", "BILOU", "BMES", "BMEWO")
+    return next((n for n in names if letters <= set(n)), f"a mixture of schemes ({''.join(sorted(letters))})")
+
+
+def _matches(used: Iterable[str], strict: bool = True) -> list[re.Match[str]] | None:
+    """How tags are spelt; None: they are no entities."""
+    tags = set(used) - {OUTSIDE}
+    for form in _FORMS:
+        found = [match for tag in sorted(tags) if (match := form.fullmatch(tag))]
+        begun, inside = (
+            {match["type"] for match in found if match["letter"] in letters} for letters in ("B", "IMEL")
+        )
+        usual = form is _FORMS[0] and all(SPELT.fullmatch(tag) for tag in tags)
+        if found and len(found) == len(tags) and (usual or begun & inside or (begun and OUTSIDE in used)):
+            return found
+        if strict and begun & inside - {""} and len(found) < len(tags):
+            odd = min(tags - {match[0] for match in found})
+            raise ValueError(f"has tags of entities such as {found[0][0]}, and the tag {odd}")
+    return None
+
+
+def spelling(used: Iterable[str], strict: bool = True) -> dict[str, str]:
+    """Each of these tags as ``O``, or as one of `SPELT`; empty: they spell no entities, of which one at least
+    must be there.
+
+    Raises:
+        ValueError: ``strict``, and some are those of entities, others are not.
+    """
+    found = _matches(set(used), strict) or ()
+    known = {each[0]: f"{_LETTERS[each['letter']]}-{each['type'] or UNTYPED}" for each in found}
+    return known and {OUTSIDE: OUTSIDE, **known}
 
 
 def is_spelt(tag: str) -> bool:
@@ -38,7 +81,7 @@ def is_spelt(tag: str) -> bool:
 
 
 def spells_entities(tags: Iterable[str]) -> bool:
-    """Whether these tags, one that is not ``O`` among them, can be those of entities."""
+    """Whether these tags of BIO, one that is not ``O`` among them, can be those of entities."""
     used = set(tags) - {OUTSIDE}
     return bool(used) and all(map(is_spelt, used))
 

@@ -14,8 +14,8 @@ from tinyrnn.tasks.text import digest, names, read_lines
 
 from .model import Tagger
 from .options import ColumnOptions, TagOptions
-from .reader import Corpus, is_table, read_corpus, tokens_of
-from .schemes import bio, irregular, is_spelt, scheme_of, spans_of
+from .reader import Corpus, in_columns, read_corpus, tokens_of
+from .schemes import bio, irregular, is_spelt, scheme_of, spans_of, spelling
 from .words import Lexicon
 
 LONG = 1000  # tokens of a sentence: with more, empty lines are missing
@@ -58,6 +58,7 @@ class Tagging(Task):
             InputError: data that cannot be used, too few sentences, an unknown cell or option.
         """
         corpus = _read(options, texts)
+        _spelling(corpus, texts)
         fingerprint, scheme = _fingerprint(corpus), scheme_of(corpus.tags)
         if scheme == "BIO" and (odd := irregular(corpus.tags)):
             corpus.left_out["the letter I at the beginning of an entity, read as B"] = odd
@@ -193,7 +194,7 @@ class Tagging(Task):
         """Tags and entities of texts, of lines of files of text, and of the sentences of files in columns."""
         rows: list[tuple[str, list[str], list[int]]] = []
         for given in inputs:
-            if given != "-" and is_table(given):
+            if given != "-" and in_columns(given, options, model.labels):
                 trained, _ = Tagging.trained(run, options, inputs)
                 for tokens in _read(trained, [given], tagged=False).tokens:
                     starts = np.cumsum([0, *(len(token) + 1 for token in tokens[:-1])]).tolist()
@@ -278,9 +279,23 @@ def _read(options, paths, tagged=True) -> Corpus:
     return read_corpus(paths, **how, tagged=tagged)
 
 
+def _spelling(corpus, paths):
+    """How the tags of ``corpus`` spell entities, as `spelling` has it; InputError where some do not."""
+    try:
+        return spelling(tag for tags in corpus.tags for tag in tags)
+    except ValueError as error:
+        mend = "mend it, or delete its row if that names the columns"
+        raise tr.InputError(f"{few(paths)} {error}: {mend}") from None
+
+
 def _as_bio(corpus, entities, paths) -> Corpus:
     """``corpus``, its entities spelt as BIO where there are ``entities``."""
     if entities:
+        known = _spelling(corpus, paths)
+        if other := Counter(tag for tags in corpus.tags for tag in tags if known.get(tag, tag) != tag):
+            tag = min(other)
+            corpus.left_out[f"tags spelt like {tag}, read as {known[tag]}"] = other.total()
+            corpus.tags = [[known[tag] for tag in tags] for tags in corpus.tags]
         if strange := {tag for tags in corpus.tags for tag in tags if not is_spelt(tag)}:
             said = f"{few(paths)} has the tag {shown(min(strange))}"
             raise tr.InputError(f"{said}, which is no O, B-TYPE or I-TYPE as entities have: mend it")

@@ -118,7 +118,7 @@ class SoundOptions(NumbersOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LabelledOptions(ReadingOptions, TableOptions):
+class LabelledOptions(ReadingOptions, TableOptions, DateOptions):
     """How a trained classifier finds texts in tables."""
 
     text_column: str | None = option(None, "Column of the texts. Default: as in training.", "Labels")

@@ -2,7 +2,11 @@
 files named after labels, or of folders named after labels.
 """
 
+import ast
 import os
+import re
+from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 from ...base.compressed import inner_name
@@ -10,13 +14,16 @@ from ...base.errors import InputError, few, shown
 from ...training.screen import note
 from ..tables.files import ENDINGS, Table, is_table, read_table
 from ..tables.options import TableOptions
-from ..text.sources import lines_of, text_of, texts_below
+from ..text.sources import lines_of, refuse_splits, text_of, texts_below
 
 PREFIX = "__label__"  # before each label of a line, in the files that fastText reads
 _FLAGS = {
     **dict.fromkeys(("0", "false", "no", "0.0"), False),
     **dict.fromkeys(("1", "true", "yes", "1.0"), True),
 }
+_ABOUT = re.compile(r"(?i)(readme|licen[sc]e|copying|authors|changelog|citation|notice)(\.(md|txt|rst|cff))?")
+_LIST = re.compile(r"\s*\[.*\]\s*", re.DOTALL)  # where a cell may hold several labels; else of texts
+_QUOTED = re.compile(r"\s*\[\s*(['\"].*['\"]\s*)?\]\s*", re.DOTALL)
 Labels = tuple[str, ...]
 _FORMS = f"a table ({', '.join(ENDINGS[:5])} ...), lines of fastText, or a folder"
 
@@ -86,11 +93,19 @@ def _table(path, text_column, label_column, multi_label, encoding, how):
     cells = table.column(named[0], "--label-column")
     if len(named) > 1:
         found: list = _flagged(table, named)
-    elif any(isinstance(cell, list | tuple) or hasattr(cell, "shape") for cell in cells):
+    elif any(isinstance(cell, list | tuple) or hasattr(cell, "shape") for cell in cells) or (
+        all(
+            isinstance(cell, str) and (_QUOTED if multi_label is None else _LIST).fullmatch(cell)
+            for cell in cells
+        )
+    ):
         found = [_listed(table, i, named[0], cell) for i, cell in enumerate(cells)]
     else:
         found = [cell.strip() for cell in table.texts(named[0], "--label-column")]
     if multi_label is not None and found and isinstance(found[0], str):
+        if lists := [i for i, cell in enumerate(found) if _LIST.fullmatch(cell)]:
+            holds = f"{table.at(lists[0], named[0])} holds {shown(found[lists[0]])}"
+            raise InputError(f"{holds}, a list, which others are not: write all alike")
         split = ([part.strip() for part in cell.split(multi_label)] for cell in found)
         found = [tuple(dict.fromkeys(filter(None, parts))) for parts in split]
     for i, (text, label) in enumerate(zip(texts, found, strict=True)):
@@ -117,10 +132,13 @@ def _flagged(table, named) -> list[Labels]:
 
 def _listed(table, i, name, cell) -> Labels:
     """Labels of a cell that is a list of texts."""
-    cell = cell.tolist() if hasattr(cell, "shape") else cell
+    held, cell = cell, cell.tolist() if hasattr(cell, "shape") else cell
+    if isinstance(cell, str):  # ['a', 'b'], as CSV has lists
+        with suppress(ValueError, SyntaxError, RecursionError, MemoryError):
+            cell = ast.literal_eval(cell.strip())
     texts = isinstance(cell, list | tuple) and all(isinstance(label, str) for label in cell)
     if not texts or not all(map(str.strip, cell)):
-        raise InputError(f"{table.at(i, name)} holds {shown(cell)}: write a list of labels, as in other rows")
+        raise InputError(f"{table.at(i, name)} holds {shown(held)}: write a list of labels, as in other rows")
     return tuple(dict.fromkeys(label.strip() for label in cell))
 
 
@@ -153,21 +171,34 @@ def _folder(path, encoding):
     """Of each folder its files, with the folder's name as label; or of each file its lines, with its name."""
     entries = sorted(path.iterdir())
     hidden, entries = [p.name for p in entries if p.name[0] == "."], [p for p in entries if p.name[0] != "."]
+    hidden += [p.name for p in entries if _ABOUT.fullmatch(p.name) and p.is_file()]
+    entries = [p for p in entries if p.name not in hidden]
     folders, files = [p for p in entries if p.is_dir()], [p for p in entries if p.is_file()]
     of_folders = len(folders) > 1 or not files
     if left_out := hidden + [p.name for p in (files if of_folders else folders)]:
         kind = "folders" if of_folders else "files"
         note(f"{path}: its {kind} are labels; left out: {few(left_out, 5)}")
+    texts = {f: texts_below(f) if of_folders else [f] for f in (folders if of_folders else files)}
     if of_folders:
-        read = [(text_of(p, encoding).strip(), f.name) for f in folders for p in texts_below(f)]
+        refuse_splits(path, (f.name for f in folders))
+        deeper = {p.parent.relative_to(f).parts[0] for f in folders for p in texts[f] if p.parent != f}
+        if deeper:
+            note(f"{path}: texts of the folders {few(sorted(deeper))} have the labels of those they are in")
+    for file in (p for found in texts.values() for p in found):
+        if Path(name := inner_name(file)).suffix.lower() in ENDINGS:
+            raise InputError(f"{path} holds the table {name}: give that by its name, or take it out of there")
+    if of_folders:
+        read = [(text_of(p, encoding).strip(), f.name) for f in folders for p in texts[f]]
         if empty := sum(not text for text, _ in read):
             note(f"{path}: {empty:,} empty files are left out")
         return [(text, label) for text, label in read if text]
     names = [inner_name(p) for p in files]
-    for name in names:
-        if Path(name).suffix.lower() in ENDINGS:
-            raise InputError(f"{path} holds the table {name}: give that by its name, or take it out of there")
-    stems = [Path(name).stem for name in names]
+    stems, kinds = [Path(name).stem for name in names], Counter(Path(name).suffix.lower() for name in names)
+    if 1 < len(kinds) < len(names) and len(set(stems)) > 1:
+        rare = next(name for name in names if Path(name).suffix.lower() == kinds.most_common()[-1][0])
+        usual = kinds.most_common(1)[0][0] or "no ending"
+        holds = f"{path} holds {rare} beside files of {usual}"
+        raise InputError(f"{holds}: give it their ending if it is a label's, or take it out of there")
     labels = [
         stem if stems.count(stem) == 1 else name for stem, name in zip(stems, names, strict=True)
     ]  # rt-polarity.pos and rt-polarity.neg

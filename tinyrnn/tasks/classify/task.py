@@ -17,8 +17,8 @@ from ...training.runs import RunFolder, refuse_other
 from ...training.screen import hushed
 from ...training.task import Task
 from ..batches import Batches
-from ..tables.files import texts_of_inputs
-from ..text.memory import json_lines, pairs_of
+from ..tables.files import frame_lines, texts_of_inputs
+from ..text.memory import pair_lines
 from ..text.robustness import Texts
 from ..text.sources import digest
 from ..text.vocabulary import (
@@ -56,7 +56,7 @@ class Classification(Task):
     loss_name = "loss (nats an example)"
     default_inputs = ("-",)
     next_input = "'a text'"
-    in_memory = "pairs (text, label) or (text, [labels]), or a frame with columns of these names"
+    in_memory = "pairs (text, label) or (text, [labels]), or a frame with columns of texts and labels"
     drawn = MappingProxyType({"accuracy": "accuracy", "micro_f1": "micro F1", "macro_f1": "macro F1"})
     starts = MappingProxyType({"lm": ("embedding.", "rnn.")})
     loss_of = staticmethod(cross_entropy)
@@ -127,9 +127,11 @@ class Classification(Task):
 
     @classmethod
     def store(cls, data):
-        """Pairs (text, label) or (text, list of labels), or a pandas frame with columns of those names."""
-        rows = pairs_of(data, "text", "label", several=True)
-        return super().store(data) if rows is None else ("jsonl", json_lines(rows))
+        """Pairs (text, label) or (text, list of labels), or a pandas frame, whose columns are chosen as those
+        of a file.
+        """
+        lines = frame_lines(data) or pair_lines(data, "text", "label", several=True)
+        return super().store(data) if lines is None else ("jsonl", lines)
 
     @staticmethod
     def rebuild(meta) -> Classifier:

@@ -20,6 +20,7 @@ from ...training.robustness import Numbers
 from ...training.screen import note
 from ...training.task import Task
 from ..batches import Batches
+from ..tables.files import frame_lines, pandas
 from ..text.vocabulary import names
 from .counts import cost as counts_cost
 from .model import BATCH, COUNTS, Forecaster, Prepared, checked_column, stored, toeplitz
@@ -162,17 +163,12 @@ class Forecasting(Task):
     @classmethod
     def store(cls, data):
         """An array ``[N]`` or ``[N, columns]``, or a pandas series or frame, whose index holds the dates."""
-        if hasattr(data, "to_csv"):
-            dated = str(data.index.dtype).startswith(("datetime", "period"))  # else it numbers the rows
-            return "csv", data.to_csv(index=dated, index_label="date" if dated else None)
-        if not (
-            isinstance(data, np.ndarray) and data.ndim in (1, 2) and data.size and data.dtype.kind in "fiu"
-        ):
-            return super().store(data)
-        table = data.reshape(len(data), -1)
-        names = ["value"] if table.shape[1] == 1 else [f"value{i}" for i in range(table.shape[1])]
-        lines = [",".join(names), *(",".join(map(repr, row)) for row in table.tolist())]
-        return "csv", "\n".join(lines) + "\n"
+        if isinstance(data, np.ndarray) and data.ndim in (1, 2) and data.size and data.dtype.kind in "fiu":
+            table = data.reshape(len(data), -1)
+            names = [f"value{i}" for i in range(table.shape[1])] if table.shape[1] > 1 else ["value"]
+            data = pandas().DataFrame(table, columns=names)
+        lines = frame_lines(data)
+        return super().store(data) if lines is None else ("jsonl", lines)
 
     @staticmethod
     def rebuild(meta) -> Forecaster:

@@ -15,12 +15,12 @@ from ...base.errors import InputError, TooLargeError, few, near, shown
 from ...base.files import opened
 from ..tables import numbers
 from ..tables.files import is_table, read_table
-from ..tables.options import TableOptions
+from ..tables.options import DateOptions, TableOptions
+from ..text.sources import refuse_splits
 from . import sound
 
 SOUND, ARRAYS = ".wav", ".npz"
-_CLOCK = re.compile(r"(?:(-?\d+) days? )?(\d+):(\d{1,2})(?::(\d{1,2}(?:\.\d+)?))?")  # or what passed by it
-_SECONDS = (86_400, 3600, 60, 1)
+_CLOCK = re.compile(r"(?:(-?\d+) days?,? +)?(\d+):(\d{1,2})(?::(\d{1,2}(?:\.\d+)?))?")
 _DAMAGE = (ValueError, OSError, EOFError, LookupError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
@@ -130,6 +130,8 @@ def _sounds(path, options, labelled) -> Signals:
     for file in files if labelled else ():
         for name, value in _named(path, file, options).items():
             fields.setdefault(name, []).append(value)
+    if options.label_pattern is None:
+        refuse_splits(path, fields.get(options.label_column, ()))
     read = [sound.read_wav(file) for file in files]
     said = [f"{len(others)} files that are no sounds are left out: {few(others, 3)}"] if others else []
     if mixed := sum(channels > 1 for *_, channels in read):
@@ -216,9 +218,11 @@ def _rows(path, options, channels, labelled) -> Signals:
     kept = {options.id_column, options.time_column, options.label_column, *known}
     columns, said_too = _channels(table, options, channels, kept)
     notation = numbers.Notation.of(table, columns)
+    said_too += [f"{n} in {unit}" for n in columns if (unit := numbers.units_of(table, n))]
     values = np.stack([_column(table, name, notation) for name in columns], axis=1).astype(np.float32)
     if options.time_column is not None:
-        parted = _by_time(table, options, parted)
+        parted, when = _by_time(table, options.time_column, parted, DateOptions.of(options.entries()))
+        said_too += [f"{options.time_column}: {when}"] * bool(when)
     sequences = [values[rows] for rows in parted.values()]
     same = [c for i, c in enumerate(columns) if all((s[:, i] == s[0, i]).all() for s in sequences)]
     if same:
@@ -285,24 +289,34 @@ def _column(table, name, notation):
     return values
 
 
-def _by_time(table, options, parted):
-    """Rows of each sequence in the order of a column of numbers, dates or times of a clock."""
-    name = options.time_column
-    cells = table.column(name, "--time-column")
-    clocks = [_CLOCK.fullmatch(str(cell).strip()) for cell in cells]
+def _by_time(table, name, parted, how):
+    """Rows of each sequence in the order of a column of numbers, dates, times of day or spans of time; and
+    how dates were read.
+    """
+    said, cells = "", table.column(name, "--time-column")
     notation = numbers.Notation.of(table, [name])
-    if numbers.is_numeric(table, name, notation):
+    clocks = [_CLOCK.fullmatch(str(cell).strip()) for cell in cells]
+    if all(clocks):
+        parts = np.array([[float(part or 0) for part in clock.groups()] for clock in clocks])
+        times = parts @ (86_400, 3600, 60, 1)
+        for key, rows in parted.items():
+            falls = np.flatnonzero(np.diff(times[rows]) < 0)
+            midnight = len(falls) == 1 < len(rows) - 1 and times[rows[-1]] < times[rows[0]]
+            if midnight and not parts[:, 0].any():
+                i = rows[int(falls[0]) + 1]
+                holds = f"goes back to {cells[i]} in sequence {key}, which may be the day after"
+                raise InputError(f"{table.at(i, name)} {holds}: give dates too, or leave --time-column out")
+    elif numbers.is_numeric(table, name, notation):
+        numbers.units_of(table, name)
         times = _column(table, name, notation)
-    elif all(clocks):
-        times = np.array([np.dot([float(part or 0) for part in c.groups()], _SECONDS) for c in clocks])
     else:
         from ..tables.dates import read_dates
-        from ..tables.options import DateOptions
 
         groups = np.empty(len(table), object)
         for key, rows in parted.items():
             groups[rows] = key
-        times = read_dates(table, (name,), DateOptions.of(options.entries()), groups).values
+        dates = read_dates(table, (name,), how, groups)
+        times, said = dates.values, dates.said
     found = {}
     for key, rows in parted.items():
         order = np.argsort(times[rows], kind="stable")
@@ -314,7 +328,7 @@ def _by_time(table, options, parted):
             raise InputError(
                 f"{table.at(i, name)} {holds}: give each step a time of its own, or leave --time-column out"
             )
-    return found
+    return found, said
 
 
 # ------------------------------------------------------------------ arrays
@@ -328,8 +342,12 @@ def _arrays(path, options, labelled) -> Signals:
         with opened(path) as file, np.load(file, allow_pickle=False) as stored:
             held = {name: stored[name] for name in stored.files}
     except _DAMAGE as error:
+        with opened(path) as file:
+            begins = file.read(6)
         objects = "allow_pickle" in str(error) or "Object arrays" in str(error)
         why = "objects, which only running code could read" if objects else shown(str(error))
+        if not begins.startswith((b"PK", b"\x93NUMPY", b"\x80")):
+            why = "it is no file of NumPy"
         mend = "store x, lengths and y as arrays of numbers by numpy.savez"
         raise InputError(f"{path} cannot be read ({why}): {mend}") from None
     except MemoryError:
@@ -390,4 +408,6 @@ def _parted(path, x, lengths) -> list[np.ndarray]:
 
 def _text(value: Any) -> str:
     """A label of an array as text."""
+    if isinstance(value, bytes):
+        return value.decode(errors="backslashreplace")
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)

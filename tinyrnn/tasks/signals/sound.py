@@ -1,6 +1,7 @@
 """Sound: WAV files, and the energies in bands that are equally wide to the ear."""
 
 import functools
+import io
 import wave
 from pathlib import Path
 
@@ -22,7 +23,7 @@ def read_wav(path: Path) -> tuple[np.ndarray, int, int]:
         InputError: it is no WAV file of 8, 16, 24 or 32 bits (PCM), or holds no sound.
     """
     try:
-        with unpacked(path) as raw, wave.open(raw) as file:
+        with unpacked(path) as raw, wave.open(io.BytesIO(_plain(raw.read()))) as file:
             channels, width, rate, count = file.getparams()[:4]
             data = file.readframes(min(count, UNKNOWN))
             if width > 4:
@@ -43,6 +44,14 @@ def read_wav(path: Path) -> tuple[np.ndarray, int, int]:
         samples = np.frombuffer(data, f"<{'u' if width == 1 else 'i'}{width}") / 2.0 ** (8 * width - 1)
     samples = samples - (width == 1)  # bytes have no sign
     return samples.reshape(-1, channels).mean(axis=1).astype(np.float32), rate, channels
+
+
+def _plain(data: bytes) -> bytes:
+    """A WAV file of the form "extensible", as those of 24 bits have it, as one of PCM, if it holds that."""
+    at = data.find(b"fmt ", 12, 1 << 16) + 8
+    if data[at : at + 2] == b"\xfe\xff" and data[at + 24 : at + 26] == b"\x01\x00":
+        return data[:at] + b"\x01\x00" + data[at + 2 :]
+    return data
 
 
 def resampled(samples: np.ndarray, rate: int, to: int) -> np.ndarray:

@@ -1,10 +1,14 @@
-"""Files of tables, read by pandas: CSV, TSV, JSON lines, Parquet, Excel, compressed or not.
+"""Files of tables, read by pandas: CSV, TSV, JSON, Parquet, Excel, compressed or not; and frames in memory.
 
 What separates columns, and whether the first row names them, is found by trying every way: where two fit,
-both are shown in an error that asks. What was found is in ``said``.
+both are shown in an error that asks. What was found is in ``said``. Whatever holds a table ends as a `Table`,
+and everything that follows is the same for all: `_headed` decides whether a first row of CSV or Excel names
+the columns, `_plain` has one sign for what is missing.
 """
 
 import csv
+import datetime
+import decimal
 import io
 import itertools
 import json
@@ -16,6 +20,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from ...base.compressed import inner_name, unpacked
 from ...base.errors import InputError, TooLargeError, few, near, shown
 from ...training.screen import note
@@ -23,11 +29,13 @@ from ..text.sources import lines_of, read_lines, text_of, with_line_ends
 from .numbers import is_missing, looks_like_value
 from .options import TableOptions
 
-ENDINGS = (".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".parquet", ".xlsx", ".xls", ".ods")
+_JSON = (".jsonl", ".ndjson", ".json")
+ENDINGS = (".csv", ".tsv", ".tab", *_JSON, ".parquet", ".xlsx", ".xls", ".ods")
 _ENGINES = {".xlsx": "openpyxl", ".xls": "xlrd", ".ods": "odf"}
 SEPARATORS = {",": "','", ";": "';'", "\t": "tabs", "|": "'|'"}
 _TRIED = 1 << 18  # characters of a file that ways are tried on
 _TOLD = re.compile(r'"?sep=([^"\n])"?\n')
+_DATES = (datetime.date, datetime.time, datetime.timedelta)
 _PRIVATE = range(0xE000, 0xF900)  # code points that no script uses
 _BESIDE = "\x1f"  # separates columns where several characters do, and where nothing does
 _USUAL = 0.5  # part of the rows that have as many cells as the first, of a file that is so separated
@@ -50,9 +58,12 @@ def pandas() -> Any:
 class Table:
     """Rows and columns of a file.
 
-    ``frame``: a pandas frame; of files of text its cells are texts, of others what these hold; ``rows``: the
-    number of each row in the file, the first being 1; ``how``: as it was asked for; ``said``: what was found;
-    ``separator``: what stands between columns, of a file of texts.
+    ``frame``: a pandas frame; of files of text its cells are texts, of others what these hold, None where
+    that is nothing; ``rows``: the number of each row in the file, the first being 1; ``how``: as it was asked
+    for; ``said``: what was found; ``separator``: what stands between columns, of a file of texts.
+
+    Raises:
+        InputError: two columns have one name.
     """
 
     name: str
@@ -60,7 +71,12 @@ class Table:
     rows: list[int]
     how: TableOptions = field(default_factory=TableOptions)
     said: list[str] = field(default_factory=list)
-    separator: str = ","
+    separator: str = ""
+
+    def __post_init__(self) -> None:
+        name, n = next(iter(Counter(self.columns).most_common(1)), ("", 0))
+        if n > 1:
+            raise InputError(f"{self.name} has {n} columns {shown(name)}: rename all but one")
 
     @property
     def columns(self) -> list[str]:
@@ -89,7 +105,7 @@ class Table:
         for i, (cell, missing) in enumerate(zip(cells, self.frame[name].isna(), strict=True)):
             if isinstance(cell, str):
                 continue
-            if isinstance(cell, bool | list | tuple | dict) or hasattr(cell, "shape"):
+            if isinstance(cell, bytes | list | tuple | dict) or hasattr(cell, "shape"):
                 raise InputError(f"{self.at(i, name)} holds {shown(cell)}, which is no text: write a text")
             cells[i] = "" if missing else str(cell)
         return cells
@@ -136,17 +152,19 @@ def read_table(
     if not os.path.isfile(path):
         raise InputError(f"{path} does not exist or is no file: give a table ({', '.join(ENDINGS[:5])})")
     ending = Path(inner_name(path)).suffix.lower()
-    if ending in (".parquet", ".xlsx", ".xls", ".ods"):
-        table = _binary(path, ending, how)
-    elif ending in (".jsonl", ".ndjson"):
-        table = _json_lines(path, text_of(path, encoding))
+    if ending in _ENGINES:
+        cells, rows, said = _sheet(path, ending, how)
+        table = _headed(path, cells, rows, how, wanted, names, said)
+    elif ending in (".parquet", *_JSON):
+        if how.header is False:
+            raise InputError(f"{path} names its columns in any case: say --header in place of --no-header")
+        how = replace(how, header=True)
+        if ending == ".parquet":
+            table = from_frame(str(path), _by_pandas(path, ending, "read_parquet"), how)
+        else:
+            table = _json(path, text_of(path, encoding), how)
     else:
         table = _separated(path, text_of(path, encoding), ending, how, wanted, names, least)
-    twice = [name for name, n in Counter(table.columns).items() if n > 1]
-    if twice:
-        raise InputError(
-            f"{path} has {Counter(table.columns)[twice[0]]} columns {shown(twice[0])}: rename all but one"
-        )
     if not len(table):
         raise InputError(f"{path} has no rows of data: give some below the names of the columns")
     return table
@@ -209,30 +227,32 @@ def _separated(path, text, ending, how, wanted, names, least) -> Table:
     if not rows:
         raise InputError(f"{path} is empty: there are no rows in it")
     frame = frame.iloc[[i - 1 for i in rows]].reset_index(drop=True)
-    rows = [i + bool(told) for i in rows]
-    cells = [c.strip() for c in frame.iloc[0]]
+    said, usual = list[str](), "\t" if ending in (".tsv", ".tab") else ","
+    if how.separator is None and len(frame.columns) > 1 and way.separator != usual:
+        said = [way.words]
+    elif not way.quoted and '"' in text and given != _BESIDE:
+        said = ["quotes are as they are: they enclose no cells"]
+    between = way.separator if len(frame.columns) > 1 else ","
+    return _headed(path, frame, [i + bool(told) for i in rows], how, wanted, names, said, between)
+
+
+def _headed(path, frame, rows, how, wanted, names, said, separator="") -> Table:
+    """A `Table` of cells whose first row names the columns, or does not: the one place that decides it."""
+    cells = ["" if c is None else str(c).strip() for c in frame.iloc[0]]
     named = how.header
     if named is None:  # a task that asks for names says which are missing
-        named = bool(wanted) or _are_names(path, frame, names)
+        named = bool(wanted) or _are_names(path, frame, cells, names)
+    numbers = [str(i) for i in range(1, len(cells) + 1)]
     if named:
-        named_cells = [c or str(i) for i, c in enumerate(cells, 1)]
-        frame = frame.iloc[1:].reset_index(drop=True).set_axis(named_cells, axis=1)
+        frame = frame.iloc[1:].reset_index(drop=True)
         rows = rows[1:]
-    else:
-        frame = frame.set_axis([str(i) for i in range(1, len(cells) + 1)], axis=1)
-    said = []
     if named and names and how.header is None and not wanted:
-        said = [
-            f"the first row ({few((c[:40] for c in cells), 3)}) names the columns (--no-header: it is data)"
-        ]
+        first = few((c[:40] for c in cells), 3)
+        said = [*said, f"the first row ({first}) names the columns (--no-header: it is data)"]
     elif not named and not names:
-        said = ["the first row is data: columns are named 1, 2, ... (--header: it names them)"]
-    usual = "\t" if ending in (".tsv", ".tab") else ","
-    if how.separator is None and len(cells) > 1 and way.separator != usual:
-        said.insert(0, way.words)
-    elif not way.quoted and '"' in text and given != _BESIDE:
-        said.insert(0, "quotes are as they are: they enclose no cells")
-    return Table(str(path), frame, rows, how, said, way.separator if len(cells) > 1 else ",")
+        said = [*said, "the first row is data: columns are named 1, 2, ... (--header: it names them)"]
+    columns = [c or n for c, n in zip(cells, numbers, strict=True)] if named else numbers
+    return Table(str(path), frame.set_axis(columns, axis=1), rows, how, said, separator)
 
 
 def _given_separator(text, how) -> tuple[str, str | None]:
@@ -295,13 +315,19 @@ def _way(path, text, ending, given, wanted) -> _Way:
     below = [f for f in fits if f.below > 1]
     lines = [line for line in head.split("\n") if line.strip()]
     if below and not all(looks_like_value(line) for line in lines[1:]):
-        first, n = below[0].width, below[0].below
+        first, n, sign = below[0].width, below[0].below, below[0].way.separator
+        rows = below[0].records[1:]
         mend = "delete what stands above the names of the columns"
-        if first > 1:
-            mend += f", or end no row with a separator and quote cells that hold one ({shown(lines[1][:40])})"
+        if all(not row[-1].strip() for row in rows) and n == first + 1:
+            mend = f"delete the {shown(sign)} at their ends, or name that column too"
+        elif sign == "," and any(looks_like_value(",".join(c)) for c in itertools.pairwise(rows[0])):
+            mend = f"{mend}; or put numbers with ',' in them in double quotes"
         raise InputError(
             f"{path}: its first row has {first} cells, those below have {n} ({below[0].way.words}): {mend}"
         )
+    if lines[0][0] == "#" and any(s in line for s in SEPARATORS for line in lines if line[0] != "#"):
+        said = f"{path} begins with comments, {shown(lines[0][:40])}"
+        raise InputError(f"{said}: delete the rows that begin with #")
     whole = next((f for f in fits if f.share == 1), None)  # one column
     if whole is not None and whole.way.quoted:
         return whole.way
@@ -373,11 +399,10 @@ def _fit(separator, text, cut=False, least=None) -> _Fit:
     return quoted or _Fit(_Way(separator, True), plain.records)  # whoever reads it names the wrong quote
 
 
-def _are_names(path, frame, names) -> bool:
+def _are_names(path, frame, cells, names) -> bool:
     """Whether the first row names the columns: unless a number or a date stands in each column of such."""
     filled = [[c for c in frame[name].iloc[1:201] if not is_missing(c)] for name in frame.columns]
     like = [2 * sum(map(looks_like_value, column)) > len(column) for column in filled]
-    cells = [c.strip() for c in frame.iloc[0]]
     first = [looks_like_value(c) and not is_missing(c) for c in cells]
     of_values = [v for v, c, column in zip(first, cells, like, strict=True) if column and not is_missing(c)]
     if names is not None:
@@ -395,39 +420,51 @@ def _are_names(path, frame, names) -> bool:
 # ------------------------------------------------------------------ other files
 
 
-def _json_lines(path, text) -> Table:
-    objects, rows = list[dict[str, Any]](), []
-    for number, line in enumerate(lines_of(text), 1):
+def _json(path, text, how) -> Table:
+    """Of objects, one a line, or all in one list."""
+    listed = text.lstrip("\ufeff \t\r\n").startswith("[")
+    try:
+        objects = _loaded(text.strip("\ufeff")) if listed else []
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: {error}: give a list of JSON objects, or one object a line") from None
+    rows = list(range(1, len(objects) + 1))
+    for number, line in enumerate([] if listed else lines_of(text), 1):
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
+            objects.append(_loaded(line))
         except (ValueError, RecursionError) as error:
             raise InputError(f"{path} row {number}: {error}: every row must be one JSON object") from None
+        rows.append(number)
+    for number, row in zip(rows, objects, strict=True):
         if not isinstance(row, dict):
-            raise InputError(f"{path} row {number}: {line[:40]} is no JSON object: write one a row")
-        if objects and (lacks := objects[0].keys() - row.keys()):
+            raise InputError(f"{path} row {number}: {shown(row)} is no JSON object: write one a row")
+        if lacks := objects[0].keys() - row.keys():
             raise InputError(
                 f"{path} row {number} has no {shown(min(lacks))}, which the first row has: add it"
             )
-        objects.append(row)
-        rows.append(number)
     library = pandas()
     frame = library.DataFrame(objects, dtype=object) if objects else library.DataFrame()
-    return Table(str(path), frame, rows)
+    return Table(str(path), _plain(frame), rows, how)
 
 
-def _binary(path, ending, how) -> Table:
+def _loaded(text):
+    def whole(pairs):
+        if len(found := dict(pairs)) < len(pairs):
+            name = Counter(name for name, _ in pairs).most_common(1)[0][0]
+            raise ValueError(f"{shown(name)} is there twice")
+        return found
+
+    return json.loads(text, object_pairs_hook=whole)
+
+
+def _by_pandas(path, ending, function, **options):
+    """What a function of pandas reads; InputError where it cannot."""
     library = pandas()
     try:
         with unpacked(path) as file:
             data = io.BytesIO(file.read())
-        if ending == ".parquet":
-            frame, said = library.read_parquet(data), []
-        else:
-            frame, said = _sheet(
-                path, library.read_excel(data, sheet_name=None, dtype=object, engine=_ENGINES[ending]), how
-            )
+        return getattr(library, function)(data, **options)
     except ImportError as error:
         raise InputError(f"{path}: {error}: pip install 'tinyrnn[tables]'") from None
     except InputError:
@@ -438,31 +475,117 @@ def _binary(path, ending, how) -> Table:
         raise InputError(
             f"{path} is no {ending[1:]} file that pandas can read ({error}): save it anew"
         ) from None
-    return from_frame(str(path), frame, said)
 
 
-def _sheet(path, sheets, how):
-    full = {name: frame for name, frame in sheets.items() if len(frame)}
+def _sheet(path, ending, how):
+    """The cells of a sheet, a frame without names; the numbers of its rows; and what was found."""
+    engine = dict(engine=_ENGINES[ending], header=None, dtype=object, na_filter=False)
+    sheets = _by_pandas(path, ending, "read_excel", sheet_name=None, **engine)
     if how.sheet is not None and how.sheet not in sheets:
         raise InputError(f"{path} has no sheet {shown(how.sheet)}: {near(how.sheet, sheets, 'choose from')}")
+    sheets = {
+        name: _plain(frame).dropna(how="all").dropna(axis=1, how="all") for name, frame in sheets.items()
+    }
+    full = [name for name, frame in sheets.items() if len(frame) > 1]
     if how.sheet is None and len(full) > 1:
         raise InputError(f"{path} has {len(full)} sheets ({few(full)}): choose one by --sheet")
     name = how.sheet or next(iter(full or sheets))
-    frame = sheets[name].dropna(how="all")
-    return frame, [f"sheet {name}"] if len(sheets) > 1 else []
+    frame, said = sheets[name], [f"sheet {name}"] if len(sheets) > 1 else []
+    if not len(frame):
+        raise InputError(f"{path} is empty: there are no rows in it")
+    filled, title = frame.notna().sum(axis=1), frame.iloc[0].dropna().iloc[0]
+    wide = 2 * int((filled.iloc[1:] > 1).sum()) > len(frame) - 1
+    if frame.iloc[0, 0] is not None and filled.iloc[0] == 1 and wide and not looks_like_value(title):
+        has = f"its first row has 1 cell, {shown(str(title))}, those below have more"
+        raise InputError(f"{path}: {has}: delete what stands above the names of the columns, or name all")
+    rows = [int(i) + 1 for i in frame.index]
+    return frame.reset_index(drop=True), rows, said
 
 
-def from_frame(name: str, frame: Any, said=()) -> Table:
-    """A `Table` of a pandas frame, whose index becomes a column where it has a name or holds dates."""
+def _plain(frame: Any) -> Any:
+    """The same with cells of Python's own, None where there is nothing; columns of dates as they are."""
+
+    def plain(cell: Any) -> Any:
+        cell = cell.item() if isinstance(cell, np.bool_ | np.number) else cell
+        if isinstance(cell, bytes):
+            try:
+                return cell.decode()
+            except UnicodeDecodeError:
+                return cell
+        return None if isinstance(cell, str) and not cell.strip() else cell
+
     library = pandas()
-    index = frame.index
-    if not isinstance(index, library.RangeIndex) and (
-        any(n is not None for n in index.names)
-        or isinstance(index, library.DatetimeIndex | library.PeriodIndex)
-    ):
-        frame = frame.rename_axis([n or "date" for n in index.names]).reset_index()
+    columns = [frame.iloc[:, i] for i in range(frame.shape[1])]
+    for i, column in enumerate(columns):
+        if str(column.dtype).startswith(("datetime", "period")):
+            continue
+        gone = column.isna().to_numpy()
+        if gone.any() or column.dtype == object or not isinstance(column.dtype, np.dtype):
+            cells = [None if no else plain(c) for c, no in zip(column.tolist(), gone, strict=True)]
+            columns[i] = library.Series(cells, index=frame.index, dtype=object)
+    made = library.concat(columns, axis=1) if columns else frame
+    return made.set_axis(frame.columns, axis=1)
+
+
+def from_frame(name: str, frame: Any, how: TableOptions | None = None) -> Table:
+    """A `Table` of a pandas frame, whose index becomes columns, unless it numbers the rows.
+
+    Raises:
+        InputError: two columns have one name; or the index may number the rows or be years.
+    """
+    library, index, said = pandas(), frame.index, list[str]()
+    unnamed = index.names == [None]
+    if unnamed and len(index) and index.inferred_type == "integer":
+        if index.min() >= 1800 and index.max() <= 2200 and (np.diff(index) == 1).all():
+            may = f"its index, {few(index, 3)}, may be years or number the rows"
+            raise InputError(f"{name}: {may}: say rename_axis('year'), or reset_index(drop=True)")
+        if not isinstance(index, library.RangeIndex):
+            said = [f"the index, integers without a name such as {index[0]}, is left out"]
+    elif not (unnamed and isinstance(index, library.RangeIndex)) and len(index):
+        usual = "date" if isinstance(index, library.DatetimeIndex | library.PeriodIndex) else "index"
+        names = [str(n or usual) for n in index.names]
+        beside = [library.Series(index.get_level_values(i), name=n) for i, n in enumerate(names)]
+        beside = [b for b in beside if b.name not in frame or b.tolist() != list(frame[b.name])]
+        frame = library.concat([*beside, frame.reset_index(drop=True)], axis=1)
     frame = frame.set_axis([str(c).strip() for c in frame.columns], axis=1).reset_index(drop=True)
-    return Table(name, frame, list(range(2, len(frame) + 2)), TableOptions(), list(said))
+    how = replace(how or TableOptions(), header=True)
+    return Table(name, _plain(frame), list(range(2, len(frame) + 2)), how, said)
+
+
+def frame_lines(data: Any) -> str | None:
+    """A pandas frame or series as JSON lines, which `read_table` takes for the same table; None: it is none.
+
+    What is said of its index is told.
+    """
+    if not (hasattr(data, "iloc") and hasattr(data, "index")):
+        return None
+    frame = data.to_frame("value" if data.name is None else data.name) if data.ndim == 1 else data
+    table = from_frame("the frame", frame)
+    if not len(table):
+        raise InputError("the frame has no rows: give some")
+    table.tell()
+    columns = [_as_texts(table.frame[name]) for name in table.columns]
+    rows = (dict(zip(table.columns, row, strict=True)) for row in zip(*columns, strict=True))
+    return "".join(json.dumps(row, ensure_ascii=False, default=_written) + "\n" for row in rows)
+
+
+def _as_texts(column: Any) -> list[Any]:
+    """The cells of a column, dates as texts."""
+    kind = str(column.dtype)
+    if kind.startswith("period") and kind[7:8] in "QW" and kind != "period[Q-DEC]":
+        column, kind = column.dt.start_time, "datetime"
+    texts = column.astype(str) if kind.startswith(("datetime", "period")) else column
+    return [None if no else cell for cell, no in zip(texts.tolist(), column.isna(), strict=True)]
+
+
+def _written(cell: Any) -> Any:
+    if isinstance(cell, decimal.Decimal):
+        return float(cell)
+    if isinstance(cell, _DATES):
+        return str(cell)
+    if hasattr(cell, "tolist"):
+        return cell.tolist()
+    raise InputError(f"the frame holds {shown(cell)}: give texts, numbers, dates or lists of texts")
 
 
 def texts_of_inputs(

@@ -7,20 +7,13 @@ from typing import Any
 from ...base.errors import InputError, shown
 
 
-def pairs_of(data: Any, first: str, second: str, several: bool = False) -> list[dict[str, Any]] | None:
-    """Pairs of texts, or a pandas frame with columns of these names, as rows; None: ``data`` is of no such
-    kind. ``several``: the second of a pair may be a list of texts.
+def pair_lines(data: Any, first: str, second: str, several: bool = False) -> str | None:
+    """Pairs of texts as JSON lines; None: ``data`` is of no such kind. ``several``: the second of a pair may
+    be a list of texts.
 
     Raises:
         InputError: an entry is no pair of texts.
     """
-    if hasattr(data, "to_dict") and {first, second} <= set(getattr(data, "columns", ())):
-        columns = [data[name] for name in (first, second)]
-        known = [
-            [v if isinstance(v, list) else str(v) if k else None for v, k in zip(c, c.notna(), strict=True)]
-            for c in columns
-        ]
-        data = list(zip(*known, strict=True))
     if isinstance(data, str | bytes | Mapping) or not isinstance(data, Iterable) or hasattr(data, "read"):
         return None
     rows = []
@@ -32,13 +25,8 @@ def pairs_of(data: Any, first: str, second: str, several: bool = False) -> list[
         if len(row) != 2 or isinstance(row[0], list) or not all(isinstance(text, str) for text in texts):
             wanted = f"give pairs ({first}, {second}) of texts"
             raise InputError(f"entry {i} of the data is {shown(pair)}: {wanted}")
-        rows.append(dict(zip((first, second), row, strict=True)))
-    return rows or None
-
-
-def json_lines(rows: list[dict[str, Any]]) -> str:
-    """Rows as a file of JSON lines."""
-    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        rows.append(json.dumps(dict(zip((first, second), row, strict=True)), ensure_ascii=False) + "\n")
+    return "".join(rows) or None
 
 
 def texts_of(texts: Any) -> list[str]:

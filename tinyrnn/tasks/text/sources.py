@@ -18,6 +18,7 @@ from ...training.screen import note
 
 BUILTIN = "python-docs"  # stands for the default corpus where a source's name is stored
 CHUNK = 1 << 22
+SPLITS = {"train", "training", "test", "testing", "val", "valid", "validation", "dev", "eval", "unsup"}
 ENDINGS = (".txt", ".csv", ".tsv", ".jsonl")  # of files that a name is looked for
 
 
@@ -207,6 +208,13 @@ def _folder(folder: Path) -> list[Source]:
     if not (texts := texts_below(folder)):
         raise InputError(f"folder {folder} holds no text file: give a folder with readable text files")
     return [Source(str(p), p) for p in texts]
+
+
+def refuse_splits(path: Path, labels: Iterable[str]) -> None:
+    """InputError where folders that are taken for labels are the parts of a data set."""
+    if (found := sorted(set(labels))) and all(name.lower() in SPLITS for name in found):
+        parts = f"{path} holds {few(found)}, which are parts of a data set and no labels"
+        raise InputError(f"{parts}: give the one to train on, and --val for the one to validate on")
 
 
 def texts_below(folder: Path) -> list[Path]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from ...base.errors import InputError, few, shown
 from ...training.screen import note
 from ..tables.files import Table, is_table, read_table
+from ..tables.numbers import looks_like_value
 from ..tables.options import TableOptions
 from ..text.sources import lines_of, text_of
 
@@ -80,7 +81,7 @@ def read_pairs(
 def source_of(path, source_column, target_column, encoding, how: TableOptions) -> tuple[Table, str]:
     """A table, and the name of its column of sources, as `read_pairs` reads it."""
     table = _read(path, source_column, target_column, encoding, how)
-    return table, _chosen(table, source_column, target_column)[0]
+    return table, source_column or _chosen(table, source_column, target_column)[0]
 
 
 def _read(path, source_column, target_column, encoding, how) -> Table:
@@ -102,19 +103,47 @@ def _read(path, source_column, target_column, encoding, how) -> Table:
 
 
 def _name_sides(cells: Sequence[str]) -> bool:
-    """Whether the first two cells of a table are names of sides, and not a pair."""
-    sides = [cell.lower() for cell in cells[:2]]
-    if len(set(sides)) < 2 or not all(map(_NAME.fullmatch, sides)):
+    """Whether two cells of a row, the first two where any are long, are names of sides, and it is no pair."""
+    sides = [cell.lower() for cell in cells if _NAME.fullmatch(cell)]
+    words = all(len(cell) <= 20 and len(cell.split()) < 3 for cell in cells)
+    if len(set(sides)) < 2 or not (words or all(map(_NAME.fullmatch, cells[:2]))):
         return False
     return "en" in sides or any(len(side) > 2 for side in sides)  # "it, es" is rather a pair
 
 
 def _chosen(table: Table, source_column, target_column) -> tuple[str, list[str]]:
-    """The names of the columns of sources and targets."""
-    usual = ["source", "target"] if {"source", "target"} <= set(table.columns) else table.columns[:2]
-    target = target_column or usual[1]
-    targets = [target] if target in table.columns else [name.strip() for name in target.split(",")]
-    return source_column or next(name for name in (*usual, *table.columns) if name not in targets), targets
+    """The columns of sources and targets: those that are named, or called source and target; the only ones
+    that are called as sides are; the only ones; the first without names, unless they hold numbers.
+
+    Raises:
+        InputError: several columns may be meant.
+    """
+    given = target_column or ""
+    targets = (
+        [given] if given in table.columns else [name.strip() for name in given.split(",") if name.strip()]
+    )
+    sides = [[source_column] if source_column else [], targets]
+    rest = [name for name in table.columns if name not in (source_column, *targets)]
+    for side, usual in zip(sides, ("source", "target"), strict=True):
+        if not side and usual in rest:
+            rest.remove(usual)
+            side.append(usual)
+    if not (lacking := [side for side in sides if not side]):
+        return sides[0][0], targets
+    ways = [[name for name in rest if _NAME.fullmatch(name)], rest]
+    if table.columns[0] == "1" and not any(_is_number(table, name) for name in rest[: len(lacking)]):
+        ways.append(rest[: len(lacking)])
+    found = next((way for way in ways if len(way) == len(lacking)), None)
+    if found is None:
+        mend = "choose --source-column and --target-column from its columns"
+        raise InputError(f"{table.name}: {mend} {few(map(shown, table.columns), 8)}")
+    for side, name in zip(lacking, found, strict=True):
+        side.append(name)
+    return sides[0][0], targets
+
+
+def _is_number(table: Table, name: str) -> bool:
+    return all(map(looks_like_value, table.frame[name].tolist()[:100]))
 
 
 def _table(path, source_column, target_column, encoding, how):

@@ -16,8 +16,8 @@ from ...training.runs import RunFolder
 from ...training.screen import hushed
 from ...training.task import Task
 from ..batches import Batches, in_order, padded
-from ..tables.files import texts_of_inputs
-from ..text.memory import json_lines, pairs_of
+from ..tables.files import frame_lines, texts_of_inputs
+from ..text.memory import pair_lines
 from ..text.robustness import Texts
 from ..text.sources import digest
 from ..text.vocabulary import build_vocabulary, encode_texts, from_json, tell_cut, tell_missing, tell_unread
@@ -100,12 +100,12 @@ class Translation(Task):
 
     @classmethod
     def store(cls, data):
-        """Pairs (source, target)."""
-        if (rows := pairs_of(data, "source", "target")) is None:
+        """Pairs (source, target), or a pandas frame, whose columns are chosen as those of a file."""
+        if (lines := frame_lines(data) or pair_lines(data, "source", "target")) is None:
             return super().store(data)
-        if any("\0" in text for row in rows for text in row.values()):
+        if "\\u0000" in lines:
             raise InputError("a text to translate may hold no NUL: replace it by a space")
-        return "jsonl", json_lines(rows)
+        return "jsonl", lines
 
     @staticmethod
     def rebuild(meta) -> Translator:

@@ -310,14 +310,6 @@ def test_times_that_order_sequences(tmp_path, how, cells):
             read_signals([path], ClassifyOptions(id_column="id", time_column="t"))
 
 
-@pytest.mark.parametrize("rows", ["{0},1,125", "{0},125,"])
-def test_separators_in_all_rows_but_the_first(tmp_path, rows):
-    path = tmp_path / "a.csv"
-    path.write_text("date,v\n" + "".join(rows.format(d) + "\n" for d in DAYS))
-    with pytest.raises(tr.InputError, match="end no row with a separator and quote cells that hold one"):
-        read_series(path)
-
-
 # ------------------------------------------------------------------ cells
 
 

@@ -19,7 +19,7 @@ from ..tables.options import DateOptions, TableOptions
 from ..text.sources import refuse_splits
 from . import sound
 
-SOUND, ARRAYS = ".wav", ".npz"
+SOUND, ARRAYS, HALF_A_DAY = ".wav", ".npz", 43_200
 _CLOCK = re.compile(r"(?:(-?\d+) days?,? +)?(\d+):(\d{1,2})(?::(\d{1,2}(?:\.\d+)?))?")
 _DAMAGE = (ValueError, OSError, EOFError, LookupError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
@@ -301,7 +301,7 @@ def _by_time(table, name, parted, how):
         times = parts @ (86_400, 3600, 60, 1)
         for key, rows in parted.items():
             falls = np.flatnonzero(np.diff(times[rows]) < 0)
-            midnight = len(falls) == 1 < len(rows) - 1 and times[rows[-1]] < times[rows[0]]
+            midnight = len(falls) == 1 and -np.diff(times[rows])[falls[0]] > HALF_A_DAY
             if midnight and not parts[:, 0].any():
                 i = rows[int(falls[0]) + 1]
                 holds = f"goes back to {cells[i]} in sequence {key}, which may be the day after"

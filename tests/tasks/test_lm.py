@@ -136,3 +136,15 @@ def test_two_words_are_never_written_as_one():
     true = "one two, three's\n(four) 5.6 don't"
     built = Words.build([true], None)
     assert built.decode(built.encode(true)) == true
+
+
+def test_the_embedding_has_a_dropout_of_its_own():
+    tokens = np.random.default_rng(0).integers(0, 3, (21, 4))
+
+    def loss(**settings):
+        return model_of(**settings).cost(tokens[:-1], tokens[1:])[0].item()
+
+    assert loss(dropout=0.5) == loss(dropout=0.5, embed_dropout=0.5)  # drawn in the same order
+    assert loss(dropout=0.0, embed_dropout=0.5) not in (loss(dropout=0.0), loss(dropout=0.5))
+    ones = model_of(dropout=0.5, embed_dropout=0.0)
+    assert ones.embed_dropout.p == 0 and ones.dropout.p == ones.rnn.dropout.p == 0.5

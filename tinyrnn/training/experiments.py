@@ -60,7 +60,9 @@ class Configuration:
             others = " or ".join(f"--task {name}" for name in tasks_with(unknown))
             mend = f"give {others}" if others else near(unknown[0], sorted(known | plan))
             raise InputError(f"task {task} has no option {unknown[0]!r}: {mend}")
-        chosen = found.recommended(texts, _decisive(given, known | plan)) if complete else {}
+        rules = known | plan
+        sound = {k: v if k == "cell" else rules[k].checked(v, k) for k, v in given.items()}
+        chosen = found.recommended(texts, sound) if complete else {}
         chosen = {k: v for k, v in chosen.items() if k not in given}
         if given.keys() & set(LENGTHS):
             chosen = {k: v for k, v in chosen.items() if k not in LENGTHS}
@@ -123,11 +125,6 @@ class Configuration:
             task = origins.built(self.task, self.options, self.texts, self.origin)
             task.model.to(device)
             return Trainer(task, self.plan, report, self.options.sizes)
-
-
-def _decisive(given, rules):
-    """What is given, of which what others follow from is what it must be."""
-    return {**given, **{k: rules[k].checked(given[k], k) for k in ("preset", "minutes") if k in given}}
 
 
 def _is_text(path):

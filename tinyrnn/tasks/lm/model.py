@@ -32,6 +32,7 @@ class LanguageModel(TaskModel):
         dropout, recurrent_dropout, weight_drop, zoneout, variational: of the `RNN`; dropout also falls on the
             embedding and the last output.
         embed: width of the embedding.
+        embed_dropout: of the embedding alone; None: ``dropout``.
         state: "carry": a window of training or evaluation goes on from the state of the one before; "reset":
             it begins with none.
         tie: the output layer uses the embedding's weights (Press & Wolf 2017); then ``embed`` must equal
@@ -43,11 +44,13 @@ class LanguageModel(TaskModel):
     task = "lm"
 
     def __init__(
-        self, vocabulary, *, embed, tie=False, state="carry", softmax="full", cutoffs=None, seed=0, **settings
-    ):
+        self, vocabulary, *, embed, embed_dropout=None, tie=False, state="carry", softmax="full",
+        cutoffs=None, seed=0, **settings,
+    ):  # fmt: skip
         self.adaptive = softmax == "adaptive"
         of_output = {"softmax": softmax, "cutoffs": cutoffs} if self.adaptive else {}
-        super().__init__(seed, settings, embed=embed, tie=tie, state=state, **of_output)
+        own = dict(embed=embed, embed_dropout=embed_dropout, tie=tie, state=state, **of_output)
+        super().__init__(seed, settings, **own)
         self.vocabulary, self.tie, self.carries = vocabulary, tie, state == "carry"
         # docs/defaults.md: 1 learns faster; but as an output layer such weights would be too sure at first
         self.embedding = Embedding(len(vocabulary), embed, std=None if tie else 1.0, **self.shared)
@@ -66,8 +69,10 @@ class LanguageModel(TaskModel):
             self.output = TiedLinear(self.embedding.weight)
         else:
             self.output = Linear(width, len(vocabulary), **self.shared)
-        variational = self.settings["variational"]
-        self.dropout = Dropout(self.settings["dropout"], variational=variational, generator=self.generator)
+        how = {"variational": self.settings["variational"], "generator": self.generator}
+        self.dropout = Dropout(self.settings["dropout"], **how)
+        rate = self.settings["dropout"] if embed_dropout is None else embed_dropout
+        self.embed_dropout = Dropout(rate, **how)
 
     def forward(self, ids, states=None):
         """Ids ``[T, B]`` (or vectors, see `embedded`) and the states of the window before: ``(logits [T, B,
@@ -78,7 +83,7 @@ class LanguageModel(TaskModel):
 
     def outputs(self, ids, states):
         """Of the last layer ``[T, B, width]``, dropout applied, and the states after them."""
-        ys, states = self.rnn(self.dropout(self.embedded(self.embedding, ids)), states)
+        ys, states = self.rnn(self.embed_dropout(self.embedded(self.embedding, ids)), states)
         return self.dropout(ys), states
 
     def cost(self, ids, targets, states=None, *, reduction="mean"):

@@ -28,6 +28,9 @@ class LanguageModelOptions(TextOptions):
     """Of ``--task lm``."""
 
     seq_len: int = option(100, "Steps that gradients flow back (window).", "Data", low=1)
+    embed_dropout: float | None = option(
+        None, "Dropped part of the embedding. Default: as --dropout.", "Model", **PART
+    )
     state: Literal["carry", "reset"] = option(
         "carry",
         "What a window begins with: carry the state of the one before it; reset: none, where states grow.",

@@ -21,9 +21,11 @@ from . import windows
 from .adapting import Cache, Dynamic, adapted_loss
 from .model import LanguageModel
 from .options import LanguageModelEvaluation, LanguageModelOptions
+from .recommended import recommended
 
 # so much of a long validation text is read at each evaluation while training
 EVALUATION_TOKENS = 500_000
+_OF_MODEL = ("embed", "embed_dropout", "tie", "state", "softmax", "seed")
 GLIMPSE = 200  # tokens that a logger shows
 PROBED = 100  # tokens of a text that is disturbed
 
@@ -70,6 +72,11 @@ class LanguageModeling(Task):
         self.steadier = ("--state reset",) if model.carries else ()
 
     @classmethod
+    def recommended(cls, texts, given):
+        """By how much text and time there is; see `tinyrnn.tasks.lm.recommended`."""
+        return recommended(texts, given)
+
+    @classmethod
     def build(cls, options: LanguageModelOptions, texts, origin=None):
         """The task that the options of ``tinyrnn train`` describe, on ``texts``: files, folders, ``-``, or
         nothing.
@@ -91,7 +98,7 @@ class LanguageModeling(Task):
             train, val = corpus.tokens, _validation_file(options, corpus.vocabulary)
         else:
             train, val = corpus.split(options.val_fraction)
-        own = {name: getattr(options, name) for name in ("embed", "tie", "state", "softmax", "seed")}
+        own = {name: getattr(options, name) for name in _OF_MODEL}
         if options.softmax == "adaptive":
             counts = np.bincount(train, minlength=len(corpus.vocabulary))
             own["cutoffs"] = origin.settings["cutoffs"] if origin else chosen_cutoffs(counts, options.hidden)

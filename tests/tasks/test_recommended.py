@@ -1,0 +1,84 @@
+"""What a language model is trained with where the time or a preset is given, and little else."""
+
+import gzip
+import itertools
+
+import pytest
+from click.testing import CliRunner
+
+import tinyrnn as tr
+from tinyrnn.cli import main
+from tinyrnn.tasks.lm.recommended import recommended, size_of
+from tinyrnn.training.experiments import Configuration
+
+
+@pytest.fixture
+def text(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("the cat sat on the mat, the dog did not\n" * 30_000)  # 1.2 MB
+    return path
+
+
+def test_without_a_time_the_defaults_stay(text):
+    assert recommended([str(text)], {}) == recommended([str(text)], {"hidden": 8}) == {}
+    made = Configuration.make("lm", [text], {})
+    assert (made.options.cell, made.options.hidden, made.plan.steps, made.chosen) == ("gru", 256, 2000, "")
+
+
+def test_more_time_is_a_wider_network(text):
+    found = [recommended([str(text)], {"minutes": m}) for m in (1, 3, 10, 30)]
+    assert [f["hidden"] for f in found] == [128, 256, 384, 512]
+    assert all(a["lr"] > b["lr"] for a, b in itertools.pairwise(found))
+    presets = [recommended([str(text)], {"preset": p}) for p in ("tiny", "default", "large")]
+    assert presets == [found[0], found[2], found[3]]
+
+
+def test_a_short_text_is_a_narrower_network_and_more_dropout(text, tmp_path):
+    short = tmp_path / "short.txt"
+    short.write_text("the cat\n" * 5000)  # 40 kB
+    large, small = (recommended([str(path)], {"minutes": 10}) for path in (text, short))
+    assert (large["hidden"], small["hidden"]) == (384, 128)
+    assert small["dropout"] == 0.4 > large["dropout"] and small["steps"] == 1000 < large["steps"]
+
+
+def test_what_is_given_stays(text):
+    given = {"minutes": 3, "cell": "lstm", "lr": 0.1, "hidden": 16}
+    made = Configuration.make("lm", [text], given)
+    assert (made.options.cell, made.plan.lr, made.options.hidden) == ("lstm", 0.1, 16)
+    assert (made.plan.minutes, made.plan.steps, made.plan.epochs) == (3.0, None, None)
+    assert "--dropout" in made.chosen and "--hidden" not in made.chosen and "--steps" not in made.chosen
+    assert recommended([str(text)], {"minutes": 3, "cell": "lstm"})["lr"] <= 5e-3  # of cells without bounds
+    own = Configuration.make("lm", [text], {"minutes": 3, "cell_opt": ["reset_after=true"]})
+    assert own.options.cell == "gru"
+    with pytest.raises(tr.InputError, match="minutes is -1"):
+        Configuration.make("lm", [text], {"minutes": -1})
+    with pytest.raises(tr.InputError, match="preset is 'huge': use one of tiny, default, large, best"):
+        Configuration.make("lm", [text], {"preset": "huge"})
+
+
+def test_sizes_of_what_is_read(tmp_path):
+    (tmp_path / "f").mkdir()
+    (tmp_path / "f" / "a.txt").write_bytes(b"x" * 1000)
+    (tmp_path / "f" / "b.txt.gz").write_bytes(packed := gzip.compress(b"x" * 1000))
+    assert size_of([str(tmp_path / "f")]) == 1000 + 3 * len(packed)
+    assert size_of(["-"]) == size_of([]) == 1_000_000
+
+
+def test_what_was_chosen_is_told_kept_and_resumed(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("the cat sat on the mat\n" * 400)
+    how = ["--preset", "tiny", "--hidden", "8", "--embed", "4", "--layers", "1", "--batch-size", "4"]
+    arguments = ["train", str(path), *how, "--steps", "3", "--out", str(tmp_path / "r")]
+    told = CliRunner().invoke(main, arguments)
+    assert told.exit_code == 0, told.output
+    assert "chosen      --cell ln-gru --dropout" in told.output
+    options = tr.Run(tmp_path / "r").options
+    assert (options["cell"], options["seq_len"], options["beta2"], options["steps"]) == (
+        "ln-gru",
+        64,
+        0.99,
+        3,
+    )
+    again = CliRunner().invoke(main, ["train", "--resume", str(tmp_path / "r"), "--steps", "5"])
+    assert again.exit_code == 0 and "chosen" not in again.output
+    assert tr.Run(tmp_path / "r").options["beta2"] == 0.99

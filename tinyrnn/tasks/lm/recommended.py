@@ -1,0 +1,60 @@
+"""What ``tinyrnn train`` takes for a language model where nothing else is said: by how much text there is and
+how much time. The measurements are in docs/defaults.md.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ...base.compressed import ENDINGS
+
+MINUTES = {"tiny": 1.0, "default": 10.0, "large": 30.0, "best": 60.0}  # of a preset, about, on two cores
+CELL, BATCH, WINDOW = "ln-gru", 32, 64
+# From how many minutes and bytes of text on: the width, the peak rate that suits it, and the milliseconds of
+# a training step, of characters in float32 on two cores with AVX-512.
+WIDTHS = (
+    (0.0, 0, 128, 1e-2, 25),
+    (2.0, 100_000, 256, 8e-3, 60),
+    (5.0, 500_000, 384, 6e-3, 115),
+    (20.0, 500_000, 512, 5e-3, 190),
+)
+OTHER_CELLS = 5e-3  # the rate is not greater for those that keep their activations in no bounds
+PASSES, LEAST = 40, 1000  # steps are no more than so many passes over the text, or this
+DROPOUT, MOST_DROPOUT = (0.05, 0.01), 0.4  # at first, and for each pass over the text
+# Bytes a symbol, and how many times as long a step takes: tens of thousands of words are told apart.
+LEVELS = {"char": (1.0, 1), "byte": (1.0, 1), "bpe": (3.5, 3), "word": (5.5, 5), "token": (5.5, 5)}
+UNKNOWN_SIZE = 1_000_000  # of standard input
+
+
+def recommended(texts: Sequence[str], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Options by their names, for those that are not ``given``; none where neither a time nor a preset is."""
+    if not given.keys() & {"minutes", "preset"}:
+        return {}
+    minutes = given.get("minutes") or MINUTES[given.get("preset", "default")]
+    size, (a_symbol, slower) = size_of(texts), LEVELS.get(given.get("level", "char"), LEVELS["char"])
+    chosen = [width for width in WIDTHS if width[0] <= minutes and width[1] <= size][-1]
+    _, _, hidden, _, milliseconds = chosen
+    rates = {width: rate for _, _, width, rate, _ in WIDTHS}
+    lr = rates[min(rates, key=lambda width: abs(width - given.get("hidden", hidden)))]
+    if given.get("cell", CELL) not in (CELL, "ln-lstm") or slower > 1:
+        lr = min(lr, OTHER_CELLS)
+    per_pass = size / a_symbol / (given.get("batch_size", BATCH) * given.get("seq_len", WINDOW))
+    in_time = minutes * 60_000 / (milliseconds * slower)
+    steps = given.get("steps") or round(min(in_time, max(PASSES * per_pass, LEAST)), -2)
+    passes = given.get("epochs") or steps / per_pass
+    dropout = round(min(DROPOUT[0] + DROPOUT[1] * passes, MOST_DROPOUT), 2)
+    found: dict[str, Any] = {} if "cell_opt" in given else {"cell": CELL}  # options are of the usual cell
+    found |= dict(hidden=hidden, dropout=dropout, batch_size=BATCH, seq_len=WINDOW, lr=lr, beta2=0.99)
+    return {**found, "steps": int(max(steps, 100))}
+
+
+def size_of(texts: Sequence[str]) -> float:
+    """Bytes of text in files and folders, compressed ones as three times theirs."""
+    total = 0.0
+    for text in texts:
+        for parent, _, files in os.walk(text) if os.path.isdir(text) else [("", (), [text])]:
+            for path in (Path(parent) / name for name in files):
+                if path.is_file():
+                    total += path.stat().st_size * (3 if path.suffix.lower() in ENDINGS else 1)
+    return total or UNKNOWN_SIZE

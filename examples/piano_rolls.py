@@ -9,6 +9,12 @@ import sys
 
 import numpy as np
 
+try:
+    from scipy.io import loadmat
+except ImportError:
+    print("this example needs scipy: pip install 'tinyrnn[forecast]'", file=sys.stderr)
+    sys.exit(2)
+
 import tinyrnn as tr
 from tinyrnn.tasks.batches import padded
 
@@ -26,12 +32,8 @@ def stop(sentence):
 if len(sys.argv) < 2:
     stop("name a file of piano rolls: piano_rolls.py FILE.mat")
 try:
-    from scipy.io import loadmat
-
     found = loadmat(sys.argv[1])
     parts = {name: list(found[f"{name}data"][0]) for name in ("train", "valid", "test")}
-except ImportError:
-    stop("files of MATLAB are read by scipy: pip install scipy")
 except (OSError, ValueError, KeyError) as error:
     stop(f"{sys.argv[1]} holds no piano rolls in traindata, validdata and testdata ({error}): give another")
 epochs = int(sys.argv[2]) if len(sys.argv) > 2 else 60

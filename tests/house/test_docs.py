@@ -186,7 +186,7 @@ def test_line_budgets():
     # What there is, so that it does not grow unseen; the goals are 2,000, 2,800 and 12,500.
     assert code_lines("autograd") <= 2905
     assert code_lines("compiler") <= 4725
-    assert code_lines("") <= 24851
+    assert code_lines("") <= 24860
 
 
 def code_lines(room):

@@ -40,7 +40,11 @@ class Plain(Quiet):
         size = sum(p.size for p in model.parameters())
         settings = model.settings
         step = f", from step {trainer.step}" if trainer.step else ""
-        length = f"{trainer.total:,} steps" if trainer.total else f"{trainer.plan.minutes:g} minutes"
+        steps = [f"{trainer.total:,} steps"] if trainer.total else []
+        minutes = (
+            [f"{trainer.plan.minutes:g} minutes{' at most' * len(steps)}"] if trainer.plan.minutes else []
+        )
+        length = ", ".join(steps + minutes)
         sizes = f"{settings['layers']} x {settings['hidden']}, {size:,} parameters"
         self.fact("model", f"{settings['cell']}, {sizes}, {settings['dtype']} on {trainer.task.model.device}")
         if model.precision == "bfloat16" and model.device == "cpu" and not kernels.tiles.pair_instruction():

@@ -44,7 +44,7 @@ class Translation(Task):
 
     name = "translate"
     options = TranslateOptions
-    plan = Plan(lr=3e-3, steps=1500)
+    plan = Plan(lr=3e-3, epochs=6.0, min_steps=1500, minutes=30.0)
     evaluation = TranslationReadingOptions
     prediction = TranslationPredictionOptions
     robustness = TranslationRobustnessOptions

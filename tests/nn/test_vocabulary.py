@@ -369,7 +369,7 @@ def test_evaluation_says_how_many_words_are_unknown(text, tmp_path):
     ("options", "said"),
     [
         (["--tie", "--embed", 16], "--tie could share"),
-        (["--level", "byte"], "use --level word or char"),
+        (["--level", "byte"], "use --level word, token or char"),
         (["--level", "word", "--vocab-size", 2], "too few symbols"),
         (["--level", "word", "--hidden", 2], "--hidden 2 is too narrow"),
     ],

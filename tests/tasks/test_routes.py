@@ -265,7 +265,7 @@ def test_forecasts_from_frames(tmp_path, monkeypatch):
     ("a.csv", "d,v\n" + "x,1,125\n" * 5, "put numbers with ',' in them in double quotes"),
     ("a.csv", "# source: x\n# of 2020\nd,v\nx,1\ny,2\n", "begins with comments, '# source: x': delete"),
     ("a.json", "[1, 2]", "row 1: 1 is no JSON object"),
-    ("a.json", "[\n", "give a list of JSON objects, or one object a line"),
+    ("a.json", "[\n", "a.json: Expecting .*, or the file one list of them"),
 ])  # fmt: skip
 def test_what_stands_around_a_table(tmp_path, name, text, said):
     (tmp_path / name).write_text(text)

@@ -14,9 +14,10 @@ class LayerNormLSTM(Cell):
     c' = sigmoid(f) c + sigmoid(i) tanh(g)
     h' = sigmoid(o) tanh(LN(c'; α_3, β_3))
 
-    LN(z; α, β) = α (z - mean(z)) / sqrt(var(z) + 1e-5) + β, over all four gates at once. The paper's β_1 and
-    β_2 would only be added to b, and are left to it. Gains start at 1 and biases at 0, as in the authors'
-    code, but for f: at ``forget_bias``.
+    LN(z; α, β) = α (z - mean(z)) / sqrt(var(z) + 1e-5) + β
+
+    LN acts over all four gates at once. The paper's β_1 and β_2 would only be added to b, and are left to it.
+    Gains start at 1 and biases at 0, as in the authors' code, but for f: at ``forget_bias``.
     """
 
     states = ("h", "c")
@@ -48,7 +49,7 @@ class LayerNormGRU(Cell):
     n = tanh(LN(x W; α_3, β_3) + sigmoid(r) LN(h U; α_4, β_4))
     h' = (1 - sigmoid(z)) h + sigmoid(z) n
 
-    LN is that of `LayerNormLSTM`, over z and r at once and over n alone; b stands for the paper's β_1 + β_2.
+    LN is that of ln-lstm, over z and r at once and over n alone; b stands for the paper's β_1 + β_2.
     W lies beside W_x, and U beside W_h.
     """
 

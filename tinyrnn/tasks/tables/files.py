@@ -426,7 +426,9 @@ def _json(path, text, how) -> Table:
     try:
         objects = _loaded(text.strip("\ufeff")) if listed else []
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: {error}: give a list of JSON objects, or one object a line") from None
+        where = "" if inner_name(path).lower().endswith(".json") else " row 1"
+        said = f"{path}{where}: {error}: every row must be one JSON object, or the file one list of them"
+        raise InputError(said) from None
     rows = list(range(1, len(objects) + 1))
     for number, line in enumerate([] if listed else lines_of(text), 1):
         if not line.strip():

@@ -256,8 +256,11 @@ def _logits(model, ids):
 def _first_loss(cell, options):
     vocabulary = Characters.build([TINY_TEXT], None)
     ids = np.random.default_rng(0).integers(0, len(vocabulary), (51, 16))
+    model = _model(cell, options, vocabulary)
+    weights = model.embedding.weight  # inputs of length 1, which what is guessed is judged by
+    weights.assign_(weights.numpy() * weights.shape[1] ** -0.5)
     with no_grad():
-        loss = cross_entropy(_logits(_model(cell, options, vocabulary), ids[:-1]), ids[1:]).item()
+        loss = cross_entropy(_logits(model, ids[:-1]), ids[1:]).item()
     expected = math.log(len(vocabulary))
     if not abs(loss - expected) < 0.5:
         raise CheckFailed(

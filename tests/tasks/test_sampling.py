@@ -193,6 +193,19 @@ def test_choices_outside_of_the_loop(named, monkeypatch):
         assert re.fullmatch(CHOICES["regex"] + "[f-j]?", compiled.removeprefix("abc"))
 
 
+def test_what_the_loop_can_choose_it_chooses(monkeypatch):
+    """As the command gives the options, and several samples side by side."""
+    made = []
+    monkeypatch.setattr(sampling, "_one_by_one", lambda *given: made.append(given) or iter([0] * 9))
+    usual = dict(min_p=None, typical_p=None, repetition_penalty=None, repetition_window=64, regex=None)
+    model = language_model()
+    for num in (1, 3):
+        sampling.generate_many(model, "abc", num, length=5, top_k=3, **usual)
+    assert not made
+    list(map(next, sampling.generate_many(model, "abc", 3, length=5, **usual | {"min_p": 0.1})))
+    assert len(made) == 3
+
+
 def test_a_product_of_a_product_of_the_token(monkeypatch):
     class Deep(tr.Cell):
         def build(self, input_size, hidden_size):

@@ -15,7 +15,8 @@ from ...kernels.generator import Generator
 from ..model import WEIGHTS
 
 STRETCH, NOTICEABLE = 256, 0.02  # tokens, seconds
-IN_LOOP = ("temperature", "top_k", "top_p")  # what the compiled loop chooses by; the rest needs Python
+IN_LOOP = ("temperature", "top_k", "top_p")  # what the compiled loop chooses by
+BESIDE = ("min_p", "typical_p", "repetition_penalty", "regex")  # what it does not know
 
 
 def choose(
@@ -142,6 +143,8 @@ def check_options(**options):
     """InputError for a sampling option out of range."""
     for name, value in options.items():
         _RULES[name].checked(value, name)
+    if options.get("regex") is not None:
+        _pattern(options["regex"])
     if options.get("stop") == "":
         raise InputError("stop is an empty text: leave it out, or give the text to end before")
 
@@ -214,33 +217,28 @@ def _text(vocabulary, prompt, ids, chosen):
 
 def _chosen(model, ids, keys, precision, options):
     """For each key an iterator of the ids that are sampled with it."""
-    in_loop = all(value is None or name in IN_LOOP for name, value in options.items())
-    vocabulary = model.vocabulary
-    choices = [Choice(vocabulary, ids, **options) for _ in keys]  # also looks at the options
+    in_loop = all(options.get(name) is None for name in BESIDE)
 
-    def alone(key, choice):
-        yield from _one_by_one(_logits(model, precision), key, ids, choice)
+    def alone(key):
+        yield from _chosen(model, ids, [key], precision, options)[0]
 
-    many = len(keys) > 1 and getattr(model, "device", "cpu") != "cpu"  # where the loop writes one sequence
-    loop = (
-        model.token_loop(len(keys), precision)
-        if in_loop and not many and hasattr(model, "token_loop")
-        else None
-    )
-    if loop is None:
-        return [alone(*of_one) for of_one in zip(keys, choices, strict=True)]
+    # on a GPU the loop writes one sequence
+    if len(keys) > 1 and not (in_loop and getattr(model, "device", "cpu") == "cpu"):
+        return [alone(key) for key in keys]
+    loop = model.token_loop(len(keys), precision) if hasattr(model, "token_loop") else None
+    if loop is None or not in_loop:
+        choices = [Choice(model.vocabulary, ids, **options) for _ in keys]
+        read = [_logits(model, precision) if loop is None else loop.read for _ in keys]
+        return [_one_by_one(*of_one, ids) for of_one in zip(read, keys, choices, strict=True)]
     simple = {name: options.get(name) for name in IN_LOOP}
-    rows = itertools.tee(_compiled(loop, keys, ids, vocabulary.unknown, simple), len(keys))
+    rows = itertools.tee(_compiled(loop, keys, ids, model.vocabulary.unknown, simple), len(keys))
     return [map(operator.itemgetter(i), of_all) for i, of_all in enumerate(rows)]
 
 
 def _logits(model, precision):
-    """A function from ids that are read to the logits ``[n]`` of what follows: by the compiled loop where
-    there is one, else op by op, its reference.
+    """A function from ids that are read to the logits ``[n]`` of what follows, op by op: the reference of
+    `TokenLoop.read`.
     """
-    loop = model.token_loop(1, precision) if hasattr(model, "token_loop") else None
-    if loop is not None:
-        return loop.read
     states = None
 
     def read(ids):
@@ -253,7 +251,7 @@ def _logits(model, precision):
     return read
 
 
-def _one_by_one(read, key, ids, choice):
+def _one_by_one(read, key, choice, ids):
     for n in itertools.count():
         with threads.alone():
             logits = read(ids)

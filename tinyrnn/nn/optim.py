@@ -426,9 +426,7 @@ class Schedule:
         """
         if step < self.warmup:
             return (step + 1) / self.warmup
-        if self.name == "exponential":
-            return float(self.gamma ** max(0, step // self.epoch + 1 - self.hold))
-        return max(0.0, SCHEDULES[self.name](self, min(progress, 1.0)))
+        return max(0.0, SCHEDULES[self.name](self, min(progress, 1.0), step))
 
     def observe(self, bad_evaluations: int) -> None:
         """Tell ``plateau`` how many evaluations in a row, this one included, were no improvement."""
@@ -436,12 +434,12 @@ class Schedule:
             self.factor /= 2
 
 
-SCHEDULES: dict[str, Callable[[Schedule, float], float]] = {
-    "constant": lambda s, u: 1.0,
-    "linear": lambda s, u: 1 - u,
-    "cosine": lambda s, u: 0.5 * (1 + math.cos(math.pi * u)),
-    "wsd": lambda s, u: min(1.0, (1 - u) / s.DECAY),
-    "step": lambda s, u: 0.5 ** max(0, int(20 * u) - 9),
-    "exponential": lambda s, u: 1.0,  # by epochs: `Schedule.at`
-    "plateau": lambda s, u: s.factor,
+SCHEDULES: dict[str, Callable[[Schedule, float, int], float]] = {  # by progress and by step
+    "constant": lambda s, u, n: 1.0,
+    "linear": lambda s, u, n: 1 - u,
+    "cosine": lambda s, u, n: 0.5 * (1 + math.cos(math.pi * u)),
+    "wsd": lambda s, u, n: min(1.0, (1 - u) / s.DECAY),
+    "step": lambda s, u, n: 0.5 ** max(0, int(20 * u) - 9),
+    "exponential": lambda s, u, n: float(s.gamma ** max(0, n // s.epoch + 1 - s.hold)),
+    "plateau": lambda s, u, n: s.factor,
 }

@@ -56,11 +56,11 @@ class Configuration:
         texts = [str(text) for text in texts]
         found = get_task(task).on(texts, given)
         known, plan = found.options.rules(), Plan.rules()
-        if unknown := [name for name in given if name not in known and name not in plan]:
-            others = " or ".join(f"--task {name}" for name in tasks_with(unknown))
-            mend = f"give {others}" if others else near(unknown[0], sorted(known | plan))
-            raise InputError(f"task {task} has no option {unknown[0]!r}: {mend}")
         rules = known | plan
+        if unknown := [name for name in given if name not in rules]:
+            others = " or ".join(f"--task {name}" for name in tasks_with(unknown))
+            mend = f"give {others}" if others else near(unknown[0], sorted(rules))
+            raise InputError(f"task {task} has no option {unknown[0]!r}: {mend}")
         sound = {k: v if k == "cell" else rules[k].checked(v, k) for k, v in given.items()}
         chosen = found.recommended(texts, sound) if complete else {}
         chosen = {k: v for k, v in chosen.items() if k not in given}

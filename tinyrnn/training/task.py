@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, ClassVar, Literal, Self, cast
+from typing import Any, ClassVar, Self, cast
 
 from ..autograd import Tensor
 from ..base.errors import InputError, shown
@@ -19,7 +19,6 @@ from .robustness import Probe, RobustnessOptions
 from .runs import CONFIG, RunFolder, reading, refuse_moved, refuse_other
 
 TASK = "lm"  # where none is named
-Preset = Literal["tiny", "default", "large", "best"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +31,6 @@ class TaskOptions(RnnOptions):
     )
     val_fraction: float = option(0.1, "Part kept for validation.", "Data", **PART)
     batch_size: int = option(64, "Sequences that are read side by side.", "Data", low=1)
-    preset: Preset = option("default", "How much to learn, and with that sizes and length.", "Run")
     seed: int = option(0, "Same seed, same run.", "Run", low=0)
     from_run: str | None = option(
         None,
@@ -82,7 +80,6 @@ class Task:
     drawn: ClassVar[Mapping[str, str]] = MappingProxyType({})
     # other tasks whose runs it can start from: how the names of those weights begin that it takes
     starts: ClassVar[Mapping[str, tuple[str, ...]]] = MappingProxyType({})
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType({})  # options by preset
     steadier: Sequence[str] = ()  # options that may keep it from diverging, beside a lower rate
     rise: ClassVar[float] = 3.0  # a training loss of so many times the first, or 1, means that it diverged
 
@@ -194,10 +191,10 @@ class Task:
 
     @classmethod
     def recommended(cls, texts: Sequence[str], given: Mapping[str, Any]) -> dict[str, Any]:
-        """Options of the task and the plan that follow from the data, the preset and the time, for those that
-        are not ``given``; docs/defaults.md has the measurements.
+        """Options of the task and the plan that follow from the data and the time, for those that are not
+        ``given``.
         """
-        return dict(cls.presets.get(given.get("preset", "default"), {}))
+        return {}
 
     @classmethod
     def store(cls, data: Any) -> tuple[str, str | bytes]:

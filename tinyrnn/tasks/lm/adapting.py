@@ -2,8 +2,8 @@
 cache. Both read the text as one sequence; each token is predicted before anything is learned from it.
 """
 
+import itertools
 import math
-from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -32,19 +32,17 @@ class Dynamic:
     """
 
     def __init__(self, model, train, *, window: int, lr: float, decay: float):
-        self.model, self.lr, self.window = model, lr, window
+        self.model, self.lr = model, lr
         self.weights = [p.data.copy() for p in model.parameters()]
         squares = [np.zeros_like(to_device(p.data, "cpu"), np.float64) for p in model.parameters()]
-        count = 0
-        for inputs, targets, _ in evaluation_windows(train, STREAMS, window):
-            self._gradient(lambda: model.cost(inputs, targets)[0])  # noqa: B023 - called at once
+        windows = list(itertools.islice(evaluation_windows(train, STREAMS, window), STATISTICS))
+        for inputs, targets, _ in windows:
+            model.zero_grad()
+            model.cost(inputs, targets)[0].backward()
             for square, p in zip(squares, model.parameters(), strict=True):
                 if p.grad is not None:
                     square += to_device(p.grad.data, "cpu").astype(np.float64) ** 2
-            count += 1
-            if count == STATISTICS:
-                break
-        roots = [np.sqrt(square / max(count, 1)) for square in squares]
+        roots = [np.sqrt(square / max(len(windows), 1)) for square in squares]
         mean = sum(float(r.sum()) for r in roots) / sum(r.size for r in roots)
         self.roots = [(r + EPSILON * mean).astype(w.dtype) for r, w in zip(roots, self.weights, strict=True)]
         self.pulls = [
@@ -52,14 +50,10 @@ class Dynamic:
             for r, w in zip(roots, self.weights, strict=True)
         ]
 
-    def _gradient(self, cost: Callable):
-        for p in self.model.parameters():
-            p.grad = None
-        cost().backward()
-
     def learn(self, loss):
         """From the mean loss of a window."""
-        self._gradient(lambda: loss)
+        self.model.zero_grad()
+        loss.backward()
         for p, w, root, pull in zip(
             self.model.parameters(), self.weights, self.roots, self.pulls, strict=True
         ):
@@ -118,7 +112,7 @@ def adapted_loss(model, tokens, window: int, dynamic: Dynamic | None, cache: Cac
     model.eval()
     try:
         with threads.alone():
-            for inputs, targets in _windows(tokens, window):
+            for inputs, targets, _ in evaluation_windows(tokens, 1, window):
                 with autocast(model.precision):
                     ys, states = model.outputs(inputs, states if model.carries else None)
                     logits = model.logits(ys)
@@ -137,8 +131,3 @@ def adapted_loss(model, tokens, window: int, dynamic: Dynamic | None, cache: Cac
         if dynamic is not None:
             dynamic.restore()
     return total / (len(tokens) - 1)
-
-
-def _windows(tokens, window) -> Iterator:
-    for inputs, targets, _ in evaluation_windows(tokens, 1, window):
-        yield inputs, targets

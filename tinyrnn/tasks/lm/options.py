@@ -27,6 +27,9 @@ class LanguageModelEvaluation(ReadingOptions):
 class LanguageModelOptions(TextOptions):
     """Of ``--task lm``."""
 
+    preset: Literal["tiny", "default", "large", "best"] = option(
+        "default", "How much to learn, and with that sizes and length.", "Run"
+    )
     seq_len: int = option(100, "Steps that gradients flow back (window).", "Data", low=1)
     embed_dropout: float | None = option(
         None, "Dropped part of the embedding. Default: as --dropout.", "Model", **PART

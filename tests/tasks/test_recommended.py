@@ -56,6 +56,18 @@ def test_what_is_given_stays(text):
         Configuration.make("lm", [text], {"preset": "huge"})
 
 
+def test_cells_that_are_compared_keep_the_defaults(tmp_path, monkeypatch):
+    made = []
+    monkeypatch.setattr(
+        "tinyrnn.tools.compare.Comparison", lambda configuration, *_, **__: made.append(configuration)
+    )
+    (tmp_path / "a.txt").write_text("the cat sat on the mat\n" * 400)
+    arguments = ["compare", str(tmp_path / "a.txt"), "--cells", "gru,lstm", "--minutes", "1"]
+    CliRunner().invoke(main, [*arguments, "--out", str(tmp_path / "c")])
+    (configuration,) = made
+    assert (configuration.plan.lr, configuration.options.batch_size, configuration.chosen) == (5e-3, 64, "")
+
+
 def test_sizes_of_what_is_read(tmp_path):
     (tmp_path / "f").mkdir()
     (tmp_path / "f" / "a.txt").write_bytes(b"x" * 1000)

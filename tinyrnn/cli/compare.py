@@ -78,7 +78,8 @@ def command(context, texts, task, cells, seeds, params, out, threads, device, as
 
     if threads:
         pool.set_threads(threads)
-    configuration = Configuration.make(task, texts, chosen(context, options))
+    # what suits one cell is recommended to none: all are trained alike
+    configuration = Configuration.make(task, texts, chosen(context, options), complete=False)
     wanted = cells_in(cells)
     comparison = Comparison(configuration, wanted, seeds, out, budget=params, device=device)
     shown = report.for_people(quiet=as_json or not is_terminal(sys.stdout))

@@ -193,8 +193,8 @@ def encode_prompt(vocabulary, prompt: str | None):
         InputError: the prompt is empty, or nothing of it is in the vocabulary.
     """
     if prompt is None:
-        start = next((s for s in ("\n", "<eos>") if s in vocabulary.ids), vocabulary.symbols[-1])
-        return np.array([vocabulary.ids[start]]), []
+        last = len(vocabulary) - 1
+        return np.array([vocabulary.ids.get(vocabulary.line_end, last)]), []
     if not prompt:
         raise InputError("the prompt is empty: leave it out to start anywhere, or give some text")
     ids = vocabulary.encode(prompt)

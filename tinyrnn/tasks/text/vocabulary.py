@@ -28,6 +28,7 @@ class Vocabulary:
     """
 
     level = ""
+    line_end = "\n"  # the symbol of one
     whole = False  # any text is made of its symbols: it never grows
     spaced = False  # symbols begin or end at spaces
     any_case = False  # a word that is none is read as one that differs in capitals alone
@@ -265,12 +266,12 @@ class Tokens(Words):
     """
 
     level = "token"
-    END = "<eos>"
-    OWN = (UNKNOWN_WORD, END)
+    line_end = "<eos>"
+    OWN = (UNKNOWN_WORD, line_end)
 
     @classmethod
     def pieces(cls, text):
-        return text.replace("\n", f" {cls.END} ").split()
+        return text.replace("\n", f" {cls.line_end} ").split()
 
     @classmethod
     def build(cls, blocks, size):
@@ -283,13 +284,13 @@ class Tokens(Words):
         return cls([*cls.OWN, *sorted(kept)], unknown=0)
 
     def appended(self, text, i):
-        if self.symbols[i] == self.END:
+        if self.symbols[i] == self.line_end:
             return text + "\n"
         return text + " " * (text[-1:] not in ("", "\n")) + self.symbols[i]
 
     def characters(self, ids):
         if self._lengths is None:
-            self._lengths = np.array([0 if s == self.END else len(s) + 1 for s in self.symbols])
+            self._lengths = np.array([0 if s == self.line_end else len(s) + 1 for s in self.symbols])
         return super().characters(ids)
 
 

@@ -51,7 +51,7 @@ class Translation(Task):
     loss_name = "loss (nats a symbol)"
     default_inputs = ("-",)
     next_input = "'a text'"
-    in_memory = "pairs (source, target) of texts, or a frame with columns of these names"
+    in_memory = "pairs (source, target) of texts, or a frame with columns of sources and targets"
     drawn = MappingProxyType({"exact": "exact matches (part)"})
 
     def __init__(self, model, train, val, *, batch_size, seed, sampling=0.0, fingerprint="", **hardening):

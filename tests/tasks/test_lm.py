@@ -75,12 +75,22 @@ def test_dynamic_evaluation_is_that_of_the_paper():
         loss.backward()
         total += 5 * loss.item()
         for name, p in model.named_parameters():
-            step = theta[name] - 0.01 * p.grad.numpy() / (rms[name] + 1e-3 * mean)
+            step = theta[name] - 0.01 * p.grad.numpy() / (rms[name] + 1e-3)
             theta[name] = step + np.minimum(0.3 * rms[name] / mean, 1) * (trained[name] - step)
     model.load_state_dict(trained)
     found = adapting.adapted_loss(model, tokens, 5, dynamic, None)
     assert found == pytest.approx(total / 30, rel=1e-10)
     for name, array in model.state_dict().items():  # nothing of it stays
+        np.testing.assert_array_equal(array, trained[name])
+
+
+def test_dynamic_evaluation_that_diverges_is_told():
+    model, tokens = model_of(), np.random.default_rng(0).integers(0, 3, 200)
+    trained = model.state_dict()
+    dynamic = adapting.Dynamic(model, tokens, window=5, lr=1e30, decay=0.0)
+    with np.errstate(all="ignore"), pytest.raises(tr.InputError, match="became .*: lower --dynamic-lr"):
+        adapting.adapted_loss(model, tokens, 5, dynamic, None)
+    for name, array in model.state_dict().items():
         np.testing.assert_array_equal(array, trained[name])
 
 

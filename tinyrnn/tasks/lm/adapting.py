@@ -10,10 +10,13 @@ import numpy as np
 from ...autograd.linalg import autocast
 from ...base import threads
 from ...base.devices import to_device
+from ...base.errors import InputError
 from ...nn.functional import cross_entropy
 from .windows import evaluation_windows
 
-EPSILON = 1e-3  # of the authors' code: added to the root mean squares of gradients
+# Of the authors' code: added to the root mean squares of gradients, which are a tenth of it or so in a trained
+# model, so that steps are mostly along the gradient as it is.
+EPSILON = 1e-3
 STATISTICS = 100  # windows of training text whose gradients are looked at
 STREAMS = 100  # they are read in
 
@@ -44,7 +47,7 @@ class Dynamic:
                     square += to_device(p.grad.data, "cpu").astype(np.float64) ** 2
         roots = [np.sqrt(square / max(len(windows), 1)) for square in squares]
         mean = sum(float(r.sum()) for r in roots) / sum(r.size for r in roots)
-        self.roots = [(r + EPSILON * mean).astype(w.dtype) for r, w in zip(roots, self.weights, strict=True)]
+        self.roots = [(r + EPSILON).astype(w.dtype) for r, w in zip(roots, self.weights, strict=True)]
         self.pulls = [
             np.minimum(decay * r / mean, 1.0).astype(w.dtype)
             for r, w in zip(roots, self.weights, strict=True)
@@ -106,7 +109,11 @@ class Cache:
 
 
 def adapted_loss(model, tokens, window: int, dynamic: Dynamic | None, cache: Cache | None) -> float:
-    """Mean negative log-likelihood in nats of every token but the first, read as one sequence."""
+    """Mean negative log-likelihood in nats of every token but the first, read as one sequence.
+
+    Raises:
+        InputError: it left the finite.
+    """
     total, states = 0.0, None
     before = model.training
     model.eval()
@@ -130,4 +137,8 @@ def adapted_loss(model, tokens, window: int, dynamic: Dynamic | None, cache: Cac
         model.train(before)
         if dynamic is not None:
             dynamic.restore()
+    if not math.isfinite(total):
+        raise InputError(
+            f"with what it learned on the way the model's loss became {total}: lower --dynamic-lr"
+        )
     return total / (len(tokens) - 1)

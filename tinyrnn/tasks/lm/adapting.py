@@ -14,8 +14,8 @@ from ...base.errors import InputError
 from ...nn.functional import cross_entropy
 from .windows import evaluation_windows
 
-# Of the authors' code: added to the root mean squares of gradients, which are a tenth of it or so in a trained
-# model, so that steps are mostly along the gradient as it is.
+# Of the authors' code: added to the root mean squares of gradients, which are a tenth of it or so in a
+# trained model, so that steps are mostly along the gradient as it is.
 EPSILON = 1e-3
 STATISTICS = 100  # windows of training text whose gradients are looked at
 STREAMS = 100  # they are read in

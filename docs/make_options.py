@@ -49,11 +49,12 @@ def row(name: str, rule: Rule, default) -> str:
     return f"| `{flag_of(name)}` | {values} | {shown} | {rule.help.replace('|', '/')} |"
 
 
-def table(rules: dict[str, Rule], defaults=None) -> list[str]:
-    """Of options; ``defaults``: an object that has them as attributes."""
+def table(rules: dict[str, Rule], defaults=None, chosen=()) -> list[str]:
+    """Of options; ``defaults``: an object that has them as attributes; ``chosen``: those that a task chooses."""
     lines = ["| option | values | default | |", "|---|---|---|---|"]
     for name, rule in rules.items():
-        lines.append(row(name, rule, getattr(defaults, name) if defaults else rule.default))
+        default = getattr(defaults, name) if defaults else rule.default
+        lines.append(row(name, rule, "by text and time" if name in chosen else default))
     return lines
 
 
@@ -67,11 +68,13 @@ def page() -> str:
         task, plan = entry.load(), Plan.rules()
         shared = TaskOptions.rules()
         own = {
-            k: r for k, r in task.options.rules().items() if k not in shared or r.default != shared[k].default
+            k: r
+            for k, r in task.options.rules().items()
+            if k not in shared or r.default != shared[k].default or k in task.chosen
         }
-        changed = {k: plan[k] for k in plan if getattr(task.plan, k) != plan[k].default}
-        lines += ["", f"## `--task {name}`", "", *table(own), "", "The plan where nothing else is said:", ""]
-        lines += table(changed, task.plan)
+        changed = {k: plan[k] for k in plan if getattr(task.plan, k) != plan[k].default or k in task.chosen}
+        lines += ["", f"## `--task {name}`", "", *table(own, chosen=task.chosen), "", "The plan where nothing else is said:", ""]
+        lines += table(changed, task.plan, task.chosen)
     return "\n".join(lines) + "\n"
 
 

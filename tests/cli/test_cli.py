@@ -57,11 +57,13 @@ def run(tmp_path_factory):
 def test_train_prints_what_it_does_and_what_comes_next(tmp_path, text_file):
     result = invoke("train", text_file, *TINY[:-1], "--out", tmp_path / "run")
     lines = result.stdout.splitlines()
-    assert lines[0].startswith("model       gru, 2 x 8, ")
+    chosen = lines.pop(1)
+    assert lines[0].startswith("model       ln-gru, 2 x 8, ")
     assert "parameters, float32 on cpu" in lines[0]
     assert lines[1].startswith(
         f"data        2,600 tokens, vocabulary {len(set(text_file.read_text()))} (char)"
     )
+    assert chosen.startswith("chosen      --cell ln-gru --dropout 0.05 --lr 0.01 --beta2 0.99"), lines
     assert "first step" in result.stdout
     assert "validation" in result.stdout
     assert lines[-2:] == [str(tmp_path / "run"), f"next: tinyrnn generate {tmp_path / 'run'}"]
@@ -96,7 +98,7 @@ def test_train_on_folders_standard_input_and_nothing(tmp_path, text_file, monkey
         ).exit_code
         == 0
     )
-    assert invoke("train", *TINY, "--batch-size", 1).stdout.strip() == "runs/python-docs-gru"
+    assert invoke("train", *TINY, "--batch-size", 1).stdout.strip() == "runs/python-docs-ln-gru"
 
 
 def test_json_prints_the_log_and_nothing_else(tmp_path, text_file):
@@ -387,7 +389,7 @@ OTHER = [
     (["plot", "nowhere"], "not a run folder"),
     (["plot", "RUN", "--out", "no/such/folder/p.png"], "cannot be written"),
     (["train", "--resume", "RUN", "--hidden", "32"], "was trained with --hidden 16, not 32"),
-    (["train", "--resume", "RUN", "--cell", "lstm"], "was trained with --cell gru, not lstm"),
+    (["train", "--resume", "RUN", "--cell", "lstm"], "was trained with --cell ln-gru, not lstm"),
     (["train", "--resume", "RUN", "OTHER"], "another text"),
     (["train", "--resume", "RUN", "--schedule", "never"], "use one of"),
 ]

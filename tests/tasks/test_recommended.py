@@ -1,4 +1,4 @@
-"""What a language model is trained with where the time or a preset is given, and little else."""
+"""What a language model is trained with where little is given."""
 
 import gzip
 import itertools
@@ -9,6 +9,7 @@ from click.testing import CliRunner
 import tinyrnn as tr
 from tinyrnn.cli import main
 from tinyrnn.tasks.lm.recommended import recommended, size_of
+from tinyrnn.tasks.lm.task import LanguageModeling
 from tinyrnn.training.experiments import Configuration
 
 
@@ -19,10 +20,24 @@ def text(tmp_path):
     return path
 
 
-def test_without_a_time_the_defaults_stay(text):
-    assert recommended([str(text)], {}) == recommended([str(text)], {"hidden": 8}) == {}
+def test_without_a_time_it_is_ten_minutes(text):
+    assert recommended([str(text)], {}) == recommended([str(text)], {"minutes": 10})
     made = Configuration.make("lm", [text], {})
-    assert (made.options.cell, made.options.hidden, made.plan.steps, made.chosen) == ("gru", 256, 2000, "")
+    assert (made.options.cell, made.options.hidden, made.plan.minutes) == ("ln-gru", 384, None)
+    assert f"--hidden 384 --dropout {made.options.dropout}" in made.chosen and "--steps" in made.chosen
+    assert set(recommended([str(text)], {})) == set(LanguageModeling.chosen)
+
+
+def test_a_length_is_a_time(text):
+    found = [recommended([str(text)], {"steps": n}) for n in (20, 3000, 6000, 30_000)]
+    assert [f["hidden"] for f in found] == [128, 256, 384, 512]
+    assert recommended([str(text)], {"epochs": 2})["hidden"] == 128
+    assert recommended([str(text)], {"epochs": 10, "preset": "large"})["hidden"] == 512
+
+
+def test_of_another_optimiser_no_rate_is_known(text):
+    assert not recommended([str(text)], {"optimizer": "sgd"}).keys() & {"lr", "beta2"}
+    assert recommended([str(text)], {"optimizer": "adam"})["beta2"] == 0.99
 
 
 def test_more_time_is_a_wider_network(text):

@@ -81,7 +81,7 @@ def old(data, tmp_path_factory):
     """RUN, one of each task."""
     folder = tmp_path_factory.mktemp("old")
     return {
-        task: tr.train(files[0], task, out=folder / task, **SMALL, **OWN[task])
+        task: tr.train(files[0], task, out=folder / task, cell="gru", **SMALL, **OWN[task])
         for task, files in data.items()
     }
 
@@ -247,7 +247,7 @@ def test_a_classifier_begins_with_a_language_model(data, tmp_path):
     for name, array in lm.model.rnn.state_dict().items():
         np.testing.assert_array_equal(array, model.rnn.state_dict()[name])
     said = tr.Run(tmp_path / "run")._folder.config["from"]
-    assert said.startswith(f"{lm.path}: 5 of 7 arrays, ") and "new symbols" in said
+    assert said.startswith(f"{lm.path}: 10 of 12 arrays, ") and "new symbols" in said
     result = tinyrnn(
         "train", "--task", "classify", data["classify"][1], "--from", lm.path, "--bidirectional", code=2
     )

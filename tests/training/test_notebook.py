@@ -23,10 +23,10 @@ def test_a_notebook_shows_the_bar_the_lines_and_the_run(text_file, monkeypatch):
     outputs = book.cells[0].outputs
     texts = [o.get("text") or o["data"].get("text/plain", "") for o in outputs]
     assert any("application/vnd.jupyter.widget-view+json" in o.get("data", {}) for o in outputs)
-    assert any(text.startswith("model       gru, 2 x 8") for text in texts)
+    assert any(text.startswith("model       ln-gru, 2 x 8") for text in texts)
     steps = [text.split()[1] for text in texts if "validation " in text and text.startswith("step")]
     assert steps == [str(n) for n in range(1, 41)]  # none went into the bar's place, which is wiped
-    assert texts[-1].startswith("Run('runs/text-gru': lm, gru, step 40, validation loss ")
+    assert texts[-1].startswith("Run('runs/text-ln-gru': lm, ln-gru, step 40, validation loss ")
 
 
 def test_here_is_no_notebook():

@@ -41,7 +41,7 @@ def test_what_a_run_offers(run):
     assert isinstance(run.model.generate("the ", length=5, seed=0), str)
     assert run.evaluate()["loss"] == pytest.approx(min(r["val_loss"] for r in run.log), rel=1e-6)
     assert "step 6" in repr(run)
-    assert "lm, gru" in repr(run)
+    assert "lm, ln-gru" in repr(run)
     assert run.plot().read_bytes()[:4] == b"\x89PNG"
     assert run.generate("the ", length=5, seed=0) == run.model.generate("the ", length=5, seed=0)
     assert run.options["hidden"] == 8 and run.path.name == "run"
@@ -89,7 +89,7 @@ def test_a_run_is_resumed_exactly(tmp_path, text_file, run):
 def test_it_shows_what_the_command_shows(tmp_path, text_file, capsys):
     tr.train(text_file, out=tmp_path / "run", **SMALL)
     said = capsys.readouterr().out
-    assert "model       gru, 2 x 8" in said
+    assert "model       ln-gru, 2 x 8" in said
     assert "validation" in said
 
 
@@ -112,7 +112,7 @@ def test_it_shows_what_the_command_shows(tmp_path, text_file, capsys):
     (dict(cell_opt=0), "cell_opt is 0: it must be a text"),
     (dict(cell_opt=[3]), "it must be a text"),
     (dict(val=5), "val is 5: it must be the path"),
-    (dict(hidden=10**12), "does not fit into memory: hidden 1,000,000,000,000, layers 2, batch_size 64"),
+    (dict(hidden=10**12), "does not fit into memory: hidden 1,000,000,000,000, layers 2, batch_size 32"),
     (dict(embed=10**18), "does not fit into memory: .*embed 1,000,000,000,000,000,000"),
     (dict(hidden=10**400), "hidden is 10+[.]{3}, which is too large: it must be an integer"),
     (dict(hidden=10**5000), "hidden is int too long to be written, which is too large"),

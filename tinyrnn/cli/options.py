@@ -49,9 +49,8 @@ def flag(name: str, rule: Rule, **settings) -> click.Option:
         metavar=rule.metavar or (f"[{'|'.join(rule.choices)}]" if rule.choices else None),
         help=rule.help,
         group=rule.group,
-        show_default=rule.default is not None and not rule.many,
         bounds=rule.bounds,
-        **settings,
+        **{"show_default": rule.default is not None and not rule.many, **settings},
     )
 
 

@@ -73,7 +73,10 @@ def task_flags(name):
     """The flags of a task and of the plan, the shared ones first; their defaults are the task's."""
     task = get_task(name)
     plan = {k: rule.with_default(getattr(task.plan, k)) for k, rule in Plan.rules().items()}
-    return flags({**task.options.rules(), **plan}, of=dict(cell=dict(shell_complete=complete_cell)))
+    of: dict[str, dict] = {"cell": dict(shell_complete=complete_cell)}
+    for name in task.chosen:
+        of[name] = {**of.get(name, {}), "show_default": "by text and time"}
+    return flags({**task.options.rules(), **plan}, of=of)
 
 
 def foreign_flags(known):

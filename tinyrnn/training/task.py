@@ -76,6 +76,7 @@ class Task:
     unit: ClassVar[str] = "tokens"  # what ``tokens_per_step`` counts
     default_inputs: ClassVar[tuple[str, ...]] = ()  # what `tinyrnn predict` takes where nothing is named
     in_memory: ClassVar[str] = ""  # what ``store`` takes, in words
+    chosen: ClassVar[tuple[str, ...]] = ()  # options that ``recommended`` chooses where they are not given
     # those of its own figures that are drawn beside the loss: names in words
     drawn: ClassVar[Mapping[str, str]] = MappingProxyType({})
     # other tasks whose runs it can start from: how the names of those weights begin that it takes
@@ -192,7 +193,7 @@ class Task:
     @classmethod
     def recommended(cls, texts: Sequence[str], given: Mapping[str, Any]) -> dict[str, Any]:
         """Options of the task and the plan that follow from the data and the time, for those that are not
-        ``given``.
+        ``given``: the names in ``chosen``, whose defaults are of `compare` alone.
         """
         return {}
 

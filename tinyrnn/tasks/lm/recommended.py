@@ -1,4 +1,4 @@
-"""What ``tinyrnn train`` takes for a language model where nothing else is said: by how much text there is and
+"""What ``tinyrnn train`` takes for a language model where nothing else is said, by how much text there is and
 how much time. The measurements are in docs/defaults.md.
 """
 
@@ -9,6 +9,7 @@ from typing import Any
 
 from ...base.compressed import ENDINGS
 
+CHOSEN = ("cell", "hidden", "dropout", "batch_size", "seq_len", "lr", "beta2", "steps")
 MINUTES = {"tiny": 1.0, "default": 10.0, "large": 30.0, "best": 60.0}  # of a preset, about, on two cores
 CELL, BATCH, WINDOW = "ln-gru", 32, 64
 # From how many minutes and bytes of text on: the width, the peak rate that suits it, and the milliseconds of
@@ -19,6 +20,7 @@ WIDTHS = (
     (5.0, 500_000, 384, 6e-3, 115),
     (20.0, 500_000, 512, 5e-3, 190),
 )
+USUAL = 60  # milliseconds
 OTHER_CELLS = 5e-3  # the rate is not greater for those that keep their activations in no bounds
 PASSES, LEAST = 40, 1000  # steps are no more than so many passes over the text, or this
 DROPOUT, MOST_DROPOUT = (0.05, 0.01), 0.4  # at first, and for each pass over the text
@@ -28,24 +30,28 @@ UNKNOWN_SIZE = 1_000_000  # of standard input
 
 
 def recommended(texts: Sequence[str], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Options by their names, for those that are not ``given``; none where neither a time nor a preset is."""
-    if not given.keys() & {"minutes", "preset"}:
-        return {}
-    minutes = given.get("minutes") or MINUTES[given.get("preset", "default")]
+    """Options by their names, those of `CHOSEN`, for those that are not ``given``. Where a length is given
+    and no time, the time is what it takes at `USUAL` milliseconds a step.
+    """
     size, (a_symbol, slower) = size_of(texts), LEVELS.get(given.get("level", "char"), LEVELS["char"])
+    per_pass = size / a_symbol / (given.get("batch_size", BATCH) * given.get("seq_len", WINDOW))
+    length = given.get("steps") or given.get("epochs", 0) * per_pass
+    minutes = given.get("minutes") or MINUTES[given.get("preset", "default")]
+    if length and not given.keys() & {"minutes", "preset"}:
+        minutes = length * USUAL * slower / 60_000
     chosen = [width for width in WIDTHS if width[0] <= minutes and width[1] <= size][-1]
     _, _, hidden, _, milliseconds = chosen
     rates = {width: rate for _, _, width, rate, _ in WIDTHS}
     lr = rates[min(rates, key=lambda width: abs(width - given.get("hidden", hidden)))]
     if given.get("cell", CELL) not in (CELL, "ln-lstm") or slower > 1:
         lr = min(lr, OTHER_CELLS)
-    per_pass = size / a_symbol / (given.get("batch_size", BATCH) * given.get("seq_len", WINDOW))
     in_time = minutes * 60_000 / (milliseconds * slower)
-    steps = given.get("steps") or round(min(in_time, max(PASSES * per_pass, LEAST)), -2)
-    passes = given.get("epochs") or steps / per_pass
-    dropout = round(min(DROPOUT[0] + DROPOUT[1] * passes, MOST_DROPOUT), 2)
+    steps = length or round(min(in_time, max(PASSES * per_pass, LEAST)), -2)
+    dropout = round(min(DROPOUT[0] + DROPOUT[1] * steps / per_pass, MOST_DROPOUT), 2)
     found: dict[str, Any] = {} if "cell_opt" in given else {"cell": CELL}  # options are of the usual cell
     found |= dict(hidden=hidden, dropout=dropout, batch_size=BATCH, seq_len=WINDOW, lr=lr, beta2=0.99)
+    if given.get("optimizer", "adamw") not in ("adam", "adamw"):  # the rates are of these
+        del found["lr"], found["beta2"]
     return {**found, "steps": int(max(steps, 100))}
 
 

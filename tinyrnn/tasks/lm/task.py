@@ -21,7 +21,7 @@ from . import windows
 from .adapting import Cache, Dynamic, adapted_loss
 from .model import LanguageModel
 from .options import LanguageModelEvaluation, LanguageModelOptions
-from .recommended import recommended
+from .recommended import CHOSEN, recommended
 
 # so much of a long validation text is read at each evaluation while training
 EVALUATION_TOKENS = 500_000
@@ -45,6 +45,7 @@ class LanguageModeling(Task):
     loss_options = ("level",)
     default_texts = (text_sources.BUILTIN,)
     in_memory = "an open text, such as io.StringIO(text)"
+    chosen = CHOSEN
 
     def __init__(
         self,

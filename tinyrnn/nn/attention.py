@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from ..autograd import Tensor, expand_dims, matmul, permute_dims, softmax, sum, tanh, where
@@ -10,8 +11,10 @@ from ..autograd.types import DType
 from ..base.errors import InputError
 from ..kernels.generator import Generator
 from .checks import checked_sizes
+from ..compiler.graph import Graph, Item
 from .layers import Linear
 from .module import Module
+from .pooling import weighted_into
 
 
 class Attention(Module):
@@ -80,6 +83,17 @@ class Attention(Module):
         weights = softmax(scores)  # [B, T, S]
         context = matmul(weights, permute_dims(keys, (1, 0, 2)))
         return permute_dims(context, (1, 0, 2)), permute_dims(weights, (1, 0, 2))
+
+    def into(self, graph: Graph, query: Item, keys: Item, projected: Item) -> tuple[Item, Item]:
+        """``look`` into a `Graph`: the context, and the weights over time, of a query that is not over time."""
+
+        def score(given: Sequence[Tensor]) -> Tensor:
+            asked, key = given
+            if self.kind == "luong":
+                return sum(asked * key, axis=-1, keepdims=True)
+            return self.score(tanh(self.queries(asked) + key))
+
+        return weighted_into(graph, score, [query, projected], keys)
 
     def look(self, query: Tensor, keys: Tensor, mask: Tensor, projected: Tensor) -> tuple[Tensor, Tensor]:
         """``forward`` of one query, the batch first everywhere: as a step of `scan` may ask it.

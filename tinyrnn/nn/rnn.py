@@ -18,6 +18,7 @@ from ..base.elsewhere import PYTORCH
 from ..base.errors import InputError, ShapeError, near, shown
 from ..base.options import PART, Options, option
 from ..compiler import next_states, scan
+from ..compiler.graph import Graph, Item
 from ..kernels.generator import Generator, using
 from . import registry
 from .cell import Cell
@@ -27,6 +28,11 @@ from .module import Module
 from .regularise import Regulariser
 
 DEEPEST = 1000  # layers: more would be made, one by one, for hours
+
+
+def joined(*rows: Tensor) -> Tensor:
+    """Rows side by side."""
+    return concat(rows, axis=-1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -258,6 +264,37 @@ class RNN(Module):
                 ys.append(y)
                 final.append(states)
             xs = ys[0] if self.directions == 1 else concat(ys, axis=-1)
+        return xs, final
+
+    def into(
+        self, graph: Graph, xs: Item, init: Sequence[Sequence[Item]] | None = None
+    ) -> tuple[Item, list[tuple[Item, ...]]]:
+        """``forward`` out of training, into a `Graph`: over time, or one step where ``xs`` is not.
+
+        Raises:
+            InputError: the cell's step cannot be written out.
+        """
+        if init is None:
+            init = [
+                tuple(graph.constant(s, f"{name}_start") for s, name in zip(old, cell.states, strict=True))
+                for cell, old in zip(self.cells, self.initial_state(1), strict=True)
+            ]
+        final = []
+        for layer in range(self.num_layers):
+            ys = []
+            for direction in range(self.directions):
+                i = layer * self.directions + direction
+                cell = self.cells[i]
+
+                def step(given, old, cell=cell):
+                    new = next_states(self.cell_step(cell, given[0], old), (given[0],), old)
+                    return new[:1], new
+
+                name = f"layer{layer}" + "_reverse" * direction
+                own, states = graph.scan(step, [xs], init[i], reverse=direction == 1, name=name)
+                ys += own
+                final.append(tuple(states))
+            xs = ys[0] if self.directions == 1 else graph.call(joined, *ys)
         return xs, final
 
     def driven(

@@ -11,6 +11,7 @@ from ..autograd.linalg import autocast
 from ..autograd.types import ArrayLike
 from ..base.errors import InputError
 from ..base.options import taken
+from ..compiler.graph import Graph
 from ..kernels.generator import Generator
 from ..nn import RNN, Module, registry
 from ..nn.rnn import RnnOptions
@@ -144,6 +145,17 @@ class TaskModel(Module):
         are: whoever wants the gradient by them, or to move them, gives them.
         """
         return ids if isinstance(ids, Tensor) and ids.dtype.kind == "f" else embedding(ids)
+
+    def graphs(self, *, over_time: bool = False) -> dict[str, Graph]:
+        """What the model computes, as `Graph` objects by their names, for places where tinyrnn is not.
+
+        Args:
+            over_time: what can go step by step reads whole sequences too.
+
+        Raises:
+            InputError: it cannot be written out; the message says why.
+        """
+        raise InputError(f"models of the task {self.task} cannot be written out yet")
 
     def facts(self) -> dict[str, Any]:
         """What rebuilds the model beside its settings, as a checkpoint keeps it."""

@@ -3,8 +3,9 @@
 import numpy as np
 
 from ...autograd import sigmoid, softmax, tensor
+from ...compiler.graph import Graph
 from ...nn import Dropout, Embedding, Linear
-from ...nn.pooling import pooled
+from ...nn.pooling import pooled, pooled_into
 from ..batches import in_order, padded
 from ..model import TaskModel
 from ..text.memory import texts_of
@@ -66,6 +67,21 @@ class Classifier(TaskModel):
         ys, final = self.rnn(vectors, mask=mask)
         return self.output(self.output_dropout(pooled(self.pooling, self.rnn, ys, final, mask, self.score)))
 
+    def graphs(self, *, over_time=True) -> dict:
+        """``classify``: ``ids [T, B]`` to ``probabilities`` of the labels."""
+        graph = Graph.of(self)
+        ids = graph.ids("ids", len(self.vocabulary), over_time=True)
+        return self._written(graph, graph.lookup(self.embedding.weight, ids))
+
+    def _written(self, graph, vectors):
+        ys, final = self.rnn.into(graph, vectors)
+        row = pooled_into(graph, self.pooling, self.rnn, ys, final, self.score)
+        graph.output("probabilities", graph.call(lambda row: self._probable(self.output(row)), row))
+        return {"classify": graph}
+
+    def _probable(self, logits):
+        return softmax(logits, axis=-1) if self.thresholds is None else sigmoid(logits)
+
     @staticmethod
     def padded(sequences):
         """Encoded examples and their mask, both ``[T, B]``."""
@@ -78,8 +94,7 @@ class Classifier(TaskModel):
     def predict(self, texts, batch_size=64) -> np.ndarray:
         """Probabilities ``[texts, labels]``; each row adds up to 1 where a text has one label."""
         sequences = [self.encode(text) for text in texts_of(texts)]
-        logits = tensor(self.logits(sequences, batch_size))
-        return (softmax(logits, axis=-1) if self.thresholds is None else sigmoid(logits)).numpy()
+        return self._probable(tensor(self.logits(sequences, batch_size))).numpy()
 
     def logits(self, sequences, batch_size=64) -> np.ndarray:
         """Of encoded examples ``[examples, labels]``, nothing dropped."""

@@ -10,6 +10,7 @@ import numpy as np
 from ...autograd import Tensor, softmax, tensor
 from ...base.compressed import inner_name
 from ...base.errors import InputError, few, shown
+from ...compiler.graph import Graph
 from ...training.disturbances import hardened_numbers
 from ...training.plan import Plan
 from ...training.robustness import Numbers
@@ -42,6 +43,11 @@ class SignalClassifier(Classifier):
     def forward(self, xs, mask):
         """Numbers and mask ``[T, B, width]``, ``[T, B]`` to logits ``[B, labels]``."""
         return self._said(xs if isinstance(xs, Tensor) else tensor(xs, device=self.device), mask)
+
+    def graphs(self, *, over_time=True) -> dict:
+        """``classify``: ``features [T, B, width]``, as `Features` makes them, to ``probabilities``."""
+        graph = Graph.of(self)
+        return self._written(graph, graph.rows("features", self.features.width, over_time=True))
 
     def encode(self, sequence):
         """`Features` of a sequence ``[N, channels]``, of sound ``[N]`` as `read_signals` gives it."""

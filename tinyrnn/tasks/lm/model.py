@@ -5,6 +5,7 @@ import numpy as np
 from ...autograd import matrix_transpose, no_grad, tensor
 from ...autograd.linalg import autocast
 from ...base.errors import InputError
+from ...compiler.graph import Graph
 from ...nn import AdaptiveLogSoftmaxWithLoss, Dropout, Embedding, Linear, Module
 from ...nn.functional import linear, linear_cross_entropy
 from ..model import TaskModel
@@ -123,6 +124,26 @@ class LanguageModel(TaskModel):
         states = self.rnn.flat(self.rnn.initial_state(1))
         name = f"generation with {self.settings['cell']}"
         return token_loop(step, self.embedding.weight, states, name, batch, precision)
+
+    def graphs(self, *, over_time=False) -> dict:
+        """``step``: ``ids`` and the states, as ``NAME_LAYER``, to ``logits`` and ``new_NAME_LAYER``."""
+        if self.adaptive:
+            raise InputError("an adaptive softmax cannot be written out: train with --softmax full")
+        graph = Graph.of(self)
+        xs = graph.lookup(
+            self.embedding.weight, graph.ids("ids", len(self.vocabulary), over_time=over_time)
+        )
+        init = [
+            tuple(graph.state(f"{name}_{i}", s) for name, s in zip(cell.states, layer, strict=True))
+            for i, (cell, layer) in enumerate(
+                zip(self.rnn.cells, self.rnn.initial_state(1), strict=True)
+            )
+        ]
+        ys, final = self.rnn.into(graph, xs, init)
+        for item, new in zip(self.rnn.flat(init), self.rnn.flat(final), strict=True):
+            graph.keep(item, new)
+        graph.output("logits", graph.call(self.logits, ys))
+        return {"step": graph}
 
     def generate(self, prompt=None, *, num=None, **options) -> str | list[str]:
         """Continue ``prompt``; see `tinyrnn.tasks.lm.sampling.generate_many` for the options. Returns prompt

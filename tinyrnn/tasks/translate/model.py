@@ -7,7 +7,9 @@ import numpy as np
 from ...autograd import concat, log_softmax, pad, permute_dims, reshape, tanh, tensor
 from ...autograd.functional import zeros
 from ...base.errors import InputError
+from ...compiler.graph import Graph
 from ...nn import Attention, Dropout, Embedding, Linear
+from ...nn.rnn import joined
 from ..batches import in_order, padded
 from ..model import TaskModel
 from ..text.memory import texts_of
@@ -160,6 +162,50 @@ class Translator(TaskModel):
             if own[t + 1 : t + 2].any():
                 fed = np.where(own[t + 1 : t + 2], logits.numpy().argmax(axis=-1), fed)
         return tuple(concat(parts, axis=0) for parts in zip(*found, strict=True))
+
+    def graphs(self, *, over_time=False) -> dict:
+        """``read``: ``ids [S, B]`` of a source to ``keys`` and ``projected [S, B, ...]`` and the first states;
+        ``step``: ``ids [B]``, these and the states to ``logits [B, symbols + 1]``, ``weights [S, B, 1]`` and
+        the next states.
+        """
+        read, step = Graph.of(self), Graph.of(self)
+        ids = read.ids("ids", len(self.source), over_time=True)
+        keys, final = self.encoder.into(read, read.lookup(self.source_embedding.weight, ids))
+        read.output("keys", keys)
+        read.output("projected", projected := read.call(self.attention.project, keys))
+        n, init = self.encoder.directions, []
+        for layer, (cell, own) in enumerate(
+            zip(self.decoder.cells, self.decoder.initial_state(1), strict=True)
+        ):
+            init.append([])
+            for k, (name, first) in enumerate(zip(cell.states, own, strict=True)):
+                bridge, shape = self.bridges[layer][k], first.shape[1:]
+
+                def begun(first, *ends, bridge=bridge, shape=shape):
+                    rows = concat([reshape(e, (len(e), -1)) for e in ends], axis=-1)
+                    return first + reshape(tanh(bridge(rows)), (len(rows), *shape))
+
+                ends = [states[k] for states in final[layer * n : (layer + 1) * n]]
+                read.output(f"{name}_{layer}", read.call(begun, read.constant(first), *ends))
+                init[-1].append(step.state(f"{name}_{layer}", first))
+        fed = step.ids("ids", self.end + 1, over_time=False)
+        xs = step.lookup(self.target_embedding.weight, fed)
+        keys, projected = (
+            step.rows(name, item.shape, over_time=True)
+            for name, item in (("keys", keys), ("projected", projected))
+        )
+        early = self.attention.kind == "bahdanau"
+        if early:
+            context, weights = self.attention.into(step, init[-1][0], keys, projected)
+            xs = step.call(joined, xs, context)
+        ys, final = self.decoder.into(step, xs, init)
+        if not early:
+            context, weights = self.attention.into(step, ys, keys, projected)
+        for item, new in zip(self.decoder.flat(init), self.decoder.flat(final), strict=True):
+            step.keep(item, new)
+        step.output("logits", step.call(self.logits, context, ys))
+        step.output("weights", weights)
+        return {"read": read, "step": step}
 
     def search(self, sources, beam=1, length_penalty=0.6) -> list:
         """The best target of each source, a list of ids, with its log-probability, by beam search; beam 1 is

@@ -18,7 +18,7 @@ from tinyrnn.nn import init, registry
 from tinyrnn.nn.gates import gate_names
 from tinyrnn.tasks.lm.model import LanguageModel
 from tinyrnn.tasks.text.vocabulary import Characters
-from tinyrnn.tools import export
+from tinyrnn.tools.export import torch as to_torch_form
 from tinyrnn.tools.check import CHECKS, results_of
 from tinyrnn.tools.inspection import look, page
 from tinyrnn.training import runs, trainer
@@ -305,7 +305,7 @@ def test_generation_begins_where_the_cell_says(name, monkeypatch):
     assert model.generate("the ", length=40, seed=0) == said
     found = look(model, "the quick")
     assert len(found["symbols"]) == 9 and page(found, "a title")
-    _, arrays = export.to_torch(model, "weights.safetensors")
+    _, arrays = to_torch_form.to_torch(model, "weights.safetensors")
     for layer, states in enumerate(model.rnn.initial_state(1)):
         for s, state in zip(model.rnn.cells[layer].states, states, strict=True):
             np.testing.assert_array_equal(arrays[f"initial_{s}_{layer}"], state.numpy()[0].reshape(-1))

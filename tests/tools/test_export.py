@@ -15,7 +15,8 @@ from tinyrnn.cli import main
 from tinyrnn.nn.registry import registered
 from tinyrnn.tasks.lm.task import LanguageModel
 from tinyrnn.tasks.text.vocabulary import Characters
-from tinyrnn.tools import export
+from tinyrnn.tools.export import onnx as to_onnx_form
+from tinyrnn.tools.export import torch as to_torch_form
 
 CASES = [(name, {}, {}) for name in registered()]
 CASES += [
@@ -71,7 +72,7 @@ def test_onnx(cell, options, more):
     from onnx.reference import ReferenceEvaluator
 
     model = make(cell, options, more)
-    made = onnx.load_from_string(export.to_onnx(model))
+    made = onnx.load_from_string(to_onnx_form.to_onnx(model))
     facts = {p.key: json.loads(p.value) for p in made.metadata_props}
     assert facts["vocabulary"]["symbols"] == list("abcde")
     names = [i.name for i in made.graph.input][1:]
@@ -93,7 +94,7 @@ def test_torch(cell, options, more, tmp_path):
     from safetensors.numpy import save_file
 
     model = make(cell, options, more)
-    source, arrays = export.to_torch(model, "m.safetensors")
+    source, arrays = to_torch_form.to_torch(model, "m.safetensors")
     save_file(arrays, tmp_path / "m.safetensors")
     (tmp_path / "m.py").write_text(source)
     found = importlib.util.spec_from_file_location("m", tmp_path / "m.py")
@@ -129,7 +130,7 @@ def loaded(model, folder, in_bytes):
     """The exported module, and the bytes of its arrays."""
     from safetensors.numpy import save_file
 
-    source, arrays = export.to_torch(model, "m.safetensors", in_bytes)
+    source, arrays = to_torch_form.to_torch(model, "m.safetensors", in_bytes)
     save_file(arrays, folder / "m.safetensors")
     (folder / "m.py").write_text(source)
     found = importlib.util.spec_from_file_location("m", folder / "m.py")
@@ -161,7 +162,7 @@ def test_8_bits(cell, shape, tmp_path):
             assert arrays[name + ".scale"].shape == shape
         else:
             np.testing.assert_array_equal(p.detach().numpy(), whole[name])
-    made = onnx.load_from_string(export.to_onnx(model, True))
+    made = onnx.load_from_string(to_onnx_form.to_onnx(model, True))
     initializers = {i.name: onnx.numpy_helper.to_array(i) for i in made.graph.initializer}
     for name in small:
         np.testing.assert_array_equal(initializers[name + "_int8"], arrays[name])
@@ -179,12 +180,12 @@ def test_8_bits(cell, shape, tmp_path):
 
 def test_8_bits_of_another_model():
     with pytest.raises(tr.InputError, match="int8 weights are for models of float32"):
-        export.to_torch(make("gru", {}, {}), "m", True)
+        to_torch_form.to_torch(make("gru", {}, {}), "m", True)
 
 
 def test_8_bits_take_a_quarter(tmp_path):
     model = LanguageModel(Characters.build(["abcde"], None), cell="lstm", hidden=256, embed=64).eval()
-    sizes = [sum(a.nbytes for a in export.to_torch(model, "m", b)[1].values()) for b in (True, False)]
+    sizes = [sum(a.nbytes for a in to_torch_form.to_torch(model, "m", b)[1].values()) for b in (True, False)]
     assert sizes[0] < 0.27 * sizes[1]
 
 
@@ -221,4 +222,4 @@ def test_a_cell_that_does_not_compile_says_so():
             return h if float(tr.sum(h)) > 0 else tr.tanh(x @ self.W + h @ self.U + self.b)
 
     with pytest.raises(tr.TinyrnnError, match="Branching|value|depends"):
-        export.to_torch(make(Branching, {}, {}), "m")
+        to_torch_form.to_torch(make(Branching, {}, {}), "m")

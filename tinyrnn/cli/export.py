@@ -1,7 +1,8 @@
-"""``tinyrnn export``: a trained language model for other libraries."""
+"""``tinyrnn export``: a trained model for other libraries and languages."""
 
 import click
 
+from ..tools.export import FORMS
 from ..training.screen import say
 from .common import Command, allow_code_option, load_language_model, option, run_argument, weights_option
 
@@ -12,7 +13,7 @@ from .common import Command, allow_code_option, load_language_model, option, run
     "--format",
     "form",
     default="onnx",
-    type=click.Choice(["onnx", "torch"]),
+    type=click.Choice([*FORMS]),
     help="An .onnx file, or a PyTorch module.",
 )
 @option(
@@ -30,23 +31,13 @@ def command(run, form, out, weights, allow_code):
 
     Works for every cell that compiles: what is written comes from the tape of its step.
     """
-    from safetensors.numpy import save
-
-    from ..base.files import replace_file, replace_files
-    from ..tools import export
+    from ..base.files import replace_files
+    from ..tools.export import How, exported
     from ..training import runs
 
     model = load_language_model(run, allow_code, "export writes language models only")
-    in_bytes = weights == "int8"
-    target = runs.output_file(out, run, "model.onnx" if form == "onnx" else "model.py")
-    if form == "onnx":
-        replace_file(target, export.to_onnx(model, in_bytes))
-    else:
-        arrays_file = target.with_suffix(".safetensors")
-        runs.refuse_foreign(
-            arrays_file, "model.safetensors"
-        )  # even in a run folder: it may be the checkpoint that is exported
-        source, arrays = export.to_torch(model, arrays_file.name, in_bytes)
-        replace_files({arrays_file: save(arrays, {"tinyrnn": "export"}), target: source.encode()})
-        say(arrays_file)
-    say(target)
+    target = runs.output_file(out, run, FORMS[form])
+    files = exported(model, form, target, How(weights=weights))
+    replace_files(files)
+    for path in files:
+        say(path)

@@ -18,6 +18,7 @@ from ..base.errors import InputError, TraceError
 from ..kernels.generator import Wanted, in_step
 from .ir import CompilerFault, Input, Kind, Source, Value, numbered, order
 from .record import of_sizes, recorded
+from .rewrite import simplify
 from .targets.tensor import environment, rows_of
 
 ROWS = 3  # of a batch, which a step is recorded on
@@ -181,7 +182,7 @@ class Graph:
         try:
             with no_grad():
                 recording, shapes, counted = self._recorded(step, xs, init)
-                values = list(recording.program.news)
+                values = list(simplify(recording.program.news))
         except Wanted:
             raise InputError(f"{name} draws random numbers, which what is written out cannot") from None
         except (TraceError, CompilerFault) as error:

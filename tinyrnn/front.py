@@ -43,6 +43,7 @@ from .nn.functional.losses import *
 from .nn.optim import clip_grad_norm
 
 if TYPE_CHECKING:  # else imported when it is asked for
+    from .tools.pytorch import from_torch, to_torch
     from .training.experiments import load
     from .training.run import Run, train
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _LATER = {  # where it is
     "load": ".training.experiments", "Run": ".training.run", "train": ".training.run",
     "from_torch": ".tools.pytorch", "to_torch": ".tools.pytorch",
+    "from_keras": ".tools.keras", "to_keras": ".tools.keras",
 }  # fmt: skip
 
 if TYPE_CHECKING:

@@ -102,7 +102,7 @@ def test_state_dicts_and_files_by_the_names_of_pytorch(kind, tmp_path):
 
 
 class Both(tr.Module):
-    """A model of one's own: its weights have PyTorch's names where a network there had the same attributes."""
+    """A model of one's own: it has the names of a network there with the same attributes."""
 
     def __init__(self):
         self.rnn = tr.RNN("lstm", WIDTH, SIZE, bidirectional=True, dtype="float64")
@@ -190,7 +190,7 @@ REFUSED = [
         "no weights of nn.RNN, nn.LSTM or nn.GRU",
     ),
     (lambda: tr.from_torch({**STATE, "weight_hh_l1": np.ones(3)}), "weight_hh_l1 [3] cannot be"),
-    (lambda: tr.from_torch({**STATE, "weight_hh_l0": np.ones(3)}), "weight_hh_l0 [3] cannot be"),
+    (lambda: tr.from_torch({**STATE, "weight_hh_l0": np.ones(3)}), "weight_hh_l0 [3], bias_ih_l0"),
     (lambda: tr.from_torch({**STATE, "bias_hh_l0": "x"}), "weight bias_hh_l0 is 'x'"),
     (lambda: tr.from_torch("none.safetensors"), "none.safetensors cannot be read"),
     (lambda: tr.to_torch(tr.RNN("gru", 2, 3)), "gru without reset_after has no counterpart in PyTorch"),
@@ -318,15 +318,15 @@ class Two(nn.Module):
 
 
 @pytest.mark.parametrize(("parts", "said"), [
-    ([nn.Embedding(3, 2), nn.LSTM(2, 3)], "a language model has one nn.Linear, this network has none"),
-    ([nn.Embedding(3, 2), nn.LSTM(2, 3), nn.LSTM(3, 3), nn.Linear(3, 3)], "this network has 2 (part1, part2)"),
-    ([nn.Embedding(3, 2), nn.LSTM(2, 3, bidirectional=True), nn.Linear(6, 3)], "reads from left to right"),
-    ([nn.Embedding(3, 2), nn.LSTM(4, 3), nn.Linear(3, 3)], "embedding has the width 2, the recurrent layers 4"),
-    ([nn.Embedding(3, 2), nn.LSTM(2, 3), nn.Linear(3, 4)], "output has the width 4, the embedding's symbols 3"),
+    ([nn.LSTM(2, 3)], "a language model has one nn.Linear, this network has none"),
+    ([nn.LSTM(2, 3), nn.LSTM(3, 3), nn.Linear(3, 3)], "this network has 2 (part1, part2)"),
+    ([nn.LSTM(2, 3, bidirectional=True), nn.Linear(6, 3)], "reads from left to right"),
+    ([nn.LSTM(4, 3), nn.Linear(3, 3)], "embedding has the width 2, the recurrent layers 4"),
+    ([nn.LSTM(2, 3), nn.Linear(3, 4)], "output has the width 4, the embedding's symbols 3"),
 ])  # fmt: skip
 def test_what_is_no_language_model(parts, said):
     with pytest.raises(tr.InputError) as error:
-        tr.from_torch(Two(*parts), symbols="abc")
+        tr.from_torch(Two(nn.Embedding(3, 2), *parts), symbols="abc")
     assert said in str(error.value)
 
 
@@ -353,3 +353,115 @@ def test_a_model_trained_here_goes_to_pytorch(text_file, tmp_path):
     again = tr.from_torch(module, symbols=module.symbols)
     assert again.generate("the", seed=1, length=20) == run.generate("the", seed=1, length=20)
     assert module.dropout_in.p == module.rnn.dropout == 0.2 and not module.training
+
+
+# ------------------------------------------------------------------ runs
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(main, [str(a) for a in arguments])
+
+
+@pytest.fixture
+def imported(tmp_path):
+    """A network that was trained a little in PyTorch, its file, its symbols, and the run made of them."""
+    module, random = Net("GRU"), np.random.default_rng(0)
+    optimizer = torch.optim.Adam(module.parameters(), lr=0.02)
+    ids = torch.tensor(random.integers(0, 5, (4, 30)))
+    for _ in range(20):  # it learns that only the first five symbols come
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(module(ids[:, :-1])[0].flatten(0, 1), ids[:, 1:].flatten()).backward()
+        optimizer.step()
+    save_file({name: p.numpy() for name, p in module.state_dict().items()}, tmp_path / "net.safetensors")
+    (tmp_path / "symbols.json").write_text(json.dumps(SYMBOLS))
+    done = invoke(
+        "import",
+        tmp_path / "net.safetensors",
+        "--symbols",
+        tmp_path / "symbols.json",
+        "--out",
+        tmp_path / "run",
+    )
+    assert done.exit_code == 0, done.output
+    assert done.stdout.strip() == str(tmp_path / "run")
+    assert "gru 2 x 6, embedding 6; 31 symbols (char" in done.stderr
+    return module.eval(), tmp_path / "run"
+
+
+def nats(module, text):
+    """Of each symbol but the first, read from end to end."""
+    ids = torch.tensor([[SYMBOLS.index(s) for s in text]])
+    with torch.no_grad():
+        return nn.functional.cross_entropy(module(ids[:, :-1])[0][0], ids[0, 1:]).item()
+
+
+def test_an_imported_run_generates_and_is_evaluated(imported, text_file):
+    module, run = imported
+    done = invoke("generate", run, "--prompt", "the ", "--length", "20", "--seed", "1")
+    assert done.exit_code == 0 and done.stdout.startswith("the "), done.output
+    assert set(done.stdout[4:].rstrip("\n")) <= set(SYMBOLS)
+    done = invoke("evaluate", run, text_file, "--streams", "1")
+    assert done.exit_code == 0, done.output
+    found = float(done.stdout.split("loss")[1].split()[0])
+    assert found == pytest.approx(nats(module, text_file.read_text()), abs=2e-4)
+    done = invoke("evaluate", run)
+    assert done.exit_code == 2 and "has no text: name a TEXT to evaluate on" in done.stderr
+    assert invoke("inspect", run, text_file).exit_code == 0
+    assert repr(tr.Run(run)) and tr.Run(run).log == []
+
+
+def test_an_imported_run_is_trained_on(imported, text_file, tmp_path):
+    _, run = imported
+    done = invoke("train", "--resume", run)
+    assert (
+        done.exit_code == 2
+        and f"has no data yet: name some: tinyrnn train DATA --resume {run}" in done.stderr
+    )
+    settings = ["--seq-len", "20", "--steps", "4", "--eval-every", "2"]
+    (tmp_path / "other.txt").write_text(text_file.read_text() + "Zebras!" * 20)  # with symbols that are new
+    done = invoke("train", tmp_path / "other.txt", "--from", run, "--out", tmp_path / "on", *settings)
+    assert done.exit_code == 0, done.output
+    assert len(tr.load(tmp_path / "on").vocabulary) == len(SYMBOLS) + 2
+    done = invoke("train", text_file, "--resume", run, "--steps", "4", "--eval-every", "2")
+    assert done.exit_code == 0, done.output
+    first, *_, last = tr.Run(run).log
+    assert first["step"] == 0 and last["step"] == 4 and last["val_loss"] < first["val_loss"]
+    done = invoke("train", "--resume", run, "--steps", "6")  # by now it is a run like others
+    assert done.exit_code == 0, done.output
+    assert tr.Run(run).log[-1]["step"] == 6 and invoke("evaluate", run).exit_code == 0
+
+
+def test_a_run_of_a_model_from_python(tmp_path, text_file):
+    model = tr.from_torch(Net("LSTM", tied=True, dropout=0.1), symbols=SYMBOLS)
+    run = tr.Run.of(model, tmp_path / "run")
+    assert run.generate("the", seed=0) == model.generate("the", seed=0)
+    assert run.evaluate(text_file)["tokens"] > 0
+    with pytest.raises(tr.InputError, match="exists and is never overwritten"):
+        tr.Run.of(model, tmp_path / "run")
+    with pytest.raises(tr.InputError, match="a Linear is no model of a task"):
+        tr.Run.of(tr.Linear(2, 3), tmp_path / "other")
+    on = tr.train(text_file, from_run=run, steps=2, seq_len=20, out=tmp_path / "on", quiet=True)
+    assert on.options["tie"] and on.options["hidden"] == 6 and on.options["dropout"] == 0.1
+
+
+def test_import_says_what_it_cannot_read(imported, tmp_path):
+    file, out = tmp_path / "net.safetensors", tmp_path / "new"
+    text = tmp_path / "symbols.txt"
+    text.write_text("".join(SYMBOLS))
+    assert invoke("import", file, "--symbols", text, "--out", out).exit_code == 0
+    assert tr.load(out).vocabulary.symbols == SYMBOLS
+    text.write_text("abc")
+    (tmp_path / "bad.json").write_text("[")
+    lines = tmp_path / "lines.txt"
+    lines.write_text("\n".join(["<unk>", "<eos>", *(f"w{i}" for i in range(29))]) + "\n")
+    done = invoke("import", file, "--symbols", lines, "--level", "token", "--out", tmp_path / "words")
+    assert done.exit_code == 0 and "unknown: '<unk>'" in done.stderr
+    for options, said in (
+        (["--symbols", text, "--out", tmp_path / "x"], "there are 3 symbols, but the network has 31"),
+        (["--symbols", text, "--out", out], "exists and is never overwritten"),
+        (["--symbols", tmp_path / "bad.json", "--out", tmp_path / "x"], "bad.json cannot be read"),
+        (["--level", "byte", "--out", tmp_path / "x"], "there are 256 symbols, but the network has 31"),
+        (["--out", tmp_path / "x"], "beside recurrent layers there are"),
+    ):
+        done = invoke("import", file, *options)
+        assert done.exit_code == 2 and said in done.stderr, done.output

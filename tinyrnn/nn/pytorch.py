@@ -119,8 +119,8 @@ def stack_of(state: Mapping[str, Any], activation: Activation | None = None) -> 
     if len(order) < deep * directions:
         lacking = f"weight_ih{suffix(len(order), directions)}"
         raise InputError(f"the weights of the recurrent layers are incomplete: {lacking} is missing")
-    hidden = cells[order[0]]["weight_hh"].shape[1]
-    name = GATES.get(cells[order[0]]["weight_hh"].shape[0] // hidden, "")
+    rows, hidden = (*cells[order[0]]["weight_hh"].shape, 0, 0)[:2]
+    name = GATES.get(rows // max(hidden, 1), "")
     for i, place in enumerate(order):
         _check_shapes(
             cells[place], name, suffix(i, directions), hidden, hidden * directions if i >= directions else 0

@@ -5,10 +5,12 @@ layers.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from ..autograd.types import DType
 from ..base.errors import InputError, few, shown
+from ..base.files import parsed
 from ..nn import RNN, Embedding, Linear, Module
 from ..nn.counterparts import kind_of
 from ..nn.pytorch import Array, Stack
@@ -103,6 +105,26 @@ def language_model(layers: Layers, tied: bool, symbols: Any, level: str | None) 
     return model.eval()
 
 
+def read_symbols(path: str | None, level: str | None) -> Any:
+    """The symbols in a file, as `vocabulary_of` takes them: of JSON what it holds, else its text, or where
+    symbols are longer its lines.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    if path is None:
+        return None
+    try:
+        text = Path(path).read_bytes().decode()
+        if path.endswith(".json") and level != "bpe":
+            return parsed(text.encode())
+    except (OSError, ValueError) as error:
+        raise InputError(f"the symbols in {path} cannot be read: {error}") from error
+    return (
+        text if level in (None, "char", "bpe") else text.removesuffix("\n").replace("\r\n", "\n").split("\n")
+    )
+
+
 def vocabulary_of(symbols: Any, level: str | None, count: int) -> Vocabulary:
     """The vocabulary of ``count`` symbols that a network was trained with.
 
@@ -125,7 +147,7 @@ def vocabulary_of(symbols: Any, level: str | None, count: int) -> Vocabulary:
     elif isinstance(symbols, Sequence) and not isinstance(symbols, str | bytes):
         symbols = list(symbols)
     if level is None:
-        if symbols is None or not all(isinstance(s, str) and len(s) == 1 for s in symbols):
+        if not isinstance(symbols, list) or not all(isinstance(s, str) and len(s) == 1 for s in symbols):
             kinds = "'token' (what stands between spaces), 'word' (with the space before it) or 'byte'"
             raise InputError(
                 f"symbols is {shown(symbols)}, not one character each: say what they are, level={kinds}"

@@ -12,13 +12,13 @@ from .common import Command, allow_code_option, load_language_model, option, run
     "--format",
     "form",
     default="onnx",
-    type=click.Choice(["onnx", "torch"]),
-    help="An .onnx file, or a PyTorch module.",
+    type=click.Choice(["onnx", "torch", "rtneural"]),
+    help="An .onnx file, a PyTorch module, or the JSON of RTNeural (lstm, and gru with reset_after).",
 )
 @option(
     "--out",
     type=click.Path(dir_okay=False),
-    help="File to write. Default: model.onnx or model.py in the folder of RUN.",
+    help="File to write. Default: model.onnx, model.py or model.json in the folder of RUN.",
 )
 @weights_option(
     "int8: matrices in 8 bits, a scale for each column, in a quarter of the space. Default: as they are.",
@@ -32,14 +32,22 @@ def command(run, form, out, weights, allow_code):
     """
     from safetensors.numpy import save
 
+    from ..base.errors import InputError
     from ..base.files import replace_file, replace_files
     from ..tools import export
     from ..training import runs
 
     model = load_language_model(run, allow_code, "export writes language models only")
     in_bytes = weights == "int8"
-    target = runs.output_file(out, run, "model.onnx" if form == "onnx" else "model.py")
-    if form == "onnx":
+    names = {"onnx": "model.onnx", "torch": "model.py", "rtneural": "model.json"}
+    target = runs.output_file(out, run, names[form])
+    if form == "rtneural":
+        from ..tools.rtneural import to_rtneural
+
+        if in_bytes:
+            raise InputError("--weights int8: RTNeural's JSON holds floats: leave it out")
+        replace_file(target, to_rtneural(model).encode())
+    elif form == "onnx":
         replace_file(target, export.to_onnx(model, in_bytes))
     else:
         arrays_file = target.with_suffix(".safetensors")

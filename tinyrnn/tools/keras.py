@@ -104,7 +104,7 @@ def to_keras(x: RNN | LanguageModel, path: str | os.PathLike[str], /) -> None:
         depth, backward = divmod(i, rnn.directions)
         place = "" if rnn.directions == 1 else ("/forward_layer", "/backward_layer")[backward]
         folder = f"layers/{kind}{f'_{depth}' * bool(depth)}{place}/cell/vars"
-        arrays |= {f"{folder}/{n}": a for n, a in enumerate(_of_cell(cell.state_dict(), name, options))}
+        arrays |= {f"{folder}/{n}": a for n, a in enumerate(of_cell(cell.state_dict(), name, options))}
     if model is not None:
         embedding = model.embedding.weight.numpy()
         arrays["layers/embedding/vars/0"] = embedding
@@ -221,7 +221,7 @@ def _cell(
     return kind, {"reset_after": True}, found
 
 
-def _of_cell(own: dict[str, Array], kind: str, options: Mapping[str, Any]) -> list[Array]:
+def of_cell(own: dict[str, Array], kind: str, options: Mapping[str, Any]) -> list[Array]:
     """The inverse: Keras' arrays of one of our cells."""
     if kind != "gru":
         return [own["W"], own["U"], own["b"]]

@@ -196,6 +196,14 @@ def test_other_files_and_layers(tmp_path):
         file["layers/dense/vars"] = h5py.ExternalLink(tmp_path / "b" / "other.h5", "/")
     with pytest.raises(tr.InputError, match="holds no weights of layers"):
         tr.from_keras(tmp_path / "c.weights.h5")
+    for how in (
+        {"external": [(tmp_path / "a.weights.h5", 0, 24)]},
+        {"shape": (10**6, 10**6), "chunks": (9, 9)},
+    ):
+        with h5py.File(tmp_path / "d.weights.h5", "w") as file:
+            file.create_dataset("layers/dense/vars/0", **{"shape": (3, 1), "dtype": "f8", **how})
+        with pytest.raises(tr.InputError, match="is no array that is in the file"):
+            tr.from_keras(tmp_path / "d.weights.h5")
 
 
 @pytest.mark.parametrize("both", [False, True])

@@ -192,6 +192,7 @@ REFUSED = [
     (lambda: tr.from_torch({**STATE, "weight_hh_l1": np.ones(3)}), "weight_hh_l1 [3] cannot be"),
     (lambda: tr.from_torch({**STATE, "weight_hh_l0": np.ones(3)}), "weight_hh_l0 [3], bias_ih_l0"),
     (lambda: tr.from_torch({**STATE, "bias_hh_l0": "x"}), "weight bias_hh_l0 is 'x'"),
+    (lambda: tr.from_torch("net.pt"), "files of torch.save are pickle, which is not read"),
     (lambda: tr.from_torch("none.safetensors"), "none.safetensors cannot be read"),
     (lambda: tr.to_torch(tr.RNN("gru", 2, 3)), "gru without reset_after has no counterpart in PyTorch"),
     (lambda: tr.to_torch(tr.RNN("ln-lstm", 2, 3)), "LayerNormLSTM has no counterpart"),
@@ -440,6 +441,11 @@ def test_a_run_of_a_model_from_python(tmp_path, text_file):
         tr.Run.of(model, tmp_path / "run")
     with pytest.raises(tr.InputError, match="a Linear is no model of a task"):
         tr.Run.of(tr.Linear(2, 3), tmp_path / "other")
+    with torch.no_grad():
+        (lost := Net()).head.bias[3] = float("nan")
+    with pytest.raises(tr.InputError, match="the weight 'output.bias' holds NaN"):
+        tr.Run.of(tr.from_torch(lost, symbols=SYMBOLS), tmp_path / "other")
+    assert not (tmp_path / "other").exists()
     on = tr.train(text_file, from_run=run, steps=2, seq_len=20, out=tmp_path / "on", quiet=True)
     assert on.options["tie"] and on.options["hidden"] == 6 and on.options["dropout"] == 0.1
 

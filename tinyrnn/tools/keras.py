@@ -125,10 +125,13 @@ def _variables(path: Any) -> dict[str, dict[str, dict[int, Array]]]:
     def keep(name: str, item: Any) -> None:  # links, which may lead out of the file, are not followed
         part = _VARIABLE.fullmatch(name)
         if part and isinstance(item, h5py.Dataset) and "seed_generator" not in name:
+            if item.external or item.is_virtual or item.nbytes > size:
+                raise InputError(f"{path}: {name} is no array that is in the file: write it anew in Keras")
             arrays = found.setdefault(part["layer"], {}).setdefault(part["cell"] or "", {})
             arrays[int(part["i"])] = array_of(name, item[()])
 
     try:
+        size = source.stat().st_size
         with h5py.File(source, "r") as file:
             file.visititems(keep)
     except OSError as error:

@@ -50,7 +50,7 @@ def from_torch(
     if torch is not None and isinstance(x, torch.nn.Module):
         layers, tied = _of_module(torch, x)
     elif isinstance(x, Mapping | str | os.PathLike):
-        state = x if isinstance(x, Mapping) else read_weights(x)
+        state = x if isinstance(x, Mapping) else _read(x)
         layers, tied = _of_state(state, activation, symbols is not None or level is not None)
     else:
         return creation.from_torch(x)
@@ -103,6 +103,14 @@ def to_torch(x: Any, /) -> Any:
 
 
 # ------------------------------------------------------------------ from PyTorch
+
+
+def _read(path: str | os.PathLike[str]) -> dict[str, Array]:
+    """The weights in a file; InputError as `read_weights`."""
+    if os.fspath(path).endswith((".pt", ".pth", ".bin", ".ckpt")):
+        how = "safetensors.torch.save_file(model.state_dict(), 'NAME.safetensors')"
+        raise InputError(f"{path}: files of torch.save are pickle, which is not read: write it by {how}")
+    return read_weights(path)
 
 
 def _of_module(torch: Any, module: Any) -> tuple[dict[str, Module], bool]:

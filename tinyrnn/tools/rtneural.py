@@ -23,8 +23,8 @@ ACTIVATIONS = ("tanh", "relu", "sigmoid")  # of a dense layer
 
 def to_rtneural(network: LanguageModel | Iterable[Module | str]) -> str:
     """The JSON of a network: layers in their order, ``[tr.RNN("lstm", 1, 32), tr.Linear(32, 1)]``, where the
-    name of an activation, ``"tanh"``, may follow a `Linear`; or of a language model, whose input is then 1 for the
-    symbol that is read and 0 for the others, its output logits, and whose symbols stand beside the layers.
+    name of an activation, ``"tanh"``, may follow a `Linear`; or of a language model, whose input is 1 for the
+    symbol that is read and 0 for the others, its output logits; its symbols stand beside the layers.
 
     Raises:
         InputError: RTNeural has no such layer or cell.

@@ -207,6 +207,8 @@ def adopt(model: Any, out: Any, source: str) -> RunFolder:
     configuration = Configuration.make(task, [], given, complete=False)
     configuration = replace(configuration, options=replace(configuration.options, from_run=source))
     state = model.state_dict()
+    with runs.reading(Path(source), "use another model"):
+        runs.refuse_other(state, state, "weight")  # as whoever loads the run does
 
     def fill(folder):
         runs.save_tensors(folder / runs.LAST, state, {**model.describe(), "step": 0})

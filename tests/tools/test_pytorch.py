@@ -469,7 +469,7 @@ def test_import_says_what_it_cannot_read(imported, tmp_path):
         (["--symbols", text, "--out", out], "exists and is never overwritten"),
         (["--symbols", tmp_path / "bad.json", "--out", tmp_path / "x"], "bad.json cannot be read"),
         (["--level", "byte", "--out", tmp_path / "x"], "there are 256 symbols, but the network has 31"),
-        (["--out", tmp_path / "x"], "beside recurrent layers there are"),
+        (["--out", tmp_path / "x"], "name the symbols that it was trained with"),
     ):
         done = invoke("import", file, *options)
         assert done.exit_code == 2 and said in done.stderr, done.output

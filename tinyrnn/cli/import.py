@@ -2,6 +2,7 @@
 
 import click
 
+from ..base.errors import InputError
 from ..base.options import path_of
 from ..training.screen import say
 from .common import Command, option
@@ -37,6 +38,8 @@ def command(file, symbols, level, activation, out):
     from ..training.experiments import adopt
     from ..training.runs import RunFolder
 
+    if symbols is None and level != "byte":
+        raise InputError("name the symbols that it was trained with: --symbols FILE, or --level byte")
     RunFolder.refuse_existing(path_of(out, "--out"))
     said = dict(symbols=read_symbols(symbols, level), level=level, activation=activation)
     if file.endswith((".h5", ".hdf5")):

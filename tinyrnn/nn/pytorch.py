@@ -126,7 +126,9 @@ def stack_of(state: Mapping[str, Any], activation: Activation | None = None) -> 
             cells[place], name, suffix(i, directions), hidden, hidden * directions if i >= directions else 0
         )
     if name == "rnn" and activation not in ("tanh", "relu"):
-        raise InputError("weights of nn.RNN do not say its nonlinearity: give activation='tanh' or 'relu'")
+        raise InputError(
+            "weights of nn.RNN do not say its nonlinearity: give activation='tanh' or 'relu' (--activation)"
+        )
     of_cell: dict[str, dict[str, Any]] = {"gru": {"reset_after": True}, "rnn": {"activation": activation}}
     options = of_cell.get(name, {})
     return Stack(name, options, directions, [cell_of_torch(name, cells[place]) for place in order])

@@ -205,9 +205,8 @@ def _cell(
         return kind, {}, {"W": W, "U": U, "b": b}
     if kind == "rnn":
         if activation not in ("tanh", "relu"):
-            raise InputError(
-                f"weights of SimpleRNN do not say its activation: {name} needs activation='tanh' or 'relu'"
-            )
+            mend = f"{name} needs activation='tanh' or 'relu' (--activation)"
+            raise InputError(f"weights of SimpleRNN do not say its activation: {mend}")
         return kind, {"activation": activation}, {"W": W, "U": U, "b": b}
     if rest:
         reset_after = b.ndim == 2

@@ -149,9 +149,8 @@ def vocabulary_of(symbols: Any, level: str | None, count: int) -> Vocabulary:
     if level is None:
         if not isinstance(symbols, list) or not all(isinstance(s, str) and len(s) == 1 for s in symbols):
             kinds = "'token' (what stands between spaces), 'word' (with the space before it) or 'byte'"
-            raise InputError(
-                f"symbols is {shown(symbols)}, not one character each: say what they are, level={kinds}"
-            )
+            mend = f"say what they are (--level), level={kinds}"
+            raise InputError(f"symbols is {shown(symbols)}, not one character each: {mend}")
         level = "char"
     stored: dict[str, Any] = {"level": level} if symbols is None else {"level": level, "symbols": symbols}
     if isinstance(symbols, list):

@@ -173,7 +173,7 @@ def _of_state(
     rnn = networks.recurrent(stack)
     if not whole:
         if state:
-            more = "for a language model give symbols=, else the weights of the recurrent layers alone"
+            more = "of a language model give symbols= too, else the weights of recurrent layers alone"
             raise InputError(f"beside recurrent layers there are {few(state)}: {more}")
         return {"": rnn}, False
     source, target = _ends(state, stack.sizes[0], rnn.output_size)

@@ -46,9 +46,9 @@ def from_torch(
         InputError: something has no counterpart here, or the symbols are not those of the network; a tensor
             that requires a gradient.
     """
-    torch = sys.modules.get("torch")
-    if torch is not None and isinstance(x, torch.nn.Module):
-        layers, tied = _of_module(torch, x)
+    nn = sys.modules.get("torch.nn")
+    if nn is not None and isinstance(x, nn.Module):
+        layers, tied = _of_module(nn, x)
     elif isinstance(x, Mapping | str | os.PathLike):
         state = x if isinstance(x, Mapping) else _read(x)
         layers, tied = _of_state(state, activation, symbols is not None or level is not None)
@@ -113,34 +113,34 @@ def _read(path: str | os.PathLike[str]) -> dict[str, Array]:
     return read_weights(path)
 
 
-def _of_module(torch: Any, module: Any) -> tuple[dict[str, Module], bool]:
+def _of_module(nn: Any, module: Any) -> tuple[dict[str, Module], bool]:
     """Its layers by name, and whether a linear one has an embedding's weights."""
     layers, left = {}, dict(module.named_parameters())
     known = {}
     for name, child in module.named_modules():
-        if type(child) in (torch.nn.RNN, torch.nn.LSTM, torch.nn.GRU, torch.nn.Embedding, torch.nn.Linear):
+        if type(child) in (nn.RNN, nn.LSTM, nn.GRU, nn.Embedding, nn.Linear):
             own = dict(child.named_parameters())
             ids = {id(p) for p in own.values()}
             left = {n: p for n, p in left.items() if id(p) not in ids}
             state = {n: array_of(n, p) for n, p in own.items()}
-            layers[name], known[name] = _layer_of(torch, name or type(child).__name__, child, state), child
+            layers[name], known[name] = _layer_of(nn, name or type(child).__name__, child, state), child
     if left or not layers:
         what = f"holds {few(left)}" if left else "holds none of them"
         raise InputError(f"from_torch takes modules made of {TAKEN}, and {type(module).__name__} {what}")
     weights = [
         {id(child.weight) for child in known.values() if isinstance(child, kind)}
-        for kind in (torch.nn.Embedding, torch.nn.Linear)
+        for kind in (nn.Embedding, nn.Linear)
     ]
     return layers, bool(weights[0] & weights[1])
 
 
-def _layer_of(torch: Any, name: str, layer: Any, state: dict[str, Array]) -> Module:
+def _layer_of(nn: Any, name: str, layer: Any, state: dict[str, Array]) -> Module:
     """One of ours, for one of PyTorch's and its weights."""
     from . import networks
 
-    if isinstance(layer, torch.nn.Linear):
+    if isinstance(layer, nn.Linear):
         return networks.linear(state["weight"].T, state.get("bias"))
-    if isinstance(layer, torch.nn.Embedding):
+    if isinstance(layer, nn.Embedding):
         for option in ("max_norm", "scale_grad_by_freq"):
             if getattr(layer, option):
                 raise InputError(f"{name} has {option}, which no embedding here has: train without")

@@ -205,8 +205,8 @@ def _ends(state: dict[str, Array], inputs: int, outputs: int) -> tuple[str, str]
         pairs = pairs[:1]
     if len(pairs) > 1:  # their shapes are the same
         pairs = [(a, b) for a, b in pairs if "emb" in a.lower() and "emb" not in b.lower()]
-    if not pairs and len(matrices) == 1 and len(sources) == 1:
-        return sources[0], ""
+    if len(matrices) == 1 and inputs == outputs:
+        return next(iter(matrices)), ""
     if len(pairs) != 1:
         mend = "give the module, or let the name of the embedding alone hold 'emb'"
         raise InputError(

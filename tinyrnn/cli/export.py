@@ -14,12 +14,12 @@ from .common import Command, allow_code_option, load_language_model, option, run
     "form",
     default="onnx",
     type=click.Choice([*FORMS]),
-    help="An .onnx file, or a PyTorch module.",
+    help="An .onnx file, a PyTorch module, or the JSON of RTNeural (lstm, and gru with reset_after).",
 )
 @option(
     "--out",
     type=click.Path(dir_okay=False),
-    help="File to write. Default: model.onnx or model.py in the folder of RUN.",
+    help="File to write. Default: model.onnx, model.py or model.json in the folder of RUN.",
 )
 @weights_option(
     "int8: matrices in 8 bits, a scale for each column, in a quarter of the space. Default: as they are.",

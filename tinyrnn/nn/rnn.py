@@ -23,6 +23,7 @@ from ..kernels.generator import Generator, using
 from . import registry
 from .cell import Cell
 from .checks import checked_choice, checked_flag, checked_integer, checked_rate
+from .counterparts import renamed
 from .layers import Dropout
 from .module import Module
 from .regularise import Regulariser
@@ -158,6 +159,10 @@ class RNN(Module):
         self.regulariser = Regulariser(cell_class.states, generator=generator, **rates)
         self.compile = checked_flag("compile", compile)
         self.precision = precision and checked_choice("precision", precision, PRECISIONS)
+
+    def from_pytorch(self, state: Mapping[str, Any]) -> dict[str, Any]:
+        """Of ``nn.RNN``, ``nn.LSTM`` or ``nn.GRU``."""
+        return renamed(self.cells, self.directions, state)
 
     def initial_state(self, batch_size: int) -> list[tuple[Tensor, ...]]:
         """The states before the first step, a tuple for each of ``cells``, by its ``initial_state``."""

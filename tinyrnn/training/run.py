@@ -64,6 +64,21 @@ class Run:
     def __init__(self, path: PathLike, *, allow_code: AllowCode = False) -> None:
         self._folder, self._allow_code = RunFolder(path), allow_code
 
+    @classmethod
+    @_keywords()
+    def of(cls, model: Any, path: PathLike, source: str = "another library") -> Self:
+        """A run made of a model that was trained elsewhere, as `from_torch` gives it: all commands take it.
+        ``tinyrnn train DATA --resume PATH`` trains it on.
+
+        Args:
+            path: of the folder to make.
+            source: where the model is from, in words.
+
+        Raises:
+            InputError: ``path`` exists, or it is no model of a task.
+        """
+        return cls(experiments.adopt(model, path, source).path)
+
     @property
     def path(self) -> Path:
         """The folder."""

@@ -122,12 +122,18 @@ class Trainer:
         moment.
         """
 
-        def fill(folder):
-            self.save(folder)
-            runs.save_tensors(folder / runs.LAST, *self._weights())
-
-        self.run, self._begun = runs.RunFolder.create(path, config, fill), True
+        self.run, self._begun = runs.RunFolder.create(path, config, self._fill), True
         self.run.lock()
+
+    def start_in(self, run: runs.RunFolder):
+        """Begin in a run folder that has a model and no data yet."""
+        run.lock()
+        self.run = run
+        self._fill(run.path)
+
+    def _fill(self, folder):
+        self.save(folder)
+        runs.save_tensors(folder / runs.LAST, *self._weights())
 
     def go_on_from(self, model, source: str):
         """Begin with the weights of ``model``, of the run or checkpoint ``source``; before `start`.

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-FORMS = {"onnx": "model.onnx", "torch": "model.py"}  # and what their files are called
+FORMS = {"onnx": "model.onnx", "torch": "model.py", "rtneural": "model.json"}  # and what their files are called
 
 
 @dataclass(frozen=True, kw_only=True)

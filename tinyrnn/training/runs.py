@@ -19,6 +19,7 @@ from ..base.errors import InputError, TinyrnnError, shown
 from ..base.files import PARTIAL, digest_of, is_whole, lock_file, parsed, read_file, replace_file, sealed
 from ..base.options import Rule, path_of, taken
 from ..base.version import __version__
+from .packing import unpacked
 from .screen import note
 
 # Of checkpoints and config.json; a reader accepts its own and older ones. Since 2 a digest covers all of a
@@ -145,6 +146,8 @@ def load_tensors(path: Path, mend: str = ANOTHER) -> tuple[dict, dict]:
         if not whole:
             raise ValueError("its digest differs: something changed it after it was written")
         meta = {k: parsed(v.encode()) for k, v in header.items()}
+        if "packed" in meta:
+            tensors = unpacked(tensors, meta["packed"])
     return tensors, meta
 
 

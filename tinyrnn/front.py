@@ -43,6 +43,7 @@ from .nn.functional.losses import *
 from .nn.optim import clip_grad_norm
 
 if TYPE_CHECKING:  # else imported when it is asked for
+    from .tools.compress import compress
     from .training.experiments import load
     from .training.run import Run, train
 
@@ -83,7 +84,7 @@ __all__ = [
     "layer_norm", "LayerNorm", "Linear", "linear", "Module", "nn", "RNN", "scaled_dot_product_attention",
     "scan",
     # training
-    "clip_grad_norm", "load", "optim", "Run", "train",
+    "clip_grad_norm", "compress", "load", "optim", "Run", "train",
     # errors
     "ChangedInPlaceError", "DeviceError", "Diverged", "DtypeError", "GradientError", "InputError",
     "ShapeError", "TapeFreedError", "TinyrnnError",

@@ -6,7 +6,13 @@ from typing import Any, Literal, Self
 from ..base.options import PART, Options, option
 
 LENGTHS = ("steps", "epochs", "minutes")
-FIXED = ("optimizer", "weight_decay", "beta2", "prune", "prune_until")  # what a resumed run may not change: all else it may
+FIXED = (
+    "optimizer",
+    "weight_decay",
+    "beta2",
+    "prune",
+    "prune_until",
+)  # what a resumed run may not change: all else it may
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -468,6 +468,12 @@ def output_file(out, run, name: str) -> Path:
     return target
 
 
+def judged(log: list[dict]) -> list[dict]:
+    """The records that may be of the best model: of a run that is pruned those of when it was."""
+    most = max((record.get("sparsity", 0.0) for record in log), default=0.0)
+    return [record for record in log if record.get("sparsity", 0.0) == most]
+
+
 def free_name(path: Path) -> Path:
     """``path``, or the first of ``path-2``, ``path-3`` ... that does not exist."""
     candidates = itertools.chain([path], (path.with_name(f"{path.name}-{n}") for n in itertools.count(2)))

@@ -156,7 +156,9 @@ def test_a_resumed_run_is_the_one_that_was_not_stopped(text, tmp_path, monkeypat
             np.testing.assert_array_equal(array, parts.model.state_dict()[name], err_msg=name)
         first, second = ((run.path / runs.BEST).read_bytes() for run in (whole, parts))
         assert first == second
-    longer = tr.Run(interrupt).resume(steps=60, quiet=True)  # what is gone stays gone, though the run is longer
+    longer = tr.Run(interrupt).resume(
+        steps=60, quiet=True
+    )  # what is gone stays gone, though the run is longer
     for name, p in longer.model.matrices().items():
         gone = whole.model.state_dict()[name] == 0
         assert gone.any() and (p.numpy()[gone] == 0).all() and (p.numpy() == 0).sum() == gone.sum()
@@ -171,7 +173,9 @@ def test_the_best_model_is_a_pruned_one(text, tmp_path):
         text, from_run=run, out=tmp_path / "second", batch_size=4, seq_len=10, steps=20, lr=1e-9, prune=0.95,
         eval_every=5, quiet=True,
     )  # fmt: skip
-    assert first.log[0]["sparsity"] == 0.0 and min(r["val_loss"] for r in first.log) == first.log[0]["val_loss"]
+    assert (
+        first.log[0]["sparsity"] == 0.0 and min(r["val_loss"] for r in first.log) == first.log[0]["val_loss"]
+    )
     zeros = [p.numpy() == 0 for p in first.model.matrices().values()]
     assert np.mean(np.concatenate([z.ravel() for z in zeros])) == pytest.approx(0.95, abs=0.01)
 
@@ -210,7 +214,11 @@ def test_files_of_sparse_weights_are_smaller_and_give_them_back(text, tmp_path):
 
 
 def test_what_is_packed_is_unpacked(rng):
-    x = {"a": rng.normal(size=(7, 9)).astype("f"), "b": rng.normal(size=5).astype("f"), "c": np.float32(3)[()]}
+    x = {
+        "a": rng.normal(size=(7, 9)).astype("f"),
+        "b": rng.normal(size=5).astype("f"),
+        "c": np.float32(3)[()],
+    }
     x["c"] = np.array(3, "f")
     x["a"][rng.random((7, 9)) < 0.8] = 0
     x["d"], x["e"] = rng.normal(size=(4, 3)).astype("f"), np.zeros((2, 2, 3))

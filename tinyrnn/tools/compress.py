@@ -25,7 +25,8 @@ PICTURE = "compress.png"
 CALIBRATION = 16  # training steps whose gradients say how much each weight matters
 CLIPS = np.linspace(1.0, 0.5, 26)  # where scales may end, in parts of the largest number
 TIMED = 0.3  # seconds of each measurement of speed
-PART = 0.5  # of the run's steps: how long a pruned model is trained on
+# How a pruned model is trained on, unless something is given: in parts of the run's steps and its peak rate.
+LENGTH, RATE = 1.0, 1.0
 Row = dict[str, Any]
 
 
@@ -126,6 +127,8 @@ class Compression:
         ``loss`` on what the run validates on.
         """
         self.task = self.configuration.trainer(None, self.device).task
+        if self.task.fingerprint != self.folder.config["fingerprint"]:
+            raise InputError(f"{self.folder.path} was trained on other data: name that after RUN")
         take_over(self.task, self.origin, str(self.path))
         self.task.model.eval()
         yield self._row("original", self.path)
@@ -162,9 +165,9 @@ class Compression:
         """Train on with a growing part of each matrix at 0, into the new run ``path``."""
         own, last = self.configuration.plan, weights_file(self.path).with_name(LAST)
         trained = runs.load_tensors(last)[1] if last.exists() else self.facts
-        steps = self.options.steps or max(1, round(PART * trained["step"]))
+        steps = self.options.steps or max(1, round(LENGTH * trained["step"]))
         plan = own.changed(
-            steps=steps, prune=part, lr=self.options.lr or own.lr / 2, schedule="linear", warmup=0,
+            steps=steps, prune=part, lr=self.options.lr or RATE * own.lr, schedule="linear", warmup=0,
             patience=None, eval_every=min(own.eval_every, max(1, steps // 4)),
         )  # fmt: skip
         configuration = replace(self.configuration, plan=plan)
@@ -221,7 +224,7 @@ class Compression:
         axis.set_xlim(left=0)
         axis.ticklabel_format(axis="y", useOffset=False)
         losses = [row["loss"] for row in shown]
-        least = 0.02 * max(map(abs, losses))  # a difference that means nothing is not to look large
+        least = max(0.02 * max(map(abs, losses)), 1e-3)  # a difference that means nothing is not to look large
         margin = max(0.1 * (max(losses) - min(losses)), least)
         axis.set_ylim(min(losses) - margin, max(losses) + margin)
         axis.grid(alpha=0.3)

@@ -136,21 +136,35 @@ def test_matrices_without_gradients_are_left_alone():
     assert (model.weight.numpy() == 0).sum() == 10 and not (other.weight.numpy() == 0).any()
 
 
+def stopped(monkeypatch, at, text, out, **given):
+    step = Trainer._train_step
+
+    def stopping(self):
+        step(self)
+        if self.step == at:
+            self._stop.set()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_train_step", stopping)
+        with pytest.raises(KeyboardInterrupt):
+            tr.train(text, out=out, **given)
+
+
+def test_a_run_that_becomes_longer_is_pruned_until_when_it_was_to(text, tmp_path, monkeypatch):
+    given = {**OPTIONS, "prune": 0.6, "schedule": "constant", "quiet": True}
+    whole = tr.train(text, out=tmp_path / "whole", **given, steps=60, prune_until=1 / 3)
+    stopped(monkeypatch, 13, text, tmp_path / "parts", **given, steps=40)
+    parts = tr.Run(tmp_path / "parts").resume(steps=60, quiet=True)
+    for name, array in whole.model.state_dict().items():
+        np.testing.assert_array_equal(array, parts.model.state_dict()[name], err_msg=name)
+
+
 def test_a_resumed_run_is_the_one_that_was_not_stopped(text, tmp_path, monkeypatch):
     given = {**OPTIONS, "steps": 40, "prune": 0.6, "schedule": "constant", "quiet": True}
     whole = tr.train(text, out=tmp_path / "whole", **given)
     for stop in (13, 27):  # while it is pruned, and after
-        interrupt, step = tmp_path / f"parts{stop}", Trainer._train_step
-
-        def stopping(self, stop=stop, step=step):
-            step(self)
-            if self.step == stop:
-                self._stop.set()
-
-        with monkeypatch.context() as patch:
-            patch.setattr(Trainer, "_train_step", stopping)
-            with pytest.raises(KeyboardInterrupt):
-                tr.train(text, out=interrupt, **given)
+        interrupt = tmp_path / f"parts{stop}"
+        stopped(monkeypatch, stop, text, interrupt, **given)
         parts = tr.Run(interrupt).resume(quiet=True)
         for name, array in whole.model.state_dict().items():
             np.testing.assert_array_equal(array, parts.model.state_dict()[name], err_msg=name)

@@ -25,8 +25,9 @@ PICTURE = "compress.png"
 CALIBRATION = 16  # training steps whose gradients say how much each weight matters
 CLIPS = np.linspace(1.0, 0.5, 26)  # where scales may end, in parts of the largest number
 TIMED = 0.3  # seconds of each measurement of speed
-# How a pruned model is trained on, unless something is given: in parts of the run's steps and its peak rate.
-LENGTH, RATE = 1.0, 1.0
+# How a pruned model is trained on: so much of the run's steps and its peak rate where nothing is given, and
+# over which part of these steps its weights become 0. docs/compress.md has the measurements.
+LENGTH, RATE, UNTIL = 1.0, 1.0, 0.3
 Row = dict[str, Any]
 
 
@@ -42,10 +43,10 @@ class CompressOptions(Options):
         metavar="X,Y,...",
     )
     steps: int | None = option(
-        None, "Steps of training while and after pruning. Default: half of those of RUN.", "Pruning", low=1
+        None, "Steps of training while and after pruning. Default: as many as RUN has.", "Pruning", low=1
     )
     lr: float | None = option(
-        None, "Learning rate that they begin with. Default: half of the peak of RUN.", "Pruning",
+        None, "Learning rate that they begin with, and that falls to 0. Default: the peak of RUN.", "Pruning",
         low=0, open_low=True,
     )  # fmt: skip
 
@@ -167,8 +168,8 @@ class Compression:
         trained = runs.load_tensors(last)[1] if last.exists() else self.facts
         steps = self.options.steps or max(1, round(LENGTH * trained["step"]))
         plan = own.changed(
-            steps=steps, prune=part, lr=self.options.lr or RATE * own.lr, schedule="linear", warmup=0,
-            patience=None, eval_every=min(own.eval_every, max(1, steps // 4)),
+            steps=steps, prune=part, prune_until=UNTIL, lr=self.options.lr or RATE * own.lr,
+            schedule="linear", warmup=0, patience=None, eval_every=min(own.eval_every, max(1, steps // 4)),
         )  # fmt: skip
         configuration = replace(self.configuration, plan=plan)
         self.trainer = trainer = configuration.trainer(self.report, self.device)
@@ -224,7 +225,8 @@ class Compression:
         axis.set_xlim(left=0)
         axis.ticklabel_format(axis="y", useOffset=False)
         losses = [row["loss"] for row in shown]
-        least = max(0.02 * max(map(abs, losses)), 1e-3)  # a difference that means nothing is not to look large
+        # a difference that means nothing is not to look large
+        least = max(0.02 * max(map(abs, losses)), 1e-3)
         margin = max(0.1 * (max(losses) - min(losses)), least)
         axis.set_ylim(min(losses) - margin, max(losses) + margin)
         axis.grid(alpha=0.3)

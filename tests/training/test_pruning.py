@@ -151,7 +151,7 @@ def stopped(monkeypatch, at, text, out, **given):
 
 
 def test_a_run_that_becomes_longer_is_pruned_until_when_it_was_to(text, tmp_path, monkeypatch):
-    given = {**OPTIONS, "prune": 0.6, "schedule": "constant", "quiet": True}
+    given = {**OPTIONS, "prune": 0.6, "schedule": "constant", "warmup": 0, "quiet": True}
     whole = tr.train(text, out=tmp_path / "whole", **given, steps=60, prune_until=1 / 3)
     stopped(monkeypatch, 13, text, tmp_path / "parts", **given, steps=40)
     parts = tr.Run(tmp_path / "parts").resume(steps=60, quiet=True)

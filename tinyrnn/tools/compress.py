@@ -176,6 +176,8 @@ class Compression:
         trainer.go_on_from(self.origin, str(self.path))
         stored = {"task": trainer.task.name, "options": configuration.entries(), "from": trainer.origin}
         trainer.start(path, {**stored, "fingerprint": trainer.task.fingerprint})
+        how = f"{steps:,} steps, learning rate {plan.lr:g} falling to 0"
+        trainer.report.message(f"{path}: {how}; {part:.1%} of all weights 0 from step {trainer.pruning.end:,} on")
         trainer.fit()
 
     # -------------------------------------------------------------- 8 bits

@@ -25,9 +25,9 @@ PICTURE = "compress.png"
 CALIBRATION = 16  # training steps whose gradients say how much each weight matters
 CLIPS = np.linspace(1.0, 0.5, 26)  # where scales may end, in parts of the largest number
 TIMED = 0.3  # seconds of each measurement of speed
-# How a pruned model is trained on: so much of the run's steps and its peak rate where nothing is given, and
+# How a pruned model is trained on: so many times the run's steps and peak rate if none is given, and
 # over which part of these steps its weights become 0. docs/compress.md has the measurements.
-LENGTH, RATE, UNTIL = 1.0, 1.0, 0.3
+LENGTH, RATE, UNTIL = 2.0, 1.0, 0.3
 Row = dict[str, Any]
 
 
@@ -43,7 +43,7 @@ class CompressOptions(Options):
         metavar="X,Y,...",
     )
     steps: int | None = option(
-        None, "Steps of training while and after pruning. Default: as many as RUN has.", "Pruning", low=1
+        None, "Steps of training while and after pruning. Default: twice those of RUN.", "Pruning", low=1
     )
     lr: float | None = option(
         None, "Learning rate that they begin with, and that falls to 0. Default: the peak of RUN.", "Pruning",
@@ -176,8 +176,8 @@ class Compression:
         trainer.go_on_from(self.origin, str(self.path))
         stored = {"task": trainer.task.name, "options": configuration.entries(), "from": trainer.origin}
         trainer.start(path, {**stored, "fingerprint": trainer.task.fingerprint})
-        how = f"{steps:,} steps, learning rate {plan.lr:g} falling to 0"
-        trainer.report.message(f"{path}: {how}; {part:.1%} of all weights 0 from step {trainer.pruning.end:,} on")
+        how = f"{part:.1%} of all weights 0 from step {trainer.pruning.end:,} on"
+        trainer.report.message(f"{path}: {steps:,} steps, learning rate {plan.lr:g} falling to 0; {how}")
         trainer.fit()
 
     # -------------------------------------------------------------- 8 bits

@@ -154,6 +154,8 @@ def test_a_run_that_becomes_longer_is_pruned_until_when_it_was_to(text, tmp_path
     given = {**OPTIONS, "prune": 0.6, "schedule": "constant", "warmup": 0, "quiet": True}
     whole = tr.train(text, out=tmp_path / "whole", **given, steps=60, prune_until=1 / 3)
     stopped(monkeypatch, 13, text, tmp_path / "parts", **given, steps=40)
+    assert not (tmp_path / "parts" / runs.BEST).exists()  # though it was evaluated at step 10
+    assert (tr.load(tmp_path / "parts").rnn.cells[0].parameters()[0].numpy() == 0).any()
     parts = tr.Run(tmp_path / "parts").resume(steps=60, quiet=True)
     for name, array in whole.model.state_dict().items():
         np.testing.assert_array_equal(array, parts.model.state_dict()[name], err_msg=name)
@@ -190,6 +192,8 @@ def test_the_best_model_is_a_pruned_one(text, tmp_path):
     assert (
         first.log[0]["sparsity"] == 0.0 and min(r["val_loss"] for r in first.log) == first.log[0]["val_loss"]
     )
+    best = runs.load_tensors(first.path / runs.BEST)[1]
+    assert best["val_loss"] == min(r["val_loss"] for r in runs.judged(first.log)) and best["step"] >= 10
     zeros = [p.numpy() == 0 for p in first.model.matrices().values()]
     assert np.mean(np.concatenate([z.ravel() for z in zeros])) == pytest.approx(0.95, abs=0.01)
 

@@ -15,7 +15,7 @@ from ..nn import RNN, Embedding
 from ..training import experiments, pictures, runs
 from ..training.origin import take_over
 from ..training.packing import in_bytes, packed
-from ..training.run import Run, keywords, paths_of, reporter
+from ..training.run import keywords, path_and_consent, paths_of, reporter
 from ..training.runs import BEST, LAST, RunFolder, free_name, refuse_moved, save_tensors, weights_file
 from ..training.screen import hushed
 from ..training.trainer import Interrupted
@@ -344,12 +344,11 @@ def compress(
         raise InputError(f"compress has no option {min(unknown)!r}: it has {few(CompressOptions.rules())}")
     listed = prune if isinstance(prune, list | tuple) else [prune]
     given = CompressOptions(prune=None if prune is None else ",".join(map(str, listed)), **options)
-    allow_code = run.allow_code if isinstance(run, Run) else False
+    path, allow_code = path_and_consent(run)
     texts = [] if data is None else paths_of(data)
     if texts is None:
         raise InputError("data to compress with is read from files: give their paths")
     with hushed(quiet):
-        path = run.path if isinstance(run, Run) else run
         how = dict(out=out, report=reporter(quiet), device=device, allow_code=allow_code)
         compression = Compression(path, texts, given, **how)
         try:

@@ -62,7 +62,7 @@ class Run:
     """
 
     def __init__(self, path: PathLike, *, allow_code: AllowCode = False) -> None:
-        self._folder, self.allow_code = RunFolder(path), allow_code
+        self._folder, self._allow_code = RunFolder(path), allow_code
 
     @property
     def path(self) -> Path:
@@ -78,7 +78,7 @@ class Run:
     @keywords()
     def model(self) -> Any:
         """The best model so far, ready to use; see `load`."""
-        return experiments.load(self.path, allow_code=self.allow_code)
+        return experiments.load(self.path, allow_code=self._allow_code)
 
     @property
     def log(self) -> list[dict[str, Any]]:
@@ -184,7 +184,7 @@ class Run:
         report = reporter(quiet)
         with hushed(quiet):
             trainer = experiments.take_up(
-                self.path, plan, report=report, device=device, allow_code=self.allow_code
+                self.path, plan, report=report, device=device, allow_code=self._allow_code
             )
             return _finished(type(self), trainer, report)
 
@@ -267,7 +267,7 @@ def train(
             if texts is None:
                 suffix, text = kind.store(data)
                 made, texts = keep_data(text, suffix, kind.options.of(options).encoding)
-            allow_code = origin.allow_code if isinstance(origin, Run) else False
+            allow_code = path_and_consent(origin)[1]
             configuration = experiments.configured(task, texts, options, allow_code)
             trainer = experiments.begin(configuration, report, out=place.out, device=place.device)
             return _finished(Run, trainer, report)
@@ -294,6 +294,11 @@ def _finished(kind: type[R], trainer: Trainer, report: Any) -> R:
     for line in said:
         report.message(line)
     return kind(trainer.run.path, allow_code=True)  # its cell's code has just run
+
+
+def path_and_consent(run: Any) -> tuple[Any, AllowCode]:
+    """Of a `Run`, or of what is taken for its path: without consent to run code."""
+    return (run.path, run._allow_code) if isinstance(run, Run) else (run, False)
 
 
 def _checked(kind: type[Options], options: dict[str, Any], doing: str) -> Any:

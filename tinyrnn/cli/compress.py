@@ -58,7 +58,7 @@ def command(context, run, texts, out, device, threads, allow_code, as_json, **op
         context.exit(EXIT_INTERRUPTED)
     finally:  # of a sweep that is interrupted what there is
         if len(rows) > 1 and not as_json:
-            _print(rows, compression)
+            _tell(rows, compression)
     if not as_json:
         for path in dict.fromkeys(row["path"] for row in rows[1:]):
             say(path)
@@ -68,7 +68,7 @@ def command(context, run, texts, out, device, threads, allow_code, as_json, **op
         note("for a picture: pip install 'tinyrnn[plot]', then the same command")
 
 
-def _print(rows, compression):
+def _tell(rows, compression):
     """The rows as a table."""
     form, first = "{:20} {:9} {:>11} {:>5} {:>8} {:>10} {:>9} {:>9}", rows[0]
     say(form.format("", "products", "bytes", "", "zeros", compression.speed, "loss", "change"))

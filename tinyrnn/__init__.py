@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _LATER = {  # where it is
+    "compress": ".tools.compress",
     "load": ".training.experiments", "Run": ".training.run", "train": ".training.run",
     "from_torch": ".tools.pytorch", "to_torch": ".tools.pytorch",
     "from_keras": ".tools.keras", "to_keras": ".tools.keras",

@@ -16,7 +16,7 @@ from .common import EXIT_INPUT, EXIT_INTERRUPTED, GroupedHelp, unwritten
 
 COMMANDS = (
     "train generate evaluate predict robust cells new-cell new-task check compare bench inspect"
-    " export import plot doctor"
+    " export import compress plot doctor"
 ).split()
 
 

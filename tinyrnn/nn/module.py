@@ -73,12 +73,19 @@ class Module:
         """
         return [p for _, p in _children(self, "") if _is_parameter(p) and p.ndim < 2]
 
-    def parameter_groups(self, weight_decay: float) -> list[dict[str, Any]]:
-        """All parameters as an optimiser takes them in groups: matrices with ``weight_decay``, and without it
-        biases, gains and what initial states are computed from.
+    def matrices(self) -> dict[str, Tensor]:
+        """Its parameters that may be drawn to 0, or set to it, by name: all but biases, gains and what
+        initial states are computed from.
         """
         spared = {id(p) for module in self.modules() for p in module.without_decay()}
-        parts = ([p for p in self.parameters() if (id(p) in spared) is bare] for bare in (False, True))
+        return {name: p for name, p in self.named_parameters() if id(p) not in spared}
+
+    def parameter_groups(self, weight_decay: float) -> list[dict[str, Any]]:
+        """All parameters as an optimiser takes them in groups: `matrices` with ``weight_decay``, and the rest
+        without it.
+        """
+        drawn = {id(p) for p in self.matrices().values()}
+        parts = ([p for p in self.parameters() if (id(p) in drawn) is one] for one in (True, False))
         groups = zip(parts, (weight_decay, 0.0), strict=True)
         return [{"params": params, "weight_decay": decay} for params, decay in groups if params]
 

@@ -284,6 +284,8 @@ def _going_on(run, configuration, given, texts, report, device) -> Trainer:
             )
     plan = configuration.plan.changed(**{name: after[name] for name in given if name in Plan.rules()})
     configuration = replace(configuration, plan=plan)
+    if "compressed" in run.config:
+        raise InputError(f"{run.path} was compressed, not trained: begin a new run with --from {run.path}")
     adopted = not run.config["fingerprint"] and not (run.path / runs.TRAINER).exists()
     tensors, meta = ({}, {}) if adopted else runs.load_tensors(run.path / runs.TRAINER, "start a new run")
     if adopted and not texts:

@@ -48,6 +48,26 @@ class Lookup(NamedTuple):
     out: Item
 
 
+class Standard(NamedTuple):
+    """A recurrence that other libraries have as one operation.
+
+    ``kind`` is RNN, LSTM or GRU; ``gates`` names those of the columns, a letter each (h; i, f, g, o; r, z,
+    n); ``W [inputs, gates * H]``, ``R [H, gates * H]``, ``b [gates * H]``, ``b_R`` the bias of products with
+    R; ``activation`` of an RNN, by its name in ONNX; ``reset_after`` of a GRU: r acts on the product with R;
+    ``peepholes``: gate -> ``[H]``.
+    """
+
+    kind: str
+    gates: str
+    W: np.ndarray
+    R: np.ndarray
+    b: np.ndarray
+    b_R: np.ndarray
+    activation: str = "Tanh"
+    reset_after: bool = False
+    peepholes: dict[str, np.ndarray] | None = None
+
+
 @dataclass(frozen=True)
 class Loop:
     """A step over time, or where none of ``xs`` is over time, once.
@@ -59,6 +79,7 @@ class Loop:
         outs: what is made at each step; finals: the states after the last.
         closed: the inputs of ``values`` that are not of xs or states -> name of a constant, or a number.
         reverse: from the last step of time to the first.
+        standard: what the step is, if it is known to be that.
     """
 
     name: str
@@ -69,6 +90,7 @@ class Loop:
     finals: list[Item]
     closed: dict[Input, str | float]
     reverse: bool
+    standard: Standard | None = None
 
     @property
     def over_time(self) -> bool:
@@ -168,8 +190,12 @@ class Graph:
         *,
         reverse: bool = False,
         name: str = "step",
+        standard: Standard | None = None,
     ) -> tuple[list[Item], list[Item]]:
         """``step(xs, states) -> (outs, states)`` over time, all tensors ``[B, ...]``.
+
+        Args:
+            standard: what the step is besides, where it gives its first state.
 
         Returns:
             outs, over time where one of ``xs`` is; and the states after the last step.
@@ -196,7 +222,7 @@ class Graph:
                 closed[v.attr] = recording.numbers[v.attr.index]
             elif v.kind is Kind.INPUT and v.attr.source is Source.CLOSURE:
                 closed[v.attr] = self._stored(recording.closures[v.attr.index], v)
-        self.nodes.append(Loop(name, xs, init, values, made, finals, closed, reverse))
+        self.nodes.append(Loop(name, xs, init, values, made, finals, closed, reverse, standard))
         return made, finals
 
     def _recorded(self, step, xs, init):

@@ -274,6 +274,8 @@ class RNN(Module):
         Raises:
             InputError: the cell's step cannot be written out.
         """
+        from .cells.standard import standard
+
         if init is None:
             init = [
                 tuple(graph.constant(s, f"{name}_start") for s, name in zip(old, cell.states, strict=True))
@@ -291,7 +293,10 @@ class RNN(Module):
                     return new[:1], new
 
                 name = f"layer{layer}" + "_reverse" * direction
-                own, states = graph.scan(step, [xs], init[i], reverse=direction == 1, name=name)
+                known = None if any(self.regulariser.zoneout) else standard(cell)
+                own, states = graph.scan(
+                    step, [xs], init[i], reverse=direction == 1, name=name, standard=known
+                )
                 ys += own
                 final.append(tuple(states))
             xs = ys[0] if self.directions == 1 else graph.call(joined, *ys)

@@ -1,0 +1,83 @@
+"""Whole graphs, written by targets that write operations by name: ONNX and PyTorch."""
+
+from ..kernels.references import quantised
+from .graph import Graph, Lookup
+from .ir import Kind, Source, order
+from .targets import Written
+
+
+class Whole(Written):
+    """A target that writes each node of a `Graph` as operations on rows of the batch.
+
+    A step without states, over time, is written for all times at once.
+
+    Attributes:
+        learned: name -> what stands for it, of those constants that the model learned.
+    """
+
+    def graph(self, graph: Graph, in_bytes: bool = False) -> dict[str, str]:
+        """Write all nodes. ``in_bytes``: matrices have 8 bits, and a scale for each column of a product, each
+        row of a table.
+
+        Returns:
+            name -> what stands for it, of the outputs.
+        """
+        self.whole, self.in_bytes, self.learned = graph, in_bytes, {}
+        self.turned = graph.matrices
+        self.tables = {n.table for n in graph.nodes if isinstance(n, Lookup)}
+        made = {x.name: x.name for x in graph.inputs}
+        for name, item in graph.fixed.items():
+            made[name] = self.copy(self.constant(name, graph.constants[name]), item.width, True)
+        for node in graph.nodes:
+            if isinstance(node, Lookup):
+                made[node.out.name] = self.rows(self.stored(node.table), made[node.ids.name])
+                continue
+            xs, init = [made[x.name] for x in node.xs], [made[s.name] for s in node.init]
+            write = self.step if not node.over_time else self.loop if init else self.at_once
+            names = [item.name for item in (*node.outs, *node.finals)]
+            made |= zip(names, write(node, xs, init), strict=True)
+        return {name: made[item.name] for name, item in graph.outputs.items()}
+
+    def stored(self, name):
+        """What stands for a constant of the graph."""
+        if name not in self.learned:
+            array = self.whole.constants[name]
+            if name in self.turned:
+                by_rows = name in self.tables or self.turned[name]
+                self.learned[name] = self.matrix(name, array.reshape(len(array), -1), by_rows)
+            else:
+                self.learned[name] = self.constant(name, array)
+        return self.learned[name]
+
+    def matrix(self, name, array, by_rows):
+        """What stands for a matrix, of which in 8 bits each row, or each column, has a scale."""
+        if not self.in_bytes:
+            return self.constant(name, array)
+        axis = 0 if by_rows else 1
+        return self.scaled(name, *quantised(array, 1 - axis, 127), axis)
+
+    def step(self, node, xs, states):
+        """What stands for the values of a node's step, of what stands for the rows that it reads."""
+
+        def given(v):
+            source, i = v.attr
+            if source is Source.ARGUMENT:
+                return self.number(node.closed[v.attr])
+            if source is Source.CLOSURE:
+                return self.stored(node.closed[v.attr])
+            return xs[i] if source is Source.X else states[i - len(node.outs)]
+
+        made = {v: given(v) for v in order(node.values) if v.kind is Kind.INPUT}
+        found = self.walk(node.values, made)
+        return [
+            x if v.rows and v.width == item.width else self.copy(x, item.width, True)
+            for x, v, item in zip(found, node.values, (*node.outs, *node.finals), strict=True)
+        ]
+
+    def loop(self, node, xs, init) -> list:
+        """What stands for what a step makes over time, and for the last states."""
+        raise NotImplementedError
+
+    def at_once(self, node, xs, init) -> list:
+        """The same of a step without states."""
+        raise NotImplementedError

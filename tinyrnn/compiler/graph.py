@@ -203,16 +203,17 @@ class Graph:
         Raises:
             InputError: the step cannot be written out; the message says why.
         """
-        name = self._named(name.replace("<lambda>", "made"))
+        said = name.replace("<lambda>", "made")
+        name = self._named(said)
         xs, init = list(xs), list(init)
         try:
             with no_grad():
                 recording, shapes, counted = self._recorded(step, xs, init)
                 values = list(simplify(recording.program.news))
         except Wanted:
-            raise InputError(f"{name} draws random numbers, which what is written out cannot") from None
+            raise InputError(f"{said} draws random numbers, which what is written out cannot") from None
         except (TraceError, CompilerFault) as error:
-            raise InputError(f"{name} cannot be written out: {error}") from None
+            raise InputError(f"{said} cannot be written out: {error}") from None
         over_time = any(x.over_time for x in xs)
         made = [Item(self._named(name), s, over_time) for s in shapes[:counted]]
         finals = [Item(self._named(f"{name}_state"), s, False) for s in shapes[counted:]]
@@ -233,7 +234,9 @@ class Graph:
 
         def rows(given, old):
             with in_step(()):
-                made, new = step(of_sizes(given, [x.shape for x in xs]), of_sizes(old, [s.shape for s in init]))
+                made, new = step(
+                    of_sizes(given, [x.shape for x in xs]), of_sizes(old, [s.shape for s in init])
+                )
             return [as_tensor(y) for y in made], [as_tensor(s) for s in new]
 
         given, old = tuple(map(template, xs)), tuple(map(template, init))
@@ -324,6 +327,7 @@ class Graph:
             given |= {Input(Source.STATE, len(outs) + i): s for i, s in enumerate(old)}
             env = environment(inputs, given)
             found = [rows_of(v, env, (batch, v.width), self.dtype).numpy() for v in node.values]
+            found = [y.astype(self.dtype, copy=False) for y in found]  # numbers alone are float64
             for out, row in zip(outs, found, strict=False):
                 out[t] = row
             states = found[len(outs) :]

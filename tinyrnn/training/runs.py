@@ -45,7 +45,7 @@ _MARKS = {
     "curve.png": b"Software\0tinyrnn",
     "inspect.html": b"<title>tinyrnn inspect</title>",
     "model.onnx": b"\x12\x07tinyrnn",  # its producer
-    "model.py": b"One step of a language model trained with tinyrnn",
+    "model.py": b"model trained with tinyrnn",
     "model.safetensors": b'"tinyrnn":"export"',
     "robust.png": b"Software\0tinyrnn",
 }

@@ -119,9 +119,7 @@ class Torch(Whole):
         times = f"range(len({longest}))"
         self.line(f"for t in {f'reversed({times})' if node.reverse else times}:  # {node.name}")
         before, self.indent = self.indent, self.indent + "    "
-        given = [
-            self.write("{}[t]", x) if item.over_time else x for x, item in zip(xs, node.xs, strict=True)
-        ]
+        given = [self.write("{}[t]", x) if item.over_time else x for x, item in zip(xs, node.xs, strict=True)]
         found = self.step(node, given, states)
         for out, y in zip(outs, found, strict=False):
             self.line(f"{out}.append({y})")

@@ -1,7 +1,12 @@
 """Which cells are what other libraries have as one operation."""
 
+from typing import Any
+
 import numpy as np
 
+from ...autograd import Tensor
+from ...autograd.pointwise import as_tensor
+from ...autograd.types import ArrayLike
 from ...compiler.graph import Standard
 from .. import Cell
 from .gru import GRU
@@ -30,6 +35,5 @@ def standard(cell: Cell) -> Standard | None:
     return found
 
 
-def _standard(kind, gates, W, R, b, **more):
-    W, R, b = (np.asarray(getattr(x, "data", x)) for x in (W, R, b))
-    return Standard(kind, gates, W, R, b, np.zeros_like(b), **more)
+def _standard(kind: str, gates: str, W: Tensor, R: ArrayLike, b: Tensor, **more: Any) -> Standard:
+    return Standard(kind, gates, W.numpy(), as_tensor(R).numpy(), b.numpy(), np.zeros_like(b.numpy()), **more)

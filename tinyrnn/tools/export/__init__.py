@@ -53,7 +53,9 @@ def graphs_of(model: Any, in_bytes: bool, sequence: bool) -> dict[str, Graph]:
     step_by_step = [g for g in graphs.values() if g.states]
     if sequence and not any(x.count and x.over_time for g in step_by_step for x in g.inputs):
         wanted = "its step reads what it said before" if step_by_step else "it reads whole sequences as it is"
-        raise InputError(f"--sequence is for language models; of the task {model.task}, {wanted}: leave it out")
+        raise InputError(
+            f"--sequence is for language models; of the task {model.task}, {wanted}: leave it out"
+        )
     for graph in graphs.values():  # what is to be seen before what the states are next
         new = {name for _, name in graph.states.values()}
         graph.outputs = dict(sorted(graph.outputs.items(), key=lambda named: named[0] in new))

@@ -4,22 +4,23 @@ import json
 
 from ...base.errors import InputError
 from ...compiler.targets.onnx import Onnx
+from ...training import runs
 from . import How, graphs_of
 
 
 def write(model, target, how: How) -> dict:
     """The files: the last graph in ``target``, any other beside it as ``NAME-GRAPH.onnx``."""
     made = to_onnx(model, how.weights == "int8", how.sequence)
-    *_, last = made
-    return {
-        target if name == last else target.with_stem(f"{target.stem}-{name}"): file
-        for name, file in made.items()
-    }
+    *others, _ = made
+    paths = [target.with_stem(f"{target.stem}-{name}") for name in others]
+    for path in paths:
+        runs.refuse_foreign(path, "model.onnx")
+    return dict(zip([*paths, target], made.values(), strict=True))
 
 
 def to_onnx(model, in_bytes=False, sequence=False) -> dict[str, bytes]:
-    """An ONNX file of each of a model's graphs, by their names: of a language model ``step``, ids int64 ``[B]``
-    and the states ``[B, size]`` to ``logits [B, symbols]`` and the new states.
+    """An ONNX file of each of a model's graphs, by their names: of a language model ``step``, ids int64
+    ``[B]`` and the states ``[B, size]`` to ``logits [B, symbols]`` and the new states.
 
     Their metadata holds the model's facts (vocabulary, labels, scaling) and the states to begin with, as
     JSON. ``in_bytes``: matrices have 8 bits, with a scale for each column (of an embedding, each row).

@@ -47,7 +47,7 @@ class Model(torch.nn.Module):
         like = next(self.parameters())
         return torch.full((1, 1), x, dtype=like.dtype, device=like.device)
 '''
-BODY = '''
+BODY = """
 
 class {name}(Model):
     part = {part!r}
@@ -57,11 +57,11 @@ class {name}(Model):
     def forward(self, {inputs}):
         {body}
         return {outputs}
-'''
-START = '''
+"""
+START = """
     def initial_states(self, batch):
         return [s.expand(batch, -1) for s in [{states}]]
-'''
+"""
 
 
 def write(model, target, how: How) -> dict:
@@ -87,7 +87,7 @@ def to_torch(model, weights: str, in_bytes=False, sequence=False) -> tuple[str, 
         first = graph.inputs[0]
         target = Torch(graph.dtype, f"{first.name}.shape[{int(first.over_time)}]")
         made = target.graph(graph, in_bytes)
-        starts = {f"initial_{state}": row[None] for state, (row, _) in graph.states.items()}
+        starts = {f"initial_{state}": row for state, (row, _) in graph.states.items()}
         own = target.constants | {n: np.ascontiguousarray(row) for n, row in starts.items()}
         part = f"{name}." if len(graphs) > 1 else ""
         arrays |= {part + n: array for n, array in own.items()}

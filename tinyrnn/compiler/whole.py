@@ -15,6 +15,8 @@ class Whole(Written):
         learned: name -> what stands for it, of those constants that the model learned.
     """
 
+    learned: dict[str, str]
+
     def graph(self, graph: Graph, in_bytes: bool = False) -> dict[str, str]:
         """Write all nodes. ``in_bytes``: matrices have 8 bits, and a scale for each column of a product, each
         row of a table.
@@ -22,8 +24,8 @@ class Whole(Written):
         Returns:
             name -> what stands for it, of the outputs.
         """
-        self.whole, self.in_bytes, self.learned = graph, in_bytes, {}
-        self.turned = graph.matrices
+        self.whole, self.in_bytes = graph, in_bytes
+        self.learned, self.turned = {}, graph.matrices
         self.tables = {n.table for n in graph.nodes if isinstance(n, Lookup)}
         made = {x.name: x.name for x in graph.inputs}
         for name, item in graph.fixed.items():
@@ -73,6 +75,10 @@ class Whole(Written):
             x if v.rows and v.width == item.width else self.copy(x, item.width, True)
             for x, v, item in zip(found, node.values, (*node.outs, *node.finals), strict=True)
         ]
+
+    def rows(self, table: str, ids: str) -> str:
+        """Rows of a table by their numbers."""
+        raise NotImplementedError
 
     def loop(self, node, xs, init) -> list:
         """What stands for what a step makes over time, and for the last states."""

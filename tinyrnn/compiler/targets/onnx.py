@@ -92,7 +92,6 @@ class Onnx(Whole):
         return self.node(form, *operands) if isinstance(form, str) else form(self, *operands)
 
     def rows(self, table, ids):
-        """Rows of a table by their numbers."""
         return self.node("Gather", table, ids)
 
     def product(self, x, matrix, turned):

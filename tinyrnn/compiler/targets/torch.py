@@ -69,7 +69,6 @@ class Torch(Whole):
         self.lines.append(self.indent + text)
 
     def rows(self, table, ids):
-        """Rows of a table by their numbers."""
         return self.write("{}[{}]", table, ids)
 
     def product(self, x, matrix, turned):

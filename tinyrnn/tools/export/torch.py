@@ -82,7 +82,8 @@ def to_torch(model, weights: str, in_bytes=False, sequence=False) -> tuple[str, 
         CompilerFault: it uses what has no form there.
     """
     graphs = graphs_of(model, in_bytes, sequence)
-    arrays, classes, usage = {}, [], []
+    arrays: dict[str, np.ndarray] = {}
+    classes, usage = [], []
     for name, graph in graphs.items():
         first = graph.inputs[0]
         target = Torch(graph.dtype, f"{first.name}.shape[{int(first.over_time)}]")

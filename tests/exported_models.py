@@ -63,24 +63,32 @@ class Elsewhere(LSTM):
         return 0.5 * h, c
 
 
+def shaken(model):
+    """With no parameter at the value, often 0, that all of them begin with."""
+    draw = np.random.default_rng(2)
+    for p in model.parameters():
+        p.data += draw.normal(0, 0.1, p.shape).astype(p.dtype)
+    return model.eval()
+
+
 def language_model(cell="gru", options=None, **more):
     shape = {**SHAPE, "embed": 5, **more}
-    return LanguageModel(VOCABULARY, cell=cell, cell_options=options or {}, **shape).eval()
+    return shaken(LanguageModel(VOCABULARY, cell=cell, cell_options=options or {}, **shape))
 
 
 def classifier(pooling, cell="gru", thresholds=None, **more):
     shape = {**SHAPE, "embed": 5, "bidirectional": True, **more}
-    return Classifier(VOCABULARY, ["x", "y"], thresholds, pooling=pooling, cell=cell, **shape).eval()
+    return shaken(Classifier(VOCABULARY, ["x", "y"], thresholds, pooling=pooling, cell=cell, **shape))
 
 
 def of_signals(cell="lstm", **more):
-    return SignalClassifier(NUMBERS, ["x", "y", "z"], cell=cell, **{**SHAPE, **more}).eval()
+    return shaken(SignalClassifier(NUMBERS, ["x", "y", "z"], cell=cell, **{**SHAPE, **more}))
 
 
 def translator(attention, cell="gru", **more):
     other = Characters.build(["wxyz"], None)
     shape = {**SHAPE, "embed": 5, **more}
-    return Translator(VOCABULARY, other, attention=attention, cell=cell, **shape).eval()
+    return shaken(Translator(VOCABULARY, other, attention=attention, cell=cell, **shape))
 
 
 OTHERS = {  # of the other tasks

@@ -98,14 +98,17 @@ class Onnx(Whole):
         return self.node("Gemm", x, matrix, transB=int(turned))
 
     def copy(self, x, width, rows):
-        shape = self.integers(1, width)
-        if rows:
-            shape = self.node("Concat", self.sizes(*self.batch), self.integers(width), axis=0)
-        return self.node("Expand", x, shape)
+        if not rows:
+            return self.node("Expand", x, self.integers(1, width))
+        return self.node("Expand", x, self.lengthened(self.sizes(*self.batch), width))
 
     def sizes(self, x, axis, count=1):
         """How long axes of ``x`` are."""
         return self.node("Shape", x, start=axis, end=axis + count)
+
+    def lengthened(self, sizes, *more):
+        """Sizes, and others behind them."""
+        return self.node("Concat", sizes, self.integers(*more), axis=0)
 
     def in_blocks(self, x, outer, width):
         return self.node("Reshape", x, self.integers(-1, outer, width // outer))
@@ -156,16 +159,14 @@ class Onnx(Whole):
         flat = []
         for x, item in zip(xs, node.xs, strict=True):
             if not item.over_time:
-                ones = self.integers(1, 1)
-                shape = self.node("Concat", self.sizes(longest, 0), ones, axis=0)
-                x = self.node("Expand", x, shape)
+                x = self.node("Expand", x, self.lengthened(self.sizes(longest, 0), 1, 1))
             flat.append(self.node("Reshape", x, self.integers(-1, item.width)))
         of_one = next(x for x, item in zip(flat, node.xs, strict=True) if item.over_time)
         with self.into(self.nodes, (of_one, 0)):
             found = self.step(node, flat, init)
         sizes = self.sizes(longest, 0, 2)
         return [
-            self.node("Reshape", y, self.node("Concat", sizes, self.integers(item.width), axis=0))
+            self.node("Reshape", y, self.lengthened(sizes, item.width))
             for y, item in zip(found, node.outs, strict=True)
         ]
 

@@ -40,7 +40,7 @@ def exported(model: Any, form: str, target: Path, how: How) -> dict[Path, bytes]
 
 
 def graphs_of(model: Any, in_bytes: bool, sequence: bool) -> dict[str, Graph]:
-    """The graphs of a model out of training, by their names; the new states are the last of their outputs.
+    """The graphs of a model out of training, by their names; states are the last of what they take and give.
 
     Raises:
         InputError: it cannot be written out so.
@@ -56,7 +56,14 @@ def graphs_of(model: Any, in_bytes: bool, sequence: bool) -> dict[str, Graph]:
         raise InputError(
             f"--sequence is for language models; of the task {model.task}, {wanted}: leave it out"
         )
-    for graph in graphs.values():  # what is to be seen before what the states are next
+    for graph in graphs.values():  # states, and what they are next, come last
         new = {name for _, name in graph.states.values()}
+        graph.inputs.sort(key=lambda x: x.name in graph.states)
         graph.outputs = dict(sorted(graph.outputs.items(), key=lambda named: named[0] in new))
     return graphs
+
+
+def first_states(graphs: dict[str, Graph], name: str) -> dict[str, Any]:
+    """What the states of one of a model's graphs are to begin with, unless another graph makes them."""
+    made = {out for other, graph in graphs.items() if other != name for out in graph.outputs}
+    return {state: row for state, (row, _) in graphs[name].states.items() if state not in made}

@@ -5,7 +5,7 @@ import json
 from ...base.errors import InputError
 from ...compiler.targets.onnx import Onnx
 from ...training import runs
-from . import How, graphs_of
+from . import How, first_states, graphs_of
 
 
 def write(model, target, how: How) -> dict:
@@ -35,14 +35,15 @@ def to_onnx(model, in_bytes=False, sequence=False) -> dict[str, bytes]:
     except ImportError:
         raise InputError("--format onnx needs onnx: pip install 'tinyrnn[onnx]'") from None
     found = {}
-    for name, graph in graphs_of(model, in_bytes, sequence).items():
-        first = graph.inputs[0]
-        target = Onnx(onnx, graph.dtype, first.name, int(first.over_time))
+    graphs = graphs_of(model, in_bytes, sequence)
+    for name, graph in graphs.items():
+        given = graph.inputs[0]
+        target = Onnx(onnx, graph.dtype, given.name, int(given.over_time))
         made = target.graph(graph, in_bytes)
         outputs = {out: (item, made[out]) for out, item in graph.outputs.items()}
         facts = {"task": model.task, **model.facts()}
-        if graph.states:
-            facts["initial_states"] = {state: row.tolist() for state, (row, _) in graph.states.items()}
+        if first := first_states(graphs, name):
+            facts["initial_states"] = {state: row.tolist() for state, row in first.items()}
         told = {k: json.dumps(v, ensure_ascii=False) for k, v in facts.items()}
         found[name] = target.model(graph.inputs, outputs, told, name)
     return found

@@ -7,12 +7,11 @@ from safetensors.numpy import save
 
 from ...compiler.targets.torch import Torch
 from ...training import runs
-from . import How, graphs_of
+from . import How, first_states, graphs_of
 
 HEAD = '''"""A model trained with tinyrnn ({cell}, {task}), in PyTorch.
 
 {usage}
-
 FACTS holds what is known beside the weights{symbols}.
 What the model learned are parameters: it can be trained on.
 """
@@ -85,10 +84,10 @@ def to_torch(model, weights: str, in_bytes=False, sequence=False) -> tuple[str, 
     arrays: dict[str, np.ndarray] = {}
     classes, usage = [], []
     for name, graph in graphs.items():
-        first = graph.inputs[0]
-        target = Torch(graph.dtype, f"{first.name}.shape[{int(first.over_time)}]")
+        given = graph.inputs[0]
+        target = Torch(graph.dtype, f"{given.name}.shape[{int(given.over_time)}]")
         made = target.graph(graph, in_bytes)
-        starts = {f"initial_{state}": row for state, (row, _) in graph.states.items()}
+        starts = {f"initial_{state}": row for state, row in first_states(graphs, name).items()}
         own = target.constants | {n: np.ascontiguousarray(row) for n, row in starts.items()}
         part = f"{name}." if len(graphs) > 1 else ""
         arrays |= {part + n: array for n, array in own.items()}
@@ -104,7 +103,7 @@ def to_torch(model, weights: str, in_bytes=False, sequence=False) -> tuple[str, 
             "outputs": ", ".join(made[n] for n in graph.outputs),
         }
         classes.append(BODY.format(**fields))
-        usage.append(_usage(fields["name"], graph))
+        usage.append(_usage(name, graph, bool(starts)))
     tables = [n for n in ("vocabulary", "source", "target") if hasattr(model, n)]
     symbols = {
         "SYMBOLS" if n == "vocabulary" else f"{n.upper()}_SYMBOLS": getattr(model, n).symbols for n in tables
@@ -113,7 +112,7 @@ def to_torch(model, weights: str, in_bytes=False, sequence=False) -> tuple[str, 
         cell=model.settings["cell"],
         task=model.task,
         usage="\n".join(usage),
-        symbols="".join(f"; ids are indices into {n}" for n in symbols),
+        symbols=f"; ids are indices into {' or '.join(symbols)}" if symbols else "",
         facts=json.dumps({"task": model.task, **model.facts()}),
         tables="".join(f"{n} = {json.dumps(found)}\n" for n, found in symbols.items()),
         weights=weights,
@@ -121,19 +120,18 @@ def to_torch(model, weights: str, in_bytes=False, sequence=False) -> tuple[str, 
     return head + "".join(classes), arrays
 
 
-def _usage(name, graph):
-    """How a module is called, as lines."""
-    given = [x.name for x in graph.inputs if x.name not in graph.states]
-    new = {out for _, out in graph.states.values()}
+def _usage(name, graph, begins):
+    """How a module is called, as lines; ``begins``: it knows its first states."""
+    new = {out for _, out in graph.states.values()} if begins else ()
+    given = [x.name for x in graph.inputs if not (begins and x.name in graph.states)]
     seen = [n for n in graph.outputs if n not in new]
-    shapes = [f"{x.name} {_shape(x)}" for x in graph.inputs]
-    shapes += [f"{n} {_shape(graph.outputs[n])}" for n in seen]
-    lines = [f"    model = {name}()"]
-    if graph.states:
-        lines.append("    states = model.initial_states(1)")
-    more = ["*states"] * bool(graph.states)
-    lines.append(f"    {', '.join([*seen, *more])} = model({', '.join([*given, *more])})")
-    return "\n".join([*lines, *[f"        # {shape}" for shape in shapes]])
+    shapes = {x.name: x for x in graph.inputs} | {n: graph.outputs[n] for n in seen}
+    lines = [f"    {name} = {name.capitalize()}()"]
+    if begins:
+        lines.append(f"    states = {name}.initial_states(1)")
+    more = ["*states"] * begins
+    lines.append(f"    {', '.join([*seen, *more])} = {name}({', '.join([*given, *more])})")
+    return "\n".join([*lines, *[f"        # {n} {_shape(item)}" for n, item in shapes.items()], ""])
 
 
 def _shape(item):

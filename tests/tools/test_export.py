@@ -25,6 +25,7 @@ from exported_models import (
 
 import tinyrnn as tr
 from tinyrnn.cli import main
+from tinyrnn.compiler.graph import Graph
 from tinyrnn.nn.registry import registered
 from tinyrnn.tasks.lm.task import LanguageModel
 from tinyrnn.tools.export import graphs_of
@@ -71,6 +72,55 @@ def test_double_precision(form, tmp_path):
     """Evaluators have no standard operators for it: these are loops then."""
     made = check(language_model("lstm", dtype="float64"), form, tmp_path, sequence=True)
     assert form is not ByOnnx or "Scan" in made.ops
+
+
+class Plain:
+    """What graphs may have that no model of today has: steps that read nothing, what is not over time beside
+    what is, numbers alone, a state that stays.
+    """
+
+    task, settings = "plain", {"cell": "none"}
+
+    def graphs(self, over_time=False):
+        graph = Graph(np.dtype(np.float32), {id(self.weight): "weight"})
+        x, row = graph.rows("x", 2, over_time=True), graph.rows("row", 3)
+        old = [graph.state(n, tr.tensor(np.full((1, 3), 0.5, np.float32))) for n in ("s", "stays")]
+        (counted,), (last, same) = graph.scan(
+            lambda xs, states: ((states[0] @ self.weight,), (states[0] * 0.5 + 1.0, states[1])), [x], old
+        )
+        graph.keep(old[0], last)
+        graph.keep(old[1], same)
+        graph.output("counted", counted)
+        graph.output("beside", graph.call(lambda x, row: tr.sum(x, axis=1, keepdims=True) * row, x, row))
+        graph.output("always", graph.call(lambda x: tr.zeros((len(x), 2), dtype=x.dtype) + 2.0, x))
+        (back,), _ = graph.scan(
+            lambda xs, states: ((states[0],), (states[0] + xs[0] @ self.narrow + xs[1],)),
+            [x, row],
+            [graph.constant(np.ones((1, 3)))],
+            reverse=True,
+        )
+        graph.output("back", back)
+        return {"plain": graph}
+
+    def __init__(self):
+        draw = np.random.default_rng(0)
+        self.weight, self.narrow = (
+            tr.tensor(draw.standard_normal((n, 3)).astype(np.float32)) for n in (3, 2)
+        )
+
+    def precision_with(self, weights):
+        return weights
+
+    def eval(self):
+        return self
+
+    def facts(self):
+        return {}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_any_graph(form, tmp_path):
+    check(Plain(), form, tmp_path)
 
 
 # ------------------------------------------------------------------ against the model itself

@@ -1,8 +1,10 @@
 """Whole graphs, written by targets that write operations by name: ONNX and PyTorch."""
 
+from dataclasses import replace
+
 from ..kernels.references import quantised
-from .graph import Graph, Lookup
-from .ir import Kind, Source, order
+from .graph import Graph, Item, Lookup
+from .ir import Input, Kind, Source, Value, order
 from .targets import Written
 
 
@@ -58,8 +60,10 @@ class Whole(Written):
         axis = 0 if by_rows else 1
         return self.scaled(name, *quantised(array, 1 - axis, 127), axis)
 
-    def step(self, node, xs, states):
-        """What stands for the values of a node's step, of what stands for the rows that it reads."""
+    def step(self, node, xs, states, made=()):
+        """What stands for the values of a node's step, of what stands for the rows that it reads; ``made``,
+        Value -> what stands for it, has what is known besides.
+        """
 
         def given(v):
             source, i = v.attr
@@ -69,8 +73,9 @@ class Whole(Written):
                 return self.stored(node.closed[v.attr])
             return xs[i] if source is Source.X else states[i - len(node.outs)]
 
-        made = {v: given(v) for v in order(node.values) if v.kind is Kind.INPUT}
-        found = self.walk(node.values, made)
+        made = dict(made)
+        inputs = [v for v in order(node.values, made.__contains__) if v.kind is Kind.INPUT]
+        found = self.walk(node.values, {v: given(v) for v in inputs if v not in made} | made)
         return [
             x if v.rows and v.width == item.width else self.copy(x, item.width, True)
             for x, v, item in zip(found, node.values, (*node.outs, *node.finals), strict=True)
@@ -81,9 +86,27 @@ class Whole(Written):
         raise NotImplementedError
 
     def loop(self, node, xs, init) -> list:
-        """What stands for what a step makes over time, and for the last states."""
+        """What stands for what a step makes over time, and for the last states.
+
+        Products of what is read are made before, for all times at once.
+        """
+        over = {v for v in order(node.values) if v.is_input(Source.X) and node.xs[v.attr.index].over_time}
+        early = [v for v in order(node.values) if v.kind is Kind.MATMUL and v.inputs[0] in over]
+        outs = [Item("", (v.width,), True) for v in early]
+        before = replace(node, values=early, outs=outs, finals=[], init=[])
+        streams = dict(zip(early, self.at_once(before, xs, []), strict=True)) if early else {}
+        read = [v for v in order(node.values, streams.__contains__) if v in over]
+        if not streams and not read:  # it counts steps alone
+            k = [x.over_time for x in node.xs].index(True)
+            read = [Value(Kind.INPUT, (), node.xs[k].width, True, Input(Source.X, k))]
+        return self.over_time(node, streams | {v: xs[v.attr.index] for v in read}, xs, init)
+
+    def over_time(self, node, streams, xs, init) -> list:
+        """The same, where ``streams`` are all values that differ from step to step, besides states -> what
+        stands for them over time.
+        """
         raise NotImplementedError
 
     def at_once(self, node, xs, init) -> list:
-        """The same of a step without states."""
+        """What stands for what a step without states makes over time."""
         raise NotImplementedError

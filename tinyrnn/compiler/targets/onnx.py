@@ -172,35 +172,35 @@ class Onnx(Whole):
 
     def loop(self, node, xs, init):
         # Evaluators have the operators for float32 alone.
-        if node.standard and self.type == self.onnx.TensorProto.FLOAT:
-            return self._standard(node, xs, init)
+        known = node.standard and self.type == self.onnx.TensorProto.FLOAT
+        return self._standard(node, xs, init) if known else super().loop(node, xs, init)
+
+    def over_time(self, node, streams, xs, init):
         helper, nodes = self.onnx.helper, []
-        with self.into(nodes):
-            given = [self.new_name() if item.over_time else x for x, item in zip(xs, node.xs, strict=True)]
-            states = [self.new_name() for _ in init]
-            found = [self.node("Identity", y) for y in self.step(node, given, states)]
-        over = [k for k, item in enumerate(node.xs) if item.over_time]
-        outs = found[: len(node.outs)], node.outs
-        news = found[len(node.outs) :], node.finals
 
         def rows(names, items):
-            return [
-                helper.make_tensor_value_info(name, self.type, [None, item.width])
-                for name, item in zip(names, items, strict=True)
-            ]
+            pairs = zip(names, items, strict=True)
+            return [helper.make_tensor_value_info(n, self.type, [None, item.width]) for n, item in pairs]
 
-        inputs = rows(states, node.init) + rows([given[k] for k in over], [node.xs[k] for k in over])
-        body = helper.make_graph(nodes, node.name, inputs, rows(*news) + rows(*outs))
+        with self.into(nodes):
+            given = {v: self.new_name() for v in streams}
+            states = [self.new_name() for _ in init]
+            found = [self.node("Identity", y) for y in self.step(node, xs, states, given)]
+        count = len(node.outs)
+        inputs = rows(states, node.init) + rows(given.values(), given)
+        outputs = rows(found[count:], node.finals) + rows(found[:count], node.outs)
+        ways = {"scan_input_directions": streams, "scan_output_directions": node.outs}
+        more: dict = {name: [int(node.reverse)] * len(of) for name, of in ways.items() if of}
+        more["body"] = helper.make_graph(nodes, node.name, inputs, outputs)
         results = [self.new_name() for _ in found]
-        ways = {"scan_input_directions": over, "scan_output_directions": node.outs}
-        ways = {name: [int(node.reverse)] * len(of) for name, of in ways.items() if of}
-        made, last = results[: len(node.outs)], results[len(node.outs) :]
-        scanned = [xs[k] for k in over]
-        self.nodes.append(
-            helper.make_node(
-                "Scan", [*init, *scanned], [*last, *made], body=body, num_scan_inputs=len(over), **ways
-            )
+        scan = helper.make_node(
+            "Scan",
+            [*init, *streams.values()],
+            [*results[count:], *results[:count]],
+            num_scan_inputs=len(streams),
+            **more,
         )
+        self.nodes.append(scan)
         return results
 
     def _standard(self, node, xs, init):

@@ -111,15 +111,13 @@ class Torch(Whole):
         self.batch = before
         return [self.write("{}.reshape(*{}.shape[:2], -1)", y, longest) for y in found]
 
-    def loop(self, node, xs, init):
-        longest = next(x for x, item in zip(xs, node.xs, strict=True) if item.over_time)
+    def over_time(self, node, streams, xs, init):
         outs = [self.write("[]") for _ in node.outs]
         states = [self.write("{}", s) for s in init]
-        times = f"range(len({longest}))"
+        times = f"range(len({next(iter(streams.values()))}))"
         self.line(f"for t in {f'reversed({times})' if node.reverse else times}:  # {node.name}")
         before, self.indent = self.indent, self.indent + "    "
-        given = [self.write("{}[t]", x) if item.over_time else x for x, item in zip(xs, node.xs, strict=True)]
-        found = self.step(node, given, states)
+        found = self.step(node, xs, states, {v: self.write("{}[t]", x) for v, x in streams.items()})
         for out, y in zip(outs, found, strict=False):
             self.line(f"{out}.append({y})")
         self.line(f"{', '.join(states)} = {', '.join(found[len(outs) :])}")

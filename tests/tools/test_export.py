@@ -278,6 +278,19 @@ def test_8_bits(cell, shape, tmp_path):
             np.testing.assert_allclose(found[name], y, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["signals", "translate-luong", "translate-bahdanau"])
+def test_8_bits_of_other_tasks(name, tmp_path):
+    make, what = OTHERS[name]
+    model = make(what)
+    forms = [form(model, tmp_path, in_bytes=True) for form in (ByOnnx, ByTorch)]
+    for graph_name, graph in graphs_of(model, True, False).items():
+        arrays = given(graph, 2, 5)
+        by_onnx, by_torch = (form(graph_name, arrays) for form in forms)
+        for out, y in right(graph, arrays).items():
+            np.testing.assert_allclose(by_onnx[out], by_torch[out], rtol=1e-4, atol=1e-5)
+            assert 0 < np.abs(by_onnx[out] - y).max() <= 0.05 * np.abs(y).max()
+
+
 def test_8_bits_of_another_model():
     with pytest.raises(tr.InputError, match="int8 weights are for models of float32"):
         torch_form.to_torch(language_model(dtype="float64"), "m", True)

@@ -212,6 +212,13 @@ def test_a_translator_writes_what_the_model_writes(form, attention, tmp_path):
     assert seen["weights"].shape == (6, 1, 1)
 
 
+def test_a_module_names_its_cell_without_the_path_of_its_file():
+    model = language_model(Odd)
+    assert "with tinyrnn (Odd, lm), in PyTorch" in torch_form.to_torch(model, "m")[0]
+    model.settings["cell"] = r"C:\users\x\odd.py:Odd"  # which a docstring would read as escapes
+    assert "with tinyrnn (Odd, lm), in PyTorch" in torch_form.to_torch(model, "m")[0]
+
+
 def test_a_model_in_pytorch_can_be_trained(tmp_path):
     """Everything that it learned is a parameter that a gradient reaches."""
     made = ByTorch(language_model("ln-gru"), tmp_path, sequence=True)

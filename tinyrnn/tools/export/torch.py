@@ -108,8 +108,9 @@ def to_torch(model, weights: str, in_bytes=False, sequence=False) -> tuple[str, 
     symbols = {
         "SYMBOLS" if n == "vocabulary" else f"{n.upper()}_SYMBOLS": getattr(model, n).symbols for n in tables
     }
+    cell = model.settings["cell"]
     head = HEAD.format(
-        cell=model.settings["cell"],
+        cell=getattr(cell, "__name__", cell).rpartition(":")[2],  # without the path of its file
         task=model.task,
         usage="\n".join(usage),
         symbols=f"; ids are indices into {' or '.join(symbols)}" if symbols else "",

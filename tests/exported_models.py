@@ -130,6 +130,9 @@ class ByOnnx:
         files = onnx_form.to_onnx(model, **how)
         self.made = {name: onnx.load_from_string(file) for name, file in files.items()}
         self.ops = {n.op_type for made in self.made.values() for n in made.graph.node}
+        for made in self.made.values():  # what is fused is named after them
+            names = [n.name for n in made.graph.node]
+            assert all(names) and len(set(names)) == len(names)
         self.facts = {
             name: {p.key: json.loads(p.value) for p in made.metadata_props}
             for name, made in self.made.items()

@@ -58,8 +58,13 @@ class Onnx(Whole):
 
     def node(self, kind, *inputs, **attributes):
         name = self.new_name()
-        self.nodes.append(self.onnx.helper.make_node(kind, list(inputs), [name], **attributes))
+        self.append(kind, inputs, [name], **attributes)
         return name
+
+    def append(self, kind, inputs, outputs, **attributes):
+        # Named, since onnxruntime 1.20 names what it fuses after its nodes and refuses two of one name.
+        node = self.onnx.helper.make_node(kind, list(inputs), outputs, f"{kind}_{outputs[0]}", **attributes)
+        self.nodes.append(node)
 
     def integers(self, *values):
         name = f"integers_{'_'.join(map(str, values))}"
@@ -193,14 +198,8 @@ class Onnx(Whole):
         more: dict = {name: [int(node.reverse)] * len(of) for name, of in ways.items() if of}
         more["body"] = helper.make_graph(nodes, node.name, inputs, outputs)
         results = [self.new_name() for _ in found]
-        scan = helper.make_node(
-            "Scan",
-            [*init, *streams.values()],
-            [*results[count:], *results[:count]],
-            num_scan_inputs=len(streams),
-            **more,
-        )
-        self.nodes.append(scan)
+        ordered = [*results[count:], *results[:count]]
+        self.append("Scan", [*init, *streams.values()], ordered, num_scan_inputs=len(streams), **more)
         return results
 
     def _standard(self, node, xs, init):
@@ -226,7 +225,7 @@ class Onnx(Whole):
             rows = np.concatenate([cell.peepholes[g] for g in "iof"])[None]
             inputs.append(self.constant(f"{node.name}_P", rows))
         names = [self.new_name() for _ in (x, *init)]
-        self.nodes.append(self.onnx.helper.make_node(cell.kind, inputs, names, **more))
+        self.append(cell.kind, inputs, names, **more)
         return [
             self.node("Squeeze", name, self.integers(axis))
             for name, axis in zip(names, (1, *[0] * len(init)), strict=True)
@@ -250,7 +249,8 @@ class Onnx(Whole):
             facts: strings for its metadata.
         """
         helper = self.onnx.helper
-        self.nodes += [helper.make_node("Identity", [value], [name]) for name, (_, value) in outputs.items()]
+        for out, (_, value) in outputs.items():
+            self.append("Identity", [value], [out])
 
         def info(name, item):
             kind, shape = (self.onnx.TensorProto.INT64, []) if item.count else (self.type, [item.width])

@@ -4,7 +4,7 @@ import click
 
 from ..tools.export import FORMS
 from ..training.screen import say
-from .common import Command, allow_code_option, load_language_model, option, run_argument, weights_option
+from .common import Command, allow_code_option, option, run_argument, weights_option
 
 
 @click.command("export", cls=Command)
@@ -25,19 +25,26 @@ from .common import Command, allow_code_option, load_language_model, option, run
     "int8: matrices in 8 bits, a scale for each column, in a quarter of the space. Default: as they are.",
     choices=("float32", "int8"),
 )
+@option(
+    "--sequence",
+    is_flag=True,
+    help="Of a language model whole sequences, ids [T, B]. Default: one step, ids [B].",
+)
 @allow_code_option()
-def command(run, form, out, weights, allow_code):
-    """Write one step of RUN, from ids and states to logits and new states, for another library.
+def command(run, form, out, weights, sequence, allow_code):
+    """Write what RUN computes, from ids or numbers to logits or probabilities, for another library.
 
-    Works for every cell that compiles: what is written comes from the tape of its step.
+    Works for every cell that compiles: what is written comes from the tape of its step. A translator is two
+    files, the reader of sources beside the step.
     """
     from ..base.files import replace_files
     from ..tools.export import How, exported
     from ..training import runs
+    from ..training.experiments import load
 
-    model = load_language_model(run, allow_code, "export writes language models only")
+    model = load(run, allow_code=allow_code)
     target = runs.output_file(out, run, FORMS[form])
-    files = exported(model, form, target, How(weights=weights))
+    files = exported(model, form, target, How(weights=weights, sequence=sequence))
     replace_files(files)
     for path in files:
         say(path)

@@ -47,7 +47,7 @@ _MARKS = {
     "inspect.html": b"<title>tinyrnn inspect</title>",
     "model.json": b'{"made_by": "tinyrnn',
     "model.onnx": b"\x12\x07tinyrnn",  # its producer
-    "model.py": b"One step of a language model trained with tinyrnn",
+    "model.py": b"model trained with tinyrnn",
     "model.safetensors": b'"tinyrnn":"export"',
     "robust.png": b"Software\0tinyrnn",
 }

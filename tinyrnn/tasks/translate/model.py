@@ -164,8 +164,8 @@ class Translator(TaskModel):
         return tuple(concat(parts, axis=0) for parts in zip(*found, strict=True))
 
     def graphs(self, *, over_time=False) -> dict:
-        """``read``: ``ids [S, B]`` of a source to ``keys`` and ``projected [S, B, ...]`` and the first states;
-        ``step``: ``ids [B]``, these and the states to ``logits [B, symbols + 1]``, ``weights [S, B, 1]`` and
+        """``read``: ``ids [S, B]`` of a source to ``keys`` and ``projected [S, B, ...]`` and the first
+        states; ``step``: ``ids [B]``, these and the states to ``logits [B, symbols + 1]``, ``weights [S, B, 1]`` and
         the next states.
         """
         read, step = Graph.of(self), Graph.of(self)

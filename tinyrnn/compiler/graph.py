@@ -1,8 +1,8 @@
 """A whole model as lookups and loops of recorded steps: what is written for places where tinyrnn is not.
 
-A model says once what it computes (``graphs`` of a task's model): which steps run over which sequences, in
-the same tensor functions that it is trained with. Each step is recorded as `scan` records it. Targets that write
-(C, JavaScript, ONNX, PyTorch) take the nodes one after the other; `Graph.run` is their reference.
+A model says once what it computes (``graphs`` of a task's model): which steps run over which sequences,
+in the same tensor functions that it is trained with. Each step is recorded as `scan` records it. Targets
+that write (C, JavaScript, ONNX, PyTorch) take the nodes one after the other; `Graph.run` is their reference.
 """
 
 import math
@@ -24,7 +24,8 @@ from .targets.tensor import environment, rows_of
 ROWS = 3  # of a batch, which a step is recorded on
 
 
-class Item(NamedTuple):
+@dataclass(frozen=True)
+class Item:
     """Something that a node makes or takes: rows ``[B, width]``, or over time ``[T, B, width]``.
 
     ``count``: of ids, integers ``[B]`` or ``[T, B]``, how many there are; else 0.

@@ -299,7 +299,7 @@ class RNN(Module):
                 i = layer * self.directions + direction
                 cell = self.cells[i]
 
-                def step(given, old, cell=cell):
+                def step(given: Any, old: Any, cell: Cell = cell) -> Any:
                     x, *live = given
                     new = next_states(self.cell_step(cell, x, old), (x,), old)
                     for there in live:

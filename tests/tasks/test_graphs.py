@@ -82,7 +82,7 @@ def forecast(graphs, series, model):
     """Forecasts ``[3, horizon]`` by the three graphs of a forecaster."""
     values = series.values[:, 0][:, None, None]
     phases = np.array([[series.phase(series.dates[:1], season)[0] for season in model.seasons]])
-    before = graphs["read"].run(values=values, phases=phases)
+    before = graphs["read"].run(values=values, first_phases=phases)
     step, end, said = graphs["step"], graphs["end"], [before["said"]]
     given = {x.name: before[x.name] for x in step.inputs if x.name in before}
     for _ in range(model.horizon - 1):

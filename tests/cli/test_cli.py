@@ -582,3 +582,17 @@ def test_options_of_another_task_for_a_table_name_that_task(tmp_path):
     assert named.exit_code == 0 and "--text-column has no effect" in named.stderr
     result = invoke("train", str(tmp_path / "mails.csv"), *out, str(tmp_path / "b"))
     assert result.exit_code == 0 and "is a table, read as plain text" in result.stderr
+
+
+@pytest.mark.parametrize(("command", "said"), [
+    (["evaluate", "RUN", "--dynamic-lr", 0.1], "--dynamic-lr has no effect without --dynamic: give that too"),
+    (["evaluate", "RUN", "--cache-theta", 1], "--cache-theta has no effect without --cache: give that too"),
+    (["generate", "RUN", "--repetition-window", 5], "repetition_window has no effect without repetition_pen"),
+    (["train", "TEXT", "--gamma", 0.5], "--gamma has no effect without --schedule exponential: give that"),
+    (["train", "TEXT", "--optimizer", "sgd", "--beta2", 0.9], "--beta2 has no effect without --optimizer ad"),
+    (["train", "TEXT", "--prune-until", 0.3], "--prune-until has no effect without --prune: give that too, or"),
+])  # fmt: skip
+def test_an_option_without_the_one_that_it_is_of_is_an_error(command, said, run, text_file):
+    places = {"RUN": run, "TEXT": text_file}
+    result = invoke(*[places.get(c, c) for c in command])
+    assert result.exit_code == 2 and said in " ".join(result.stderr.split())

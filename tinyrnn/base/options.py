@@ -60,6 +60,8 @@ class Rule:
     path: bool = False  # of a file
     encoding: bool = False  # of texts, by the name that Python has for it
     inherited: bool = False  # says what weights are of: a run that goes on from another has that one's
+    # without effect but where another option has one of these values, or (none) not its default
+    needs: tuple[str, tuple[str, ...]] | None = None
 
     def with_default(self, default: Any) -> Self:
         """The same rule with another default."""
@@ -246,6 +248,19 @@ class Options:
         known = {name: entries[name] for name in cls.rules() if name in entries}
         # None stood for the default where a task had not said its own.
         return cls(**{n: v for n, v in known.items() if v is not None or cls.rules()[n].optional})
+
+    def refuse_idle(self, given: Iterable[str]) -> None:
+        """InputError for an option that was ``given`` and has no effect as the others are."""
+        rules = self.rules()
+        for name in given:
+            if name not in rules or rules[name].needs is None:
+                continue
+            other, values = rules[name].needs or ("", ())
+            now = getattr(self, other)
+            if (now not in values) if values else (now == rules[other].default):
+                wanted = f"{flag_of(other)} {' or '.join(values)}".rstrip()
+                mend = "give that too, or leave it out"
+                raise InputError(f"{flag_of(name)} has no effect without {wanted}: {mend}")
 
     def entries(self) -> dict[str, Any]:
         """As a configuration file holds them."""

@@ -105,7 +105,9 @@ def task_options(context, model, role, options):
         raise InputError(
             f"{flag_of(foreign[0])} is not for task {name}, which this model is of: leave it out"
         )
-    return task, kind(**given)
+    made = kind(**given)
+    made.refuse_idle(given)
+    return task, made
 
 
 def chosen(context, options):

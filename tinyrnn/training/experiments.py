@@ -78,6 +78,8 @@ class Configuration:
         if nameless := [path for path in (*texts, *several) if path and not _is_text(path)]:
             raise InputError(f"{nameless[0]!r} is a name that no file of a run can hold: rename it")
         planned = found.plan.changed(**{k: v for k, v in given.items() if k in plan})
+        for made in (options, planned):
+            made.refuse_idle(given)
         said = " ".join(f"{flag_of(name)} {value}" for name, value in chosen.items())
         return cls(found, options, planned, texts, chosen=said)
 

@@ -52,15 +52,19 @@ class Plan(Options):
         "wsd", "How the rate goes on from its peak.", "Optimisation"
     )
     gamma: float = option(
-        0.5, "Factor of each pass under --schedule exponential.", "Optimisation", low=0, open_low=True, high=1
+        0.5, "Factor of each pass under --schedule exponential.", "Optimisation", low=0, open_low=True, high=1,
+        needs=("schedule", ("exponential",)),
+    )  # fmt: skip
+    hold: int = option(
+        4, "Passes at its peak before that.", "Optimisation", low=0, needs=("schedule", ("exponential",))
     )
-    hold: int = option(4, "Passes at its peak before that.", "Optimisation", low=0)
     warmup: int = option(
         100, "Steps over which the rate rises at first: at most a tenth of all.", "Optimisation", low=0
     )
     beta2: float = option(
-        0.999, "Memory of the squares of gradients, of adam and adamw.", "Optimisation", **PART
-    )
+        0.999, "Memory of the squares of gradients, of adam and adamw.", "Optimisation", **PART,
+        needs=("optimizer", ("adam", "adamw")),
+    )  # fmt: skip
     clip: float = option(1.0, "Largest gradient norm; 0 is off.", "Optimisation", low=0)
     weight_decay: float = option(
         0.0, "Pull of matrices, not biases or gains, towards 0.", "Optimisation", low=0
@@ -69,8 +73,9 @@ class Plan(Options):
         0.0, "Part of each matrix whose weights become 0, the smallest first.", "Optimisation", **PART
     )
     prune_until: float = option(
-        0.5, "Part of the run after which they all are.", "Optimisation", low=0, open_low=True, high=1
-    )
+        0.5, "Part of the run after which they all are.", "Optimisation", low=0, open_low=True, high=1,
+        needs=("prune", ()),
+    )  # fmt: skip
 
     def changed(self, **given: Any) -> Self:
         """This plan with what is ``given``; a length that is given is the only one."""

@@ -320,7 +320,9 @@ def _checked(kind: type[Options], options: dict[str, Any], doing: str) -> Any:
     """``options`` of the class ``kind``; InputError for one that it lacks."""
     if unknown := options.keys() - kind.rules():
         raise InputError(f"{doing} without {min(unknown)!r}: leave it out")
-    return kind(**options)
+    made = kind(**options)
+    made.refuse_idle(options)
+    return made
 
 
 def _path(text: str) -> str:

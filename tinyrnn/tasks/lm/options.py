@@ -15,12 +15,20 @@ class LanguageModelEvaluation(ReadingOptions):
         64, "Parts of the text that are read side by side; 1: from end to end.", "Data", low=1
     )
     dynamic: bool = option(False, "Also evaluate a model that learns from what it has read.", "Adapting")
-    dynamic_lr: float = option(0.002, "Its rate.", "Adapting", low=0)
-    dynamic_decay: float = option(0.02, "Its pull back to the trained weights.", "Adapting", low=0)
-    dynamic_window: int = option(20, "Tokens that it learns from at once.", "Adapting", low=1)
+    dynamic_lr: float = option(0.002, "Its rate.", "Adapting", low=0, needs=("dynamic", ()))
+    dynamic_decay: float = option(
+        0.02, "Its pull back to the trained weights.", "Adapting", low=0, needs=("dynamic", ())
+    )
+    dynamic_window: int = option(
+        20, "Tokens that it learns from at once.", "Adapting", low=1, needs=("dynamic", ())
+    )
     cache: int = option(0, "Also evaluate with a cache of so many tokens.", "Adapting", low=0)
-    cache_theta: float = option(0.3, "How alike the outputs must be, the higher the more.", "Adapting", low=0)
-    cache_lambda: float = option(0.1, "Part of the probability that is the cache's.", "Adapting", **PART)
+    cache_theta: float = option(
+        0.3, "How alike the outputs must be, the higher the more.", "Adapting", low=0, needs=("cache", ())
+    )
+    cache_lambda: float = option(
+        0.1, "Part of the probability that is the cache's.", "Adapting", **PART, needs=("cache", ())
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

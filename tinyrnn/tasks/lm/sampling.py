@@ -16,6 +16,7 @@ from ..model import WEIGHTS
 
 STRETCH, NOTICEABLE = 256, 0.02  # tokens, seconds
 IN_LOOP = ("temperature", "top_k", "top_p")  # what the compiled loop chooses by
+WINDOW = 64  # tokens that a penalty of repetition looks back
 BESIDE = ("min_p", "typical_p", "repetition_penalty", "regex")  # what it does not know
 
 
@@ -79,7 +80,7 @@ class Choice:
     """
 
     def __init__(
-        self, vocabulary, ids, *, repetition_penalty=None, repetition_window=64, regex=None, **options
+        self, vocabulary, ids, *, repetition_penalty=None, repetition_window=WINDOW, regex=None, **options
     ):
         self.vocabulary, self.seen, self.options = vocabulary, list(map(int, ids)), options
         self.penalty, self.window = repetition_penalty, repetition_window
@@ -145,6 +146,9 @@ def check_options(**options):
         _RULES[name].checked(value, name)
     if options.get("regex") is not None:
         _pattern(options["regex"])
+    if options.get("repetition_window", WINDOW) != WINDOW and options.get("repetition_penalty") is None:
+        idle = "repetition_window has no effect without repetition_penalty"
+        raise InputError(f"{idle}: give that too, or leave it out")
     if options.get("stop") == "":
         raise InputError("stop is an empty text: leave it out, or give the text to end before")
 

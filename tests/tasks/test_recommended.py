@@ -20,8 +20,8 @@ def text(tmp_path):
     return path
 
 
-def test_without_a_time_it_is_ten_minutes(text):
-    assert recommended([str(text)], {}) == recommended([str(text)], {"minutes": 10})
+def test_without_a_time_it_is_eight_minutes(text):
+    assert recommended([str(text)], {}) == recommended([str(text)], {"minutes": 8})
     made = Configuration.make("lm", [text], {})
     assert (made.options.cell, made.options.hidden, made.plan.minutes) == ("ln-gru", 384, None)
     assert f"--hidden 384 --dropout {made.options.dropout}" in made.chosen and "--steps" in made.chosen
@@ -45,7 +45,7 @@ def test_more_time_is_a_wider_network(text):
     assert [f["hidden"] for f in found] == [128, 256, 384, 512]
     assert all(a["lr"] > b["lr"] for a, b in itertools.pairwise(found))
     presets = [recommended([str(text)], {"preset": p}) for p in ("tiny", "default", "large")]
-    assert presets == [found[0], found[2], found[3]]
+    assert presets[::2] == [found[0], found[3]] and presets[1]["hidden"] == 384
 
 
 def test_a_short_text_is_a_narrower_network_and_more_dropout(text, tmp_path):

@@ -5,25 +5,39 @@ how much time. The measurements are in docs/defaults.md.
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ...base.compressed import ENDINGS
 
 CHOSEN = ("cell", "hidden", "dropout", "batch_size", "seq_len", "lr", "beta2", "steps")
-MINUTES = {"tiny": 1.0, "default": 10.0, "large": 30.0, "best": 60.0}  # of a preset, about, on two cores
+MINUTES = {"tiny": 1.0, "default": 8.0, "large": 30.0, "best": 60.0}  # of a preset, about, on two cores
 CELL, BATCH, WINDOW = "ln-gru", 32, 64
-# From how many minutes and bytes of text on: the width, the peak rate that suits it, and the milliseconds of
-# a training step, of characters in float32 on two cores with AVX-512.
+
+
+class Width(NamedTuple):
+    """What suits a width of the layers, from so many minutes and bytes of text on: the peak rate, dropout
+    before any pass over the text, and the milliseconds of a training step, of characters in float32 on two
+    cores with AVX-512.
+    """
+
+    minutes: float
+    size: int
+    hidden: int
+    lr: float
+    dropout: float
+    milliseconds: float
+
+
 WIDTHS = (
-    (0.0, 0, 128, 1e-2, 25),
-    (2.0, 100_000, 256, 8e-3, 60),
-    (5.0, 500_000, 384, 6e-3, 115),
-    (20.0, 500_000, 512, 5e-3, 190),
+    Width(0, 0, 128, 1e-2, 0.05, 25),
+    Width(2, 100_000, 256, 8e-3, 0.05, 60),
+    Width(5, 500_000, 384, 6e-3, 0.12, 115),
+    Width(20, 500_000, 512, 5e-3, 0.2, 190),
 )
 USUAL = 60  # milliseconds
 OTHER_CELLS = 5e-3  # the rate is not greater for those that keep their activations in no bounds
 PASSES, LEAST = 40, 1000  # steps are no more than so many passes over the text, or this
-DROPOUT, MOST_DROPOUT = (0.05, 0.01), 0.4  # at first, and for each pass over the text
+A_PASS, MOST_DROPOUT = 0.01, 0.4  # more dropout for each pass over the text
 # Bytes a symbol, and how many times as long a step takes: tens of thousands of words are told apart.
 LEVELS = {"char": (1.0, 1), "byte": (1.0, 1), "bpe": (3.5, 3), "word": (5.5, 5), "token": (5.5, 5)}
 UNKNOWN_SIZE = 1_000_000  # of standard input
@@ -39,17 +53,17 @@ def recommended(texts: Sequence[str], given: Mapping[str, Any]) -> dict[str, Any
     minutes = given.get("minutes") or MINUTES[given.get("preset", "default")]
     if length and not given.keys() & {"minutes", "preset"}:
         minutes = length * USUAL * slower / 60_000
-    chosen = [width for width in WIDTHS if width[0] <= minutes and width[1] <= size][-1]
-    _, _, hidden, _, milliseconds = chosen
-    rates = {width: rate for _, _, width, rate, _ in WIDTHS}
-    lr = rates[min(rates, key=lambda width: abs(width - given.get("hidden", hidden)))]
+    chosen = [width for width in WIDTHS if width.minutes <= minutes and width.size <= size][-1]
+    hidden = given.get("hidden", chosen.hidden)
+    like = min(WIDTHS, key=lambda width: abs(width.hidden - hidden))
+    lr = like.lr
     if given.get("cell", CELL) not in (CELL, "ln-lstm") or slower > 1:
         lr = min(lr, OTHER_CELLS)
-    in_time = minutes * 60_000 / (milliseconds * slower)
+    in_time = minutes * 60_000 / (chosen.milliseconds * slower)
     steps = length or round(min(in_time, max(PASSES * per_pass, LEAST)), -2)
-    dropout = round(min(DROPOUT[0] + DROPOUT[1] * steps / per_pass, MOST_DROPOUT), 2)
+    dropout = round(min(like.dropout + A_PASS * steps / per_pass, MOST_DROPOUT), 2)
     found: dict[str, Any] = {} if "cell_opt" in given else {"cell": CELL}  # options are of the usual cell
-    found |= dict(hidden=hidden, dropout=dropout, batch_size=BATCH, seq_len=WINDOW, lr=lr, beta2=0.99)
+    found |= dict(hidden=chosen.hidden, dropout=dropout, batch_size=BATCH, seq_len=WINDOW, lr=lr, beta2=0.99)
     if given.get("optimizer", "adamw") not in ("adam", "adamw"):  # the rates are of these
         del found["lr"], found["beta2"]
     return {**found, "steps": int(max(steps, 100))}

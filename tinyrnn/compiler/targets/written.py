@@ -107,7 +107,7 @@ class Loop(loops.Loop):
         if groups == 1:
             return [*lines, self.counted("j", width), *inside, "}"]
         n = width // groups
-        at = f"g * {n} + k" if apart == 1 else f"(g {self.division} {apart} * {n} + k) * {apart} + g % {apart}"
+        at = f"g * {n} + k" if apart == 1 else f"({self.quotient('g', apart)} * {n} + k) * {apart} + g % {apart}"
         each = [*lines, self.counted("k", n), "    " + self.assigned("j", at, whole=True), *inside, "}", *after]
         return [self.counted("g", groups), *[f"    {x}" for x in each], "}"]
 
@@ -129,8 +129,12 @@ class Loop(loops.Loop):
 
     @property
     def lines(self) -> list[str]:
-        """The lines of a step."""
-        return [line for rows, products in self.stages for line in (*rows, *products)]
+        """The lines of a step; names are those of a stage."""
+        found = []
+        for rows, products in self.stages:
+            found += ["{", *[f"    {x}" for x in rows], "}"] if rows and len(self.stages) > 1 else rows
+            found += products
+        return found
 
     @property
     def buffers(self) -> dict[str, int]:

@@ -102,8 +102,9 @@ def by_graph(graph, steps):
     """The outputs of a graph at each call, one sequence."""
     states, found = {}, []
     for inputs in steps:
-        batched = {x.name: np.expand_dims(inputs[x.name], int(x.over_time)) for x in graph.inputs if x.name in inputs}
-        outputs = graph.run(**batched, **states)
+        given = {x.name: inputs[x.name] for x in graph.inputs if x.name in inputs}
+        timed = {x.name: given[x.name][:, None] for x in graph.inputs if x.over_time}
+        outputs = graph.run(**states, **given | timed)
         states = {k: outputs[new] for k, (_, new) in graph.states.items()}
         found.append({k: np.ravel(v) for k, v in outputs.items()})
     return found
@@ -136,8 +137,8 @@ def test_every_task():
     """Whole sequences: language models, classifiers of each pooling, and both attentions, odd cells among them."""
     random, cases, expected = np.random.default_rng(1), [], []
     vocabulary = Characters.build(["abcdefg"], None)
-    shape = dict(embed=5, hidden=4, seed=2)
-    readers = [lm("gru").graphs(over_time=True)["step"]]
+    shape = dict(embed=5, hidden=4, seed=2, dtype="float64")
+    readers = [lm("gru", "float64").graphs(over_time=True)["step"]]
     for pooling, both, cell in [("last", True, "gru"), ("mean", False, Odd), ("max", True, Odd), ("attention", True, "lstm")]:
         model = Classifier(vocabulary, ["x", "y", "z"], pooling=pooling, bidirectional=both, cell=cell, layers=2, **shape)
         readers.append(model.eval().graphs()["classify"])
@@ -162,4 +163,4 @@ def test_every_task():
             right.append({k: np.ravel(v) for k, v in outputs.items()})
         expected.append(right)
     for found, right in zip(by_node(*cases), expected, strict=True):
-        agree(found, right, 1e-5)
+        agree(found, right, 1e-10)

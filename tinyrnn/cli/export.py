@@ -4,7 +4,7 @@ import click
 
 from ..tools.export import FORMS
 from ..training.screen import say
-from .common import Command, allow_code_option, load_language_model, option, run_argument, weights_option
+from .common import Command, allow_code_option, option, run_argument, weights_option
 
 
 @click.command("export", cls=Command)
@@ -14,28 +14,30 @@ from .common import Command, allow_code_option, load_language_model, option, run
     "form",
     default="onnx",
     type=click.Choice([*FORMS]),
-    help="An .onnx file, or a PyTorch module.",
+    help="An .onnx file, a PyTorch module, or a page that runs the model in a browser.",
 )
 @option(
     "--out",
     type=click.Path(dir_okay=False),
-    help="File to write. Default: model.onnx or model.py in the folder of RUN.",
+    help="File to write. Default: model.onnx, model.py or model.html in the folder of RUN.",
 )
 @weights_option(
-    "int8: matrices in 8 bits, a scale for each column, in a quarter of the space. Default: as they are.",
+    "int8: matrices in 8 bits, a scale for each column, in a quarter of the space. Default: as they are; in a page "
+    "int8 where that changes little.",
     choices=("float32", "int8"),
 )
 @allow_code_option()
 def command(run, form, out, weights, allow_code):
-    """Write one step of RUN, from ids and states to logits and new states, for another library.
+    """Write RUN for another library, one step, from ids and states to logits and new states; or as a page.
 
     Works for every cell that compiles: what is written comes from the tape of its step.
     """
     from ..base.files import replace_files
     from ..tools.export import How, exported
     from ..training import runs
+    from ..training.experiments import load
 
-    model = load_language_model(run, allow_code, "export writes language models only")
+    model = load(run, allow_code=allow_code)
     target = runs.output_file(out, run, FORMS[form])
     files = exported(model, form, target, How(weights=weights))
     replace_files(files)

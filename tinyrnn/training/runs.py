@@ -44,6 +44,7 @@ _MARKS = {
     "compare.json": b'{\n "budget":',
     "curve.png": b"Software\0tinyrnn",
     "inspect.html": b"<title>tinyrnn inspect</title>",
+    "model.html": b"<title>tinyrnn export",
     "model.onnx": b"\x12\x07tinyrnn",  # its producer
     "model.py": b"One step of a language model trained with tinyrnn",
     "model.safetensors": b'"tinyrnn":"export"',

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-FORMS = {"onnx": "model.onnx", "torch": "model.py"}  # and what their files are called
+FORMS = {"onnx": "model.onnx", "torch": "model.py", "html": "model.html"}  # and what their files are called
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +18,8 @@ class How:
     """How a model is written.
 
     Attributes:
-        weights: "int8": matrices in 8 bits, a scale for each column; None: as they are.
+        weights: "int8": matrices in 8 bits, a scale for each column; None: as they are, in pages in 8 bits
+            where that changes little.
     """
 
     weights: str | None = None

@@ -18,6 +18,8 @@ class Step:
     """
 
     def __init__(self, model, target, in_bytes):
+        if model.task != "lm":
+            raise InputError("this format writes language models only: use --format html")
         if model.adaptive:
             raise InputError("an adaptive softmax cannot be exported: train with --softmax full")
         model.precision_with("int8" if in_bytes else None)  # refuses other dtypes

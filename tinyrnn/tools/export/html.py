@@ -1,0 +1,214 @@
+"""One page that runs a model in the browser, and needs nothing else."""
+
+import base64
+import hashlib
+import html
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...base.errors import InputError
+from ...compiler.graph import Graph
+from ...compiler.targets import javascript
+from ...kernels.references import log_softmax, quantised
+from ...training.screen import note
+from . import How
+
+_TEMPLATES = Path(__file__).parents[1] / "templates" / "page"
+TOLERANCE = 0.005  # nats a symbol by which 8 bits may differ, where nobody says what weights are in
+
+
+def write(model, target, how: How) -> dict:
+    """The page."""
+    if model.task not in PAGES:
+        raise InputError(f"there is no page yet for models of the task {model.task}: export another")
+    page = PAGES[model.task](model)
+    in_bytes, said = _weights(model, page, how.weights)
+    packed = Packed(page.graphs, in_bytes)
+    text = _filled(model, page, packed, said)
+    note(f"{said}; {packed.count:,} numbers in {len(packed.bytes):,} bytes, the page has {len(text):,}")
+    return {target: text.encode(errors="replace")}
+
+
+# ---------------------------------------------------------------------- pages of the tasks
+
+
+@dataclass
+class Page:
+    """What the page of a task is made of.
+
+    Attributes:
+        graphs: what is computed, by name; name: of its templates.
+        data: what its script reads; words: what its markup has in double braces.
+        trial: from graphs with other constants to log-probabilities ``[..., n]`` that can be compared.
+    """
+
+    name: str
+    graphs: Mapping[str, Graph]
+    data: dict[str, Any]
+    trial: Callable[[Mapping[str, Graph]], np.ndarray]
+    words: dict[str, str]
+
+
+def _lm(model) -> Page:
+    vocabulary = model.vocabulary
+    graphs = model.graphs()
+    states = {name: start.tolist() for name, (start, _) in graphs["step"].states.items()}
+    start = vocabulary.ids.get(vocabulary.line_end, len(vocabulary) - 1)
+    data = {"vocabulary": _stored(vocabulary), "states": states, "start": start, "prompt": ""}
+    hint = f"Empty: it goes on after {'a line end' if vocabulary.line_end in vocabulary.ids else 'its last symbol'}."
+    ids = _own_text(graphs["step"], start)
+
+    def trial(graphs):
+        return np.stack([log_softmax(logits) for logits in _read(graphs["step"], ids)])
+
+    return Page("lm", graphs, data, trial, {"hint": f"{hint} Ctrl+Enter writes."})
+
+
+def _read(graph, ids):
+    """Logits after each of ids."""
+    states: dict[str, np.ndarray] = {}
+    for i in ids:
+        outputs = graph.run(ids=np.array([i]), **states)
+        states = {name: outputs[new] for name, (_, new) in graph.states.items()}
+        yield outputs["logits"]
+
+
+def _own_text(graph, start, length=200):
+    """Ids that a language model writes itself."""
+    random, ids = np.random.default_rng(0), [start]
+    logits = _read(graph, ids)  # which reads what is appended
+    for row in logits:
+        if len(ids) >= length:
+            return ids
+        p = np.exp(log_softmax(row.astype(np.float64)))[0]
+        ids.append(int(random.choice(p.size, p=p / p.sum())))
+    return ids
+
+
+PAGES: dict[str, Callable[[Any], Page]] = {"lm": _lm}
+
+
+def _stored(vocabulary):
+    return {**vocabulary.to_json(), "line_end": vocabulary.line_end}
+
+
+# ---------------------------------------------------------------------- weights
+
+
+def _weights(model, page, wanted):
+    """Whether they are in 8 bits, and what there is to say of them."""
+    if wanted is not None:
+        return wanted == "int8", f"weights in {wanted}"
+    if model.dtype != "float32":
+        return False, "weights in float32"
+    right, found = page.trial(page.graphs), page.trial(in_8_bits(page.graphs))
+    gap = float((np.exp(right) * (right - found)).sum(axis=-1).mean())
+    fits = gap <= TOLERANCE
+    return fits, (
+        f"weights in {'int8' if fits else 'float32'}: 8 bits change what it says by {gap:.2g} nats a symbol "
+        f"(Kullback-Leibler; {TOLERANCE} are allowed)"
+    )
+
+
+def _by_rows(graph: Graph) -> dict[str, bool]:
+    """Of the constants that are stored in 8 bits: whether each row has a scale (tables, and matrices that are
+    transposed), or each column.
+    """
+    tables = {n.table for n in graph.nodes if hasattr(n, "table")}
+    large = {n: turned for n, turned in graph.matrices.items() if min(graph.constants[n].shape) > 1}
+    return {name: turned or name in tables for name, turned in large.items()}
+
+
+def _quantised(array, by_rows):
+    return quantised(np.ascontiguousarray(array, np.float32), int(by_rows), 127)
+
+
+def in_8_bits(graphs: Mapping[str, Graph]) -> dict[str, Graph]:
+    """The same graphs with the constants that 8 bits make of theirs."""
+    found = {}
+    for name, graph in graphs.items():
+        rounded = {
+            n: np.multiply(*_quantised(graph.constants[n], by_rows), dtype=np.float32)
+            for n, by_rows in _by_rows(graph).items()
+        }
+        found[name] = Graph(**{**vars(graph), "constants": graph.constants | rounded})
+    return found
+
+
+class Packed:
+    """The constants of graphs in one row of bytes.
+
+    Attributes:
+        entries: of each graph, of each constant: name, where it begins (``at``, in bytes), its size, and if
+            it is in 8 bits its width, where the ``scales`` begin and whether they are of ``rows``.
+        count: how many numbers there are.
+    """
+
+    def __init__(self, graphs, in_bytes):
+        self.bytes, self.count = bytearray(), 0
+        self.entries = {name: self._of(graph, in_bytes) for name, graph in graphs.items()}
+
+    def _of(self, graph, in_bytes):
+        scaled, entries = _by_rows(graph) if in_bytes else {}, []
+        for name in javascript.constants_of(graph):
+            array = graph.constants[name]
+            entry = {"name": name, "size": array.size}
+            if name in scaled:
+                whole, scales = _quantised(array, scaled[name])
+                entry |= {"at": self._put(whole), "scales": self._put(scales.astype("<f4"))}
+                entry |= {"width": array.shape[1], "rows": scaled[name]}
+            else:
+                entry["at"] = self._put(np.ascontiguousarray(array, "<f4"))
+            self.count += array.size
+            entries.append(entry)
+        return entries
+
+    def _put(self, array):
+        at = len(self.bytes)
+        self.bytes += array.tobytes() + bytes(-array.nbytes % 4)
+        return at
+
+
+# ---------------------------------------------------------------------- the page
+
+
+def _filled(model, page, packed, said) -> str:
+    template = {p.name: p.read_text(encoding="utf-8") for p in _TEMPLATES.iterdir()}
+    engine = javascript.source(page.graphs) + "\n" + template["engine.js"]
+    scripts = {
+        "engine": f"function engine(send) {{\n{engine}\n}}",
+        "script": "\n".join(template[name] for name in ("vocabulary.js", "page.js", f"{page.name}.js")),
+    }
+    of = model.settings
+    shape = f"{of['cell']} {of['layers']} × {of['hidden']}"
+    about = f"{_TASKS[page.name]}: {shape}, {sum(p.size for p in model.parameters()):,} parameters; {said}."
+    data = page.data | {"constants": packed.entries}
+    parts = {
+        "title": html.escape(f"{page.name} {shape}"),
+        "heading": html.escape(_HEADINGS[page.name]),
+        "about": html.escape(about),
+        "footer": "Written by tinyrnn export; it computes here, in the browser, and sends nothing anywhere.",
+        "css": template["page.css"],
+        "styles": _digest(template["page.css"]),
+        "scripts": " ".join(map(_digest, scripts.values())),
+        "body": re.sub(r"{{(\w+)}}", lambda m: html.escape(page.words[m[1]]), template[f"{page.name}.html"]),
+        "data": json.dumps(data, ensure_ascii=False).replace("<", "\\u003c"),  # neither </script> nor <!--
+        "weights": base64.b64encode(packed.bytes).decode(),
+        **scripts,
+    }
+    return re.sub(r"{{(\w+)}}", lambda m: parts[m[1]], template["page.html"])
+
+
+_HEADINGS = {"lm": "A language model", "classify": "A classifier", "translate": "A translator"}
+_TASKS = {"lm": "Writes symbol after symbol", "classify": "Labels texts", "translate": "Translates"}
+
+
+def _digest(text):
+    """What lets a browser run this text and no other."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

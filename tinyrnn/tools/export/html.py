@@ -31,8 +31,9 @@ def write(model, target, how: How) -> dict:
     in_bytes, said = _weights(model, page, how.weights)
     packed = Packed(page.graphs, in_bytes)
     text = _filled(model, page, packed, said)
-    note(f"{said}; {packed.count:,} numbers in {len(packed.bytes):,} bytes, the page has {len(text):,}")
-    return {target: text.encode(errors="replace")}
+    made = text.encode(errors="replace")
+    note(f"{packed.count:,} {said} in {len(packed.bytes):,} bytes; the page has {len(made):,}")
+    return {target: made}
 
 
 # ---------------------------------------------------------------------- pages of the tasks
@@ -91,7 +92,54 @@ def _own_text(graph, start, length=200):
     return ids
 
 
-PAGES: dict[str, Callable[[Any], Page]] = {"lm": _lm}
+def _classify(model) -> Page:
+    if not hasattr(model, "vocabulary"):
+        raise InputError("pages classify texts: of numbers and sounds export another format")
+    graphs, vocabulary = model.graphs(), model.vocabulary
+    several = model.thresholds is not None
+    data = {
+        "vocabulary": _stored(vocabulary),
+        "labels": model.labels,
+        "thresholds": model.thresholds.tolist() if several else None,
+        "most": model.max_length,
+    }
+    ids = np.random.default_rng(0).integers(0, len(vocabulary), (40, 16))
+
+    def trial(graphs):
+        p = np.maximum(graphs["classify"].run(ids=ids)["probabilities"].astype(np.float64), 1e-12)
+        return np.log(np.stack([p, np.maximum(1 - p, 1e-12)], axis=-1) if several else p)
+
+    words = {"input": "Text", "labels": "Labels" if several else "Label", "hint": "What it says changes as you type."}
+    return Page("classify", graphs, data, trial, words)
+
+
+def _translate(model) -> Page:
+    graphs = model.graphs()
+    states = {name: start.tolist() for name, (start, _) in graphs["step"].states.items()}
+    data = {
+        "source": _stored(model.source),
+        "target": _stored(model.target),
+        "states": states,
+        "end": model.end,
+        "most": model.max_length,
+    }
+    random = np.random.default_rng(0)
+    ids, fed = random.integers(0, len(model.source), (20, 16)), random.integers(0, model.end, (20, 16))
+
+    def trial(graphs):
+        memory, found = graphs["read"].run(ids=ids), []
+        kept = {name: memory[name] for name in states}
+        for row in fed:
+            given = {name: memory[name] for name in ("keys", "projected")}
+            outputs = graphs["step"].run(ids=row, **given, **kept)
+            kept = {name: outputs[f"new_{name}"] for name in states}
+            found.append(log_softmax(outputs["logits"]))
+        return np.stack(found)
+
+    return Page("translate", graphs, data, trial, {"hint": "Enter translates, Shift+Enter begins a line."})
+
+
+PAGES: dict[str, Callable[[Any], Page]] = {"lm": _lm, "classify": _classify, "translate": _translate}
 
 
 def _stored(vocabulary):
@@ -110,10 +158,9 @@ def _weights(model, page, wanted):
     right, found = page.trial(page.graphs), page.trial(in_8_bits(page.graphs))
     gap = float((np.exp(right) * (right - found)).sum(axis=-1).mean())
     fits = gap <= TOLERANCE
-    return fits, (
-        f"weights in {'int8' if fits else 'float32'}: 8 bits change what it says by {gap:.2g} nats a symbol "
-        f"(Kullback-Leibler; {TOLERANCE} are allowed)"
-    )
+    chosen = f"weights in {'int8' if fits else 'float32'}"
+    note(f"{chosen}: 8 bits change what the model says by {gap:.2g} nats, {TOLERANCE} are allowed (--weights)")
+    return fits, chosen
 
 
 def _by_rows(graph: Graph) -> dict[str, bool]:

@@ -49,8 +49,9 @@ function drawSoon() {
   asked = true
 }
 
-/** What there is to know of one symbol. */
+/** What there is to know of one symbol; read out only where somebody chose it. */
 function show(i) {
+  $("symbol").setAttribute("aria-live", text.at < 0 ? "off" : "polite")
   const {symbol, given, p, best, states} = written[i], name = vocabulary.named(symbol)
   const place = `Symbol ${i + 1}, ${name}`
   $("symbol").textContent = p === null ? `${place}: the first, which nothing foretells.`
@@ -98,6 +99,7 @@ function write() {
       }
     }
     if (low && text.at < 0) $("text").scrollTop = $("text").scrollHeight
+    if (text.at < 0) show(written.length - 1) // as it goes, the latest
     drawSoon()
     if (!done) return
     const seconds = (performance.now() - began) / 1000, n = written.filter(one => !one.given).length

@@ -1,21 +1,34 @@
 """What is exported for browsers: every cell under node against the reference of graphs; pages in Chromium."""
 
+import base64
+import hashlib
+import importlib.util
 import json
+import re
 import shutil
 import subprocess
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from browser import CHROMIUM, Browser
+from click.testing import CliRunner
 
 import tinyrnn as tr
+from tinyrnn.cli import main
 from tinyrnn.compiler.targets import javascript
 from tinyrnn.nn.registry import registered
 from tinyrnn.tasks.classify.model import Classifier
 from tinyrnn.tasks.lm.model import LanguageModel
+from tinyrnn.tasks.lm.sampling import choose
+from tinyrnn.tasks.text import vocabulary
 from tinyrnn.tasks.text.vocabulary import Characters
 from tinyrnn.tasks.translate.model import Translator
+from tinyrnn.tools.export import How, exported, html
 
 STEPS = 100
+TEMPLATES = Path(html.__file__).parents[1] / "templates" / "page"
 NODE = shutil.which("node")
 needs_node = pytest.mark.skipif(NODE is None, reason="there is no node")
 
@@ -164,3 +177,364 @@ def test_every_task():
         expected.append(right)
     for found, right in zip(by_node(*cases), expected, strict=True):
         agree(found, right, 1e-10)
+
+
+# ---------------------------------------------------------------------- text to ids and back
+
+TEXTS = [
+    "It's the café's 3rd naïve test_case, isn't it?\n\n  Two  spaces\tand a tab.",
+    "Zürich – 12,5 % «oui» e\u0301 \u00a0 日本語 😀 x\x1fy\x85z",
+    "  ", "THE END", "don’t stop <unk> now\r\n",
+]  # fmt: skip
+
+
+def vocabularies():
+    found = [Characters.build(TEXTS, None), Characters.build(TEXTS, 20), vocabulary.Bytes()]
+    found += [vocabulary.Words.build(TEXTS[:2], None), vocabulary.Words.build(TEXTS, 6)]
+    found += [vocabulary.Words(["<unk>", " the", "end", "The", " END"], 0).in_any_case(True)]
+    found += [vocabulary.Tokens.build(TEXTS[:2], None)]
+    if importlib.util.find_spec("tokenizers"):
+        found.append(vocabulary.BytePairs.build(TEXTS * 5, 300))
+    return found
+
+
+@needs_node
+def test_vocabularies():
+    """Ids, what is missing, single texts and the text of ids are Python's, at every level."""
+    given = [(html._stored(v), TEXTS) for v in vocabularies()]
+    source = (TEMPLATES / "vocabulary.js").read_text(encoding="utf-8")
+    script = f"""{source}
+    const given = JSON.parse(require("fs").readFileSync(0, "utf8"))
+    console.log(JSON.stringify(given.map(([stored, texts]) => texts.map(text => {{
+      const v = new Vocabulary(stored), {{ids, missing}} = v.encode(text), decode = v.decoder()
+      return [ids, missing, v.encodeText(text, 7).ids, ids.map(decode).join(""), v.size]
+    }}))))"""
+    done = subprocess.run([NODE, "-e", script], input=json.dumps(given), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for v, found in zip(vocabularies(), json.loads(done.stdout), strict=True):
+        for text, (ids, missing, single, back, size) in zip(TEXTS, found, strict=True):
+            right, decode = v.encode(text).tolist(), v.decoder()
+            assert (ids, missing, size) == (right, v.missing(text), len(v)), (v.level, text)
+            assert single == vocabulary.encode_text(v, text, 7).tolist(), (v.level, text)
+            assert back == "".join(map(decode, right)), (v.level, text)
+
+
+# ---------------------------------------------------------------------- pages
+
+
+@pytest.fixture(scope="module")
+def browser():
+    if CHROMIUM is None:
+        pytest.skip("there is no Chromium")
+    with Browser() as opened:
+        yield opened
+
+
+@pytest.fixture
+def opened(browser, tmp_path, monkeypatch):
+    """A function that exports a model and opens its page."""
+    monkeypatch.setenv("TINYRNN_COMPILE", "python")
+
+    def shown(model, weights="float32", **how):
+        (made,) = exported(model, "html", tmp_path / "model.html", How(weights=weights)).items()
+        made[0].write_bytes(made[1])
+        browser.faults.clear()
+        browser.open(made[0], **how)
+        return browser
+
+    yield shown
+    assert not browser.faults
+
+
+def writer(**more):
+    """A language model that is sure enough of what it writes."""
+    model = LanguageModel(Characters.build(["abcdefgh .\n"], None), cell="gru", hidden=12, embed=8, layers=2, seed=3, **more)
+    model.output.weight.assign_(model.output.weight * 6)
+    return model.eval()
+
+
+def greedy(model, prompt, length):
+    """What tinyrnn chooses at temperature 0, op by op, and the probabilities of that."""
+    (states, ids, ps) = None, list(model.vocabulary.encode(prompt)), []
+    for i in list(ids):
+        logits, states = model.step(np.array([i]), states)
+    for _ in range(length):
+        ids.append(choose(logits[0], temperature=0))
+        ps.append(np.exp(tr.log_softmax(logits).numpy()[0, ids[-1]]))
+        logits, states = model.step(np.array(ids[-1:]), states)
+    return model.vocabulary.decode(ids), ps
+
+
+def set_value(browser, selector, value):
+    browser.value(
+        f"(e => {{ e.value = {json.dumps(value)}; e.dispatchEvent(new Event('input')) }})"
+        f"(document.querySelector({json.dumps(selector)}))"
+    )
+
+
+def text_of(browser, selector):
+    return browser.value(f"document.querySelector({json.dumps(selector)}).textContent")
+
+
+def write(browser, prompt, length=60, temperature=0):
+    browser.type("#prompt", prompt)
+    set_value(browser, "#temperature", temperature)
+    set_value(browser, "#length", length)
+    browser.click("#go")
+    browser.wait("!running && document.querySelector('#status').textContent.includes('symbols in')")
+
+
+def test_a_language_model_s_page(opened):
+    """Typed, waited for: what tinyrnn chooses; probabilities; the keyboard walks through the symbols."""
+    model = writer()
+    browser = opened(model)
+    assert text_of(browser, "output[for=temperature]") == "0.8"
+    write(browser, "bad cafe")
+    text, ps = greedy(model, "bad cafe", 60)
+    assert text_of(browser, "#text") == text
+    np.testing.assert_allclose(browser.value("written.slice(8).map(one => one.p)"), ps, rtol=1e-4)
+    drawn = "document.querySelector('#states canvas').getContext('2d').getImageData(0, 0, 20, 12).data"
+    browser.wait(f"new Set({drawn}).size > 20")  # columns of many colours
+    browser.value("document.querySelector('#text span').focus()")
+    for key in ("ArrowRight", "End", "ArrowLeft"):
+        browser.press(key)
+    assert browser.value("document.activeElement === text.spans[66] && document.activeElement.tabIndex") == 0
+    assert text_of(browser, "#symbol").startswith("Symbol 67, ") and "probability" in text_of(browser, "#symbol")
+    assert browser.value("document.querySelectorAll('#text [tabindex=\"0\"]').length") == 1
+
+
+def test_8_bits_of_a_page(opened):
+    """What a page in 8 bits writes is what the graph with those constants does, not what float32 does."""
+    model = writer()
+    browser = opened(model, "int8")
+    write(browser, "bad cafe", 30)
+    graph = html.in_8_bits(model.graphs())["step"]
+    ids, ps, states = model.vocabulary.encode("bad cafe").tolist(), [], {}
+    for t in range(38):
+        outputs = graph.run(ids=np.array([ids[t]]), **states)
+        states = {name: outputs[new] for name, (_, new) in graph.states.items()}
+        p = np.exp(tr.log_softmax(outputs["logits"]).numpy()[0])
+        if t >= 7 and t < 37:
+            ids.append(int(p.argmax()))
+            ps.append(p.max())
+    assert text_of(browser, "#text") == model.vocabulary.decode(ids)
+    found = browser.value("written.slice(8).map(one => one.p)")
+    np.testing.assert_allclose(found, ps, rtol=1e-4)
+    assert np.abs(np.array(found) - greedy(model, "bad cafe", 30)[1]).max() > 1e-4
+
+
+def test_a_prompt_that_is_not_known(opened):
+    browser = opened(writer())
+    browser.type("#prompt", "aßéb")
+    assert text_of(browser, "#told") == "Not in this model's vocabulary, left out: “ß” “é”."
+    browser.type("#prompt", "ß")
+    browser.click("#go")
+    assert text_of(browser, "#told") == "The model knows no symbol of this prompt: use others."
+    assert text_of(browser, "#text") == ""
+    write(browser, "", 5)  # from a line's end, as tinyrnn does
+    assert text_of(browser, "#text") == greedy(writer(), "\n", 5)[0]
+
+
+def test_it_stops_and_does_not_freeze(opened):
+    browser = opened(writer())
+    browser.type("#prompt", "abc")
+    set_value(browser, "#length", 5000)
+    browser.value("window.frames_seen = 0; (function seen() { frames_seen++; requestAnimationFrame(seen) })()")
+    browser.click("#go")
+    browser.wait("written.length > 50")
+    browser.click("#stop")
+    before = browser.value("written.length")
+    assert text_of(browser, "#status").startswith("Stopped after ") and before < 5003
+    assert browser.value("document.activeElement.id") == "go" and browser.value("frames_seen") > 2
+    write(browser, "abc", 3)  # again
+    assert browser.value("written.length") == 6
+
+
+def labelled(thresholds=None, **more):
+    model = Classifier(Characters.build(["abcdefgh "], None), ["good", "bad", "so so"], thresholds, cell="lstm",
+                       hidden=8, embed=6, bidirectional=True, seed=5, max_length=30, **more)  # fmt: skip
+    model.output.weight.assign_(model.output.weight * 8)
+    return model.eval()
+
+
+@pytest.mark.parametrize("thresholds", [None, [0.3, 0.6, 0.5]])
+def test_a_classifier_s_page(opened, thresholds):
+    model = labelled(thresholds, pooling="max")
+    browser = opened(model)
+    for text in ("bad cafe", "a", "hahaha geh"):
+        browser.type("#input", text)
+        browser.wait("!busy")
+        p = model.predict([text])
+        assert text_of(browser, "#label") == (", ".join(model.said(p)[0]) or "none of the labels")
+        widths = browser.value("Array.from(document.querySelectorAll('#bars i'), e => parseFloat(e.style.width))")
+        np.testing.assert_allclose(widths, 100 * p[0], atol=1e-2)
+    browser.type("#input", "ßa")
+    assert "left out: “ß”" in text_of(browser, "#told")
+    browser.type("#input", "ß")
+    assert text_of(browser, "#told").startswith("The model knows no symbol of this text")
+    browser.type("#input", "abc" * 20)
+    assert text_of(browser, "#told") == "Read up to symbol 30, where it is cut."
+
+
+@pytest.mark.parametrize("attention", ["luong", "bahdanau"])
+def test_a_translator_s_page(opened, attention):
+    known = Characters.build(["abcdefgh "], None)
+    model = Translator(known, known, cell="gru", hidden=10, embed=6, attention=attention, seed=4)
+    model.output.weight.assign_(model.output.weight * 8)
+    model.output.bias.assign_(np.where(np.arange(10) == model.end, 2.0, 0.0).astype(np.float32))
+    model.eval()
+    browser = opened(model)
+    for text in ("bad cafe", "hag", "a fee head"):
+        browser.type("#input", text)
+        browser.click("#go")
+        browser.wait("document.querySelector('#status').textContent.includes('probability')")
+        assert text_of(browser, "#said") == model.translate([text])[0]
+        weights = model.attended(text)[2]  # one more, where it ends at the limit
+        found = browser.value("written.map(one => Array.from(one.weights))")
+        assert len(found) == len(weights) - (not browser.value("written.at(-1).end"))
+        np.testing.assert_allclose(found, weights[: len(found)], atol=1e-5)
+        browser.value("document.querySelector('#status').textContent = ''")
+    browser.type("#input", "   ")
+    browser.click("#go")
+    assert text_of(browser, "#status") == "There is nothing to translate: type a text."
+
+
+# ---------------------------------------------------------------------- for everybody, and nothing from outside
+
+MODELS = {"lm": writer, "classify": labelled, "translate": lambda: Translator(
+    Characters.build(["ab"], None), Characters.build(["ab"], None), cell="gru", hidden=4, embed=3)}  # fmt: skip
+
+
+@pytest.mark.parametrize("task", MODELS)
+def test_names_for_readers_of_the_screen_and_room_on_a_phone(opened, task):
+    """Whatever can be used has a name, comes in the order of the page, and fits a phone in both themes."""
+    for dark in (False, True):
+        browser = opened(MODELS[task](), width=390, height=844, dark=dark)
+        nodes = browser.tell("Accessibility.getFullAXTree")["nodes"]
+        used = {"textbox", "slider", "spinbutton", "button", "combobox", "listbox", "img", "region"}
+        roles = [(n["role"]["value"], n.get("name", {}).get("value")) for n in nodes if not n["ignored"]]
+        roles = [(role, name) for role, name in roles if role in used]
+        assert len(roles) > 2 and all(name for _, name in roles), roles
+        assert browser.value("document.documentElement.scrollWidth") <= 390
+        order = browser.value(
+            "Array.from(document.querySelectorAll('select, textarea, input, button'), e => e.tabIndex)"
+        )
+        assert set(order) == {0}
+        page = browser.value("getComputedStyle(document.body).backgroundColor")
+        assert page == ("rgb(22, 22, 22)" if dark else "rgb(255, 255, 255)")
+    set_theme = "(e => { e.value = 'light'; e.onchange() })(document.querySelector('#theme'))"
+    browser.value(set_theme)
+    assert browser.value("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    browser.value("localStorage.clear()")
+
+
+def luminance(rgb):
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in np.asarray(rgb) / 255]
+    return float(np.dot(linear, [0.2126, 0.7152, 0.0722]))
+
+
+def contrast(a, b):
+    low, high = sorted([luminance(a), luminance(b)])
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_contrast():
+    """WCAG 2.2 AA in both themes: 4.5 for text, also on the strongest shade, and 3 for edges and bars."""
+    css = (TEMPLATES / "page.css").read_text(encoding="utf-8")
+    themes = [dict(re.findall(r"--([\w-]+): ([^;]+);", block)) for block in re.findall(r":root[^{]*{[^}]+}", css)]
+    assert len(themes) == 3 and themes[1] == themes[2]
+    strengths = [float(x) for x in re.findall(r"calc\(([.\d]+) \*", css)]
+    assert len(strengths) == 2
+    for theme in themes[:2]:
+        of = {k: [int(v[i : i + 2], 16) for i in (1, 3, 5)] for k, v in theme.items() if v[0] == "#"}
+        for text, under in [("ink", "page"), ("soft", "page"), ("ink", "raised"), ("on-accent", "accent")]:
+            assert contrast(of[text], of[under]) >= 4.5, (text, under)
+        for edge in ("edge", "accent"):
+            assert contrast(of[edge], of["page"]) >= 3, edge
+        for name, strength in zip(("shade", "glow"), strengths, strict=True):
+            over = np.array([int(c) for c in theme[name].split(",")]) * strength + np.array(of["page"]) * (1 - strength)
+            assert contrast(of["ink"], over) >= 4.5, name
+
+
+@pytest.mark.parametrize("task", MODELS)
+def test_a_page_needs_nothing_from_outside(task, tmp_path):
+    model = MODELS[task]()
+    (text,) = exported(model, "html", tmp_path / "model.html", How(weights="int8")).values()
+    text = text.decode()
+    policy = re.search(r'Content-Security-Policy" content="([^"]+)"', text)[1]
+    assert policy.startswith("default-src 'none'; style-src 'sha256-") and "unsafe" not in policy
+    assert not re.search(r"https?:|//cdn|@import|url\(|<link|<img|<iframe|\bfetch\(|XMLHttp|WebSocket", text)
+    for tag in ("style", "script", r'script id="engine"'):
+        (own,) = re.findall(rf"<{tag}>(.*?)</{tag.split()[0]}>", text, re.DOTALL)
+        digest = base64.b64encode(hashlib.sha256(own.encode()).digest()).decode()
+        assert f"'sha256-{digest}'" in policy
+    assert "{{" not in re.sub(r"<script.*?</script>", "", text, flags=re.DOTALL)
+
+
+def test_symbols_that_look_like_markup(opened):
+    known = Characters.build(["</script><!--<script>&amp;{{data}}\u2028"], None)
+    model = LanguageModel(known, cell="rnn", hidden=4, embed=3, seed=0).eval()
+    browser = opened(model)
+    write(browser, "</script>{{data}}", 20)
+    assert text_of(browser, "#text") == greedy(model, "</script>{{data}}", 20)[0]
+
+
+# ---------------------------------------------------------------------- what weights are in, and the command
+
+
+def test_weights_are_in_8_bits_where_that_changes_little(tmp_path, monkeypatch, capsys):
+    def made(weights=None):
+        (page,) = exported(writer(), "html", tmp_path / "model.html", How(weights=weights)).values()
+        return page.decode(), capsys.readouterr().err
+
+    page, said = made()
+    assert "parameters; weights in int8" in page and '"scales"' in page
+    assert re.search(r"weights in int8: 8 bits change what the model says by \S+ nats, 0.005 are allowed", said)
+    page, said = made("float32")
+    assert "parameters; weights in float32" in page and '"scales"' not in page and "8 bits" not in said
+    monkeypatch.setattr(html, "TOLERANCE", 1e-9)
+    page, said = made()
+    assert "parameters; weights in float32" in page and "weights in float32: 8 bits change" in said
+
+
+def test_what_8_bits_change_is_measured():
+    """Against the divergence written out, of the text that the model writes itself."""
+    model = writer()
+    page = html.PAGES["lm"](model)
+    right, found = page.trial(page.graphs), page.trial(html.in_8_bits(page.graphs))
+    assert right.shape == (200, 1, 11) and np.allclose(np.exp(right).sum(axis=-1), 1, atol=1e-5)
+    assert 1e-6 < (np.exp(right) * (right - found)).sum(axis=-1).mean() < html.TOLERANCE
+
+
+def test_the_command(tmp_path, monkeypatch):
+    monkeypatch.setenv("TINYRNN_COMPILE", "python")
+    text = tmp_path / "a.txt"
+    text.write_text("to be or not to be, that is the question.\n" * 20)
+
+    def run(*arguments):
+        return CliRunner().invoke(main, [str(a) for a in arguments])
+
+    small = ["--hidden", "6", "--embed", "4", "--steps", "2", "--seq-len", "10", "--quiet"]
+    assert run("train", text, *small, "--out", tmp_path / "run").exit_code == 0
+    result = run("export", tmp_path / "run", "--format", "html")
+    assert result.exit_code == 0 and result.stdout.splitlines()[-1] == str(tmp_path / "run" / "model.html")
+    assert "bytes; the page has" in result.stderr
+    (tmp_path / "mine.html").write_text("<p>mine")
+    result = run("export", tmp_path / "run", "--format", "html", "--out", tmp_path / "mine.html")
+    assert result.exit_code == 2 and "not overwritten" in result.output
+    for _ in range(2):  # its own is replaced
+        assert run("export", tmp_path / "run", "--format", "html", "--out", tmp_path / "own.html").exit_code == 0
+    result = run("export", tmp_path / "run", "--format", "html", "--weights", "bfloat16")
+    assert result.exit_code == 2
+
+
+def test_models_without_a_page():
+    model = SimpleNamespace(task="tag")
+    with pytest.raises(tr.InputError, match="there is no page yet for models of the task tag"):
+        html.write(model, None, How())
+    with pytest.raises(tr.InputError, match="int8 weights are for models of float32 on cpu, not float64"):
+        exported(writer(dtype="float64"), "html", TEMPLATES, How(weights="int8"))
+    adaptive = LanguageModel(Characters.build(["abcdefgh"], None), cell="gru", hidden=4, embed=4, softmax="adaptive",
+                             cutoffs=[4])  # fmt: skip
+    with pytest.raises(tr.InputError, match="train with --softmax full"):
+        exported(adaptive, "html", TEMPLATES, How())

@@ -152,6 +152,7 @@ def _stored(vocabulary):
 def _weights(model, page, wanted):
     """Whether they are in 8 bits, and what there is to say of them."""
     if wanted is not None:
+        model.precision_with(wanted if wanted == "int8" else None)  # refuses other dtypes
         return wanted == "int8", f"weights in {wanted}"
     if model.dtype != "float32":
         return False, "weights in float32"

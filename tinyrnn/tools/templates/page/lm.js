@@ -56,7 +56,7 @@ function show(i) {
   const place = `Symbol ${i + 1}, ${name}`
   $("symbol").textContent = p === null ? `${place}: the first, which nothing foretells.`
     : `${place}: probability ${percent(p)}, surprise ${(-Math.log(p)).toFixed(2)} nats${given ? ", of the prompt" : ""}.`
-  bars($("others"), best.map(([id, q]) => [vocabulary.named(id), q, id === symbol]))
+  bars($("others"), candidates(vocabulary, best, symbol, p))
   drawSoon()
 }
 

@@ -6,7 +6,7 @@ const make = (tag, properties = {}, ...inside) => {
   element.append(...inside)
   return element
 }
-const percent = p => p >= 0.0995 ? `${(100 * p).toFixed(0)} %` : p >= 0.001 ? `${(100 * p).toFixed(1)} %` : "under 0.1 %"
+const percent = p => p >= 0.0995 ? `${(100 * p).toFixed(0)} %` : p >= 0.001 ? `${(100 * p).toFixed(1)} %` : "< 0.1 %"
 
 // ------------------------------------------------------------------ theme
 
@@ -119,6 +119,12 @@ class Symbols {
     if (focus && document.activeElement !== now) now.focus()
     this.chosen(i)
   }
+}
+
+/** The `best` symbols as `bars` takes them, and the one that stands there. */
+function candidates(vocabulary, best, symbol, p) {
+  const all = p === null || best.some(([id]) => id === symbol) ? best : [...best, [symbol, p]]
+  return all.map(([id, q]) => [vocabulary.named(id), q, id === symbol])
 }
 
 /** Rows of a name, a bar and a percentage in `list`, from [name, probability, marked]. */

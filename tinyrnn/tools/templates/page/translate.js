@@ -14,7 +14,7 @@ function show(i) {
   const looked = Array.from(weights.keys()).sort((a, b) => weights[b] - weights[a]).slice(0, 3).filter(k => weights[k] >= 0.05)
   const where = looked.map(k => `${source.named(ids[k])} ${percent(weights[k])}`).join(", ")
   $("symbol").textContent = `Symbol ${i + 1}, ${target.named(symbol)}: probability ${percent(p)}; it looked at ${where || "much at once"}.`
-  bars($("others"), best.map(([id, q]) => [target.named(id), q, id === symbol]))
+  bars($("others"), candidates(target, best, symbol, p))
   read.forEach((span, k) => span.style.setProperty("--weight", weights[k].toFixed(3)))
   draw()
 }
@@ -95,7 +95,8 @@ function translate() {
     $("said").textContent = line.spans.filter((_, i) => !written[i].end).map(span => span.textContent).join("").trim()
     if (!done) return
     const sure = written.reduce((sum, one) => sum + Math.log(one.p), 0)
-    $("status").textContent = `${$("said").textContent || "Nothing"}: probability ${percent(Math.exp(sure))}.`
+    const said = make("span", {className: "hidden", textContent: `${$("said").textContent || "Nothing"}: `})
+    $("status").replaceChildren(said, `probability ${percent(Math.exp(sure))}`)
     line.choose(0)
   })
 }

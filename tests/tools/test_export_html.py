@@ -20,8 +20,10 @@ from tinyrnn.cli import main
 from tinyrnn.compiler.targets import javascript
 from tinyrnn.nn.registry import registered
 from tinyrnn.tasks.classify.model import Classifier
+from tinyrnn.tasks.classify.signals import SignalClassifier
 from tinyrnn.tasks.lm.model import LanguageModel
 from tinyrnn.tasks.lm.sampling import choose
+from tinyrnn.tasks.signals.features import Features
 from tinyrnn.tasks.text import vocabulary
 from tinyrnn.tasks.text.vocabulary import Characters
 from tinyrnn.tasks.translate.model import Translator
@@ -336,7 +338,8 @@ def test_a_prompt_that_is_not_known(opened):
 
 
 def test_it_stops_and_does_not_freeze(opened):
-    browser = opened(writer())
+    slow = LanguageModel(Characters.build(["abcd"], None), cell="lstm", hidden=256, embed=8, layers=2).eval()
+    browser = opened(slow)
     browser.type("#prompt", "abc")
     set_value(browser, "#length", 5000)
     browser.value("window.frames_seen = 0; (function seen() { frames_seen++; requestAnimationFrame(seen) })()")
@@ -376,6 +379,47 @@ def test_a_classifier_s_page(opened, thresholds):
     assert text_of(browser, "#told") == "Read up to symbol 30, where it is cut."
 
 
+def of_numbers(channels=("x", "y"), joined=2):
+    random = np.random.default_rng(0)
+    features = Features(channels, 0, 1, joined, True).fitted([random.normal(3, 2, (50, len(channels)))])
+    model = SignalClassifier(features, ["up", "down"], cell="gru", hidden=6, layers=2, seed=1)
+    model.output.weight.assign_(model.output.weight * 8)
+    return model.eval()
+
+
+def test_a_page_of_numbers(opened):
+    """Pasted, as `predict` says of them; what is no row of numbers is told; one channel can be drawn."""
+    model, random = of_numbers(), np.random.default_rng(1)
+    browser = opened(model)
+    for n, (gap, head) in enumerate([(", ", ""), (";", "x;y\n"), ("\t", "")]):
+        sequence = random.normal(3, 2, (7 + n, 2))
+        browser.type("#input", head + "\n".join(gap.join(map(str, row)) for row in sequence.tolist()))
+        browser.wait("!busy && said")
+        widths = browser.value("Array.from(document.querySelectorAll('#bars i'), e => parseFloat(e.style.width))")
+        np.testing.assert_allclose(widths, 100 * model.predict([sequence])[0], atol=1e-2)
+        told = "The first line, x y, was taken for names. " * bool(head)
+        assert text_of(browser, "#told") == f"{told}Read: {7 + n} steps."
+    for text, said in [
+        ("1 2\n3 four", "Line 2: “four” is no number: mend it."),
+        ("1 2\n3", "Line 2 has 1 numbers: give the 2 of a step (x, y)."),
+    ]:
+        browser.type("#input", text)
+        assert text_of(browser, "#told") == said and text_of(browser, "#label") == "–"
+    model = of_numbers(("x",), 1)
+    browser = opened(model)
+    browser.type("#input", "1, 2, 3, 4\n5")
+    browser.wait("!busy && said")
+    right = model.predict([np.arange(1.0, 6.0)[:, None]])[0]
+    assert text_of(browser, "#label") == model.labels[right.argmax()]
+    box = browser.value("(b => [b.x, b.y, b.width, b.height])(document.querySelector('#plot').getBoundingClientRect())")
+    path = [(box[0] + box[2] * part, box[1] + box[3] * (0.8 - 0.5 * part)) for part in (0.2, 0.4, 0.7)]
+    for kind, (x, y) in zip(["mousePressed", "mouseMoved", "mouseMoved"], path, strict=True):
+        browser.tell("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+    browser.tell("Input.dispatchMouseEvent", type="mouseReleased", x=x, y=y, button="left", clickCount=1)
+    drawn = np.array(browser.value("sequence"))[:, 0]
+    assert len(drawn) == 100 and (np.diff(drawn) > 0).all() and 0 < drawn[0] < drawn[-1] < 6
+
+
 @pytest.mark.parametrize("attention", ["luong", "bahdanau"])
 def test_a_translator_s_page(opened, attention):
     known = Characters.build(["abcdefgh "], None)
@@ -401,7 +445,7 @@ def test_a_translator_s_page(opened, attention):
 
 # ---------------------------------------------------------------------- for everybody, and nothing from outside
 
-MODELS = {"lm": writer, "classify": labelled, "translate": lambda: Translator(
+MODELS = {"lm": writer, "classify": labelled, "numbers": of_numbers, "translate": lambda: Translator(
     Characters.build(["ab"], None), Characters.build(["ab"], None), cell="gru", hidden=4, embed=3)}  # fmt: skip
 
 
@@ -534,6 +578,9 @@ def test_models_without_a_page():
         html.write(model, None, How())
     with pytest.raises(tr.InputError, match="int8 weights are for models of float32 on cpu, not float64"):
         exported(writer(dtype="float64"), "html", TEMPLATES, How(weights="int8"))
+    sound = Features(("sound",), 8000, 40, 1, False).fitted([np.random.default_rng(0).standard_normal(8000)])
+    with pytest.raises(tr.InputError, match="a page cannot hear"):
+        exported(SignalClassifier(sound, ["a", "b"], cell="gru", hidden=4), "html", TEMPLATES, How())
     adaptive = LanguageModel(Characters.build(["abcdefgh"], None), cell="gru", hidden=4, embed=4, softmax="adaptive",
                              cutoffs=[4])  # fmt: skip
     with pytest.raises(tr.InputError, match="train with --softmax full"):

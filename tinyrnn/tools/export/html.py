@@ -44,12 +44,14 @@ class Page:
     """What the page of a task is made of.
 
     Attributes:
-        graphs: what is computed, by name; name: of its templates.
+        name: of its markup; scripts: what runs, after what all pages have.
+        graphs: what is computed, by name.
         data: what its script reads; words: what its markup has in double braces.
         trial: from graphs with other constants to log-probabilities ``[..., n]`` that can be compared.
     """
 
     name: str
+    scripts: tuple[str, ...]
     graphs: Mapping[str, Graph]
     data: dict[str, Any]
     trial: Callable[[Mapping[str, Graph]], np.ndarray]
@@ -68,7 +70,8 @@ def _lm(model) -> Page:
     def trial(graphs):
         return np.stack([log_softmax(logits) for logits in _read(graphs["step"], ids)])
 
-    return Page("lm", graphs, data, trial, {"hint": f"{hint} Ctrl+Enter writes."})
+    words = {"hint": f"{hint} Ctrl+Enter writes."}
+    return Page("lm", ("vocabulary", "lm"), graphs, data, trial, words)
 
 
 def _read(graph, ids):
@@ -93,24 +96,30 @@ def _own_text(graph, start, length=200):
 
 
 def _classify(model) -> Page:
-    if not hasattr(model, "vocabulary"):
-        raise InputError("pages classify texts: of numbers and sounds export another format")
-    graphs, vocabulary = model.graphs(), model.vocabulary
+    graphs, random = model.graphs(), np.random.default_rng(0)
     several = model.thresholds is not None
-    data = {
-        "vocabulary": _stored(vocabulary),
-        "labels": model.labels,
-        "thresholds": model.thresholds.tolist() if several else None,
-        "most": model.max_length,
-    }
-    ids = np.random.default_rng(0).integers(0, len(vocabulary), (40, 16))
+    data = {"labels": model.labels, "thresholds": model.thresholds.tolist() if several else None}
+    words = {"labels": "Labels" if several else "Label"}
+    if hasattr(model, "vocabulary"):
+        name, scripts = "classify", ("vocabulary", "texts", "classify")
+        data |= {"vocabulary": _stored(model.vocabulary), "most": model.max_length}
+        words["hint"] = "What it says changes as you type."
+        given = {"ids": random.integers(0, len(model.vocabulary), (40, 16))}
+    else:
+        name, scripts, channels = "numbers", ("series", "numbers", "classify"), model.features.channels
+        if model.features.rate:
+            raise InputError("a page cannot hear: models of sounds are exported to the other formats")
+        data |= {"features": model.features.stored(), "channels": list(channels), "steps": 100}
+        one = len(channels) == 1
+        words["hint"] = f"A step a line{'' if one else ': ' + ', '.join(channels)}; with decimal points."
+        words["caption"] = f"{', '.join(channels[:6])}{', …' * (len(channels) > 6)}{'. Draw here, or paste' * one}"
+        given = {"features": random.standard_normal((40, 16, model.features.width))}
 
     def trial(graphs):
-        p = np.maximum(graphs["classify"].run(ids=ids)["probabilities"].astype(np.float64), 1e-12)
+        p = np.maximum(graphs["classify"].run(**given)["probabilities"].astype(np.float64), 1e-12)
         return np.log(np.stack([p, np.maximum(1 - p, 1e-12)], axis=-1) if several else p)
 
-    words = {"input": "Text", "labels": "Labels" if several else "Label", "hint": "What it says changes as you type."}
-    return Page("classify", graphs, data, trial, words)
+    return Page(name, scripts, graphs, data, trial, words)
 
 
 def _translate(model) -> Page:
@@ -136,7 +145,8 @@ def _translate(model) -> Page:
             found.append(log_softmax(outputs["logits"]))
         return np.stack(found)
 
-    return Page("translate", graphs, data, trial, {"hint": "Enter translates, Shift+Enter begins a line."})
+    words = {"hint": "Enter translates, Shift+Enter begins a line."}
+    return Page("translate", ("vocabulary", "translate"), graphs, data, trial, words)
 
 
 PAGES: dict[str, Callable[[Any], Page]] = {"lm": _lm, "classify": _classify, "translate": _translate}
@@ -231,15 +241,16 @@ def _filled(model, page, packed, said) -> str:
     engine = javascript.source(page.graphs) + "\n" + template["engine.js"]
     scripts = {
         "engine": f"function engine(send) {{\n{engine}\n}}",
-        "script": "\n".join(template[name] for name in ("vocabulary.js", "page.js", f"{page.name}.js")),
+        "script": "\n".join(template[f"{name}.js"] for name in ("page", *page.scripts)),
     }
     of = model.settings
     shape = f"{of['cell']} {of['layers']} × {of['hidden']}"
-    about = f"{_TASKS[page.name]}: {shape}, {sum(p.size for p in model.parameters()):,} parameters; {said}."
+    heading, does = _HEADINGS[page.name]
+    about = f"{does}: {shape}, {sum(p.size for p in model.parameters()):,} parameters; {said}."
     data = page.data | {"constants": packed.entries}
     parts = {
         "title": html.escape(f"{page.name} {shape}"),
-        "heading": html.escape(_HEADINGS[page.name]),
+        "heading": heading,
         "about": html.escape(about),
         "footer": "Written by tinyrnn export; it computes here, in the browser, and sends nothing anywhere.",
         "css": template["page.css"],
@@ -253,8 +264,12 @@ def _filled(model, page, packed, said) -> str:
     return re.sub(r"{{(\w+)}}", lambda m: parts[m[1]], template["page.html"])
 
 
-_HEADINGS = {"lm": "A language model", "classify": "A classifier", "translate": "A translator"}
-_TASKS = {"lm": "Writes symbol after symbol", "classify": "Labels texts", "translate": "Translates"}
+_HEADINGS = {  # of each page, and what its model does
+    "lm": ("A language model", "Writes symbol after symbol"),
+    "classify": ("A classifier", "Labels texts"),
+    "numbers": ("A classifier", "Labels sequences of numbers"),
+    "translate": ("A translator", "Translates"),
+}
 
 
 def _digest(text):

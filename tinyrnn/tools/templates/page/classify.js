@@ -1,13 +1,14 @@
-// A classifier's page: what it says changes with what is typed.
-const vocabulary = data.vocabulary && new Vocabulary(data.vocabulary), SHOWN = 20
+// A classifier's page: what it says changes with what is typed. `reading` says what it reads of that.
+const SHOWN = 20
 let busy = false, waiting = false, said = ""
+if (data.labels.length > SHOWN) $("label-title").append(`: the ${SHOWN} most probable of ${data.labels.length}`)
 
-/** What the model reads of the text, and what there is to say of that. */
-function read(text) {
-  const {ids, missing, cut} = vocabulary.encodeText(text, data.most)
-  const unread = text.trim() && !vocabulary.pieces(text).some(s => s.trim() && !missing.includes(s) && !missing.includes(s.trim()))
-  const told = unread ? "The model knows no symbol of this text: what it says means nothing." : vocabulary.told(missing)
-  return {inputs: {ids}, told: `${told}${cut ? ` Read up to symbol ${data.most}, where it is cut.` : ""}`.trim()}
+/** Nothing is said. */
+function blank() {
+  $("label").textContent = "–"
+  $("status").textContent = ""
+  bars($("bars"), data.labels.slice(0, SHOWN).map(label => [label, 0, false]))
+  for (const row of $("bars").children) row.lastChild.textContent = ""
 }
 
 function show(probabilities) {
@@ -25,15 +26,14 @@ function classify() {
   if (busy) { waiting = true; return }
   const text = $("input").value
   if (!text.trim()) {
-    Object.assign($("label"), {textContent: "–"})
-    $("told").textContent = $("status").textContent = ""
-    bars($("bars"), data.labels.slice(0, SHOWN).map(label => [label, 0, false]))
-    for (const row of $("bars").children) row.lastChild.textContent = ""
+    $("told").textContent = ""
+    reading("")
+    blank()
     return
   }
-  const {inputs, told, fault} = read(text)
+  const {inputs, told, fault} = reading(text)
   if ($("told").textContent !== told) $("told").textContent = told
-  if (fault) return
+  if (fault) { blank(); return }
   busy = true
   start({job: "classify", ...inputs}, message => {
     busy = false

@@ -44,6 +44,7 @@ class Odd(tr.Cell):
 
     def build(self, input_size, hidden_size):
         self.W, self.U, self.b = self.affine(input_size, hidden_size)
+        self.b.data[:] = 0.1  # which only a step may not do
         self.table = self.weight(3, hidden_size)
         self.start = self.bias(2 * hidden_size, init=0.3)
         self.V = self.weight(hidden_size, 2 * hidden_size)

@@ -112,7 +112,7 @@ def _classify(model) -> Page:
         data |= {"features": model.features.stored(), "channels": list(channels), "steps": 100}
         one = len(channels) == 1
         words["hint"] = f"A step a line{'' if one else ': ' + ', '.join(channels)}; with decimal points."
-        words["caption"] = f"{', '.join(channels[:6])}{', …' * (len(channels) > 6)}{'. Draw here, or paste' * one}"
+        words["caption"] = f"{channels[0]}: draw here, or give numbers" if one else ""
         given = {"features": random.standard_normal((40, 16, model.features.width))}
 
     def trial(graphs):

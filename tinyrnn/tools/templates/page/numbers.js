@@ -21,7 +21,15 @@ function reading(text) {
 
 function show_lines() {
   const colours = lineColours()
-  const lines = data.channels.slice(0, colours.length).map((_, k) => ({values: sequence.map(row => row[k]), colour: colours[k], at: 0}))
+  const shown = data.channels.slice(0, colours.length)
+  const lines = shown.map((_, k) => ({values: sequence.map(row => row[k]), colour: colours[k], at: 0}))
+  if (!single) {
+    $("lines").replaceChildren(...shown.flatMap((name, k) => {
+      const mark = make("span", {textContent: "■ "})
+      mark.style.color = colours[k]
+      return [mark, `${name}  `]
+    }), shown.length < data.channels.length ? `and ${data.channels.length - shown.length} more, which are read but not shown` : "")
+  }
   scale = plot($("plot"), lines, {from: 0, to: Math.max(sequence.length - 1, 1)})
 }
 let scale

@@ -25,7 +25,15 @@ const LINES = {light: ["#1f77b4", "#d62728", "#2ca02c", "#9467bd", "#b35900", "#
 const lineColours = () => LINES[getComputedStyle(document.documentElement).colorScheme === "dark" ? "dark" : "light"]
 
 /** A number in few digits. */
-const brief = v => v === 0 ? "0" : Math.abs(v) >= 1e5 || Math.abs(v) < 1e-3 ? v.toExponential(1) : String(+v.toPrecision(4))
+const brief = v => Math.abs(v) < 1e-12 ? "0" : Math.abs(v) >= 1e5 || Math.abs(v) < 1e-3 ? v.toExponential(1) : String(+v.toPrecision(4))
+
+/** Four round numbers or so between two. */
+function ticks(low, high) {
+  const rough = (high - low) / 4, power = 10 ** Math.floor(Math.log10(rough))
+  const step = [1, 2, 5, 10].map(k => k * power).find(by => by >= rough), found = []
+  for (let k = Math.ceil(low / step - 1e-9); k * step <= high + 1e-9 * step; k++) found.push(k * step)
+  return found
+}
 
 /** Lines on a canvas. `lines`: {values (null: nothing), colour, at (of the first), dashed}; `band`: {low, high, at}. */
 function plot(canvas, lines, {band, from, to, low, high} = {}) {
@@ -44,8 +52,7 @@ function plot(canvas, lines, {band, from, to, low, high} = {}) {
   g.fillStyle = soft
   g.textAlign = "right"
   g.textBaseline = "middle"
-  for (let k = 0; k <= 4; k++) {
-    const v = low + (high - low) * k / 4
+  for (const v of ticks(low, high)) {
     g.fillText(brief(v), left - 6, y(v))
     g.strokeStyle = `rgb(${colour("line")})`
     g.beginPath()

@@ -19,8 +19,9 @@ class Browser:
         self.profile = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         theirs, self.out = os.pipe()
         self.into, theirs_out = os.pipe()
-        command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-                   "--remote-debugging-pipe", f"--user-data-dir={self.profile.name}", "about:blank"]  # fmt: skip
+        flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+        flags += ["--remote-debugging-pipe", f"--user-data-dir={self.profile.name}"]
+        command = [CHROMIUM, *flags, "about:blank"]
 
         def placed():  # in the child: it reads 3 and writes 4
             os.dup2(theirs, 60)
@@ -35,7 +36,9 @@ class Browser:
         os.close(theirs_out)
         self.ids, self.rest, self.session, self.faults = itertools.count(1), b"", None, []
         (target,) = [t for t in self.tell("Target.getTargets")["targetInfos"] if t["type"] == "page"][:1]
-        self.session = self.tell("Target.attachToTarget", targetId=target["targetId"], flatten=True)["sessionId"]
+        self.session = self.tell("Target.attachToTarget", targetId=target["targetId"], flatten=True)[
+            "sessionId"
+        ]
         for domain in ("Page", "Runtime", "Log"):
             self.tell(f"{domain}.enable")
         return self
@@ -106,10 +109,11 @@ class Browser:
 
     def click(self, selector):
         """In the middle of an element."""
-        box = self.value(
-            f"(e => {{ e.scrollIntoView({{block: 'center'}}); const b = e.getBoundingClientRect();"
-            f" return [b.x + b.width / 2, b.y + b.height / 2] }})(document.querySelector({json.dumps(selector)}))"
+        place = (
+            "(e => { e.scrollIntoView({block: 'center'}); const b = e.getBoundingClientRect();"
+            " return [b.x + b.width / 2, b.y + b.height / 2] })"
         )
+        box = self.value(f"{place}(document.querySelector({json.dumps(selector)}))")
         for kind in ("mousePressed", "mouseReleased"):
             self.tell("Input.dispatchMouseEvent", type=kind, x=box[0], y=box[1], button="left", clickCount=1)
 

@@ -74,7 +74,12 @@ def lm(cell, dtype="float32", **more):
 
 
 CELLS = [(name, {}) for name in registered()]
-CELLS += [("lstm", {"peephole": True}), ("gru", {"reset_after": True}), ("rnn", {"activation": "relu"}), (Odd, {})]
+CELLS += [
+    ("lstm", {"peephole": True}),
+    ("gru", {"reset_after": True}),
+    ("rnn", {"activation": "relu"}),
+    (Odd, {}),
+]
 DRIVER = """\
 const given = JSON.parse(require("fs").readFileSync(0, "utf8")), kinds = {Float32Array, Float64Array};
 const found = given.map(({source, name, kind, constants, steps, states}) => {
@@ -83,7 +88,8 @@ const found = given.map(({source, name, kind, constants, steps, states}) => {
   const run = graphs[name](fixed, Real);
   let kept = Object.fromEntries(Object.entries(states).map(([k, v]) => [k, Real.from(v)]));
   return steps.map(inputs => {
-    const read = Object.fromEntries(Object.entries(inputs).map(([k, [ids, v]]) => [k, (ids ? Int32Array : Real).from(v)]));
+    const read = Object.fromEntries(Object.entries(inputs).map(
+      ([k, [ids, v]]) => [k, (ids ? Int32Array : Real).from(v)]));
     const outputs = run({...kept, ...read});
     for (const k in kept) kept[k] = outputs["new_" + k];
     return Object.fromEntries(Object.entries(outputs).map(([k, v]) => [k, Array.from(v, String)]));
@@ -110,7 +116,9 @@ def case(graphs, name, steps):
 def by_node(*cases):
     done = subprocess.run([NODE, "-e", DRIVER], input=json.dumps(cases), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    numbers = [[{k: np.array(v, float) for k, v in step.items()} for step in c] for c in json.loads(done.stdout)]
+    numbers = [
+        [{k: np.array(v, float) for k, v in step.items()} for step in c] for c in json.loads(done.stdout)
+    ]
     return numbers
 
 
@@ -131,7 +139,9 @@ def agree(found, right, rtol):
         assert ours.keys() == theirs.keys()
         for name, row in theirs.items():
             scale = max(np.abs(row).max(), 1e-3)
-            np.testing.assert_allclose(ours[name], row, rtol=rtol, atol=rtol * scale, err_msg=f"{name} {step}")
+            np.testing.assert_allclose(
+                ours[name], row, rtol=rtol, atol=rtol * scale, err_msg=f"{name} {step}"
+            )
 
 
 @needs_node
@@ -150,13 +160,20 @@ def test_every_cell():
 
 @needs_node
 def test_every_task():
-    """Whole sequences: language models, classifiers of each pooling, and both attentions, odd cells among them."""
+    """Whole sequences: language models, classifiers of each pooling, and both attentions, odd cells too."""
     random, cases, expected = np.random.default_rng(1), [], []
     vocabulary = Characters.build(["abcdefg"], None)
     shape = dict(embed=5, hidden=4, seed=2, dtype="float64")
     readers = [lm("gru", "float64").graphs(over_time=True)["step"]]
-    for pooling, both, cell in [("last", True, "gru"), ("mean", False, Odd), ("max", True, Odd), ("attention", True, "lstm")]:
-        model = Classifier(vocabulary, ["x", "y", "z"], pooling=pooling, bidirectional=both, cell=cell, layers=2, **shape)
+    for pooling, both, cell in [
+        ("last", True, "gru"),
+        ("mean", False, Odd),
+        ("max", True, Odd),
+        ("attention", True, "lstm"),
+    ]:
+        model = Classifier(
+            vocabulary, ["x", "y", "z"], pooling=pooling, bidirectional=both, cell=cell, layers=2, **shape
+        )
         readers.append(model.eval().graphs()["classify"])
     for graph in readers:
         ids = random.integers(0, 5, 23)
@@ -174,7 +191,9 @@ def test_every_task():
         cases.append(case(graphs, "step", steps))
         states, right = {k: memory[k] for k in graphs["step"].states}, []
         for s in steps:
-            outputs = graphs["step"].run(ids=s["ids"], keys=memory["keys"], projected=memory["projected"], **states)
+            outputs = graphs["step"].run(
+                ids=s["ids"], keys=memory["keys"], projected=memory["projected"], **states
+            )
             states = {k: outputs["new_" + k] for k in states}
             right.append({k: np.ravel(v) for k, v in outputs.items()})
         expected.append(right)
@@ -251,7 +270,9 @@ def opened(browser, tmp_path, monkeypatch):
 
 def writer(**more):
     """A language model that is sure enough of what it writes."""
-    model = LanguageModel(Characters.build(["abcdefgh .\n"], None), cell="gru", hidden=12, embed=8, layers=2, seed=3, **more)
+    model = LanguageModel(
+        Characters.build(["abcdefgh .\n"], None), cell="gru", hidden=12, embed=8, layers=2, seed=3, **more
+    )
     model.output.weight.assign_(model.output.weight * 6)
     return model.eval()
 
@@ -302,7 +323,9 @@ def test_a_language_model_s_page(opened):
     for key in ("ArrowRight", "End", "ArrowLeft"):
         browser.press(key)
     assert browser.value("document.activeElement === text.spans[66] && document.activeElement.tabIndex") == 0
-    assert text_of(browser, "#symbol").startswith("Symbol 67, ") and "probability" in text_of(browser, "#symbol")
+    assert text_of(browser, "#symbol").startswith("Symbol 67, ") and "probability" in text_of(
+        browser, "#symbol"
+    )
     assert browser.value("document.querySelectorAll('#text [tabindex=\"0\"]').length") == 1
 
 
@@ -343,7 +366,9 @@ def test_it_stops_and_does_not_freeze(opened):
     browser = opened(slow)
     browser.type("#prompt", "abc")
     set_value(browser, "#length", 5000)
-    browser.value("window.frames_seen = 0; (function seen() { frames_seen++; requestAnimationFrame(seen) })()")
+    browser.value(
+        "window.frames_seen = 0; (function seen() { frames_seen++; requestAnimationFrame(seen) })()"
+    )
     browser.click("#go")
     browser.wait("written.length > 50")
     browser.click("#stop")
@@ -355,8 +380,9 @@ def test_it_stops_and_does_not_freeze(opened):
 
 
 def labelled(thresholds=None, **more):
-    model = Classifier(Characters.build(["abcdefgh "], None), ["good", "bad", "so so"], thresholds, cell="lstm",
-                       hidden=8, embed=6, bidirectional=True, seed=5, max_length=30, **more)  # fmt: skip
+    known, labels = Characters.build(["abcdefgh "], None), ["good", "bad", "so so"]
+    shape = dict(hidden=8, embed=6, bidirectional=True, seed=5, max_length=30)
+    model = Classifier(known, labels, thresholds, cell="lstm", **shape, **more)
     model.output.weight.assign_(model.output.weight * 8)
     return model.eval()
 
@@ -370,7 +396,9 @@ def test_a_classifier_s_page(opened, thresholds):
         browser.wait("!busy")
         p = model.predict([text])
         assert text_of(browser, "#label") == (", ".join(model.said(p)[0]) or "none of the labels")
-        widths = browser.value("Array.from(document.querySelectorAll('#bars i'), e => parseFloat(e.style.width))")
+        widths = browser.value(
+            "Array.from(document.querySelectorAll('#bars i'), e => parseFloat(e.style.width))"
+        )
         np.testing.assert_allclose(widths, 100 * p[0], atol=1e-2)
     browser.type("#input", "ßa")
     assert "left out: “ß”" in text_of(browser, "#told")
@@ -396,7 +424,9 @@ def test_a_page_of_numbers(opened):
         sequence = random.normal(3, 2, (7 + n, 2))
         browser.type("#input", head + "\n".join(gap.join(map(str, row)) for row in sequence.tolist()))
         browser.wait("!busy && said")
-        widths = browser.value("Array.from(document.querySelectorAll('#bars i'), e => parseFloat(e.style.width))")
+        widths = browser.value(
+            "Array.from(document.querySelectorAll('#bars i'), e => parseFloat(e.style.width))"
+        )
         np.testing.assert_allclose(widths, 100 * model.predict([sequence])[0], atol=1e-2)
         told = "The first line, x y, was taken for names. " * bool(head)
         assert text_of(browser, "#told") == f"{told}Read: {7 + n} steps."
@@ -412,7 +442,9 @@ def test_a_page_of_numbers(opened):
     browser.wait("!busy && said")
     right = model.predict([np.arange(1.0, 6.0)[:, None]])[0]
     assert text_of(browser, "#label") == model.labels[right.argmax()]
-    box = browser.value("(b => [b.x, b.y, b.width, b.height])(document.querySelector('#plot').getBoundingClientRect())")
+    box = browser.value(
+        "(b => [b.x, b.y, b.width, b.height])(document.querySelector('#plot').getBoundingClientRect())"
+    )
     path = [(box[0] + box[2] * part, box[1] + box[3] * (0.8 - 0.5 * part)) for part in (0.2, 0.4, 0.7)]
     for kind, (x, y) in zip(["mousePressed", "mouseMoved", "mouseMoved"], path, strict=True):
         browser.tell("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
@@ -444,10 +476,10 @@ def test_a_translator_s_page(opened, attention):
     assert text_of(browser, "#status") == "There is nothing to translate: type a text."
 
 
-# ---------------------------------------------------------------------- for everybody, and nothing from outside
+# ---------------------------------------------------------------------- for everybody, from nowhere else
 
 MODELS = {"lm": writer, "classify": labelled, "numbers": of_numbers, "translate": lambda: Translator(
-    Characters.build(["ab"], None), Characters.build(["ab"], None), cell="gru", hidden=4, embed=3)}  # fmt: skip
+    *[Characters.build(["ab"], None)] * 2, cell="gru", hidden=4, embed=3)}  # fmt: skip
 
 
 @pytest.mark.parametrize("task", MODELS)
@@ -486,7 +518,9 @@ def contrast(a, b):
 def test_contrast():
     """WCAG 2.2 AA in both themes: 4.5 for text, also on the strongest shade, and 3 for edges and bars."""
     css = (TEMPLATES / "page.css").read_text(encoding="utf-8")
-    themes = [dict(re.findall(r"--([\w-]+): ([^;]+);", block)) for block in re.findall(r":root[^{]*{[^}]+}", css)]
+    themes = [
+        dict(re.findall(r"--([\w-]+): ([^;]+);", block)) for block in re.findall(r":root[^{]*{[^}]+}", css)
+    ]
     assert len(themes) == 3 and themes[1] == themes[2]
     strengths = [float(x) for x in re.findall(r"calc\(([.\d]+) \*", css)]
     assert len(strengths) == 2
@@ -497,7 +531,9 @@ def test_contrast():
         for edge in ("edge", "accent"):
             assert contrast(of[edge], of["page"]) >= 3, edge
         for name, strength in zip(("shade", "glow"), strengths, strict=True):
-            over = np.array([int(c) for c in theme[name].split(",")]) * strength + np.array(of["page"]) * (1 - strength)
+            over = np.array([int(c) for c in theme[name].split(",")]) * strength + np.array(of["page"]) * (
+                1 - strength
+            )
             assert contrast(of["ink"], over) >= 4.5, name
 
 
@@ -534,7 +570,9 @@ def test_weights_are_in_8_bits_where_that_changes_little(tmp_path, monkeypatch, 
 
     page, said = made()
     assert "parameters; weights in int8" in page and '"scales"' in page
-    assert re.search(r"weights in int8: 8 bits change what the model says by \S+ nats, 0.005 are allowed", said)
+    assert re.search(
+        r"weights in int8: 8 bits change what the model says by \S+ nats, 0.005 are allowed", said
+    )
     page, said = made("float32")
     assert "parameters; weights in float32" in page and '"scales"' not in page and "8 bits" not in said
     monkeypatch.setattr(html, "TOLERANCE", 1e-9)
@@ -568,7 +606,9 @@ def test_the_command(tmp_path, monkeypatch):
     result = run("export", tmp_path / "run", "--format", "html", "--out", tmp_path / "mine.html")
     assert result.exit_code == 2 and "not overwritten" in result.output
     for _ in range(2):  # its own is replaced
-        assert run("export", tmp_path / "run", "--format", "html", "--out", tmp_path / "own.html").exit_code == 0
+        assert (
+            run("export", tmp_path / "run", "--format", "html", "--out", tmp_path / "own.html").exit_code == 0
+        )
     result = run("export", tmp_path / "run", "--format", "html", "--weights", "bfloat16")
     assert result.exit_code == 2
 
@@ -582,7 +622,7 @@ def test_models_without_a_page():
     sound = Features(("sound",), 8000, 40, 1, False).fitted([np.random.default_rng(0).standard_normal(8000)])
     with pytest.raises(tr.InputError, match="a page cannot hear"):
         exported(SignalClassifier(sound, ["a", "b"], cell="gru", hidden=4), "html", TEMPLATES, How())
-    adaptive = LanguageModel(Characters.build(["abcdefgh"], None), cell="gru", hidden=4, embed=4, softmax="adaptive",
-                             cutoffs=[4])  # fmt: skip
+    shape = dict(cell="gru", hidden=4, embed=4)
+    adaptive = LanguageModel(Characters.build(["abcdefgh"], None), softmax="adaptive", cutoffs=[4], **shape)
     with pytest.raises(tr.InputError, match="train with --softmax full"):
         exported(adaptive, "html", TEMPLATES, How())

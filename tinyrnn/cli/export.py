@@ -22,8 +22,8 @@ from .common import Command, allow_code_option, option, run_argument, weights_op
     help="File to write. Default: model.onnx, model.py or model.html in the folder of RUN.",
 )
 @weights_option(
-    "int8: matrices in 8 bits, a scale for each column, in a quarter of the space. Default: as they are; in a page "
-    "int8 where that changes little.",
+    "int8: matrices in 8 bits, a scale for each column, in a quarter of the space. Default: as they are; "
+    "in a page int8 where that changes little.",
     choices=("float32", "int8"),
 )
 @allow_code_option()

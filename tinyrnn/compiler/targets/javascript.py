@@ -9,8 +9,8 @@ from . import written
 
 _LITERAL = re.compile(r"\bF\((-?[\d.]+(?:e[-+]?\d+)?)\)")
 _OF_MATH = frozenset(
-    "abs acos acosh asin asinh atan atan2 atanh ceil cos cosh exp expm1 floor hypot log log10 log1p log2 sin sinh"
-    " sqrt tan tanh".split()
+    "abs acos acosh asin asinh atan atan2 atanh ceil cos cosh exp expm1 floor hypot log log10 log1p log2 sin"
+    " sinh sqrt tan tanh".split()
 )
 FUNCTIONS = {  # of scalar rules, where Math has none or another; what they call stands before them
     "maximum": "const maximum = Math.max;",
@@ -27,7 +27,9 @@ function round(x) { // halves to even
 }""",
     "pow": "const pow = (a, b) => a === 1 || (a === -1 && Math.abs(b) === Infinity) ? 1 : Math.pow(a, b);",
     "logaddexp": """\
-const logaddexp = (a, b) => a == b ? a + Math.LN2 : Math.max(a, b) + Math.log1p(Math.exp(-Math.abs(a - b)));""",
+function logaddexp(a, b) {
+  return a == b ? a + Math.LN2 : Math.max(a, b) + Math.log1p(Math.exp(-Math.abs(a - b)));
+}""",
     "erf": """\
 function erf(x) { // by the series whose terms have one sign (Abramowitz & Stegun 7.1.6)
   if (!(Math.abs(x) < 6)) return Math.sign(x);
@@ -46,8 +48,9 @@ function multiply(row, at, matrix, out, to, depth, width) {
   sums.fill(0, 0, width);
   let i = 0, m0 = 0;
   for (; i + 8 <= depth; i += 8, m0 += 8 * width) {
-    const m1 = m0 + width, m2 = m1 + width, m3 = m2 + width, m4 = m3 + width, m5 = m4 + width, m6 = m5 + width;
-    const m7 = m6 + width, x0 = row[at + i], x1 = row[at + i + 1], x2 = row[at + i + 2], x3 = row[at + i + 3];
+    const m1 = m0 + width, m2 = m1 + width, m3 = m2 + width, m4 = m3 + width;
+    const m5 = m4 + width, m6 = m5 + width, m7 = m6 + width;
+    const x0 = row[at + i], x1 = row[at + i + 1], x2 = row[at + i + 2], x3 = row[at + i + 3];
     const x4 = row[at + i + 4], x5 = row[at + i + 5], x6 = row[at + i + 6], x7 = row[at + i + 7];
     for (let j = 0; j < width; j++) {
       sums[j] += x0 * matrix[m0 + j] + x1 * matrix[m1 + j] + x2 * matrix[m2 + j] + x3 * matrix[m3 + j]
@@ -80,7 +83,7 @@ function multiplyTurned(row, at, matrix, out, to, depth, width) {
 
 // the rows of a table that ids name
 function lookUp(table, width, ids, out) {
-  for (let t = 0; t < ids.length; t++) out.set(table.subarray(ids[t] * width, (ids[t] + 1) * width), t * width);
+  ids.forEach((id, t) => out.set(table.subarray(id * width, (id + 1) * width), t * width));
 }"""
 
 
@@ -151,11 +154,13 @@ def constants_of(graph: Graph) -> list[str]:
 
 def source(graphs: Mapping[str, Graph]) -> str:
     """A script that defines ``graphs``: for each a function of ``(constants, Real)``, its constants as arrays
-    by their names and the class of arrays, that returns a function of its inputs, an object of arrays by their
-    names, to its outputs. One sequence: rows ``[width]``, over time ``[T * width]``, ids too.
+    by their names and the class of arrays, that returns a function of its inputs, an object of arrays by
+    their names, to its outputs. One sequence: rows ``[width]``, over time ``[T * width]``, ids too.
     """
     parts = [_graph(name, graph) for name, graph in graphs.items()]
-    called = set().union(*[loop.called for g in graphs.values() for loop in written.loops_of(g, Loop).values()])
+    called = set().union(
+        *[loop.called for g in graphs.values() for loop in written.loops_of(g, Loop).values()]
+    )
     return "\n\n".join([_prelude(called), PRODUCTS, "const graphs = {};", *parts]) + "\n"
 
 

@@ -107,7 +107,8 @@ class Loop(loops.Loop):
         if groups == 1:
             return [*lines, self.counted("j", width), *inside, "}"]
         n = width // groups
-        at = f"g * {n} + k" if apart == 1 else f"({self.quotient('g', apart)} * {n} + k) * {apart} + g % {apart}"
+        far = f"({self.quotient('g', apart)} * {n} + k) * {apart} + g % {apart}"
+        at = f"g * {n} + k" if apart == 1 else far
         each = [*lines, self.counted("k", n), "    " + self.assigned("j", at, whole=True), *inside, "}", *after]
         return [self.counted("g", groups), *[f"    {x}" for x in each], "}"]
 
@@ -130,7 +131,7 @@ class Loop(loops.Loop):
     @property
     def lines(self) -> list[str]:
         """The lines of a step; names are those of a stage."""
-        found = []
+        found: list[str] = []
         for rows, products in self.stages:
             found += ["{", *[f"    {x}" for x in rows], "}"] if rows and len(self.stages) > 1 else rows
             found += products

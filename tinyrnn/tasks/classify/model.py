@@ -76,7 +76,8 @@ class Classifier(TaskModel):
     def _written(self, graph, vectors):
         ys, final = self.rnn.into(graph, vectors)
         row = pooled_into(graph, self.pooling, self.rnn, ys, final, self.score)
-        output, one = self.output, self.thresholds is None  # no more of the model: a recording looks through it
+        # no more of the model, which a recording would look through
+        output, one = self.output, self.thresholds is None
 
         def probabilities(row):
             return softmax(output(row), axis=-1) if one else sigmoid(output(row))

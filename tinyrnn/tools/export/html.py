@@ -64,13 +64,13 @@ def _lm(model) -> Page:
     states = {name: start.tolist() for name, (start, _) in graphs["step"].states.items()}
     start = vocabulary.ids.get(vocabulary.line_end, len(vocabulary) - 1)
     data = {"vocabulary": _stored(vocabulary), "states": states, "start": start, "prompt": ""}
-    hint = f"Empty: it goes on after {'a line end' if vocabulary.line_end in vocabulary.ids else 'its last symbol'}."
+    after = "a line end" if vocabulary.line_end in vocabulary.ids else "the last of its symbols"
     ids = _own_text(graphs["step"], start)
 
     def trial(graphs):
         return np.stack([log_softmax(logits) for logits in _read(graphs["step"], ids)])
 
-    words = {"hint": f"{hint} Ctrl+Enter writes."}
+    words = {"hint": f"Empty: it goes on after {after}. Ctrl+Enter writes."}
     return Page("lm", ("vocabulary", "lm"), graphs, data, trial, words)
 
 
@@ -97,6 +97,7 @@ def _own_text(graph, start, length=200):
 
 def _classify(model) -> Page:
     graphs, random = model.graphs(), np.random.default_rng(0)
+    given: dict[str, np.ndarray]
     several = model.thresholds is not None
     data = {"labels": model.labels, "thresholds": model.thresholds.tolist() if several else None}
     words = {"labels": "Labels" if several else "Label"}
@@ -170,7 +171,8 @@ def _weights(model, page, wanted):
     gap = float((np.exp(right) * (right - found)).sum(axis=-1).mean())
     fits = gap <= TOLERANCE
     chosen = f"weights in {'int8' if fits else 'float32'}"
-    note(f"{chosen}: 8 bits change what the model says by {gap:.2g} nats, {TOLERANCE} are allowed (--weights)")
+    changed = f"8 bits change what the model says by {gap:.2g} nats"
+    note(f"{chosen}: {changed}, {TOLERANCE} are allowed (--weights)")
     return fits, chosen
 
 

@@ -43,21 +43,45 @@ function draw() {
   }
 }
 redraws.push(draw)
-let asked = false
-function drawSoon() {
-  if (!asked) requestAnimationFrame(() => { asked = false; draw() })
+
+let queue = [], done = false, asked = false, began = 0
+/** What has come is shown some 20 times a second, so that showing it takes little from writing it. */
+function soon() {
+  if (!asked) setTimeout(() => requestAnimationFrame(frame), running ? 40 : 0)
   asked = true
+}
+function frame() {
+  asked = false
+  const low = $("text").scrollHeight - $("text").scrollTop - $("text").clientHeight < 40
+  for (const one of queue) {
+    written.push(one)
+    text.add(one.symbol, one.p, one.given ? "given" : "")
+    for (const strip of strips) {
+      for (let u = 0; u < strip.size; u++) strip.top = Math.max(strip.top, Math.abs(one.states[strip.at + u]))
+    }
+  }
+  if (low && text.at < 0 && queue.length) $("text").scrollTop = $("text").scrollHeight
+  if (text.at < 0 && queue.length) describe(written.length - 1) // as it goes, the latest
+  queue = []
+  draw()
+  if (done && running) {
+    const seconds = (done - began) / 1000, n = written.filter(one => !one.given).length
+    ended(`${n} symbols in ${seconds.toFixed(2)} s, ${Math.round(written.length / seconds)} a second.`)
+  }
 }
 
 /** What there is to know of one symbol; read out only where somebody chose it. */
-function show(i) {
+function describe(i) {
   $("symbol").setAttribute("aria-live", text.at < 0 ? "off" : "polite")
-  const {symbol, given, p, best, states} = written[i], name = vocabulary.named(symbol)
+  const {symbol, given, p, best} = written[i], name = vocabulary.named(symbol)
   const place = `Symbol ${i + 1}, ${name}`
   $("symbol").textContent = p === null ? `${place}: the first, which nothing foretells.`
     : `${place}: probability ${percent(p)}, surprise ${(-Math.log(p)).toFixed(2)} nats${given ? ", of the prompt" : ""}.`
   bars($("others"), candidates(vocabulary, best, symbol, p))
-  drawSoon()
+}
+function show(i) {
+  describe(i)
+  soon()
 }
 
 function tellUnread() {
@@ -77,9 +101,12 @@ function ended(said) {
 function write() {
   if (tellUnread()) { $("prompt").focus(); return }
   const prompt = $("prompt").value, ids = prompt ? vocabulary.encode(prompt).ids : [data.start]
-  const length = Math.min(5000, Math.max(1, Math.round(+$("length").value) || 1)), began = performance.now()
+  const length = Math.min(5000, Math.max(1, Math.round(+$("length").value) || 1))
   $("length").value = length
   written = []
+  queue = []
+  done = false
+  began = performance.now()
   strips.forEach(strip => { strip.top = 0 })
   text.clear()
   $("others").replaceChildren()
@@ -89,21 +116,10 @@ function write() {
   $("stop").disabled = false
   running = true
   const how = {temperature: +$("temperature").value, topP: +$("top-p").value, unknown: vocabulary.unknown}
-  start({job: "write", ids, length, states: data.states, ...how}, ({symbols, done}) => {
-    const low = $("text").scrollHeight - $("text").scrollTop - $("text").clientHeight < 40
-    for (const one of symbols) {
-      written.push(one)
-      text.add(one.symbol, one.p, one.given ? "given" : "")
-      for (const strip of strips) {
-        for (let u = 0; u < strip.size; u++) strip.top = Math.max(strip.top, Math.abs(one.states[strip.at + u]))
-      }
-    }
-    if (low && text.at < 0) $("text").scrollTop = $("text").scrollHeight
-    if (text.at < 0) show(written.length - 1) // as it goes, the latest
-    drawSoon()
-    if (!done) return
-    const seconds = (performance.now() - began) / 1000, n = written.filter(one => !one.given).length
-    ended(`${n} symbols in ${seconds.toFixed(2)} s, ${Math.round(written.length / seconds)} a second.`)
+  start({job: "write", ids, length, states: data.states, ...how}, message => {
+    queue.push(...message.symbols)
+    if (message.done) done = performance.now()
+    soon()
   })
 }
 
@@ -113,6 +129,7 @@ $("form").onsubmit = e => { e.preventDefault(); write() }
 $("prompt").onkeydown = e => { if (e.key === "Enter" && (e.ctrlKey || e.metaKey)) { e.preventDefault(); write() } }
 $("stop").onclick = () => {
   stop()
+  frame()
   ended(`Stopped after ${written.filter(one => !one.given).length} symbols.`)
   $("go").focus()
 }

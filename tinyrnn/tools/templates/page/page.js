@@ -91,6 +91,7 @@ class Symbols {
   clear() {
     this.spans = []
     this.at = -1
+    this.line = null
     this.decode = this.vocabulary.decoder()
     this.box.replaceChildren()
   }
@@ -106,7 +107,9 @@ class Symbols {
     span.tabIndex = this.spans.length ? -1 : 0
     span.setAttribute("role", "option")
     this.spans.push(span)
-    this.box.append(span)
+    if (!this.line) this.box.append(this.line = make("div", {role: "none"})) // what is laid out anew is a line
+    this.line.append(span)
+    if (text.includes("\n")) this.line = null
   }
 
   choose(i, focus = false) {

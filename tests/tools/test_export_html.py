@@ -241,6 +241,39 @@ def test_vocabularies():
             assert back == "".join(map(decode, right)), (v.level, text)
 
 
+@needs_node
+def test_choosing():
+    """By the same random number what `choose` takes; what is banned never; the best few in order."""
+    random, engine = np.random.default_rng(0), (TEMPLATES / "engine.js").read_text(encoding="utf-8")
+    cases = [
+        {
+            "logits": random.normal(0, 3, 9).tolist(),
+            "temperature": t,
+            "topP": p,
+            "u": random.uniform(size=40).tolist(),
+        }
+        for t in (0, 0.3, 1, 1.7)
+        for p in (0.05, 0.5, 0.9)
+    ]
+    script = f"""const graphs = {{}}; {engine.split("return async message")[0]}
+    const given = JSON.parse(require("fs").readFileSync(0, "utf8"))
+    const at = (one, banned, u) => {{ Math.random = () => u; return chosen(one.logits, one, banned) }}
+    const drawn = (one, banned) => one.u.map(u => at(one, banned, u))
+    const found = one => [drawn(one, null), drawn(one, 3), best(probabilities(one.logits), 4)]
+    console.log(JSON.stringify(given.map(found)))
+    process.exit()"""
+    done = subprocess.run([NODE, "-e", script], input=json.dumps(cases), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for case, (free, banned, best) in zip(cases, json.loads(done.stdout), strict=True):
+        how, logits = {"temperature": case["temperature"], "top_p": case["topP"]}, np.array(case["logits"])
+        assert free == [choose(logits, u=u, **how) for u in case["u"]]
+        without = np.where(np.arange(9) == 3, -np.inf, logits)
+        assert banned == [choose(without, u=u, **how) for u in case["u"]] and 3 not in banned
+        p = np.exp(logits - np.logaddexp.reduce(logits))
+        np.testing.assert_array_equal([i for i, _ in best], np.argsort(-p)[:4])
+        np.testing.assert_allclose([q for _, q in best], np.sort(p)[::-1][:4])
+
+
 # ---------------------------------------------------------------------- pages
 
 
@@ -359,6 +392,19 @@ def test_a_prompt_that_is_not_known(opened):
     assert text_of(browser, "#text") == ""
     write(browser, "", 5)  # from a line's end, as tinyrnn does
     assert text_of(browser, "#text") == greedy(writer(), "\n", 5)[0]
+
+
+def test_a_placeholder_is_never_written(opened):
+    """Nor in a prompt left out: it is read as the unknown symbol, and so it is told."""
+    known = Characters(["\N{REPLACEMENT CHARACTER}", *"abc\n"], unknown=0)
+    model = LanguageModel(known, cell="gru", hidden=8, embed=4, seed=1)
+    model.output.bias.assign_(np.array([9, 0, 0, 0, 0], np.float32))
+    browser = opened(model.eval())
+    browser.type("#prompt", "a?")
+    assert text_of(browser, "#told") == "Not in this model's vocabulary, read as unknown: “?”."
+    write(browser, "a?", 12)
+    written = text_of(browser, "#text")
+    assert len(written) == 14 and written[1] == known.symbols[0] and known.symbols[0] not in written[2:]
 
 
 def test_it_stops_and_does_not_freeze(opened):

@@ -1,6 +1,7 @@
 """What is exported for browsers: every cell under node against the reference of graphs; pages in Chromium."""
 
 import base64
+import dataclasses
 import hashlib
 import importlib.util
 import json
@@ -21,8 +22,11 @@ from tinyrnn.compiler.targets import javascript
 from tinyrnn.nn.registry import registered
 from tinyrnn.tasks.classify.model import Classifier
 from tinyrnn.tasks.classify.signals import SignalClassifier
+from tinyrnn.tasks.forecast.model import Forecaster
+from tinyrnn.tasks.forecast.series import read_series
 from tinyrnn.tasks.lm.model import LanguageModel
 from tinyrnn.tasks.lm.sampling import choose
+from tinyrnn.tasks.model import TaskModel
 from tinyrnn.tasks.signals.features import Features
 from tinyrnn.tasks.text import vocabulary
 from tinyrnn.tasks.text.vocabulary import Characters
@@ -520,6 +524,55 @@ def test_a_translator_s_page(opened, attention):
     browser.type("#input", "   ")
     browser.click("#go")
     assert text_of(browser, "#status") == "There is nothing to translate: type a text."
+
+
+def forecaster(folder, **how):
+    """A forecaster of a series with a season, whose networks say something, and the series."""
+    t = np.arange(90)
+    y = 100 + 0.5 * t + 20 * np.sin(2 * np.pi * t / 12) + np.random.default_rng(0).normal(0, 3, 90)
+    (folder / "a.csv").write_text("y\n" + "\n".join(f"{v:.3f}" for v in y))
+    shape = dict(horizon=5, window=24, hidden=4, steps=2, season=12, threads=1, quiet=True)
+    model = tr.train(folder / "a.csv", "forecast", out=folder / "run", **shape, **how).model
+    random = np.random.default_rng(1)
+    for p in model.parameters():
+        p.assign_(p.numpy() + random.normal(0, 0.3, p.shape).astype(p.dtype))
+    model.trust, model.even = 1.0, False
+    return model, read_series(folder / "a.csv")
+
+
+@pytest.mark.skipif(Forecaster.graphs is TaskModel.graphs, reason="forecasters have no graphs yet")
+@pytest.mark.parametrize("how", [{}, {"difference": "1", "log": True}], ids=str)
+def test_a_forecaster_s_page(opened, tmp_path, monkeypatch, how):
+    """Pasted from the middle of a season, as `forecast` says; too little, and what has no logarithm, is told;
+    a curve that is drawn is a series.
+    """
+    monkeypatch.setenv("TINYRNN_COMPILE", "python")
+    model, series = forecaster(tmp_path, **how)
+    browser = opened(model)
+    part = dataclasses.replace(series, **{n: getattr(series, n)[7:] for n in ("values", "dates", "known")})
+    set_value(browser, "#place-0", 7)
+    browser.type("#input", "y\n" + "\n".join(map(str, part.values[:, 0].tolist())))
+    browser.wait("!busy && said")
+    found = browser.value("[said.forecast, said.lower, said.upper].map(row => Array.from(row))")
+    np.testing.assert_allclose(found, model.forecast(part)[:, 0], rtol=1e-5)
+    assert text_of(browser, "#told") == "The first line, y, was taken for names. Read: 83 steps."
+    assert browser.value("document.querySelectorAll('#rows tr').length") == 5
+    browser.type("#input", "3 4 5")
+    assert text_of(browser, "#told") == (
+        f"Read: 3 steps. A forecast is made from {model.needed} values at least."
+    )
+    assert browser.value("said") is None and text_of(browser, "#rows") == ""
+    if how:
+        browser.type("#input", "1 2 0 " * 20)
+        assert "The model reads logarithms: 0 has none" in text_of(browser, "#told")
+    box = browser.value(
+        "(b => [b.x, b.y, b.width, b.height])(document.querySelector('#plot').getBoundingClientRect())"
+    )
+    for kind, part in [("mousePressed", 0.2), ("mouseMoved", 0.5), ("mouseReleased", 0.5)]:
+        where = dict(x=box[0] + box[2] * part, y=box[1] + box[3] * (0.7 - part))
+        browser.tell("Input.dispatchMouseEvent", type=kind, button="left", clickCount=1, **where)
+    browser.wait("!busy && said")
+    assert browser.value("series.length") == max(24, model.needed)
 
 
 # ---------------------------------------------------------------------- for everybody, from nowhere else

@@ -20,7 +20,7 @@ from ...training.screen import note
 from . import How
 
 _TEMPLATES = Path(__file__).parents[1] / "templates" / "page"
-TOLERANCE = 0.005  # nats a symbol by which 8 bits may differ, where nobody says what weights are in
+TOLERANCE = 0.005  # nats, or parts of an interval, that 8 bits may change where nobody says otherwise
 
 
 def write(model, target, how: How) -> dict:
@@ -39,6 +39,16 @@ def write(model, target, how: How) -> dict:
 # ---------------------------------------------------------------------- pages of the tasks
 
 
+def _divergence(right, found):
+    """The mean of those of Kullback and Leibler, in nats."""
+    return float((np.exp(right) * (right - found)).sum(axis=-1).mean())
+
+
+def _moved(right, found):
+    """How far forecasts and ends of intervals ``[3, ...]`` moved, in parts of the mean interval."""
+    return float(np.abs(right - found).mean() / np.abs(right[2] - right[1]).mean())
+
+
 @dataclass
 class Page:
     """What the page of a task is made of.
@@ -46,8 +56,11 @@ class Page:
     Attributes:
         name: of its markup; scripts: what runs, after what all pages have.
         graphs: what is computed, by name.
-        data: what its script reads; words: what its markup has in double braces.
-        trial: from graphs with other constants to log-probabilities ``[..., n]`` that can be compared.
+        data: what its script reads.
+        words: what its markup has in double braces.
+        trial: from graphs with other constants to log-probabilities ``[..., n]`` that can be compared, or to
+            what else ``apart`` takes.
+        apart: how far two of these are apart, in ``unit``.
     """
 
     name: str
@@ -56,6 +69,8 @@ class Page:
     data: dict[str, Any]
     trial: Callable[[Mapping[str, Graph]], np.ndarray]
     words: dict[str, str]
+    apart: Callable[[np.ndarray, np.ndarray], float] = _divergence
+    unit: str = "nats"
 
 
 def _lm(model) -> Page:
@@ -150,7 +165,57 @@ def _translate(model) -> Page:
     return Page("translate", ("vocabulary", "translate"), graphs, data, trial, words)
 
 
-PAGES: dict[str, Callable[[Any], Page]] = {"lm": _lm, "classify": _classify, "translate": _translate}
+def _forecast(model) -> Page:
+    graphs, h = model.graphs(), model.horizon
+    states = {name: start.tolist() for name, (start, _) in graphs["step"].states.items()}
+    targets = [*model.targets.values()] or [model.transforms[0]]
+    rows = max(model.needed, model.window)
+    data = {
+        "channels": model.columns,
+        "states": states,
+        "seasons": list(model.seasons),
+        "horizon": h,
+        "window": model.window,
+        "needed": model.needed,
+        "drawn": rows,
+        "positive": targets[0].log,
+    }
+    random = np.random.default_rng(0)
+    values = random.normal(0, targets[0].scale, (rows, 8, 1)).cumsum(axis=0)
+    values = np.exp(values) if targets[0].log else values
+
+    def trial(graphs):
+        read = graphs["read"].run(values=values, phases=np.zeros((8, len(model.seasons))))
+        said, kept = [read["said"]], {k: read[k] for k in _names(graphs["step"]) if k in read}
+        for _ in range(h - 1):
+            outputs = graphs["step"].run(**kept)
+            said.append(outputs["said"])
+            kept |= {name: outputs[new] for name, (_, new) in graphs["step"].states.items()}
+        known = {k: read[k] for k in _names(graphs["end"]) if k in read}
+        ends = graphs["end"].run(**known | {"said": np.concatenate(said, axis=-1)})
+        return np.stack([ends[name] for name in ("forecast", "lower", "upper")])
+
+    words = {
+        "column": model.columns[0],
+        "hint": f"A value a line, the oldest first, {model.needed} at least; with decimal points.",
+        "places": "Of years of months 0 is January, of weeks of days Thursday, of a day of hours midnight; "
+        "without dates it is the number of the row.",
+        "caption": "Draw here, or give numbers.",
+        "interval": f"{100 * model.interval:g}",
+    }
+    return Page("forecast", ("series", "forecast"), graphs, data, trial, words, _moved, "of an interval")
+
+
+def _names(graph):
+    return [x.name for x in graph.inputs]
+
+
+PAGES: dict[str, Callable[[Any], Page]] = {
+    "lm": _lm,
+    "classify": _classify,
+    "translate": _translate,
+    "forecast": _forecast,
+}
 
 
 def _stored(vocabulary):
@@ -167,11 +232,10 @@ def _weights(model, page, wanted):
         return wanted == "int8", f"weights in {wanted}"
     if model.dtype != "float32":
         return False, "weights in float32"
-    right, found = page.trial(page.graphs), page.trial(in_8_bits(page.graphs))
-    gap = float((np.exp(right) * (right - found)).sum(axis=-1).mean())
+    gap = page.apart(page.trial(page.graphs), page.trial(in_8_bits(page.graphs)))
     fits = gap <= TOLERANCE
     chosen = f"weights in {'int8' if fits else 'float32'}"
-    changed = f"8 bits change what the model says by {gap:.2g} nats"
+    changed = f"8 bits change what the model says by {gap:.2g} {page.unit}"
     note(f"{chosen}: {changed}, {TOLERANCE} are allowed (--weights)")
     return fits, chosen
 
@@ -271,6 +335,7 @@ _HEADINGS = {  # of each page, and what its model does
     "classify": ("A classifier", "Labels texts"),
     "numbers": ("A classifier", "Labels sequences of numbers"),
     "translate": ("A translator", "Translates"),
+    "forecast": ("A forecaster", "Goes on with a series"),
 }
 
 

@@ -101,6 +101,19 @@ const jobs = {
     send({id, probabilities: Array.from(run.classify(inputs).probabilities), done: true})
   },
 
+  /** A forecaster reads a series, goes on by what it said itself, and says how far it may be off. */
+  async forecast({id, values, phases, horizon, states}, send) {
+    const before = run.read({values: Float32Array.from(values), phases: Float32Array.from(phases)}), said = [before.said]
+    let kept = {...started(states), ...before}
+    for (let n = 1; n < horizon; n++) {
+      const outputs = run.step(kept)
+      said.push(outputs.said)
+      kept = {...kept, ...next(states, outputs)}
+    }
+    const {forecast, lower, upper} = run.end({...before, said: joined(said)})
+    send({id, forecast, lower, upper, done: true})
+  },
+
   /** A translator writes, greedily, with what each symbol looked at. */
   async translate({id, ids, end, limit, states, unknown}, send) {
     const {keys, projected, ...first} = run.read({ids}), kept = Object.keys(states)

@@ -27,6 +27,9 @@ const lineColours = () => LINES[getComputedStyle(document.documentElement).color
 /** A number in few digits. */
 const brief = v => Math.abs(v) < 1e-12 ? "0" : Math.abs(v) >= 1e5 || Math.abs(v) < 1e-3 ? v.toExponential(1) : String(+v.toPrecision(4))
 
+/** The same with as many digits for each, for columns. */
+const steady = v => Math.abs(v) >= 1e5 || (v !== 0 && Math.abs(v) < 1e-3) ? v.toExponential(2) : v === 0 ? "0" : v.toPrecision(Math.max(4, Math.ceil(Math.log10(Math.abs(v)))))
+
 /** Four round numbers or so between two. */
 function ticks(low, high) {
   const rough = (high - low) / 4, power = 10 ** Math.floor(Math.log10(rough))

@@ -154,7 +154,8 @@ def test_every_cell():
     ids, cases, expected = np.random.default_rng(0).integers(0, 5, (STEPS, 1)), [], []
     for dtype in ("float32", "float64"):
         for cell, options in CELLS:
-            graphs = lm(cell, dtype, cell_options=options).graphs()
+            wide = {} if cell is Odd else {"hidden": 9, "embed": 17}  # more than rows that go at once
+            graphs = lm(cell, dtype, cell_options=options, **wide).graphs()
             steps = [{"ids": row} for row in ids]
             cases.append(case(graphs, "step", steps))
             expected.append((by_graph(graphs["step"], steps), 1e-5 if dtype == "float32" else 1e-11))
@@ -721,6 +722,8 @@ def test_models_without_a_page():
     sound = Features(("sound",), 8000, 40, 1, False).fitted([np.random.default_rng(0).standard_normal(8000)])
     with pytest.raises(tr.InputError, match="a page cannot hear"):
         exported(SignalClassifier(sound, ["a", "b"], cell="gru", hidden=4), "html", TEMPLATES, How())
+    with pytest.raises(tr.InputError, match="a page has weights in float32 or int8: use one of them"):
+        exported(writer(), "html", TEMPLATES, How(weights="bfloat16"))
     shape = dict(cell="gru", hidden=4, embed=4)
     adaptive = LanguageModel(Characters.build(["abcdefgh"], None), softmax="adaptive", cutoffs=[4], **shape)
     with pytest.raises(tr.InputError, match="train with --softmax full"):

@@ -227,6 +227,8 @@ def _stored(vocabulary):
 
 def _weights(model, page, wanted):
     """Whether they are in 8 bits, and what there is to say of them."""
+    if wanted not in (None, "float32", "int8"):
+        raise InputError("a page has weights in float32 or int8: use one of them")
     if wanted is not None:
         model.precision_with(wanted if wanted == "int8" else None)  # refuses other dtypes
         return wanted == "int8", f"weights in {wanted}"

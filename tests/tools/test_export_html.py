@@ -17,8 +17,10 @@ from browser import CHROMIUM, Browser
 from click.testing import CliRunner
 
 import tinyrnn as tr
+from tinyrnn.autograd.tape import TABLE, apply
 from tinyrnn.cli import main
 from tinyrnn.compiler.targets import javascript
+from tinyrnn.kernels.pointwise import typed
 from tinyrnn.nn.registry import registered
 from tinyrnn.tasks.classify.model import Classifier
 from tinyrnn.tasks.classify.signals import SignalClassifier
@@ -59,7 +61,7 @@ class Odd(tr.Cell):
         return h + 0.1, M, c + self.start
 
     def step(self, x, h, M, c):
-        z = x @ self.W + tr.clip(h, -0.5, 0.5) @ self.U + self.b
+        z = x @ self.W + tr.clip(h, -0.5, 0.5) @ self.U + self.b + x[:, :4] * 0.1
         M = 0.9 * M + 0.1 * h[:, :, None] * tr.tanh(z)[:, None, :]
         row = self.table[1] + tr.take(self.table, 2, axis=0) * tr.mean(z, axis=-1, keepdims=True)
         y = tr.softmax(z) + tr.max(z, axis=-1, keepdims=True) * row + tr.einsum("bij,bj->bi", M, h)
@@ -68,7 +70,7 @@ class Odd(tr.Cell):
         y = y * tr.concat([tr.max(across, axis=1), tr.sum(across, axis=1)], axis=1)
         y = y + tr.where(tr.logical_xor(z > 0.1, h > 0), tr.round(4 * z) / 8, tr.remainder(z, 0.7))
         c = 0.5 * c + tr.tanh(h @ self.V) + tr.flip(tr.concat([z, h], axis=1), axis=1) * tr.sign(c)
-        h = tr.tanh(y + tr.cumsum(y, axis=1) * 0.1 + c[:, 2:6] @ tr.matrix_transpose(self.U))
+        h = tr.tanh(y + tr.cumsum(y, axis=1) * 0.1 + c[:, 2:6] @ tr.matrix_transpose(self.U) + x[:, -1:])
         return h, M, c
 
 
@@ -164,6 +166,38 @@ def test_every_cell():
 
 
 @needs_node
+def test_scalar_rules():
+    """Every pointwise op on ordinary and extreme numbers, as tensors do it."""
+    ordinary = np.random.default_rng(0).normal(0, 2, 40)
+    xs = np.array([0.0, 0.5, -0.5, 1.5, 2.5, -2.5, 1.0, -1.0, 3e8, -40.0, np.inf, -np.inf, np.nan, *ordinary])
+    cases, expected = [], []
+    for name, op in TABLE.items():
+        if op.rule is None:
+            continue
+        given = [xs] if len(op.inputs) == 1 else np.meshgrid(*[xs[:20]] * len(op.inputs))
+        given = [g.ravel() for g in given]
+        rule = typed(op.rule, "{}".format)
+        cases.append((list(op.inputs), rule, [list(map(str, g.tolist())) for g in given]))
+        with np.errstate(all="ignore"):
+            expected.append((name, apply(op, *map(tr.tensor, given)).numpy().astype(float)))
+    prelude = javascript.prelude(
+        {f for op in TABLE.values() if op.rule for f in re.findall(r"(\w+)\(", op.rule)}
+    )
+    script = f"""{prelude}
+    const number = s => s === "nan" ? NaN : s === "inf" ? Infinity : s === "-inf" ? -Infinity : Number(s)
+    const given = JSON.parse(require("fs").readFileSync(0, "utf8"))
+    console.log(JSON.stringify(given.map(([names, rule, arrays]) => {{
+      const f = eval(`(${{names.join(", ")}}) => ${{rule}}`)
+      return arrays[0].map((_, i) => String(Number(f(...arrays.map(a => number(a[i]))))))
+    }})))"""
+    done = subprocess.run([NODE, "-e", script], input=json.dumps(cases), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for (name, right), found in zip(expected, json.loads(done.stdout), strict=True):
+        found = np.array([float(v.replace("Infinity", "inf")) for v in found])
+        np.testing.assert_allclose(found, right, rtol=1e-12, atol=1e-15, err_msg=name)
+
+
+@needs_node
 def test_every_task():
     """Whole sequences: language models, classifiers of each pooling, and both attentions, odd cells too."""
     random, cases, expected = np.random.default_rng(1), [], []
@@ -211,7 +245,7 @@ def test_every_task():
 TEXTS = [
     "It's the café's 3rd naïve test_case, isn't it?\n\n  Two  spaces\tand a tab.",
     "Zürich – 12,5 % «oui» e\u0301 \u00a0 日本語 😀 x\x1fy\x85z",
-    "  ", "THE END", "don’t stop <unk> now\r\n",
+    "  ", "THE END", "aaaaa hahaha", "don’t stop <unk> now\r\n",
 ]  # fmt: skip
 
 
@@ -234,16 +268,18 @@ def test_vocabularies():
     const given = JSON.parse(require("fs").readFileSync(0, "utf8"))
     console.log(JSON.stringify(given.map(([stored, texts]) => texts.map(text => {{
       const v = new Vocabulary(stored), {{ids, missing}} = v.encode(text), decode = v.decoder()
-      return [ids, missing, v.encodeText(text, 7).ids, ids.map(decode).join(""), v.size]
+      const back = ids.map(decode).join(""), other = v.decoder()
+      return [ids, missing, v.encodeText(text, 7).ids, back, ids.toReversed().map(other).join(""), v.size]
     }}))))"""
     done = subprocess.run([NODE, "-e", script], input=json.dumps(given), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     for v, found in zip(vocabularies(), json.loads(done.stdout), strict=True):
-        for text, (ids, missing, single, back, size) in zip(TEXTS, found, strict=True):
-            right, decode = v.encode(text).tolist(), v.decoder()
+        for text, (ids, missing, single, back, turned, size) in zip(TEXTS, found, strict=True):
+            right, decode, other = v.encode(text).tolist(), v.decoder(), v.decoder()
             assert (ids, missing, size) == (right, v.missing(text), len(v)), (v.level, text)
             assert single == vocabulary.encode_text(v, text, 7).tolist(), (v.level, text)
             assert back == "".join(map(decode, right)), (v.level, text)
+            assert turned == "".join(map(other, right[::-1])), (v.level, text)
 
 
 @needs_node
@@ -308,9 +344,8 @@ def opened(browser, tmp_path, monkeypatch):
 
 def writer(**more):
     """A language model that is sure enough of what it writes."""
-    model = LanguageModel(
-        Characters.build(["abcdefgh .\n"], None), cell="gru", hidden=12, embed=8, layers=2, seed=3, **more
-    )
+    shape = dict(cell="gru", hidden=12, embed=12 if more.get("tie") else 8, layers=2, seed=3)
+    model = LanguageModel(Characters.build(["abcdefgh .\n"], None), **shape, **more)
     model.output.weight.assign_(model.output.weight * 6)
     return model.eval()
 
@@ -355,6 +390,8 @@ def test_a_language_model_s_page(opened):
     text, ps = greedy(model, "bad cafe", 60)
     assert text_of(browser, "#text") == text
     np.testing.assert_allclose(browser.value("written.slice(8).map(one => one.p)"), ps, rtol=1e-4)
+    shades = browser.value("text.spans.slice(8).map(e => Number(e.style.getPropertyValue('--surprise')))")
+    np.testing.assert_allclose(shades, np.minimum(1, -np.log(ps) / np.log(1000)), atol=6e-4)
     drawn = "document.querySelector('#states canvas').getContext('2d').getImageData(0, 0, 20, 12).data"
     browser.wait(f"new Set({drawn}).size > 20")  # columns of many colours
     browser.value("document.querySelector('#text span').focus()")
@@ -425,6 +462,9 @@ def test_it_stops_and_does_not_freeze(opened):
     browser.click("#stop")
     before = browser.value("written.length")
     assert text_of(browser, "#status").startswith("Stopped after ") and before < 5003
+    browser.value("window.late = 0; heard = () => { late++ }")
+    browser.value("new Promise(then => setTimeout(then, 300))")
+    assert browser.value("late") <= 1  # what it was at
     assert browser.value("document.activeElement.id") == "go" and browser.value("frames_seen") > 2
     write(browser, "abc", 3)  # again
     assert browser.value("written.length") == 6
@@ -653,11 +693,15 @@ def test_a_page_needs_nothing_from_outside(task, tmp_path):
 
 
 def test_symbols_that_look_like_markup(opened):
-    known = Characters.build(["</script><!--<script>&amp;{{data}}\u2028"], None)
-    model = LanguageModel(known, cell="rnn", hidden=4, embed=3, seed=0).eval()
-    browser = opened(model)
-    write(browser, "</script>{{data}}", 20)
-    assert text_of(browser, "#text") == greedy(model, "</script>{{data}}", 20)[0]
+    known = vocabulary.Tokens(
+        ["<unk>", "<eos>", "</script>", "<!--<script>", "&amp;", "{{data}}", "\u2028"], 0
+    )
+    model = LanguageModel(known, cell="rnn", hidden=4, embed=3, seed=0)
+    model.output.bias.assign_(np.array([-9, 0, 0, 0, 0, 0, 0], np.float32))
+    browser = opened(model.eval())
+    prompt = "</script> <!--<script> {{data}} &amp;"
+    write(browser, prompt, 20)
+    assert text_of(browser, "#text").strip() == greedy(model, prompt, 20)[0].strip()
 
 
 # ---------------------------------------------------------------------- what weights are in, and the command
@@ -678,6 +722,15 @@ def test_weights_are_in_8_bits_where_that_changes_little(tmp_path, monkeypatch, 
     monkeypatch.setattr(html, "TOLERANCE", 1e-9)
     page, said = made()
     assert "parameters; weights in float32" in page and "weights in float32: 8 bits change" in said
+
+
+def test_which_way_scales_are():
+    """Of tables, and of what rows are multiplied by the transpose of, each row has one."""
+    graphs = [writer(tie=tie, **more).graphs()["step"] for tie, more in [(False, {}), (True, {})]]
+    free, tied = map(html._by_rows, graphs)
+    assert free["embedding_weight"] and not free["output_weight"] and not free["rnn_cells_0_U"]
+    assert tied["embedding_weight"] and "output_weight" not in tied
+    assert {n for n in free if graphs[0].constants[n].ndim < 2} == set()
 
 
 def test_what_8_bits_change_is_measured():

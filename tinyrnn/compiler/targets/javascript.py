@@ -161,10 +161,10 @@ def source(graphs: Mapping[str, Graph]) -> str:
     called = set().union(
         *[loop.called for g in graphs.values() for loop in written.loops_of(g, Loop).values()]
     )
-    return "\n\n".join([_prelude(called), PRODUCTS, "const graphs = {};", *parts]) + "\n"
+    return "\n\n".join([prelude(called), PRODUCTS, "const graphs = {};", *parts]) + "\n"
 
 
-def _prelude(called: Iterable[str]) -> str:
+def prelude(called: Iterable[str]) -> str:
     """The scalar functions that are called."""
     native = sorted(set(called) & _OF_MATH)
     own = [FUNCTIONS[name] for name in sorted(set(called) - _OF_MATH)]

@@ -70,7 +70,7 @@ class Odd(tr.Cell):
         y = y * tr.concat([tr.max(across, axis=1), tr.sum(across, axis=1)], axis=1)
         y = y + tr.where(tr.logical_xor(z > 0.1, h > 0), tr.round(4 * z) / 8, tr.remainder(z, 0.7))
         c = 0.5 * c + tr.tanh(h @ self.V) + tr.flip(tr.concat([z, h], axis=1), axis=1) * tr.sign(c)
-        h = tr.tanh(y + tr.cumsum(y, axis=1) * 0.1 + c[:, 2:6] @ tr.matrix_transpose(self.U) + x[:, -1:])
+        h = tr.tanh(y + tr.cumsum(y, axis=1) * 0.1 + c[:, 2:6] @ tr.matrix_transpose(self.U) + x[:, -1:] * 0.1)
         return h, M, c
 
 

@@ -18,7 +18,12 @@ TYPE_CHECKING = False  # as typing has it, whose import an interruption would me
 if TYPE_CHECKING:
     from typing import Any
 
-_LATER = {"load": ".training.experiments", "Run": ".training.run", "train": ".training.run"}  # where it is
+_LATER = {  # where it is
+    "compress": ".tools.compress",
+    "load": ".training.experiments", "Run": ".training.run", "train": ".training.run",
+    "from_torch": ".tools.pytorch", "to_torch": ".tools.pytorch",
+    "from_keras": ".tools.keras", "to_keras": ".tools.keras",
+}  # fmt: skip
 
 if TYPE_CHECKING:
     from .front import *

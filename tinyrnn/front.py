@@ -43,6 +43,9 @@ from .nn.functional.losses import *
 from .nn.optim import clip_grad_norm
 
 if TYPE_CHECKING:  # else imported when it is asked for
+    from .tools.compress import compress
+    from .tools.keras import from_keras, to_keras
+    from .tools.pytorch import from_torch, to_torch
     from .training.experiments import load
     from .training.run import Run, train
 
@@ -83,7 +86,7 @@ __all__ = [
     "layer_norm", "LayerNorm", "Linear", "linear", "Module", "nn", "RNN", "scaled_dot_product_attention",
     "scan",
     # training
-    "clip_grad_norm", "load", "optim", "Run", "train",
+    "clip_grad_norm", "compress", "from_keras", "load", "optim", "Run", "to_keras", "train",
     # errors
     "ChangedInPlaceError", "DeviceError", "Diverged", "DtypeError", "GradientError", "InputError",
     "ShapeError", "TapeFreedError", "TinyrnnError",

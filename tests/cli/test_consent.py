@@ -70,6 +70,7 @@ READING = {
     "robust": ["classify", "--kinds", "drop"],
     "inspect": ["lm", "the quick fox"],
     "export": ["lm", "--format", "torch"],
+    "compress": ["lm", "--int8"],
     "train": ["--resume", "lm", "--steps", "4"],
 }
 

@@ -67,6 +67,18 @@ def test_resuming_gives_the_same_weights(cupy, tmp_path):
         np.testing.assert_array_equal(value, whole.model.state_dict()[name])
 
 
+def test_pruning_there_and_on(cupy, tmp_path):
+    given = dict(prune=0.6, schedule="constant")
+    ours = run("lm", "cuda", tmp_path / "a", steps=20, **given)
+    cpu = run("lm", "cpu", tmp_path / "b", steps=20, **given)
+    zeros = {name: array == 0 for name, array in ours.model.state_dict().items()}
+    for name, array in cpu.model.state_dict().items():
+        np.testing.assert_array_equal(array == 0, zeros[name], err_msg=name)
+    on = tr.Run(tmp_path / "a").resume(steps=22, device="cuda", quiet=True)
+    for name, p in on.model.matrices().items():
+        np.testing.assert_array_equal(p.numpy() == 0, zeros[name], err_msg=name)
+
+
 def test_a_full_memory_is_said_with_sizes(standin, monkeypatch, tmp_path):
     monkeypatch.setattr(devices, "_working", [])
     monkeypatch.setattr(standin.cuda.memory, "largest", 3_000)

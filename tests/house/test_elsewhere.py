@@ -1,5 +1,6 @@
 """Who comes from PyTorch is told the name here, where the other is missing; nothing else changes."""
 
+import importlib.util
 import re
 from pathlib import Path
 
@@ -63,7 +64,8 @@ def test_the_page_for_those_who_come_from_pytorch_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = {"tr": tr, "np": np}
     for block in blocks:
-        exec(block, names)
+        if "torch." not in block or importlib.util.find_spec("torch"):
+            exec(block, names)
     assert len(blocks) >= 3
     for name, here in PYTORCH.items():
         assert f"| `{name}` | {here} |" in page

@@ -46,7 +46,7 @@ def test_what_a_run_offers(run):
     assert run.generate("the ", length=5, seed=0) == run.model.generate("the ", length=5, seed=0)
     assert run.options["hidden"] == 8 and run.path.name == "run"
     offered = {name for name in dir(run) if not name.startswith("_")}
-    assert offered == set("path options model log evaluate robust predict generate plot resume".split())
+    assert offered == set("of path options model log evaluate robust predict generate plot resume".split())
 
 
 def test_what_does_not_predict_says_so(run, monkeypatch):

@@ -15,8 +15,8 @@ from ..training.screen import note
 from .common import EXIT_INPUT, EXIT_INTERRUPTED, GroupedHelp, unwritten
 
 COMMANDS = (
-    "train generate evaluate predict robust cells new-cell new-task check compare bench inspect export plot"
-    " doctor"
+    "train generate evaluate predict robust cells new-cell new-task check compare bench inspect"
+    " export import compress plot doctor"
 ).split()
 
 

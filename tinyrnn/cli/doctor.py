@@ -10,7 +10,7 @@ from ..training.screen import say
 from .common import Command, option
 
 _OPTIONAL = (
-    "matplotlib tokenizers onnx torch pandas scikit-learn statsforecast sacrebleu seqeval regex".split()
+    "matplotlib tokenizers onnx torch pandas scikit-learn statsforecast sacrebleu seqeval regex h5py".split()
 )
 _SHOWN = 20  # names of files that are left
 

@@ -14,12 +14,13 @@ from .common import Command, allow_code_option, option, run_argument, weights_op
     "form",
     default="onnx",
     type=click.Choice([*FORMS]),
-    help="An .onnx file, a PyTorch module, or a page that runs the model in a browser.",
+    help="An .onnx file, a PyTorch module, the JSON of RTNeural (lstm, and gru with reset_after), or a page "
+    "that runs the model in a browser.",
 )
 @option(
     "--out",
     type=click.Path(dir_okay=False),
-    help="File to write. Default: model.onnx, model.py or model.html in the folder of RUN.",
+    help="File to write. Default: model.onnx, model.py, model.json or model.html in the folder of RUN.",
 )
 @weights_option(
     "int8: matrices in 8 bits, a scale for each column, in a quarter of the space. Default: as they are; "

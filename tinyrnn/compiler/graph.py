@@ -180,7 +180,7 @@ class Graph:
         name = self._named(name.replace("<lambda>", "made"))
         xs, init = list(xs), list(init)
         try:
-            with no_grad():
+            with no_grad(), np.errstate(all="ignore"):  # of values that are nobody's
                 recording, shapes, counted = self._recorded(step, xs, init)
                 values = list(simplify(recording.program.news))
         except Wanted:
@@ -211,8 +211,7 @@ class Graph:
             return [as_tensor(y) for y in made], [as_tensor(s) for s in new]
 
         given, old = tuple(map(template, xs)), tuple(map(template, init))
-        with np.errstate(all="ignore"):
-            made, new = rows(list(map(Tensor, given)), list(map(Tensor, old)))
+        made, new = rows(list(map(Tensor, given)), list(map(Tensor, old)))
         shapes, counted = [tuple(t.shape[1:]) for t in (*made, *new)], len(made)
         widths = [(math.prod(s),) for s in shapes]
         blank = tuple([np.zeros((ROWS, *w), self.dtype) for w in widths[:counted]])

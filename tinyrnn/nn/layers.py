@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -43,6 +45,10 @@ class Linear(Module):
             raise InputError(f"Linear: weight is {shape}: it must be a Tensor {[in_features, out_features]}")
         self.weight = weight
         self.bias = tensor(np.zeros(out_features), dtype, requires_grad=True) if biased else None
+
+    def from_pytorch(self, state: Mapping[str, Any]) -> dict[str, Any]:
+        """Its weight is ours transposed."""
+        return {name: np.transpose(array) if name == "weight" else array for name, array in state.items()}
 
     def forward(self, x: ArrayLike) -> Tensor:
         """``[..., in_features] -> [..., out_features]``."""

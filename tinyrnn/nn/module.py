@@ -14,6 +14,7 @@ from ..base.devices import to_device
 from ..base.errors import InputError, shown
 from ..base.files import is_safetensors, is_whole, read_file, replace_file, sealed
 from ..base.options import path_of
+from .pytorch import array_of, prefixes
 
 
 class Module:
@@ -72,12 +73,19 @@ class Module:
         """
         return [p for _, p in _children(self, "") if _is_parameter(p) and p.ndim < 2]
 
-    def parameter_groups(self, weight_decay: float) -> list[dict[str, Any]]:
-        """All parameters as an optimiser takes them in groups: matrices with ``weight_decay``, and without it
-        biases, gains and what initial states are computed from.
+    def matrices(self) -> dict[str, Tensor]:
+        """Its parameters that may be drawn to 0, or set to it, by name: all but biases, gains and what
+        initial states are computed from.
         """
         spared = {id(p) for module in self.modules() for p in module.without_decay()}
-        parts = ([p for p in self.parameters() if (id(p) in spared) is bare] for bare in (False, True))
+        return {name: p for name, p in self.named_parameters() if id(p) not in spared}
+
+    def parameter_groups(self, weight_decay: float) -> list[dict[str, Any]]:
+        """All parameters as an optimiser takes them in groups: `matrices` with ``weight_decay``, and the rest
+        without it.
+        """
+        drawn = {id(p) for p in self.matrices().values()}
+        parts = ([p for p in self.parameters() if (id(p) in drawn) is one] for one in (True, False))
         groups = zip(parts, (weight_decay, 0.0), strict=True)
         return [{"params": params, "weight_decay": decay} for params, decay in groups if params]
 
@@ -128,8 +136,24 @@ class Module:
         """Copies of all parameters as NumPy arrays, by name: in C order, which files take for granted."""
         return {name: np.array(p.numpy(), order="C") for name, p in self.named_parameters()}
 
+    def from_pytorch(self, state: Mapping[str, Any]) -> dict[str, Any]:
+        """This layer's part of a state dict of PyTorch's, under our names and in our layout; a layer that
+        differs overrides it.
+        """
+        return dict(state)
+
+    def _renamed(self, state: Mapping[str, Any]) -> dict[str, Any]:
+        """A state dict of PyTorch's, by `from_pytorch` of every layer."""
+        found = {name: array_of(name, value) for name, value in state.items()}
+        for path, module in [("", self), *((f"{path}.", value) for path, value in _walk(self, ""))]:
+            if isinstance(module, Module):
+                own = {n.removeprefix(path): found.pop(n) for n in list(found) if n.startswith(path)}
+                found |= {path + name: array for name, array in module.from_pytorch(own).items()}
+        return found
+
     def load_state_dict(self, state: Mapping[str, np.ndarray[Any, Any]]) -> None:
-        """Overwrite all parameters by arrays of the same names and shapes.
+        """Overwrite all parameters by arrays of the same names and shapes; or by those of the same network in
+        PyTorch, which are known by the names of its recurrent layers (``weight_ih_l0``), arrays or tensors.
 
         Raises:
             InputError: a name is missing or unknown, a shape differs, or it is no dict of arrays of numbers.
@@ -137,6 +161,8 @@ class Module:
         own = dict(self.named_parameters())
         if not isinstance(state, Mapping):
             raise InputError(f"the weights are {shown(state)}: give a dict, as state_dict() returns it")
+        if own.keys() != state.keys() and prefixes(state):
+            state = self._renamed(state)
         if missing := sorted(own.keys() ^ state.keys()):
             raise InputError(
                 f"these weights are for another model: {', '.join(missing[:5])} stand on one side only"
@@ -175,21 +201,26 @@ class Module:
             InputError: the file cannot be read, is no safetensors file, was changed since `save` wrote it, or
                 holds the weights of another model, as in `load_state_dict`.
         """
-        from safetensors import SafetensorError
-        from safetensors.numpy import load
-
-        source = path_of(path)
-        try:
-            data = read_file(source)
-            state = load(data)
-        except (OSError, SafetensorError) as error:
-            raise InputError(f"the weights in {path} cannot be read: {error}") from error
-        except KeyError as error:
-            raise InputError(f"the weights in {path} are of dtype {error}: NumPy has no such") from None
-        if is_whole(data) is False:
-            raise InputError(f"{path} was changed after it was written: use another copy of it")
-        self.load_state_dict(state)
+        self.load_state_dict(read_weights(path))
         return self
+
+
+def read_weights(path: str | PathLike[str]) -> dict[str, np.ndarray[Any, Any]]:
+    """The arrays of a safetensors file, by name; InputError as `Module.load_weights`."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    source = path_of(path)
+    try:
+        data = read_file(source)
+        state = load(data)
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"the weights in {path} cannot be read: {error}") from error
+    except KeyError as error:
+        raise InputError(f"the weights in {path} are of dtype {error}: NumPy has no such") from None
+    if is_whole(data) is False:
+        raise InputError(f"{path} was changed after it was written: use another copy of it")
+    return state
 
 
 def _is_parameter(value: object) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Never
 
-from ..autograd import Tensor, concat, expand_dims
+from ..autograd import Tensor, concat, expand_dims, reshape, where
 from ..autograd.functional import ones
 from ..autograd.linalg import PRECISIONS, ambient_precision
 from ..autograd.pointwise import as_tensor
@@ -23,6 +23,7 @@ from ..kernels.generator import Generator, using
 from . import registry
 from .cell import Cell
 from .checks import checked_choice, checked_flag, checked_integer, checked_rate
+from .counterparts import renamed
 from .layers import Dropout
 from .module import Module
 from .regularise import Regulariser
@@ -33,6 +34,11 @@ DEEPEST = 1000  # layers: more would be made, one by one, for hours
 def joined(*rows: Tensor) -> Tensor:
     """Rows side by side."""
     return concat(rows, axis=-1)
+
+
+def masked(there: Tensor, new: Tensor, old: Tensor) -> Tensor:
+    """``new`` where ``there [B, 1]`` is not 0, else ``old``."""
+    return where(reshape(there, (-1,) + (1,) * (new.ndim - 1)) != 0, new, old)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,6 +160,10 @@ class RNN(Module):
         self.compile = checked_flag("compile", compile)
         self.precision = precision and checked_choice("precision", precision, PRECISIONS)
 
+    def from_pytorch(self, state: Mapping[str, Any]) -> dict[str, Any]:
+        """Of ``nn.RNN``, ``nn.LSTM`` or ``nn.GRU``."""
+        return renamed(self.cells, self.directions, state)
+
     def initial_state(self, batch_size: int) -> list[tuple[Tensor, ...]]:
         """The states before the first step, a tuple for each of ``cells``, by its ``initial_state``."""
         return [cell.initial_state(batch_size) for cell in self.cells]
@@ -267,9 +277,14 @@ class RNN(Module):
         return xs, final
 
     def into(
-        self, graph: Graph, xs: Item, init: Sequence[Sequence[Item]] | None = None
+        self,
+        graph: Graph,
+        xs: Item,
+        init: Sequence[Sequence[Item]] | None = None,
+        mask: Item | None = None,
     ) -> tuple[Item, list[tuple[Item, ...]]]:
-        """``forward`` out of training, into a `Graph`: over time, or one step where ``xs`` is not.
+        """``forward`` out of training, into a `Graph`: over time, or one step where ``xs`` is not; ``mask [T,
+        B, 1]``.
 
         Raises:
             InputError: the cell's step cannot be written out.
@@ -287,11 +302,15 @@ class RNN(Module):
                 cell = self.cells[i]
 
                 def step(given, old, cell=cell):
-                    new = next_states(self.cell_step(cell, given[0], old), (given[0],), old)
+                    x, *live = given
+                    new = next_states(self.cell_step(cell, x, old), (x,), old)
+                    for there in live:
+                        new = tuple([masked(there, n, o) for n, o in zip(new, old, strict=True)])
                     return new[:1], new
 
+                read = [xs] if mask is None else [xs, mask]
                 name = f"layer{layer}" + "_reverse" * direction
-                own, states = graph.scan(step, [xs], init[i], reverse=direction == 1, name=name)
+                own, states = graph.scan(step, read, init[i], reverse=direction == 1, name=name)
                 ys += own
                 final.append(tuple(states))
             xs = ys[0] if self.directions == 1 else graph.call(joined, *ys)

@@ -15,7 +15,16 @@ from ..base.errors import InputError
 from ..nn import registry
 from ..training import experiments, pictures
 from ..training.plan import LENGTHS
-from ..training.runs import CONFIG, LAST, RunFolder, clean, load_tensors, refuse_foreign, write_atomically
+from ..training.runs import (
+    CONFIG,
+    LAST,
+    RunFolder,
+    clean,
+    judged,
+    load_tensors,
+    refuse_foreign,
+    write_atomically,
+)
 
 RESULT, PICTURE = "compare.json", "compare.png"
 
@@ -156,7 +165,7 @@ class Comparison:
             runs = [RunFolder(self._path(name, seed)) for seed in self.seeds]
             logs = [run.read_log() for run in runs]
             failed = any(run.path in self.diverged for run in runs)
-            best = [] if failed else [min(r["val_loss"] for r in log) for log in logs]
+            best = [] if failed else [min(r["val_loss"] for r in judged(log)) for log in logs]
             speeds = [r["tokens_per_s"] for log in logs for r in log if r.get("tokens_per_s")]
             rows.append(
                 {
@@ -172,7 +181,7 @@ class Comparison:
                         {
                             "seed": seed,
                             "path": run.path.name,
-                            "val_loss": min((r["val_loss"] for r in log), default=None),
+                            "val_loss": min((r["val_loss"] for r in judged(log)), default=None),
                         }
                         for seed, run, log in zip(self.seeds, runs, logs, strict=True)
                     ],

@@ -193,6 +193,30 @@ def begin(configuration: Configuration, report=None, *, out=None, device="cpu") 
     return trainer
 
 
+def adopt(model: Any, out: Any, source: str) -> RunFolder:
+    """A run folder of a ``model`` that was trained elsewhere, in ``source``. It has no data yet: who takes it
+    up names some.
+
+    Raises:
+        InputError: ``out`` exists, or it is no model of a task.
+    """
+    if not hasattr(model, "inherited"):
+        raise InputError(f"a {type(model).__name__} is no model of a task, which a run is made of")
+    task = model.describe()["task"]
+    given = origins.options_with(get_task(task), model, {"from_run": source})
+    configuration = Configuration.make(task, [], given, complete=False)
+    configuration = replace(configuration, options=replace(configuration.options, from_run=source))
+    state = model.state_dict()
+    with runs.reading(Path(source), "use another model"):
+        runs.refuse_other(state, state, "weight")  # as whoever loads the run does
+
+    def fill(folder):
+        runs.save_tensors(folder / runs.LAST, state, {**model.describe(), "step": 0})
+
+    said = {"task": task, "fingerprint": "", "from": f"{source}: {len(state)} arrays"}
+    return RunFolder.create(Path(out), {**said, "options": {**configuration.entries(), "texts": []}}, fill)
+
+
 def take_up(path, given, texts=(), report=None, *, device="cpu", allow_code: AllowCode = False) -> Trainer:
     """The trainer of the run at ``path``, where its last checkpoint left it.
 
@@ -260,7 +284,12 @@ def _going_on(run, configuration, given, texts, report, device) -> Trainer:
             )
     plan = configuration.plan.changed(**{name: after[name] for name in given if name in Plan.rules()})
     configuration = replace(configuration, plan=plan)
-    tensors, meta = runs.load_tensors(run.path / runs.TRAINER, "start a new run")
+    if "compressed" in run.config:
+        raise InputError(f"{run.path} was compressed, not trained: begin a new run with --from {run.path}")
+    adopted = not run.config["fingerprint"] and not (run.path / runs.TRAINER).exists()
+    tensors, meta = ({}, {}) if adopted else runs.load_tensors(run.path / runs.TRAINER, "start a new run")
+    if adopted and not texts:
+        raise InputError(f"{run.path} has no data yet: name some: tinyrnn train DATA --resume {run.path}")
     if not texts:
         own = [text for text in configuration.texts if text not in configuration.task.default_texts]
         runs.refuse_moved(run.path, own, f"before it: tinyrnn train DATA --resume {run.path}")
@@ -271,6 +300,16 @@ def _going_on(run, configuration, given, texts, report, device) -> Trainer:
             taken(described.get("model"), {"cell": _TEXT}, "model", others=True)
             described["model"]["cell"] = configuration.options.cell
             configuration = replace(configuration, origin=configuration.task.rebuild(described))
+            if adopted:
+                runs.put_weights(configuration.origin, weights)
+    if adopted:
+        configuration = replace(configuration, texts=list(texts))
+        trainer = configuration.trainer(report, device)
+        trainer.go_on_from(configuration.origin, configuration.options.from_run)
+        told = {"options": configuration.entries(), "fingerprint": trainer.task.fingerprint}
+        run.update_config(**told, **{"from": trainer.origin})
+        trainer.start_in(run)
+        return trainer
     with init.at_most(sum(a.nbytes for a in tensors.values()), run.path):
         trainer = replace(configuration, texts=list(texts) or configuration.texts).trainer(report, device)
     if trainer.task.fingerprint != run.config["fingerprint"]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from ..base.errors import InputError, visible
 from ..base.files import replace_file
 from .robustness import grid
-from .runs import RunFolder
+from .runs import RunFolder, judged
 from .screen import note
 from .task import task_of
 
@@ -145,7 +145,7 @@ def curves(runs: list[RunFolder], target: Path):
     places = loss_panels(axes[:2], longest, tasks[0].loss_name)
     for i, (run, name, log) in enumerate(zip(runs, names, logs, strict=True)):
         color, training = f"C{i}", run.training_losses()
-        best = min(r["val_loss"] for r in log)
+        best = min(r["val_loss"] for r in judged(log))
         label = f"{name}, best validation {best:.4g}" if len(runs) > 1 else f"validation, best {best:.4g}"
         for axis, place in zip(axes, places, strict=False):
             style = dict(color=color, label="training" if len(runs) == 1 else None)

@@ -6,7 +6,13 @@ from typing import Any, Literal, Self
 from ..base.options import PART, Options, option
 
 LENGTHS = ("steps", "epochs", "minutes")
-FIXED = ("optimizer", "weight_decay", "beta2")  # what a resumed run may not change: all else it may
+FIXED = (
+    "optimizer",
+    "weight_decay",
+    "beta2",
+    "prune",
+    "prune_until",
+)  # what a resumed run may not change: all else it may
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +64,12 @@ class Plan(Options):
     clip: float = option(1.0, "Largest gradient norm; 0 is off.", "Optimisation", low=0)
     weight_decay: float = option(
         0.0, "Pull of matrices, not biases or gains, towards 0.", "Optimisation", low=0
+    )
+    prune: float = option(
+        0.0, "Part of each matrix whose weights become 0, the smallest first.", "Optimisation", **PART
+    )
+    prune_until: float = option(
+        0.5, "Part of the run after which they all are.", "Optimisation", low=0, open_low=True, high=1
     )
 
     def changed(self, **given: Any) -> Self:

@@ -16,7 +16,7 @@ from ..nn.registry import CONSENT, ELSEWHERE, AllowCode
 from . import experiments
 from .plan import Place
 from .robustness import rows
-from .runs import RunFolder, keep_data, remove
+from .runs import RunFolder, judged, keep_data, remove
 from .screen import hushed
 from .task import Task, get_task, task_of
 from .trainer import Interrupted, Trainer
@@ -34,7 +34,7 @@ _COMMAND = re.compile(r"\btinyrnn (train|generate|evaluate|predict|robust)\b")
 
 
 @contextmanager
-def _keywords() -> Iterator[None]:
+def keywords() -> Iterator[None]:
     """In this block messages name keywords and methods where the command line has flags and commands."""
     try:
         yield
@@ -64,6 +64,21 @@ class Run:
     def __init__(self, path: PathLike, *, allow_code: AllowCode = False) -> None:
         self._folder, self._allow_code = RunFolder(path), allow_code
 
+    @classmethod
+    @_keywords()
+    def of(cls, model: Any, path: PathLike, source: str = "another library") -> Self:
+        """A run made of a model that was trained elsewhere, as `from_torch` gives it: all commands take it.
+        ``tinyrnn train DATA --resume PATH`` trains it on.
+
+        Args:
+            path: of the folder to make.
+            source: where the model is from, in words.
+
+        Raises:
+            InputError: ``path`` exists, or it is no model of a task.
+        """
+        return cls(experiments.adopt(model, path, source).path)
+
     @property
     def path(self) -> Path:
         """The folder."""
@@ -75,7 +90,7 @@ class Run:
         return self._folder.options
 
     @functools.cached_property
-    @_keywords()
+    @keywords()
     def model(self) -> Any:
         """The best model so far, ready to use; see `load`."""
         return experiments.load(self.path, allow_code=self._allow_code)
@@ -87,7 +102,7 @@ class Run:
         """
         return self._folder.read_log()
 
-    @_keywords()
+    @keywords()
     def evaluate(self, data: Any = None, **options: Any) -> dict[str, Any]:
         """The figures that ``tinyrnn evaluate`` prints, on ``data``, files or what `train` takes from memory,
         or on the validation part of the run's own.
@@ -100,7 +115,7 @@ class Run:
         with self._files(data) as texts:
             return task.evaluate_run(self.model, texts, self.path, given)
 
-    @_keywords()
+    @keywords()
     def robust(self, data: Any = None, **options: Any) -> list[dict[str, Any]]:
         """The figures that ``tinyrnn robust`` prints: a dict for each disturbance and strength, with
         ``kind``, ``strength`` and the task's figures; the first is that of the undisturbed data.
@@ -121,7 +136,7 @@ class Run:
         with self._files(data) as texts:
             return list(rows(task.probe(self.model, texts, self.path, given), given))
 
-    @_keywords()
+    @keywords()
     def predict(self, inputs: Any = None, **options: Any) -> list[dict[str, Any]]:
         """What ``tinyrnn predict`` prints, a dict each: of a classifier or translator for each text of
         ``inputs`` and each line of a file that is named there; of a forecaster for each step after the end of
@@ -146,7 +161,7 @@ class Run:
         given = _checked(task.prediction, options, f"task {task.name} predicts")
         return list(task.predict(self.model, texts, self.path, given))
 
-    @_keywords()
+    @keywords()
     def generate(self, prompt: str | None = None, **options: Any) -> str | list[str]:
         """``prompt`` and what a language model continues it with: ``length=200, temperature=0.8, top_k=None,
         top_p=None, seed=None, stop=None, weights=None``; with ``num=16`` a list of so many, made together.
@@ -158,7 +173,7 @@ class Run:
             raise InputError(f"{self.path} is no language model: use predict")
         return self.model.generate(prompt, **options)
 
-    @_keywords()
+    @keywords()
     def plot(self, out: PathLike | None = None) -> Path:
         """Draw the learning curve; the path of the picture, which is ``curve.png`` in the run's folder by
         default.
@@ -172,7 +187,7 @@ class Run:
         curves([self._folder], target)
         return target
 
-    @_keywords()
+    @keywords()
     def resume(self, *, device: str = "cpu", quiet: bool = False, **plan: Any) -> Self:
         """Go on training where the last checkpoint left the run, to another length:
         ``run.resume(steps=4000)``.
@@ -181,7 +196,7 @@ class Run:
             device: where to compute, ``"cpu"``, ``"cuda"`` or ``"auto"``; a run may change it.
             plan: as in `train`; what would make it another run is refused.
         """
-        report = _report(quiet)
+        report = reporter(quiet)
         with hushed(quiet):
             trainer = experiments.take_up(
                 self.path, plan, report=report, device=device, allow_code=self._allow_code
@@ -191,7 +206,7 @@ class Run:
     @contextmanager
     def _files(self, data: Any) -> Iterator[list[str]]:
         """``data`` as paths: what comes from memory is a file in this block; None: those of the run."""
-        if (texts := [] if data is None else _paths(data)) is not None:
+        if (texts := [] if data is None else paths_of(data)) is not None:
             yield texts
             return
         suffix, text = self._task.store(data)
@@ -209,14 +224,14 @@ class Run:
         config, log = self._folder.config, self.log
         told = f"{config['task']}, {config['options']['cell']}"
         if log:
-            best = min(log, key=lambda record: record["val_loss"])
+            best = min(judged(log), key=lambda record: record["val_loss"])
             told += (
                 f", step {log[-1]['step']:,}, validation loss {best['val_loss']:.4f} at step {best['step']:,}"
             )
         return f"Run({str(self.path)!r}: {told})"
 
 
-@_keywords()
+@keywords()
 def train(
     data: Any = None,
     task: str | None = None,
@@ -260,14 +275,14 @@ def train(
     task = experiments.task_name(task, options.get("from_run"))
     if place.threads:
         pool.set_threads(place.threads)
-    report, kind, texts = _report(quiet), get_task(task), [] if data is None else _paths(data)
+    report, kind, texts = reporter(quiet), get_task(task), [] if data is None else paths_of(data)
     trainer, made = None, list[Path]()
     with hushed(quiet):
         try:
             if texts is None:
                 suffix, text = kind.store(data)
                 made, texts = keep_data(text, suffix, kind.options.of(options).encoding)
-            allow_code = origin._allow_code if isinstance(origin, Run) else False
+            allow_code = path_and_consent(origin)[1]
             configuration = experiments.configured(task, texts, options, allow_code)
             trainer = experiments.begin(configuration, report, out=place.out, device=place.device)
             return _finished(Run, trainer, report)
@@ -277,7 +292,8 @@ def train(
             raise
 
 
-def _report(quiet: bool) -> Any:
+def reporter(quiet: bool) -> Any:
+    """What shows a run to people, or nothing."""
     from .report import for_people  # and with it what draws in terminals
 
     return for_people(quiet)
@@ -295,6 +311,11 @@ def _finished(kind: type[R], trainer: Trainer, report: Any) -> R:
     return kind(trainer.run.path, allow_code=True)  # its cell's code has just run
 
 
+def path_and_consent(run: Any) -> tuple[Any, AllowCode]:
+    """Of a `Run`, or of what is taken for its path: without consent to run code."""
+    return (run.path, run._allow_code) if isinstance(run, Run) else (run, False)
+
+
 def _checked(kind: type[Options], options: dict[str, Any], doing: str) -> Any:
     """``options`` of the class ``kind``; InputError for one that it lacks."""
     if unknown := options.keys() - kind.rules():
@@ -309,7 +330,7 @@ def _path(text: str) -> str:
     raise InputError(f"{text[:20]!r}... is no path: to train on a text itself give io.StringIO(text)")
 
 
-def _paths(data: Any) -> list[str] | None:
+def paths_of(data: Any) -> list[str] | None:
     """The files that ``data`` names; None: it is something else."""
     listed = [data] if isinstance(data, _PATHS) else data
     if not isinstance(listed, list | tuple) or not all(isinstance(d, _PATHS) for d in listed):

@@ -19,6 +19,7 @@ from ..base.errors import InputError, TinyrnnError, shown
 from ..base.files import PARTIAL, digest_of, is_whole, lock_file, parsed, read_file, replace_file, sealed
 from ..base.options import Rule, path_of, taken
 from ..base.version import __version__
+from .packing import unpacked
 from .screen import note
 
 # Of checkpoints and config.json; a reader accepts its own and older ones. Since 2 a digest covers all of a
@@ -45,6 +46,7 @@ _MARKS = {
     "curve.png": b"Software\0tinyrnn",
     "inspect.html": b"<title>tinyrnn inspect</title>",
     "model.html": b"<title>tinyrnn export",
+    "model.json": b'{"made_by": "tinyrnn',
     "model.onnx": b"\x12\x07tinyrnn",  # its producer
     "model.py": b"One step of a language model trained with tinyrnn",
     "model.safetensors": b'"tinyrnn":"export"',
@@ -146,6 +148,8 @@ def load_tensors(path: Path, mend: str = ANOTHER) -> tuple[dict, dict]:
         if not whole:
             raise ValueError("its digest differs: something changed it after it was written")
         meta = {k: parsed(v.encode()) for k, v in header.items()}
+        if "packed" in meta:
+            tensors = unpacked(tensors, meta["packed"])
     return tensors, meta
 
 
@@ -464,6 +468,12 @@ def output_file(out, run, name: str) -> Path:
     if out or not (folder / CONFIG).is_file():
         refuse_foreign(target, name)
     return target
+
+
+def judged(log: list[dict]) -> list[dict]:
+    """The records that may be of the best model: of a run that is pruned those of when it was."""
+    most = max((record.get("sparsity", 0.0) for record in log), default=0.0)
+    return [record for record in log if record.get("sparsity", 0.0) == most]
 
 
 def free_name(path: Path) -> Path:

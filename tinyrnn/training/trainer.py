@@ -18,7 +18,9 @@ from ..base.options import Rule, taken
 from ..nn.optim import OPTIMIZERS, Schedule
 from . import runs
 from .origin import take_over
+from .packing import packed
 from .plan import Plan
+from .pruning import Pruning
 
 CHECKPOINT_SECONDS = 60.0  # at most so much work is lost to a power cut
 # The training loss is logged after each of the first steps, then as the mean over some: by steps, not
@@ -87,6 +89,7 @@ class Trainer:
         self.total = plan.total_steps(task.steps_per_epoch)
         task.planned(self.total)
         self.schedule = self._schedule(plan.warmup_steps(self.total), self.total)
+        self.pruning = self._pruning()
         self.chosen = ""  # options that follow from the data and the time, as a command writes them
         self.origin = ""  # what a run that goes on from another has from it, in words
         self.run: Any = None  # the `RunFolder`, from `start` or `resume` on
@@ -115,6 +118,20 @@ class Trainer:
         of = {"gamma": self.plan.gamma, "hold": self.plan.hold, "epoch": self.task.steps_per_epoch}
         return Schedule(self.plan.schedule, warmup=warmup, total=total, **of)
 
+    def _pruning(self):
+        """What prunes the model, if anything does."""
+        if not self.plan.prune:
+            return None
+        if self.total is None:
+            raise InputError("--prune needs a length in steps or passes: give --steps or --epochs")
+        end = max(1, round(self.plan.prune_until * self.total))
+        return Pruning(self.model, self.plan.prune, end)
+
+    @property
+    def is_pruned(self) -> bool:
+        """Whether all weights that are to become 0 are: before that no model is the best."""
+        return self.pruning is None or self.step >= self.pruning.end
+
     # -------------------------------------------------------------- the loop
 
     def start(self, path: Path, config: dict):
@@ -122,12 +139,18 @@ class Trainer:
         moment.
         """
 
-        def fill(folder):
-            self.save(folder)
-            runs.save_tensors(folder / runs.LAST, *self._weights())
-
-        self.run, self._begun = runs.RunFolder.create(path, config, fill), True
+        self.run, self._begun = runs.RunFolder.create(path, config, self._fill), True
         self.run.lock()
+
+    def start_in(self, run: runs.RunFolder):
+        """Begin in a run folder that has a model and no data yet."""
+        run.lock()
+        self.run = run
+        self._fill(run.path)
+
+    def _fill(self, folder):
+        self.save(folder)
+        runs.save_tensors(folder / runs.LAST, *self._weights())
 
     def go_on_from(self, model, source: str):
         """Begin with the weights of ``model``, of the run or checkpoint ``source``; before `start`.
@@ -236,11 +259,15 @@ class Trainer:
         self.optimizer.zero_grad()
         loss_tensor.backward()
         self.optimizer.lr = self.learning_rate()
+        if self.pruning:
+            self.pruning.mask_gradients()
         norm = self.optimizer.step(max_norm=self.plan.clip)
         if not math.isfinite(norm):
             raise Diverged(self._advice(f"the gradient became {norm}"))
         self.model.apply_constraints()
         self.step += 1
+        if self.pruning:
+            self.pruning.after(self.step)
         self.loss_sum, self.loss_count = self.loss_sum + loss, self.loss_count + 1
         took = _clock() - began
         self.seconds += took
@@ -298,7 +325,9 @@ class Trainer:
             "seconds": round(self.seconds, 3),
             "lr": self.learning_rate(),
         }
-        if self.best is None or figures["val_loss"] < self.best:
+        if self.pruning:
+            record["sparsity"] = round(self.pruning.sparsity(self.step), 4)
+        if self.is_pruned and (self.best is None or figures["val_loss"] < self.best):
             runs.save_tensors(self.run.path / runs.BEST, *self._weights(val_loss=figures["val_loss"]))
         self.run.append_log(record)
         self.report.evaluated(record)
@@ -310,8 +339,9 @@ class Trainer:
         checkpointed.
         """
         loss = self._evaluate()
-        better = self.best is None or loss < self.best
-        self.best, self.bad_evaluations = (loss, 0) if better else (self.best, self.bad_evaluations + 1)
+        if self.is_pruned:
+            better = self.best is None or loss < self.best
+            self.best, self.bad_evaluations = (loss, 0) if better else (self.best, self.bad_evaluations + 1)
         self.schedule.observe(self.bad_evaluations)
         self.loss_sum, self.loss_count, self.evaluated_at = 0.0, 0, self.step
         self._checkpoint()
@@ -333,7 +363,12 @@ class Trainer:
         runs.save_tensors(self.run.path / runs.LAST, *self._weights())
 
     def _weights(self, **facts):
-        return self.model.state_dict(), {**self.model.describe(), "step": self.step, **facts}
+        weights, facts = self.model.state_dict(), {**self.model.describe(), "step": self.step, **facts}
+        if self.pruning is None:
+            return weights, facts
+        weights, of_file = packed(weights, self.pruning.matrices)
+        part = round(self.pruning.sparsity(self.step), 4)
+        return weights, {**facts, **of_file, "compressed": {"sparsity": part}}
 
     def save(self, folder: Path, name=runs.TRAINER):
         """Write everything that the rest of the run depends on, weights included, as one file."""
@@ -341,6 +376,8 @@ class Trainer:
         tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
         tensors |= {f"state.{k}": v for k, v in self.task.state_arrays().items()}
         tensors |= {f"optimizer.{k}": v for k, v in optimizer.items() if k != "steps"}
+        if self.pruning:
+            tensors |= {f"gone.{k}": v for k, v in self.pruning.arrays().items()}
         meta = {
             "position": {k: getattr(self, k) for k in _POSITION},
             "optimizer_steps": optimizer["steps"],
@@ -349,6 +386,7 @@ class Trainer:
             "total": self.total,
             "warmup": [self.plan.warmup, self.schedule.warmup],
             **({"decayed": self._decayed} if self._decayed else {}),
+            **({"pruned_at": self.pruning.end} if self.pruning else {}),
         }
         runs.save_tensors(folder / name, tensors, meta)
 
@@ -406,7 +444,7 @@ class Trainer:
             self._restore(tensors, meta)
 
     def _restore(self, tensors, meta):
-        part = {kind: {} for kind in ("model", "state", "optimizer")}
+        part = {kind: {} for kind in ("model", "state", "optimizer", *["gone"] * bool(self.pruning))}
         for name, array in tensors.items():
             kind, _, rest = name.partition(".")
             if kind not in part:
@@ -419,6 +457,11 @@ class Trainer:
         runs.put_weights(self.model, part["model"])
         self.task.load_state_arrays(part["state"])
         self.optimizer.load_state_dict({"steps": meta["optimizer_steps"], **part["optimizer"]})
+        if self.pruning:  # it ends as it was to when the run began, also if that is longer now
+            if "pruned_at" not in meta:
+                raise ValueError("it does not say until when it is pruned")
+            self.pruning.end = meta["pruned_at"]
+            self.pruning.load_arrays(part["gone"])
         self.model.generator.state = meta["generator"]
         for k, v in meta["position"].items():
             setattr(self, k, v)
@@ -466,6 +509,7 @@ _STATE = {
     "total": Rule(int, optional=True, low=1),
     "warmup": Rule(int, many=True, low=0),
     "decayed": Rule(str, choices=(MATRICES,)),
+    "pruned_at": Rule(int, low=1),
 }
 
 
@@ -475,7 +519,7 @@ def _checked(meta: dict) -> dict:
         meta["schedule_factor"] = old[0]
     position = taken(meta.pop("position", None), _POSITION, "position", lacking=("recent",))
     position["recent"] = list(position.get("recent", ()))
-    found = taken(meta, _STATE, "state", lacking=("warmup", "decayed"))
+    found = taken(meta, _STATE, "state", lacking=("warmup", "decayed", "pruned_at"))
     seed = found["generator"]
     if len(seed) != 2 or not all(part.isdecimal() and len(part) <= 20 for part in seed):
         raise ValueError(f"its generator is {shown(seed)}, not two numbers")

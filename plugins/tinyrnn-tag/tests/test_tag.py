@@ -486,3 +486,12 @@ def test_corpora_are_read_whole():
     ):  # fmt: skip
         corpus = read_corpus([SHARED / f"{name}.conll"])
         assert (len(corpus.tokens), scheme_of(corpus.tags), corpus.left_out) == (count, scheme, {})
+
+
+def test_it_is_compressed(trained, tmp_path):
+    run, _ = trained
+    rows = tr.compress(run, int8=True, prune=0.5, steps=4, out=tmp_path / "out", quiet=True)
+    assert [row["name"] for row in rows] == ["original", "prune0.5", "prune0.5-int8", "prune0.5-int8"]
+    assert rows[0]["bytes"] > rows[1]["bytes"] > 1.5 * rows[2]["bytes"]  # its words take room, too
+    made = tr.Run(tmp_path / "out" / "prune0.5-int8")
+    assert made.evaluate().keys() == run.evaluate().keys() and made.predict(["a text"])

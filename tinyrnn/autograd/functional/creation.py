@@ -19,8 +19,8 @@ from ..tensor import new
 from ..types import ArrayLike, DType, Shape
 
 __all__ = [
-    "arange", "asarray", "bernoulli", "eye", "from_dlpack", "from_torch", "full", "full_like", "linspace",
-    "ones", "ones_like", "rand", "rand_like", "randint", "randn", "randn_like", "to_torch", "zeros",
+    "arange", "asarray", "bernoulli", "eye", "from_dlpack", "full", "full_like", "linspace",
+    "ones", "ones_like", "rand", "rand_like", "randint", "randn", "randn_like", "zeros",
     "zeros_like",
 ]  # fmt: skip
 

@@ -13,7 +13,7 @@ from ...nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from ...training.disturbances import hardened_text
 from ...training.plan import Plan
 from ...training.robustness import Probe
-from ...training.runs import RunFolder, refuse_other
+from ...training.runs import RunFolder, judged, refuse_other
 from ...training.screen import hushed
 from ...training.task import Task
 from ..batches import Batches
@@ -247,7 +247,7 @@ class Classification(Task):
     def conclude(self, run):
         """Whether the best model beats saying the most frequent label, and a simple classifier."""
         log = run.read_log()
-        best = min(log, key=lambda record: record["val_loss"], default=None)
+        best = min(judged(log), key=lambda record: record["val_loss"], default=None)
         if best is None or not isinstance(best.get("macro_f1"), float):
             return []
         said, more = [], MORE

@@ -11,6 +11,7 @@ from ...base.errors import InputError, shown
 from ...compiler import scan
 from ...nn import Dropout, Embedding, Linear, Module
 from ..model import TaskModel
+from .graphs import forecast_graphs
 from .series import Series
 from .transform import Transform, smoothed
 
@@ -253,6 +254,10 @@ class Forecaster(TaskModel):
         log = target.log if len(self.targets) < 2 else None  # each of several has its own
         own |= {"difference": lags, "log": log, "future": ",".join(self.foreseen) or None}
         return {**super().inherited(), **own}
+
+    def graphs(self, *, over_time=True) -> dict:
+        """``read``, ``step`` and ``end``; see `forecast_graphs`."""
+        return forecast_graphs(self)
 
     def rows(self) -> dict:
         """Those of the series."""

@@ -321,6 +321,10 @@ def part_of(run: RunFolder, vocabulary, *, train: bool = False):
     options, texts = LanguageModeling.trained(run.path, ReadingOptions())
     if options.val and not train:
         return _validation_file(options, vocabulary)
+    if not texts:
+        raise InputError(
+            "this run was made of a model from elsewhere and has no text: name a TEXT to evaluate on"
+        )
     if "-" in texts:
         raise InputError(
             "this run was trained on standard input, which is not kept: name a TEXT to evaluate on"

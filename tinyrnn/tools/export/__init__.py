@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-FORMS = {"onnx": "model.onnx", "torch": "model.py", "html": "model.html"}  # and what their files are called
+# and what their files are called
+FORMS = {"onnx": "model.onnx", "torch": "model.py", "rtneural": "model.json", "html": "model.html"}
 
 
 @dataclass(frozen=True, kw_only=True)

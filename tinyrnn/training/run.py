@@ -65,7 +65,7 @@ class Run:
         self._folder, self._allow_code = RunFolder(path), allow_code
 
     @classmethod
-    @_keywords()
+    @keywords()
     def of(cls, model: Any, path: PathLike, source: str = "another library") -> Self:
         """A run made of a model that was trained elsewhere, as `from_torch` gives it: all commands take it.
         ``tinyrnn train DATA --resume PATH`` trains it on.

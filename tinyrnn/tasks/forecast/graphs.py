@@ -24,11 +24,9 @@ def forecast_graphs(model) -> dict:
     Raises:
         InputError: it forecasts counts, or reads more than one column of one series by even steps.
     """
-    from .model import COUNTS
-
     several = len(model.columns) > 1 or len(model.targets) > 1 or model.foreseen or model.embedding is not None
-    if several or model.head in COUNTS:
-        what = "counts" if model.head in COUNTS else "several columns or series"
+    if several or model.counts:
+        what = "counts" if model.counts else "several columns or series"
         raise InputError(f"a forecaster of {what} cannot be written out yet: train on one column of numbers")
     return _Written(model).graphs()
 

@@ -66,7 +66,7 @@ class Forecaster(TaskModel):
         super().__init__(seed, settings, **own)
         self.columns, self.transforms = list(columns), [Transform(**t) for t in transforms]
         self.season, self.window, self.horizon, self.interval = season, window, horizon, interval
-        self.head, self.panel = head, panel or {}
+        self.head, self.panel, self.counts = head, panel or {}, head in COUNTS
         self.seasons = self.panel.get("seasons") or [season]
         self.foreseen = list(self.panel.get("foreseen") or ())
         own = self.panel.get("transforms")

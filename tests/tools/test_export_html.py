@@ -470,6 +470,20 @@ def test_it_stops_and_does_not_freeze(opened):
     assert browser.value("written.length") == 6
 
 
+FORBIDDEN = "class { constructor() { setTimeout(() => this.onerror(new Event('error'))) } postMessage() {} }"
+
+
+@pytest.mark.parametrize("worker", ["undefined", FORBIDDEN], ids=["none", "forbidden"])
+def test_without_a_worker_the_page_computes(opened, browser, worker):
+    script = browser.tell("Page.addScriptToEvaluateOnNewDocument", source=f"window.Worker = {worker}")
+    try:
+        model = writer()
+        write(opened(model), "bad cafe", 40)
+        assert text_of(browser, "#text") == greedy(model, "bad cafe", 40)[0]
+    finally:
+        browser.tell("Page.removeScriptToEvaluateOnNewDocument", identifier=script["identifier"])
+
+
 def labelled(thresholds=None, **more):
     known, labels = Characters.build(["abcdefgh "], None), ["good", "bad", "so so"]
     shape = dict(hidden=8, embed=6, bidirectional=True, seed=5, max_length=30)

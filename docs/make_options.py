@@ -73,7 +73,15 @@ def page() -> str:
             if k not in shared or r.default != shared[k].default or k in task.chosen
         }
         changed = {k: plan[k] for k in plan if getattr(task.plan, k) != plan[k].default or k in task.chosen}
-        lines += ["", f"## `--task {name}`", "", *table(own, chosen=task.chosen), "", "The plan where nothing else is said:", ""]
+        lines += [
+            "",
+            f"## `--task {name}`",
+            "",
+            *table(own, chosen=task.chosen),
+            "",
+            "The plan where nothing else is said:",
+            "",
+        ]
         lines += table(changed, task.plan, task.chosen)
     return "\n".join(lines) + "\n"
 

@@ -10,6 +10,7 @@ import pytest
 import tinyrnn as tr
 from tinyrnn.autograd.tape import TABLE, apply
 from tinyrnn.compiler import targets
+from tinyrnn.compiler.graph import Item
 from tinyrnn.compiler.ir import SUMS, CompilerFault, Input, Kind, Source, Value, aliased, order, pointwise
 from tinyrnn.compiler.products import recorded_step
 from tinyrnn.compiler.record import as_rows
@@ -159,8 +160,12 @@ def onnx_values(news, named, rows):
 
     target = Onnx(onnx, np.dtype(np.float64), "ids")
     made = target.walk(news, named(target))
-    outputs = [(f"new{i}", v.width, name) for i, (v, name) in enumerate(zip(news, made, strict=True))]
-    graph = onnx.load_from_string(target.model([(n, a.shape[1]) for n, a in rows.items()], outputs))
+    outputs = {
+        f"new{i}": (Item("", (v.width,), False), name)
+        for i, (v, name) in enumerate(zip(news, made, strict=True))
+    }
+    inputs = [Item("ids", (), False, 1), *[Item(n, a.shape[1:], False) for n, a in rows.items()]]
+    graph = onnx.load_from_string(target.model(inputs, outputs))
     return ReferenceEvaluator(graph).run(None, {"ids": np.zeros(len(next(iter(rows.values()))), int), **rows})
 
 
@@ -172,7 +177,6 @@ def torch_values(news, named, rows):
     space = {"torch": torch}
     exec("\n    ".join(lines), space)
     module = SimpleNamespace(**{name: torch.tensor(a) for name, a in target.constants.items()})
-    module.embedding = torch.zeros(0, dtype=torch.float64)
     module.number = lambda x: torch.full((1, 1), x, dtype=torch.float64)
     arrays = [torch.tensor(a) for a in rows.values()]
     return [t.numpy() for t in space["forward"](module, arrays[0], *arrays)]

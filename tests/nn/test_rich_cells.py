@@ -18,8 +18,8 @@ from tinyrnn.nn import init, registry
 from tinyrnn.nn.gates import gate_names
 from tinyrnn.tasks.lm.model import LanguageModel
 from tinyrnn.tasks.text.vocabulary import Characters
-from tinyrnn.tools.export import torch as to_torch_form
 from tinyrnn.tools.check import CHECKS, results_of
+from tinyrnn.tools.export import torch as to_torch_form
 from tinyrnn.tools.inspection import look, page
 from tinyrnn.training import runs, trainer
 

@@ -343,7 +343,7 @@ def test_what_an_adaptive_model_can_do(text, tmp_path):
         done = invoke(*command)
         assert done.exit_code == 0, done.output
     done = invoke("export", run)
-    assert done.exit_code == 2 and "adaptive softmax cannot be exported" in done.output
+    assert done.exit_code == 2 and "adaptive softmax cannot be written out" in done.output
     model = tr.load(run)
     often = Counter(Words.PIECES.findall(text.read_text()))
     assert often[model.vocabulary.symbols[1]] > 10 > often[model.vocabulary.symbols[-1]]

@@ -15,7 +15,8 @@ from safetensors.numpy import load as read_arrays
 import tinyrnn as tr
 from tinyrnn.cli import main
 from tinyrnn.kernels.references import quantised
-from tinyrnn.tools import compress, export
+from tinyrnn.tools import compress
+from tinyrnn.tools.export import torch as torch_form
 from tinyrnn.training import pictures, runs
 from tinyrnn.training.trainer import Trainer
 
@@ -153,9 +154,9 @@ def test_8_bits_are_those_of_the_kernels(trained, tmp_path, monkeypatch):
         np.testing.assert_array_equal(stored[f"{name}.scale"], scale)
         np.testing.assert_array_equal(array, integers * scale)
         np.testing.assert_array_equal(quantised(array, axis, 127)[0], integers)
-    exported = export.to_torch(now, "w", in_bytes=True)[1]
+    exported = torch_form.to_torch(now, "w", in_bytes=True)[1]
     np.testing.assert_array_equal(exported["output_weight"], stored["output.weight"])
-    np.testing.assert_array_equal(exported["embedding"], stored["embedding.weight"])
+    np.testing.assert_array_equal(exported["embedding_weight"], stored["embedding.weight"])
 
 
 def test_clipped_scales_are_rounded_to_the_same_integers_again(rng):

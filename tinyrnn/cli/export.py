@@ -27,11 +27,18 @@ from .common import Command, allow_code_option, option, run_argument, weights_op
     "in a page int8 where that changes little.",
     choices=("float32", "int8"),
 )
+@option(
+    "--sequence",
+    is_flag=True,
+    help="Of a language model whole sequences, ids [T, B]. Default: one step, ids [B].",
+)
 @allow_code_option()
-def command(run, form, out, weights, allow_code):
-    """Write RUN for another library, one step, from ids and states to logits and new states; or as a page.
+def command(run, form, out, weights, sequence, allow_code):
+    """Write what RUN computes, from ids or numbers to logits or probabilities, for another library, or RUN as
+    a page.
 
-    Works for every cell that compiles: what is written comes from the tape of its step.
+    Works for every cell that compiles: what is written comes from the tape of its step. A translator is two
+    files, the reader of sources beside the step.
     """
     from ..base.files import replace_files
     from ..tools.export import How, exported
@@ -40,7 +47,7 @@ def command(run, form, out, weights, allow_code):
 
     model = load(run, allow_code=allow_code)
     target = runs.output_file(out, run, FORMS[form])
-    files = exported(model, form, target, How(weights=weights))
+    files = exported(model, form, target, How(weights=weights, sequence=sequence))
     replace_files(files)
     for path in files:
         say(path)

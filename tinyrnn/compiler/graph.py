@@ -1,8 +1,8 @@
 """A whole model as lookups and loops of recorded steps: what is written for places where tinyrnn is not.
 
-A model says once what it computes (``graphs`` of a task's model): which steps run over which sequences, in the
-same tensor functions that it is trained with. Each step is recorded as `scan` records it. Targets that write
-(C, JavaScript, ONNX, PyTorch) take the nodes one after the other; `Graph.run` is their reference.
+A model says once what it computes (``graphs`` of a task's model): which steps run over which sequences,
+in the same tensor functions that it is trained with. Each step is recorded as `scan` records it. Targets
+that write (C, JavaScript, ONNX, PyTorch) take the nodes one after the other; `Graph.run` is their reference.
 """
 
 import math
@@ -24,7 +24,8 @@ from .targets.tensor import environment, rows_of
 ROWS = 3  # of a batch, which a step is recorded on
 
 
-class Item(NamedTuple):
+@dataclass(frozen=True)
+class Item:
     """Something that a node makes or takes: rows ``[B, width]``, or over time ``[T, B, width]``.
 
     ``count``: of ids, integers ``[B]`` or ``[T, B]``, how many there are; else 0.
@@ -48,6 +49,26 @@ class Lookup(NamedTuple):
     out: Item
 
 
+class Standard(NamedTuple):
+    """A recurrence that other libraries have as one operation.
+
+    ``kind`` is RNN, LSTM or GRU; ``gates`` names those of the columns, a letter each (h; i, f, g, o; r, z,
+    n); ``W [inputs, gates * H]``, ``R [H, gates * H]``, ``b [gates * H]``, ``b_R`` the bias of products with
+    R; ``activation`` of an RNN, by its name in ONNX; ``reset_after`` of a GRU: r acts on the product with R;
+    ``peepholes``: gate -> ``[H]``.
+    """
+
+    kind: str
+    gates: str
+    W: np.ndarray
+    R: np.ndarray
+    b: np.ndarray
+    b_R: np.ndarray
+    activation: str = "Tanh"
+    reset_after: bool = False
+    peepholes: dict[str, np.ndarray] | None = None
+
+
 @dataclass(frozen=True)
 class Loop:
     """A step over time, or where none of ``xs`` is over time, once.
@@ -59,6 +80,7 @@ class Loop:
         outs: what is made at each step; finals: the states after the last.
         closed: the inputs of ``values`` that are not of xs or states -> name of a constant, or a number.
         reverse: from the last step of time to the first.
+        standard: what the step is, if it is known to be that.
     """
 
     name: str
@@ -69,6 +91,7 @@ class Loop:
     finals: list[Item]
     closed: dict[Input, str | float]
     reverse: bool
+    standard: Standard | None = None
 
     @property
     def over_time(self) -> bool:
@@ -168,8 +191,12 @@ class Graph:
         *,
         reverse: bool = False,
         name: str = "step",
+        standard: Standard | None = None,
     ) -> tuple[list[Item], list[Item]]:
         """``step(xs, states) -> (outs, states)`` over time, all tensors ``[B, ...]``.
+
+        Args:
+            standard: what the step is besides, where it gives its first state.
 
         Returns:
             outs, over time where one of ``xs`` is; and the states after the last step.
@@ -177,16 +204,17 @@ class Graph:
         Raises:
             InputError: the step cannot be written out; the message says why.
         """
-        name = self._named(name.replace("<lambda>", "made"))
+        said = name.replace("<lambda>", "made")
+        name = self._named(said)
         xs, init = list(xs), list(init)
         try:
             with no_grad(), np.errstate(all="ignore"):  # of values that are nobody's
                 recording, shapes, counted = self._recorded(step, xs, init)
                 values = list(simplify(recording.program.news))
         except Wanted:
-            raise InputError(f"{name} draws random numbers, which what is written out cannot") from None
+            raise InputError(f"{said} draws random numbers, which what is written out cannot") from None
         except (TraceError, CompilerFault) as error:
-            raise InputError(f"{name} cannot be written out: {error}") from None
+            raise InputError(f"{said} cannot be written out: {error}") from None
         over_time = any(x.over_time for x in xs)
         made = [Item(self._named(name), s, over_time) for s in shapes[:counted]]
         finals = [Item(self._named(f"{name}_state"), s, False) for s in shapes[counted:]]
@@ -196,7 +224,7 @@ class Graph:
                 closed[v.attr] = recording.numbers[v.attr.index]
             elif v.kind is Kind.INPUT and v.attr.source is Source.CLOSURE:
                 closed[v.attr] = self._stored(recording.closures[v.attr.index], v)
-        self.nodes.append(Loop(name, xs, init, values, made, finals, closed, reverse))
+        self.nodes.append(Loop(name, xs, init, values, made, finals, closed, reverse, standard))
         return made, finals
 
     def _recorded(self, step, xs, init):
@@ -207,7 +235,9 @@ class Graph:
 
         def rows(given, old):
             with in_step(()):
-                made, new = step(of_sizes(given, [x.shape for x in xs]), of_sizes(old, [s.shape for s in init]))
+                made, new = step(
+                    of_sizes(given, [x.shape for x in xs]), of_sizes(old, [s.shape for s in init])
+                )
             return [as_tensor(y) for y in made], [as_tensor(s) for s in new]
 
         given, old = tuple(map(template, xs)), tuple(map(template, init))
@@ -297,6 +327,7 @@ class Graph:
             given |= {Input(Source.STATE, len(outs) + i): s for i, s in enumerate(old)}
             env = environment(inputs, given)
             found = [rows_of(v, env, (batch, v.width), self.dtype).numpy() for v in node.values]
+            found = [y.astype(self.dtype, copy=False) for y in found]  # numbers alone are float64
             for out, row in zip(outs, found, strict=False):
                 out[t] = row
             states = found[len(outs) :]

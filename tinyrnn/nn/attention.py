@@ -9,9 +9,9 @@ from ..autograd import Tensor, expand_dims, matmul, permute_dims, softmax, sum, 
 from ..autograd.pointwise import constant
 from ..autograd.types import DType
 from ..base.errors import InputError
+from ..compiler.graph import Graph, Item
 from ..kernels.generator import Generator
 from .checks import checked_sizes
-from ..compiler.graph import Graph, Item
 from .layers import Linear
 from .module import Module
 from .pooling import weighted_into
@@ -85,7 +85,9 @@ class Attention(Module):
         return permute_dims(context, (1, 0, 2)), permute_dims(weights, (1, 0, 2))
 
     def into(self, graph: Graph, query: Item, keys: Item, projected: Item) -> tuple[Item, Item]:
-        """``look`` into a `Graph`: the context, and the weights over time, of a query that is not over time."""
+        """``look`` into a `Graph`: the context, and the weights over time, of a query that is not over
+        time.
+        """
 
         def score(given: Sequence[Tensor]) -> Tensor:
             asked, key = given

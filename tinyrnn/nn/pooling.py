@@ -76,8 +76,8 @@ def pooled_into(
 def weighted_into(
     graph: Graph, score: Callable[[Sequence[Tensor]], Tensor], xs: Sequence[Item], values: Item
 ) -> tuple[Item, Item]:
-    """The mean of ``values`` over time, weighted by the softmax of ``score(xs) [B, 1]``, and the weights, into
-    a `Graph`.
+    """The mean of ``values`` over time, weighted by the softmax of ``score(xs) [B, 1]``, and the weights,
+    into a `Graph`.
 
     One pass over time, with the greatest score so far, and sums relative to it (Milakov & Gimelshein 2018,
     algorithm 3).

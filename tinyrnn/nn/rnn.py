@@ -277,11 +277,7 @@ class RNN(Module):
         return xs, final
 
     def into(
-        self,
-        graph: Graph,
-        xs: Item,
-        init: Sequence[Sequence[Item]] | None = None,
-        mask: Item | None = None,
+        self, graph: Graph, xs: Item, init: Sequence[Sequence[Item]] | None = None, mask: Item | None = None
     ) -> tuple[Item, list[tuple[Item, ...]]]:
         """``forward`` out of training, into a `Graph`: over time, or one step where ``xs`` is not; ``mask [T,
         B, 1]``.
@@ -289,6 +285,8 @@ class RNN(Module):
         Raises:
             InputError: the cell's step cannot be written out.
         """
+        from .cells.standard import standard
+
         if init is None:
             init = [
                 tuple(graph.constant(s, f"{name}_start") for s, name in zip(old, cell.states, strict=True))
@@ -301,7 +299,7 @@ class RNN(Module):
                 i = layer * self.directions + direction
                 cell = self.cells[i]
 
-                def step(given, old, cell=cell):
+                def step(given: Any, old: Any, cell: Cell = cell) -> Any:
                     x, *live = given
                     new = next_states(self.cell_step(cell, x, old), (x,), old)
                     for there in live:
@@ -310,7 +308,10 @@ class RNN(Module):
 
                 read = [xs] if mask is None else [xs, mask]
                 name = f"layer{layer}" + "_reverse" * direction
-                own, states = graph.scan(step, read, init[i], reverse=direction == 1, name=name)
+                known = None if mask is not None or any(self.regulariser.zoneout) else standard(cell)
+                own, states = graph.scan(
+                    step, read, init[i], reverse=direction == 1, name=name, standard=known
+                )
                 ys += own
                 final.append(tuple(states))
             xs = ys[0] if self.directions == 1 else graph.call(joined, *ys)

@@ -48,7 +48,7 @@ _MARKS = {
     "model.html": b"<title>tinyrnn export",
     "model.json": b'{"made_by": "tinyrnn',
     "model.onnx": b"\x12\x07tinyrnn",  # its producer
-    "model.py": b"One step of a language model trained with tinyrnn",
+    "model.py": b"model trained with tinyrnn",
     "model.safetensors": b'"tinyrnn":"export"',
     "robust.png": b"Software\0tinyrnn",
 }

@@ -1,13 +1,13 @@
-"""PyTorch: one step as lines of a method ``forward`` of a module.
+"""PyTorch: graphs as lines of a method ``forward`` of a module.
 
-The module has the constants as attributes, those with a ``NAME.scale`` multiplied by it; one is
-``embedding``, of the dtype of all. A method ``number(x)`` gives ``[1, 1]``; an argument ``ids`` is as long as
-the batch.
+The module has the constants as attributes, those with a ``NAME.scale`` multiplied by it. A method
+``number(x)`` gives ``[1, 1]``.
 """
 
 import math
 
 from ..ir import Kind, grouped
+from ..whole import Whole
 from . import Written
 
 _CALLS = dict.fromkeys(
@@ -37,14 +37,18 @@ def _folded(function):
     return fold
 
 
-class Torch(Written):
-    """Values as names of local variables, or short expressions."""
+class Torch(Whole):
+    """Values as names of local variables, or short expressions.
+
+    Args:
+        batch: expression of how many rows there are.
+    """
 
     name = "torch"
 
-    def __init__(self, dtype):
+    def __init__(self, dtype, batch="len(ids)"):
         super().__init__(dtype)
-        self.lines = []
+        self.lines, self.batch, self.indent = [], batch, ""
 
     def constant(self, name, array):
         return "self." + super().constant(name, array)
@@ -58,18 +62,20 @@ class Torch(Written):
 
     def write(self, form, *operands):
         name = self.new_name()
-        self.lines.append(f"{name} = {form.format(*operands, all=', '.join(map(str, operands)))}")
+        self.line(f"{name} = {form.format(*operands, all=', '.join(map(str, operands)))}")
         return name
 
+    def line(self, text):
+        self.lines.append(self.indent + text)
+
     def rows(self, table, ids):
-        """Rows of a table by their numbers."""
         return self.write("{}[{}]", table, ids)
 
     def product(self, x, matrix, turned):
         return self.write("{} @ {}.T" if turned else "{} @ {}", x, matrix)
 
     def copy(self, x, width, rows):
-        return self.write("{}.expand(len(ids) if {} else -1, {})", x, rows, width)
+        return self.write("{}.expand({}, {})", x, self.batch if rows else -1, width)
 
     def in_blocks(self, x, outer):
         return self.write("{}.reshape(-1, {}, {}.shape[1] // {})", x, outer, x, outer)
@@ -90,6 +96,35 @@ class Torch(Written):
         joined = self.write("torch.cat([{all}], dim=2)", *parts)
         return self.write("{}.reshape(-1, {})", joined, v.width)
 
+    # ------------------------------------------------------------------ over time
+
+    def at_once(self, node, xs, init):
+        longest = next(x for x, item in zip(xs, node.xs, strict=True) if item.over_time)
+        flat = [
+            self.write("{}.reshape(-1, {})", x, item.width)
+            if item.over_time
+            else self.write("{}.expand(len({}), -1, -1).reshape(-1, {})", x, longest, item.width)
+            for x, item in zip(xs, node.xs, strict=True)
+        ]
+        before, self.batch = self.batch, f"len({flat[0]})"
+        found = self.step(node, flat, init)
+        self.batch = before
+        return [self.write("{}.reshape(*{}.shape[:2], -1)", y, longest) for y in found]
+
+    def over_time(self, node, streams, xs, init):
+        outs = [self.write("[]") for _ in node.outs]
+        states = [self.write("{}", s) for s in init]
+        times = f"range(len({next(iter(streams.values()))}))"
+        self.line(f"for t in {f'reversed({times})' if node.reverse else times}:  # {node.name}")
+        before, self.indent = self.indent, self.indent + "    "
+        found = self.step(node, xs, states, {v: self.write("{}[t]", x) for v, x in streams.items()})
+        for out, y in zip(outs, found, strict=False):
+            self.line(f"{out}.append({y})")
+        self.line(f"{', '.join(states)} = {', '.join(found[len(outs) :])}")
+        self.indent = before
+        back = "[::-1]" if node.reverse else ""
+        return [self.write("torch.stack({}{})", out, back) for out in outs] + states
+
     kinds = Written.kinds | {
         Kind.ROWSUM: _folded("sum"),
         Kind.ROWMAX: _folded("amax"),
@@ -102,5 +137,5 @@ class Torch(Written):
     ops = {  # noqa: RUF012
         "where": "torch.where({} != 0, {}, {})",
         **{op: f"torch.{name or op}({{all}})" for op, name in _CALLS.items()},
-        **{op: f"torch.{name or op}({{all}}).to(self.embedding.dtype)" for op, name in _TESTS.items()},
+        **{op: f"torch.{name or op}({{all}}).to({{0}}.dtype)" for op, name in _TESTS.items()},
     }

@@ -8,7 +8,8 @@ import re
 
 from ...autograd.tape import TABLE
 from .. import loops
-from ..graph import Graph, Loop as Node
+from ..graph import Graph
+from ..graph import Loop as Node
 from ..ir import CompilerFault, Kind, Source, order
 from ..schedule import Place, Schedule
 
@@ -109,7 +110,14 @@ class Loop(loops.Loop):
         n = width // groups
         far = f"({self.quotient('g', apart)} * {n} + k) * {apart} + g % {apart}"
         at = f"g * {n} + k" if apart == 1 else far
-        each = [*lines, self.counted("k", n), "    " + self.assigned("j", at, whole=True), *inside, "}", *after]
+        each = [
+            *lines,
+            self.counted("k", n),
+            "    " + self.assigned("j", at, whole=True),
+            *inside,
+            "}",
+            *after,
+        ]
         return [self.counted("g", groups), *[f"    {x}" for x in each], "}"]
 
     def multiply(self, packed, product, operand, first, out):
@@ -118,7 +126,10 @@ class Loop(loops.Loop):
         if not isinstance(name, str):
             raise CompilerFault(f"{self.node.name} multiplies by what is no constant: {matrix!r}")
         self.products[name] = product.attr
-        at = [" + ".join(x for x in (self.offset_text(operand), first) if x != "0") or "0", self.offset_text(out)]
+        at = [
+            " + ".join(x for x in (self.offset_text(operand), first) if x != "0") or "0",
+            self.offset_text(out),
+        ]
         return self.product(name, product.attr, (operand.array, at[0]), (out.array, at[1]),
                             product.inputs[0].width, product.width)  # fmt: skip
 

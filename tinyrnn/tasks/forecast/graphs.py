@@ -24,7 +24,9 @@ def forecast_graphs(model) -> dict:
     Raises:
         InputError: it forecasts counts, or reads more than one column of one series by even steps.
     """
-    several = len(model.columns) > 1 or len(model.targets) > 1 or model.foreseen or model.embedding is not None
+    several = (
+        len(model.columns) > 1 or len(model.targets) > 1 or model.foreseen or model.embedding is not None
+    )
     if several or model.counts:
         what = "counts" if model.counts else "several columns or series"
         raise InputError(f"a forecaster of {what} cannot be written out yet: train on one column of numbers")
@@ -78,7 +80,7 @@ class _Written:
         xs = graph.call(lambda *xs: concat([*xs, 0 * xs[0]], axis=-1), *parts, waves)
         said = []
         for k, net in enumerate(self.model.members):
-            ys, final = net.rnn.into(graph, xs, mask=live)
+            _, final = net.rnn.into(graph, xs, mask=live)
             last = graph.call(lambda h, net=net: net.output(h), final[-1][0])
             for name, item in zip(self.states(k, net), net.rnn.flat(final), strict=True):
                 graph.output(name, item)

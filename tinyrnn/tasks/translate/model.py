@@ -164,16 +164,17 @@ class Translator(TaskModel):
         return tuple(concat(parts, axis=0) for parts in zip(*found, strict=True))
 
     def graphs(self, *, over_time=False) -> dict:
-        """``read``: ``ids [S, B]`` of a source to ``keys`` and ``projected [S, B, ...]`` and the first states;
-        ``step``: ``ids [B]``, these and the states to ``logits [B, symbols + 1]``, ``weights [S, B, 1]`` and
-        the next states.
+        """``read``: ``ids [S, B]`` of a source to ``keys`` and ``projected [S, B, ...]`` and the first
+        states; ``step``: ``ids [B]``, these and the states to ``logits [B, symbols + 1]``, ``weights [S, B,
+        1]`` and the next states.
         """
         read, step = Graph.of(self), Graph.of(self)
         ids = read.ids("ids", len(self.source), over_time=True)
         keys, final = self.encoder.into(read, read.lookup(self.source_embedding.weight, ids))
         read.output("keys", keys)
         read.output("projected", projected := read.call(self.attention.project, keys))
-        n, init = self.encoder.directions, []
+        n: int = self.encoder.directions
+        init: list[list] = []
         for layer, (cell, own) in enumerate(
             zip(self.decoder.cells, self.decoder.initial_state(1), strict=True)
         ):

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ...base.errors import InputError
+from ...compiler.graph import Graph
+
 # and what their files are called
 FORMS = {"onnx": "model.onnx", "torch": "model.py", "rtneural": "model.json", "html": "model.html"}
 
@@ -21,9 +24,11 @@ class How:
     Attributes:
         weights: "int8": matrices in 8 bits, a scale for each column; None: as they are, in pages in 8 bits
             where that changes little.
+        sequence: what goes step by step reads whole sequences.
     """
 
     weights: str | None = None
+    sequence: bool = False
 
 
 def exported(model: Any, form: str, target: Path, how: How) -> dict[Path, bytes]:
@@ -34,3 +39,33 @@ def exported(model: Any, form: str, target: Path, how: How) -> dict[Path, bytes]
         TraceError: the cell cannot be compiled; `CompilerFault`: it uses what has no form there.
     """
     return importlib.import_module(f".{form}", __name__).write(model, target, how)
+
+
+def graphs_of(model: Any, in_bytes: bool, sequence: bool) -> dict[str, Graph]:
+    """The graphs of a model out of training, by their names; states are the last of what they take and give.
+
+    Raises:
+        InputError: it cannot be written out so.
+    """
+    if not hasattr(model, "graphs"):
+        raise InputError(f"models of the task {model.task} cannot be written out")
+    model.precision_with("int8" if in_bytes else None)  # refuses other dtypes
+    model.eval()
+    graphs = model.graphs(over_time=sequence)
+    step_by_step = [g for g in graphs.values() if g.states]
+    if sequence and not any(x.count and x.over_time for g in step_by_step for x in g.inputs):
+        wanted = "its step reads what it said before" if step_by_step else "it reads whole sequences as it is"
+        raise InputError(
+            f"--sequence is for language models; of the task {model.task}, {wanted}: leave it out"
+        )
+    for graph in graphs.values():  # states, and what they are next, come last
+        new = {name for _, name in graph.states.values()}
+        graph.inputs.sort(key=lambda x: x.name in graph.states)
+        graph.outputs = dict(sorted(graph.outputs.items(), key=lambda named: named[0] in new))
+    return graphs
+
+
+def first_states(graphs: dict[str, Graph], name: str) -> dict[str, Any]:
+    """What the states of one of a model's graphs are to begin with, unless another graph makes them."""
+    made = {out for other, graph in graphs.items() if other != name for out in graph.outputs}
+    return {state: row for state, (row, _) in graphs[name].states.items() if state not in made}

@@ -30,7 +30,9 @@ class Loop(loops.Loop):
     nests, in_order = False, True
 
     def __init__(self, node: Node):
-        self.node, self.called, self.products = node, set(), {}
+        self.node = node
+        self.called: set[str] = set()
+        self.products: dict[str, bool] = {}
         leaves = {v: self._place(v) for v in order(node.values) if v.kind is Kind.INPUT}
         kind = "time" if node.over_time else "batch"
         places = [Place(out.name, kind, out.width) for out in node.outs]

@@ -294,7 +294,7 @@ def test_choosing():
             "u": random.uniform(size=40).tolist(),
         }
         for t in (0, 0.3, 1, 1.7)
-        for p in (0.05, 0.5, 0.9)
+        for p in (0.05, 0.5, 0.9, 1)
     ]
     script = f"""const graphs = {{}}; {engine.split("return async message")[0]}
     const given = JSON.parse(require("fs").readFileSync(0, "utf8"))

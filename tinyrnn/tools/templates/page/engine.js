@@ -42,10 +42,12 @@ const joined = arrays => {
 
 /** Probabilities of logits that are divided by a temperature. */
 function probabilities(logits, temperature = 1) {
-  const p = Float64Array.from(logits, z => z / temperature), top = p.reduce((a, b) => Math.max(a, b), -Infinity)
-  let sum = 0
+  const p = new Float64Array(logits.length)
+  let top = -Infinity, sum = 0
+  for (let i = 0; i < p.length; i++) top = Math.max(top, p[i] = logits[i] / temperature)
   for (let i = 0; i < p.length; i++) sum += p[i] = Math.exp(p[i] - top)
-  return p.map(x => x / sum)
+  for (let i = 0; i < p.length; i++) p[i] /= sum
+  return p
 }
 
 /** An id: the most probable at temperature 0, else drawn among the most probable that together reach topP. */
@@ -53,12 +55,18 @@ function chosen(logits, {temperature, topP}, banned) {
   const open = Float64Array.from(logits)
   if (banned != null) open[banned] = -Infinity // a placeholder is no text
   if (temperature === 0) return open.reduce((most, z, i) => z > open[most] ? i : most, 0)
-  const p = probabilities(open, temperature), order = Array.from(p.keys()).sort((a, b) => p[b] - p[a] || a - b)
-  let kept = 0, total = 0
-  while (kept < order.length && (kept === 0 || total < topP)) total += p[order[kept++]]
+  const p = probabilities(open, temperature)
+  let kept = Array.from(p.keys()), total = 1
+  if (topP < 1) {
+    const least = (1 - topP) / p.length // what is below that is not needed, all of it together
+    kept = kept.filter(i => p[i] >= least).sort((a, b) => p[b] - p[a] || a - b)
+    let n = 0
+    for (total = 0; n < kept.length && (n === 0 || total < topP); n++) total += p[kept[n]]
+    kept.length = n
+  }
   let rest = Math.random() * total
-  for (const i of order.slice(0, kept)) if ((rest -= p[i]) < 0) return i
-  return order[0]
+  for (const i of kept) if ((rest -= p[i]) < 0) return i
+  return kept[0]
 }
 
 /** The most probable ids with their probabilities. */

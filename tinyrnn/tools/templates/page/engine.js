@@ -65,8 +65,7 @@ function chosen(logits, {temperature, topP}, banned) {
     kept.length = n
   }
   let rest = Math.random() * total
-  for (const i of kept) if ((rest -= p[i]) < 0) return i
-  return kept[0]
+  return kept.find(i => (rest -= p[i]) < 0) ?? kept.findLast(i => p[i] > 0) // the last: where sums are rounded
 }
 
 /** The most probable ids with their probabilities. */

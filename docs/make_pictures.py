@@ -1,5 +1,5 @@
-"""Make the pictures of the README in docs/pictures: a training run in a terminal, a comparison of cells, and
-a look inside. Run: python docs/make_pictures.py TEXT [--steps N] [--reviews FOLDER]
+"""Make the pictures of the README in docs/pictures: a training run in a terminal, a comparison of cells, a
+look inside, and a page (with Chromium). Run: python docs/make_pictures.py TEXT [--steps N] [--reviews FOLDER]
 
 Everything is run as a person would type it, in a terminal of its own (a pseudo-terminal: Linux and macOS).
 TEXT is best tinyshakespeare.txt; what it takes is N steps of the default model, and the comparison. Needs the
@@ -120,6 +120,30 @@ def draw_inside(run, text, target):
     target.write_text(f'{"".join(parts)}<text x="10" y="22">{said}</text></svg>\n', encoding="utf-8")
 
 
+def draw_page(run, prompt, target):
+    """The page that a language model is exported as, where Chromium is installed, when it has written."""
+    sys.path.append(str(Path(__file__).parents[1] / "tests"))
+    from browser import CHROMIUM, Browser
+    from PIL import Image
+
+    if CHROMIUM is None:
+        print("there is no Chromium: the page is not drawn", file=sys.stderr)
+        return
+    with tempfile.TemporaryDirectory() as folder, Browser() as browser:
+        typed(f"tinyrnn export {run.resolve()} --format html --out model.html", folder)
+        browser.open(Path(folder, "model.html"), width=1100)
+        browser.type("#prompt", prompt)
+        browser.value("document.querySelector('#length').value = 230")
+        browser.click("#go")
+        browser.wait("!running && written.length > 230")
+        browser.value("text.choose(text.spans.findIndex((_, i) => i > 40 && written[i].p < 0.3))")
+        browser.value("document.querySelector('#status').textContent = ''")  # how fast is this machine's
+        browser.value("new Promise(then => setTimeout(then, 300))")
+        browser.picture(target)
+    whole = Image.open(target).convert("RGB")
+    whole.crop((0, 0, whole.width, min(whole.height, 1112))).quantize(160).save(target, optimize=True)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("text", type=Path)
@@ -137,6 +161,7 @@ def main():
         lines += typed(f"tinyrnn generate runs/{run.name} --length 220 --seed 1", folder)
         draw_terminal(lines, "tinyrnn", PICTURES / "train.svg")
         draw_inside(run, given.text.read_text(encoding="utf-8")[:600], PICTURES / "inspect.svg")
+        draw_page(run, "ROMEO:\n", PICTURES / "page.png")
         compare = f"tinyrnn compare {name} --cells gru,lstm,rnn --layers 1 --hidden 128"
         typed(f"{compare} --steps 1 --out compiled-too", folder)
         typed(f"{compare} --seeds 2 --steps {steps // 5} --eval-every {max(1, steps // 50)}", folder)

@@ -14,15 +14,17 @@ from .common import Command, allow_code_option, option, run_argument, weights_op
     "form",
     default="onnx",
     type=click.Choice([*FORMS]),
-    help="An .onnx file, a PyTorch module, or the JSON of RTNeural (lstm, and gru with reset_after).",
+    help="An .onnx file, a PyTorch module, the JSON of RTNeural (lstm, and gru with reset_after), or a page "
+    "that runs the model in a browser.",
 )
 @option(
     "--out",
     type=click.Path(dir_okay=False),
-    help="File to write. Default: model.onnx, model.py or model.json in the folder of RUN.",
+    help="File to write. Default: model.onnx, model.py, model.json or model.html in the folder of RUN.",
 )
 @weights_option(
-    "int8: matrices in 8 bits, a scale for each column, in a quarter of the space. Default: as they are.",
+    "int8: matrices in 8 bits, a scale for each column, in a quarter of the space. Default: as they are; "
+    "in a page int8 where that changes little.",
     choices=("float32", "int8"),
 )
 @option(
@@ -32,7 +34,8 @@ from .common import Command, allow_code_option, option, run_argument, weights_op
 )
 @allow_code_option()
 def command(run, form, out, weights, sequence, allow_code):
-    """Write what RUN computes, from ids or numbers to logits or probabilities, for another library.
+    """Write what RUN computes, from ids or numbers to logits or probabilities, for another library, or RUN as
+    a page.
 
     Works for every cell that compiles: what is written comes from the tape of its step. A translator is two
     files, the reader of sources beside the step.

@@ -102,6 +102,10 @@ class Loop(Target):
 
     # ------------------------------------------------------------------ the language
 
+    def quotient(self, a, b) -> str:
+        """The text of a quotient of integers, rounded down, in parentheses."""
+        return f"({a} {self.division} {b})"
+
     def assigned(self, name, text, *, whole=False) -> str:
         """The line that gives a new name to a value; ``whole``: to an integer."""
         raise NotImplementedError
@@ -243,7 +247,7 @@ class Loop(Target):
             if math.prod(size for _, _, size in own) == n:
                 parts = [(name, stride * (step // suffix)) for name, step, _ in own]
             else:  # by division
-                text = "j" if suffix == 1 else f"(j {self.division} {self.size(suffix)})"
+                text = "j" if suffix == 1 else self.quotient("j", self.size(suffix))
                 whole = n * suffix == self.space.width
                 parts = [(text if whole else f"({text} % {self.size(n)})", stride)]
             terms += [

@@ -45,6 +45,7 @@ _MARKS = {
     "compare.json": b'{\n "budget":',
     "curve.png": b"Software\0tinyrnn",
     "inspect.html": b"<title>tinyrnn inspect</title>",
+    "model.html": b"<title>tinyrnn export",
     "model.json": b'{"made_by": "tinyrnn',
     "model.onnx": b"\x12\x07tinyrnn",  # its producer
     "model.py": b"model trained with tinyrnn",

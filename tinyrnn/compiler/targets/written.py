@@ -30,7 +30,9 @@ class Loop(loops.Loop):
     nests, in_order = False, True
 
     def __init__(self, node: Node):
-        self.node, self.called, self.products = node, set(), {}
+        self.node = node
+        self.called: set[str] = set()
+        self.products: dict[str, bool] = {}
         leaves = {v: self._place(v) for v in order(node.values) if v.kind is Kind.INPUT}
         kind = "time" if node.over_time else "batch"
         places = [Place(out.name, kind, out.width) for out in node.outs]
@@ -108,9 +110,8 @@ class Loop(loops.Loop):
         if groups == 1:
             return [*lines, self.counted("j", width), *inside, "}"]
         n = width // groups
-        at = (
-            f"g * {n} + k" if apart == 1 else f"(g {self.division} {apart} * {n} + k) * {apart} + g % {apart}"
-        )
+        far = f"({self.quotient('g', apart)} * {n} + k) * {apart} + g % {apart}"
+        at = f"g * {n} + k" if apart == 1 else far
         each = [
             *lines,
             self.counted("k", n),
@@ -142,8 +143,12 @@ class Loop(loops.Loop):
 
     @property
     def lines(self) -> list[str]:
-        """The lines of a step."""
-        return [line for rows, products in self.stages for line in (*rows, *products)]
+        """The lines of a step; names are those of a stage."""
+        found: list[str] = []
+        for rows, products in self.stages:
+            found += ["{", *[f"    {x}" for x in rows], "}"] if rows and len(self.stages) > 1 else rows
+            found += products
+        return found
 
     @property
     def buffers(self) -> dict[str, int]:

@@ -76,7 +76,13 @@ class Classifier(TaskModel):
     def _written(self, graph, vectors):
         ys, final = self.rnn.into(graph, vectors)
         row = pooled_into(graph, self.pooling, self.rnn, ys, final, self.score)
-        graph.output("probabilities", graph.call(lambda row: self._probable(self.output(row)), row))
+        # no more of the model, which a recording would look through
+        output, one = self.output, self.thresholds is None
+
+        def probabilities(row):
+            return softmax(output(row), axis=-1) if one else sigmoid(output(row))
+
+        graph.output("probabilities", graph.call(probabilities, row))
         return {"classify": graph}
 
     def _probable(self, logits):

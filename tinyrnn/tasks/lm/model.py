@@ -138,7 +138,12 @@ class LanguageModel(TaskModel):
         ys, final = self.rnn.into(graph, xs, init)
         for item, new in zip(self.rnn.flat(init), self.rnn.flat(final), strict=True):
             graph.keep(item, new)
-        graph.output("logits", graph.call(self.logits, ys))
+        output = self.output  # and no more of the model, which a recording would look through
+
+        def logits(ys):
+            return output(ys)
+
+        graph.output("logits", graph.call(logits, ys))
         return {"step": graph}
 
     def generate(self, prompt=None, *, num=None, **options) -> str | list[str]:

@@ -204,7 +204,12 @@ class Translator(TaskModel):
             context, weights = self.attention.into(step, ys, keys, projected)
         for item, new in zip(self.decoder.flat(init), self.decoder.flat(final), strict=True):
             step.keep(item, new)
-        step.output("logits", step.call(self.logits, context, ys))
+        output, combine = self.output, self.combine  # no more of the model: a recording looks through it
+
+        def logits(context, ys):
+            return output(tanh(combine(concat([context, ys], axis=-1))))
+
+        step.output("logits", step.call(logits, context, ys))
         step.output("weights", weights)
         return {"read": read, "step": step}
 

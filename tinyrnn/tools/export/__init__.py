@@ -14,7 +14,7 @@ from ...base.errors import InputError
 from ...compiler.graph import Graph
 
 # and what their files are called
-FORMS = {"onnx": "model.onnx", "torch": "model.py", "rtneural": "model.json"}
+FORMS = {"onnx": "model.onnx", "torch": "model.py", "rtneural": "model.json", "html": "model.html"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +22,8 @@ class How:
     """How a model is written.
 
     Attributes:
-        weights: "int8": matrices in 8 bits, a scale for each column; None: as they are.
+        weights: "int8": matrices in 8 bits, a scale for each column; None: as they are, in pages in 8 bits
+            where that changes little.
         sequence: what goes step by step reads whole sequences.
     """
 

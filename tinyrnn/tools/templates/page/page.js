@@ -114,10 +114,12 @@ class Symbols {
 
   choose(i, focus = false) {
     const before = this.spans[this.at], now = this.spans[i]
-    if (before) Object.assign(before, {tabIndex: -1}).classList.remove("at")
+    if (before) {
+      Object.assign(before, {tabIndex: -1, ariaSelected: "false"}).classList.remove("at")
+    }
     if (this.spans[0]) this.spans[0].tabIndex = -1
     this.at = i
-    now.tabIndex = 0
+    Object.assign(now, {tabIndex: 0, ariaSelected: "true"})
     now.classList.add("at")
     if (focus && document.activeElement !== now) now.focus()
     this.chosen(i)

@@ -339,7 +339,7 @@ def opened(browser, tmp_path, monkeypatch):
         return browser
 
     yield shown
-    assert not browser.faults
+    assert not browser.faults and not text_of(browser, "#fault")
 
 
 def writer(**more):
@@ -468,6 +468,16 @@ def test_it_stops_and_does_not_freeze(opened):
     assert browser.value("document.activeElement.id") == "go" and browser.value("frames_seen") > 2
     write(browser, "abc", 3)  # again
     assert browser.value("written.length") == 6
+
+
+def test_a_fault_of_the_engine_is_told(browser, tmp_path):
+    page = exported(writer(), "html", tmp_path / "model.html", How(weights="float32"))[
+        tmp_path / "model.html"
+    ]
+    (tmp_path / "model.html").write_bytes(page)
+    browser.open(tmp_path / "model.html")
+    browser.value("start({job: 'write', ids: null}, () => {})")
+    browser.wait("document.querySelector('#fault').textContent.startsWith('The model stopped: ')")
 
 
 FORBIDDEN = "class { constructor() { setTimeout(() => this.onerror(new Event('error'))) } postMessage() {} }"

@@ -188,7 +188,8 @@ def _forecast(model) -> Page:
     values = np.exp(values) if targets[0].log else values
 
     def trial(graphs):
-        read = graphs["read"].run(values=values, phases=np.zeros((8, len(model.seasons))))
+        phases = np.zeros((8, len(model.seasons)))
+        read = graphs["read"].run(values=values, first_phases=phases)
         said, kept = [read["said"]], {k: read[k] for k in _names(graphs["step"]) if k in read}
         for _ in range(h - 1):
             outputs = graphs["step"].run(**kept)

@@ -110,7 +110,7 @@ const jobs = {
 
   /** A forecaster reads a series, goes on by what it said itself, and says how far it may be off. */
   async forecast({id, values, phases, horizon, states}, send) {
-    const before = run.read({values: Float32Array.from(values), phases: Float32Array.from(phases)}), said = [before.said]
+    const before = run.read({values: Float32Array.from(values), first_phases: Float32Array.from(phases)}), said = [before.said]
     let kept = {...started(states), ...before}
     for (let n = 1; n < horizon; n++) {
       const outputs = run.step(kept)
@@ -137,7 +137,9 @@ const jobs = {
 }
 
 return async message => {
-  if (message.job === "load") load(message)
   current = message.id
-  if (message.job in jobs) await jobs[message.job](message, send)
+  try {
+    if (message.job === "load") load(message)
+    if (message.job in jobs) await jobs[message.job](message, send)
+  } catch (error) { send({fault: error.message}) }
 }

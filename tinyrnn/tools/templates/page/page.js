@@ -38,8 +38,10 @@ const between = (a, b, part) => a.map((x, i) => Math.round(x + (b[i] - x) * part
 // ------------------------------------------------------------------ the worker
 
 let count = 0, heard = () => {}, tell
+const failed = why => { $("fault").textContent = `The model stopped: ${why}. Load the page again.` }
+const answered = message => message.fault ? failed(message.fault) : heard(message)
 function begin() {
-  const receive = engine(message => setTimeout(() => heard(message)))
+  const receive = engine(message => setTimeout(() => answered(message)))
   tell = message => setTimeout(() => receive(message))
   load()
 }
@@ -56,10 +58,10 @@ const stop = () => start({job: "none"}, () => {})
 try {
   const source = $("engine").textContent + "\nconst receive = engine(message => postMessage(message)); onmessage = e => receive(e.data)"
   const worker = new Worker(URL.createObjectURL(new Blob([source], {type: "text/javascript"})))
-  worker.onmessage = e => heard(e.data)
+  worker.onmessage = e => answered(e.data)
   worker.onerror = e => { // where there can be no worker the page computes, in small parts
     e.preventDefault()
-    if (e.message) $("fault").textContent = `The model stopped: ${e.message}.`
+    if (e.message) failed(e.message)
     else begin()
   }
   tell = message => worker.postMessage(message)

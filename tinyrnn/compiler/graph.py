@@ -232,7 +232,7 @@ class Graph:
 
     def _named(self, name):
         self.count += 1
-        return f"{name}{self.count}"
+        return f"{name}_{self.count}"  # with a line, which names of a loop's own arrays have not
 
     def _stored(self, tensor, value=None):
         """The name of a tensor among the constants: rows and columns as a program has them."""

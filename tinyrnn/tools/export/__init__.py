@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-FORMS = {"onnx": "model.onnx", "torch": "model.py"}  # and what their files are called
+from ...base.errors import InputError
+
+FORMS = {"onnx": "model.onnx", "torch": "model.py", "c": "model.c"}  # and what their files are called
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,10 +20,13 @@ class How:
     """How a model is written.
 
     Attributes:
-        weights: "int8": matrices in 8 bits, a scale for each column; None: as they are.
+        weights: "int8": matrices in 8 bits, a scale for each column; of C also "bfloat16"; None: as they are.
+        main: C has a ``main``; max_length: steps of a sequence that it can hold, where the model says nothing.
     """
 
     weights: str | None = None
+    main: bool = False
+    max_length: int = 1000
 
 
 def exported(model: Any, form: str, target: Path, how: How) -> dict[Path, bytes]:
@@ -31,4 +36,9 @@ def exported(model: Any, form: str, target: Path, how: How) -> dict[Path, bytes]
         InputError: it has none in that form; the message says why.
         TraceError: the cell cannot be compiled; `CompilerFault`: it uses what has no form there.
     """
+    if form in ("onnx", "torch"):
+        if not hasattr(model, "generate"):
+            raise InputError(f"--format {form} writes language models only: use another format")
+        if how.weights == "bfloat16" or how.main:
+            raise InputError(f"--format {form} has no {'--main' if how.main else 'bfloat16 weights'}: leave it out")
     return importlib.import_module(f".{form}", __name__).write(model, target, how)

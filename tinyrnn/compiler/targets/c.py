@@ -82,7 +82,7 @@ class Loop(written.Loop):
         items = dict.fromkeys([x.name for x in node.xs], False)
         items |= {old: False for old, _, _ in self.states} | {out.name: True for out in node.outs}
         items |= {new: True for _, new, _ in self.states} | dict.fromkeys(self.schedule.scratch, True)
-        return {name: items[name] for name in items if name in self.arrays}
+        return {name: items[name] for name in items if name in self.arrays and name not in self.named}
 
     def definition(self, name) -> str:
         """The function."""
@@ -309,6 +309,8 @@ class Functions:
         start = [self._copied(self._pointer(f, None), self._pointer(i, None), f.width)
                  for node in self.fed for f, i in zip(node.finals, node.init, strict=True)]  # fmt: skip
         for name, (value, _) in graph.states.items():
+            if name in self.places:
+                continue
             if value.any():
                 start.append(self._copied(self.at[name], unit.constant(f"start_{name}", value.astype(graph.dtype)), value.size))
             else:

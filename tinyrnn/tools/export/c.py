@@ -80,7 +80,7 @@ def _files(unit, part, name, header, with_main):
     """Header and source with the names of this model."""
     macros = "".join(f"#define TR_{k} {v}\n" for k, v in part.macros.items())
     order = sorted(unit.fields.items(), key=lambda f: -(_KINDS[f[1][0]] or np.dtype(unit.dtype).itemsize))
-    fields = [f"    {kind} {n}{'' if count == '1' else f'[{count}]'}; /* {words} */" for n, (kind, count, _, words) in order]
+    fields = [f"    {kind} {n}{'' if count == '1' and kind != 'tr_real' else f'[{count}]'}; /* {words} */" for n, (kind, count, _, words) in order]
     head = f"""/* {MARK}: a model without dependencies, C99 or C++.
    Weights are {unit.bytes_of_weights} bytes of constants; the struct, {struct_size(unit)} bytes, holds all that changes. */
 #ifndef TR_H

@@ -21,16 +21,12 @@ static inline float tr_exp(float x)
 
 static inline float tr_tanh(float x)
 {
-    const float low = x < -7.9053111f ? -7.9053111f : x, z = low > 7.9053111f ? 7.9053111f : low, s = z * z;
-    float p = -2.76076847742355e-16f, q = 1.19825839466702e-06f;
-    p = p * s + 2.00018790482477e-13f;
-    p = p * s + -8.60467152213735e-11f;
-    p = p * s + 5.12229709037114e-08f;
-    p = p * s + 1.48572235717979e-05f;
-    p = p * s + 6.37261928875436e-04f;
-    p = p * s + 4.89352455891786e-03f;
-    q = q * s + 1.18534705686654e-04f;
-    q = q * s + 2.26843463243900e-03f;
-    q = q * s + 4.89352518554385e-03f;
-    return z * p / q;
+    const float z = x * x, size = x < 0.0f ? -x : x;
+    const float far = 1.0f - 2.0f / (tr_exp(2.0f * size) + 1.0f);
+    float y = -5.70498872745e-3f;
+    y = y * z + 2.06390887954e-2f;
+    y = y * z + -5.37397155531e-2f;
+    y = y * z + 1.33314422036e-1f;
+    y = y * z + -3.33332819422e-1f;
+    return size < 0.625f ? x + x * z * y : x < 0.0f ? -far : far; /* Cephes tanhf; NaN stays */
 }

@@ -26,6 +26,7 @@ _LIBM = {name: name for name in (
     "ceil hypot atan2 fmod"
 ).split()} | {"round": "rint", "abs": "fabs"}  # fmt: skip
 _TWO = frozenset({"pow", "hypot", "atan2", "fmod"})
+PANEL = 32  # see kernels/c/common.c
 FORMS = {  # of weights: their type in C, and what makes a number of one
     "": ("tr_real", "{}"), "_bfloat16": ("uint16_t", "tr_from_bfloat16({})"), "_int8": ("int8_t", "(tr_real){}"),
 }  # fmt: skip
@@ -40,14 +41,16 @@ class Loop(written.Loop):
     """One step of a loop as a function of rows: `Functions` goes through time.
 
     Args:
-        named: C's names of the graph's constants.
+        named: C's names of the graph's constants, as they are.
+        multiplied: (constant, whether rows are multiplied by its transpose) -> the function of the product, and
+            the matrix as that takes it.
     """
 
     name, infinity, division = "c", "INFINITY", "/"
     offsets = written.Loop.offsets | {"time": "0"}
 
-    def __init__(self, node: Node, named: dict[str, str], forms: dict[str, str]):
-        self.named, self.forms = named, forms
+    def __init__(self, node: Node, named: dict[str, str], multiplied: dict[tuple[str, bool], tuple[str, str]]):
+        self.named, self.multiplied = named, multiplied
         super().__init__(node)
 
     def assigned(self, name, text, *, whole=False):
@@ -70,10 +73,10 @@ class Loop(written.Loop):
         return f"{self.named.get(place.array, place.array)}[{self.index(place, column, first)}]"
 
     def product(self, matrix, turned, row, out, depth, width):
-        form, name = self.forms[matrix], self.named[matrix]
+        function, name = self.multiplied[matrix, turned]
         row, out = (array if offset == "0" else f"{array} + {offset}" for array, offset in (row, out))
-        line = f"tr_multiply{'_turned' * turned}{form}({row}, {name}, {out}, {depth}, {width});"
-        return line + f" tr_scale({name}_scale, {out}, {width});" * (form == "_int8")
+        line = f"{function}({row}, {name}, {out}, {depth}, {width});"
+        return line + f" tr_scale({name}_scale, {out}, {width});" * function.endswith("_int8")
 
     @functools.cached_property
     def arguments_of(self) -> dict[str, bool]:
@@ -121,8 +124,11 @@ class Unit:
         self.fields[name] = kind, count, size * (self.most if over_time else 1), words
         return f"m->{name}"
 
-    def constant(self, name: str, array: np.ndarray, form="", axis=0) -> str:
-        """The name of an array of weights; in 8 bits of each row (axis 0) or column (1) with a scale."""
+    def constant(self, name: str, array: np.ndarray, form="", axis=0, *, panels=False) -> str:
+        """The name of an array of weights; in 8 bits of each row (axis 0) or column (1) with a scale.
+
+        ``panels``: columns lie in panels of 32, one after the other, and one of what is left.
+        """
         while name in self.known and not np.array_equal(self.known[name], array, equal_nan=True):
             name += "_"
         if name not in self.known:
@@ -130,6 +136,9 @@ class Unit:
             if form == "_int8":
                 array, scale = quantised(np.ascontiguousarray(array), 1 - axis, 127)
                 self.table(f"{name}_scale", "tr_real", scale)
+            if panels:
+                parts = [array[:, i : i + PANEL].ravel() for i in range(0, array.shape[1], PANEL)]
+                array = np.concatenate(parts)
             if form == "_bfloat16":
                 array = (bfloat16(array).view(np.uint32) >> 16).astype(np.uint16)
             self.table(name, FORMS[form][0], array)
@@ -215,11 +224,11 @@ class Functions:
     def __init__(self, unit: Unit, name: str, graph: Graph, *, streamed=(), places=None, alone=True):
         self.unit, self.name, self.graph, self.streamed = unit, name, graph, set(streamed)
         self.own = "" if alone else f"{name}_"
-        self.forms, self.places = self._forms(), dict(places or {})
-        self.named = {c: unit.constant(c, a, self.forms[c], self.axes.get(c, 0)) for c, a in graph.constants.items()}
+        self.places = dict(places or {})
         self.lookups = {n.out.name: n for n in graph.nodes if isinstance(n, Lookup)}
         self.nodes = [n for n in graph.nodes if isinstance(n, Node)]
-        self.loops = {n.name: Loop(n, self.named, self.forms) for n in self.nodes}
+        self._store()
+        self.loops = {n.name: Loop(n, self.named, self.multiplied) for n in self.nodes}
         self._part()
         self._place()
         for node in self.nodes:
@@ -228,21 +237,32 @@ class Functions:
 
     # ------------------------------------------------------------------ how weights are stored
 
-    def _forms(self):
-        """Constant -> its form: of matrices that are only multiplied by or looked up in, the unit's."""
-        graph, form, plain = self.graph, f"_{self.unit.weights}" if self.unit.weights else "", set()
-        looked = {n.table for n in graph.nodes if isinstance(n, Lookup)}
-        self.axes = {}
-        for node in [n for n in graph.nodes if isinstance(n, Node)]:
-            for name, turned in node.matrices.items():
-                self.axes[name] = 0 if turned else 1
-                plain |= {name} & looked if not turned else set()
+    def _store(self):
+        """Give the unit the constants: what is looked up in or read number by number as it is, what rows are
+        multiplied by in panels. What is a matrix, and not read so, has the unit's form.
+        """
+        graph, unit = self.graph, self.unit
+        looked = {n.table for n in self.lookups.values()}
+        read, products = {*graph.fixed}, set()
+        for node in self.nodes:
+            products |= {*node.matrices.items()}
             for v in order(node.values):
-                for i, x in enumerate(v.inputs):
-                    if x.kind is Kind.INPUT and not (v.kind is Kind.MATMUL and i == 1):
-                        plain |= {node.closed.get(x.attr)}
-        some = ({*self.axes} | looked) - plain
-        return {name: form if name in some else "" for name in graph.constants}
+                inputs = v.inputs[: 1 if v.kind is Kind.MATMUL else None]
+                read |= {node.closed.get(x.attr) for x in inputs if x.kind is Kind.INPUT}
+            read |= {node.closed.get(v.attr) for v in node.values if v.kind is Kind.INPUT}
+        form = f"_{unit.weights}" if unit.weights else ""
+        self.forms = {name: "" if name in read else form for name in graph.constants}
+        self.named, self.multiplied = {}, {}
+        for name in [name for name in graph.constants if name in looked | read]:
+            self.named[name] = unit.constant(name, graph.constants[name], self.forms[name])
+        for name, turned in sorted(products):
+            own = self.forms[name]
+            if turned and name in looked:  # stored once
+                self.multiplied[name, turned] = f"tr_multiply_turned{own}", self.named[name]
+                continue
+            array = graph.constants[name].T if turned else graph.constants[name]
+            as_it_is = f"{name}_panels" if name in self.named else name
+            self.multiplied[name, turned] = f"tr_multiply{own}", unit.constant(as_it_is, array, own, 1, panels=True)
 
     # ------------------------------------------------------------------ what is done when
 

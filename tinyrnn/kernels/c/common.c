@@ -8,22 +8,22 @@ static inline tr_real tr_sigmoid(tr_real x)
 
 static inline tr_real tr_maximum(tr_real a, tr_real b)
 {
-    return a > b || a != a ? a : b;
+    return tr_pick((a > b) | (a != a), a, b);
 }
 
 static inline tr_real tr_minimum(tr_real a, tr_real b)
 {
-    return a < b || a != a ? a : b;
+    return tr_pick((a < b) | (a != a), a, b);
 }
 
 static inline tr_real tr_where(tr_real c, tr_real a, tr_real b)
 {
-    return c != 0 ? a : b;
+    return tr_pick(c != 0, a, b);
 }
 
 static inline tr_real tr_sign(tr_real x)
 {
-    return x > 0 ? F(1) : x < 0 ? F(-1) : x;
+    return tr_pick(x > 0, F(1), tr_pick(x < 0, F(-1), x));
 }
 
 static inline tr_real tr_softplus(tr_real x)
@@ -33,13 +33,13 @@ static inline tr_real tr_softplus(tr_real x)
 
 static inline tr_real tr_logaddexp(tr_real a, tr_real b)
 {
-    return tr_maximum(a, b) + tr_log1p(tr_exp(a == b ? F(0) : -tr_abs(a - b)));
+    return tr_maximum(a, b) + tr_log1p(tr_exp(tr_pick(a == b, F(0), -tr_abs(a - b))));
 }
 
 static inline tr_real tr_mod(tr_real a, tr_real b)
 {
     const tr_real rest = tr_fmod(a, b);
-    return rest != 0 && (rest < 0) != (b < 0) ? rest + b : rest;
+    return tr_pick((rest != 0) & ((rest < 0) != (b < 0)), rest + b, rest);
 }
 
 static inline float tr_from_bfloat16(uint16_t x)
@@ -50,26 +50,25 @@ static inline float tr_from_bfloat16(uint16_t x)
     return y;
 }
 
-/* out [width] = row [depth] times a matrix [depth, width] */
+/* out [width] = row [depth] times a matrix, whose columns lie in panels of 32, [depth, 32] each, and a narrower one */
 static inline void tr_multiply(const tr_real *TR_R row, const tr_weight *TR_R matrix, tr_real *TR_R out, int depth, int width)
 {
-    int k = 0;
-    for (int j = 0; j < width; j++) out[j] = 0;
-    for (; k + 8 <= depth; k += 8) {
-        const tr_weight *TR_R w = matrix + (size_t)k * width;
-        const tr_real a = row[k], b = row[k + 1], c = row[k + 2], d = row[k + 3];
-        const tr_real e = row[k + 4], f = row[k + 5], g = row[k + 6], h = row[k + 7];
-        for (int j = 0; j < width; j++)
-            out[j] += ((a * tr_wide(w[j]) + b * tr_wide(w[width + j]))
-                       + (c * tr_wide(w[2 * width + j]) + d * tr_wide(w[3 * width + j])))
-                + ((e * tr_wide(w[4 * width + j]) + f * tr_wide(w[5 * width + j]))
-                   + (g * tr_wide(w[6 * width + j]) + h * tr_wide(w[7 * width + j])));
+    int rest = width, j, k;
+    for (; rest >= 32; rest -= 32, out += 32, matrix += (size_t)32 * depth) {
+        const tr_weight *TR_R w = matrix;
+        tr_real sums[32] = {0};
+        for (k = 0; k + 4 <= depth; k += 4, w += 128) {
+            const tr_real a = row[k], b = row[k + 1], c = row[k + 2], d = row[k + 3];
+            for (j = 0; j < 32; j++)
+                sums[j] += (a * tr_wide(w[j]) + b * tr_wide(w[j + 32])) + (c * tr_wide(w[j + 64]) + d * tr_wide(w[j + 96]));
+        }
+        for (; k < depth; k++, w += 32)
+            for (j = 0; j < 32; j++) sums[j] += row[k] * tr_wide(w[j]);
+        for (j = 0; j < 32; j++) out[j] = sums[j];
     }
-    for (; k < depth; k++) {
-        const tr_weight *TR_R w = matrix + (size_t)k * width;
-        const tr_real a = row[k];
-        for (int j = 0; j < width; j++) out[j] += a * tr_wide(w[j]);
-    }
+    for (j = 0; j < rest; j++) out[j] = 0;
+    for (k = 0; k < depth; k++, matrix += rest)
+        for (j = 0; j < rest; j++) out[j] += row[k] * tr_wide(matrix[j]);
 }
 
 /* out [width] = row [depth] times the transpose of a matrix [width, depth]; sixteen sums, which are one vector */

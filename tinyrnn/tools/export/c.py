@@ -17,6 +17,7 @@ from . import How
 
 MARK = "written by tinyrnn export"
 _KINDS = {"uint64_t": 8, "double": 8, "tr_real": 0, "int": 4}  # of fields, those that are aligned most first
+TABLE = 16_384  # numbers of a table of products that are always worth their place
 _BLOCK = re.compile(r"\n\n(?=static|/\*)")
 
 
@@ -49,6 +50,8 @@ def write(model, target, how: How) -> dict:
         model.precision_with(how.weights)
     form = None if how.weights in (None, "float32", "float64") else how.weights
     most = getattr(model, "max_length", None) or how.max_length
+    if form is None:  # a table in 8 bits would be another one
+        graphs = {name: graph.tabled(TABLE) for name, graph in graphs.items()}
     unit = Unit(next(iter(graphs.values())).dtype, most, form)
     task = "rows" if isinstance(model, Graph) else model.task
     if task not in TASKS:

@@ -2,7 +2,6 @@
 
 import shutil
 import subprocess
-import sys
 
 import numpy as np
 import published
@@ -12,7 +11,6 @@ from click.testing import CliRunner
 import tinyrnn as tr
 from tinyrnn.autograd.tape import TABLE, apply
 from tinyrnn.cli import main
-from tinyrnn.compiler.graph import Graph
 from tinyrnn.kernels.references import bfloat16, quantised
 from tinyrnn.nn.registry import registered
 from tinyrnn.tasks.classify.model import Classifier
@@ -22,7 +20,7 @@ from tinyrnn.tasks.lm.task import LanguageModel
 from tinyrnn.tasks.signals.features import Features
 from tinyrnn.tasks.text.vocabulary import Bytes, Characters, Tokens, Words
 from tinyrnn.tasks.translate.model import Translator
-from tinyrnn.tools.export import How, exported
+from tinyrnn.tools.export import How, exported, step_graph
 
 CC = shutil.which("gcc") or shutil.which("cc") or shutil.which("clang")
 pytestmark = pytest.mark.skipif(CC is None, reason="there is no C compiler")
@@ -171,20 +169,6 @@ def test_no_other_compiler_warns(steps, compiler):
 # ------------------------------------------------------------------ steps of scripts
 
 
-def step_of(rnn, output=None):
-    """A network as a graph of rows to rows."""
-    graph = Graph(np.dtype(rnn.cells[0].dtype), {id(p): n.replace(".", "_") for n, p in rnn.named_parameters()})
-    init = [
-        tuple(graph.state(f"{name}_{i}", s) for name, s in zip(cell.states, layer, strict=True))
-        for i, (cell, layer) in enumerate(zip(rnn.cells, rnn.initial_state(1), strict=True))
-    ]
-    ys, final = rnn.into(graph, graph.rows("x", rnn.cells[0].input_size), init)
-    for item, new in zip(rnn.flat(init), rnn.flat(final), strict=True):
-        graph.keep(item, new)
-    graph.output("y", ys)
-    return graph
-
-
 class EveryOp(tr.Cell):
     """Every pointwise op with a rule."""
 
@@ -210,7 +194,7 @@ def test_published_cells_and_every_op(tmp_path):
     xs, rights = np.random.default_rng(1).standard_normal((20, 6)), {}
     lines = ["#include <stdio.h>"]
     for name, cell in cells.items():
-        graph = step_of(tr.RNN(cell, 6, 12, dtype="float64", seed=0))
+        graph = step_graph(tr.RNN(cell, 6, 12, dtype="float64", seed=0))
         sources(graph, tmp_path, name)
         lines.append(f'#include "{name}.c"')
         states, rights[name] = {}, []

@@ -6,11 +6,16 @@ named last, and may `note` what there is to say of them.
 """
 
 import importlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ...base.errors import InputError
+from ...base.files import replace_files
+from ...compiler.graph import Graph
 
 FORMS = {"onnx": "model.onnx", "torch": "model.py", "c": "model.c"}  # and what their files are called
 
@@ -42,3 +47,34 @@ def exported(model: Any, form: str, target: Path, how: How) -> dict[Path, bytes]
         if how.weights == "bfloat16" or how.main:
             raise InputError(f"--format {form} has no {'--main' if how.main else 'bfloat16 weights'}: leave it out")
     return importlib.import_module(f".{form}", __name__).write(model, target, how)
+
+
+def step_graph(rnn: Any, output: Callable[..., Any] | None = None) -> Graph:
+    """One step of a network of a script: rows ``x`` and its states to ``y``, which ``output``, a layer, makes
+    of what an `RNN` gives.
+
+    Raises:
+        InputError: the step cannot be written out; the message says why.
+    """
+    names = {id(p): name.replace(".", "_") for name, p in rnn.named_parameters()}
+    graph = Graph(np.dtype(rnn.cells[0].dtype), names)
+    init = [
+        tuple(graph.state(f"{name}_{i}", s) for name, s in zip(cell.states, layer, strict=True))
+        for i, (cell, layer) in enumerate(zip(rnn.cells, rnn.initial_state(1), strict=True))
+    ]
+    ys, final = rnn.into(graph, graph.rows("x", rnn.cells[0].input_size), init)
+    for item, new in zip(rnn.flat(init), rnn.flat(final), strict=True):
+        graph.keep(item, new)
+    graph.output("y", ys if output is None else graph.call(lambda y: output(y), ys))
+    return graph
+
+
+def write_step(path: Any, rnn: Any, output: Callable[..., Any] | None = None, **how: Any) -> list[Path]:
+    """Write one step of a network of a script, as `step_graph` has it, in C.
+
+    Args:
+        path: of the source; the header stands beside it.
+        how: of `How`.
+    """
+    replace_files(files := exported(step_graph(rnn, output), "c", Path(path), How(**how)))
+    return [*files]

@@ -3,9 +3,9 @@
     python benchmarks/deploy.py [--layers 1,2] [--hidden 40,256] [--rounds 16] [--compiler gcc] [--save]
 
 Language models of lstm with 65 symbols and an embedding of 32, of weights that nothing was learned with: one
-step from a symbol to logits, one sequence, one thread. C in float32, bfloat16 and int8, with ``-O3 -march=native``; onnxruntime
-runs the same step from ONNX (`tinyrnn export`), given its states; PyTorch `nn.LSTM`, under `no_grad`. They take turns,
-medians are shown. ``--layers`` and ``--hidden`` go in pairs. ``--save`` writes `results/deploy.json`.
+step from a symbol to logits, one sequence, one thread. C in float32, bfloat16 and int8, with ``-O3
+-march=native``; onnxruntime runs the same step from ONNX (`tinyrnn export`), given its states; PyTorch
+`nn.LSTM`, under `no_grad`. They take turns, medians are shown. ``--layers`` and ``--hidden`` go in pairs. ``--save`` writes `results/deploy.json`.
 """
 
 import ctypes
@@ -36,11 +36,24 @@ def by_c(model, folder, compiler, weights):
     for path, data in exported(model, "c", folder / "model.c", How(weights=weights)).items():
         path.write_bytes(data)
     (folder / "all.c").write_text('#include "model.c"\n' + DRIVER)
-    command = [compiler, "-O3", "-march=native", "-std=c99", "-shared", "-fPIC", "all.c", "-o", "all.so", "-lm"]
+    command = [
+        compiler,
+        "-O3",
+        "-march=native",
+        "-std=c99",
+        "-shared",
+        "-fPIC",
+        "all.c",
+        "-o",
+        "all.so",
+        "-lm",
+    ]
     try:
         subprocess.run(command, cwd=folder, check=True)
     except FileNotFoundError:
-        raise InputError(f"there is no compiler {compiler}: install it, or name another by --compiler") from None
+        raise InputError(
+            f"there is no compiler {compiler}: install it, or name another by --compiler"
+        ) from None
     library = ctypes.CDLL(folder / "all.so")
     library.begin()
     return lambda: library.run(STEPS)

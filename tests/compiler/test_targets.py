@@ -15,7 +15,9 @@ from tinyrnn.compiler.products import recorded_step
 from tinyrnn.compiler.record import as_rows
 from tinyrnn.compiler.run import Compiled, Runner
 from tinyrnn.compiler.targets import Target, Written
+from tinyrnn.compiler.targets.c import Loop as CLoop
 from tinyrnn.compiler.targets.cuda import Loop as CudaLoop
+from tinyrnn.compiler.targets.javascript import Loop as JavaScriptLoop
 from tinyrnn.compiler.targets.numba import Loop
 from tinyrnn.compiler.targets.onnx import Onnx
 from tinyrnn.compiler.targets.tensor import Tensors, environment, rows_of
@@ -24,7 +26,7 @@ from tinyrnn.kernels import plain as interpreted
 from tinyrnn.kernels import scalar_math
 from tinyrnn.nn.registry import registered
 
-TARGETS = {t.name: t for t in (CudaLoop, Loop, Onnx, Tensors, Torch)}
+TARGETS = {t.name: t for t in (CLoop, CudaLoop, JavaScriptLoop, Loop, Onnx, Tensors, Torch)}
 ONE_STEP = {Kind.INPUT, Kind.TURNED, *SUMS}  # inputs are given; the others stand in no forward program
 LACKS = {  # on purpose: a kind that is in neither table fails here
     "tensor": {Kind.INPUT, *SUMS},  # are given, or left to the end
@@ -32,12 +34,17 @@ LACKS = {  # on purpose: a kind that is in neither table fails here
     "torch": ONE_STEP,
     # Sums are left to the end, the others are rewritten before there is a loop.
     "numba": {Kind.TURNED, Kind.DETACH, Kind.CAST, *SUMS},
+    "c": {Kind.TURNED, Kind.DETACH, Kind.CAST, *SUMS},  # its cells: tests/tools/test_export_c.py
+    "javascript": {Kind.TURNED, Kind.DETACH, Kind.CAST, *SUMS},
     "cuda": {Kind.TURNED, Kind.DETACH, Kind.CAST, *SUMS},  # its cells: tests/gpu/test_loops.py
 }
 
 
 def test_every_file_of_targets_is_tested():
-    files = {p.stem for p in Path(targets.__file__).parent.glob("*.py")} - {"__init__"}
+    files = {p.stem for p in Path(targets.__file__).parent.glob("*.py")} - {
+        "__init__",
+        "written",
+    }  # what two share
     assert files == set(TARGETS) == set(LACKS)
 
 

@@ -2,6 +2,8 @@
 
 import shutil
 import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import published
@@ -15,7 +17,6 @@ from tinyrnn.kernels.references import bfloat16, quantised
 from tinyrnn.nn.registry import registered
 from tinyrnn.tasks.classify.model import Classifier
 from tinyrnn.tasks.classify.signals import SignalClassifier
-from tinyrnn.tasks.lm.sampling import choose
 from tinyrnn.tasks.lm.task import LanguageModel
 from tinyrnn.tasks.signals.features import Features
 from tinyrnn.tasks.text.vocabulary import Bytes, Characters, Tokens, Words
@@ -30,7 +31,9 @@ SANITIZERS = ["-O1", "-g", "-fsanitize=undefined,address", "-fno-sanitize-recove
 SAFE = (
     CC is not None
     and subprocess.run(
-        [CC, *SANITIZERS, "-x", "c", "-", "-o", "/dev/null"], input=b"int main(void) { return 0; }", capture_output=True
+        [CC, *SANITIZERS, "-x", "c", "-", "-o", "/dev/null"],
+        input=b"int main(void) { return 0; }",
+        capture_output=True,
     ).returncode
     == 0
 )  # some compilers come without the sanitizers' libraries
@@ -129,14 +132,17 @@ def steps(tmp_path_factory):
 
 
 def in_float64(graph):
-    graph.dtype, graph.constants = np.dtype("float64"), {k: c.astype(float) for k, c in graph.constants.items()}
+    graph.dtype, graph.constants = (
+        np.dtype("float64"),
+        {k: c.astype(float) for k, c in graph.constants.items()},
+    )
     graph.states = {k: (start.astype(float), new) for k, (start, new) in graph.states.items()}
     return graph
 
 
 def test_every_cell_over_many_steps(steps):
-    """Logits are those of the graph but for 1e-5 of the largest. An untrained ln-lstm makes more of any rounding
-    in so many steps: it is no further from float64 than the graph in float32 is.
+    """Logits are those of the graph but for 1e-5 of the largest. An untrained ln-lstm makes more of any
+    rounding in so many steps: it is no further from float64 than the graph in float32 is.
     """
     folder, models = steps
     program = compiled(folder, "all", "-O1", "-g", *STRICT)
@@ -173,7 +179,7 @@ class EveryOp(tr.Cell):
     """Every pointwise op with a rule."""
 
     DOMAINS = dict.fromkeys("log log2 log10 sqrt power log1p divide reciprocal remainder".split(), (0.2, 3.0))
-    DOMAINS |= dict.fromkeys("acos asin atanh".split(), (-0.9, 0.9)) | {"acosh": (1.1, 3.0)}  # noqa: RUF012
+    DOMAINS |= dict.fromkeys("acos asin atanh".split(), (-0.9, 0.9)) | {"acosh": (1.1, 3.0)}
 
     def build(self, input_size, hidden_size):
         self.W, self.U, self.b = self.affine(input_size, hidden_size)
@@ -189,8 +195,16 @@ class EveryOp(tr.Cell):
 
 def test_published_cells_and_every_op(tmp_path):
     """Each cell of papers that tests have, which among them use every kind of value, in float64."""
-    cells = {name.lower(): c for name, c in vars(published).items() if isinstance(c, type) and issubclass(c, tr.Cell)}
-    cells = {n: c for n, c in cells.items() if c is not tr.Cell} | {"everyop": EveryOp, "odd": Odd, "lnlstm": "ln-lstm"}
+    cells = {
+        name.lower(): c
+        for name, c in vars(published).items()
+        if isinstance(c, type) and issubclass(c, tr.Cell)
+    }
+    cells = {n: c for n, c in cells.items() if c is not tr.Cell} | {
+        "everyop": EveryOp,
+        "odd": Odd,
+        "lnlstm": "ln-lstm",
+    }
     xs, rights = np.random.default_rng(1).standard_normal((20, 6)), {}
     lines = ["#include <stdio.h>"]
     for name, cell in cells.items():
@@ -202,7 +216,10 @@ def test_published_cells_and_every_op(tmp_path):
             out = graph.run(x=x[None], **states)
             rights[name].append(out["y"][0])
             states = {s: out[new] for s, (_, new) in graph.states.items()}
-    lines += [f"static const double xs[] = {{{', '.join(map(repr, xs.ravel().tolist()))}}};", "int main(void) {"]
+    lines += [
+        f"static const double xs[] = {{{', '.join(map(repr, xs.ravel().tolist()))}}};",
+        "int main(void) {",
+    ]
     for name in cells:
         lines += [
             f"    static {name}_state s_{name}; {name}_reset(&s_{name});",
@@ -231,11 +248,11 @@ VOCABULARIES = {
     "chars": Characters.build(["To be, or not to be: é?\n"], None),
     "few": Characters.build(["to be or not to be é"], 6),
     "raw": Bytes(),
-    "words": Words.build(["To be, or not to be: that's l’été, \"42\" ??= is\tit?\n"], None),
+    "words": Words.build(['To be, or not to be: that\'s l’été, "42" ??= is\tit?\n'], None),
     "cased": Words.build(["To be or not to be\n"], None).in_any_case(True),
     "tokens": Tokens.build(["to be or not to be\nthat é"], None),
 }
-PROMPTS = ["To be, or  not\nTO Be", "that's l’été  é\t\"42\"?? x", "é", " to\u2003be \n"]
+PROMPTS = ["To be, or  not\nTO Be", 'that\'s l’été  é\t"42"?? x', "é", " to\u2003be \n"]
 
 
 @pytest.fixture(scope="module")
@@ -256,10 +273,18 @@ def test_a_text_goes_on_as_tinyrnn_writes_it(writers, name):
     for prompt in PROMPTS:
         if not len(model.vocabulary.encode(prompt)):
             continue
-        for how in ({"temperature": 0}, {}, {"top_k": 3}, {"top_p": 0.4}, {"top_k": 4, "top_p": 0.8, "temperature": 1.5}):
+        for how in (
+            {"temperature": 0},
+            {},
+            {"top_k": 3},
+            {"top_p": 0.4},
+            {"top_k": 4, "top_p": 0.8, "temperature": 1.5},
+        ):
             flags = [x for k, v in how.items() for x in ("--" + k.replace("_", "-"), v)]
             said = ran(program, "--length", 20, "--seed", 7, *flags, prompt).decode(errors="replace")
-            assert said.rstrip("\ufffd\n") == model.generate(prompt, length=20, seed=7, **how).rstrip("\ufffd\n")
+            assert said.rstrip("\ufffd\n") == model.generate(prompt, length=20, seed=7, **how).rstrip(
+                "\ufffd\n"
+            )
     said = ran(program, "--length", 9, "--seed", 3).decode(errors="replace")
     assert said.rstrip("\ufffd\n") == model.generate(length=9, seed=3).rstrip("\ufffd\n")
 
@@ -267,7 +292,17 @@ def test_a_text_goes_on_as_tinyrnn_writes_it(writers, name):
 def test_valgrind_finds_nothing(writers):
     if shutil.which("valgrind") is None:
         pytest.skip("there is no valgrind")
-    command = ["valgrind", "-q", "--error-exitcode=9", writers["chars"][1], "--length", "3", "--top-p", "0.5", "be"]
+    command = [
+        "valgrind",
+        "-q",
+        "--error-exitcode=9",
+        writers["chars"][1],
+        "--length",
+        "3",
+        "--top-p",
+        "0.5",
+        "be",
+    ]
     assert subprocess.run(command, capture_output=True).returncode == 0
 
 
@@ -331,8 +366,10 @@ def test_translators(tmp_path, attention):
     model = Translator(words, chars, attention=attention, max_length=30, embed=6, **SHAPE).eval()
     sources(model, tmp_path, "t", main=True)
     text = (tmp_path / "t.c").read_text()
-    more = "for (id = 0; id < m.length; id++) printf(\"%.7f \", (double)m.weights[id]);"
-    (tmp_path / "t.c").write_text(text.replace("        while (end > 0", f"        {more}\n        while (end > 0", 1))
+    more = 'for (id = 0; id < m.length; id++) printf("%.7f ", (double)m.weights[id]);'
+    (tmp_path / "t.c").write_text(
+        text.replace("        while (end > 0", f"        {more}\n        while (end > 0", 1)
+    )
     program = compiled(tmp_path, "t", *(CHECKED if attention == "luong" else ["-O0"]), *STRICT)
     texts = [t for t in TEXTS if t]
     for line, source in zip(ran(program, *texts).decode().split("\n"), texts, strict=False):
@@ -351,18 +388,25 @@ def test_rows_that_are_only_multiplied_are_a_table_where_that_is_small(tmp_path)
     graph = model.graphs(over_time=True)["step"]
     made = graph.tabled(1000)
     assert [n.out.width for n in made.nodes if hasattr(n, "table")] == [96]  # 9 symbols, four gates
-    np.testing.assert_allclose(made.run(ids=IDS[:9])["logits"], graph.run(ids=IDS[:9])["logits"], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        made.run(ids=IDS[:9])["logits"], graph.run(ids=IDS[:9])["logits"], rtol=1e-5, atol=1e-6
+    )
     assert [n.out.width for n in graph.tabled(0).nodes if hasattr(n, "table")] == [5]
     sources(model, tmp_path, "m")
     assert "embedding_weight" not in (tmp_path / "m.c").read_text()
 
 
 def test_sizes_are_those_of_the_compiler(tmp_path, capsys):
-    sources(Translator(VOCABULARIES["words"], Bytes(), embed=6, max_length=30, **SHAPE).eval(), tmp_path, "my model-2")
+    sources(
+        Translator(VOCABULARIES["words"], Bytes(), embed=6, max_length=30, **SHAPE).eval(),
+        tmp_path,
+        "my model-2",
+    )
     told = capsys.readouterr().err
-    text = '#include "my model-2.c"\n#include <stdio.h>\nint main(void) { printf("%d", (int)sizeof(my_model_2_state)); return 0; }\n'
+    text = '#include "my model-2.c"\n#include <stdio.h>\n'
+    text += 'int main(void) { printf("%d", (int)sizeof(my_model_2_state)); return 0; }\n'
     (tmp_path / "all.c").write_text(text)
-    assert f"the struct {int(ran(compiled(tmp_path, 'all', '-O0', *STRICT))):,}," in told
+    assert f"the struct {int(ran(compiled(tmp_path, 'all', '-O0', *STRICT))):,};" in told
 
 
 def test_the_command(tmp_path):
@@ -389,3 +433,14 @@ def test_the_command(tmp_path):
     ]:
         result = run("export", tmp_path / "run", "--format", "c", *wrong)
         assert result.exit_code == 2 and said in result.output
+
+
+def test_the_example_of_an_effect(tmp_path):
+    """What it learns in a few steps is far off; the program runs, and does what the network does."""
+    script = Path(tr.__file__).parents[1] / "examples" / "effect.py"
+    done = subprocess.run([sys.executable, script, tmp_path, "20"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (
+        "error to signal of the program" in done.stdout and "times as fast as the sound lasts" in done.stdout
+    )
+    assert (tmp_path / "out.wav").stat().st_size == (tmp_path / "dry.wav").stat().st_size

@@ -22,15 +22,15 @@ from .common import Command, allow_code_option, option, run_argument, weights_op
     help="File to write. Default: model.onnx, model.py or model.c in the folder of RUN.",
 )
 @weights_option(
-    "int8: matrices in 8 bits, a scale for each column, in a quarter of the space; in C also bfloat16, in half. "
-    "Default: as they are.",
+    "int8: matrices in 8 bits, a scale for each column, in a quarter of the space; in C also bfloat16, in "
+    "half. Default: as they are."
 )
 @option("--main", is_flag=True, help="C has a main: cc model.c -lm && ./a.out TEXT.")
 @option(
     "--max-length",
     type=click.IntRange(1, 10_000_000),
     default=1000,
-    help="Steps of a sequence that C has room for, where it has to remember all of them. Texts: as the model was trained.",
+    help="Steps of a sequence that C has room for, where it remembers all. Of texts: that of training.",
 )
 @allow_code_option()
 def command(run, form, out, weights, main, max_length, allow_code):

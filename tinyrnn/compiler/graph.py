@@ -207,7 +207,9 @@ class Graph:
 
         def rows(given, old):
             with in_step(()):
-                made, new = step(of_sizes(given, [x.shape for x in xs]), of_sizes(old, [s.shape for s in init]))
+                made, new = step(
+                    of_sizes(given, [x.shape for x in xs]), of_sizes(old, [s.shape for s in init])
+                )
             return [as_tensor(y) for y in made], [as_tensor(s) for s in new]
 
         given, old = tuple(map(template, xs)), tuple(map(template, init))
@@ -254,8 +256,8 @@ class Graph:
         return found
 
     def tabled(self, most: int) -> "Graph":
-        """The same with a table of products in the place of a table and the matrix that its rows are multiplied
-        by, where it has at most ``most`` numbers, or no more than both.
+        """The same with a table of products in the place of a table and the matrix that its rows are
+        multiplied by, where it has at most ``most`` numbers, or no more than both.
         """
         made = replace(self, inputs=[*self.inputs], constants={**self.constants}, nodes=[], count=self.count)
         looked = {n.out.name: n for n in self.nodes if isinstance(n, Lookup)}
@@ -272,14 +274,18 @@ class Graph:
             if row is None or not (row.is_input(Source.X) and matrix.is_input(Source.CLOSURE)):
                 continue
             i, lookup = row.attr.index, looked.get(node.xs[row.attr.index].name)
-            others = [u for u in order(node.values) if row in u.inputs and u is not v] + [r for r in node.values if r is row]
+            others = [u for u in order(node.values) if row in u.inputs and u is not v] + [
+                r for r in node.values if r is row
+            ]
             if lookup is None or others:
                 continue
             table, by = self.constants[lookup.table], self.constants[node.closed[matrix.attr]]
             if len(table) * v.width > max(most, table.size + by.size):
                 continue
             name = self._named("products")
-            product = table.reshape(len(table), -1).astype(np.float64) @ (by.T if v.attr else by).astype(np.float64)
+            product = table.reshape(len(table), -1).astype(np.float64) @ (by.T if v.attr else by).astype(
+                np.float64
+            )
             self.constants[name] = product.astype(self.dtype)
             xs[i] = Item(self._named("rows"), (v.width,), lookup.out.over_time)
             self.nodes.append(Lookup(name, lookup.ids, xs[i]))

@@ -1,7 +1,7 @@
 """C99, and C++ as well: a `Graph` as functions on one struct, which holds all that changes.
 
-Names begin with ``tr_`` here; whoever writes the file puts another prefix there. What C is made of that no model
-changes, functions of numbers and products, stands in ``kernels/c``.
+Names begin with ``tr_`` here; whoever writes the file puts another prefix there. What no model changes,
+functions of numbers and products, stands in ``kernels/c``.
 """
 
 import functools
@@ -12,24 +12,26 @@ from typing import Any
 
 import numpy as np
 
-from ...base.errors import InputError
 from ...kernels.references import bfloat16, quantised
-from ..graph import Graph, Item, Lookup, Loop as Node
-from ..ir import Kind, Source, order
+from ..graph import Graph, Item, Lookup
+from ..graph import Loop as Node
+from ..ir import Kind, order
 from . import written
 
 _CALL = re.compile(r"\b([a-z][a-z0-9_]*)\(")
 _USED = re.compile(r"\btr_(\w+)\(")
 _BLOCK = re.compile(r"^static inline \w+ tr_(\w+)\(", re.M)
-_LIBM = {name: name for name in (
-    "sqrt exp expm1 log log1p log2 log10 pow sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh erf floor "
-    "ceil hypot atan2 fmod"
-).split()} | {"round": "rint", "abs": "fabs"}  # fmt: skip
+_LIBM = dict.fromkeys(
+    "sqrt exp expm1 log log1p log2 log10 pow sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh erf "
+    "floor ceil hypot atan2 fmod".split()
+) | {"round": "rint", "abs": "fabs"}  # and their names in C, where those are others
 _TWO = frozenset({"pow", "hypot", "atan2", "fmod"})
 PANEL = 32  # see kernels/c/common.c
 FORMS = {  # of weights: their type in C, and what makes a number of one
-    "": ("tr_real", "{}"), "_bfloat16": ("uint16_t", "tr_from_bfloat16({})"), "_int8": ("int8_t", "(tr_real){}"),
-}  # fmt: skip
+    "": ("tr_real", "{}"),
+    "_bfloat16": ("uint16_t", "tr_from_bfloat16({})"),
+    "_int8": ("int8_t", "(tr_real){}"),
+}
 
 
 def _prefixed(text):
@@ -49,7 +51,9 @@ class Loop(written.Loop):
     name, infinity, division = "c", "INFINITY", "/"
     offsets = written.Loop.offsets | {"time": "0"}
 
-    def __init__(self, node: Node, named: dict[str, str], multiplied: dict[tuple[str, bool], tuple[str, str]]):
+    def __init__(
+        self, node: Node, named: dict[str, str], multiplied: dict[tuple[str, bool], tuple[str, str]]
+    ):
         self.named, self.multiplied = named, multiplied
         super().__init__(node)
 
@@ -57,7 +61,9 @@ class Loop(written.Loop):
         return f"const {'int' if whole else 'tr_real'} {name} = {_prefixed(text)};"
 
     def literal(self, x):
-        return f"F({x!r})" if x - x == 0 else f"F({'NAN' if x != x else '-INFINITY' if x < 0 else 'INFINITY'})"
+        return (
+            f"F({x!r})" if x - x == 0 else f"F({'NAN' if x != x else '-INFINITY' if x < 0 else 'INFINITY'})"
+        )
 
     def variable(self, name, start):
         return f"tr_real {name} = {start};"
@@ -146,9 +152,12 @@ class Unit:
 
     def table(self, name: str, kind: str, array: np.ndarray):
         """Constants of a type."""
-        words = array.reshape(-1).astype(str)
+        words: Any = array.reshape(-1).astype(str)
         if array.dtype.kind == "f":
-            names, suffix = {"nan": "NAN", "inf": "INFINITY", "-inf": "-INFINITY"}, "f" * (array.dtype.itemsize == 4)
+            names, suffix = (
+                {"nan": "NAN", "inf": "INFINITY", "-inf": "-INFINITY"},
+                "f" * (array.dtype.itemsize == 4),
+            )
             words = [names.get(w) or w + suffix for w in words]
         self.arrays[name] = kind, _wrapped(words), array.size, array.nbytes
 
@@ -166,9 +175,15 @@ class Unit:
                 wanted.add(name)
                 todo |= set(_USED.findall(blocks[name]))
         sized = [
-            f"static const {kind} tr_{name}[{n}] = {{\n{text}\n}};" for name, (kind, text, n, _) in self.arrays.items()
+            f"static const {kind} tr_{name}[{n}] = {{\n{text}\n}};"
+            for name, (kind, text, n, _) in self.arrays.items()
         ]
         return "\n\n".join([*sized, *[b for name, b in blocks.items() if name in wanted], *self.functions])
+
+
+def _number(x, suffix="") -> str:
+    """A number, or as NumPy writes it, as C does."""
+    return {"nan": "NAN", "inf": "INFINITY", "-inf": "-INFINITY"}.get(str(x)) or f"{x}{suffix}"
 
 
 def _wrapped(words, most=110) -> str:
@@ -190,27 +205,27 @@ def library(real: str) -> dict[str, str]:
     for name, own in _LIBM.items():
         two = name in _TWO
         given = "tr_real a, tr_real b" if two else "tr_real x"
-        body = f"{{ return {own}{suffix}({'a, b' if two else 'x'}); }}"
+        body = f"{{ return {own or name}{suffix}({'a, b' if two else 'x'}); }}"
         found[name] = f"static inline tr_real tr_{name}({given}) {body}"
     for part in (real, "common"):
         for block in re.split(r"\n\n(?=static|/\*)", folder.joinpath(f"{part}.c").read_text()):
-            if (head := _BLOCK.search(block)) is None:
-                continue
             for form, (kind, wide) in FORMS.items():
                 text = re.sub(r"tr_wide\((\w+\[[^]]*\])\)", lambda m, w=wide: w.format(m[1]), block)
-                text = re.sub(r"tr_(multiply_turned|multiply|fetch)\b", rf"tr_\1{form}", text.replace("tr_weight", kind))
-                name = _BLOCK.search(text)[1]
-                found.pop(name, None)  # of libm, where there is a polynomial
-                found[name] = text.strip()
+                text = re.sub(
+                    r"tr_(multiply_turned|multiply|fetch)\b", rf"tr_\1{form}", text.replace("tr_weight", kind)
+                )
+                for name in _BLOCK.findall(text)[:1]:  # none: what stands at the head of the file
+                    found.pop(name, None)  # of libm, where there is a polynomial
+                    found[name] = text.strip()
     return found
 
 
 class Functions:
     """A graph as functions on the struct ``m`` of a unit.
 
-    What can be computed while a sequence comes in, step by step, is done by ``tr_NAME_feed``; the rest by
-    ``tr_NAME``, of ``m->length`` steps. Both are given the graph's inputs that are not over time and no
-    states: ``feed`` what is of one step.
+    What can be computed while a sequence comes in, step by step, is done by ``tr_run_NAME_feed``; the rest by
+    ``tr_run_NAME``, of ``m->length`` steps. Both are given the graph's inputs that are not over time and no
+    states: ``feed`` what is of one step. ``tr_run_NAME_start`` sets states as they are before the first.
 
     Args:
         streamed: inputs over time that come in step by step; the others are whole, as ``places`` says.
@@ -218,7 +233,7 @@ class Functions:
             gives it.)
 
     Attributes:
-        fed: whether a step of a sequence does anything; kept: inputs over time that are remembered.
+        starts: whether there is a ``tr_run_NAME_start``; whole: what is remembered of all steps.
     """
 
     def __init__(self, unit: Unit, name: str, graph: Graph, *, streamed=(), places=None, alone=True):
@@ -262,7 +277,10 @@ class Functions:
                 continue
             array = graph.constants[name].T if turned else graph.constants[name]
             as_it_is = f"{name}_panels" if name in self.named else name
-            self.multiplied[name, turned] = f"tr_multiply{own}", unit.constant(as_it_is, array, own, 1, panels=True)
+            self.multiplied[name, turned] = (
+                f"tr_multiply{own}",
+                unit.constant(as_it_is, array, own, 1, panels=True),
+            )
 
     # ------------------------------------------------------------------ what is done when
 
@@ -299,7 +317,10 @@ class Functions:
                 )
             else:
                 self.at[x.name] = x.name  # an argument
-        wanted, taken = {item.name: name for name, item in graph.outputs.items() if name in self.places}, set()
+        wanted, taken = (
+            {item.name: name for name, item in graph.outputs.items() if name in self.places},
+            set(),
+        )
         for node in self.nodes:
             for item in (*node.outs, *node.finals):
                 if item.name in wanted:
@@ -325,14 +346,22 @@ class Functions:
             for x in graph.inputs
             if x.name not in graph.states and not x.over_time and x.name not in self.places
         ]
-        coming = [f"int {x.name}" if x.count else f"const tr_real *{x.name}" for x in graph.inputs if x.name in self.streamed]
+        coming = [
+            f"int {x.name}" if x.count else f"const tr_real *{x.name}"
+            for x in graph.inputs
+            if x.name in self.streamed
+        ]
         start = [self._copied(self._pointer(f, None), self._pointer(i, None), f.width)
                  for node in self.fed for f, i in zip(node.finals, node.init, strict=True)]  # fmt: skip
         for name, (value, _) in graph.states.items():
             if name in self.places:
                 continue
             if value.any():
-                start.append(self._copied(self.at[name], unit.constant(f"start_{name}", value.astype(graph.dtype)), value.size))
+                start.append(
+                    self._copied(
+                        self.at[name], unit.constant(f"start_{name}", value.astype(graph.dtype)), value.size
+                    )
+                )
             else:
                 start.append(f"memset({self.at[name]}, 0, {value.size} * sizeof(tr_real));")
         self.starts = bool(start)
@@ -343,14 +372,21 @@ class Functions:
             for x in graph.inputs:
                 if x.name in self.streamed & self.whole:
                     into = f"{self.at[x.name]} + m->length * {x.width}"
-                    lines.append(f"{self.at[x.name]}[m->length] = {x.name};" if x.count else self._copied(into, x.name, x.width))
+                    lines.append(
+                        f"{self.at[x.name]}[m->length] = {x.name};"
+                        if x.count
+                        else self._copied(into, x.name, x.width)
+                    )
             for node in self.fed:
                 lines += self._once(node, "m->length", node.finals)
             self._function("feed", coming, lines)
         lines = []
         for node in self.rest:
             lines += self._over_time(node) if node.over_time else self._once(node, None, None)
-        lines += [self._copied(into, self._pointer(item, None), item.width, item.over_time) for into, item in self.after]
+        lines += [
+            self._copied(into, self._pointer(item, None), item.width, item.over_time)
+            for into, item in self.after
+        ]
         if lines:
             self._function("", given, lines)
 
@@ -366,7 +402,11 @@ class Functions:
     def _pointer(self, item: Item, t):
         """Where an item is at the step ``t``."""
         at = self.at[item.name]
-        return at if t is None or not item.over_time or item.name not in self.whole else f"{at} + {t} * {item.width}"
+        return (
+            at
+            if t is None or not item.over_time or item.name not in self.whole
+            else f"{at} + {t} * {item.width}"
+        )
 
     def _given(self, node, t):
         """Lines that find what a node reads, and where it is: rows of tables are made floats."""
@@ -376,7 +416,11 @@ class Functions:
             if looked is None or x.name not in self.loops[node.name].arguments_of:
                 where[x.name] = self._pointer(x, t) if looked is None else ""
                 continue
-            i = f"{self.at[looked.ids.name]}[{t}]" if looked.ids.name in self.kept_ids and t == "t" else looked.ids.name
+            i = (
+                f"{self.at[looked.ids.name]}[{t}]"
+                if looked.ids.name in self.kept_ids and t == "t"
+                else looked.ids.name
+            )
             table, form = self.named[looked.table], self.forms[looked.table]
             row = f"{table} + (size_t){i} * {x.width}"
             if not form:
@@ -425,6 +469,10 @@ class Functions:
             end.append(self._copied(self._pointer(final, None), before, item.width))
         lines, given = self._given(node, "t")
         where |= given | {out.name: self._pointer(out, "t") for out in node.outs}
-        head = "for (int t = m->length - 1; t >= 0; t--) {" if node.reverse else "for (int t = 0; t < m->length; t++) {"
+        head = (
+            "for (int t = m->length - 1; t >= 0; t--) {"
+            if node.reverse
+            else "for (int t = 0; t < m->length; t++) {"
+        )
         inside = [f"    {x}" for x in [*lines, self._called(node, where), *turn]]
         return ["{", *[f"    {x}" for x in [*begin, head, *inside, "}", *end]], "}"]

@@ -45,7 +45,9 @@ def exported(model: Any, form: str, target: Path, how: How) -> dict[Path, bytes]
         if not hasattr(model, "generate"):
             raise InputError(f"--format {form} writes language models only: use another format")
         if how.weights == "bfloat16" or how.main:
-            raise InputError(f"--format {form} has no {'--main' if how.main else 'bfloat16 weights'}: leave it out")
+            raise InputError(
+                f"--format {form} has no {'--main' if how.main else 'bfloat16 weights'}: leave it out"
+            )
     return importlib.import_module(f".{form}", __name__).write(model, target, how)
 
 

@@ -2,7 +2,6 @@
 
 import importlib.resources
 import re
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -30,7 +29,13 @@ class Part(NamedTuple):
     head: str
     source: str
     main: str
-    words: dict[str, str] = {}  # noqa: RUF012
+    words: dict[str, str]
+
+    def after(self, macros, head, source, main) -> "Part":
+        """What stands there on symbols, and this of a task."""
+        return Part(
+            macros | self.macros, f"{head}\n\n{self.head}", f"{self.source}\n\n{source}", main, self.words
+        )
 
 
 def write(model, target, how: How) -> dict:
@@ -43,7 +48,9 @@ def write(model, target, how: How) -> dict:
     name = name if re.match("[A-Za-z]", name) else f"m{name}"
     header = target.with_suffix(".h")
     if target.suffix == ".h":
-        raise InputError(f"--out {target} is the name of the header, which stands beside the source: use {target.stem}.c")
+        raise InputError(
+            f"--out {target} is the name of the header, which stands beside the source: use {target.stem}.c"
+        )
     runs.refuse_foreign(header, "model.h")
     graphs = {"rows": model} if isinstance(model, Graph) else model.graphs()
     if not isinstance(model, Graph):
@@ -62,8 +69,8 @@ def write(model, target, how: How) -> dict:
     files = _files(unit, part, name, header.name, how.main)
     found = {header: files[0].encode(), target: files[1].encode()}
     note(
-        f"weights {unit.bytes_of_weights:,} bytes, the struct {struct_size(unit):,}, source {len(found[target]):,} "
-        f"bytes, of which {len(_without_numbers(files[1])):,} are no numbers of weights"
+        f"weights {unit.bytes_of_weights:,} bytes, the struct {struct_size(unit):,}; source without weights "
+        f"{len(_without_numbers(files[1])):,} bytes"
     )
     return found
 
@@ -71,7 +78,8 @@ def write(model, target, how: How) -> dict:
 def struct_size(unit: Unit) -> int:
     """Bytes of the struct on a machine where numbers are aligned as they are long."""
     sizes = [size for _, _, size, _ in unit.fields.values()]
-    align = 8 if any(kind in ("double", "uint64_t") for kind, *_ in unit.fields.values()) or unit.real == "double" else 4
+    wide = unit.real == "double" or {"double", "uint64_t"} & {kind for kind, *_ in unit.fields.values()}
+    align = 8 if wide else 4
     return -(-sum(sizes) // align) * align
 
 
@@ -83,9 +91,12 @@ def _files(unit, part, name, header, with_main):
     """Header and source with the names of this model."""
     macros = "".join(f"#define TR_{k} {v}\n" for k, v in part.macros.items())
     order = sorted(unit.fields.items(), key=lambda f: -(_KINDS[f[1][0]] or np.dtype(unit.dtype).itemsize))
-    fields = [f"    {kind} {n}{'' if count == '1' and kind != 'tr_real' else f'[{count}]'}; /* {words} */" for n, (kind, count, _, words) in order]
+    fields = [
+        f"    {kind} {n}{'' if count == '1' and kind != 'tr_real' else f'[{count}]'}; /* {words} */"
+        for n, (kind, count, _, words) in order
+    ]
     head = f"""/* {MARK}: a model without dependencies, C99 or C++.
-   Weights are {unit.bytes_of_weights} bytes of constants; the struct, {struct_size(unit)} bytes, holds all that changes. */
+   Weights are {unit.bytes_of_weights} bytes of constants; the struct holds all that changes. */
 #ifndef TR_H
 #define TR_H
 
@@ -110,8 +121,10 @@ typedef struct {{
 #endif
 #endif
 """
-    if with_main and "tr_encode" in _template(part.main, {}) and "tr_encode" not in part.head:
-        raise InputError("--main reads text, of which C makes no byte pairs: leave it out, or train with another --level")
+    if with_main and "tr_encode" in _template(part.main) and "tr_encode" not in part.head:
+        raise InputError(
+            "--main reads text, of which C makes no byte pairs: leave it out, or train with another --level"
+        )
     mains = [part.source, *([_template(part.main, part.words)] if with_main else [])]
     vocabulary = _used("\n".join(mains), part.words)
     rest = "\n".join([vocabulary, *mains])
@@ -137,21 +150,26 @@ typedef struct {{
 
 {vocabulary}
 
-{chr(10).join(mains)}
+{(chr(10) * 2).join(mains)}
+
 #undef F
 #undef TR_R
 """
-    return [re.sub(r"\bTR_", f"{name.upper()}_", re.sub(r"\btr_", f"{name}_", text)) for text in (head, source)]
+    return [
+        re.sub(r"\bTR_", f"{name.upper()}_", re.sub(r"\btr_", f"{name}_", text)) for text in (head, source)
+    ]
 
 
 # ------------------------------------------------------------------ templates
 
 
-def _template(name, words):
+def _template(name, words=None):
     """The text of one, words in capitals replaced."""
-    text = importlib.resources.files("tinyrnn.tools").joinpath(f"templates/{name}").read_text(encoding="utf-8")
-    for word, put in words.items():
-        text = re.sub(rf"\b{word}\b", lambda _, put=put: put, text)
+    text = (
+        importlib.resources.files("tinyrnn.tools").joinpath(f"templates/{name}").read_text("utf-8").rstrip()
+    )
+    for word, put in (words or {}).items():
+        text = re.sub(rf"{word}(?![A-Z_])", lambda _, put=put: put, text)
     return text
 
 
@@ -172,57 +190,43 @@ def _used(text, words):
 def _literal(text: str) -> str:
     """A text as C writes it, of ASCII: three octal digits never swallow what follows."""
     plain = {*range(32, 127)} - set(b'"\\?')
-    return '"' + "".join(chr(b) if b in plain else f"\\{b:03o}" for b in text.encode("utf-8", "surrogatepass")) + '"'
+    return (
+        '"'
+        + "".join(chr(b) if b in plain else f"\\{b:03o}" for b in text.encode("utf-8", "surrogatepass"))
+        + '"'
+    )
 
 
 # ------------------------------------------------------------------ symbols
 
 
-class Text(NamedTuple):
-    """Functions on the symbols of a model's texts: declarations, source, macros."""
-
-    head: str
-    source: str
-    macros: dict[str, object]
-    words: dict[str, str]
-
-
-def _text(unit, source: Vocabulary, target: Vocabulary, *, single) -> Text:
-    """Read texts as ``source`` does, ``single`` ones as tasks of them do, and write as ``target`` does."""
-    lines, head = [], ""
+def _text(unit, source: Vocabulary, target: Vocabulary, *, single: bool) -> Part:
+    """Functions that read texts as ``source`` does, ``single`` ones as tasks of them do, and write as
+    ``target`` does.
+    """
     names = {"symbols": source} if source is target else {"source": source, "target": target}
-    for name, vocabulary in names.items():
-        lines.append(_table(unit, name, vocabulary))
+    lines, head = [_table(unit, name, vocabulary) for name, vocabulary in names.items()], []
     reads, writes = next(iter(names)), [*names][-1]
-    if source.level != "bpe":
+    if source.level != "bpe":  # whose merges C does not do
         level = source.level + "_single" * (single and source.spaced)
         if source.level == "word":
-            unit.table("words", "uint32_t", np.array(_word_ranges()))
-        lines.append(
-            f"int tr_encode(const char *text, size_t *at)\n{{\n    return tr_encode_{level}(&tr_{reads}, text, at);\n}}"
-        )
-        head += """
-/* The next symbol of a text that ends in 0, from the byte *at on, which moves on (begin with 0); -1 at its end. */
-int tr_encode(const char *text, size_t *at);
-"""
-    level = {"bpe": "char"}.get(target.level, target.level)
-    lines.append(
-        f"int tr_decode(int before, int id, char *out)\n{{\n    return tr_decode_{level}(&tr_{writes}, before, id, out);\n}}"
-    )
-    head += """
-/* Write the text of a symbol, after that of the symbol before it (-1: none), without a 0 at its end: at most
-   TR_LONGEST bytes. Returns how many. */
-int tr_decode(int before, int id, char *out);
-"""
+            unit.table("words", "uint32_t", _word_ranges())
+        lines.append(_template("c_encode.c", {"TR_LEVEL": level, "TR_NAME": reads}))
+        head.append(_template("c_encode.h"))
+    level = "char" if target.level == "bpe" else target.level
+    lines.append(_template("c_decode.c", {"TR_LEVEL": level, "TR_NAME": writes}))
     longest = 1 + max([1, *map(len, _symbols(target))])
     find = "tr_find_any_case" if source.any_case else "tr_find"
-    return Text(head, "\n\n".join(lines), {"LONGEST": longest}, {"tr_FIND": find})
+    head.append(_template("c_decode.h"))
+    return Part({"LONGEST": longest}, "\n\n".join(head), "\n\n".join(lines), "", {"TR_FIND": find})
 
 
 def _symbols(vocabulary) -> list[bytes]:
     if vocabulary.level == "bpe":
         return vocabulary.bytes
-    return [] if vocabulary.level == "byte" else [s.encode("utf-8", "surrogatepass") for s in vocabulary.symbols]
+    return (
+        [] if vocabulary.level == "byte" else [s.encode("utf-8", "surrogatepass") for s in vocabulary.symbols]
+    )
 
 
 def _table(unit, name, vocabulary):
@@ -244,13 +248,18 @@ def _table(unit, name, vocabulary):
     return f"static const tr_vocabulary tr_{name} = {{{parts}, {len(symbols)}, {unknown}}};"
 
 
-def _word_ranges() -> list[int]:
+def _word_ranges() -> np.ndarray:
     """The first and the last code point of each range of letters and digits, as Python's ``\\w`` has them."""
-    is_word = np.array([chr(c).isalnum() or c == ord("_") for c in range(0x110000)], bool)
-    return np.flatnonzero(np.diff(np.concatenate([[False], is_word, [False]]))).reshape(-1, 2).__sub__([0, 1]).ravel()
+    is_word = [chr(c).isalnum() or c == ord("_") for c in range(0x110000)]
+    ends = np.flatnonzero(np.diff([False, *is_word, False])).reshape(-1, 2)
+    return (ends - [0, 1]).ravel().astype(np.uint32)
 
 
 # ------------------------------------------------------------------ tasks
+
+
+def _unknown(vocabulary):
+    return -1 if vocabulary.unknown is None else vocabulary.unknown
 
 
 def _language_model(unit, model, graphs) -> Part:
@@ -259,152 +268,92 @@ def _language_model(unit, model, graphs) -> Part:
     unit.field("drawn", 1, "how many of these were drawn", kind="uint64_t")
     unit.field("odds", count, "of symbols, to choose by", kind="double")
     unit.field("order", count, "of symbols, to choose by", kind="int")
-    logits = unit.field("logits", count, "of what may follow")
-    Functions(unit, "step", graphs["step"], places={"logits": logits})
+    Functions(
+        unit, "step", graphs["step"], places={"logits": unit.field("logits", count, "of what may follow")}
+    )
     text = _text(unit, vocabulary, vocabulary, single=False)
-    macros = {"SYMBOLS": count, **text.macros, "UNKNOWN": -1 if vocabulary.unknown is None else vocabulary.unknown}
-    macros["FIRST"] = f"{vocabulary.ids.get(vocabulary.line_end, count - 1)} /* what to read first without a text */"
-    head = f"""
-/* Begin, with a seed for what is drawn: the same seed draws as `tinyrnn generate --seed` does. */
-void tr_init(tr_state *m, uint64_t seed);
-
-/* Forget what was read; random numbers go on. */
-void tr_reset(tr_state *m);
-
-/* Read a symbol, 0 to {count - 1}: the logits of what may follow, TR_SYMBOLS numbers. */
-const tr_real *tr_step(tr_state *m, int id);
-
-/* Choose what follows. temperature 0 takes the most probable symbol; top_k (0: all) and top_p (1: all) leave
-   only the most probable ones in. */
-int tr_sample(tr_state *m, double temperature, int top_k, double top_p);
-{text.head}"""
-    return Part(macros, head, f"{text.source}\n\n{_template('c_lm.c', {})}", "c_lm_main.c", text.words)
+    first = f"{vocabulary.ids.get(vocabulary.line_end, count - 1)} /* to begin with without a text */"
+    macros = {"SYMBOLS": count, "UNKNOWN": _unknown(vocabulary), "FIRST": first}
+    return text.after(macros, _template("c_lm.h"), _template("c_lm.c"), "c_lm_main.c")
 
 
 def _classifier(unit, model, graphs) -> Part:
     features, labels = getattr(model, "features", None), model.labels
     unit.field("length", 1, "how many steps were read", kind="int")
-    found = unit.field("probabilities", len(labels), "of labels")
-    name = "features" if features else "ids"
-    functions = Functions(unit, "classify", graphs["classify"], streamed=(name,), places={"probabilities": found})
-    text = None if features else _text(unit, model.vocabulary, model.vocabulary, single=True)
+    places = {"probabilities": unit.field("probabilities", len(labels), "of labels")}
+    streamed = ("features" if features else "ids",)
+    functions = Functions(unit, "classify", graphs["classify"], streamed=streamed, places=places)
     bound = not features or bool(functions.whole)  # else any number of steps
     macros = {"LABELS": len(labels), **({"MAX_LENGTH": unit.most} if bound else {})}
     words = {
-        "TR_GIVEN": "const tr_real *row" if features else "int id", "TR_FED": "row" if features else "id",
-        "TR_SCALED": "", "TR_SOMETHING": "" if features else "if (m->length == 0) tr_feed(m, 0);",
+        "TR_NAMES": ",\n".join(f"    {_literal(label)}" for label in labels),
         "TR_FULL": "m->length == TR_MAX_LENGTH" if bound else "m->length == INT32_MAX",
         "TR_START": "tr_run_classify_start(m);" if functions.starts else "",
-    }  # fmt: skip
-    read = f"a symbol, 0 to {len(model.vocabulary) - 1}" if not features else "a row of TR_INPUTS numbers"
-    if features:
-        scaled = not features.rate and not features.deltas and features.joined == 1
-        macros["INPUTS"] = features.width
-        read += ", as they were measured" if scaled else ", as tinyrnn makes them: " + features.words
-        if scaled:
-            unit.table("mean", "double", np.array(features.mean))
-            unit.table("deviation", "double", np.array(features.deviation))
-            words |= {"TR_FED": "scaled", "TR_SCALED": SCALED}
-    words["TR_SAID"] = ARGMAX
-    if model.thresholds is not None:
+    }
+    if model.thresholds is None:
+        words["TR_SAID"] = _template("c_said.c")
+    else:
         unit.table("thresholds", "double", model.thresholds)
         words["TR_SAID"] = "return (double)m->probabilities[i] >= tr_thresholds[i];"
-    names = ",\n".join(f"    {_literal(label)}" for label in labels)
-    source = f"static const char *const tr_labels[] = {{\n{names}\n}};\n\n{_template('c_classify.c', words)}"
-    head = f"""
-/* Begin a sequence. */
-void tr_reset(tr_state *m);
-
-/* Read {read}. Returns 0, and reads nothing, where there were as many as can be. */
-int tr_feed(tr_state *m, {words["TR_GIVEN"]});
-
-/* The probabilities of the labels of what was read so far, TR_LABELS numbers; one may go on reading. */
-const tr_real *tr_result(tr_state *m);
-
-/* A label. */
-const char *tr_label(int i);
-
-/* Whether the last result says it: {"it is the most probable one" if model.thresholds is None else "from its threshold on"}. */
-int tr_said(const tr_state *m, int i);
-"""
-    if features:
-        return Part(macros, head, source, "c_rows_main.c", {"TR_READ": "tr_feed(&m, row);", "TR_END": PRINTED})
-    return Part(macros | text.macros, head + text.head, f"{text.source}\n\n{source}", "c_classify_main.c", text.words)
-
-
-SCALED = """tr_real scaled[TR_INPUTS];
-    for (int j = 0; j < TR_INPUTS; j++) scaled[j] = (tr_real)(((double)row[j] - tr_mean[j]) / tr_deviation[j]);"""
-ARGMAX = """int best = 0, j;
-    for (j = 1; j < TR_LABELS; j++)
-        if (m->probabilities[j] > m->probabilities[best]) best = j;
-    return i == best;"""
-PRINTED = """tr_result(&m);
-    for (i = 0; i < TR_LABELS; i++) printf("%s %.6f%s\\n", tr_label(i), (double)m.probabilities[i], tr_said(&m, i) ? " *" : "");"""
+    if not features:
+        words |= {
+            "TR_READ": "a symbol, 0 to TR_SYMBOLS - 1", "TR_GIVEN": "int id", "TR_FED": "id", "TR_SCALED": "",
+            "TR_SOMETHING": "if (m->length == 0) tr_feed(m, 0);",
+        }  # fmt: skip
+        macros["SYMBOLS"] = len(model.vocabulary)
+        text = _text(unit, model.vocabulary, model.vocabulary, single=True)
+        return text.after(
+            macros, _template("c_classify.h", words), _template("c_classify.c", words), "c_classify_main.c"
+        )
+    macros["INPUTS"] = features.width
+    words |= {"TR_GIVEN": "const tr_real *row", "TR_FED": "row", "TR_SCALED": "", "TR_SOMETHING": ""}
+    words["TR_READ"] = f"a row of TR_INPUTS numbers, as tinyrnn makes them: {features.words}"
+    if not features.rate and not features.deltas and features.joined == 1:
+        unit.table("mean", "double", np.array(features.mean))
+        unit.table("deviation", "double", np.array(features.deviation))
+        words |= {"TR_FED": "scaled", "TR_SCALED": _template("c_scaled.c")}
+        words["TR_READ"] = "a row of TR_INPUTS numbers, as they were measured"
+    return Part(
+        macros, _template("c_classify.h", words), _template("c_classify.c", words), "c_signals_main.c", {}
+    )
 
 
 def _translator(unit, model, graphs) -> Part:
     read, step, count = graphs["read"], graphs["step"], model.end + 1
-    for name, words in {"length": "of the source", "written": "symbols so far", "last": "symbol that was written"}.items():
-        unit.field(name, 1, words, kind="int")
-    logits = unit.field("logits", count, "of what may follow")
-    places = {"logits": logits, "weights": unit.field("weights", 1, "of the source's steps, by attention", over_time=True)}
+    unit.field("length", 1, "of the source", kind="int")
+    unit.field("written", 1, "symbols so far", kind="int")
+    unit.field("last", 1, "symbol that was written", kind="int")
+    places = {
+        "logits": unit.field("logits", count, "of what may follow"),
+        "weights": unit.field("weights", 1, "of the source's steps, by attention", over_time=True),
+    }
     for item in step.inputs:
         if item.over_time or item.name in step.states:
             words = "state" if item.name in step.states else "of the source, for attention"
             places[item.name] = unit.field(item.name, item.width, words, over_time=item.over_time)
     reading = Functions(unit, "read", read, streamed=("ids",), places=places, alone=False)
     Functions(unit, "step", step, places=places, alone=False)
+    macros = {"SOURCE_SYMBOLS": len(model.source), "SYMBOLS": count, "MAX_LENGTH": unit.most}
+    macros |= {"END": model.end, "UNKNOWN": _unknown(model.target)}
     text = _text(unit, model.source, model.target, single=True)
-    macros = {
-        "SOURCE_SYMBOLS": len(model.source), "SYMBOLS": count, "MAX_LENGTH": unit.most, "END": model.end,
-        "UNKNOWN": -1 if model.target.unknown is None else model.target.unknown, **text.macros,
-    }  # fmt: skip
-    head = f"""
-/* Begin a source. */
-void tr_reset(tr_state *m);
-
-/* Read a symbol of the source, 0 to {len(model.source) - 1}. Returns 0, and reads nothing, where there were TR_MAX_LENGTH. */
-int tr_feed(tr_state *m, int id);
-
-/* The next symbol of the translation, -1 at its end: the most probable one. m->weights[0 ... m->length - 1] then
-   say how much attention each symbol of the source got; m->logits are those of all TR_SYMBOLS symbols. */
-int tr_next(tr_state *m);
-{text.head}"""
     source = _template("c_translate.c", {"TR_START": "tr_run_read_start(m);" if reading.starts else ""})
-    return Part(macros, head, f"{text.source}\n\n{source}", "c_translate_main.c", text.words)
+    return text.after(macros, _template("c_translate.h"), source, "c_translate_main.c")
 
 
 def _rows(unit, graph, graphs) -> Part:
     """A `Graph` of one step, of rows to rows."""
     given = [x for x in graph.inputs if x.name not in graph.states]
-    outs = {name: item for name, item in graph.outputs.items() if name not in {n for _, n in graph.states.values()}}
+    outs = {name: i for name, i in graph.outputs.items() if name not in {n for _, n in graph.states.values()}}
     if len(given) != 1 or given[0].over_time or given[0].count or len(outs) != 1:
-        raise InputError("a graph that becomes C has one input, rows that are not over time, and one output: give such")
+        raise InputError("a graph becomes C that has one input, rows of one step, and one output: give such")
     (name, out), (x,) = next(iter(outs.items())), given
     made = unit.field(name, out.width, "what the last step gave")
     functions = Functions(unit, "rows", graph, places={name: made})
-    reset = "tr_run_rows_start(m);" if functions.starts else "(void)m;"
-    source = f"""void tr_reset(tr_state *m)
-{{
-    {reset}
-}}
-
-const tr_real *tr_step(tr_state *m, const tr_real *{x.name})
-{{
-    tr_run_rows(m, {x.name});
-    return {made};
-}}
-"""
-    head = f"""
-/* Begin. */
-void tr_reset(tr_state *m);
-
-/* One step: from a row of TR_INPUTS numbers to one of TR_OUTPUTS. */
-const tr_real *tr_step(tr_state *m, const tr_real *{x.name});
-"""
-    read = f"""tr_step(&m, row);
-        for (int j = 0; j < TR_OUTPUTS; j++) printf("%.9g%c", (double){made.replace("m->", "m.")}[j], j + 1 < TR_OUTPUTS ? ' ' : '\\n');"""
-    return Part({"INPUTS": x.width, "OUTPUTS": out.width}, head, source, "c_rows_main.c", {"TR_READ": read, "TR_END": ""})
+    words = {"TR_START": "tr_run_rows_start(m);" if functions.starts else "", "TR_MADE": made}
+    macros = {"INPUTS": x.width, "OUTPUTS": out.width}
+    return Part(
+        macros, _template("c_rows.h"), _template("c_rows.c", words), "c_rows_main.c", {"TR_OUT": name}
+    )
 
 
 TASKS = {"lm": _language_model, "classify": _classifier, "translate": _translator, "rows": _rows}

@@ -1,3 +1,7 @@
+static const char *const tr_labels[] = {
+TR_NAMES
+};
+
 void tr_reset(tr_state *m)
 {
     m->length = 0;

@@ -144,15 +144,15 @@ static int tr_encode_word(const tr_vocabulary *v, const char *text, size_t *at)
         if (size == 0) {
             size = tr_character(begin, &c);
             if (*begin && !tr_is_space(c)) {
-                id = tr_FIND(v, space, begin, size);
+                id = TR_FIND(v, space, begin, size);
                 *at += space + size;
             } else {
                 size = tr_character(text + *at, &c);
-                id = tr_FIND(v, 0, text + *at, size);
+                id = TR_FIND(v, 0, text + *at, size);
                 *at += size;
             }
         } else {
-            id = tr_FIND(v, space, begin, size);
+            id = TR_FIND(v, space, begin, size);
             *at += space + size;
         }
         if (id >= 0 || v->unknown >= 0) return id >= 0 ? id : v->unknown;
@@ -170,7 +170,7 @@ static int tr_encode_word_single(const tr_vocabulary *v, const char *text, size_
         int id;
         if (!text[begin]) return -1;
         if (size == 0) size = tr_character(text + begin, &c);
-        id = tr_FIND(v, space, text + begin, size);
+        id = TR_FIND(v, space, text + begin, size);
         *at = begin + size;
         if (id >= 0 || v->unknown >= 0) return id >= 0 ? id : v->unknown;
     }
@@ -191,7 +191,7 @@ static int tr_encode_between(const tr_vocabulary *v, const char *text, size_t *a
         } else {
             size_t size = tr_character(text + end, &c);
             for (; text[end] && !tr_is_space(c); size = tr_character(text + end, &c)) end += size;
-            id = tr_FIND(v, 0, text + begin, end - begin);
+            id = TR_FIND(v, 0, text + begin, end - begin);
         }
         *at = end;
         if (id >= 0 || v->unknown >= 0) return id >= 0 ? id : v->unknown;

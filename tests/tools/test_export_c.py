@@ -19,7 +19,7 @@ from tinyrnn.tasks.classify.model import Classifier
 from tinyrnn.tasks.classify.signals import SignalClassifier
 from tinyrnn.tasks.lm.task import LanguageModel
 from tinyrnn.tasks.signals.features import Features
-from tinyrnn.tasks.text.vocabulary import Bytes, Characters, Tokens, Words
+from tinyrnn.tasks.text.vocabulary import BytePairs, Bytes, Characters, Tokens, Words
 from tinyrnn.tasks.translate.model import Translator
 from tinyrnn.tools.export import How, exported, step_graph
 
@@ -429,7 +429,9 @@ def test_the_command(tmp_path):
         (["--out", tmp_path / "mine.c"], "exists and is no model.h that tinyrnn made"),
         (["--out", tmp_path / "x.h"], "is the name of the header"),
         (["--max-length", 0], "--max-length"),
+        (["--max-length", 9], "--max-length is for models that read sequences of numbers: leave it out"),
         (["--format", "onnx", "--main"], "--format onnx has no --main: leave it out"),
+        (["--format", "torch", "--weights", "bfloat16"], "--format torch has no bfloat16: leave it out"),
     ]:
         result = run("export", tmp_path / "run", "--format", "c", *wrong)
         assert result.exit_code == 2 and said in result.output
@@ -444,3 +446,45 @@ def test_the_example_of_an_effect(tmp_path):
         "error to signal of the program" in done.stdout and "times as fast as the sound lasts" in done.stdout
     )
     assert (tmp_path / "out.wav").stat().st_size == (tmp_path / "dry.wav").stat().st_size
+
+
+def test_byte_pairs_are_written_but_not_read(tmp_path):
+    pytest.importorskip("tokenizers")
+    vocabulary = BytePairs.build(["to be or not to be, that is the question é"] * 3, 270)
+    model = language_model("gru", vocabulary=vocabulary, layers=1, hidden=8)
+    with pytest.raises(
+        tr.InputError, match="--main reads text, of which C makes no byte pairs: leave it out"
+    ):
+        sources(model, tmp_path, "m", main=True)
+    sources(model, tmp_path, "m")
+    ids = vocabulary.encode("not to be é").tolist()
+    lines = [
+        '#include "m.c"',
+        "#include <stdio.h>",
+        f"static const int ids[] = {{{', '.join(map(str, ids))}}};",
+    ]
+    lines += ["int main(void) {", "    char text[M_LONGEST];", f"    for (int i = 0; i < {len(ids)}; i++)"]
+    lines += [
+        "        fwrite(text, 1, (size_t)m_decode(-1, ids[i], text), stdout);",
+        "    return 0;",
+        "}",
+        "",
+    ]
+    (tmp_path / "all.c").write_text("\n".join(lines))
+    assert ran(compiled(tmp_path, "all", "-O0", *STRICT)).decode() == "not to be é"
+    assert "encode" not in (tmp_path / "m.h").read_text()
+
+
+@pytest.mark.parametrize(("how", "said"), [
+    ({"weights": "int8"}, "int8 weights are for models of float32"),
+    ({"max_length": 5}, "--max-length is for models that read sequences of numbers"),
+])  # fmt: skip
+def test_what_cannot_be(tmp_path, how, said):
+    with pytest.raises(tr.InputError, match=said):
+        sources(language_model(dtype="float64"), tmp_path, "m", **how)
+
+
+def test_graphs_that_are_no_step_of_rows(tmp_path):
+    graph = language_model().graphs()["step"]
+    with pytest.raises(tr.InputError, match="one input, rows of one step, and one output"):
+        sources(graph, tmp_path, "m")

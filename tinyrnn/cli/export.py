@@ -29,8 +29,7 @@ from .common import Command, allow_code_option, option, run_argument, weights_op
 @option(
     "--max-length",
     type=click.IntRange(1, 10_000_000),
-    default=1000,
-    help="Steps of a sequence that C has room for, where it remembers all. Of texts: that of training.",
+    help="Steps of a sequence of numbers that C has room for, where it remembers all. Default: 1000.",
 )
 @allow_code_option()
 def command(run, form, out, weights, main, max_length, allow_code):

@@ -44,8 +44,8 @@ class Loop(written.Loop):
 
     Args:
         named: C's names of the graph's constants, as they are.
-        multiplied: (constant, whether rows are multiplied by its transpose) -> the function of the product, and
-            the matrix as that takes it.
+        multiplied: (constant, whether rows are multiplied by its transpose) -> the function of the product,
+            and the matrix as that takes it.
     """
 
     name, infinity, division = "c", "INFINITY", "/"

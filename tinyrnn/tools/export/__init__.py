@@ -26,12 +26,13 @@ class How:
 
     Attributes:
         weights: "int8": matrices in 8 bits, a scale for each column; of C also "bfloat16"; None: as they are.
-        main: C has a ``main``; max_length: steps of a sequence that it can hold, where the model says nothing.
+        main: C has a ``main``.
+        max_length: steps of a sequence of numbers that C has room for; None: 1,000.
     """
 
     weights: str | None = None
     main: bool = False
-    max_length: int = 1000
+    max_length: int | None = None
 
 
 def exported(model: Any, form: str, target: Path, how: How) -> dict[Path, bytes]:
@@ -44,10 +45,9 @@ def exported(model: Any, form: str, target: Path, how: How) -> dict[Path, bytes]
     if form in ("onnx", "torch"):
         if not hasattr(model, "generate"):
             raise InputError(f"--format {form} writes language models only: use another format")
-        if how.weights == "bfloat16" or how.main:
-            raise InputError(
-                f"--format {form} has no {'--main' if how.main else 'bfloat16 weights'}: leave it out"
-            )
+        beside = {"--main": how.main, "--max-length": how.max_length, "bfloat16": how.weights == "bfloat16"}
+        for name in [name for name, given in beside.items() if given]:
+            raise InputError(f"--format {form} has no {name}: leave it out")
     return importlib.import_module(f".{form}", __name__).write(model, target, how)
 
 

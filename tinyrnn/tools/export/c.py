@@ -56,7 +56,9 @@ def write(model, target, how: How) -> dict:
     if not isinstance(model, Graph):
         model.precision_with(how.weights)
     form = None if how.weights in (None, "float32", "float64") else how.weights
-    most = getattr(model, "max_length", None) or how.max_length
+    if how.max_length is not None and not hasattr(model, "features"):
+        raise InputError("--max-length is for models that read sequences of numbers: leave it out")
+    most = getattr(model, "max_length", how.max_length or 1000)
     if form is None:  # a table in 8 bits would be another one
         graphs = {name: graph.tabled(TABLE) for name, graph in graphs.items()}
     unit = Unit(next(iter(graphs.values())).dtype, most, form)

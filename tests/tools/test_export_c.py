@@ -542,3 +542,20 @@ def test_the_program_of_the_page(tmp_path):
     (tmp_path / "all.c").write_text(program.replace("model.h", "model.c"))
     said = ran(compiled(tmp_path, "all", "-O0", *STRICT)).decode()
     assert "to be" + said == model.generate("to be", length=100, temperature=0.8, seed=1)
+
+
+def test_gates_become_vectors(tmp_path):
+    """GCC 12 and later say so, of SSE2 alone: nothing in exp and tanh is a branch."""
+    said = [
+        subprocess.run([CC, f"-dump{what}"], capture_output=True, text=True)
+        for what in ("version", "machine")
+    ]
+    version, machine = (done.stdout.strip() for done in said)
+    if "gcc" not in CC or int(version.partition(".")[0] or 0) < 12 or not machine.startswith("x86_64"):
+        pytest.skip("for GCC 12 and later on x86-64")
+    sources(language_model("lstm"), tmp_path, "m")
+    command = [CC, "-O3", "-fopt-info-vec-optimized", "-c", tmp_path / "m.c", "-o", tmp_path / "m.o"]
+    said = subprocess.run(command, capture_output=True, text=True).stderr
+    lines = (tmp_path / "m.c").read_text().splitlines()
+    gates = [i for i, line in enumerate(lines, 1) if line.strip() == "for (int j = 0; j < 24; j++) {"]
+    assert len(gates) == 2 and all(f"m.c:{i}:" in said for i in gates)

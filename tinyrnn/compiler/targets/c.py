@@ -108,6 +108,7 @@ class Unit:
         fields: of the struct, by name: type, how many as text, how many bytes, what they are in words.
         arrays: of weights, by name: their type, what stands between the braces, how many bytes.
         room: how many numbers ``work`` has, which functions have for themselves.
+        steps: how many the field of that name has for each step of a sequence.
     """
 
     dtype: Any
@@ -118,6 +119,7 @@ class Unit:
     known: dict[str, np.ndarray] = field(default_factory=dict)
     functions: list[str] = field(default_factory=list)
     room: int = 0
+    steps: int = 0
 
     @property
     def real(self) -> str:
@@ -149,6 +151,13 @@ class Unit:
                 array = (bfloat16(array).view(np.uint32) >> 16).astype(np.uint16)
             self.table(name, FORMS[form][0], array)
         return f"tr_{name}"
+
+    def finish(self):
+        """Add the fields that functions share."""
+        if self.steps:
+            self.field("steps", self.steps, "of all steps, until functions return", over_time=True)
+        if self.room:
+            self.field("work", self.room, "of functions, until they return")
 
     def table(self, name: str, kind: str, array: np.ndarray):
         """Constants of a type."""
@@ -321,6 +330,9 @@ class Functions:
             {item.name: name for name, item in graph.outputs.items() if name in self.places},
             set(),
         )
+        last = {x.name: i for i, node in enumerate(self.rest) for x in node.xs}
+        last |= {item.name: len(self.rest) for item in graph.outputs.values()}
+        busy: list[tuple[int, int, int]] = []  # of ``steps``: until which node, and where
         for node in self.nodes:
             for item in (*node.outs, *node.finals):
                 if item.name in wanted:
@@ -328,6 +340,10 @@ class Functions:
                     taken.add(wanted[item.name])
                     continue
                 over = item.over_time and item.name in self.whole
+                if over and node in self.rest:
+                    now = self.rest.index(node)
+                    self.at[item.name] = self._shared(busy, item.width, now, last[item.name])
+                    continue
                 words = "state" if item in node.finals and node in self.fed else f"made by {node.name}"
                 self.at[item.name] = self.unit.field(self.own + item.name, item.width, words, over_time=over)
         for state, (_, name) in graph.states.items():
@@ -336,6 +352,17 @@ class Functions:
         for name, item in graph.outputs.items():
             if name in self.places and name not in taken:
                 self.after.append((self.places[name], item))
+
+    def _shared(self, busy, width, now, until):
+        """A place among those of steps that later nodes use again: the first that nothing has which is read
+        at the node ``now`` or later.
+        """
+        first = 0
+        for _, begin, end in sorted([b for b in busy if b[0] >= now], key=lambda b: b[1]):
+            first = first if begin >= first + width else max(first, end)
+        busy.append((until, first, first + width))
+        self.unit.steps = max(self.unit.steps, first + width)
+        return f"m->steps + (size_t)TR_MAX_LENGTH * {first}" if first else "m->steps"
 
     # ------------------------------------------------------------------ functions
 

@@ -66,8 +66,7 @@ def write(model, target, how: How) -> dict:
     if task not in TASKS:
         raise InputError(f"--format c has no form for models of the task {task}: use another format")
     part = TASKS[task](unit, model, graphs)
-    if unit.room:
-        unit.field("work", unit.room, "of functions, until they return")
+    unit.finish()
     files = _files(unit, part, name, header.name, how.main)
     found = {header: files[0].encode(), target: files[1].encode()}
     note(

@@ -5,7 +5,8 @@
 Language models of lstm with 65 symbols and an embedding of 32, of weights that nothing was learned with: one
 step from a symbol to logits, one sequence, one thread. C in float32, bfloat16 and int8, with ``-O3
 -march=native``; onnxruntime runs the same step from ONNX (`tinyrnn export`), given its states; PyTorch
-`nn.LSTM`, under `no_grad`. They take turns, medians are shown. ``--layers`` and ``--hidden`` go in pairs. ``--save`` writes `results/deploy.json`.
+`nn.LSTM`, under `no_grad`. They take turns, medians are shown. ``--layers`` and ``--hidden`` go in pairs.
+``--save`` writes `results/deploy.json`.
 """
 
 import ctypes

@@ -20,6 +20,10 @@ import tinyrnn as tr
 from tinyrnn.tools.export import write_step
 
 RATE, HIDDEN = 48_000, 32
+compiler = next(filter(None, map(shutil.which, ("cc", "gcc", "clang"))), None)
+if compiler is None:
+    print("this example needs a C compiler: install gcc or clang", file=sys.stderr)
+    sys.exit(2)
 folder = Path(sys.argv[1] if len(sys.argv) > 1 else tempfile.mkdtemp(prefix="effect-"))
 steps = int(sys.argv[2]) if len(sys.argv) > 2 else 1600
 folder.mkdir(parents=True, exist_ok=True)
@@ -132,10 +136,6 @@ int main(int count, char **given) /* of files of one channel, 16 bits a sample *
     return 0;
 }
 """)
-compiler = next(filter(None, map(shutil.which, ("cc", "gcc", "clang"))), None)
-if compiler is None:
-    print(f"there is no C compiler: install one and compile {folder}/effect.c and main.c", file=sys.stderr)
-    sys.exit(2)
 sources = [folder / "effect.c", folder / "main.c"]
 subprocess.run([compiler, "-O3", "-march=native", *sources, "-o", folder / "effect", "-lm"], check=True)
 

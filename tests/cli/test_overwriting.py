@@ -42,6 +42,7 @@ def here(trained, tmp_path, monkeypatch):
 
 WRITING = {  # a command line, and the files that it writes
     "export": (["export", "run", "--format", "torch", "--out", "step.py"], ["step.py", "step.safetensors"]),
+    "c": (["export", "run", "--format", "c", "--out", "step.c"], ["step.c", "step.h"]),
     "export-beside": (["export", "model.safetensors", "--format", "torch"], ["model.py"]),
     "onnx": (["export", "run", "--out", "step.onnx"], ["step.onnx"]),
     "inspect": (["inspect", "run", "the quick fox", "--out", "page.html"], ["page.html"]),

@@ -14,18 +14,24 @@ from .common import Command, allow_code_option, option, run_argument, weights_op
     "form",
     default="onnx",
     type=click.Choice([*FORMS]),
-    help="An .onnx file, a PyTorch module, the JSON of RTNeural (lstm, and gru with reset_after), or a page "
-    "that runs the model in a browser.",
+    help="An .onnx file, a PyTorch module, the JSON of RTNeural (lstm, and gru with reset_after), C99 without "
+    "dependencies, or a page that runs the model in a browser.",
 )
 @option(
     "--out",
     type=click.Path(dir_okay=False),
-    help="File to write. Default: model.onnx, model.py, model.json or model.html in the folder of RUN.",
+    help="File to write. Default: model.onnx, model.py, model.json, model.c or model.html in the folder of "
+    "RUN.",
 )
 @weights_option(
-    "int8: matrices in 8 bits, a scale for each column, in a quarter of the space. Default: as they are; "
-    "in a page int8 where that changes little.",
-    choices=("float32", "int8"),
+    "int8: matrices in 8 bits, a scale for each column, in a quarter of the space; in C also bfloat16, in "
+    "half. Default: as they are; in a page int8 where that changes little."
+)
+@option("--main", is_flag=True, help="C has a main: cc model.c -lm && ./a.out TEXT.")
+@option(
+    "--max-length",
+    type=click.IntRange(1, 10_000_000),
+    help="Steps of a sequence of numbers that C has room for, where it remembers all. Default: 1000.",
 )
 @option(
     "--sequence",
@@ -33,9 +39,9 @@ from .common import Command, allow_code_option, option, run_argument, weights_op
     help="Of a language model whole sequences, ids [T, B]. Default: one step, ids [B].",
 )
 @allow_code_option()
-def command(run, form, out, weights, sequence, allow_code):
-    """Write what RUN computes, from ids or numbers to logits or probabilities, for another library, or RUN as
-    a page.
+def command(run, form, out, weights, main, max_length, sequence, allow_code):
+    """Write what RUN computes, from ids or numbers to logits or probabilities, for another library or
+    language, or RUN as a page.
 
     Works for every cell that compiles: what is written comes from the tape of its step. A translator is two
     files, the reader of sources beside the step.
@@ -47,7 +53,8 @@ def command(run, form, out, weights, sequence, allow_code):
 
     model = load(run, allow_code=allow_code)
     target = runs.output_file(out, run, FORMS[form])
-    files = exported(model, form, target, How(weights=weights, sequence=sequence))
+    how = How(weights=weights, main=main, max_length=max_length, sequence=sequence)
+    files = exported(model, form, target, how)
     replace_files(files)
     for path in files:
         say(path)

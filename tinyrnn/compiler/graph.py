@@ -7,7 +7,7 @@ that write (C, JavaScript, ONNX, PyTorch) take the nodes one after the other; `G
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,7 +16,7 @@ from ..autograd import Tensor, no_grad
 from ..autograd.pointwise import as_tensor
 from ..base.errors import InputError, TraceError
 from ..kernels.generator import Wanted, in_step
-from .ir import CompilerFault, Input, Kind, Source, Value, numbered, order
+from .ir import CompilerFault, Input, Kind, Source, Value, numbered, order, rebuilt
 from .record import of_sizes, recorded
 from .rewrite import simplify
 from .targets.tensor import environment, rows_of
@@ -281,6 +281,44 @@ class Graph:
         for node in self.nodes:
             found |= node.matrices if isinstance(node, Loop) else {}
         return found
+
+    def tabled(self, most: int) -> "Graph":
+        """The same with a table of products in the place of a table and the matrix that its rows are
+        multiplied by, where it has at most ``most`` numbers, or no more than both.
+        """
+        made = replace(self, inputs=[*self.inputs], constants={**self.constants}, nodes=[], count=self.count)
+        looked = {n.out.name: n for n in self.nodes if isinstance(n, Lookup)}
+        for node in self.nodes:
+            made.nodes.append(made._by_tables(node, looked, most) if isinstance(node, Loop) else node)
+        used = {x.name for n in made.nodes if isinstance(n, Loop) for x in n.xs}
+        made.nodes = [n for n in made.nodes if isinstance(n, Loop) or n.out.name in used]
+        return made
+
+    def _by_tables(self, node, looked, most):
+        xs, given = [*node.xs], {}
+        for v in order(node.values):
+            row, matrix = v.inputs if v.kind is Kind.MATMUL else (None, None)
+            if row is None or not (row.is_input(Source.X) and matrix.is_input(Source.CLOSURE)):
+                continue
+            i, lookup = row.attr.index, looked.get(node.xs[row.attr.index].name)
+            others = [u for u in order(node.values) if row in u.inputs and u is not v] + [
+                r for r in node.values if r is row
+            ]
+            if lookup is None or others:
+                continue
+            table, by = self.constants[lookup.table], self.constants[node.closed[matrix.attr]]
+            if len(table) * v.width > max(most, table.size + by.size):
+                continue
+            name = self._named("products")
+            product = table.reshape(len(table), -1).astype(np.float64) @ (by.T if v.attr else by).astype(
+                np.float64
+            )
+            self.constants[name] = product.astype(self.dtype)
+            xs[i] = Item(self._named("rows"), (v.width,), lookup.out.over_time)
+            self.nodes.append(Lookup(name, lookup.ids, xs[i]))
+            given[v] = Value(Kind.INPUT, (), v.width, True, row.attr)
+        new = rebuilt(node.values, given)
+        return replace(node, xs=xs, values=[new[v] for v in node.values])
 
     # ------------------------------------------------------------------ the reference
 

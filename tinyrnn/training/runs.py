@@ -43,6 +43,8 @@ ANOTHER = "use another checkpoint of the run"
 # What stands near the beginning of the files that commands write; no other file is ever replaced by one.
 _MARKS = {
     "compare.json": b'{\n "budget":',
+    "model.c": b"written by tinyrnn export",
+    "model.h": b"written by tinyrnn export",
     "curve.png": b"Software\0tinyrnn",
     "inspect.html": b"<title>tinyrnn inspect</title>",
     "model.html": b"<title>tinyrnn export",

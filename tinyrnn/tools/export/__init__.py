@@ -6,15 +6,23 @@ named last, and may `note` what there is to say of them.
 """
 
 import importlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ...base.errors import InputError
+from ...base.files import replace_files
 from ...compiler.graph import Graph
 
-# and what their files are called
-FORMS = {"onnx": "model.onnx", "torch": "model.py", "rtneural": "model.json", "html": "model.html"}
+FORMS = {  # and what their files are called
+    "onnx": "model.onnx", "torch": "model.py", "rtneural": "model.json", "c": "model.c", "html": "model.html",
+}  # fmt: skip
+TAKES = {  # options that not every form has
+    "onnx": ("--sequence",), "torch": ("--sequence",), "c": ("--main", "--max-length", "--weights bfloat16"),
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,12 +30,16 @@ class How:
     """How a model is written.
 
     Attributes:
-        weights: "int8": matrices in 8 bits, a scale for each column; None: as they are, in pages in 8 bits
-            where that changes little.
+        weights: "int8": matrices in 8 bits, a scale for each column; of C also "bfloat16"; None: as they are,
+            in pages in 8 bits where that changes little.
+        main: C has a ``main``.
+        max_length: steps of a sequence of numbers that C has room for; None: 1,000.
         sequence: what goes step by step reads whole sequences.
     """
 
     weights: str | None = None
+    main: bool = False
+    max_length: int | None = None
     sequence: bool = False
 
 
@@ -38,6 +50,10 @@ def exported(model: Any, form: str, target: Path, how: How) -> dict[Path, bytes]
         InputError: it has none in that form; the message says why.
         TraceError: the cell cannot be compiled; `CompilerFault`: it uses what has no form there.
     """
+    beside = {"--main": how.main, "--max-length": how.max_length, "--sequence": how.sequence}
+    beside["--weights bfloat16"] = how.weights == "bfloat16"
+    for name in [name for name, given in beside.items() if given and name not in TAKES.get(form, ())]:
+        raise InputError(f"--format {form} has no {name}: leave it out")
     return importlib.import_module(f".{form}", __name__).write(model, target, how)
 
 
@@ -69,3 +85,32 @@ def first_states(graphs: dict[str, Graph], name: str) -> dict[str, Any]:
     """What the states of one of a model's graphs are to begin with, unless another graph makes them."""
     made = {out for other, graph in graphs.items() if other != name for out in graph.outputs}
     return {state: row for state, (row, _) in graphs[name].states.items() if state not in made}
+def step_graph(rnn: Any, output: Callable[..., Any] | None = None) -> Graph:
+    """One step of a network of a script: rows ``x`` and its states to ``y``, which ``output``, a layer, makes
+    of what an `RNN` gives.
+
+    Raises:
+        InputError: the step cannot be written out; the message says why.
+    """
+    names = {id(p): name.replace(".", "_") for name, p in rnn.named_parameters()}
+    graph = Graph(np.dtype(rnn.cells[0].dtype), names)
+    init = [
+        tuple(graph.state(f"{name}_{i}", s) for name, s in zip(cell.states, layer, strict=True))
+        for i, (cell, layer) in enumerate(zip(rnn.cells, rnn.initial_state(1), strict=True))
+    ]
+    ys, final = rnn.into(graph, graph.rows("x", rnn.cells[0].input_size), init)
+    for item, new in zip(rnn.flat(init), rnn.flat(final), strict=True):
+        graph.keep(item, new)
+    graph.output("y", ys if output is None else graph.call(lambda y: output(y), ys))
+    return graph
+
+
+def write_step(path: Any, rnn: Any, output: Callable[..., Any] | None = None, **how: Any) -> list[Path]:
+    """Write one step of a network of a script, as `step_graph` has it, in C.
+
+    Args:
+        path: of the source; the header stands beside it.
+        how: of `How`.
+    """
+    replace_files(files := exported(step_graph(rnn, output), "c", Path(path), How(**how)))
+    return [*files]

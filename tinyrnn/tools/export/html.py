@@ -27,8 +27,6 @@ def write(model, target, how: How) -> dict:
     """The page."""
     if model.task not in PAGES:
         raise InputError(f"there is no page yet for models of the task {model.task}: export another")
-    if how.sequence:
-        raise InputError("--sequence: a page reads what its task reads: leave it out")
     model.eval()
     page = PAGES[model.task](model)
     in_bytes, said = _weights(model, page, how.weights)

@@ -27,8 +27,6 @@ def write(model: Any, target: Path, how: How) -> dict[Path, bytes]:
     """The file, of a language model."""
     if how.weights == "int8":
         raise InputError("--weights int8: RTNeural's JSON holds floats: leave it out")
-    if how.sequence:
-        raise InputError("--sequence: RTNeural reads step by step: leave it out")
     if not isinstance(model, LanguageModel):
         raise InputError(f"RTNeural's JSON is of language models, not of the task {model.task}: use another")
     return {target: to_rtneural(model).encode()}

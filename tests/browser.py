@@ -6,10 +6,21 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+PLACE = """\
+import os, sys
+for k, fd in ((60, 1), (61, 2)):
+    os.dup2(int(sys.argv[fd]), k)
+os.dup2(60, 3)
+os.dup2(61, 4)
+os.execv(sys.argv[3], sys.argv[3:])
+"""  # so that what is run reads 3 and writes 4
 
 
 class Browser:
@@ -23,15 +34,11 @@ class Browser:
         flags += ["--remote-debugging-pipe", f"--user-data-dir={self.profile.name}"]
         command = [CHROMIUM, *flags, "about:blank"]
 
-        def placed():  # in the child: it reads 3 and writes 4
-            os.dup2(theirs, 60)
-            os.dup2(theirs_out, 61)
-            os.dup2(60, 3)
-            os.dup2(61, 4)
-
-        self.process = subprocess.Popen(
-            command, preexec_fn=placed, close_fds=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
+        place = [sys.executable, "-ISc", PLACE, str(theirs), str(theirs_out)]
+        self.process = subprocess.Popen(  # without preexec_fn, which forks as threads may not be
+            [*place, *command], pass_fds=(theirs, theirs_out),
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
         os.close(theirs)
         os.close(theirs_out)
         self.ids, self.rest, self.session, self.faults = itertools.count(1), b"", None, []

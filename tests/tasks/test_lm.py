@@ -9,7 +9,7 @@ from click.testing import CliRunner
 import tinyrnn as tr
 from tinyrnn.cli import main
 from tinyrnn.tasks.lm import adapting, task
-from tinyrnn.tasks.text.vocabulary import Words, build_vocabulary
+from tinyrnn.tasks.text.vocabulary import Characters, Words, build_vocabulary
 
 
 def test_the_first_tokens_of_a_long_validation_text_are_evaluated(monkeypatch):
@@ -57,6 +57,7 @@ def test_dynamic_evaluation_is_that_of_the_paper():
     trained = model.state_dict()
     dynamic = adapting.Dynamic(model, train, window=5, lr=0.01, decay=0.3)
     squares, windows = {}, list(task.windows.evaluation_windows(train, 100, 5))
+    assert windows.pop()[2] == "last"  # what is left of one stream alone is no window
     for inputs, targets, _ in windows:
         for p in model.parameters():
             p.grad = None
@@ -75,13 +76,26 @@ def test_dynamic_evaluation_is_that_of_the_paper():
         loss.backward()
         total += 5 * loss.item()
         for name, p in model.named_parameters():
-            step = theta[name] - 0.01 * p.grad.numpy() / (rms[name] + 1e-3)
-            theta[name] = step + np.minimum(0.3 * rms[name] / mean, 1) * (trained[name] - step)
+            back = np.minimum(0.3 * rms[name] / mean, 1) * (trained[name] - theta[name])
+            theta[name] = theta[name] - 0.01 * p.grad.numpy() / (rms[name] + 1e-3) + back
     model.load_state_dict(trained)
     found = adapting.adapted_loss(model, tokens, 5, dynamic, None)
     assert found == pytest.approx(total / 30, rel=1e-10)
     for name, array in model.state_dict().items():  # nothing of it stays
         np.testing.assert_array_equal(array, trained[name])
+
+
+def test_where_nothing_is_learned_or_mixed_the_loss_is_the_static_one():
+    for state in ("carry", "reset"):
+        model = task.LanguageModel(
+            Characters("abcd"), hidden=5, embed=3, state=state, dtype="float64", seed=1
+        )
+        tokens = np.random.default_rng(0).integers(0, 4, 351)
+        static = task.evaluate(model, tokens, batch_size=1)["loss"]
+        cache = adapting.Cache(size=10, theta=0.3, part=0.0)
+        assert adapting.adapted_loss(model, tokens, 7, None, cache) == pytest.approx(static, rel=1e-12)
+        still = adapting.Dynamic(model, tokens, window=20, lr=0.0, decay=0.0)
+        assert adapting.adapted_loss(model, tokens, 20, still, None) == pytest.approx(static, rel=1e-12)
 
 
 def test_dynamic_evaluation_that_diverges_is_told():

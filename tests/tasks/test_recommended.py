@@ -10,6 +10,7 @@ import tinyrnn as tr
 from tinyrnn.cli import main
 from tinyrnn.tasks.lm.recommended import recommended, size_of
 from tinyrnn.tasks.lm.task import LanguageModeling
+from tinyrnn.tasks.text.sources import builtin_text
 from tinyrnn.training.experiments import Configuration
 
 
@@ -87,8 +88,19 @@ def test_sizes_of_what_is_read(tmp_path):
     (tmp_path / "f").mkdir()
     (tmp_path / "f" / "a.txt").write_bytes(b"x" * 1000)
     (tmp_path / "f" / "b.txt.gz").write_bytes(packed := gzip.compress(b"x" * 1000))
+    (tmp_path / "f" / "c.bin").write_bytes(bytes(range(256)) * 99)  # is left out when it is read
     assert size_of([str(tmp_path / "f")]) == 1000 + 3 * len(packed)
-    assert size_of(["-"]) == size_of([]) == 1_000_000
+    assert size_of(["-"]) == 1_000_000
+    assert size_of([]) == size_of(["python-docs"]) == len(builtin_text())
+    chinese = tmp_path / "chinese.txt"
+    chinese.write_text("床前明月光，" * 500)
+    assert size_of([str(chinese)]) == 3000 and size_of([str(chinese)], in_bytes=True) == 9000
+
+
+def test_passes_are_over_what_is_trained_on(text):
+    few, many = (recommended([str(text)], {"val_fraction": f, "steps": 4000}) for f in (0.1, 0.6))
+    assert few["dropout"] < many["dropout"]
+    assert recommended([str(text)], {"cell_opt": ["reset_after=true"], "minutes": 3})["lr"] == 5e-3
 
 
 def test_what_was_chosen_is_told_kept_and_resumed(tmp_path):

@@ -12,7 +12,7 @@ from ...base import threads
 from ...base.devices import to_device
 from ...base.errors import InputError
 from ...nn.functional import cross_entropy
-from .windows import evaluation_windows
+from .windows import LENGTH, evaluation_windows
 
 # Of the authors' code: added to the root mean squares of gradients, which are a tenth of it or so in a
 # trained model, so that steps are mostly along the gradient as it is.
@@ -38,7 +38,8 @@ class Dynamic:
         self.model, self.lr = model, lr
         self.weights = [p.data.copy() for p in model.parameters()]
         squares = [np.zeros_like(to_device(p.data, "cpu"), np.float64) for p in model.parameters()]
-        windows = list(itertools.islice(evaluation_windows(train, STREAMS, window), STATISTICS))
+        whole = (w for w in evaluation_windows(train, STREAMS, window) if w[2] != "last")  # of one stream
+        windows = list(itertools.islice(whole, STATISTICS))
         for inputs, targets, _ in windows:
             model.zero_grad()
             model.cost(inputs, targets)[0].backward()
@@ -60,9 +61,10 @@ class Dynamic:
         for p, w, root, pull in zip(
             self.model.parameters(), self.weights, self.roots, self.pulls, strict=True
         ):
+            back = pull * (w - p.data)  # from where it was, as the step along the gradient
             if p.grad is not None:
                 p.data -= self.lr * p.grad.data / root
-            p.data += pull * (w - p.data)
+            p.data += back
             p.mark_changed()
 
     def restore(self):
@@ -109,19 +111,23 @@ class Cache:
 
 
 def adapted_loss(model, tokens, window: int, dynamic: Dynamic | None, cache: Cache | None) -> float:
-    """Mean negative log-likelihood in nats of every token but the first, read as one sequence.
+    """Mean negative log-likelihood in nats of every token but the first, read as one sequence; the state of a
+    model that does not carry it begins anew as often as in `evaluate`.
 
     Raises:
         InputError: it left the finite.
     """
-    total, states = 0.0, None
+    total, states, read = 0.0, None, 0
     before = model.training
     model.eval()
     try:
         with threads.alone():
-            for inputs, targets, _ in evaluation_windows(tokens, 1, window):
+            for inputs, targets, _ in evaluation_windows(tokens, 1, window if dynamic else LENGTH):
+                if not model.carries and read >= LENGTH:
+                    states, read = None, 0
+                read += len(inputs)
                 with autocast(model.precision):
-                    ys, states = model.outputs(inputs, states if model.carries else None)
+                    ys, states = model.outputs(inputs, states)
                     logits = model.logits(ys)
                     losses = cross_entropy(logits, targets, reduction="none")
                 states = [tuple(s.detach() for s in layer) for layer in states]

@@ -12,7 +12,10 @@ class LanguageModelEvaluation(ReadingOptions):
     """What ``tinyrnn evaluate`` can be told of a language model."""
 
     streams: int = option(
-        64, "Parts of the text that are read side by side; 1: from end to end.", "Data", low=1
+        64,
+        "Parts of the text that are read side by side; 1: from end to end, as --dynamic and --cache do.",
+        "Data",
+        low=1,
     )
     dynamic: bool = option(False, "Also evaluate a model that learns from what it has read.", "Adapting")
     dynamic_lr: float = option(0.002, "Its rate.", "Adapting", low=0, needs=("dynamic", ()))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...base.compressed import ENDINGS
+from ..text.sources import BUILTIN, builtin_text, why_no_text
 
 CHOSEN = ("cell", "hidden", "dropout", "batch_size", "seq_len", "lr", "beta2", "steps")
 MINUTES = {"tiny": 1.0, "default": 8.0, "large": 30.0, "best": 60.0}  # of a preset, about, on two cores
@@ -30,24 +31,29 @@ class Width(NamedTuple):
 
 WIDTHS = (
     Width(0, 0, 128, 1e-2, 0.05, 25),
-    Width(2, 100_000, 256, 8e-3, 0.05, 60),
-    Width(5, 500_000, 384, 6e-3, 0.12, 115),
-    Width(20, 500_000, 512, 5e-3, 0.2, 190),
+    Width(2, 90_000, 256, 8e-3, 0.05, 60),
+    Width(5, 450_000, 384, 6e-3, 0.12, 115),
+    Width(20, 450_000, 512, 5e-3, 0.2, 190),
 )
 USUAL = 60  # milliseconds
 OTHER_CELLS = 5e-3  # the rate is not greater for those that keep their activations in no bounds
 PASSES, LEAST = 40, 1000  # steps are no more than so many passes over the text, or this
 A_PASS, MOST_DROPOUT = 0.01, 0.4  # more dropout for each pass over the text
-# Bytes a symbol, and how many times as long a step takes: tens of thousands of words are told apart.
+# Characters a symbol, and how many times as long a step takes: tens of thousands of words are told apart.
 LEVELS = {"char": (1.0, 1), "byte": (1.0, 1), "bpe": (3.5, 3), "word": (5.5, 5), "token": (5.5, 5)}
 UNKNOWN_SIZE = 1_000_000  # of standard input
+SAMPLE = 65_536  # bytes
 
 
 def recommended(texts: Sequence[str], given: Mapping[str, Any]) -> dict[str, Any]:
     """Options by their names, those of `CHOSEN`, for those that are not ``given``. Where a length is given
     and no time, the time is what it takes at `USUAL` milliseconds a step.
     """
-    size, (a_symbol, slower) = size_of(texts), LEVELS.get(given.get("level", "char"), LEVELS["char"])
+    level = given.get("level", "char")
+    a_symbol, slower = LEVELS.get(level, LEVELS["char"])
+    size = size_of(texts, in_bytes=level == "byte")
+    if given.get("val") is None:
+        size *= 1 - given.get("val_fraction", 0.1)
     per_pass = size / a_symbol / (given.get("batch_size", BATCH) * given.get("seq_len", WINDOW))
     length = given.get("steps") or given.get("epochs", 0) * per_pass
     minutes = given.get("minutes") or MINUTES[given.get("preset", "default")]
@@ -57,24 +63,42 @@ def recommended(texts: Sequence[str], given: Mapping[str, Any]) -> dict[str, Any
     hidden = given.get("hidden", chosen.hidden)
     like = min(WIDTHS, key=lambda width: abs(width.hidden - hidden))
     lr = like.lr
-    if given.get("cell", CELL) not in (CELL, "ln-lstm") or slower > 1:
+    cell = given.get("cell", "gru" if "cell_opt" in given else CELL)  # options are of the usual cell
+    if cell not in (CELL, "ln-lstm") or slower > 1:
         lr = min(lr, OTHER_CELLS)
     in_time = minutes * 60_000 / (chosen.milliseconds * slower)
     steps = length or round(min(in_time, max(PASSES * per_pass, LEAST)), -2)
     dropout = round(min(like.dropout + A_PASS * steps / per_pass, MOST_DROPOUT), 2)
-    found: dict[str, Any] = {} if "cell_opt" in given else {"cell": CELL}  # options are of the usual cell
-    found |= dict(hidden=chosen.hidden, dropout=dropout, batch_size=BATCH, seq_len=WINDOW, lr=lr, beta2=0.99)
+    found: dict[str, Any] = dict(cell=cell, hidden=chosen.hidden, dropout=dropout)
+    found |= dict(batch_size=BATCH, seq_len=WINDOW, lr=lr, beta2=0.99)
     if given.get("optimizer", "adamw") not in ("adam", "adamw"):  # the rates are of these
         del found["lr"], found["beta2"]
     return {**found, "steps": int(max(steps, 100))}
 
 
-def size_of(texts: Sequence[str]) -> float:
-    """Bytes of text in files and folders, compressed ones as three times theirs."""
-    total = 0.0
+def size_of(texts: Sequence[str], in_bytes: bool = False) -> float:
+    """Characters of text, or bytes, in files and folders, compressed ones as three times theirs; how many
+    bytes a character takes is looked up at the beginning of the first file.
+    """
+    if not texts or list(texts) == [BUILTIN]:
+        return len(builtin_text())
+    found = []
     for text in texts:
         for parent, _, files in os.walk(text) if os.path.isdir(text) else [("", (), [text])]:
-            for path in (Path(parent) / name for name in files):
-                if path.is_file():
-                    total += path.stat().st_size * (3 if path.suffix.lower() in ENDINGS else 1)
-    return total or UNKNOWN_SIZE
+            paths = [Path(parent) / name for name in files if not (parent and name.startswith("."))]
+            found += [path for path in paths if path.is_file() and not (parent and why_no_text(path))]
+    if not found:
+        return UNKNOWN_SIZE
+    total = sum(p.stat().st_size * (3 if p.suffix.lower() in ENDINGS else 1) for p in found)
+    return total if in_bytes else total / _width(found[0])
+
+
+def _width(path):
+    """Bytes of a character of UTF-8, about; 1 of what is none, or is compressed."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(SAMPLE)
+        text = start.decode(errors="strict" if len(start) < SAMPLE else "ignore")
+    except (OSError, UnicodeDecodeError):  # whoever reads it tells why
+        return 1.0
+    return len(start) / max(len(text), 1)

@@ -157,8 +157,9 @@ class LanguageModeling(Task):
         with ``adapted_loss`` and ``adapted_perplexity`` if it is to learn or to remember on the way.
         """
         tokens, names = _tokens(model, texts, run, options)
-        figures = evaluate(model, tokens, batch_size=options.streams, names=names)
-        if options.dynamic or options.cache:
+        adapting = options.dynamic or options.cache  # which reads from end to end: so that it compares
+        figures = evaluate(model, tokens, batch_size=1 if adapting else options.streams, names=names)
+        if adapting:
             loss = _adapted(model, tokens, run, options)
             figures |= {"adapted_loss": loss, "adapted_perplexity": math.exp(min(loss, 700.0))}
         return figures
@@ -247,7 +248,13 @@ class LanguageModeling(Task):
 
 
 def evaluate(
-    model: LanguageModel, tokens, *, batch_size=64, seq_len=100, stop=lambda: False, names="the text"
+    model: LanguageModel,
+    tokens,
+    *,
+    batch_size=64,
+    seq_len=windows.LENGTH,
+    stop=lambda: False,
+    names="the text",
 ) -> dict | None:
     """``loss`` (nats a token), ``perplexity``, ``bits_per_char`` and ``tokens`` over every token but the
     first; ``unknown``, where there are any: the part of them that stands for what the vocabulary lacks, whose

@@ -43,6 +43,9 @@ class Windows:
         return ids[:-1], ids[1:], w == 0
 
 
+LENGTH = 100  # steps that are evaluated at once
+
+
 def evaluation_windows(tokens, batch_size, seq_len):
     """Every token but the first as a target exactly once: yields ``(inputs, targets, stream)``, ids ``[t,
     b]``.

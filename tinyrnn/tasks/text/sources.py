@@ -182,12 +182,7 @@ def resolve(texts) -> list[Source]:
         InputError: a path does not exist or cannot be read, or a folder holds no text file.
     """
     if not texts or list(texts) == [BUILTIN]:
-        from pydoc_data.topics import (
-            topics,  # the English language reference that every CPython carries for its help()
-        )
-
-        text = "\n\n".join(topics[key].strip() for key in sorted(topics)) + "\n"
-        return [Source(BUILTIN, _stored(text.encode()))]
+        return [Source(BUILTIN, _stored(builtin_text().encode()))]
     sources = []
     for text in map(str, texts):
         path = Path(text)
@@ -202,6 +197,13 @@ def resolve(texts) -> list[Source]:
         else:
             sources.append(Source(text, path))
     return sources
+
+
+def builtin_text() -> str:
+    """The English language reference that every CPython carries for its help()."""
+    from pydoc_data.topics import topics
+
+    return "\n\n".join(topics[key].strip() for key in sorted(topics)) + "\n"
 
 
 def _folder(folder: Path) -> list[Source]:
@@ -236,7 +238,7 @@ def texts_below(folder: Path) -> list[Path]:
             elif name in folders and not path.is_symlink():
                 continue
             else:
-                why = "links to folders" if name in folders else _no_text(path)
+                why = "links to folders" if name in folders else why_no_text(path)
             if why:
                 left_out.setdefault(why, []).append(os.path.relpath(path, folder))
             else:
@@ -248,7 +250,7 @@ def texts_below(folder: Path) -> list[Path]:
     return texts
 
 
-def _no_text(path: Path) -> str:
+def why_no_text(path: Path) -> str:
     """Why a file cannot be read as text; empty: it can."""
     if not path.is_file():
         return "no files"

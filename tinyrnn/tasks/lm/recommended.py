@@ -90,7 +90,7 @@ def size_of(texts: Sequence[str], in_bytes: bool = False) -> float:
     if not found:
         return UNKNOWN_SIZE
     total = sum(p.stat().st_size * (3 if p.suffix.lower() in ENDINGS else 1) for p in found)
-    return total if in_bytes else total / _width(found[0])
+    return max(total if in_bytes else total / _width(found[0]), 1)
 
 
 def _width(path):

@@ -101,4 +101,4 @@ def _width(path):
         text = start.decode(errors="strict" if len(start) < SAMPLE else "ignore")
     except (OSError, UnicodeDecodeError):  # whoever reads it tells why
         return 1.0
-    return len(start) / max(len(text), 1)
+    return max(len(start), 1) / max(len(text), 1)

@@ -6,6 +6,7 @@ with both, seed by seed: the differences in validation loss, their mean and its 
 N: default, that of the recipe. Runs that the folder holds already are not repeated, and cut ones go on.
 """
 
+import math
 import statistics
 from pathlib import Path
 
@@ -41,7 +42,7 @@ def main():
         rows.append({"seed": seed, **losses, "difference": losses["bfloat16"] - losses["float32"]})
         print(rows[-1], flush=True)
     gaps = [row["difference"] for row in rows]
-    mean, error = statistics.mean(gaps), statistics.stdev(gaps) / len(gaps) ** 0.5
+    mean, error = statistics.mean(gaps), (statistics.stdev(gaps) if len(gaps) > 1 else math.nan) / len(gaps) ** 0.5
     print(f"bfloat16 - float32: {mean:+.5f} nats a character, standard error {error:.5f}")
     said = f" --steps {options.steps}" * (options.steps is not None)
     command = f"python benchmarks/precision.py {Path(options.text).name} --seeds {options.seeds}{said}"

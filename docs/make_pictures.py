@@ -147,14 +147,14 @@ def draw_page(run, prompt, target):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("text", type=Path)
-    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--steps", type=int)
     parser.add_argument("--reviews", type=Path)
     given = parser.parse_args()
-    name, steps = given.text.name, given.steps
+    name, steps = given.text.name, given.steps or 2000
     PICTURES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         shutil.copy(given.text, folder)
-        length = "" if steps == 2000 else f" --steps {steps} --eval-every {max(1, steps // 8)}"
+        length = "" if given.steps is None else f" --steps {steps} --eval-every {max(1, steps // 8)}"
         typed(f"tinyrnn train {name} --steps 1 --out compiled", folder)  # what compiles does so once
         lines = typed(f"tinyrnn train {name}{length}", folder)
         (run,) = Path(folder, "runs").iterdir()

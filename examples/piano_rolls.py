@@ -29,7 +29,7 @@ def stop(sentence):
 
 
 # 1. The rolls.
-if len(sys.argv) < 2:
+if len(sys.argv) < 2 or sys.argv[1].startswith("-"):
     stop("name a file of piano rolls: piano_rolls.py FILE.mat")
 try:
     found = loadmat(sys.argv[1])

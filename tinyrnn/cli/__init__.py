@@ -87,7 +87,7 @@ def main():
 
     \b
     tinyrnn train text.txt              train; prints the run's folder
-    tinyrnn generate runs/text-gru      continue from what was learned
+    tinyrnn generate runs/text-ln-gru      continue from what was learned
 
     Shell completion: eval "$(_TINYRNN_COMPLETE=bash_source tinyrnn)" (or zsh_source, fish_source).
     """

@@ -29,7 +29,7 @@ from .common import (
 @option("--num", default=1, type=click.IntRange(min=1), group="Text", help="How many samples, made together.")
 @option("--stop", metavar="TEXT", group="Text", help="End a sample before this text.")
 @option(
-    "--temperature", default=0.8, group="Choice", help="Below 1 bolder likely symbols; 0 the most likely."
+    "--temperature", default=0.8, group="Choice", help="Below 1: likely symbols more often; 0: always the likeliest."
 )
 @option("--top-k", type=int, group="Choice", help="Choose among the K most likely symbols.")
 @option(
@@ -62,7 +62,7 @@ from .common import (
 def command(run, prompt, num, interactive, out, threads, raw, device, allow_code, seed, **settings):
     """Write text with the model of RUN, a run folder or checkpoint.
 
-    Streams as it samples. Example: tinyrnn generate runs/text-gru --prompt "The " --temperature 0.7
+    Streams as it samples. Example: tinyrnn generate runs/text-ln-gru --prompt "The " --temperature 0.7
     """
     from ..base import threads as pool
     from ..tasks.lm import sampling

@@ -15,7 +15,6 @@ from tinyrnn.tasks.translate.model import Translator
 
 SYMBOLS = Characters("abcdefgh")
 SHAPE = dict(hidden=6, embed=5, dtype="float64", seed=1)
-random = np.random.default_rng(0)
 
 
 def again(graph, made):
@@ -24,9 +23,9 @@ def again(graph, made):
 
 
 @pytest.mark.parametrize("cell", registered())
-def test_a_language_model(cell):
+def test_a_language_model(cell, rng):
     model = LanguageModel(SYMBOLS, cell=cell, layers=2, **SHAPE).eval()
-    ids, states, wanted = random.integers(0, 8, (4, 3)), None, []
+    ids, states, wanted = rng.integers(0, 8, (4, 3)), None, []
     for row in ids:
         logits, states = model.step(row, states)
         wanted.append(logits)
@@ -43,10 +42,10 @@ def test_a_language_model(cell):
 
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize("pooling", ["last", "mean", "max", "attention"])
-def test_a_classifier(pooling, bidirectional):
+def test_a_classifier(pooling, bidirectional, rng):
     of = dict(cell="gru", layers=2, pooling=pooling, bidirectional=bidirectional)
     model = Classifier(SYMBOLS, ["x", "y", "z"], **of, **SHAPE).eval()
-    ids = random.integers(0, 8, (4, 3))
+    ids = rng.integers(0, 8, (4, 3))
     with tr.no_grad():
         wanted = tr.softmax(model(ids, np.ones((4, 3))), axis=-1).numpy()
     found = model.graphs()["classify"].run(ids=ids)["probabilities"]
@@ -55,9 +54,9 @@ def test_a_classifier(pooling, bidirectional):
 
 @pytest.mark.parametrize("attention", ["luong", "bahdanau"])
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
-def test_a_translator(attention, cell):
+def test_a_translator(attention, cell, rng):
     model = Translator(SYMBOLS, SYMBOLS, cell=cell, layers=2, attention=attention, **SHAPE).eval()
-    ids, fed = random.integers(0, 8, (5, 3)), random.integers(0, 9, (4, 3))
+    ids, fed = rng.integers(0, 8, (5, 3)), rng.integers(0, 9, (4, 3))
     with tr.no_grad():
         logits, weights = model(ids, np.ones((5, 3)), fed)
     graphs = model.graphs()
@@ -101,9 +100,9 @@ def forecast(graphs, series, model):
 def test_a_forecaster(seasonal, tmp_path, how):
     shape = dict(horizon=5, window=24, hidden=4, layers=2, steps=2, dtype="float64", threads=1, quiet=True)
     model = tr.train(seasonal, "forecast", out=tmp_path / "run", **shape, **how).model
-    rng = np.random.default_rng(1)
+    noise = np.random.default_rng(1)
     for p in model.parameters():  # untrained networks say nothing
-        p.assign_(p.numpy() + rng.normal(0, 0.3, p.shape))
+        p.assign_(p.numpy() + noise.normal(0, 0.3, p.shape))
     model.trust, model.even = 1.0, False
     for rows in (130, model.needed + 1):  # more than the window, and where smoothing needs fewer, fewer
         whole = read_series(seasonal)

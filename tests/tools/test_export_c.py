@@ -18,6 +18,7 @@ from tinyrnn.kernels.references import bfloat16, quantised
 from tinyrnn.nn.registry import registered
 from tinyrnn.tasks.classify.model import Classifier
 from tinyrnn.tasks.classify.signals import SignalClassifier
+from tinyrnn.tasks.forecast.series import read_series
 from tinyrnn.tasks.lm.task import LanguageModel
 from tinyrnn.tasks.signals.features import Features
 from tinyrnn.tasks.text.vocabulary import BytePairs, Bytes, Characters, Tokens, Words
@@ -423,6 +424,30 @@ def test_translators(tmp_path, attention):
         assert " ".join(line.split(" ")[len(symbols) :]) == model.translate([source])[0]
 
 
+@pytest.mark.parametrize("how", [
+    {"dtype": "float64", "ensemble": 2}, {"difference": "1,6", "log": True, "head": "quantile"},
+], ids=str)  # fmt: skip
+def test_forecasters(tmp_path, how):
+    t, rng = np.arange(90), np.random.default_rng(0)
+    values = 50 + t / 3 + 8 * np.sin(2 * np.pi * t / 6) + rng.normal(0, 1, 90)
+    shape = dict(horizon=5, window=18, season=6, hidden=4, layers=1, steps=2, threads=1, quiet=True)
+    model = tr.train(values, "forecast", out=tmp_path / "run", **shape, **how).model
+    for p in model.parameters():  # untrained networks say nothing
+        p.assign_(p.numpy() + rng.normal(0, 0.3, p.shape))
+    model.trust, model.even = 1.0, False
+    sources(model, tmp_path, "f", main=True)
+    program = compiled(tmp_path, "f", *(CHECKED if "ensemble" in how else ["-O0"]), *STRICT)
+    np.savetxt(tmp_path / "f.csv", values, header="value", comments="")
+    wanted = model.forecast(read_series(tmp_path / "f.csv"))[:, 0].T
+    given = "\n".join(map(repr, values.tolist())).encode()
+    found = [
+        line.replace(" to ", "\t").split("\t") for line in ran(program, given=given).decode().splitlines()
+    ]
+    np.testing.assert_allclose(np.array(found, float), wanted, rtol=1e-4 if "log" in how else 1e-6)
+    done = subprocess.run([program], input=b"1 2 3", capture_output=True)
+    assert done.returncode == 2 and b"at least" in done.stderr
+
+
 # ------------------------------------------------------------------ tables of products, and names
 
 
@@ -474,7 +499,7 @@ def test_the_command(tmp_path):
         (["--max-length", 0], "--max-length"),
         (["--max-length", 9], "--max-length is for models that read sequences of numbers: leave it out"),
         (["--format", "onnx", "--main"], "--format onnx has no --main: leave it out"),
-        (["--format", "torch", "--weights", "bfloat16"], "--format torch has no bfloat16: leave it out"),
+        (["--format", "torch", "--weights", "bfloat16"], "--format torch has no --weights bfloat16: leave it out"),
     ]:
         result = run("export", tmp_path / "run", "--format", "c", *wrong)
         assert result.exit_code == 2 and said in result.output

@@ -56,7 +56,7 @@ def write(model, target, how: How) -> dict:
     if not isinstance(model, Graph):
         model.precision_with(how.weights)
     form = None if how.weights in (None, "float32", "float64") else how.weights
-    if how.max_length is not None and not hasattr(model, "features"):
+    if how.max_length is not None and not hasattr(model, "features") and not hasattr(model, "horizon"):
         raise InputError("--max-length is for models that read sequences of numbers: leave it out")
     most = getattr(model, "max_length", how.max_length or 1000)
     if form is None:  # a table in 8 bits would be another one
@@ -341,6 +341,34 @@ def _translator(unit, model, graphs) -> Part:
     return text.after(macros, _template("c_translate.h"), source, "c_translate_main.c")
 
 
+def _forecaster(unit, model, graphs) -> Part:
+    read, step, end = (graphs[name] for name in ("read", "step", "end"))
+    horizon = model.horizon
+    unit.field("length", 1, "values so far", kind="int")
+    places = {"said": unit.field("said", 3, "what the networks say of the next step")}
+    of_read = {"first_phases": unit.field("first_phases", len(model.seasons), "of the first value")}
+    taken = {x.name for graph in (step, end) for x in graph.inputs} - {"said"}
+    for name, item in read.outputs.items():
+        if name in taken:
+            places[name] = unit.field(name, item.width, "after the last value")
+    of_end = {"said": unit.field("all", 3 * horizon, "what they say of all steps")}
+    for name in ("forecast", "lower", "upper"):
+        of_end[name] = unit.field(name, horizon, "of the steps that follow")
+    reading = Functions(unit, "read", read, streamed=("values",), places=places | of_read, alone=False)
+    # what is forecast changes states that more values, read afterwards, need as they were
+    Functions(unit, "step", step, places=places, alone=False)
+    Functions(unit, "end", end, places=places | of_end, alone=False)
+    macros = {"HORIZON": horizon, "NEEDED": model.needed, "SEASONS": len(model.seasons)}
+    words = {
+        "TR_START": "tr_run_read_start(m);" if reading.starts else "",
+        "TR_PERIODS": ", ".join(repr(float(p)) for p in model.seasons),
+    }
+    source = _template("c_forecast.c", words)
+    return Part(
+        macros | {"MAX_LENGTH": unit.most}, _template("c_forecast.h"), source, "c_forecast_main.c", {}
+    )
+
+
 def _rows(unit, graph, graphs) -> Part:
     """A `Graph` of one step, of rows to rows."""
     given = [x for x in graph.inputs if x.name not in graph.states]
@@ -357,4 +385,5 @@ def _rows(unit, graph, graphs) -> Part:
     )
 
 
-TASKS = {"lm": _language_model, "classify": _classifier, "translate": _translator, "rows": _rows}
+TASKS = {"lm": _language_model, "classify": _classifier, "translate": _translator, "forecast": _forecaster}
+TASKS |= {"rows": _rows}

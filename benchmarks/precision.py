@@ -42,7 +42,8 @@ def main():
         rows.append({"seed": seed, **losses, "difference": losses["bfloat16"] - losses["float32"]})
         print(rows[-1], flush=True)
     gaps = [row["difference"] for row in rows]
-    mean, error = statistics.mean(gaps), (statistics.stdev(gaps) if len(gaps) > 1 else math.nan) / len(gaps) ** 0.5
+    spread = statistics.stdev(gaps) if len(gaps) > 1 else math.nan
+    mean, error = statistics.mean(gaps), spread / len(gaps) ** 0.5
     print(f"bfloat16 - float32: {mean:+.5f} nats a character, standard error {error:.5f}")
     said = f" --steps {options.steps}" * (options.steps is not None)
     command = f"python benchmarks/precision.py {Path(options.text).name} --seeds {options.seeds}{said}"

@@ -590,7 +590,7 @@ def test_options_of_another_task_for_a_table_name_that_task(tmp_path):
     (["generate", "RUN", "--repetition-window", 5], "repetition_window has no effect without repetition_pen"),
     (["train", "TEXT", "--gamma", 0.5], "--gamma has no effect without --schedule exponential: give that"),
     (["train", "TEXT", "--optimizer", "sgd", "--beta2", 0.9], "--beta2 has no effect without --optimizer ad"),
-    (["train", "TEXT", "--prune-until", 0.3], "--prune-until has no effect without --prune: give that too, or"),
+    (["train", "TEXT", "--prune-until", 0.3], "--prune-until has no effect without --prune: give that too"),
 ])  # fmt: skip
 def test_an_option_without_the_one_that_it_is_of_is_an_error(command, said, run, text_file):
     places = {"RUN": run, "TEXT": text_file}

@@ -499,7 +499,7 @@ def test_the_command(tmp_path):
         (["--max-length", 0], "--max-length"),
         (["--max-length", 9], "--max-length is for models that read sequences of numbers: leave it out"),
         (["--format", "onnx", "--main"], "--format onnx has no --main: leave it out"),
-        (["--format", "torch", "--weights", "bfloat16"], "--format torch has no --weights bfloat16: leave it out"),
+        (["--format", "torch", "--weights", "bfloat16"], "--format torch has no --weights bfloat16: leave"),
     ]:
         result = run("export", tmp_path / "run", "--format", "c", *wrong)
         assert result.exit_code == 2 and said in result.output

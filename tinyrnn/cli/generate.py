@@ -29,7 +29,10 @@ from .common import (
 @option("--num", default=1, type=click.IntRange(min=1), group="Text", help="How many samples, made together.")
 @option("--stop", metavar="TEXT", group="Text", help="End a sample before this text.")
 @option(
-    "--temperature", default=0.8, group="Choice", help="Below 1: likely symbols more often; 0: always the likeliest."
+    "--temperature",
+    default=0.8,
+    group="Choice",
+    help="Below 1: likely symbols more often; 0: always the likeliest.",
 )
 @option("--top-k", type=int, group="Choice", help="Choose among the K most likely symbols.")
 @option(

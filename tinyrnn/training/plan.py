@@ -52,8 +52,8 @@ class Plan(Options):
         "wsd", "How the rate goes on from its peak.", "Optimisation"
     )
     gamma: float = option(
-        0.5, "Factor of each pass under --schedule exponential.", "Optimisation", low=0, open_low=True, high=1,
-        needs=("schedule", ("exponential",)),
+        0.5, "Factor of each pass under --schedule exponential.", "Optimisation",
+        low=0, open_low=True, high=1, needs=("schedule", ("exponential",)),
     )  # fmt: skip
     hold: int = option(
         4, "Passes at its peak before that.", "Optimisation", low=0, needs=("schedule", ("exponential",))

@@ -15,9 +15,9 @@ LARGEST = {"float32": 88.0, "float64": 700.0}  # whose exponential is finite
 def forecast_graphs(model) -> dict:
     """What a `Forecaster` computes, in three parts.
 
-    ``read``: ``values [N, B, 1]``, N at least ``needed``, and ``first_phases [B, seasons]``, in [0, 1): where in
-    each season the first of them is, to states. ``step``: states to the next ones and to ``said``, what the
-    networks say of the next step; after ``horizon - 1`` calls of it, one after the other, ``end``: ``said
+    ``read``: ``values [N, B, 1]``, N at least ``needed``, and ``first_phases [B, seasons]``, in [0, 1): where
+    in each season the first of them is, to states. ``step``: states to the next ones and to ``said``, what
+    the networks say of the next step; after ``horizon - 1`` calls of it, one after the other, ``end``: ``said
     [B, 3 * horizon]``, that of ``read`` first, and the states of ``read`` that it asks for, to ``forecast``,
     ``lower`` and ``upper [B, horizon]``.
 

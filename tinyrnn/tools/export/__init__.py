@@ -85,6 +85,8 @@ def first_states(graphs: dict[str, Graph], name: str) -> dict[str, Any]:
     """What the states of one of a model's graphs are to begin with, unless another graph makes them."""
     made = {out for other, graph in graphs.items() if other != name for out in graph.outputs}
     return {state: row for state, (row, _) in graphs[name].states.items() if state not in made}
+
+
 def step_graph(rnn: Any, output: Callable[..., Any] | None = None) -> Graph:
     """One step of a network of a script: rows ``x`` and its states to ``y``, which ``output``, a layer, makes
     of what an `RNN` gives.

@@ -2,7 +2,7 @@
 
 import importlib.resources
 import re
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -385,5 +385,7 @@ def _rows(unit, graph, graphs) -> Part:
     )
 
 
-TASKS = {"lm": _language_model, "classify": _classifier, "translate": _translator, "forecast": _forecaster}
-TASKS |= {"rows": _rows}
+TASKS: dict[str, Any] = {
+    "lm": _language_model, "classify": _classifier, "translate": _translator, "forecast": _forecaster,
+    "rows": _rows,
+}  # fmt: skip

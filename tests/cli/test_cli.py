@@ -375,11 +375,14 @@ OTHER = [
     (["generate", "RUN", "--prompt", ""], "prompt is empty"),
     (["generate", "RUN", "--prompt", "世界"], "no symbol of the prompt"),
     (["generate", "RUN", "--temperature", "-1"], "temperature is -1"),
-    (["generate", "RUN", "--length", "0"], "length is 0"),
-    (["generate", "RUN", "--top-k", "0"], "top_k is 0"),
+    (["generate", "RUN", "--length", "0"], "--length is 0"),
+    (["generate", "RUN", "--seed", "-1"], "--seed is -1: it must be an integer of at least 0"),
+    (["generate", "RUN", "--temperature", "1e-310"], "--temperature is 1e-310: it must be 0, for the most"),
+    (["generate", "RUN", "--regex", "é"], "cannot be written with this model's vocabulary: give another"),
+    (["generate", "RUN", "--top-k", "0"], "--top-k is 0"),
     (["generate", "RUN", "--weights", "int4"], "'int4' is not one of 'float32', 'bfloat16', 'int8'"),
     (["generate", "RUN", "--num", "0"], "0 is not in the range"),
-    (["generate", "RUN", "--top-p", "2"], "top_p is 2"),
+    (["generate", "RUN", "--top-p", "2"], "--top-p is 2"),
     (["generate", "RUN", "--out", "no/such/folder/t.txt"], "cannot be written"),
     (["generate", "nowhere"], "nowhere does not exist"),
     (["generate", "RUN/trainer.safetensors"], "give the run folder"),
@@ -587,10 +590,10 @@ def test_options_of_another_task_for_a_table_name_that_task(tmp_path):
 @pytest.mark.parametrize(("command", "said"), [
     (["evaluate", "RUN", "--dynamic-lr", 0.1], "--dynamic-lr has no effect without --dynamic: give that too"),
     (["evaluate", "RUN", "--cache-theta", 1], "--cache-theta has no effect without --cache: give that too"),
-    (["generate", "RUN", "--repetition-window", 5], "repetition_window has no effect without repetition_pen"),
+    (["generate", "RUN", "--repetition-window", 5], "--repetition-window has no effect without --repetition"),
     (["train", "TEXT", "--gamma", 0.5], "--gamma has no effect without --schedule exponential: give that"),
     (["train", "TEXT", "--optimizer", "sgd", "--beta2", 0.9], "--beta2 has no effect without --optimizer ad"),
-    (["train", "TEXT", "--prune-until", 0.3], "--prune-until has no effect without --prune: give that too, or"),
+    (["train", "TEXT", "--prune-until", 0.3], "--prune-until has no effect without --prune: give that too,"),
 ])  # fmt: skip
 def test_an_option_without_the_one_that_it_is_of_is_an_error(command, said, run, text_file):
     places = {"RUN": run, "TEXT": text_file}

@@ -43,6 +43,11 @@ class Windows:
         return ids[:-1], ids[1:], w == 0
 
 
+def streams_of(tokens, batch_size, seq_len):
+    """How many streams a text of so many ``tokens`` is evaluated in, ``batch_size`` at most."""
+    return max(1, min(batch_size, (tokens - 1) // seq_len))
+
+
 def evaluation_windows(tokens, batch_size, seq_len):
     """Every token but the first as a target exactly once: yields ``(inputs, targets, stream)``, ids ``[t,
     b]``.
@@ -51,7 +56,7 @@ def evaluation_windows(tokens, batch_size, seq_len):
         stream alone.
     """
     n = len(tokens) - 1
-    batch_size = max(1, min(batch_size, n // seq_len))
+    batch_size = streams_of(n + 1, batch_size, seq_len)
     length = n // batch_size
     starts = np.arange(batch_size)[None, :] * length
     for w in range(0, length, seq_len):

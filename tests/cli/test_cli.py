@@ -594,6 +594,12 @@ def test_options_of_another_task_for_a_table_name_that_task(tmp_path):
     (["train", "TEXT", "--gamma", 0.5], "--gamma has no effect without --schedule exponential: give that"),
     (["train", "TEXT", "--optimizer", "sgd", "--beta2", 0.9], "--beta2 has no effect without --optimizer ad"),
     (["train", "TEXT", "--prune-until", 0.3], "--prune-until has no effect without --prune: give that too,"),
+    (["train", "TEXT", "--level", "byte", "--vocab-size", 20], "--vocab-size has no effect without --level"),
+    (["train", "TEXT", "--val", "TEXT", "--val-fraction", 0.5], "--val-fraction has no effect beside --val"),
+    (["train", "TEXT", "--preset", "best", "--minutes", 3], "--preset has no effect beside --minutes:"),
+    (["train", "TEXT", "--min-steps", 5, "--steps", 9], "--min-steps has no effect without --epochs"),
+    (["train", "TEXT", "--init-uniform", 101], "--init-uniform': it must be a finite number of at least"),
+    (["compare", "TEXT", "--cells", "gru", "--gamma", 0.5], "--gamma has no effect without --schedule expo"),
 ])  # fmt: skip
 def test_an_option_without_the_one_that_it_is_of_is_an_error(command, said, run, text_file):
     places = {"RUN": run, "TEXT": text_file}

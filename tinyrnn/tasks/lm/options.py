@@ -37,7 +37,7 @@ class LanguageModelOptions(TextOptions):
     """Of ``--task lm``."""
 
     preset: Literal["tiny", "default", "large", "best"] = option(
-        "default", "How much to learn, and with that sizes and length.", "Run"
+        "default", "How much to learn, and with that sizes and length.", "Run", replaced_by="minutes"
     )
     seq_len: int = option(100, "Steps that gradients flow back (window).", "Data", low=1)
     embed_dropout: float | None = option(

@@ -9,11 +9,13 @@ from typing import Literal
 import pytest
 from click.testing import CliRunner
 
+import tinyrnn as tr
 from tinyrnn.base.errors import InputError
 from tinyrnn.base.options import Options, flag_of, option
 from tinyrnn.base.plugins import Entry
 from tinyrnn.cli import main
 from tinyrnn.nn.registry import CELLS
+from tinyrnn.training.experiments import Configuration
 from tinyrnn.training.plan import Plan
 from tinyrnn.training.task import TASKS, Task, TaskOptions
 
@@ -110,6 +112,20 @@ def test_an_option_of_another_task_has_no_effect_and_that_is_said():
     result = CliRunner().invoke(main, ["train", "none.csv", "--task", "forecast", "--tie", "--embed", "7"])
     assert "--tie has no effect: it is an option of other tasks than forecast" in result.output
     assert "--embed has no effect" in result.output
+
+
+def test_what_has_an_effect_is_taken(tmp_path):
+    """By another value of the run that goes on, by a default of the task, and of targets."""
+    (tmp_path / "a.txt").write_text("a bad cab, a dab\n" * 60)
+    small = dict(hidden=8, embed=4, layers=1, batch_size=4, seq_len=20, quiet=True)
+    run = tr.train(tmp_path / "a.txt", out=tmp_path / "run", schedule="exponential", epochs=1, **small)
+    assert run.resume(gamma=0.4, epochs=2, quiet=True).options["gamma"] == 0.4
+    with pytest.raises(tr.InputError, match="gamma= has no effect without schedule='exponential'"):
+        tr.train(tmp_path / "a.txt", out=tmp_path / "wsd", steps=1, **small).resume(gamma=0.9)
+    texts = [str(tmp_path / "a.txt")]
+    assert Configuration.make("classify", texts, {"min_steps": 5}).plan.min_steps == 5
+    Configuration.make("translate", texts, {"level": "byte", "target_level": "word", "vocab_size": 20})
+    Configuration.make("lm", texts, {"level": "byte", "vocab_size": None})
 
 
 def test_what_all_tasks_share_is_shared():

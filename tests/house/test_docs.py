@@ -185,8 +185,8 @@ def test_line_budgets():
     """Lines of code, which are neither blank nor comment nor docstring, of two rooms and of all."""
     # What there is, so that it does not grow unseen; the goals are 2,000, 2,800 and 12,500.
     assert code_lines("autograd") <= 2905
-    assert code_lines("compiler") <= 4725
-    assert code_lines("") <= 24860
+    assert code_lines("compiler") <= 5830
+    assert code_lines("") <= 28700
 
 
 def code_lines(room):

@@ -1,6 +1,7 @@
 """Language modelling: what is evaluated, while training and afterwards, and what a window begins with."""
 
 import json
+import warnings
 
 import numpy as np
 import pytest
@@ -102,8 +103,10 @@ def test_dynamic_evaluation_that_diverges_is_told():
     model, tokens = model_of(), np.random.default_rng(0).integers(0, 3, 200)
     trained = model.state_dict()
     dynamic = adapting.Dynamic(model, tokens, window=5, lr=1e30, decay=0.0)
-    with np.errstate(all="ignore"), pytest.raises(tr.InputError, match="became .*: lower --dynamic-lr"):
-        adapting.adapted_loss(model, tokens, 5, dynamic, None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(tr.InputError, match="became .*: lower --dynamic-lr"):
+            adapting.adapted_loss(model, tokens, 5, dynamic, None)
     for name, array in model.state_dict().items():
         np.testing.assert_array_equal(array, trained[name])
 
@@ -145,6 +148,44 @@ def test_what_is_read_again_is_learned(tmp_path):
         figures[options] = json.loads(result.stdout)
     assert all(f["adapted_loss"] < f["loss"] - 0.2 for f in figures.values())
     assert all(f["adapted_perplexity"] == pytest.approx(np.exp(f["adapted_loss"])) for f in figures.values())
+
+
+def test_what_adapting_needs_is_told(tmp_path):
+    text = "a bad cab, a dab\n" * 60
+    for name in ("a.txt", "b.txt"):
+        (tmp_path / name).write_text(text)
+    out = tmp_path / "run"
+    small = dict(hidden=16, embed=8, layers=1, steps=1, batch_size=8, seq_len=20)
+    tr.train(tmp_path / "a.txt", out=out, quiet=True, **small)
+
+    def evaluated(*options):
+        return CliRunner().invoke(main, list(map(str, ["evaluate", out, tmp_path / "b.txt", *options])))
+
+    result = evaluated("--cache", 10, "--weights", "int8")
+    assert result.exit_code == 0 and "adapted loss" in result.output
+    result = evaluated("--dynamic", "--weights", "int8")
+    assert "--dynamic learns, which weights in int8 cannot: leave --weights out" in result.stderr
+    result = evaluated("--cache", 10, "--cache-theta", 1e308)
+    assert result.exit_code == 2 and "at most 1,000,000, not 1e+308" in " ".join(result.stderr.split())
+    result = evaluated("--streams", 100000000)
+    assert "too short for 100,000,000 streams of 100 symbols: it is read in 10\n" in result.stderr
+    assert evaluated("--streams", 10).stderr == evaluated().stderr == ""
+    (tmp_path / "a.txt").write_text(text * 2)
+    result = evaluated("--dynamic")
+    assert result.exit_code == 2 and "changed since it was trained; --dynamic needs the text" in result.stderr
+    assert evaluated().exit_code == 0
+    (tmp_path / "a.txt").unlink()
+    result = evaluated("--dynamic")
+    assert "which is not here; --dynamic needs the text of the run's training, for its stati" in result.stderr
+    assert "have that in its file as it was, or leave --dynamic out\n" in result.stderr
+    fed = CliRunner().invoke(main, ["train", "-", "--out", str(tmp_path / "fed"), "--steps", "1"], input=text)
+    assert (
+        fed.exit_code == 0
+        and "the text is too short for 32 streams (--batch-size)" in fed.stderr + fed.stdout
+    )
+    out = tmp_path / "fed"
+    result = evaluated("--dynamic")
+    assert "standard input, which is not kept; --dynamic needs the text" in result.stderr
 
 
 def test_two_words_are_never_written_as_one():

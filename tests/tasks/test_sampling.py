@@ -88,8 +88,43 @@ def test_what_is_written_matches_a_regular_expression(vocabulary, pattern):
     assert 0 < len(first) < len(text)
 
 
+@pytest.mark.parametrize("vocabulary", [Characters("a c"), Words(["<unk>", " a", " b"], 0), Bytes()])
+def test_a_pattern_that_cannot_be_written_is_told(vocabulary):
+    with pytest.raises(tr.InputError, match="--regex '\\[é\\]\\+' cannot be written with this model's voc"):
+        list(sampling.generate(Any(vocabulary), "a", length=3, regex="[é]+"))
+
+
+def test_a_text_that_does_not_match_as_a_whole_is_told(capsys):
+    def written(pattern, length, vocabulary=None, **options):
+        model = Any(vocabulary or Characters("abc"))
+        text = "".join(sampling.generate(model, length=length, seed=0, regex=pattern, **options))
+        return text, capsys.readouterr().err
+
+    assert written("a{3}", 3) == written("a{3}", 9) == ("aaa", "")
+    text, said = written("a{3}", 2)
+    assert text == "aa" and "does not match --regex 'a{3}' as a whole, which may need more than thi" in said
+    text, said = written("a{3}é", 9)
+    assert text == "aaa" and "which cannot be written with this model's vocabulary: give another" in said
+    assert written("a{3}", 9, stop="aa") == ("", "")
+    text, said = written("[ab]{3}", 3, Bytes())
+    assert len(text) == 3 and "symbols that are parts of a character are not written" in said
+
+
+def test_numbers_are_taken_as_the_rules_take_them():
+    assert "".join(sampling.generate(Cycle(), "a", length=3.0, seed=1.0, temperature=0)) == "abcd"
+    for wrong in ({"seed": "a"}, {"seed": -1}, {"seed": 0.5}, {"length": 2.5}, {"num": "2"}):
+        with pytest.raises(tr.InputError, match=f"^{next(iter(wrong))} is "):
+            sampling.generate_many(Cycle(), "a", **wrong)
+
+
 def test_bad_choices():
-    for wrong in ({"min_p": 2}, {"typical_p": 0}, {"repetition_penalty": 0}, {"regex": "(a"}):
+    with pytest.raises(tr.InputError, match="temperature is 1e-310: it must be 0, for the most probable sym"):
+        sampling.generate(Cycle(), "a", temperature=1e-310)
+    assert "".join(sampling.generate(Cycle(), "a", temperature=1e-6, min_p=0.1, length=3)) == "abcd"
+    for wrong in (
+        {"min_p": 2}, {"typical_p": 0}, {"repetition_penalty": 0}, {"repetition_penalty": 1001},
+        {"repetition_penalty": 1e-4}, {"regex": "(a"}, {"regex": "(?r)ab"},
+    ):  # fmt: skip
         with pytest.raises(tr.InputError, match=next(iter(wrong))):
             sampling.generate(Cycle(), "a", **wrong)
     with pytest.raises(TypeError, match="no option 'top_q'"):
@@ -113,6 +148,7 @@ def test_generate_streams_prompt_and_continuation():
 def test_stop_string_is_held_back():
     assert "".join(sampling.generate(Cycle(), "a", length=50, stop="da")) == "abc"
     assert "".join(sampling.generate(Cycle(), "da", length=3, stop="zz")) == "dabcd"
+    assert "".join(sampling.generate(Cycle(), length=9, stop="abc")) == ""  # there is no prompt
 
 
 def test_symbols_outside_the_vocabulary_are_skipped():

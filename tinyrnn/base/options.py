@@ -62,6 +62,7 @@ class Rule:
     inherited: bool = False  # says what weights are of: a run that goes on from another has that one's
     # without effect but where another option has one of these values, or (none) not its default
     needs: tuple[str, tuple[str, ...]] | None = None
+    replaced_by: str | None = None  # without effect where that other option has not its default
 
     def with_default(self, default: Any) -> Self:
         """The same rule with another default."""
@@ -249,18 +250,29 @@ class Options:
         # None stood for the default where a task had not said its own.
         return cls(**{n: v for n, v in known.items() if v is not None or cls.rules()[n].optional})
 
-    def refuse_idle(self, given: Iterable[str]) -> None:
-        """InputError for an option that was ``given`` and has no effect as the others are."""
-        rules = self.rules()
-        for name in given:
-            if name not in rules or rules[name].needs is None:
+    def refuse_idle(self, given: Mapping[str, Any], *others: "Options") -> None:
+        """InputError for an option that was ``given``, as another value than None, and has no effect as the
+        rest is, here and in ``others``.
+        """
+        rules = {name: (rule, made) for made in (*others, self) for name, rule in made.rules().items()}
+
+        def is_default(name: str) -> bool:
+            rule, made = rules[name]
+            return bool(getattr(made, name) == rule.default)
+
+        for name, value in given.items():
+            if value is None or name not in rules:
                 continue
-            other, values = rules[name].needs or ("", ())
-            now = getattr(self, other)
-            if (now not in values) if values else (now == rules[other].default):
-                wanted = f"{flag_of(other)} {' or '.join(values)}".rstrip()
-                mend = "give that too, or leave it out"
-                raise InputError(f"{flag_of(name)} has no effect without {wanted}: {mend}")
+            rule = rules[name][0]
+            if rule.needs is not None:
+                other, values = rule.needs
+                if getattr(rules[other][1], other) not in values if values else is_default(other):
+                    wanted = f"{flag_of(other)} {' or '.join(values)}".rstrip()
+                    mend = "give that too, or leave it out"
+                    raise InputError(f"{flag_of(name)} has no effect without {wanted}: {mend}")
+            if rule.replaced_by is not None and not is_default(rule.replaced_by):
+                beside = f"{flag_of(name)} has no effect beside {flag_of(rule.replaced_by)}"
+                raise InputError(f"{beside}: leave one of them out")
 
     def entries(self) -> dict[str, Any]:
         """As a configuration file holds them."""

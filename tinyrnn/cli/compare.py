@@ -79,7 +79,9 @@ def command(context, texts, task, cells, seeds, params, out, threads, device, as
     if threads:
         pool.set_threads(threads)
     # what suits one cell is recommended to none: all are trained alike
-    configuration = Configuration.make(task, texts, chosen(context, options), complete=False)
+    given = chosen(context, options)
+    configuration = Configuration.make(task, texts, given, complete=False)
+    configuration.options.refuse_idle(given, configuration.plan)
     wanted = cells_in(cells)
     comparison = Comparison(configuration, wanted, seeds, out, budget=params, device=device)
     shown = report.for_people(quiet=as_json or not is_terminal(sys.stdout))

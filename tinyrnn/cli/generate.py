@@ -68,13 +68,14 @@ def command(run, prompt, num, interactive, out, threads, raw, device, allow_code
     Streams as it samples. Example: tinyrnn generate runs/text-ln-gru --prompt "The " --temperature 0.7
     """
     from ..base import threads as pool
+    from ..base.options import flag_of
     from ..tasks.lm import sampling
 
     if threads:
         pool.set_threads(threads)
     any_symbol_output()
     refuse_existing(out)
-    sampling.check_options(**settings)
+    sampling.check_options(flag_of, seed=seed, **settings)
     model = load_language_model(run, allow_code, "use tinyrnn predict", device)
 
     def sample(prompt, num, index, write):

@@ -37,7 +37,7 @@ class CompressOptions(Options):
     int8: bool = option(False, "Store matrices in 8 bits, with a scale for each column.", "Compression")
     prune: str | None = option(
         None,
-        "Part of each matrix that becomes 0; of several each is tried.",
+        "Part of the weights of all matrices together that become 0; of several each is tried.",
         "Compression",
         metavar="X,Y,...",
     )
@@ -162,7 +162,7 @@ class Compression:
     # -------------------------------------------------------------- pruning
 
     def _pruned(self, part, path):
-        """Train on with a growing part of each matrix at 0, into the new run ``path``."""
+        """Train on with a growing part of the weights of its matrices at 0, into the new run ``path``."""
         own, last = self.configuration.plan, weights_file(self.path).with_name(LAST)
         trained = runs.load_tensors(last)[1] if last.exists() else self.facts
         steps = self.options.steps or max(1, round(LENGTH * trained["step"]))
@@ -333,7 +333,7 @@ def compress(
     Args:
         run: a `Run` or its path.
         data: what it was trained on, paths, where that is elsewhere now.
-        prune: the part of each matrix that becomes 0, or several.
+        prune: the part of the weights of all matrices together that become 0, or several.
         out: folder of the new run; of several, the folder that they are in.
         options: ``int8=True``; ``steps`` and ``lr`` of the training after pruning.
 

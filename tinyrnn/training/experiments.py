@@ -55,7 +55,7 @@ class Configuration:
         """
         texts = [str(text) for text in texts]
         found = get_task(task).on(texts, given)
-        known, plan = found.options.rules(), Plan.rules()
+        known, plan, asked = found.options.rules(), Plan.rules(), given
         rules = known | plan
         if unknown := [name for name in given if name not in rules]:
             others = " or ".join(f"--task {name}" for name in tasks_with(unknown))
@@ -78,8 +78,8 @@ class Configuration:
         if nameless := [path for path in (*texts, *several) if path and not _is_text(path)]:
             raise InputError(f"{nameless[0]!r} is a name that no file of a run can hold: rename it")
         planned = found.plan.changed(**{k: v for k, v in given.items() if k in plan})
-        for made in (options, planned):
-            made.refuse_idle(given)
+        if complete:
+            options.refuse_idle(asked, planned)
         said = " ".join(f"{flag_of(name)} {value}" for name, value in chosen.items())
         return cls(found, options, planned, texts, chosen=said)
 
@@ -286,6 +286,8 @@ def _going_on(run, configuration, given, texts, report, device) -> Trainer:
             )
     plan = configuration.plan.changed(**{name: after[name] for name in given if name in Plan.rules()})
     configuration = replace(configuration, plan=plan)
+    changed = {name: value for name, value in given.items() if after[name] != before.get(name)}
+    configuration.options.refuse_idle(changed, plan)
     if "compressed" in run.config:
         raise InputError(f"{run.path} was compressed, not trained: begin a new run with --from {run.path}")
     adopted = not run.config["fingerprint"] and not (run.path / runs.TRAINER).exists()

@@ -36,7 +36,9 @@ class Plan(Options):
         None, "Length in steps; of several lengths the first that is reached ends the run.", "Length", low=1
     )
     epochs: float | None = option(None, "Length in passes over the data.", "Length", low=0, open_low=True)
-    min_steps: int = option(0, "Steps at least, where passes over the data are the length.", "Length", low=0)
+    min_steps: int = option(
+        0, "Steps at least, where passes over the data are the length.", "Length", low=0, needs=("epochs", ())
+    )
     minutes: float | None = option(
         None, "Length in time (not repeatable to the bit).", "Length", low=0, open_low=True
     )
@@ -70,7 +72,10 @@ class Plan(Options):
         0.0, "Pull of matrices, not biases or gains, towards 0.", "Optimisation", low=0
     )
     prune: float = option(
-        0.0, "Part of each matrix whose weights become 0, the smallest first.", "Optimisation", **PART
+        0.0,
+        "Part of the weights of all matrices together that become 0, the smallest of each first.",
+        "Optimisation",
+        **PART,
     )
     prune_until: float = option(
         0.5, "Part of the run after which they all are.", "Optimisation", low=0, open_low=True, high=1,

@@ -29,7 +29,7 @@ class TaskOptions(RnnOptions):
     val: str | None = option(
         None, "Data to validate on. Default: a part of what is trained on.", "Data", path=True
     )
-    val_fraction: float = option(0.1, "Part kept for validation.", "Data", **PART)
+    val_fraction: float = option(0.1, "Part kept for validation.", "Data", **PART, replaced_by="val")
     batch_size: int = option(64, "Sequences that are read side by side.", "Data", low=1)
     seed: int = option(0, "Same seed, same run.", "Run", low=0)
     from_run: str | None = option(

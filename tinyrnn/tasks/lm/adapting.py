@@ -2,11 +2,13 @@
 cache. Both read the text as one sequence; each token is predicted before anything is learned from it.
 """
 
+import contextlib
 import itertools
 import math
 
 import numpy as np
 
+from ...autograd import no_grad
 from ...autograd.linalg import autocast
 from ...base import threads
 from ...base.devices import to_device
@@ -121,7 +123,9 @@ def adapted_loss(model, tokens, window: int, dynamic: Dynamic | None, cache: Cac
     before = model.training
     model.eval()
     try:
-        with threads.alone():
+        learning = contextlib.nullcontext() if dynamic is not None else no_grad()
+        # what leaves the finite is told below
+        with threads.alone(), learning, np.errstate(over="ignore", invalid="ignore"):
             for inputs, targets, _ in evaluation_windows(tokens, 1, window if dynamic else LENGTH):
                 if not model.carries and read >= LENGTH:
                     states, read = None, 0

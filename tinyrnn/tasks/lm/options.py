@@ -27,8 +27,9 @@ class LanguageModelEvaluation(ReadingOptions):
     )
     cache: int = option(0, "Also evaluate with a cache of so many tokens.", "Adapting", low=0)
     cache_theta: float = option(
-        0.3, "How alike the outputs must be, the higher the more.", "Adapting", low=0, needs=("cache", ())
-    )
+        0.3, "How alike the outputs must be, the higher the more.", "Adapting", low=0, high=1e6,
+        needs=("cache", ()),
+    )  # fmt: skip
     cache_lambda: float = option(
         0.1, "Part of the probability that is the cache's.", "Adapting", **PART, needs=("cache", ())
     )
@@ -39,7 +40,7 @@ class LanguageModelOptions(TextOptions):
     """Of ``--task lm``."""
 
     preset: Literal["tiny", "default", "large", "best"] = option(
-        "default", "How much to learn, and with that sizes and length.", "Run"
+        "default", "How much to learn, and with that sizes and length.", "Run", replaced_by="minutes"
     )
     seq_len: int = option(100, "Steps that gradients flow back (window).", "Data", low=1)
     embed_dropout: float | None = option(
@@ -53,8 +54,9 @@ class LanguageModelOptions(TextOptions):
     )
     jitter: bool = option(True, "Each pass cuts the text into other windows.", "Data")
     init_uniform: float | None = option(
-        None, "All weights start uniform within +- this. Default: as each layer has it.", "Model", low=0
-    )
+        None, "All weights start uniform within +- this. Default: as each layer has it.", "Model", low=0,
+        high=100,
+    )  # fmt: skip
     tie: bool = option(
         False,
         "Output layer shares the embedding's weights (needs --embed = --hidden).",

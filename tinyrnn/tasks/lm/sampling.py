@@ -12,10 +12,12 @@ from ...base import threads
 from ...base.errors import InputError, shown
 from ...base.options import Rule
 from ...kernels.generator import Generator
+from ...training.screen import note
 from ..model import WEIGHTS
 
 STRETCH, NOTICEABLE = 256, 0.02  # tokens, seconds
 IN_LOOP = ("temperature", "top_k", "top_p")  # what the compiled loop chooses by
+COLDEST = 1e-6  # temperature but 0: below, quotients by it leave the finite
 WINDOW = 64  # tokens that a penalty of repetition looks back
 BESIDE = ("min_p", "typical_p", "repetition_penalty", "regex")  # what it does not know
 
@@ -76,7 +78,8 @@ class Choice:
         options: of `choose`.
 
     Raises:
-        InputError: ``regex`` is no regular expression, or its library is not installed.
+        InputError: ``regex`` is no regular expression, or its library is not installed; on the first call:
+            no symbol of the vocabulary can begin a text that it matches.
     """
 
     def __init__(
@@ -96,14 +99,32 @@ class Choice:
             some = logits[recent]
             logits[recent] = np.where(some > 0, some / self.penalty, some * self.penalty)
         if self.pattern is not None:
-            logits[[not self._fits(i) for i in range(logits.size)]] = -np.inf
+            logits[~self._fitting()] = -np.inf
             if logits.max() == -np.inf:
+                self.end("cannot be written with this model's vocabulary: give another")
                 return None
         chosen = choose(logits, u=u, **self.options)
         self.seen.append(chosen)
         if self.pattern is not None:
             self.text = self.vocabulary.appended(self.text, chosen)
         return chosen
+
+    def end(self, why):
+        """Say it where the text ends without matching as a whole; InputError if nothing was written."""
+        if self.pattern is None or (self.text and self.pattern.fullmatch(self.text.removeprefix(" "))):
+            return
+        name = f"--regex {shown(self.pattern.pattern)}"
+        if not self.text:
+            raise InputError(f"{name} {why}")
+        note(f"what is written does not match {name} as a whole, which {why}")
+
+    def _fitting(self):
+        """Which symbols may follow."""
+        fits = np.array([self._fits(i) for i in range(len(self.vocabulary))])
+        if not self.text and self.pattern.fullmatch(" ", partial=True) is None:
+            written = {self.vocabulary.appended("", i) for i in np.flatnonzero(fits)}
+            fits &= written > {" "} or " " not in written  # a space that nothing may follow is none
+        return fits
 
     def _fits(self, i):
         text = self.vocabulary.appended(self.text, i)
@@ -118,9 +139,12 @@ def _pattern(pattern):
     except ImportError:
         raise InputError("--regex needs the library regex: pip install 'tinyrnn[regex]'") from None
     try:
-        return regex.compile(pattern)
+        found = regex.compile(pattern)
     except regex.error as error:
         raise InputError(f"--regex {shown(pattern)} is no regular expression ({error}): mend it") from None
+    if found.flags & regex.REVERSE:
+        raise InputError(f"--regex {shown(pattern)} reads from the end, but text is written: take (?r) out")
+    return found
 
 
 _RULES = {
@@ -131,26 +155,32 @@ _RULES = {
     "top_p": Rule(float, optional=True, low=0, open_low=True, high=1),
     "min_p": Rule(float, optional=True, low=0, high=1),
     "typical_p": Rule(float, optional=True, low=0, open_low=True, high=1),
-    "repetition_penalty": Rule(float, optional=True, low=0, open_low=True),
+    "repetition_penalty": Rule(float, optional=True, low=0.001, high=1000),
     "repetition_window": Rule(int, low=1),
     "regex": Rule(str, optional=True),
     "stop": Rule(str, optional=True),
     "num": Rule(int, low=1),
+    "seed": Rule(int, optional=True, low=0),
     "weights": Rule(str, optional=True, choices=WEIGHTS),
 }
 
 
-def check_options(**options):
-    """InputError for a sampling option out of range."""
-    for name, value in options.items():
-        _RULES[name].checked(value, name)
-    if options.get("regex") is not None:
-        _pattern(options["regex"])
-    if options.get("repetition_window", WINDOW) != WINDOW and options.get("repetition_penalty") is None:
-        idle = "repetition_window has no effect without repetition_penalty"
+def check_options(named=str, /, **options) -> dict:
+    """The sampling options in their own types; InputError, which says a name by ``named``, for one that is
+    out of range.
+    """
+    found = {name: _RULES[name].checked(value, named(name)) for name, value in options.items()}
+    if 0 < found.get("temperature", 1) < COLDEST:
+        mend = f"it must be 0, for the most probable symbol, or at least {COLDEST:g}"
+        raise InputError(f"{named('temperature')} is {found['temperature']:g}: {mend}")
+    if found.get("regex") is not None:
+        _pattern(found["regex"])
+    if found.get("repetition_window", WINDOW) != WINDOW and found.get("repetition_penalty") is None:
+        idle = f"{named('repetition_window')} has no effect without {named('repetition_penalty')}"
         raise InputError(f"{idle}: give that too, or leave it out")
-    if options.get("stop") == "":
-        raise InputError("stop is an empty text: leave it out, or give the text to end before")
+    if found.get("stop") == "":
+        raise InputError(f"{named('stop')} is an empty text: leave it out, or give the text to end before")
+    return found
 
 
 def generate(model, prompt=None, **options):
@@ -181,13 +211,17 @@ def generate_many(
     """
     if unknown := sorted(choice.keys() - _RULES.keys()):
         raise TypeError(f"generate has no option {unknown[0]!r}")
-    choice = dict(temperature=temperature, **choice)
-    check_options(prompt=prompt, num=num, length=length, stop=stop, weights=weights, **choice)
+    given = dict(prompt=prompt, num=num, length=length, seed=seed, stop=stop, weights=weights)
+    choice = check_options(**given, temperature=temperature, **choice)
+    prompt, num, length, seed, stop, weights = map(choice.pop, given)
     ids, _ = encode_prompt(model.vocabulary, prompt)
+    if choice.get("regex") is not None and model.vocabulary.whole:
+        note("--regex: symbols that are parts of a character are not written, nor characters made of them")
     precision = None if weights is None else model.precision_with(weights)
     keys = [Generator(None if seed is None else seed + i).key() for i in range(num)]
-    chosen = [itertools.islice(c, length) for c in _chosen(model, ids, keys, precision, choice)]
-    return [_stopped(_text(model.vocabulary, prompt, ids, c), stop) for c in chosen]
+    chosen = _chosen(model, ids, keys, length, precision, choice)
+    texts = [_text(model.vocabulary, prompt, ids, c) for c in chosen]
+    return [_stopped(text, stop, prompt is not None) for text in texts]
 
 
 def encode_prompt(vocabulary, prompt: str | None):
@@ -219,12 +253,12 @@ def _text(vocabulary, prompt, ids, chosen):
         yield decode(i)
 
 
-def _chosen(model, ids, keys, precision, options):
-    """For each key an iterator of the ids that are sampled with it."""
+def _chosen(model, ids, keys, length, precision, options):
+    """For each key an iterator of the ``length`` ids that are sampled with it."""
     in_loop = all(options.get(name) is None for name in BESIDE)
 
     def alone(key):
-        yield from _chosen(model, ids, [key], precision, options)[0]
+        yield from _chosen(model, ids, [key], length, precision, options)[0]
 
     # on a GPU the loop writes one sequence
     if len(keys) > 1 and not (in_loop and getattr(model, "device", "cpu") == "cpu"):
@@ -233,10 +267,11 @@ def _chosen(model, ids, keys, precision, options):
     if loop is None or not in_loop:
         choices = [Choice(model.vocabulary, ids, **options) for _ in keys]
         read = [_logits(model, precision) if loop is None else loop.read for _ in keys]
-        return [_one_by_one(*of_one, ids) for of_one in zip(read, keys, choices, strict=True)]
+        return [_one_by_one(*of_one, ids, length) for of_one in zip(read, keys, choices, strict=True)]
     simple = {name: options.get(name) for name in IN_LOOP}
     rows = itertools.tee(_compiled(loop, keys, ids, model.vocabulary.unknown, simple), len(keys))
-    return [map(operator.itemgetter(i), of_all) for i, of_all in enumerate(rows)]
+    several = [map(operator.itemgetter(i), of_all) for i, of_all in enumerate(rows)]
+    return [itertools.islice(ids_of_one, length) for ids_of_one in several]
 
 
 def _logits(model, precision):
@@ -255,8 +290,8 @@ def _logits(model, precision):
     return read
 
 
-def _one_by_one(read, key, choice, ids):
-    for n in itertools.count():
+def _one_by_one(read, key, choice, ids, length):
+    for n in range(length):
         with threads.alone():
             logits = read(ids)
         i = choice(logits, float(kernels.random.uniform(key, 1, first=n)[0]))
@@ -264,6 +299,7 @@ def _one_by_one(read, key, choice, ids):
             return
         yield i
         ids = [i]
+    choice.end("may need more than this --length")
 
 
 def _compiled(loop, keys, ids, banned, options):
@@ -284,14 +320,14 @@ def _compiled(loop, keys, ids, banned, options):
         n = min(2 * n, STRETCH) if time.perf_counter() - began < NOTICEABLE else max(n // 2, 1)
 
 
-def _stopped(pieces, stop):
-    """The pieces up to where ``stop`` would appear after the first (the prompt); holds back what may begin
-    it.
+def _stopped(pieces, stop, prompted):
+    """The pieces up to where ``stop`` would appear, after the first if they are ``prompted``; holds back what
+    may begin it.
     """
     if not stop:
         yield from pieces
         return
-    held, first = "", True
+    held, first = "", prompted
     for piece in pieces:
         if first:
             first = False

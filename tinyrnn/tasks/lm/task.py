@@ -10,6 +10,7 @@ from ...nn.adaptive import chosen_cutoffs
 from ...nn.gates import step_and_gates
 from ...training.disturbances import hardened_text
 from ...training.runs import RunFolder, refuse_other
+from ...training.screen import note
 from ...training.task import Task
 from ..batches import padded
 from ..text import corpus as corpora
@@ -68,6 +69,7 @@ class LanguageModeling(Task):
                 "validation, which needs two: give a longer text, raise --val-fraction, or name a --val text"
             )
         self.windows = windows.Windows(train_tokens, batch_size, seq_len, seed, names, jitter)
+        self.wanted = batch_size
         self.states, self.hardening = None, hardening
         # unbounded states that are carried grow from window to window
         self.steadier = ("--state reset",) if model.carries else ()
@@ -134,6 +136,8 @@ class LanguageModeling(Task):
             f"{train + len(self.val_tokens):,} tokens, vocabulary {len(vocabulary):,} ({vocabulary.level}); "
             f"{len(self.val_tokens):,} tokens for validation"
         )
+        if self.windows.batch_size < self.wanted:
+            said += f"; the text is too short for {self.wanted:,} streams (--batch-size)"
         if self.model.adaptive:
             sizes = [f"{n:,}" for n in np.diff([0, *self.model.output.cutoffs])]
             said += (
@@ -144,7 +148,8 @@ class LanguageModeling(Task):
     @property
     def shape(self) -> str:
         """Of a step, in words."""
-        return f"{self.windows.batch_size} streams x {self.seq_len} steps"
+        n = self.windows.batch_size
+        return f"{n} stream{'s' * (n > 1)} x {self.seq_len} steps"
 
     @staticmethod
     def rebuild(meta) -> LanguageModel:
@@ -156,8 +161,12 @@ class LanguageModeling(Task):
         """`evaluate` on files, folders or standard input, or on the validation part of the text of ``run``;
         with ``adapted_loss`` and ``adapted_perplexity`` if it is to learn or to remember on the way.
         """
+        if options.dynamic and model.precision == "int8":
+            raise InputError("--dynamic learns, which weights in int8 cannot: leave --weights out")
         tokens, names = _tokens(model, texts, run, options)
         adapting = options.dynamic or options.cache  # which reads from end to end: so that it compares
+        if not adapting:
+            _tell_fewer(options.streams, len(tokens))
         figures = evaluate(model, tokens, batch_size=1 if adapting else options.streams, names=names)
         if adapting:
             loss = _adapted(model, tokens, run, options)
@@ -294,12 +303,31 @@ def read_corpus(options: LanguageModelOptions, sources, known=None):
 def _adapted(model, tokens, run, options) -> float:
     dynamic = cache = None
     if options.dynamic:
-        train = part_of(RunFolder(run), model.vocabulary, train=True)
+        train = _training_text(model, run)
         of = {name: getattr(options, f"dynamic_{name}") for name in ("window", "lr", "decay")}
         dynamic = Dynamic(model, train, **of)
     if options.cache:
         cache = Cache(size=options.cache, theta=options.cache_theta, part=options.cache_lambda)
     return adapted_loss(model, tokens, options.dynamic_window, dynamic, cache)
+
+
+def _training_text(model, run):
+    try:
+        return part_of(RunFolder(run), model.vocabulary, train=True)
+    except InputError as error:  # which ends in what helps without --dynamic
+        needed = "--dynamic needs the text of the run's training, for its statistics"
+        mend = "have that in its file as it was, or leave --dynamic out"
+        raise InputError(f"{str(error).rpartition(': ')[0]}; {needed}: {mend}") from None
+
+
+def _tell_fewer(streams, tokens):
+    """Say that so many ``streams``, which somebody asked for, are more than there are in a text."""
+    fewer = windows.streams_of(tokens, streams, windows.LENGTH)
+    if fewer < streams != LanguageModelEvaluation.streams:
+        note(
+            f"the text is too short for {streams:,} streams of {windows.LENGTH} symbols: it is read in "
+            f"{fewer}"
+        )
 
 
 def _tokens(model, texts, run, options):

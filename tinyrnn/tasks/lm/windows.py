@@ -46,6 +46,11 @@ class Windows:
 LENGTH = 100  # steps that are evaluated at once
 
 
+def streams_of(tokens, batch_size, seq_len):
+    """How many streams a text of so many ``tokens`` is evaluated in, ``batch_size`` at most."""
+    return max(1, min(batch_size, (tokens - 1) // seq_len))
+
+
 def evaluation_windows(tokens, batch_size, seq_len):
     """Every token but the first as a target exactly once: yields ``(inputs, targets, stream)``, ids ``[t,
     b]``.
@@ -54,7 +59,7 @@ def evaluation_windows(tokens, batch_size, seq_len):
         stream alone.
     """
     n = len(tokens) - 1
-    batch_size = max(1, min(batch_size, n // seq_len))
+    batch_size = streams_of(n + 1, batch_size, seq_len)
     length = n // batch_size
     starts = np.arange(batch_size)[None, :] * length
     for w in range(0, length, seq_len):

@@ -8,6 +8,7 @@ from ...training.robustness import RobustnessOptions
 from ...training.task import TaskOptions
 
 LONGEST = 1_000_000_000  # of a text, in symbols
+VOCAB_SIZE = "Most frequent symbols. Default: all; words 20,000; bpe 4,000."
 Level = Literal["char", "byte", "word", "token", "bpe"]
 
 
@@ -22,7 +23,7 @@ class TextOptions(TaskOptions):
         inherited=True,
     )
     vocab_size: int | None = option(
-        None, "Most frequent symbols. Default: all; words 20,000; bpe 4,000.", "Data", low=2
+        None, VOCAB_SIZE, "Data", low=2, needs=("level", ("char", "word", "token", "bpe"))
     )
     embed: int = option(64, "Width of the embedding.", "Model", low=1, inherited=True)
     noise: float = option(

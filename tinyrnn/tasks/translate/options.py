@@ -7,7 +7,7 @@ from ...base.options import PART, Options, option
 from ...nn.rnn import DEEPEST
 from ...training.robustness import RobustnessOptions
 from ..tables.options import TableOptions
-from ..text.options import LONGEST, Level, ReadingOptions, TextOptions
+from ..text.options import LONGEST, VOCAB_SIZE, Level, ReadingOptions, TextOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +37,7 @@ class TranslateOptions(TextOptions, PairOptions):
     target_level: Level | None = option(
         None, "What one symbol of a target is. Default: as of a source, --level.", "Data", inherited=True
     )
+    vocab_size: int | None = option(None, VOCAB_SIZE, "Data", low=2)  # of either level
     hidden: int = 128
     layers: int = option(
         1, "Recurrent layers of encoder and decoder.", "Model", low=1, high=DEEPEST, inherited=True

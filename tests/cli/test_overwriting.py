@@ -97,7 +97,7 @@ def test_an_export_never_replaces_a_checkpoint(here):
         result = invoke(*command)
         assert result.exit_code == 2 and "is not overwritten" in result.stderr, command
     for path in ("model.safetensors", "run/best.safetensors", "run/last.safetensors"):
-        assert tr.load(path).settings["cell"] == "gru"
+        assert tr.load(path).settings["cell"] == "ln-gru"
     assert not Path("model.py").exists() and not Path("run/best.py").exists()
 
 

@@ -242,7 +242,7 @@ def test_no_flipped_bit_is_silent(run, name):
 
 def test_a_configuration_that_was_changed_on_purpose(run):
     file = run / "config.json"
-    file.write_text(file.read_text().replace('"lr": 0.005', '"lr": 0.004'))
+    file.write_text(file.read_text().replace('"lr": 0.01', '"lr": 0.004'))
     with pytest.raises(tr.InputError, match="on purpose, make null its digest"):
         tr.Run(run).options  # noqa: B018
     file.write_text(json.dumps(json.loads(file.read_text()) | {"digest": None}))

@@ -1132,7 +1132,7 @@ def test_every_function_is_compared():
     apart |= {"bernoulli", "dropout", "rand", "rand_like", "randint", "randn", "randn_like"}
     apart |= {"clip_grad_norm"}  # PyTorch adds 1e-6 to the norm
     apart |= {"from_dlpack", "from_torch", "to_torch"}  # below, and in tests/gpu
-    apart |= {"from_keras", "to_keras"}  # in tests/tools
+    apart |= {"compress", "from_keras", "to_keras"}  # in tests/tools
     functions = {name for name in tr.__all__ if inspect.isfunction(getattr(tr, name))}
     functions |= {f"linalg.{name}" for name in tr.linalg.__all__}
     assert functions - {c.id.split()[0] for c in CASES} == apart

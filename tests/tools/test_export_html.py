@@ -807,7 +807,7 @@ def test_models_without_a_page():
         exported(SignalClassifier(sound, ["a", "b"], cell="gru", hidden=4), "html", TEMPLATES, How())
     with pytest.raises(tr.InputError, match="--format html has no --sequence: leave it out"):
         exported(writer(), "html", TEMPLATES, How(sequence=True))
-    with pytest.raises(tr.InputError, match="a page has weights in float32 or int8: use one of them"):
+    with pytest.raises(tr.InputError, match="--format html has no --weights bfloat16: leave it out"):
         exported(writer(), "html", TEMPLATES, How(weights="bfloat16"))
     shape = dict(cell="gru", hidden=4, embed=4)
     adaptive = LanguageModel(Characters.build(["abcdefgh"], None), softmax="adaptive", cutoffs=[4], **shape)

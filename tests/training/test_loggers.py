@@ -14,7 +14,8 @@ from tinyrnn.cli.train import command as train
 from tinyrnn.training import loggers, runs
 from tinyrnn.training.trainer import Reporter
 
-SMALL = "--cell gru --hidden 12 --embed 8 --dropout 0.1 --batch-size 4 --seq-len 20 --eval-every 10 --quiet".split()
+SMALL = "--cell gru --hidden 12 --embed 8 --dropout 0.1 --batch-size 4 --seq-len 20 --eval-every 10".split()
+SMALL += ["--quiet"]
 LOGGERS = ["--logger", "csv", "--logger", "tensorboard"]
 
 

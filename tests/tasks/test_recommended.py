@@ -90,7 +90,7 @@ def test_sizes_of_what_is_read(tmp_path):
     (tmp_path / "f" / "b.txt.gz").write_bytes(packed := gzip.compress(b"x" * 1000))
     (tmp_path / "f" / "c.bin").write_bytes(bytes(range(256)) * 99)  # is left out when it is read
     assert size_of([str(tmp_path / "f")]) == 1000 + 3 * len(packed)
-    assert size_of(["-"]) == 1_000_000
+    assert size_of(["-"]) == size_of(["a" * 300]) == size_of(["a\0b"]) == 1_000_000  # told by the reader
     assert size_of([]) == size_of(["python-docs"]) == len(builtin_text())
     chinese = tmp_path / "chinese.txt"
     chinese.write_text("床前明月光，" * 500)

@@ -86,7 +86,7 @@ def size_of(texts: Sequence[str], in_bytes: bool = False) -> float:
     for text in texts:
         for parent, _, files in os.walk(text) if os.path.isdir(text) else [("", (), [text])]:
             paths = [Path(parent) / name for name in files if not (parent and name.startswith("."))]
-            found += [path for path in paths if path.is_file() and not (parent and why_no_text(path))]
+            found += [path for path in paths if os.path.isfile(path) and not (parent and why_no_text(path))]
     if not found:
         return UNKNOWN_SIZE
     total = sum(p.stat().st_size * (3 if p.suffix.lower() in ENDINGS else 1) for p in found)

@@ -3,6 +3,7 @@
 import gzip
 import itertools
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -92,9 +93,17 @@ def test_sizes_of_what_is_read(tmp_path):
     assert size_of([str(tmp_path / "f")]) == 1000 + 3 * len(packed)
     assert size_of(["-"]) == size_of(["a" * 300]) == size_of(["a\0b"]) == 1_000_000  # told by the reader
     assert size_of([]) == size_of(["python-docs"]) == len(builtin_text())
+    (tmp_path / "f" / ".hidden").mkdir()
+    (tmp_path / "f" / ".hidden" / "d.txt").write_bytes(b"x" * 1000)
+    assert size_of([str(tmp_path / "f")]) == 1000 + 3 * len(packed)
     chinese = tmp_path / "chinese.txt"
     chinese.write_text("床前明月光，" * 500)
     assert size_of([str(chinese)]) == 3000 and size_of([str(chinese)], in_bytes=True) == 9000
+    packed = gzip.compress(np.random.default_rng(0).choice(list("床前明月光"), 90_000).tobytes().decode("utf-32")
+                           .encode())  # fmt: skip
+    (tmp_path / "c.txt.gz").write_bytes(packed)
+    assert len(packed) < size_of([str(tmp_path / "c.txt.gz")], in_bytes=True) == 3 * len(packed)
+    assert size_of([str(tmp_path / "c.txt.gz")]) == pytest.approx(len(packed), rel=1e-3)
 
 
 def test_passes_are_over_what_is_trained_on(text):

@@ -2,13 +2,15 @@
 how much time. The measurements are in docs/defaults.md.
 """
 
+import codecs
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ...base.compressed import ENDINGS
-from ..text.sources import BUILTIN, builtin_text, why_no_text
+from ...base.compressed import ENDINGS, unpacked
+from ...base.errors import InputError
+from ..text.sources import BUILTIN, builtin_text, found_below
 
 CHOSEN = ("cell", "hidden", "dropout", "batch_size", "seq_len", "lr", "beta2", "steps")
 MINUTES = {"tiny": 1.0, "default": 8.0, "large": 30.0, "best": 60.0}  # of a preset, about, on two cores
@@ -16,9 +18,9 @@ CELL, BATCH, WINDOW = "ln-gru", 32, 64
 
 
 class Width(NamedTuple):
-    """What suits a width of the layers, from so many minutes and bytes of text on: the peak rate, dropout
-    before any pass over the text, and the milliseconds of a training step, of characters in float32 on two
-    cores with AVX-512.
+    """What suits a width of the layers, from so many minutes and characters of text on: the peak rate,
+    dropout before any pass over the text, and the milliseconds of a training step, of characters in float32
+    on two cores with AVX-512.
     """
 
     minutes: float
@@ -82,11 +84,9 @@ def size_of(texts: Sequence[str], in_bytes: bool = False) -> float:
     """
     if not texts or list(texts) == [BUILTIN]:
         return len(builtin_text())
-    found = []
+    found: list[Path] = []
     for text in texts:
-        for parent, _, files in os.walk(text) if os.path.isdir(text) else [("", (), [text])]:
-            paths = [Path(parent) / name for name in files if not (parent and name.startswith("."))]
-            found += [path for path in paths if os.path.isfile(path) and not (parent and why_no_text(path))]
+        found += found_below(Path(text))[0] if os.path.isdir(text) else [Path(text)] * os.path.isfile(text)
     if not found:
         return UNKNOWN_SIZE
     total = sum(p.stat().st_size * (3 if p.suffix.lower() in ENDINGS else 1) for p in found)
@@ -94,11 +94,11 @@ def size_of(texts: Sequence[str], in_bytes: bool = False) -> float:
 
 
 def _width(path):
-    """Bytes of a character of UTF-8, about; 1 of what is none, or is compressed."""
+    """Bytes of a character of UTF-8, about; 1 of what is none."""
     try:
-        with path.open("rb") as file:
+        with unpacked(path) as file:
             start = file.read(SAMPLE)
-        text = start.decode(errors="strict" if len(start) < SAMPLE else "ignore")
-    except (OSError, UnicodeDecodeError):  # whoever reads it tells why
+        text = codecs.getincrementaldecoder("utf-8")().decode(start)  # the last character may be cut
+    except (InputError, OSError, UnicodeDecodeError):  # whoever reads it tells why
         return 1.0
     return max(len(start), 1) / max(len(text), 1)

@@ -223,6 +223,19 @@ def texts_below(folder: Path) -> list[Path]:
     """The files of text in a folder and those in it, in order. What is left out is told, with the reason.
 
     Raises:
+        InputError: as `found_below`.
+    """
+    texts, left_out = found_below(folder)
+    if left_out:
+        said = "; ".join(f"{len(names):,} {why} ({few(names, 3)})" for why, names in left_out.items())
+        note(f"folder {folder}: {len(texts):,} files of text; left out: {said}")
+    return texts
+
+
+def found_below(folder: Path) -> tuple[list[Path], dict[str, list[str]]]:
+    """The files of text in a folder and those in it, in order; and what is left out, reason -> names.
+
+    Raises:
         InputError: a folder or a file cannot be read.
     """
 
@@ -238,19 +251,16 @@ def texts_below(folder: Path) -> list[Path]:
             elif name in folders and not path.is_symlink():
                 continue
             else:
-                why = "links to folders" if name in folders else why_no_text(path)
+                why = "links to folders" if name in folders else _no_text(path)
             if why:
                 left_out.setdefault(why, []).append(os.path.relpath(path, folder))
             else:
                 texts.append(path)
         folders[:] = sorted(f for f in folders if not f.startswith("."))
-    if left_out:
-        said = "; ".join(f"{len(names):,} {why} ({few(names, 3)})" for why, names in left_out.items())
-        note(f"folder {folder}: {len(texts):,} files of text; left out: {said}")
-    return texts
+    return texts, left_out
 
 
-def why_no_text(path: Path) -> str:
+def _no_text(path: Path) -> str:
     """Why a file cannot be read as text; empty: it can."""
     if not path.is_file():
         return "no files"

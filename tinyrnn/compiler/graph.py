@@ -132,11 +132,10 @@ class Graph:
     fixed: dict[str, Item] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, model: Any) -> "Graph":
-        """An empty one for a model."""
-        parameters = model.named_parameters()
-        names = {id(p): name.replace(".", "_") for name, p in parameters}
-        return cls(np.dtype(model.dtype), names)
+    def of(cls, model: Any, dtype: Any = None) -> "Graph":
+        """An empty one for a model, in its dtype, or for a layer in that which is given."""
+        names = {id(p): name.replace(".", "_") for name, p in model.named_parameters()}
+        return cls(np.dtype(dtype or model.dtype), names)
 
     # ------------------------------------------------------------------ what comes in and goes out
 
@@ -274,13 +273,13 @@ class Graph:
 
     @property
     def matrices(self) -> dict[str, bool]:
-        """The constants that rows are multiplied by, or that are looked up in (False) -> whether rows are
-        multiplied by their transpose.
+        """The constants that rows are multiplied by, or that are looked up in -> whether in 8 bits each row
+        has a scale, as of tables and of what is transposed, or each column.
         """
-        found = {n.table: False for n in self.nodes if isinstance(n, Lookup)}
+        found = {}
         for node in self.nodes:
             found |= node.matrices if isinstance(node, Loop) else {}
-        return found
+        return found | {n.table: True for n in self.nodes if isinstance(n, Lookup)}
 
     def tabled(self, most: int) -> "Graph":
         """The same with a table of products in the place of a table and the matrix that its rows are

@@ -27,8 +27,7 @@ class Whole(Written):
             name -> what stands for it, of the outputs.
         """
         self.whole, self.in_bytes = graph, in_bytes
-        self.learned, self.turned = {}, graph.matrices
-        self.tables = {n.table for n in graph.nodes if isinstance(n, Lookup)}
+        self.learned, self.by_rows = {}, graph.matrices
         made = {x.name: x.name for x in graph.inputs}
         for name, item in graph.fixed.items():
             made[name] = self.copy(self.constant(name, graph.constants[name]), item.width, True)
@@ -46,9 +45,8 @@ class Whole(Written):
         """What stands for a constant of the graph."""
         if name not in self.learned:
             array = self.whole.constants[name]
-            if name in self.turned:
-                by_rows = name in self.tables or self.turned[name]
-                self.learned[name] = self.matrix(name, array.reshape(len(array), -1), by_rows)
+            if name in self.by_rows:
+                self.learned[name] = self.matrix(name, array.reshape(len(array), -1), self.by_rows[name])
             else:
                 self.learned[name] = self.constant(name, array)
         return self.learned[name]

@@ -276,11 +276,27 @@ class RNN(Module):
             xs = ys[0] if self.directions == 1 else concat(ys, axis=-1)
         return xs, final
 
+    def states_into(self, graph: Graph, suffix: str = "") -> list[tuple[Item, ...]]:
+        """The states before a step as states of a `Graph`, NAME_LAYER and a suffix; see `into`."""
+        return [
+            tuple(graph.state(f"{name}_{i}{suffix}", s) for name, s in zip(cell.states, old, strict=True))
+            for i, (cell, old) in enumerate(zip(self.cells, self.initial_state(1), strict=True))
+        ]
+
     def into(
-        self, graph: Graph, xs: Item, init: Sequence[Sequence[Item]] | None = None, mask: Item | None = None
+        self,
+        graph: Graph,
+        xs: Item,
+        init: Sequence[Sequence[Item]] | None = None,
+        mask: Item | None = None,
+        *,
+        keep: bool = False,
     ) -> tuple[Item, list[tuple[Item, ...]]]:
         """``forward`` out of training, into a `Graph`: over time, or one step where ``xs`` is not; ``mask [T,
         B, 1]``.
+
+        Args:
+            keep: ``init`` are states of the graph (`states_into`), and the last ones what they are next.
 
         Raises:
             InputError: the cell's step cannot be written out.
@@ -315,6 +331,9 @@ class RNN(Module):
                 ys += own
                 final.append(tuple(states))
             xs = ys[0] if self.directions == 1 else graph.call(joined, *ys)
+        for before, after in zip(init, final, strict=True) if keep else ():
+            for state, item in zip(before, after, strict=True):
+                graph.keep(state, item)
         return xs, final
 
     def driven(

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 from ..graph import Graph, Lookup
+from ..graph import Loop as Node
 from . import written
 
 _LITERAL = re.compile(r"\bF\((-?[\d.]+(?:e[-+]?\d+)?)\)")
@@ -145,11 +146,13 @@ class Loop(written.Loop):
 
 
 def constants_of(graph: Graph) -> list[str]:
-    """Names of the constants that what is written of a graph reads."""
-    tables = [n.table for n in graph.nodes if isinstance(n, Lookup)]
-    loops = written.loops_of(graph, Loop).values()
-    known = dict.fromkeys([*tables, *graph.fixed, *[p for loop in loops for p in loop.parameters]])
-    return [name for name in known if name in graph.constants]
+    """Names of the constants that what is written of a graph may read: of all that its nodes name."""
+    read = [n.table for n in graph.nodes if isinstance(n, Lookup)] + [*graph.fixed]
+    for node in graph.nodes:
+        read += (
+            [name for name in node.closed.values() if isinstance(name, str)] if isinstance(node, Node) else []
+        )
+    return list(dict.fromkeys(read))
 
 
 def source(graphs: Mapping[str, Graph]) -> str:
@@ -157,10 +160,9 @@ def source(graphs: Mapping[str, Graph]) -> str:
     by their names and the class of arrays, that returns a function of its inputs, an object of arrays by
     their names, to its outputs. One sequence: rows ``[width]``, over time ``[T * width]``, ids too.
     """
-    parts = [_graph(name, graph) for name, graph in graphs.items()]
-    called = set().union(
-        *[loop.called for g in graphs.values() for loop in written.loops_of(g, Loop).values()]
-    )
+    loops = {name: written.loops_of(graph, Loop) for name, graph in graphs.items()}
+    parts = [_graph(name, graph, loops[name]) for name, graph in graphs.items()]
+    called = set().union(*[loop.called for of_one in loops.values() for loop in of_one.values()])
     return "\n\n".join([prelude(called), PRODUCTS, "const graphs = {};", *parts]) + "\n"
 
 
@@ -171,8 +173,8 @@ def prelude(called: Iterable[str]) -> str:
     return "\n".join([f"const {{{', '.join(native)}}} = Math;"] * bool(native) + own)
 
 
-def _graph(name, graph):
-    loops, names = written.loops_of(graph, Loop), constants_of(graph)
+def _graph(name, graph, loops):
+    names = constants_of(graph)
     inputs = [x.name for x in graph.inputs]
     timed = next((x for x in graph.inputs if x.over_time), None)
     steps = "1" if timed is None else f"{timed.name}.length" + f" / {timed.width}" * (timed.width > 1)

@@ -38,7 +38,6 @@ class Loop(loops.Loop):
         places = [Place(out.name, kind, out.width) for out in node.outs]
         self.states = [(f"state{k}", f"next{k}", s) for k, s in enumerate(node.init)]
         places += [Place(new, "batch", s.width) for _, new, s in self.states]
-        self.closed_values = node.closed
         schedule = Schedule(list(zip(node.values, places, strict=True)), leaves)
         super().__init__(node.name, schedule)
 
@@ -70,7 +69,7 @@ class Loop(loops.Loop):
 
     def _leaf(self, v):
         if v.is_input(Source.ARGUMENT):
-            return self.literal(self.closed_values[v.attr])
+            return self.literal(self.node.closed[v.attr])
         return super()._leaf(v)
 
     def _pointwise(self, v):

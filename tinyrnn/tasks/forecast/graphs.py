@@ -2,13 +2,28 @@
 
 import numpy as np
 
-from ...autograd import clip, concat, cos, exp, floor, log, matmul, mean, minimum, sin, softplus, sum, where
+from ...autograd import (
+    clip,
+    concat,
+    cos,
+    exp,
+    floor,
+    log,
+    matmul,
+    mean,
+    minimum,
+    reshape,
+    sin,
+    softplus,
+    sum,
+    where,
+)  # fmt: skip
 from ...autograd.pointwise import constant
 from ...base.errors import InputError
 from ...compiler.graph import Graph
 from ...nn.rnn import joined
+from .transform import FAR
 
-FAR = 10.0  # as in the model
 LARGEST = {"float32": 88.0, "float64": 700.0}  # whose exponential is finite
 
 
@@ -39,10 +54,8 @@ class _Written:
         if len(model.targets) == 1:  # a panel of one, or of smoothing
             (self.transform,) = model.targets.values()
         self.h, self.smooth, t = model.horizon, model.smooth, self.transform
-        psi = t.psi(self.h)
-        self.spread = np.sqrt(np.cumsum(psi**2))
+        self.spread = t.spread(self.h)
         self.unit = float(t.scale * self.spread[-1])
-        # a year of days is a quarter of a day longer, as in `Calendar.phase`
         self.periods = np.array(model.seasons, np.float64)
         self.longest = int(np.argmax(self.periods))
 
@@ -135,9 +148,7 @@ class _Written:
         _, begun = graph.scan(
             collect, [rest], [self.fixed(graph, 0.0, size), self.fixed(graph, 0.0)], name="first"
         )
-        states = [
-            graph.call(lambda head, n, part=part: self.beginning(head, n)[part], *begun) for part in range(3)
-        ]
+        states, _ = graph.scan(lambda xs, _: (self.beginning(*xs), ()), begun, name="beginning")
         alpha, beta, gamma, phi = t.smoothing
 
         def smoothed(xs, old):
@@ -172,8 +183,7 @@ class _Written:
         if m == 1:
             return level - slope, slope, 0 * level
         over = (flat - level) * there
-        folded = [range(a, a + m) for a in range(0, size, m)]
-        sums, counts = (concatenated_sum(x, folded) for x in (over, there))
+        sums, counts = (sum(reshape(x, (-1, size // m, m)), axis=1) for x in (over, there))
         return level - slope, slope, sums / where(counts < 1, 1.0, counts)
 
     def differences(self, graph, plain):
@@ -227,7 +237,6 @@ class _Written:
         phases = graph.state("phases", self.zeros(len(self.periods)))
         passed = graph.state("passed", self.zeros(1))
         fed = [graph.state(f"said_{k}", self.zeros(3)) for k, _ in enumerate(self.model.members)]
-        here = graph.call(lambda p: p * 1.0, phases)
         known = []
         if self.smooth:
             given = [graph.rows(name, 1) for name in ("level", "trend", "mean")]
@@ -252,16 +261,13 @@ class _Written:
         passed_now = graph.call(lambda n: n + 1.0, passed)
         news = []
         for k, net in enumerate(self.model.members):
-            init, names = net.rnn.initial_state(1), iter(self.states(k, net))
-            items = [tuple(graph.state(next(names), s) for s in layer) for layer in init]
+            items = net.rnn.states_into(graph, f"_{k}")
             parts = [fed[k], *known, waves, passed_now]
 
             def read(said, *rest):
                 return concat([said[:, :1], *rest[:-1], rest[-1] / self.h], axis=-1)
 
-            y, final = net.rnn.into(graph, graph.call(read, *parts), items)
-            for state, new in zip(net.rnn.flat(items), net.rnn.flat(final), strict=True):
-                graph.keep(state, new)
+            y, _ = net.rnn.into(graph, graph.call(read, *parts), items, keep=True)
             news.append(graph.call(lambda y, net=net: net.output(y), y))
             graph.keep(fed[k], news[-1])
         graph.keep(phases, here)
@@ -287,7 +293,6 @@ class _Written:
             given["phases"] = graph.rows("phases", len(self.periods))
         keys, unit = list(given), t.scale * self.spread
         response = self.matrix(t.response(h).T * (t.scale * model.trust))
-        reach = 1.0 if model.even else None
 
         def ends(said, *rest):
             known = dict(zip(keys, rest, strict=True))
@@ -298,7 +303,7 @@ class _Written:
             found = [middle]
             for side, sign in ((1, -1.0), (2, 1.0)):
                 far = concat([said[:, 3 * k + side : 3 * k + side + 1] for k in range(h)], axis=-1)
-                far = softplus(far) if reach is None else 0 * far + reach
+                far = 0 * far + 1.0 if model.even else softplus(far)
                 found.append(middle + sign * (far * self.row(unit * model.calibration)))
             if t.log:
                 found = [exp(minimum(x, LARGEST[self.dtype.name])) for x in found]
@@ -315,11 +320,8 @@ class _Written:
             mean_alone = t.continued(self.start(t.lost), np.zeros((1, h)))
             found = self.row(mean_alone[0])
             if t.lost:
-                each = [
-                    replaced.continued(np.eye(t.lost), np.zeros((t.lost, h)))
-                    for replaced in [type(t)(False, t.lags, 0.0, 1.0)]
-                ]
-                found = found + matmul(known["history"], self.matrix(each[0]))
+                of_each = type(t)(False, t.lags).continued(np.eye(t.lost), np.zeros((t.lost, h)))
+                found = found + matmul(known["history"], self.matrix(of_each))
             return found
         far = np.cumsum(t.smoothing[3] ** np.arange(1, h + 1))
         found = known["level"] + known["trend"] * self.row(far)
@@ -368,11 +370,3 @@ class _Written:
 def shifted(rows, last):
     """Rows without their first column, and ``last [B, 1]`` behind them."""
     return concat([rows[:, 1:], last], axis=-1) if rows.shape[1] > 1 else last
-
-
-def concatenated_sum(rows, groups):
-    """``[B, m]``: the sum of parts of a row that are equally long."""
-    found = rows[:, groups[0].start : groups[0].stop]
-    for group in groups[1:]:
-        found = found + rows[:, group.start : group.stop]
-    return found

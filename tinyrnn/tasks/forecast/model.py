@@ -13,10 +13,9 @@ from ...nn import Dropout, Embedding, Linear, Module
 from ..model import TaskModel
 from .graphs import forecast_graphs
 from .series import Series
-from .transform import Transform, smoothed
+from .transform import FAR, Transform, smoothed
 
 BATCH = 512  # windows forecast at once
-FAR = 10.0  # spreads of the last step: a level that is further from the window's mean is seen as if there
 LAGS = 24  # rows at the end of the window that the linear layer reads
 FARTHEST = 1e15  # standard deviations from the mean: squares of them are finite in float32
 OUTPUTS = {"gaussian": 3, "quantile": 3, "poisson": 1, "negative-binomial": 2}
@@ -83,7 +82,7 @@ class Forecaster(TaskModel):
         self.embedding = Embedding(len(self.targets) + 1, id_embed, **self.shared) if id_embed else None
         first = Member(self, self.width + id_embed)
         self.rnn, self.dropout, self.output = first.rnn, first.dropout, first.output
-        self.lags = min(window, LAGS) if self.smooth and head not in COUNTS else 0
+        self.lags = min(window, LAGS) if self.smooth and not self.counts else 0
         self.linear = Linear(2 * self.lags, horizon, **self.shared) if self.lags else None
         if self.linear is not None:
             self.linear.weight.assign_(np.zeros_like(self.linear.weight.data))
@@ -111,7 +110,7 @@ class Forecaster(TaskModel):
     @functools.cached_property
     def spread(self):
         """``[horizon]``: of a sum of independent errors, in units of one."""
-        return spread_of(self.transforms[0], self.horizon)
+        return self.transforms[0].spread(self.horizon)
 
     @functools.cached_property
     def response(self):
@@ -224,7 +223,7 @@ class Forecaster(TaskModel):
 
     def ends(self, prepared, flat, said, line):
         """``[3, n, horizon]``: values and ends of their intervals, of `outputs`."""
-        if self.head in COUNTS:
+        if self.counts:
             from .counts import quantiles
 
             mean = prepared.mean(flat, said[:, :, 0].T)
@@ -279,11 +278,6 @@ def stored(transform) -> dict:
     return found if transform.smoothing else {k: found[k] for k in ("log", "lags", "mean", "scale")}
 
 
-def spread_of(transform, horizon):
-    """``[horizon]``: the deviation of a sum of independent errors, in units of one."""
-    return np.sqrt(np.cumsum(transform.psi(horizon) ** 2))
-
-
 @dataclass
 class Prepared:
     """Several series as a `Forecaster` sees them, one after the other: before each ``window`` rows of
@@ -315,8 +309,7 @@ class Prepared:
         cache = {}
         for t in targets:
             if t not in cache:
-                psi = t.psi(h)
-                cache[t] = psi, np.sqrt(np.cumsum(psi**2))
+                cache[t] = t.psi(h), t.spread(h)
         self.psis = np.stack([cache[t][0] for t in targets])
         self.spreads = np.stack([cache[t][1] for t in targets])
         index = {key: i for i, key in enumerate(model.targets)}

@@ -387,7 +387,7 @@ def losses(prepared, flat, values=None):
         error = constant(prepared.x[later, 0], beyond) - beyond[:, :, 0]
         if not known.all():
             error = error * constant(known, beyond)
-        if model.head in COUNTS:
+        if model.counts:
             said = _summed(prepared, flat, beyond[:, :, 0], spread=False)
             found[1].append(_count_loss(prepared, flat, said, beyond, known))
         else:
@@ -417,7 +417,7 @@ def _mean(cost, known):
 
 def _loss(model, error, said, known):
     center = error.abs() if model.head == "quantile" else error * error
-    if model.head in COUNTS:
+    if model.counts:
         return _mean(center, known)
     low, high = (1 - model.interval) / 2, (1 + model.interval) / 2
     whole = bool(known.all())
@@ -491,7 +491,7 @@ def calibrate(prepared, flat, train, said, line):
     interval is the wider of both.
     """
     model = prepared.model
-    if model.head in COUNTS or not len(flat):
+    if model.counts or not len(flat):
         return
     true, costs = prepared.true(flat), []
     units = np.nan_to_num(prepared.units(flat), nan=1.0)[:, None]

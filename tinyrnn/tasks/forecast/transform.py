@@ -22,6 +22,7 @@ MOST_LAGS, MOST_WAVES = 8, 8
 WEEK = 7  # steps: what columns add is looked for within as many at least
 LONG = 60  # steps: a longer season is a sum of waves, not a state for each of its steps
 ORIGINS = 300  # at most so many forecasts judge a way to smooth
+FAR = 10.0  # spreads of the last step: a level that is further from the window's mean is seen as if there
 LEAST = 1e-3  # of the deviation of a series: its errors have no less
 GAIN = 0.98  # what costs more than this part of the simpler way's error is not taken
 
@@ -110,6 +111,10 @@ class Transform:
         for j in range(horizon):
             psi[j] = (j == 0) + sum(c * psi[j - k] for k, c in recursion.items() if k <= j)
         return psi
+
+    def spread(self, horizon) -> np.ndarray:
+        """``[horizon]``: the deviation of a sum of independent differences, or errors, in units of one."""
+        return np.sqrt(np.cumsum(self.psi(horizon) ** 2))
 
     def _recursion(self):
         """``c`` of ``value[t] = difference[t] + sum c[k] value[t - k]``."""

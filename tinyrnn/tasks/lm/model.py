@@ -131,13 +131,7 @@ class LanguageModel(TaskModel):
             raise InputError("an adaptive softmax cannot be written out: train with --softmax full")
         graph = Graph.of(self)
         xs = graph.lookup(self.embedding.weight, graph.ids("ids", len(self.vocabulary), over_time=over_time))
-        init = [
-            tuple(graph.state(f"{name}_{i}", s) for name, s in zip(cell.states, layer, strict=True))
-            for i, (cell, layer) in enumerate(zip(self.rnn.cells, self.rnn.initial_state(1), strict=True))
-        ]
-        ys, final = self.rnn.into(graph, xs, init)
-        for item, new in zip(self.rnn.flat(init), self.rnn.flat(final), strict=True):
-            graph.keep(item, new)
+        ys, _ = self.rnn.into(graph, xs, self.rnn.states_into(graph), keep=True)
         output = self.output  # and no more of the model, which a recording would look through
 
         def logits(ys):

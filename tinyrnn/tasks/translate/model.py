@@ -25,6 +25,12 @@ def _with_spare(length):
     return max(7, -(-(length - 1) // step) * step + 1)
 
 
+def _begun(bridge, end, own):
+    """A state of the decoder, from those of the encoder in all directions."""
+    rows = concat([reshape(e, (len(own), -1)) for e in end], axis=-1)
+    return own + reshape(tanh(bridge(rows)), own.shape)
+
+
 class Translator(TaskModel):
     """An encoder that reads the source, and a decoder that writes the target while it attends to what was
     read.
@@ -86,15 +92,9 @@ class Translator(TaskModel):
         """
         keys, final = self.encoder(self.dropout(self.embedded(self.source_embedding, ids)), mask=mask)
         n, states = self.encoder.directions, []
-
-        def begun(bridge, end, own):
-            """A state of the decoder, from those of the encoder in all directions."""
-            rows = concat([reshape(e, (len(own), -1)) for e in end], axis=-1)
-            return own + reshape(tanh(bridge(rows)), own.shape)
-
         for layer, first in enumerate(self.decoder.initial_state(mask.shape[1])):
             ends = zip(*final[layer * n : (layer + 1) * n], strict=True)
-            states.append(tuple(map(begun, self.bridges[layer], ends, first)))
+            states.append(tuple(map(_begun, self.bridges[layer], ends, first)))
         return (keys, mask, self.attention.project(keys)), states
 
     def step(self, ids, states, memory):
@@ -173,22 +173,15 @@ class Translator(TaskModel):
         keys, final = self.encoder.into(read, read.lookup(self.source_embedding.weight, ids))
         read.output("keys", keys)
         read.output("projected", projected := read.call(self.attention.project, keys))
-        n: int = self.encoder.directions
-        init: list[list] = []
-        for layer, (cell, own) in enumerate(
-            zip(self.decoder.cells, self.decoder.initial_state(1), strict=True)
-        ):
-            init.append([])
-            for k, (name, first) in enumerate(zip(cell.states, own, strict=True)):
-                bridge, shape = self.bridges[layer][k], first.shape[1:]
+        n, init = self.encoder.directions, self.decoder.states_into(step)
+        for layer, first in enumerate(self.decoder.initial_state(1)):
+            ends = zip(*final[layer * n : (layer + 1) * n], strict=True)
+            for state, bridge, end, own in zip(init[layer], self.bridges[layer], ends, first, strict=True):
 
-                def begun(first, *ends, bridge=bridge, shape=shape):
-                    rows = concat([reshape(e, (len(e), -1)) for e in ends], axis=-1)
-                    return first + reshape(tanh(bridge(rows)), (len(rows), *shape))
+                def begun(own, *end, bridge=bridge):
+                    return _begun(bridge, end, own)
 
-                ends = [states[k] for states in final[layer * n : (layer + 1) * n]]
-                read.output(f"{name}_{layer}", read.call(begun, read.constant(first), *ends))
-                init[-1].append(step.state(f"{name}_{layer}", first))
+                read.output(state.name, read.call(begun, read.constant(own), *end))
         fed = step.ids("ids", self.end + 1, over_time=False)
         xs = step.lookup(self.target_embedding.weight, fed)
         keys, projected = (
@@ -199,11 +192,9 @@ class Translator(TaskModel):
         if early:
             context, weights = self.attention.into(step, init[-1][0], keys, projected)
             xs = step.call(joined, xs, context)
-        ys, final = self.decoder.into(step, xs, init)
+        ys, _ = self.decoder.into(step, xs, init, keep=True)
         if not early:
             context, weights = self.attention.into(step, ys, keys, projected)
-        for item, new in zip(self.decoder.flat(init), self.decoder.flat(final), strict=True):
-            step.keep(item, new)
         output, combine = self.output, self.combine  # no more of the model: a recording looks through it
 
         def logits(context, ys):

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ...base.errors import InputError
 from ...base.files import replace_files
 from ...compiler.graph import Graph
@@ -63,8 +61,6 @@ def graphs_of(model: Any, in_bytes: bool, sequence: bool) -> dict[str, Graph]:
     Raises:
         InputError: it cannot be written out so.
     """
-    if not hasattr(model, "graphs"):
-        raise InputError(f"models of the task {model.task} cannot be written out")
     model.precision_with("int8" if in_bytes else None)  # refuses other dtypes
     model.eval()
     graphs = model.graphs(over_time=sequence)
@@ -94,15 +90,9 @@ def step_graph(rnn: Any, output: Callable[..., Any] | None = None) -> Graph:
     Raises:
         InputError: the step cannot be written out; the message says why.
     """
-    names = {id(p): name.replace(".", "_") for name, p in rnn.named_parameters()}
-    graph = Graph(np.dtype(rnn.cells[0].dtype), names)
-    init = [
-        tuple(graph.state(f"{name}_{i}", s) for name, s in zip(cell.states, layer, strict=True))
-        for i, (cell, layer) in enumerate(zip(rnn.cells, rnn.initial_state(1), strict=True))
-    ]
-    ys, final = rnn.into(graph, graph.rows("x", rnn.cells[0].input_size), init)
-    for item, new in zip(rnn.flat(init), rnn.flat(final), strict=True):
-        graph.keep(item, new)
+    graph = Graph.of(rnn, rnn.cells[0].dtype)
+    xs = graph.rows("x", rnn.cells[0].input_size)
+    ys, _ = rnn.into(graph, xs, rnn.states_into(graph), keep=True)
     graph.output("y", ys if output is None else graph.call(lambda y: output(y), ys))
     return graph
 

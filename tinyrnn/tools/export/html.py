@@ -229,8 +229,6 @@ def _stored(vocabulary):
 
 def _weights(model, page, wanted):
     """Whether they are in 8 bits, and what there is to say of them."""
-    if wanted not in (None, "float32", "int8"):
-        raise InputError("a page has weights in float32 or int8: use one of them")
     if wanted is not None:
         model.precision_with(wanted if wanted == "int8" else None)  # refuses other dtypes
         return wanted == "int8", f"weights in {wanted}"
@@ -245,12 +243,8 @@ def _weights(model, page, wanted):
 
 
 def _by_rows(graph: Graph) -> dict[str, bool]:
-    """Of the constants that are stored in 8 bits: whether each row has a scale (tables, and matrices that are
-    transposed), or each column.
-    """
-    tables = {n.table for n in graph.nodes if hasattr(n, "table")}
-    large = {n: turned for n, turned in graph.matrices.items() if min(graph.constants[n].shape) > 1}
-    return {name: turned or name in tables for name, turned in large.items()}
+    """Of the constants that are stored in 8 bits: whether each row has a scale, or each column."""
+    return {n: by_rows for n, by_rows in graph.matrices.items() if min(graph.constants[n].shape) > 1}
 
 
 def _quantised(array, by_rows):

@@ -34,6 +34,23 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatabl
 TEXT = "the quick brown fox jumps over the lazy dog. how now, brown cow?\n" * 40
 
 
+def command_with_run(folder):
+    """The command as a function of its arguments, after it trained a language model on ``a.txt`` into
+    ``run``, both in a folder.
+    """
+    from tinyrnn.cli import main
+
+    text = folder / "a.txt"
+    text.write_text("to be or not to be, that is the question.\n" * 20)
+
+    def run(*arguments):
+        return CliRunner().invoke(main, [str(a) for a in arguments])
+
+    small = ["--hidden", "6", "--embed", "4", "--steps", "2", "--seq-len", "10", "--quiet"]
+    assert run("train", text, *small, "--out", folder / "run").exit_code == 0
+    return run
+
+
 def pytest_configure(config):
     """Some tests run tests: once, and not those that run them."""
     if not hasattr(config, "workerinput"):

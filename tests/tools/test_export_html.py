@@ -14,11 +14,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from browser import CHROMIUM, Browser
-from click.testing import CliRunner
+from conftest import command_with_run
 
 import tinyrnn as tr
 from tinyrnn.autograd.tape import TABLE, apply
-from tinyrnn.cli import main
 from tinyrnn.compiler.targets import javascript
 from tinyrnn.kernels.pointwise import typed
 from tinyrnn.nn.registry import registered
@@ -775,14 +774,7 @@ def test_what_8_bits_change_is_measured():
 
 def test_the_command(tmp_path, monkeypatch):
     monkeypatch.setenv("TINYRNN_COMPILE", "python")
-    text = tmp_path / "a.txt"
-    text.write_text("to be or not to be, that is the question.\n" * 20)
-
-    def run(*arguments):
-        return CliRunner().invoke(main, [str(a) for a in arguments])
-
-    small = ["--hidden", "6", "--embed", "4", "--steps", "2", "--seq-len", "10", "--quiet"]
-    assert run("train", text, *small, "--out", tmp_path / "run").exit_code == 0
+    run = command_with_run(tmp_path)
     result = run("export", tmp_path / "run", "--format", "html")
     assert result.exit_code == 0 and result.stdout.splitlines()[-1] == str(tmp_path / "run" / "model.html")
     assert "bytes; the page has" in result.stderr

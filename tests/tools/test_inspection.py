@@ -9,10 +9,9 @@ import re
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
+from conftest import command_with_run
 
 import tinyrnn as tr
-from tinyrnn.cli import main
 from tinyrnn.tasks.lm.task import LanguageModel
 from tinyrnn.tasks.text.vocabulary import Characters
 from tinyrnn.tools import inspection
@@ -120,14 +119,7 @@ def test_the_page_lets_its_own_script_and_style_run_and_nothing_else():
 
 
 def test_the_command(tmp_path):
-    text = tmp_path / "a.txt"
-    text.write_text("to be or not to be, that is the question.\n" * 20)
-
-    def run(*arguments):
-        return CliRunner().invoke(main, [str(a) for a in arguments])
-
-    small = ["--hidden", "6", "--embed", "4", "--steps", "2", "--seq-len", "10", "--quiet"]
-    assert run("train", text, *small, "--out", tmp_path / "run").exit_code == 0
+    text, run = tmp_path / "a.txt", command_with_run(tmp_path)
     assert run("inspect", tmp_path / "run", text).stdout.strip() == str(tmp_path / "run" / "inspect.html")
     assert run("inspect", tmp_path / "run", "to be", "--out", tmp_path / "p.html").exit_code == 0
     assert (

@@ -28,29 +28,28 @@ static inline double tr_series(double r) /* (exp(r) - 1 - r) / r^2 */
     return y * r + 1.0 / 2.0;
 }
 
+static inline double tr_split(double z, uint64_t bias, double *scale) /* z = r + n log 2; scale: 2^(n + bias - 1023) */
+{
+    const double shifted = z * 1.4426950408889634 + 6755399441055744.0, n = shifted - 6755399441055744.0;
+    uint64_t bits;
+    memcpy(&bits, &shifted, sizeof bits);
+    bits = (bits + bias) << 52;
+    memcpy(scale, &bits, sizeof bits);
+    return z - n * 0.6931471803691238 - n * 1.9082149292705877e-10;
+}
+
 static inline double tr_exp(double x)
 {
     const double low = tr_pick(x < -708.4, -708.4, x), z = tr_pick(low > 710.0, 710.0, low); /* of these it is 0 and infinite */
-    const double shifted = z * 1.4426950408889634 + 6755399441055744.0, n = shifted - 6755399441055744.0;
-    const double r = z - n * 0.6931471803691238 - n * 1.9082149292705877e-10;
     double scale;
-    uint64_t bits;
-    memcpy(&bits, &shifted, sizeof bits);
-    bits = (bits + 1022) << 52;
-    memcpy(&scale, &bits, sizeof scale);
+    const double r = tr_split(z, 1022, &scale);
     return (tr_series(r) * r * r + r + 1.0) * scale * 2.0;
 }
 
 static inline double tr_tanh(double x) /* e / (e + 2) of e = exp(2 x) - 1 */
 {
     const double low = tr_pick(x < -20.0, -20.0, x), z = 2.0 * tr_pick(low > 20.0, 20.0, low);
-    const double shifted = z * 1.4426950408889634 + 6755399441055744.0, n = shifted - 6755399441055744.0;
-    const double r = z - n * 0.6931471803691238 - n * 1.9082149292705877e-10;
     double scale;
-    uint64_t bits;
-    memcpy(&bits, &shifted, sizeof bits);
-    bits = (bits + 1023) << 52;
-    memcpy(&scale, &bits, sizeof scale);
-    scale = scale * (tr_series(r) * r * r + r) + (scale - 1.0);
-    return scale / (scale + 2.0);
+    const double r = tr_split(z, 1023, &scale), e = scale * (tr_series(r) * r * r + r) + (scale - 1.0);
+    return e / (e + 2.0);
 }

@@ -103,8 +103,10 @@ def test_a_forecaster(seasonal, tmp_path, how):
     noise = np.random.default_rng(1)
     for p in model.parameters():  # untrained networks say nothing
         p.assign_(p.numpy() + noise.normal(0, 0.3, p.shape))
-    model.trust, model.even = 1.0, False
-    for rows in (130, model.needed + 1):  # more than the window, and where smoothing needs fewer, fewer
+    model.trust = 1.0
+    # more than the window, and where smoothing needs fewer, fewer; intervals as networks say, and even ones
+    for rows, even in ((130, False), (130, True), (model.needed + 1, False)):
+        model.even = even
         whole = read_series(seasonal)
         last = {name: getattr(whole, name)[-rows:] for name in ("values", "dates", "known")}
         series = dataclasses.replace(whole, **last)

@@ -147,6 +147,15 @@ def test_what_is_read_again_is_learned(tmp_path):
         assert result.exit_code == 0, result.output
         figures[options] = json.loads(result.stdout)
     assert all(f["adapted_loss"] < f["loss"] - 0.2 for f in figures.values())
+    still = [
+        "evaluate",
+        out,
+        tmp_path / "b.txt",
+        "--json",
+        *"--dynamic --dynamic-lr 0 --dynamic-decay 0".split(),
+    ]
+    unmoved = json.loads(CliRunner().invoke(main, list(map(str, still))).stdout)  # both are of one reading
+    assert unmoved["adapted_loss"] == pytest.approx(unmoved["loss"], rel=1e-5)
     assert all(f["adapted_perplexity"] == pytest.approx(np.exp(f["adapted_loss"])) for f in figures.values())
 
 

@@ -20,6 +20,7 @@ from exported_models import (
     language_model,
     of_signals,
     right,
+    shaken,
     translator,
 )
 
@@ -27,6 +28,7 @@ import tinyrnn as tr
 from tinyrnn.cli import main
 from tinyrnn.compiler.graph import Graph
 from tinyrnn.nn.registry import registered
+from tinyrnn.tasks.forecast.model import Forecaster
 from tinyrnn.tasks.lm.task import LanguageModel
 from tinyrnn.tools.export import graphs_of
 from tinyrnn.tools.export import torch as torch_form
@@ -210,6 +212,35 @@ def test_a_translator_writes_what_the_model_writes(form, attention, tmp_path):
     written = [*expected, model.end][: len(said) - 1]
     assert said[1:] == written and len(written) > 1
     assert seen["weights"].shape == (6, 1, 1)
+
+
+@pytest.mark.parametrize("how", [
+    {"lags": [1, 4]}, {"lags": [], "smoothing": [0.3, 0.1, 0.2, 0.9], "season": 4},
+], ids=["differences", "smoothing"])  # fmt: skip
+@pytest.mark.parametrize("form", FORMS)
+def test_a_forecaster_reads_goes_on_and_ends(form, how, tmp_path):
+    """Also of a standard cell, which waits until the window begins: no operator does that."""
+    transform = {"log": False, "mean": 0.1, "scale": 2.0, **how}
+    shape = dict(season=4, window=6, horizon=3, ensemble=2, hidden=4, seed=1)
+    model = shaken(Forecaster(["y"], [transform], cell="gru", **shape))
+    made, graphs = form(model, tmp_path), graphs_of(model, False, False)
+    draw = np.random.default_rng(0)
+    known = {"values": draw.normal(0, 1, (20, 2, 1)).cumsum(axis=0), "first_phases": np.full((2, 1), 0.25)}
+    known |= {name: np.tile(start, (2, 1)) for name, (start, _) in graphs["step"].states.items()}
+    said = []
+    for name in ("read", "step", "step", "end"):
+        graph = graphs[name]
+        known["said"] = np.concatenate([*said, np.zeros((2, 9))], axis=-1)[:, :9]
+        arrays = {x.name: known[x.name].astype(np.float32) for x in graph.inputs}
+        found, expected = made(name, arrays), right(graph, arrays)
+        for out, y in expected.items():
+            np.testing.assert_allclose(found[out], y, rtol=2e-5, atol=1e-5, err_msg=f"{name} {out}")
+        new = {graph.states[state][1]: state for state in graph.states}
+        known |= {new.get(out, out): y for out, y in expected.items()}
+        said += [expected["said"]] if "said" in expected else []
+    assert np.ptp(expected["forecast"]) > 0.1
+    if form is ByOnnx:
+        assert "Scan" in made.ops and "GRU" not in made.ops
 
 
 def test_a_module_names_its_cell_without_the_path_of_its_file():

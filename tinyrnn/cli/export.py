@@ -14,7 +14,7 @@ from .common import Command, allow_code_option, option, run_argument, weights_op
     "form",
     default="onnx",
     type=click.Choice([*FORMS]),
-    help="An .onnx file, a PyTorch module, the JSON of RTNeural (lstm, rnn, and gru with reset_after), C99 "
+    help="An .onnx file, a PyTorch module, the JSON of RTNeural (lstm, and gru with reset_after), C99 "
     "without dependencies, or a page that runs the model in a browser.",
 )
 @option(

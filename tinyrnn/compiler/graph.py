@@ -276,7 +276,7 @@ class Graph:
         """The constants that rows are multiplied by, or that are looked up in -> whether in 8 bits each row
         has a scale, as of tables and of what is transposed, or each column.
         """
-        found = {}
+        found: dict[str, bool] = {}
         for node in self.nodes:
             found |= node.matrices if isinstance(node, Loop) else {}
         return found | {n.table: True for n in self.nodes if isinstance(n, Lookup)}
